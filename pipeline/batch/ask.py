@@ -43,17 +43,25 @@ from pipeline.store import asks, batches
 from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
-PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
-LOOK_S = 1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
+PATIENCE_S = (
+    60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
+)
+LOOK_S = (
+    1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
+)
 GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C
-HASTE_S = 1.0  # so long an interrupted run waits for another writer; who comes next does what is left
+HASTE_S = (
+    1.0  # so long an interrupted run waits for another writer; who comes next does what is left
+)
 WARN_AT = 0.8  # of the day's requests
 REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
 SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
 OVERLOADED = 503  # the HTTP code of a call that was not served: by flex it was shed
-THREADS = 8  # calls about single items under way at once; each may hang for as long as a call may take
+THREADS = (
+    8  # calls about single items under way at once; each may hang for as long as a call may take
+)
 EVERY_S = 60.0  # between two looks at what is due
 UNASKED, LATE = "not asked", "no reply came in time"
 
@@ -73,7 +81,9 @@ class LiveReport:
 
     calls: int = 0
     answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
+    failed: Counter[str] = field(
+        default_factory=Counter
+    )  # by reason; recorded, and not asked again in this run
     samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
     cost: float = 0.0
     stopped: errors.FindableError | None = None
@@ -81,7 +91,9 @@ class LiveReport:
     at_once: int = 1
     waits_s: float = 0.0  # so long, by now, until the limits or the service allow another call
     run: int | None = None  # the number of the first batch that was ingested
-    replies: int = 0  # that came, and rows that were given up; not those of rows that are asked again
+    replies: int = (
+        0  # that came, and rows that were given up; not those of rows that are asked again
+    )
     why_not: str = ""  # nothing was asked alone
     tried: dict[str, Tried] = field(default_factory=dict)  # of a trial, by item id
 
@@ -154,7 +166,14 @@ def ask_alone(
             ids = asks.due_ids(tx, ws.task)
         if not ids:
             return LiveReport()
-    report = ask_rows(ws, Selection(among=ids), way=way, is_alone=True, patience_s=patience_s, deadline_s=deadline_s)
+    report = ask_rows(
+        ws,
+        Selection(among=ids),
+        way=way,
+        is_alone=True,
+        patience_s=patience_s,
+        deadline_s=deadline_s,
+    )
     if report.interrupted:
         raise KeyboardInterrupt
     return report
@@ -211,7 +230,9 @@ class _Asking:
         self._broken: Exception | None = None
         self._service = Service(ws, self._end, way, hurries=not math.isinf(patience_s))
         self._pace = self._service.pace
-        self._refused: list[tuple[_Line, errors.RefusedError]] = []  # before any answer: whose fault is not known yet
+        self._refused: list[
+            tuple[_Line, errors.RefusedError]
+        ] = []  # before any answer: whose fault is not known yet
 
     def carried_out(self) -> LiveReport:
         self._ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
@@ -284,7 +305,9 @@ class _Asking:
         one = await asyncio.to_thread(self._next)
         if isinstance(one, Prepared):
             assert one.lock is not None  # noqa: S101 - of our own calls
-            opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
+            opened = OpenBatch(
+                one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number)
+            )
             self._open[one.number] = opened
             self._ready += [_Line(request, opened) for request in one.lines]
             self._no_more = StopReason.DONE if self._is_alone else None
@@ -309,16 +332,24 @@ class _Asking:
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
         if line is None or len(self._calls) >= self.report.at_once:
-            until = min(self._deadline, *(one.not_before for one in self._ready if one.not_before > now), math.inf)
+            until = min(
+                self._deadline,
+                *(one.not_before for one in self._ready if one.not_before > now),
+                math.inf,
+            )
             self.report.waits_s = 0.0 if self._calls else until - now
             return min(LOOK_S, max(0.001, until - now))
         tokens, most = line.request.usage.prompt, self._ws.limits.tpm
         if most is not None and tokens > most:
             self._ready.remove(line)
-            why = f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
+            why = (
+                f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
+            )
             self._give_up(line, why, is_lost=False)
             return 0.0
-        pause = self.report.waits_s = max(0.0, self._service.hold_until - now, self._pace.wait(tokens, at=now))
+        pause = self.report.waits_s = max(
+            0.0, self._service.hold_until - now, self._pace.wait(tokens, at=now)
+        )
         if math.isinf(pause):
             if not self._calls:
                 ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())
@@ -328,14 +359,23 @@ class _Asking:
                 self._end(errors.ThrottledError(said, hint=when + more, resets_at=resets_at))
             return LOOK_S
         if pause > self._patience_s:
-            self._end(errors.ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
+            self._end(
+                errors.ThrottledError(
+                    f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause
+                )
+            )
             return LOOK_S
         return min(pause, LOOK_S)
 
     async def _rest(self, seconds: float) -> None:
-        others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
+        others = [
+            asyncio.ensure_future(self._stop.wait()),
+            asyncio.ensure_future(self._ws.asleep(seconds)),
+        ]
         try:
-            await asyncio.wait([*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             for one in others:
                 one.cancel()
@@ -365,7 +405,9 @@ class _Asking:
             raise
         opened.calls, self.report.calls = opened.calls + 1, self.report.calls + 1
         try:
-            reply = await ws.client.generate(ws.model.name, requests.object_of(line.request.data), tier=tier)
+            reply = await ws.client.generate(
+                ws.model.name, requests.object_of(line.request.data), tier=tier
+            )
         except asyncio.CancelledError:
             self._give_up(line, "interrupted" if self.report.interrupted else LATE, is_lost=True)
             raise
@@ -379,13 +421,17 @@ class _Asking:
         judged = responses.judge_response(reply)
         if judged.usage.prompt:
             self._pace.settle(call, judged.usage.prompt)
-        self.report.cost += usage_cost(ws.model, judged.usage, judged.tier or tier, on=ws.now().date())
+        self.report.cost += usage_cost(
+            ws.model, judged.usage, judged.tier or tier, on=ws.now().date()
+        )
         self._service.answered(took_s=took)
         self._settle_refused()
         self._line_over(opened)
         return None
 
-    def _failed(self, line: _Line, call: StartedCall, error: errors.RemoteError, *, began: float) -> None:
+    def _failed(
+        self, line: _Line, call: StartedCall, error: errors.RemoteError, *, began: float
+    ) -> None:
         opened = line.batch
         # Only a call whose end is unknown may have been paid for.
         if isinstance(error, errors.RefusedError | errors.NotSentError) or error.code == OVERLOADED:
@@ -410,10 +456,14 @@ class _Asking:
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, errors.NotSentError)
         line.silent += is_silent
-        if line.silent >= self._silent or now - line.failing_since > self._service.patience_s(error):
+        if line.silent >= self._silent or now - line.failing_since > self._service.patience_s(
+            error
+        ):
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
-        asked_s = (error.retry_after_s if isinstance(error, errors.UnavailableError) else None) or 0.0
+        asked_s = (
+            error.retry_after_s if isinstance(error, errors.UnavailableError) else None
+        ) or 0.0
         line.not_before = now + max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
         return self._ready.append(line)
 
@@ -421,13 +471,19 @@ class _Asking:
         """Charge the rows whose requests were refused, now that others were answered."""
         refused, self._refused = self._refused, []
         for line, error in refused:
-            told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
+            told = {
+                "code": error.code or BAD_REQUEST,
+                "message": error.message,
+                "status": error.status,
+            }
             line.batch.calls += 1  # its line counts as the reply to a call
             line.batch.keep(requests.reply_line(line.request.data, error=told))
             self.report.tried[line.request.item.id] = Tried(None, error.message, is_refused=True)
             self._line_over(line.batch)
 
-    def _give_up(self, line: _Line, reason: str, *, is_lost: bool, is_refused: bool = False) -> None:
+    def _give_up(
+        self, line: _Line, reason: str, *, is_lost: bool, is_refused: bool = False
+    ) -> None:
         line.batch.silent[line.request.item.id] = LOST * is_lost + reason
         self.report.tried[line.request.item.id] = Tried(None, reason, is_refused=is_refused)
         self._line_over(line.batch)
@@ -454,9 +510,19 @@ class _Asking:
             if self._way is Way.TRIAL:
                 account_trial(ws, opened.number, patience_s=patience_s)
                 return
-            default = report.stopped.message if report.stopped else "interrupted" if report.interrupted else UNASKED
+            default = (
+                report.stopped.message
+                if report.stopped
+                else "interrupted"
+                if report.interrupted
+                else UNASKED
+            )
             seal(ws, opened.number, patience_s=patience_s)
-            self._told(ingest.ingest_asked(ws, opened.number, opened.silent, default=default, patience_s=patience_s))
+            self._told(
+                ingest.ingest_asked(
+                    ws, opened.number, opened.silent, default=default, patience_s=patience_s
+                )
+            )
             report.run = min(opened.number, report.run or opened.number)
         finally:
             opened.lock.release()
@@ -484,7 +550,10 @@ class _Asking:
         if self._calls:
             await asyncio.wait(list(self._calls), timeout=HASTE_S)
         if not self._stop.is_set():
-            for line, refusal in self._refused:  # nothing was answered: whose fault it is stays unknown
+            for (
+                line,
+                refusal,
+            ) in self._refused:  # nothing was answered: whose fault it is stays unknown
                 self._give_up(line, refusal.message, is_lost=False, is_refused=True)
         if self._ends:
             await asyncio.wait(list(self._ends))
@@ -546,7 +615,9 @@ class _Asking:
         most, used = self._ws.limits.rpd, self._pace.used_today
         if most is not None and used >= WARN_AT * most and not self._has_warned:
             self._has_warned = True
-            self._ws.display.warn(f"{used:,} of today's {most:,} requests of {self._ws.model.name} are used")
+            self._ws.display.warn(
+                f"{used:,} of today's {most:,} requests of {self._ws.model.name} are used"
+            )
 
 
 def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator[datetime]:
@@ -559,7 +630,9 @@ def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator
 class DueTagger:
     """Threads that ask about items that are due, from `start` to `stop`; what becomes of it stands in the database."""
 
-    def __init__(self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]) -> None:
+    def __init__(
+        self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+    ) -> None:
         """Take what opens the workspace to be written; nothing is begun yet."""
         self._opened, self._over = opened, threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")

@@ -20,7 +20,9 @@ from pipeline.store.database import Connection
 
 # Ours: this share of an unmeasured estimate is kept free in a budget; it is never shown as an error of the estimate.
 UNMEASURED_RESERVE_SHARE = 0.10
-ENOUGH = 5  # answers from which on they tell more than the count of characters; a comparison has so many
+ENOUGH = (
+    5  # answers from which on they tell more than the count of characters; a comparison has so many
+)
 AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 WAITING = (BatchState.PREPARED, *AT_API)  # at the API, or about to be
 
@@ -45,7 +47,9 @@ class Budgets:
     every: tuple[Budget, ...]
     now: datetime
 
-    def left(self, tx: Connection, *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
+    def left(
+        self, tx: Connection, *, error: float = 0.0, but: int | None = None
+    ) -> list[tuple[Budget, float]]:
         """Return each budget with what may still be started of it, in USD, without batch `but` and those behind it."""
         left = []
         for one in self.every:  # what is under way counts with the error of estimates
@@ -76,7 +80,10 @@ class Budgets:
         return self._error(nearest, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, why: str) -> BudgetError:
-        more, since = f"give it a larger {budget.name}", f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+        more, since = (
+            f"give it a larger {budget.name}",
+            f" (since {budget.since:%Y-%m-%d %H:%M} UTC)",
+        )
         if budget.name == "BUDGET_PER_DAY":
             more += f", or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
             since = ""
@@ -140,7 +147,12 @@ def calibration(tx: Connection, extractor: str) -> Calibration:
         counted, answers = counted + (one.counted_in or 0) * share, answers + used
         tokens_in, tokens_out = tokens_in + (one.tokens_in or 0), tokens_out + (one.tokens_out or 0)
         costs.append((one.estimated_cost * share, one.cost or 0.0))
-        tokens.append(((one.estimated_in + one.estimated_out) * share, (one.tokens_in or 0) + (one.tokens_out or 0)))
+        tokens.append(
+            (
+                (one.estimated_in + one.estimated_out) * share,
+                (one.tokens_in or 0) + (one.tokens_out or 0),
+            )
+        )
     if answers < ENOUGH or not counted:
         return Calibration()
     pairs = costs if any(estimated for estimated, _ in costs) else tokens
@@ -154,7 +166,11 @@ def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
     most = model.enqueued(tier)
     if most is None:
         return None
-    waiting = [one.estimated_in for one in batches.batches_in_states(tx, *WAITING) if one.model == model.name]
+    waiting = [
+        one.estimated_in
+        for one in batches.batches_in_states(tx, *WAITING)
+        if one.model == model.name
+    ]
     return max(0, most - sum(waiting)) if waiting else None
 
 

@@ -42,7 +42,9 @@ def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
     if batch.state is BatchState.PREPARED:
         return _give_up(ws, batch, why=BEFORE_SENT)
     again = "and let its items be asked again?"
-    if batch.state is BatchState.DOWNLOADED and not is_whole(ws.data, batch.result_file, batch.result_sha256):
+    if batch.state is BatchState.DOWNLOADED and not is_whole(
+        ws.data, batch.result_file, batch.result_sha256
+    ):
         lost = f"the result of batch {number} is lost or was changed, and `{Step('batch-poll')}` may have it"
         ws.agree(f"{lost}. Give the batch up, {again}")
         return _give_up(ws, batch, why="given up: its result was lost")
@@ -52,7 +54,9 @@ def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
     try:
         return _cancel(ws, batch)
     except MissingError as error:
-        ws.agree(f"batch {number} is not to be seen at the API ({error.message}). Give it up, {again}")
+        ws.agree(
+            f"batch {number} is not to be seen at the API ({error.message}). Give it up, {again}"
+        )
         with contextlib.suppress(RemoteError):  # should it be there all the same
             ws.client.cancel_batch(batch.remote_name or "")
         return _give_up(ws, batch, why=f"given up: {error.message}")
@@ -96,15 +100,24 @@ def _cancel(ws: OpenWorkspace, batch: Batch) -> tuple[str, Step]:
         with ws.store.write() as tx:
             batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
         raise
-    said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
+    said = (
+        f"it is over already ({remote.state})"
+        if remote.state.is_over
+        else "asked the API to cancel it"
+    )
     return said, ws.task.words.step("batch-poll")
 
 
 def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> tuple[str, Step]:
     with ws.store.write() as tx:
         free = give_up_batch(tx, batch, why=why, at=ws.now())
-        pairs = ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256))
-        if not all(is_whole(ws.data, *pair) for pair in pairs if pair[0]):  # no check is to miss them later
+        pairs = (
+            (batch.request_file, batch.request_sha256),
+            (batch.result_file, batch.result_sha256),
+        )
+        if not all(
+            is_whole(ws.data, *pair) for pair in pairs if pair[0]
+        ):  # no check is to miss them later
             erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     if batch.state is BatchState.PREPARED:
         drop_upload(ws.client, batch.upload)

@@ -88,7 +88,9 @@ class OpenBatch:
             os.ftruncate(self.file, self.size)
             os.lseek(self.file, self.size, os.SEEK_SET)
             said = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
-            raise ConfigurationError(said, hint="make room, then run the same command again") from error
+            raise ConfigurationError(
+                said, hint="make room, then run the same command again"
+            ) from error
         self.size += size
 
     def close(self) -> None:
@@ -126,13 +128,20 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
         for _, line in files.read_lines(part):
             reply = responses.judge_line(line)
             used[reply.outcome] += 1
-            spent = [spent[0] + reply.usage.prompt, spent[1] + reply.usage.answer + reply.usage.thoughts]
+            spent = [
+                spent[0] + reply.usage.prompt,
+                spent[1] + reply.usage.answer + reply.usage.thoughts,
+            ]
             cost += source.cost_of(reply, now)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             account = {outcome.value: count for outcome, count in used.items()}
-            account |= {"missing": batch.requests - sum(used.values()), "tokens_in": spent[0], "tokens_out": spent[1]}
+            account |= {
+                "missing": batch.requests - sum(used.values()),
+                "tokens_in": spent[0],
+                "tokens_out": spent[1],
+            }
             account["calls"] = max(batch.calls, sum(used.values()))
             batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
     _remove_files(ws.data, batch)

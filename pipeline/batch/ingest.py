@@ -17,7 +17,15 @@ from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
 from pipeline.core.step import Step
-from pipeline.engine.record import Equals, Judgement, Source, judge_lines, source_of, tell_equals, write_judgements
+from pipeline.engine.record import (
+    Equals,
+    Judgement,
+    Source,
+    judge_lines,
+    source_of,
+    tell_equals,
+    write_judgements,
+)
 from pipeline.engine.task import Task, Words, WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -82,7 +90,9 @@ class IngestSummary:
             hint = f"check billing and the rights of the key's project, then `{words.again}` asks these rows again"
         elif common.is_final:
             unpark = words.step("unpark", all=True)
-            hint = f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
+            hint = (
+                f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
+            )
         number, count = self.batch.number, self.batch.requests
         requests = f"each of the {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
@@ -99,7 +109,9 @@ class Judged(NamedTuple):
     is_asked: bool = True
 
 
-def run(ws: OpenWorkspace, *, own: bool = False, number: int | None = None) -> Iterator[IngestSummary]:
+def run(
+    ws: OpenWorkspace, *, own: bool = False, number: int | None = None
+) -> Iterator[IngestSummary]:
     """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and yield each that is over.
 
     A batch that cannot be ingested stays as it was, and its error is raised when the others are done. So is that of a
@@ -107,9 +119,13 @@ def run(ws: OpenWorkspace, *, own: bool = False, number: int | None = None) -> I
     """
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
-    for waits in (False,) if own else (False, True):  # what another process is at only when others are done
+    for waits in (
+        (False,) if own else (False, True)
+    ):  # what another process is at only when others are done
         with ws.store.read() as tx:
-            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, own=own)
+            downloaded = batches.batches_in_states(
+                tx, BatchState.DOWNLOADED, task=ws.task.name, own=own
+            )
         for one in (batch.number for batch in downloaded if batch.number not in failures):
             if number not in (None, one):
                 continue
@@ -143,7 +159,12 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
 
 
 def ingest_asked(
-    ws: OpenWorkspace, number: int, silent: Mapping[str, str], *, default: str, patience_s: float | None = None
+    ws: OpenWorkspace,
+    number: int,
+    silent: Mapping[str, str],
+    *,
+    default: str,
+    patience_s: float | None = None,
 ) -> list[Judged]:
     """Ingest a batch of our own calls, whose lock is held; `silent`, else `default`, says why rows got no reply."""
     with ws.store.read() as tx:
@@ -180,13 +201,19 @@ class _BatchIngest:
 
     def run(self) -> IngestSummary:
         ws, batch = self.ws, self.batch
-        ws.task.check_declared(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
+        ws.task.check_declared(
+            batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed
+        )
         path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
         source = source_of(batch, settings=ws.settings)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
-            known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
-            equals = self.task.equals(tx, [one.input_hash for one in asks.claimed(tx, batch.number)])
+            known = answers.items_of_batch(
+                tx, batch.number
+            )  # where a run that was killed had got to
+            equals = self.task.equals(
+                tx, [one.input_hash for one in asks.claimed(tx, batch.number)]
+            )
         display = NoProgress() if self._is_live else ws.display
         bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
@@ -204,37 +231,57 @@ class _BatchIngest:
         while True:
             with self.ws.store.read() as tx:
                 page = asks.claimed(tx, self.batch.number, after=line, limit=CHUNK)
-                contexts = self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
+                contexts = (
+                    self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
+                )
             if not page:
                 return
             yield page, contexts
             line = page[-1].line or 0
 
-    def _judged(self, results: ResultFile, page: Sequence[Ask], contexts: Mapping[str, Any]) -> list[Judgement]:
+    def _judged(
+        self, results: ResultFile, page: Sequence[Ask], contexts: Mapping[str, Any]
+    ) -> list[Judgement]:
         found = results.lines_of([request_key(self.batch.task, one.item_id) for one in page])
         return [
-            judge_lines(self.task, one, lines, missing=self._missing(one), context=contexts.get(one.item_id))
+            judge_lines(
+                self.task, one, lines, missing=self._missing(one), context=contexts.get(one.item_id)
+            )
             for one, lines in zip(page, found, strict=True)
         ]
 
     def _write(self, judged: Sequence[Judgement], equals: Equals, source: Source) -> None:
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            kept, others = write_judgements(tx, self.task, judged, source=source, at=self.ws.now()), set[str]()
+            kept, others = (
+                write_judgements(tx, self.task, judged, source=source, at=self.ws.now()),
+                set[str](),
+            )
             if equals:
-                others = tell_equals(tx, self.task, judged, kept, equals, source=source, at=self.ws.now())
+                others = tell_equals(
+                    tx, self.task, judged, kept, equals, source=source, at=self.ws.now()
+                )
             if self._is_live:
                 self.told += self._judged_rows(tx, judged, kept, equals, others)
 
     def _judged_rows(
-        self, tx: Connection, judged: Sequence[Judgement], kept: WriteResult, equals: Equals, others: set[str]
+        self,
+        tx: Connection,
+        judged: Sequence[Judgement],
+        kept: WriteResult,
+        equals: Equals,
+        others: set[str],
     ) -> Iterator[Judged]:
-        waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
+        waiting = set(
+            asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others])
+        )
         stopped = dict[str, str]()
         for one in judged:
             key, has_failed = one.asked.item_id, one.outcome in {Outcome.REFUSED, Outcome.INVALID}
             reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            yield Judged(key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked)
+            yield Judged(
+                key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked
+            )
             if one.answer is None and key in kept.parked:
                 stopped |= dict.fromkeys(equals.get(one.asked.input_hash, ()), kept.parked[key])
         yield from (Judged(key, stopped.get(key, "")) for key in sorted(others - waiting))
@@ -245,23 +292,36 @@ class _BatchIngest:
         if self._is_live:
             reason = self.silent.get(asked.item_id) or self.default
             return Judgement(
-                asked, Outcome.MISSING, reason, charged=False, forgiven=not reason.startswith(answers.LOST)
+                asked,
+                Outcome.MISSING,
+                reason,
+                charged=False,
+                forgiven=not reason.startswith(answers.LOST),
             )
         forgiven = batch.cancel_asked_at is not None
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not forgiven:
             return Judgement(asked, Outcome.MISSING, NO_LINE)
-        return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
+        return Judgement(
+            asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven
+        )
 
     def _finish(self, results: ResultFile) -> None:
         number = self.batch.number
         with self.ws.store.read() as tx:
-            used, (not_applied, *_) = answers.usage(tx, number), answers.unusual(tx, number, model=self.batch.model)
+            used, (not_applied, *_) = (
+                answers.usage(tx, number),
+                answers.unusual(tx, number, model=self.batch.model),
+            )
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             counts = answers.count_outcomes(tx, number).get(number, {})
             outcomes = {one.value: counts.get(one, 0) for one in Outcome}
             if (told := sum(outcomes.values())) != self.batch.requests or counts.get("claimed"):
-                said = f"batch {number} asked {self.batch.requests} times and {told} are accounted for"
-                raise InconsistentError(f"{said}; it stays downloaded", hint=f"run `{Step('doctor')}`")
+                said = (
+                    f"batch {number} asked {self.batch.requests} times and {told} are accounted for"
+                )
+                raise InconsistentError(
+                    f"{said}; it stays downloaded", hint=f"run `{Step('doctor')}`"
+                )
             account: dict[str, Any] = outcomes | used | {"not_applied": len(not_applied)}
             account |= {"unknown": results.unknown, "duplicates": results.duplicates}
             account |= {"unreadable": results.unreadable_count}
@@ -270,12 +330,18 @@ class _BatchIngest:
 
 
 def batch_account(
-    tx: Connection, task: Task, number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
+    tx: Connection,
+    task: Task,
+    number: int,
+    *,
+    examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
 ) -> IngestSummary:
     """Return what went wrong in a batch, by reason, with `examples` of lines that belong to no request, by kind."""
     batch = batches.get_batch(tx, number)
     counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
-    shown: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
+    shown: dict[
+        tuple[str, str], list[tuple[str, str]]
+    ] = {}  # (item id, what was said) of the first of each kind
     errors: dict[int | None, str] = {}  # the first words of each code
     for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
         errors.setdefault(code, excerpt or "")
@@ -283,13 +349,20 @@ def batch_account(
         kind = (outcome, word if code is None else f"{word}, code {code}")
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
-            shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
+            shown.setdefault(kind, []).append(
+                (item_id, " | ".join(filter(None, (detail, excerpt))))
+            )
     unapplied, outdated, other = answers.unusual(tx, number, model=batch.model)
     names = task.table(tx).names(
         tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated]
     )
     anomalies = [
-        Anomaly(kind, why, count, tuple((f"line {line}", said) for line, said in (examples or {}).get(kind, ())))
+        Anomaly(
+            kind,
+            why,
+            count,
+            tuple((f"line {line}", said) for line, said in (examples or {}).get(kind, ())),
+        )
         for kind, name, why in ODD
         if (count := getattr(batch, name))
     ]
@@ -298,7 +371,9 @@ def batch_account(
         anomalies.append(Anomaly(*kind, count, told))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
     copied = asks.count_copied(tx, batch.task, batch.extractor, number)
-    return IngestSummary(batch, anomalies, unapplied, outdated, other, copied, _common_error(batch, errors))
+    return IngestSummary(
+        batch, anomalies, unapplied, outdated, other, copied, _common_error(batch, errors)
+    )
 
 
 def _common_error(batch: Batch, errors: Mapping[int | None, str]) -> Response | None:

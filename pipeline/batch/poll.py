@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
-from pipeline.batch.send import BY_HAND, cancel_duplicates, drop_upload, give_up_batch, write_failures
+from pipeline.batch.send import (
+    BY_HAND,
+    cancel_duplicates,
+    drop_upload,
+    give_up_batch,
+    write_failures,
+)
 from pipeline.core import errors, files
 from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
@@ -34,9 +40,13 @@ from pipeline.store.locks import LockLostError
 LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work
 GROWTH = 1.5  # from one wait to the next
 MAY_PASS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
-DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
+DOWNLOADS = (
+    3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
+)
 UNNAMED_RESULT_WAIT = timedelta(hours=48)  # ours: as long as the API lets a batch run
-LATEST = timedelta(days=2)  # ours: so long after a create whose reply was lost a batch of it is looked for
+LATEST = timedelta(
+    days=2
+)  # ours: so long after a create whose reply was lost a batch of it is looked for
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
 
 
@@ -74,9 +84,16 @@ class PollReport:
             )
             for number, why in self.gone.items()
         ]
-        stopped, finds_out = [self.stopped] if self.stopped else [], f"`{words.step('batch-submit')}` finds out"
+        stopped, finds_out = (
+            [self.stopped] if self.stopped else [],
+            f"`{words.step('batch-submit')}` finds out",
+        )
         said = "it is unclear whether it was created"
-        return [*gone, *stopped, *(errors.RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear)]
+        return [
+            *gone,
+            *stopped,
+            *(errors.RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear),
+        ]
 
     def document(self) -> dict[str, object]:
         """Return the report for programs."""
@@ -84,7 +101,12 @@ class PollReport:
 
 
 def run(
-    ws: OpenWorkspace, *, wait: bool, first: bool = False, number: int | None = None, fetches: bool = True
+    ws: OpenWorkspace,
+    *,
+    wait: bool,
+    first: bool = False,
+    number: int | None = None,
+    fetches: bool = True,
 ) -> PollReport:
     """Look at every submitted batch, or that `number`, once or until all are over, or the first; returns what was seen.
 
@@ -121,7 +143,9 @@ class _Poll:
     report: PollReport = field(default_factory=PollReport)
     requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
     done: dict[int, int] = field(default_factory=dict)  # of these
-    troubled: dict[int, errors.RemoteError] = field(default_factory=dict)  # the last look failed, for now or for good
+    troubled: dict[int, errors.RemoteError] = field(
+        default_factory=dict
+    )  # the last look failed, for now or for good
     silent_since: datetime | None = None  # when a look failed after which none succeeded
     odd_words: set[str] = field(default_factory=set)
 
@@ -139,10 +163,18 @@ class _Poll:
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED) if batch.number in self.done]
+            at_api = [
+                batch.number
+                for batch in self.in_state(BatchState.SUBMITTED)
+                if batch.number in self.done
+            ]
             waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
-            if not waiting or self.report.stopped is not None or (first and len(at_api) < len(self.done)):
+            if (
+                not waiting
+                or self.report.stopped is not None
+                or (first and len(at_api) < len(self.done))
+            ):
                 return
             works = ws.backend == "local" and ws.now() - began < timedelta(seconds=LOCAL_LOOK_S)
             if not wait and not (works and self.fetches):
@@ -192,7 +224,9 @@ class _Poll:
                 batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=remote.done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
-            ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
+            ws.display.warn(
+                f"batch {number}: a state never seen before, {remote.word!r}; taken as not over"
+            )
         if remote.state.is_over and not self._may_get_its_file(batch, remote) and self.fetches:
             self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
@@ -200,7 +234,11 @@ class _Poll:
 
     def _may_get_its_file(self, batch: Batch, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""
-        if remote.state is not RemoteState.SUCCEEDED or remote.has_result or batch.cancel_asked_at is not None:
+        if (
+            remote.state is not RemoteState.SUCCEEDED
+            or remote.has_result
+            or batch.cancel_asked_at is not None
+        ):
             return False
 
         now = self.ws.now()
@@ -242,7 +280,9 @@ class _Poll:
                 report.downloaded.append(batch.number)
             elif batch.number not in report.gone:
                 report.waiting.append(batch.number)
-        report.gone = {number: why for number, why in report.gone.items() if number not in report.downloaded}
+        report.gone = {
+            number: why for number, why in report.gone.items() if number not in report.downloaded
+        }
 
     def in_state(self, state: BatchState) -> list[Batch]:
         with self.ws.store.read() as tx:
@@ -252,7 +292,10 @@ class _Poll:
     def _download_result(self, number: int, remote: RemoteBatch) -> None:
         """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
         upload, path = None, result_path(self.ws.data, number)
-        with contextlib.suppress(LockLostError, errors.StateConflictError), self.ws.locks.hold(lock_of(number)) as lock:
+        with (
+            contextlib.suppress(LockLostError, errors.StateConflictError),
+            self.ws.locks.hold(lock_of(number)) as lock,
+        ):
             if lock is None:
                 return  # another process downloads it; the next look reads its state again
             with self.ws.store.read() as tx:
@@ -262,9 +305,13 @@ class _Poll:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 best, part = files.part_of(path), files.part_of(path)
                 try:
-                    has_result = remote.has_result and self._fetch(batch, remote, part=part, best=best)
+                    has_result = remote.has_result and self._fetch(
+                        batch, remote, part=part, best=best
+                    )
                     part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
-                    self._keep(batch, remote, files.sync_part(best)) if has_result else self._fail(batch, remote)
+                    self._keep(batch, remote, files.sync_part(best)) if has_result else self._fail(
+                        batch, remote
+                    )
                 finally:
                     for one in (best, part):
                         one.unlink(missing_ok=True)
@@ -278,7 +325,9 @@ class _Poll:
         bytes in its place, and the state is committed when the file is on disk.
         """
         ending, path = _ending(remote), result_path(self.ws.data, batch.number)
-        facts = {"remote_word": remote.word} | ({} if remote.state is RemoteState.SUCCEEDED else {"reason": ending})
+        facts = {"remote_word": remote.word} | (
+            {} if remote.state is RemoteState.SUCCEEDED else {"reason": ending}
+        )
         with self.ws.store.write() as tx:
             batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **facts)
             files.rename(draft, path)
@@ -286,12 +335,19 @@ class _Poll:
     def _fail(self, batch: Batch, remote: RemoteBatch) -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         forgiven = batch.cancel_asked_at is not None
-        why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
+        why = (
+            BY_HAND
+            if forgiven and remote.state is RemoteState.CANCELLED
+            else _ending(remote, had=False)
+        )
         source = source_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
             batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := asks.claimed(tx, batch.number, limit=PAGE):
-                judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
+                judged = [
+                    Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven)
+                    for one in page
+                ]
                 write_failures(tx, self.ws, judged, source=source)
             give_up_batch(tx, batch, why=why, at=self.ws.now())
 
@@ -307,9 +363,15 @@ class _Poll:
                 provably cut. To take it would charge rows for answers that wait at the API.
         """
         ws, is_given_up = self.ws, batch.cancel_asked_at is not None
-        expected = remote.done if remote.done or remote.state is not RemoteState.SUCCEEDED else batch.requests
+        expected = (
+            remote.done
+            if remote.done or remote.state is not RemoteState.SUCCEEDED
+            else batch.requests
+        )
         try:
-            fullest, latest = self._download_fullest(batch, remote, part=part, best=best, expected=expected)
+            fullest, latest = self._download_fullest(
+                batch, remote, part=part, best=best, expected=expected
+            )
         except errors.MissingError as error:
             if remote.state is RemoteState.SUCCEEDED and not is_given_up:
                 raise
@@ -363,7 +425,11 @@ class _Poll:
             return Download(body=f"a part ({error.message})")
         with ResultFile(part) as results:
             keys = results.count_keys(self._request_keys(batch))
-            return Download(not results.is_cut, keys, "a file that ends inside a line" if results.is_cut else body)
+            return Download(
+                not results.is_cut,
+                keys,
+                "a file that ends inside a line" if results.is_cut else body,
+            )
 
     def _write_result(self, batch: Batch, remote: RemoteBatch, part: Path) -> str:
         """Write the result of a batch to a path, in lines with the keys of requests, and return in words what came."""
@@ -401,9 +467,13 @@ class _Poll:
                     if files.sha256_of(part) != batch.result_sha256:
                         raise errors.MissingError("the API has other bytes")
                     files.rename(files.sync_part(part), path)
-                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+                    ws.display.say(
+                        f"batch {number}: its lost result was fetched again, byte for byte"
+                    )
             except errors.RemoteError as error:
-                said = f"batch {number}: its result is lost and cannot be had again ({error.message})"
+                said = (
+                    f"batch {number}: its result is lost and cannot be had again ({error.message})"
+                )
                 give_up = Step("batch-cancel", batch=number)
                 ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
             finally:
@@ -419,7 +489,8 @@ class _Poll:
         suspects = {
             one.number
             for one in created.values()
-            if one.number in left or (one.tries > (1 if one.remote_name else 0) and not one.twins_checked)
+            if one.number in left
+            or (one.tries > (1 if one.remote_name else 0) and not one.twins_checked)
         }
         if not suspects and all(one.state is not BatchState.SUBMITTED for one in created.values()):
             return
@@ -430,7 +501,11 @@ class _Poll:
                 self.ws.display.warn(f"could not look for duplicates: {error.message}")
             return
         told = {one["remote_name"] for one in known} | {one.remote_name for one in created.values()}
-        late = {numbers.get(batches.name_prefix(one.display_name)) for one in listing if one.name not in told}
+        late = {
+            numbers.get(batches.name_prefix(one.display_name))
+            for one in listing
+            if one.name not in told
+        }
         for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
             cancel_duplicates(self.ws, batch.number, listing)
             with self.ws.store.write() as tx:
@@ -447,5 +522,9 @@ def _ending(remote: RemoteBatch, *, had: bool = True) -> str:
     """Return how a batch ended, in words, with what the API said of it; `had` is false where its result was not."""
     ending = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and not had:
-        ending = "succeeded, but its result could not be had" if remote.has_result else "succeeded without a result"
+        ending = (
+            "succeeded, but its result could not be had"
+            if remote.has_result
+            else "succeeded without a result"
+        )
     return f"{ending}: {remote.error}" if remote.error else ending

@@ -21,7 +21,15 @@ from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.progress import Bar
 from pipeline.core.states import Way
 from pipeline.core.text import plural
-from pipeline.engine.record import Judgement, Known, PlannedRequest, RequestBuilder, Source, look_up, write_given
+from pipeline.engine.record import (
+    Judgement,
+    Known,
+    PlannedRequest,
+    RequestBuilder,
+    Source,
+    look_up,
+    write_given,
+)
 from pipeline.engine.task import Rows, Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
@@ -34,7 +42,10 @@ SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over 
 LOCK = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
-FEW, FEW_IMAGES = 256, 24  # ours: lines of a file of our own calls, so that answers are stored every few seconds
+FEW, FEW_IMAGES = (
+    256,
+    24,
+)  # ours: lines of a file of our own calls, so that answers are stored every few seconds
 
 
 class StopReason(StrEnum):
@@ -67,7 +78,9 @@ class _Draft:
     asks_each: bool = False
     quota: int | None = None
     room: float | None = None
-    lines: list[PlannedRequest] = field(default_factory=list)  # of our own calls, sealed where they are claimed
+    lines: list[PlannedRequest] = field(
+        default_factory=list
+    )  # of our own calls, sealed where they are claimed
     file: files.Sealed | None = None  # of a batch
     asks: list[Ask] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
@@ -89,7 +102,9 @@ class _Draft:
             few = FEW_IMAGES if self.ws.task.sends_images else FEW
             self._full = (min(few, settings.batch_rows), MAX_FILE_BYTES, tokens)
 
-    def take(self, tx: "Connection", lines: Sequence[PlannedRequest]) -> tuple[list[PlannedRequest], StopReason | None]:
+    def take(
+        self, tx: "Connection", lines: Sequence[PlannedRequest]
+    ) -> tuple[list[PlannedRequest], StopReason | None]:
         """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
         known = Known() if self.asks_each else look_up(tx, self.ws.task, self.ws.extractor, lines)
         new: list[PlannedRequest] = []
@@ -97,7 +112,9 @@ class _Draft:
             item = line.item
             if item.id in known.given:
                 self.given.append(known.given[item.id])
-            elif item.id not in known.waiting and (self.asks_each or hash(item.input_hash) not in self.hashes):
+            elif item.id not in known.waiting and (
+                self.asks_each or hash(item.input_hash) not in self.hashes
+            ):
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
                 if (full := self._add(line)) is not None:
@@ -112,7 +129,9 @@ class _Draft:
     def _add(self, line: PlannedRequest) -> StopReason | None:
         rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
         likely = self.calibration.applied(counted, count=rows)
-        if rows > 1 and any(one > most for one, most in zip((rows, size, likely.prompt), self._full, strict=True)):
+        if rows > 1 and any(
+            one > most for one, most in zip((rows, size, likely.prompt), self._full, strict=True)
+        ):
             return StopReason.FULL
         stop = self.stop_for(likely)
         if stop is None:
@@ -121,7 +140,9 @@ class _Draft:
 
     def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
-        if self.room is not None and self.price(likely) * (1 + self.calibration.reserve) > self.room * (1 + slack):
+        if self.room is not None and self.price(likely) * (
+            1 + self.calibration.reserve
+        ) > self.room * (1 + slack):
             return StopReason.BUDGET
         return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
 
@@ -145,7 +166,11 @@ class BatchPlan:
     def about(self, words: Words) -> str:
         """Return how many items it is about and, where some ask the same, how many questions they are."""
         items = plural(self.items, words.one, words.many)
-        return items if self.requests == self.items else f"{items}, {plural(self.requests, 'question')}"
+        return (
+            items
+            if self.requests == self.items
+            else f"{items}, {plural(self.requests, 'question')}"
+        )
 
     def sentence(self, words: Words) -> str:
         """Return in words what would be sent, but for its price."""
@@ -175,7 +200,10 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan
                 new, stop = draft.take(tx, left)
                 draft.given.clear()
                 left = left[draft.looked_at - before :]
-                size, usage = size + sum(one.size + 1 for one in new), sum((one.usage for one in new), usage)
+                size, usage = (
+                    size + sum(one.size + 1 for one in new),
+                    sum((one.usage for one in new), usage),
+                )
                 if stop is StopReason.FULL:
                     made += 1
                     draft.rows, draft.size, draft.counted, draft.likely = 0, 0, NO_USAGE, NO_USAGE
@@ -191,13 +219,22 @@ def _lines(
     tx: "Connection", ws: OpenWorkspace, wanted: Selection, way: Way, *, after: str | None = None
 ) -> Iterator[list[PlannedRequest]]:
     """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
-    task, builder, some, size = ws.task, RequestBuilder(ws.task, ws.model), list[PlannedRequest](), 0
+    task, builder, some, size = (
+        ws.task,
+        RequestBuilder(ws.task, ws.model),
+        list[PlannedRequest](),
+        0,
+    )
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
         among = wanted.among if way is Way.TRIAL else asks.askable_among(tx, task, wanted.among)
         found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
-        free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
+        free = (
+            {key: row for key, row in rows.items() if key not in wanted.without}
+            if wanted.without
+            else rows
+        )
         for line in builder.lines(tx, free):
             some.append(line)
             size += line.size
@@ -208,7 +245,9 @@ def _lines(
         yield some
 
 
-def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> tuple[list[int], StopReason, int]:
+def prepare_batches(
+    ws: OpenWorkspace, wanted: Selection, *, bar: Bar
+) -> tuple[list[int], StopReason, int]:
     """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
     Return the batches' numbers, why there are no more, and how many items were given another's answer.
@@ -300,7 +339,11 @@ class Preparation:
             if isinstance(draft, StopReason):
                 return draft
             # an item, or the money, may have changed hands since the file was read: write it anew
-            with contextlib.suppress(StateConflictError), self._undone(draft), ws.store.write() as tx:
+            with (
+                contextlib.suppress(StateConflictError),
+                self._undone(draft),
+                ws.store.write() as tx,
+            ):
                 return self._claim(tx, draft)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
@@ -352,16 +395,25 @@ class Preparation:
 
     def _claim(self, tx: "Connection", draft: _Draft) -> Prepared:
         """Add the batch and claim its items, all or none; of our own calls its lock is held before it can be seen."""
-        number, stop = batches.next_number(tx), self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
+        number, stop = (
+            batches.next_number(tx),
+            self._draft(tx).stop_for(draft.likely, slack=ROUNDING),
+        )
         if stop is not None:
-            raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
+            raise StateConflictError(
+                f"the {stop.name.lower()} of batch", number, expected="free", wanted="used"
+            )
         self.ws.bind(tx)
         if self.way is not Way.BATCH:
             self._lock = self.ws.locks.take(lock_of(number))
             if self._lock is None:
-                raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
+                raise StateConflictError(
+                    "the lock of batch", number, expected="free", wanted="held"
+                )
         path = request_path(self.ws.data, number)
-        file = draft.file or files.seal_bytes(path, b"".join(one.data + b"\n" for one in draft.lines))
+        file = draft.file or files.seal_bytes(
+            path, b"".join(one.data + b"\n" for one in draft.lines)
+        )
         try:
             self._add(tx, draft, number, file, str(path.relative_to(self.ws.data)))
         except BaseException:
@@ -372,12 +424,15 @@ class Preparation:
             files.rename(file, path)
         return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock)
 
-    def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str) -> None:
+    def _add(
+        self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str
+    ) -> None:
         ws, task, now = self.ws, self.ws.task, self.ws.now()
         batches.add_batch(
             tx,
             way=self.way,
-            run=self.run or (None if self.is_alone or self.way in (Way.BATCH, Way.TRIAL) else number),
+            run=self.run
+            or (None if self.is_alone or self.way in (Way.BATCH, Way.TRIAL) else number),
             at=now,
             number=number,
             task=task.name,
@@ -395,11 +450,25 @@ class Preparation:
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
         if self.way is not Way.TRIAL:
-            asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
+            asks.claim(
+                tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now
+            )
 
     def _draft(self, tx: "Connection") -> _Draft:
         ws, known = self.ws, budget.calibration(tx, self.ws.extractor)
         most = None if self.wanted.limit is None else self.wanted.limit - self._taken
         asks_each = self.way is Way.TRIAL or self.is_alone
-        quota = budget.quota_left(tx, ws.model, tier=ws.settings.tier) if self.way is Way.BATCH else None
-        return _Draft(ws, self.way, known, most, asks_each, quota, budget.budgets(ws).room(tx, error=known.reserve))
+        quota = (
+            budget.quota_left(tx, ws.model, tier=ws.settings.tier)
+            if self.way is Way.BATCH
+            else None
+        )
+        return _Draft(
+            ws,
+            self.way,
+            known,
+            most,
+            asks_each,
+            quota,
+            budget.budgets(ws).room(tx, error=known.reserve),
+        )

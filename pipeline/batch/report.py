@@ -21,9 +21,36 @@ from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, Store
 
 SHOWN = (
-    *("number", "way", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
-    *("remote_name", "remote_word", "tries", "requests", "estimated_in", "estimated_out", "estimated_cost"),
-    *("priced_on", "tokens_in", "tokens_out", "answered", "refused", "invalid", "missing", "not_applied"),
+    *(
+        "number",
+        "way",
+        "task",
+        "extractor",
+        "model",
+        "reason",
+        "created_at",
+        "submitted_at",
+        "ended_at",
+    ),
+    *(
+        "remote_name",
+        "remote_word",
+        "tries",
+        "requests",
+        "estimated_in",
+        "estimated_out",
+        "estimated_cost",
+    ),
+    *(
+        "priced_on",
+        "tokens_in",
+        "tokens_out",
+        "answered",
+        "refused",
+        "invalid",
+        "missing",
+        "not_applied",
+    ),
     *("unknown", "duplicates", "unreadable"),
 )
 TRIALS = "trials"  # in the place of a batch's number
@@ -57,8 +84,16 @@ class BatchSummary(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return the batch for programs."""
-        figures = {"cost": self.cost, "cost_is_actual": self.is_actual, "age_s": round(self.age.total_seconds())}
-        return {name: getattr(self.batch, name) for name in SHOWN} | {"state": self.batch.state.value} | figures
+        figures = {
+            "cost": self.cost,
+            "cost_is_actual": self.is_actual,
+            "age_s": round(self.age.total_seconds()),
+        }
+        return (
+            {name: getattr(self.batch, name) for name in SHOWN}
+            | {"state": self.batch.state.value}
+            | figures
+        )
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
@@ -72,7 +107,9 @@ def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:
     never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated = 0.0 if never_sent else batch.estimated_cost
     age = (batch.ended_at or now) - batch.created_at
-    return BatchSummary(batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None)
+    return BatchSummary(
+        batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None
+    )
 
 
 def time_words(seconds: float | None) -> str:
@@ -98,7 +135,9 @@ def unpriced_models(everyone: Iterable[Batch]) -> dict[str, int]:
     return dict(counts)
 
 
-def costs(store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None) -> dict[str, Any]:
+def costs(
+    store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None
+) -> dict[str, Any]:
     """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
 
     Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way. Batches of
@@ -111,7 +150,11 @@ def costs(store: Store, tasks: Sequence[Task], *, by: str, only: str | None = No
             for row in (rows[keys[KEYS.index(by)]], total):
                 row.update(dict(zip(AMOUNTS, amounts, strict=True)))
     ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
-    return {"by": by, "rows": [{by: key} | _amounts(rows[key]) for key in ordered], "total": _amounts(total)}
+    return {
+        "by": by,
+        "rows": [{by: key} | _amounts(rows[key]) for key in ordered],
+        "total": _amounts(total),
+    }
 
 
 def _amounts(row: Mapping[str, float]) -> dict[str, float]:
@@ -128,7 +171,10 @@ def _entries(
         name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
         keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
-            yield keys[batch.number], (*counts, batch.tokens_in or 0, batch.tokens_out or 0, *money.batch_spent(batch))
+            yield (
+                keys[batch.number],
+                (*counts, batch.tokens_in or 0, batch.tokens_out or 0, *money.batch_spent(batch)),
+            )
     for one in (one for one in batches.all_duplicates(tx) if one["batch"] in keys):
         found_on = today(one["found_at"]).isoformat()
         yield (found_on, *keys[one["batch"]][1:]), (0, 0, 0, 0, 0, 0.0, one["estimated_cost"], 0.0)
@@ -147,7 +193,12 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
         limits |= {"tier": settings.tier, "enqueued_tokens": model.enqueued(settings.tier)}
         told = {name: getattr(model, name) for name in ("kind", "source", "priced_on", "shutdown")}
         each = {way: dict(zip(("in", "out"), some, strict=True)) for way, some in ways.items()}
-        of_model = {"model": model.name, "use": use, "successor": model.successor or None, "limits": limits}
+        of_model = {
+            "model": model.name,
+            "use": use,
+            "successor": model.successor or None,
+            "limits": limits,
+        }
         found.append(of_model | told | each)
     return found
 
@@ -178,8 +229,12 @@ def versions_of(tx: Connection, task: Task, model: str) -> dict[str, Any]:
     if pilot is None and not task.needs_pilot:
         return {}
     run = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)
-    begun = pilot and _members(pilot, "number", "size", "verdict", "report") | {"at": pilot.began_at.isoformat()}
-    backfill = run and _members(run, "extractor", "items", "estimated_cost") | {"since": run.started_at.isoformat()}
+    begun = pilot and _members(pilot, "number", "size", "verdict", "report") | {
+        "at": pilot.began_at.isoformat()
+    }
+    backfill = run and _members(run, "extractor", "items", "estimated_cost") | {
+        "since": run.started_at.isoformat()
+    }
     return {"extractor": extractor, "pilot": begun, "backfill": backfill}
 
 

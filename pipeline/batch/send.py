@@ -32,7 +32,9 @@ from pipeline.store.database import Connection
 from pipeline.store.locks import Lock
 
 UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
-MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
+MAX_UNCLEAR = (
+    3  # creates of one batch in one run that nothing is known of, before a person should look
+)
 MAX_LOST = 4  # times that a batch is read because another process went on with it while this one stood still
 MAX_REFUSALS = 2  # a request file that was refused so often is given up
 TOO_MANY_REQUESTS = 429  # HTTP's own number; the upload is used again
@@ -40,7 +42,10 @@ AT_CREATE = "refused at create"  # how the reason of an item begins whose line w
 USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
 LEAST_WAIT_S = 0.05
 NEVER = datetime.max.replace(tzinfo=UTC)
-BY_HAND, BEFORE_SENT = CANCELLED = ("cancelled by hand", "cancelled before it was sent")  # as its reason begins
+BY_HAND, BEFORE_SENT = CANCELLED = (
+    "cancelled by hand",
+    "cancelled before it was sent",
+)  # as its reason begins
 
 
 class SendOutcome(StrEnum):
@@ -87,7 +92,9 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
         if found is None:
             unclear += 1
             continue
-        ws.display.say(f"batch {number}: the create call stays unclear; looking again in {found.wait_s:.0f} s")
+        ws.display.say(
+            f"batch {number}: the create call stays unclear; looking again in {found.wait_s:.0f} s"
+        )
         ws.sleep(found.wait_s)
 
 
@@ -124,7 +131,11 @@ class _Send(NamedTuple):
             workspace_id = workspace.get_workspace(tx).workspace_id
         name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
-        there = self._made_elsewhere(name) if self.is_first and self.batch.state is BatchState.PREPARED else []
+        there = (
+            self._made_elsewhere(name)
+            if self.is_first and self.batch.state is BatchState.PREPARED
+            else []
+        )
         batch = self._commit_intent(name)
         if there:
             look = reconcile(ws, batch, there)
@@ -146,10 +157,17 @@ class _Send(NamedTuple):
         try:
             with ws.store.write() as tx:
                 batches.mark_submitted(
-                    tx, batch, remote_name=remote.name, display_name=name, how="created", at=ws.now()
+                    tx,
+                    batch,
+                    remote_name=remote.name,
+                    display_name=name,
+                    how="created",
+                    at=ws.now(),
                 )
         except errors.StateConflictError:
-            cancel_duplicates(ws, number, [remote])  # another process went on with the batch meanwhile
+            cancel_duplicates(
+                ws, number, [remote]
+            )  # another process went on with the batch meanwhile
             raise
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
         return SendOutcome.CREATED
@@ -158,12 +176,18 @@ class _Send(NamedTuple):
         """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
         try:
             listing = self.ws.client.list_batches()
-        except errors.RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
+        except (
+            errors.RemoteError
+        ):  # a server that keeps no list, or has none to give: no reason not to ask
             return []
         number, prefix = self.batch.number, batches.name_prefix(name)
-        with self.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+        with (
+            self.ws.store.read() as tx
+        ):  # after the list: whatever is in it was recorded before it was created
             least = batches.next_number(tx)
-        ours = re.compile(re.escape(name[: name.index(self.batch.task)]) + r".+-(\d{1,9})-[0-9a-f]+")
+        ours = re.compile(
+            re.escape(name[: name.index(self.batch.task)]) + r".+-(\d{1,9})-[0-9a-f]+"
+        )
         there = [(ours.fullmatch(batches.name_prefix(one.display_name)), one) for one in listing]
         unknown = [int(found[1]) for found, _ in there if found and found[0] != prefix]
         if count := sum(one == number or one >= least for one in unknown):
@@ -171,7 +195,9 @@ class _Send(NamedTuple):
                 f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
                 f"older copy, and what they asked may be paid for twice. `{Step('doctor')}` names them"
             )
-        return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
+        return [
+            one for found, one in there if found and found[0] == prefix and one.state not in USELESS
+        ]
 
     def _commit_intent(self, name: str) -> Batch:
         ws, batch = self.ws, self.batch
@@ -198,7 +224,9 @@ class _Send(NamedTuple):
             return batch.upload
         what = f"the request file of batch {batch.number}"
         path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
-        upload = ws.client.upload(path, display_name=name, sha256=batch.request_sha256, size=batch.request_size)
+        upload = ws.client.upload(
+            path, display_name=name, sha256=batch.request_sha256, size=batch.request_size
+        )
         with ws.store.write() as tx:
             batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
@@ -220,16 +248,22 @@ class _Send(NamedTuple):
                 drop_upload(ws.client, batch.upload)
             raise schema_refusal(ws.task, error)
         line, facts["refusals"] = responses.line_at_fault(why), batch.refusals + 1
-        with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again
+        with (
+            ws.store.write() as tx
+        ):  # all at once: a moment later another process may send the batch again
             batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             batch, upload = batches.get_batch(tx, batch.number), batch.upload
             asked = next((one for one in asks.claimed(tx, batch.number) if one.line == line), None)
             if asked is not None:
-                said = why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+                said = (
+                    why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+                )
                 source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
                 judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
                 kept = write_failures(tx, ws, judged, source=source)
-                name = ws.task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
+                name = (
+                    ws.task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
+                )
                 becomes = "is parked" if kept.parked else "is asked once more by a later run"
                 give_up_batch(tx, batch, why=f"line {line} was refused: {said}", at=at)
             elif batch.refusals >= MAX_REFUSALS:
@@ -238,7 +272,9 @@ class _Send(NamedTuple):
         if asked is None:
             submit, is_over = ws.task.words.step("batch-submit"), batch.refusals >= MAX_REFUSALS
             again = f" {batch.refusals} times and given up" if is_over else ""
-            hint = f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
+            hint = (
+                f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
+            )
             message = f"batch {batch.number} was refused{again}: {why}"
             raise errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
@@ -248,7 +284,9 @@ class _Send(NamedTuple):
         return SendOutcome.REBUILD
 
 
-def write_failures(tx: Connection, ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source) -> WriteResult:
+def write_failures(
+    tx: Connection, ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source
+) -> WriteResult:
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
     tell_equals(tx, ws.task, judged, kept, None, source=source, at=ws.now())
@@ -261,7 +299,9 @@ def give_up_batch(tx: Connection, batch: "Batch", *, why: str, at: datetime) -> 
     return asks.release_claims(tx, batch.number)
 
 
-def reconcile(ws: OpenWorkspace, batch: Batch, listing: Sequence[RemoteBatch] | None = None) -> Look:
+def reconcile(
+    ws: OpenWorkspace, batch: Batch, listing: Sequence[RemoteBatch] | None = None
+) -> Look:
     """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
 
     The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
@@ -278,7 +318,9 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: Sequence[RemoteBatch] | 
     if found:
         with ws.store.write() as tx:
             name, display_name, at = found[0].name, found[0].display_name, ws.now()
-            batches.mark_submitted(tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at)
+            batches.mark_submitted(
+                tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at
+            )
             _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)
         ws.display.say(f"batch {batch.number}: found again as {name}")
         cancel_duplicates(ws, batch.number)
@@ -313,26 +355,38 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: Iterable[RemoteBa
             with contextlib.suppress(errors.MissingError):
                 ws.client.cancel_batch(name)
         except errors.RemoteError as error:
-            ws.display.warn(f"batch {number}: its duplicate {name} could not be cancelled yet: {error.message}")
+            ws.display.warn(
+                f"batch {number}: its duplicate {name} could not be cancelled yet: {error.message}"
+            )
             continue
         with ws.store.write() as tx:
             batches.duplicate_cancelled(tx, name, at=ws.now())
-        ws.display.warn(f"batch {number}: a second remote batch, {name}, was cancelled and recorded")
+        ws.display.warn(
+            f"batch {number}: a second remote batch, {name}, was cancelled and recorded"
+        )
 
 
-def _record_duplicates(tx: Connection, batch: Batch, listing: Iterable[RemoteBatch], *, at: datetime) -> None:
+def _record_duplicates(
+    tx: Connection, batch: Batch, listing: Iterable[RemoteBatch], *, at: datetime
+) -> None:
     prefixes = batches.numbers_by_prefix(tx, batch.number)
     for one in listing:
         if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
-            batches.add_duplicate(tx, batch, remote_name=one.name, display_name=one.display_name, at=at)
+            batches.add_duplicate(
+                tx, batch, remote_name=one.name, display_name=one.display_name, at=at
+            )
             if one.state.is_over:
                 batches.duplicate_cancelled(tx, one.name, at=at)
 
 
-def drop_upload(client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None) -> None:
+def drop_upload(
+    client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None
+) -> None:
     """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it after 48 h."""
     try:
         if upload:
             client.delete(upload)
     except errors.RemoteError as error:
-        warn(f"the upload {upload} could not be deleted, and the API forgets it after 48 h: {error.message}")
+        warn(
+            f"the upload {upload} could not be deleted, and the API forgets it after 48 h: {error.message}"
+        )

@@ -18,7 +18,9 @@ MOST = 64  # ours: more calls at once than this is no ordinary use of a live API
 STALL_S = 30.0  # calls are under way, and none succeeded for so long: one at a time
 TROUBLES = 3  # failures in a row, after which one call at a time is made, and patience may end
 LONGEST_PAUSE_S = 60.0
-FLEX_CALL_S = 60.0  # ours: what a call by flex takes before any was measured; it aims at 1 to 15 minutes
+FLEX_CALL_S = (
+    60.0  # ours: what a call by flex takes before any was measured; it aims at 1 to 15 minutes
+)
 SHED = (503,)  # the HTTP code by which flex has no room; its 429 are waited for as all others are
 SHED_FOR_S = 3_600.0  # ours: flex sheds what it has no room for, and is tried again for so long without any answer
 
@@ -33,14 +35,18 @@ def calls_at_once(ws: OpenWorkspace, mean_s: float) -> int:
 class Service:
     """How many calls may be under way, and until when all wait; one that `hurries` gives up at a second refusal."""
 
-    def __init__(self, ws: OpenWorkspace, end: Callable[[FindableError], None], way: Way, *, hurries: bool) -> None:
+    def __init__(
+        self, ws: OpenWorkspace, end: Callable[[FindableError], None], way: Way, *, hurries: bool
+    ) -> None:
         """Begin with a service that is taken to be well."""
         self._ws, self._end, self._hurries, is_flex = ws, end, hurries, way is Way.FLEX
         self._shed_for_s = SHED_FOR_S if is_flex else 0.0
         self._stall_s = FLEX_S if is_flex else STALL_S
         self.pace = Pace(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
-            self._mean_s = batches.call_seconds(tx, ws.model.name, way) or (FLEX_CALL_S if is_flex else 0.0)
+            self._mean_s = batches.call_seconds(tx, ws.model.name, way) or (
+                FLEX_CALL_S if is_flex else 0.0
+            )
         self.hold_until = self._quiet_since = ws.monotonic()
         self._throttled, self.has_answered, self._is_stalled = 0, False, False
         self.down: RemoteError | None = None  # how the service failed the last call
@@ -55,13 +61,23 @@ class Service:
         """Return how many calls may be under way now."""
         if not in_flight:
             self._quiet_since = self._ws.monotonic()
-        return 1 if self._is_stalled or self._troubles >= TROUBLES else calls_at_once(self._ws, self._mean_s)
+        return (
+            1
+            if self._is_stalled or self._troubles >= TROUBLES
+            else calls_at_once(self._ws, self._mean_s)
+        )
 
     def look(self, *, in_flight: int) -> None:
         """Say where the run has just stalled; time without a call under way is none."""
-        if not self._is_stalled and in_flight and self._ws.monotonic() - self._quiet_since >= self._stall_s:
+        if (
+            not self._is_stalled
+            and in_flight
+            and self._ws.monotonic() - self._quiet_since >= self._stall_s
+        ):
             self._is_stalled = True
-            self._ws.display.warn(f"no answer for {self._stall_s:.0f} s: one call at a time until one comes")
+            self._ws.display.warn(
+                f"no answer for {self._stall_s:.0f} s: one call at a time until one comes"
+            )
 
     def answered(self, *, took_s: float) -> None:
         """Take an answer, whatever it says."""
@@ -78,7 +94,9 @@ class Service:
         now = self._ws.monotonic()
         self._throttled += 1
         self._throttled_since = min(self._throttled_since, now)
-        is_lasting = now - self._throttled_since > max(self._shed_for_s, self._ws.settings.poll_patience)
+        is_lasting = now - self._throttled_since > max(
+            self._shed_for_s, self._ws.settings.poll_patience
+        )
         if error.resets_at is not None or is_lasting or (self._hurries and self._throttled > 1):
             self._end(error)
         self.pace.refused(at=now, delay_s=error.retry_after_s)
@@ -94,6 +112,8 @@ class Service:
         if began >= self._trouble_at and about != self._trouble_about:
             self._troubles, self._trouble_at, self._trouble_about = self._troubles + 1, now, about
         if self._troubles > 1:
-            self.hold_until = now + min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10))
+            self.hold_until = now + min(
+                LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10)
+            )
         if self._troubles >= TROUBLES and now - self._failing_since > self.patience_s(error):
             self._end(error)

@@ -49,15 +49,23 @@ class Submitted:
     @property
     def at_api(self) -> list[int]:
         """Return the numbers of the batches that are at the API because of it."""
-        return [one for one, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
+        return [
+            one
+            for one, fate in self.sent.items()
+            if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}
+        ]
 
     @property
     def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
-        parts += [f"{self.shared:,} ask what was answered already and share the answer"] * bool(self.shared)
+        parts += [f"{self.shared:,} ask what was answered already and share the answer"] * bool(
+            self.shared
+        )
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
-        parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
+        parts += [
+            f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
+        ] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
 
     def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:
@@ -103,15 +111,23 @@ def run(
     tokens are not counted. If `patient`, an API that is full is no error while a batch is under way.
     """
     with ws.store.read() as tx:
-        left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
+        left = batches.batches_in_states(
+            tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name
+        )
         waiting = with_prepared(tx, ws.task, BatchPlan())
-    plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agreed else plan_all(ws, wanted)
+    plan = (
+        replace(waiting, items=waiting.items + _count_new(ws, wanted))
+        if agreed
+        else plan_all(ws, wanted)
+    )
     report = Submitted(plan)
     if not plan.items and not left:
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     if not agreed:
-        ws.display.say(f"{ws.model.name}, {priced(ws, plan) if plan.items else 'resuming an earlier run'}")
+        ws.display.say(
+            f"{ws.model.name}, {priced(ws, plan) if plan.items else 'resuming an earlier run'}"
+        )
         ws.spend(plan.cost, nothing="nothing was written or sent")
     new = plan.items - waiting.items
     most = new if agreed else plan.requests - waiting.requests
@@ -120,7 +136,10 @@ def run(
     try:
         submission.send(one for one in old if number in (None, one))
         submission.send_new(wanted, most, is_any=bool(new))
-    except (ThrottledError, QuotaFullError) as error:  # while a batch is under way, its end makes room
+    except (
+        ThrottledError,
+        QuotaFullError,
+    ) as error:  # while a batch is under way, its end makes room
         is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
         with ws.store.read() as tx:
             at_api = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
@@ -142,7 +161,11 @@ def priced(ws: OpenWorkspace, plan: BatchPlan) -> str:
 def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
     with ws.store.read() as tx:
         among = wanted.among
-        askable = asks.count_askable(tx, ws.task) if among is None else len(asks.askable_among(tx, ws.task, among))
+        askable = (
+            asks.count_askable(tx, ws.task)
+            if among is None
+            else len(asks.askable_among(tx, ws.task, among))
+        )
     return askable if wanted.limit is None else min(askable, wanted.limit)
 
 
@@ -162,9 +185,14 @@ def let_go_changed(ws: OpenWorkspace) -> None:
         if not reason:
             continue
 
-        with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another process sends it
+        with (
+            contextlib.suppress(StateConflictError),
+            ws.store.write() as tx,
+        ):  # another process sends it
             free_rows = give_up_batch(tx, batch, why=f"{reason} before it was sent", at=ws.now())
-            ws.display.say(f"batch {batch.number} was not sent because {reason}; {free_rows:,} rows are asked anew")
+            ws.display.say(
+                f"batch {batch.number} was not sent because {reason}; {free_rows:,} rows are asked anew"
+            )
 
 
 def _refused_thinking_level(ws: OpenWorkspace, batch: Batch) -> str:
@@ -178,7 +206,12 @@ def _refused_thinking_level(ws: OpenWorkspace, batch: Batch) -> str:
         first_line = next((line for _, line in lines), b"")
     try:
         thinking = object_of(first_line)["generationConfig"].get("thinkingConfig") or {}
-    except (ValueError, LookupError, TypeError, AttributeError):  # a damaged file is refused where it is sent
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # a damaged file is refused where it is sent
         return ""
     return "" if model.accepts_thinking(thinking) else str(thinking["thinkingLevel"])
 
@@ -186,9 +219,16 @@ def _refused_thinking_level(ws: OpenWorkspace, batch: Batch) -> str:
 def with_prepared(tx: Connection, task: Task, new: BatchPlan) -> BatchPlan:
     """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
     for one in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
-        counts = (new.items + one.requests, new.batches + 1, new.requests + one.requests, new.size + one.request_size)
+        counts = (
+            new.items + one.requests,
+            new.batches + 1,
+            new.requests + one.requests,
+            new.size + one.request_size,
+        )
         usage = new.usage + Usage(one.estimated_in, one.estimated_out)
-        new = BatchPlan(*counts, new.counted_in + (one.counted_in or 0), usage, new.cost + one.estimated_cost)
+        new = BatchPlan(
+            *counts, new.counted_in + (one.counted_in or 0), usage, new.cost + one.estimated_cost
+        )
     return new
 
 
@@ -199,7 +239,9 @@ class _Submission:
     ws: OpenWorkspace
     report: Submitted
     sends: bool
-    rebuild: list[int] = field(default_factory=list)  # refused for one line each; the rest is in no batch yet
+    rebuild: list[int] = field(
+        default_factory=list
+    )  # refused for one line each; the rest is in no batch yet
     stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
 
     def send(self, numbers: Iterable[int]) -> None:
@@ -213,10 +255,15 @@ class _Submission:
         for turn in range(MAX_REBUILDS):
             rebuilt, self.rebuild = self.rebuild, []
             with ws.store.read() as tx:
-                items = (answers.items_of_batch(tx, number, outcome=Outcome.REFUSED) for number in rebuilt)
+                items = (
+                    answers.items_of_batch(tx, number, outcome=Outcome.REFUSED)
+                    for number in rebuilt
+                )
                 again = {one for some in items for one in some}
             most += self._items(rebuilt) - len(again)
-            if most < 1 and (turn or not is_any):  # rows may be given what was answered, and nothing is asked
+            if most < 1 and (
+                turn or not is_any
+            ):  # rows may be given what was answered, and nothing is asked
                 return
             refused |= again
             wanted, most = replace(wanted, limit=most, without=refused), 0
@@ -239,7 +286,9 @@ class _Submission:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}
         whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
-        unmet = announced - self._items(whole) - (len(new) - len(whole))  # what was refused counts as sent
+        unmet = (
+            announced - self._items(whole) - (len(new) - len(whole))
+        )  # what was refused counts as sent
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
             held = budget.budgets(ws)
