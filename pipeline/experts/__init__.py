@@ -30,10 +30,15 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     """
     from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 
-    said = [settings.index_untagged, *(one["new"] == "1" for one in events_of(tx, UNTAGGED)[::-1])]  # the newest first
+    said = [
+        settings.index_untagged,
+        *(one["new"] == "1" for one in events_of(tx, UNTAGGED)[::-1]),
+    ]  # the newest first
     index = WITH_TEXT if next((one for one in said if one is not None), False) else TAGGED
     task = ExpertsTask(index, refreshes=settings.refresh)
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
-        raise ConfigurationError(f"{Option(version=label)}: people are asked about under {task.label}")
+        raise ConfigurationError(
+            f"{Option(version=label)}: people are asked about under {task.label}"
+        )
     return task

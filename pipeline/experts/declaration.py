@@ -73,7 +73,9 @@ task = BuiltInDeclaration(
 )
 PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
 
-MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
+MAX_TAG = (
+    60  # characters; a phrase of three words has half as many, and what is longer is a sentence
+)
 
 _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")

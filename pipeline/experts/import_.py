@@ -60,14 +60,55 @@ LAYOUT = Layout(
 # What people type into a field that they leave empty: every text field reads these as empty, whatever their case
 PLACEHOLDERS = frozenset(
     {
-        *("-", "--", "---", "\u2013", "\u2014", "_", ".", "..", "...", "\u2026", "/", "?", "??", "???"),
-        *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan", "(none)", "undefined", "empty", "(empty)"),
-        *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable", "unknown", "coming soon"),
+        *(
+            "-",
+            "--",
+            "---",
+            "\u2013",
+            "\u2014",
+            "_",
+            ".",
+            "..",
+            "...",
+            "\u2026",
+            "/",
+            "?",
+            "??",
+            "???",
+        ),
+        *(
+            "n/a",
+            "n.a.",
+            "#n/a",
+            "null",
+            "none",
+            "nil",
+            "na",
+            "nan",
+            "(none)",
+            "undefined",
+            "empty",
+            "(empty)",
+        ),
+        *(
+            "tbd",
+            "tba",
+            "tbc",
+            "t.b.d.",
+            "todo",
+            "to do",
+            "not available",
+            "not applicable",
+            "unknown",
+            "coming soon",
+        ),
         *(":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a"),
         *("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无"),
     }
 )
-PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
+PLACEHOLDERS_BUT_IN_NAMES = frozenset(
+    {"null", "none", "nil", "na", "nan", "todo"}
+)  # people are called so
 
 # Folded names of what our own export has beside the columns of people.
 _SCORE = "findabilityscore"
@@ -97,8 +138,14 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
         if column != USERNAME:
             values[column], why = _rate(cell) if column == "hourly_rate" else _text(column, cell)
             if why:
-                changes.append(Finding(line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username))
-    if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]):
+                changes.append(
+                    Finding(
+                        line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username
+                    )
+                )
+    if not values.get("currency") and (
+        beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]
+    ):
         values["currency"] = beside
     return SoundRow(username, values, line, tuple(changes))
 
@@ -107,7 +154,13 @@ def _text(column: str, cell: object) -> tuple[str | None, str]:
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         return str(cell), "a number, stored as text"
     if cell is not None and not isinstance(cell, str):
-        kind = "true or false" if isinstance(cell, bool) else "a list" if isinstance(cell, list) else "an object"
+        kind = (
+            "true or false"
+            if isinstance(cell, bool)
+            else "a list"
+            if isinstance(cell, list)
+            else "an object"
+        )
         return None, f"{kind}, not text; left empty"
     text = (cell or "").strip()
     if is_placeholder(text, in_name=column in PARTS):
@@ -194,14 +247,20 @@ def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
     if WHOLE_NAME not in cells:
         return cells
-    whole, others = cells[WHOLE_NAME], {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    whole, others = (
+        cells[WHOLE_NAME],
+        {name: cell for name, cell in cells.items() if name != WHOLE_NAME},
+    )
     if not isinstance(whole, str):
         return {PARTS[0]: whole, **others}
     whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
     without_last = whole.removesuffix(f" {last}").removeprefix(f"{last}, ")
     without_first = whole.removeprefix(f"{first} ").removesuffix(f", {first}")
     made = (without_last, without_first) if first or last else _split_name(whole)
-    return {**others, **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)}}
+    return {
+        **others,
+        **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)},
+    }
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -244,8 +303,12 @@ def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[So
     person = row if isinstance(row, Finding) else _person(row)
     if isinstance(person, Finding):
         found = f" (found {person.value!r})" if person.value else ""
-        raise _refused(said, f"{person.column}: {person.reason}{found}", field=_field(person.column))
-    mends = [f"who is stored already is mended by `{Step('import')}` with that {Option('map')}"] * bool(mapping.near)
+        raise _refused(
+            said, f"{person.column}: {person.reason}{found}", field=_field(person.column)
+        )
+    mends = [
+        f"who is stored already is mended by `{Step('import')}` with that {Option('map')}"
+    ] * bool(mapping.near)
     return person, [*mapping.notes, *mends, *_not_read(mapping)]
 
 
@@ -364,19 +427,34 @@ def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> li
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
     claimed = asks.claimed_among(tx, table.TASK, list(asked_about))
-    new_bios = [key for key, (_, _, values) in asked_about.items() if values.get("bio") and key not in claimed]
-    done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios))
+    new_bios = [
+        key
+        for key, (_, _, values) in asked_about.items()
+        if values.get("bio") and key not in claimed
+    ]
+    done.released += len(
+        (asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios)
+    )
     for key, (person, row, values) in asked_about.items():
         if list_of(row["tags"]) != []:
             again = f"; {Step('tag', refresh=True)} asks again" if "bio" in values else ""
             told.append(_kept(person, values, f"changed, and the tags stay as they are{again}"))
         elif key in claimed:
-            told.append(_kept(person, values, "changed while being asked; the answer to the old text will be kept"))
+            told.append(
+                _kept(
+                    person,
+                    values,
+                    "changed while being asked; the answer to the old text will be kept",
+                )
+            )
     return told
 
 
 def _write_beside(
-    tx: Connection, people: Sequence[SoundRow], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
+    tx: Connection,
+    people: Sequence[SoundRow],
+    known: Mapping[str, Mapping[Any, Any]],
+    done: ImportReport,
 ) -> set[str]:
     """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
     more = [person for person in people if person.beside]

@@ -33,10 +33,14 @@ from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, text_of
 
 ENCODER, WIDTH = "findable-local-embedding-1", 768
-ALIKE = 0.6  # of the longer of two terms: what they begin with in common, where they are of one root
+ALIKE = (
+    0.6  # of the longer of two terms: what they begin with in common, where they are of one root
+)
 LEAST = 4  # letters of a term that stands within another: `keep` in `beekeep`
 NEARER = 0.25  # of the texts of others: where more of them are nearer to a tag, its own does not tell of it
-ENGLISH = frozenset({"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"})
+ENGLISH = frozenset(
+    {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"}
+)
 FEW = 2  # different ones of these words, which a text in English has
 SEED = 7
 SAMPLES = 30  # for a person to read
@@ -54,7 +58,12 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
     condition = table.tagged
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
-    people, lengths, used, read = table.people(tx), Counter[int](), Counter[str](), Choice[str](READ, seed=SEED)
+    people, lengths, used, read = (
+        table.people(tx),
+        Counter[int](),
+        Counter[str](),
+        Choice[str](READ, seed=SEED),
+    )
     for key, cell in people.cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
         lengths[len(members)] += 1
@@ -62,7 +71,10 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
         read.offer(str(key), str(key))
     often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
     commonest = {tag for tag, _ in often[:COMMONEST]}
-    carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in people.cells(tx, ("tags",), condition))
+    carrying = sum(
+        not commonest.isdisjoint(list_of(cell) or ())
+        for (cell,) in people.cells(tx, ("tags",), condition)
+    )
     count, parked = lengths.total(), len(asks.parked_rows(tx, table.TASK))
     texts = _in_english(tx, list(read)) if count >= FEWEST else []
     unlike, judged = Counter(_unsupported(texts)), sum(len(tags) for _, tags in texts)
@@ -107,7 +119,10 @@ def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
 def _in_english(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
     """Return what was asked about people with their tags, where the text is in English, as its small words tell."""
     rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags")).values()
-    found = [(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows]
+    found = [
+        (f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ())
+        for row in rows
+    ]
     return [one for one in found if len(ENGLISH.intersection(one[0].lower().split())) >= FEW]
 
 
@@ -118,7 +133,9 @@ def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         for place, (text, tags) in enumerate(texts)
         for terms in [set(terms_of(text))]
         for tag in tags
-        if not any(term in terms or any(_are_alike(term, one) for one in terms) for term in terms_of(tag))
+        if not any(
+            term in terms or any(_are_alike(term, one) for one in terms) for term in terms_of(tag)
+        )
     ]
     if not strange:
         return []
@@ -129,7 +146,9 @@ def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     )
     likeness = brief @ wide.T
     mine = likeness[range(len(strange)), [place for place, _ in strange]]
-    nearer = (likeness > mine[:, None]).mean(axis=1)  # the share of texts that are nearer than a tag's own
+    nearer = (likeness > mine[:, None]).mean(
+        axis=1
+    )  # the share of texts that are nearer than a tag's own
     return [tag for (_, tag), others in zip(strange, nearer, strict=True) if others > NEARER]
 
 
@@ -137,5 +156,7 @@ def _are_alike(one: str, other: str) -> bool:
     if len(other) >= LEAST and other in one:
         return True
     pairs = enumerate(zip(one, other, strict=False))
-    same = next((place for place, (here, there) in pairs if here != there), min(len(one), len(other)))
+    same = next(
+        (place for place, (here, there) in pairs if here != there), min(len(one), len(other))
+    )
     return same > LEAST and same >= ALIKE * max(len(one), len(other))

@@ -43,9 +43,14 @@ def people_grid(tx: Connection) -> Grid:
         columns={name: _OWN.get(name) or partial(_text, name) for name in (*USUAL, *HEADERS)},
         usual=USUAL,
         searched=[experts.c[name] for name in (*table.NAMED, "job_title", "company", "tags")],
-        sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
+        sorts={
+            USERNAME: func.coalesce(username, "") if is_nullable else username,
+            "findability_score": SCORE,
+        },
         score=SCORE,
-        tags=GridFacet(experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)),
+        tags=GridFacet(
+            experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
+        ),
         versions=version_facet(answers.Preference(table.TASK), item_id),
     )
 
@@ -89,9 +94,14 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
         ids = [str(row["id"]) for row, _ in some]
         states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
         for key, (row, beside) in zip(ids, some, strict=True):
-            yield ExportedPerson(row, beside, states[key], parked.get(key) if states[key] == asks.PARKED else None)
+            yield ExportedPerson(
+                row, beside, states[key], parked.get(key) if states[key] == asks.PARKED else None
+            )
     for refused in kept.refused_rows(tx, table.TASK):
-        cells = {column: refused.cells.get(column, refused.cells.get(header)) for column, header in HEADERS.items()}
+        cells = {
+            column: refused.cells.get(column, refused.cells.get(header))
+            for column, header in HEADERS.items()
+        }
         blank = dict.fromkeys(table.COLUMNS)
         yield ExportedPerson({**blank, **cells}, refused.cells, REFUSED, refused.sentence)
 
@@ -119,17 +129,26 @@ def encode_experts(
     as_text = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_named = named_beside([*KINDS, *beside], (export.STATE, export.REASON), "row_")
 
-    def document(row: Row, cells: Mapping[str, Any], state: str, reason: str | None) -> dict[str, Any]:
-        told: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
+    def document(
+        row: Row, cells: Mapping[str, Any], state: str, reason: str | None
+    ) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            header: text_of(row[column]) or None for column, header in HEADERS.items()
+        }
         tags = list_of(row["tags"])
         told |= {"tags": text_of(row["tags"]) if tags is None else tags or None}
         told |= {RATE: _rate(row), SCORED: number_of(row["findability_score"])}
-        told |= {name: rate_text(told[name]) for name in as_text if isinstance(told[name], float)}  # as imports read it
+        told |= {
+            name: rate_text(told[name]) for name in as_text if isinstance(told[name], float)
+        }  # as imports read it
         told |= {name: cells.get(name) for name in beside}
         return told | {state_named[export.STATE]: state, state_named[export.REASON]: reason}
 
     return export.encoded(
-        starmap(document, rows), format_, guard, kinds=KINDS | dict.fromkeys([*beside, *state_named.values()], "text")
+        starmap(document, rows),
+        format_,
+        guard,
+        kinds=KINDS | dict.fromkeys([*beside, *state_named.values()], "text"),
     )
 
 
@@ -139,7 +158,11 @@ TEXT = "rows with text that is no UTF-8, read with gaps"
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
     SCORES: ("a list sorted by it is in a wrong order", Step("score"), True),
     TAGS: ("what they came from cannot be told any more", "nothing, where that was meant", False),
-    TEXT: ("it is asked about and found with gaps; it is never written back", "mend the text in the table", False),
+    TEXT: (
+        "it is asked about and found with gaps; it is never written back",
+        "mend the text in the table",
+        False,
+    ),
 }
 GAP = "\N{REPLACEMENT CHARACTER}"
 

@@ -42,11 +42,32 @@ from pipeline.store import rows as kept
 from pipeline.store.database import SlowError, pages, update_rows, within
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
-from pipeline.tables.adopt import DEFAULTS, Holds, Ids, Tables, TableSpec, columns_of, for_nothing, ids_in, new_ids
-from pipeline.tables.cells import JSON_SPACE, NO_LIST, compact_json, list_of, number_of, text_hash, text_of
+from pipeline.tables.adopt import (
+    DEFAULTS,
+    Holds,
+    Ids,
+    Tables,
+    TableSpec,
+    columns_of,
+    for_nothing,
+    ids_in,
+    new_ids,
+)
+from pipeline.tables.cells import (
+    JSON_SPACE,
+    NO_LIST,
+    compact_json,
+    list_of,
+    number_of,
+    text_hash,
+    text_of,
+)
 from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, mentions, refusals
 
-MOST_LOOKED_AT, LOOK_S = 1000, 0.05  # untagged people whose texts a search looks at, and for how long
+MOST_LOOKED_AT, LOOK_S = (
+    1000,
+    0.05,
+)  # untagged people whose texts a search looks at, and for how long
 TASK = "expert-tags"
 PAGE = 2000
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
@@ -66,7 +87,13 @@ HEADERS: dict[str, str] = {  # column -> header, in the order of the product's C
     "category": "category",
 }
 ASKED = (USERNAME, "job_title", "bio")  # what the question is made from
-WRITTEN = ("id", *ASKED, "profile_url", "hourly_rate", "tags")  # what writing tags needs of a row, for the score too
+WRITTEN = (
+    "id",
+    *ASKED,
+    "profile_url",
+    "hourly_rate",
+    "tags",
+)  # what writing tags needs of a row, for the score too
 NAMED = (USERNAME, "first_name", "last_name")
 SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
@@ -86,7 +113,11 @@ experts = Table(
     MetaData(),
     Column("id", ID, primary_key=True),
     Column(USERNAME, Text, nullable=False, unique=True),
-    *(Column(name, RATE if name == "hourly_rate" else Text) for name in HEADERS if name != USERNAME),
+    *(
+        Column(name, RATE if name == "hourly_rate" else Text)
+        for name in HEADERS
+        if name != USERNAME
+    ),
     Column("tags", Text),  # a JSON list; NULL until tagged, then immutable
     Column("findability_score", NUMBER),
     sqlite_autoincrement=True,  # an id is never given twice, or a late answer could reach another person
@@ -105,14 +136,21 @@ SPEC = TableSpec(
 )
 item_id = SPEC.item_id
 _tags = cast(experts.c.tags, Text)
-_squeezed: ColumnElement[str] = reduce(lambda text, char: func.replace(text, char, ""), JSON_SPACE, _tags)
+_squeezed: ColumnElement[str] = reduce(
+    lambda text, char: func.replace(text, char, ""), JSON_SPACE, _tags
+)
 # NULL, or what says that there is no list or an empty one: by equalities and not IN, which cannot stand in an UPDATE of
 # many rows; what holds a string is not nothing, seen first because it is quick
-untagged = or_(experts.c.tags.is_(None), and_(~_tags.like('%"%'), or_(*(_squeezed == one for one in sorted(NO_LIST)))))
+untagged = or_(
+    experts.c.tags.is_(None),
+    and_(~_tags.like('%"%'), or_(*(_squeezed == one for one in sorted(NO_LIST)))),
+)
 # what does not begin and end as a list; one that does, as nearly all, is seen before anything is trimmed
 _looks_foreign = and_(~_tags.like("[%]"), ~untagged, ~func.trim(_tags, JSON_SPACE).like("[%]"))
 has_bio = has_words(experts.c.bio)
-tagged = and_(~untagged, ~_looks_foreign)  # by a list that is not empty, and no text of another program's
+tagged = and_(
+    ~untagged, ~_looks_foreign
+)  # by a list that is not empty, and no text of another program's
 indexable = or_(tagged, has_bio)  # tagged, or with a text by which they can be found
 _unscored = experts.c.findability_score.is_(None)
 
@@ -149,11 +187,15 @@ class _People(Tables):
         unscored = _unscored if SPEC.is_marked(tx) else None
         lines = super().adopt(tx, settings)
         tx.info.pop(_Shape, None)
-        tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
+        tx.execute(
+            text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)")
+        )
         if scored := refresh_scores(tx, unscored):
             lines.append(f"scored {scored:,}")
         if lines and tx.info.pop(SWITCHED, False):
-            lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
+            lines.append(
+                "switched the database to write-ahead logging (WAL), so that readers do not wait"
+            )
         return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
@@ -165,12 +207,20 @@ class _People(Tables):
         """Return whether every row has its id and score, too."""
         if not (super().is_adopted(tx, settings) and has_index(tx, experts.name, SCORE_INDEX)):
             return False
-        todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
+        todo = (
+            select(literal(1)).where(condition).limit(1)
+            for condition in (_unscored, experts.c.id.is_(None))
+        )
         return all(tx.execute(query).first() is None for query in todo)
 
 
 PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
-adopt, adoption_plan, is_adopted, makes = PEOPLE.adopt, PEOPLE.adoption_plan, PEOPLE.is_adopted, PEOPLE.makes
+adopt, adoption_plan, is_adopted, makes = (
+    PEOPLE.adopt,
+    PEOPLE.adoption_plan,
+    PEOPLE.is_adopted,
+    PEOPLE.makes,
+)
 
 
 # ---- find people
@@ -187,7 +237,9 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
         return []
 
 
-_STATES = ItemStates(("tagged", tagged), ("untagged", has_bio), "no_bio", others=(("foreign", _looks_foreign),))
+_STATES = ItemStates(
+    ("tagged", tagged), ("untagged", has_bio), "no_bio", others=(("foreign", _looks_foreign),)
+)
 
 
 def people(tx: Connection) -> ItemTable:
@@ -203,7 +255,9 @@ def people(tx: Connection) -> ItemTable:
     )
 
 
-LIKE = 2_000  # usernames with the same first letters, among which the one that was meant is looked for
+LIKE = (
+    2_000  # usernames with the same first letters, among which the one that was meant is looked for
+)
 
 
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
@@ -223,25 +277,38 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
-        like = select(experts.c.username).where(experts.c.username.like(f"{username[:2]}%")).limit(LIKE)
+        like = (
+            select(experts.c.username)
+            .where(experts.c.username.like(f"{username[:2]}%"))
+            .limit(LIKE)
+        )
         near = get_close_matches(username, map(text_of, tx.execute(like).scalars()), n=1)
         found = f"`{Step('items', find='…')}` finds people by a part of their name, title, company or tags"
-        raise InputError(f"there is no expert {username!r}", hint=f"did you mean {near[0]}?" if near else found)
+        raise InputError(
+            f"there is no expert {username!r}", hint=f"did you mean {near[0]}?" if near else found
+        )
     return row
 
 
 def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
     """Yield every row in the order of ids, at flat memory."""
-    for row in people(tx).cells(tx, COLUMNS):  # plain dictionaries: SQLAlchemy's look each name up anew
+    for row in people(tx).cells(
+        tx, COLUMNS
+    ):  # plain dictionaries: SQLAlchemy's look each name up anew
         yield dict(zip(COLUMNS, row, strict=True))
 
 
-def put_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]], *, dry: bool = False) -> set[str]:
+def put_beside(
+    tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]], *, dry: bool = False
+) -> set[str]:
     """Keep of people (id, username, cells) what is beside the table's columns; return the ids where that differs.
 
     Cells that only an earlier file had stay. Whose they are is kept with them, for a table may give an id again.
     """
-    known, changed = kept.kept_rows(tx, TASK, [key for key, _, _ in people]), dict[str, tuple[str, str]]()
+    known, changed = (
+        kept.kept_rows(tx, TASK, [key for key, _, _ in people]),
+        dict[str, tuple[str, str]](),
+    )
     for key, username, cells in people:
         whose, old = known.get(key, ("", "{}"))
         mine = orjson.loads(old) if whose == text_hash(username) else {}
@@ -264,7 +331,9 @@ def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping
 
 def tagged_by(tx: Connection) -> dict[str, int]:
     """Return whose tags people have, and how many people each: the extractor, empty where no answer here gave them."""
-    whose = func.coalesce(answers.effective_of_item(answers.Preference(TASK), item_id, "extractor"), "").label("whose")
+    whose = func.coalesce(
+        answers.effective_of_item(answers.Preference(TASK), item_id, "extractor"), ""
+    ).label("whose")
     each = select(whose).select_from(experts).where(~untagged).subquery()
     query = select(each.c.whose, func.count()).group_by(each.c.whose).order_by(each.c.whose)
     return {row[0]: row[1] for row in tx.execute(query)}
@@ -311,7 +380,11 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     rows = [as_stored(tx, {**columns, USERNAME: username, **values}) for username, values in people]
     for row in rows:
         row["findability_score"] = score(row)
-    ids = new_ids(tx, shape.own, len(rows), above=partial(asks.highest_id, tx, TASK)) if rows else None
+    ids = (
+        new_ids(tx, shape.own, len(rows), above=partial(asks.highest_id, tx, TASK))
+        if rows
+        else None
+    )
     rows = rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
     with refusals(experts.name):
         for some in pages(rows):
@@ -341,10 +414,14 @@ def write_tags(
     rows = people(tx).rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     nothing = as_stored(tx, {"tags": None})["tags"]
     changes = [
-        (tags[key] or nothing, score({**row, "tags": tags[key]}), row["id"]) for key, row in rows.items() if key in tags
+        (tags[key] or nothing, score({**row, "tags": tags[key]}), row["id"])
+        for key, row in rows.items()
+        if key in tags
     ]
     with refusals(experts.name):
-        update_rows(tx, experts, ("tags", "findability_score"), changes, true() if over else untagged)
+        update_rows(
+            tx, experts, ("tags", "findability_score"), changes, true() if over else untagged
+        )
     found = people(tx).rows(tx, list(tags), ("tags",))
     return {key for key, row in found.items() if list_of(row["tags"]) == list_of(tags[key])}
 
@@ -352,11 +429,19 @@ def write_tags(
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Write the scores of some or all people that are wrong, a page at a time; return how many those were."""
     written, own = 0, experts.c.id
-    query = select(own, experts.c.findability_score, *(experts.c[one] for one in SCORED_BY)).order_by(own).limit(PAGE)
+    query = (
+        select(own, experts.c.findability_score, *(experts.c[one] for one in SCORED_BY))
+        .order_by(own)
+        .limit(PAGE)
+    )
     query = query if condition is None else query.where(condition)
     rows = tx.execute(query).all()
     while rows:
-        wrong = [(new, key) for key, old, *cells in rows if (new := score_of(*cells)) != old and new != number_of(old)]
+        wrong = [
+            (new, key)
+            for key, old, *cells in rows
+            if (new := score_of(*cells)) != old and new != number_of(old)
+        ]
         update_rows(tx, experts, ("findability_score",), wrong)
         written += len(wrong)
         rows = tx.execute(query.where(own > rows[-1][0])).all()

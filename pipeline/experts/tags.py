@@ -28,7 +28,8 @@ def typed(text: str) -> list[tuple[str, str]]:
     parts = [one.partition("=") for one in text.split(";") if one.strip()]
     if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
         raise InputError(
-            f"{text!r} names no two tags; {NOTHING}", hint=f"write it like {Option(merge='ml=machine learning')}"
+            f"{text!r} names no two tags; {NOTHING}",
+            hint=f"write it like {Option(merge='ml=machine learning')}",
         )
     return [(old, new) for old, _, new in parts]
 
@@ -41,11 +42,15 @@ def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
     """
     from pipeline.experts.declaration import checked_tag, clean_tag
 
-    gone, more = ([one for part in text.split(";") if (one := part.strip())] for text in (remove, add))
+    gone, more = (
+        [one for part in text.split(";") if (one := part.strip())] for text in (remove, add)
+    )
     for tag in gone:
         if tag not in now and clean_tag(tag) not in now:
             there = ", ".join(map(repr, now)) or "none"
-            raise InputError(f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}")
+            raise InputError(
+                f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}"
+            )
     left = [tag for tag in now if tag not in {*gone, *map(clean_tag, gone)}]
     return list(dict.fromkeys([*left, *map(checked_tag, more)]))
 
@@ -83,26 +88,36 @@ def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datet
 
     with store.write() as tx:
         before = by_hand.rules_in_force(tx, table.TASK)
-        rules = {one.old: one.new for one in by_hand.list_merges(tx, table.TASK) if one.undone_at is None}
+        rules = {
+            one.old: one.new for one in by_hand.list_merges(tx, table.TASK) if one.undone_at is None
+        }
         wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
         fresh = [pair for pair in wanted if pair not in same]
-        used = {tag for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged) for tag in list_of(cell) or ()}
+        used = {
+            tag
+            for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged)
+            for tag in list_of(cell) or ()
+        }
         for old, new in fresh:
             if old in rules:
                 raise InputError(
-                    f"{old!r} goes into {rules[old]!r}; {NOTHING}", hint=f"undo that merge first: {Step('tags')}"
+                    f"{old!r} goes into {rules[old]!r}; {NOTHING}",
+                    hint=f"undo that merge first: {Step('tags')}",
                 )
             if old not in used:
                 raise InputError(
-                    f"no person has the tag {old!r}; {NOTHING}", hint=f"`{Step('tags', find='…')}` finds tags"
+                    f"no person has the tag {old!r}; {NOTHING}",
+                    hint=f"`{Step('tags', find='…')}` finds tags",
                 )
             rules[old] = new
         if circles := rules.keys() - by_hand.resolved(rules).keys():
             said = f"{min(circles)!r} would go round in a circle; {NOTHING}"
             raise InputError(said, hint="leave one of these merges out")
         editor = correct.name_of(who)
-        numbers = {by_hand.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh}
+        numbers = {
+            by_hand.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh
+        }
         return {**_rewritten(tx, before, numbers), "same": same}
 
 
@@ -114,7 +129,10 @@ def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document
     with store.write() as tx:
         before = by_hand.rules_in_force(tx, table.TASK)
         if not by_hand.undo_merge(tx, table.TASK, number, who=correct.name_of(who), at=at):
-            raise InputError(f"no merge {number} is in force; {NOTHING}", hint=f"`{Step('tags')}` lists the merges")
+            raise InputError(
+                f"no merge {number} is in force; {NOTHING}",
+                hint=f"`{Step('tags')}` lists the merges",
+            )
         return {**_rewritten(tx, before, {number}), "same": []}
 
 
@@ -124,8 +142,13 @@ def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[in
     Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
     """
     now, people, due, written = by_hand.rules_in_force(tx, table.TASK), table.people(tx), 0, 0
-    for page in pages([str(key) for (key,) in people.cells(tx, ("id",), table.tagged)] if numbers else []):
-        given, rows = answers.last_applied(tx, table.TASK, page), people.rows(tx, page, table.WRITTEN, locked=True)
+    for page in pages(
+        [str(key) for (key,) in people.cells(tx, ("id",), table.tagged)] if numbers else []
+    ):
+        given, rows = (
+            answers.last_applied(tx, table.TASK, page),
+            people.rows(tx, page, table.WRITTEN, locked=True),
+        )
         others = dict[str, str | None]()
         for key, row in rows.items():
             tags = list_of(row["tags"]) or []

@@ -18,7 +18,16 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.engine.record import Question
-from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
+from pipeline.engine.task import (
+    Answered,
+    ExportRows,
+    ExportWanted,
+    Indexed,
+    RowFault,
+    Task,
+    Words,
+    WriteResult,
+)
 from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import PLACES, Tags, task
 from pipeline.store import answers, asks, by_hand
@@ -30,15 +39,23 @@ from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, 
 from pipeline.tables.lists import Grid, ItemTable, is_refusal
 
 NOTHING = "nothing was changed"
-_PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
+_PERSON = (
+    16  # hex digits of an input hash that say whom it is about, before those of what was asked
+)
 _BIOGRAPHY = 16  # and behind these, of the biography alone
 _KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 _SILENT = f"{SUPPORTS_NONE} tag"
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
+_READERS: dict[
+    str, Callable[[Any], Any]
+] = {  # of the columns that are indexed, in the order of `metadata.json`
     "id": lambda key: key,
-    **{name: number_of if name == "hourly_rate" else text_of for name in table.HEADERS if name != "category"},
+    **{
+        name: number_of if name == "hourly_rate" else text_of
+        for name in table.HEADERS
+        if name != "category"
+    },
     "tags": lambda tags: list_of(tags) or [],
     "findability_score": number_of,
     "category": text_of,
@@ -67,14 +84,20 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
     first, last, tags = metadata["First Name"], metadata["Last Name"], metadata["tags"]
     title, company = metadata["Job Title"], metadata["Company"]
     name = f"{first} {last}" if first and last else first or last
-    work = f"{title} at {company}" if title and company else title or (f"Works at {company}" if company else "")
+    work = (
+        f"{title} at {company}"
+        if title and company
+        else title or (f"Works at {company}" if company else "")
+    )
     parts = [f"{name}." if name else "", f"{work}." if work else "", metadata["Bio"]]
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
     return " ".join(filter(None, parts)) or metadata["username"]
 
 
-def _entries(which: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+def _entries(
+    which: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None
+) -> Iterator[Entry]:
     return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which, among=among))
 
 
@@ -164,7 +187,9 @@ class ExpertsTask(Task):
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
-    def stale(self, tx: Connection, *, within_s: float | None = None) -> tuple[int, datetime | None] | None:
+    def stale(
+        self, tx: Connection, *, within_s: float | None = None
+    ) -> tuple[int, datetime | None] | None:
         """Return how many people have tags about another biography than theirs is now; not since when."""
         try:
             return sum(1 for _ in self._changed(tx, within_s=within_s)), None
@@ -183,7 +208,9 @@ class ExpertsTask(Task):
         people = table.people(tx)
         asked = answers.last_asked(table.TASK, people.item_id)
         columns = [people.item_id, asked, *(table.experts.c[name] for name in table.ASKED)]
-        is_changeable = table.tagged & table.has_bio & people.item_id.not_in(asks.parked(table.TASK))
+        is_changeable = (
+            table.tagged & table.has_bio & people.item_id.not_in(asks.parked(table.TASK))
+        )
         rows: Iterable[Sequence[Any]]
         if ids is None:
             rows = streamed(tx, select(*columns).where(is_changeable), page=table.PAGE)
@@ -194,7 +221,8 @@ class ExpertsTask(Task):
             changed_ids = [
                 item_id
                 for item_id, last_asked, *cells in page
-                if last_asked and self._is_biography_new(dict(zip(table.ASKED, cells, strict=True)), last_asked)
+                if last_asked
+                and self._is_biography_new(dict(zip(table.ASKED, cells, strict=True)), last_asked)
             ]
             yield from self._with_own_tags(tx, changed_ids)
             if within_s is not None and time.monotonic() - began > within_s:
@@ -255,16 +283,30 @@ class ExpertsTask(Task):
         outdated = {key for key, now in hashes.items() if not now.startswith(asked[key].input_hash)}
         strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
-        tags = {key: compact_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
+        tags = {
+            key: compact_json(by_hand.merged(one, rules) if rules else one)
+            for key, one in said.items()
+            if one
+        }
 
-        tagged_ids = [key for key, row in rows.items() if row["tags"] is not None and key not in outdated]
+        tagged_ids = [
+            key for key, row in rows.items() if row["tags"] is not None and key not in outdated
+        ]
         changed_ids = set(self._changed(tx, tagged_ids))
         new_tags = {key: one for key, one in tags.items() if key in changed_ids}
-        written = table.write_tags(tx, tags, rows=rows) | table.write_tags(tx, new_tags, rows=rows, over=True)
+        written = table.write_tags(tx, tags, rows=rows) | table.write_tags(
+            tx, new_tags, rows=rows, over=True
+        )
 
-        left = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
+        left = table.people(tx).ids_among(
+            tx, list(asked.keys() - strangers - written), table.untagged
+        )
         left |= changed_ids - written
-        blocked = {key: _KEPT if key in tags else _SILENT for key in left if key in tags or key not in outdated}
+        blocked = {
+            key: _KEPT if key in tags else _SILENT
+            for key in left
+            if key in tags or key not in outdated
+        }
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
@@ -276,11 +318,15 @@ class ExpertsTask(Task):
         table.write_tags(tx, dict.fromkeys(ours), over=True)
         return len(ours)
 
-    def _with_own_tags(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> list[str]:
+    def _with_own_tags(
+        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+    ) -> list[str]:
         """Return those of some people whose tags are the last applied answer, merged, of one extractor or any model."""
         given = answers.last_applied(tx, table.TASK, ids)
         of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
-        mine = {key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}}
+        mine = {
+            key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}
+        }
         rules = by_hand.rules_in_force(tx, table.TASK)
         tags = table.people(tx).rows(tx, list(mine), ("tags",))
         said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
@@ -296,7 +342,9 @@ class ExpertsTask(Task):
         rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
         who, before = text_of(rows[item_id][table.USERNAME]), list_of(rows[item_id]["tags"])
         if before is None:
-            raise InputError(f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}")
+            raise InputError(
+                f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}"
+            )
         wanted = by_hand.merged(edit.after["tags"], by_hand.rules_in_force(tx, table.TASK))
         if not wanted and before and stands and edit.undoes is None:
             raise InputError(
@@ -305,9 +353,13 @@ class ExpertsTask(Task):
             )
         new = {item_id: compact_json(wanted) if wanted else None}
         if not table.write_tags(tx, new, rows=rows, over=True):
-            raise ConfigurationError(f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}")
+            raise ConfigurationError(
+                f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}"
+            )
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+    def remove_row(
+        self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
+    ) -> None:
         """Delete a person's row, and what is kept beside it.
 
         ConfigurationError where another program's rows hold on to it, or its trigger or rule does.
@@ -319,7 +371,9 @@ class ExpertsTask(Task):
         try:
             tx.execute(delete(table.experts).where(people.is_among([item_id])))
             if not is_sqlite(tx):
-                tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
+                tx.exec_driver_sql(
+                    "SET CONSTRAINTS ALL IMMEDIATE"
+                )  # else those that wait speak at the commit
             if not people.ids_among(tx, [item_id]):
                 return
             why = "by a trigger or a rule"
@@ -327,8 +381,12 @@ class ExpertsTask(Task):
             if not is_refusal(error):
                 raise
             why = describe_error(error)
-        said = f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
-        raise ConfigurationError(said, hint="remove what holds on to the row first, then run it again")
+        said = (
+            f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
+        )
+        raise ConfigurationError(
+            said, hint="remove what holds on to the row first, then run it again"
+        )
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
         """Compare scores with their rows, and tags with the answers that were applied."""
