@@ -15,14 +15,27 @@ class Buckets(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    subjects: list[str] = Field(description="who or what the image is about", json_schema_extra={"maxItems": MOST_TAGS})
-    objects: list[str] = Field(description="other things that are seen", json_schema_extra={"maxItems": MOST_TAGS})
-    setting: list[str] = Field(description="place, season, time of day", json_schema_extra={"maxItems": MOST_TAGS})
-    style: list[str] = Field(description="kind of picture and technique", json_schema_extra={"maxItems": MOST_TAGS})
-    mood: list[str] = Field(description="what it feels like", json_schema_extra={"maxItems": MOST_TAGS})
-    colours: list[str] = Field(description="the main colours", json_schema_extra={"maxItems": MOST_TAGS})
+    subjects: list[str] = Field(
+        description="who or what the image is about", json_schema_extra={"maxItems": MOST_TAGS}
+    )
+    objects: list[str] = Field(
+        description="other things that are seen", json_schema_extra={"maxItems": MOST_TAGS}
+    )
+    setting: list[str] = Field(
+        description="place, season, time of day", json_schema_extra={"maxItems": MOST_TAGS}
+    )
+    style: list[str] = Field(
+        description="kind of picture and technique", json_schema_extra={"maxItems": MOST_TAGS}
+    )
+    mood: list[str] = Field(
+        description="what it feels like", json_schema_extra={"maxItems": MOST_TAGS}
+    )
+    colours: list[str] = Field(
+        description="the main colours", json_schema_extra={"maxItems": MOST_TAGS}
+    )
     text_seen: list[str] = Field(
-        description="words that can be read in it, as they stand there", json_schema_extra={"maxItems": MOST_TAGS}
+        description="words that can be read in it, as they stand there",
+        json_schema_extra={"maxItems": MOST_TAGS},
     )
 
     @field_validator("*")
@@ -42,7 +55,9 @@ class ImageAnswer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    summary: str = Field(description=f"what the image shows, in at most {MOST_WORDS} words, without “this image”")
+    summary: str = Field(
+        description=f"what the image shows, in at most {MOST_WORDS} words, without “this image”"
+    )
     buckets: Buckets
 
     @field_validator("summary")
@@ -51,7 +66,9 @@ class ImageAnswer(BaseModel):
         """Return the summary on one line; refuse one that is blank or far too long."""
         words = summary.split()
         if not 1 <= len(words) <= MOST_WORDS_TAKEN:
-            raise ValueError(f"the summary has {len(words)} words, and 1 to {MOST_WORDS} are asked for")
+            raise ValueError(
+                f"the summary has {len(words)} words, and 1 to {MOST_WORDS} are asked for"
+            )
         return " ".join(words)
 
 

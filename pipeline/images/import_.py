@@ -39,18 +39,44 @@ from pipeline.store.database import PAGE, Connection, pages, streamed
 from pipeline.tables.findings import in_blocks
 from pipeline.tables.lists import refusals
 
-BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
+BLOCK, BLOCK_BYTES = (
+    200,
+    64 * 2**20,
+)  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
 HINT = Hint("{} names one with images", Option("folder"))
 GONE = "the file is not there any more"  # as the declaration leaves them out
 ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+    *(
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+    ),
     ".svg",
 )
-_MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
-OTHERS, LINKS = "other files", "links, which are not followed"  # why something is left out, in words for several
-UNREAD, CHANGED = "files and folders that cannot be read", "files that changed meanwhile, which the next import takes"
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)",
+    re.DOTALL,
+)
+OTHERS, LINKS = (
+    "other files",
+    "links, which are not followed",
+)  # why something is left out, in words for several
+UNREAD, CHANGED = (
+    "files and folders that cannot be read",
+    "files that changed meanwhile, which the next import takes",
+)
 
 Row = Mapping[str, Any]
 
@@ -114,11 +140,17 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     check_folder(folder)
     done, left_out = ImagesImportReport(str(folder)), Counter[str]()
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
-        for some in in_blocks(_files(folder, left_out), most=BLOCK, size=lambda one: len(one.data), sizes=BLOCK_BYTES):
+        for some in in_blocks(
+            _files(folder, left_out), most=BLOCK, size=lambda one: len(one.data), sizes=BLOCK_BYTES
+        ):
             with ws.store.read() as tx:
                 rows = _rows(tx, some)
             looked = [
-                (one, row, None if _is_same(one, row, is_refreshed=ws.settings.refresh) else _facts(one))
+                (
+                    one,
+                    row,
+                    None if _is_same(one, row, is_refreshed=ws.settings.refresh) else _facts(one),
+                )
                 for one, row in zip(some, rows, strict=True)
             ]
             with ws.store.write() as tx, refusals(ASSETS):
@@ -128,15 +160,21 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
             done.gone = _mark_gone(tx, os.path.realpath(folder))
             news = {name: getattr(done, name) for name in ("added", "updated", "moved", "gone")}
             if any(news.values()):
-                summary = ", ".join(f"{count} {name}" for name, count in {**news, "broken": done.broken}.items())
-                workspace.record_event(tx, "import", str(folder), old=None, new=summary, why="import", at=ws.now())
+                summary = ", ".join(
+                    f"{count} {name}" for name, count in {**news, "broken": done.broken}.items()
+                )
+                workspace.record_event(
+                    tx, "import", str(folder), old=None, new=summary, why="import", at=ws.now()
+                )
     done.left_out = {why: count for why, count in left_out.items() if count}
     return done
 
 
 def _files(folder: Path, left_out: Counter[str]) -> Iterator[_File]:
     """Yield every file that is, or is called, an image, by folders, in the order of their names; count the others."""
-    for place, folders, names in os.walk(os.path.realpath(folder), onerror=lambda _: left_out.update([UNREAD])):
+    for place, folders, names in os.walk(
+        os.path.realpath(folder), onerror=lambda _: left_out.update([UNREAD])
+    ):
         left_out[LINKS] += sum(os.path.islink(f"{place}/{one}") for one in folders)  # noqa: PTH114 - it may be no text
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
@@ -154,7 +192,9 @@ def _read(path: str) -> _File | str:
     if os.path.islink(path):  # noqa: PTH114 - it may be no text
         return LINKS
     try:
-        read = read_file(path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head))
+        read = read_file(
+            path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head)
+        )
     except (NoFileError, OSError) as error:
         return CHANGED if isinstance(error, FileNotFoundError) else UNREAD
     except ChangedError:
@@ -169,7 +209,10 @@ def _rows(tx: Connection, some: Sequence[_File]) -> list[Row | None]:
     for row in _known(tx, assets.c.hash, [one.sha256 for one in some]):
         if not os.path.lexists(str(row["path"])):
             left.setdefault(row["hash"], []).append(row)
-    return [mine.get(one.path) or (left[one.sha256].pop(0) if left.get(one.sha256) else None) for one in some]
+    return [
+        mine.get(one.path) or (left[one.sha256].pop(0) if left.get(one.sha256) else None)
+        for one in some
+    ]
 
 
 def _known(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
@@ -188,17 +231,33 @@ def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
 
 
 def _facts(found: _File) -> dict[str, Any]:
-    facts = {"hash": found.sha256, "bytes": len(found.data), "problem": None if is_printed(found.path) else UNPRINTED}
+    facts = {
+        "hash": found.sha256,
+        "bytes": len(found.data),
+        "problem": None if is_printed(found.path) else UNPRINTED,
+    }
     try:
         seen = probe(found.data)
     except PictureError as error:
-        return {**facts, **dict.fromkeys(("width", "height", "format", "taken_at")), "problem": error.message}
+        return {
+            **facts,
+            **dict.fromkeys(("width", "height", "format", "taken_at")),
+            "problem": error.message,
+        }
     taken_at = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
-    return {**facts, "width": seen.width, "height": seen.height, "format": seen.mime_type, "taken_at": taken_at}
+    return {
+        **facts,
+        "width": seen.width,
+        "height": seen.height,
+        "format": seen.mime_type,
+        "taken_at": taken_at,
+    }
 
 
 def _write(
-    tx: Connection, looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
+    tx: Connection,
+    looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]],
+    done: ImagesImportReport,
 ) -> None:
     changed = list[str]()
     for one, row, facts in looked:
@@ -212,7 +271,9 @@ def _write(
             tx.execute(insert(assets).values(path=one.path, **facts))
             done.added += 1
         else:
-            tx.execute(update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts))
+            tx.execute(
+                update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts)
+            )
             done.moved += row["path"] != one.path
             done.updated += row["path"] == one.path
             changed += [str(row["id"])] if row["hash"] != one.sha256 else []
@@ -222,7 +283,9 @@ def _write(
 
 def _mark_gone(tx: Connection, folder: str) -> int:
     below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
-    there = select(assets.c.id, assets.c.path).where(below, or_(assets.c.problem.is_(None), assets.c.problem != GONE))
+    there = select(assets.c.id, assets.c.path).where(
+        below, or_(assets.c.problem.is_(None), assets.c.problem != GONE)
+    )
     gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]
     for some in pages(gone):
         tx.execute(update(assets).where(assets.c.id.in_(some)).values(problem=GONE))

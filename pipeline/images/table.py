@@ -40,7 +40,9 @@ def _assets(own: Column[Any], *more: Any, **how: Any) -> Table:
         Column("format", Text),  # the MIME type of what it really is
         Column("taken_at", Text),  # as the camera wrote it, ISO 8601
         Column("bytes", BigInteger),
-        Column("problem", Text),  # why it cannot be asked about, or looked at again before its bytes change
+        Column(
+            "problem", Text
+        ),  # why it cannot be asked about, or looked at again before its bytes change
         *more,
         **how,
     )
@@ -49,7 +51,16 @@ def _assets(own: Column[Any], *more: Any, **how: Any) -> Table:
 def _asset_ai(whose: TypeEngine[Any], buckets: TypeEngine[Any], **how: Any) -> Table:
     words = (Column(name, Text) for name in ("provider", "model", "summary"))
     key, made = PrimaryKeyConstraint(*KEY), Column("created_at", IsoTime)
-    return Table(ASSET_AI, MetaData(), Column("asset_id", whose), *words, Column("buckets", buckets), made, key, **how)
+    return Table(
+        ASSET_AI,
+        MetaData(),
+        Column("asset_id", whose),
+        *words,
+        Column("buckets", buckets),
+        made,
+        key,
+        **how,
+    )
 
 
 # what is read and written of both, their ids and the buckets of whatever type they are there
@@ -78,4 +89,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
 
 
 LIBRARY = Tables(_specs, names=(ASSETS, ASSET_AI))
-adopt, adoption_plan, is_adopted, makes = LIBRARY.adopt, LIBRARY.adoption_plan, LIBRARY.is_adopted, LIBRARY.makes
+adopt, adoption_plan, is_adopted, makes = (
+    LIBRARY.adopt,
+    LIBRARY.adoption_plan,
+    LIBRARY.is_adopted,
+    LIBRARY.makes,
+)

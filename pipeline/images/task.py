@@ -57,7 +57,12 @@ class ImagesTask(DeclaredTask):
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image of that id or path."""
         key = cast(assets.c.id, Text)
-        known = select(key).where(or_(key == name, assets.c.path == name)).order_by(key != name, assets.c.id).limit(1)
+        known = (
+            select(key)
+            .where(or_(key == name, assets.c.path == name))
+            .order_by(key != name, assets.c.id)
+            .limit(1)
+        )
         return super().id_of(tx, tx.execute(known).scalar() or name)
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
@@ -80,10 +85,14 @@ def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
     InputError where there is no such image, or none of that size.
     """
     with store.read() as tx:
-        known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
+        known = select(assets.c.path, assets.c.hash, assets.c.problem).where(
+            cast(assets.c.id, Text) == item_id
+        )
         row = tx.execute(known.limit(1)).first()
     if row is None:
-        raise InputError(f"there is no image {item_id!r}", hint=f"`{Step('items', task='images')}` lists them")
+        raise InputError(
+            f"there is no image {item_id!r}", hint=f"`{Step('items', task='images')}` lists them"
+        )
     if row[2] is not None or not row[1]:
         raise PictureError(row[2] or f"it was not looked at yet; `{Step('import-images')}` does so")
     return thumbnail(row[0], row[1], side=side)
