@@ -40,6 +40,9 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     if label is not None:
         skips = (label,) if skips is None else skips
     elif (backfill := runs.unfinished_run(tx, TASK, mode=runs.BACKFILL)) is not None:
-        label, skips = backfill.extractor.partition("/")[0], backfill.skipped if skips is None else skips
+        label, skips = (
+            backfill.extractor.partition("/")[0],
+            backfill.skipped if skips is None else skips,
+        )
     shape = read_shape(tx, passages=settings.passages_table)
     return ConceptsTask(shape, settings, label or LABEL, skips)

@@ -29,7 +29,17 @@ their punctuation, capitals and misspellings. Never leave anything out, never jo
 that is not there.
 Name each concept once. If the passage says little, name the few concepts that it does support."""
 
-CONCEPT_TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
+CONCEPT_TYPES = (
+    "method",
+    "domain",
+    "model",
+    "dataset",
+    "metric",
+    "task",
+    "material",
+    "process",
+    "other",
+)
 
 
 class NamedConcept(BaseModel):
@@ -38,9 +48,15 @@ class NamedConcept(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: str = Field(description="a short noun phrase, as the passage writes it")
-    type: str = Field(description="what kind of thing it is", json_schema_extra={"enum": list(CONCEPT_TYPES)})
-    aliases: list[str] = Field(description="other names of it in the passage, such as its abbreviation; often none")
-    confidence: float = Field(ge=0, le=1, description="how sure it is that the passage is about it, from 0 to 1")
+    type: str = Field(
+        description="what kind of thing it is", json_schema_extra={"enum": list(CONCEPT_TYPES)}
+    )
+    aliases: list[str] = Field(
+        description="other names of it in the passage, such as its abbreviation; often none"
+    )
+    confidence: float = Field(
+        ge=0, le=1, description="how sure it is that the passage is about it, from 0 to 1"
+    )
     quotes: list[str] = Field(
         description="1 to 3 stretches of the passage that speak of it, copied character by character",
         json_schema_extra={"minItems": 1, "maxItems": 3},
@@ -92,7 +108,9 @@ task = BuiltInDeclaration(
 
 MAX_NAME = 300  # characters; a name has a few words, and an index of another program's table takes 2,700 bytes
 
-_EMPHASIZED = re.compile(r"\A([*_~])(.*[^\s*_~])\1\Z")  # a mark at one end alone is a part of the name, as in A*
+_EMPHASIZED = re.compile(
+    r"\A([*_~])(.*[^\s*_~])\1\Z"
+)  # a mark at one end alone is a part of the name, as in A*
 
 
 def _cleaned(name: str) -> str:
@@ -108,7 +126,9 @@ def _merged(same: list[NamedConcept]) -> NamedConcept:
     name = first.name.casefold()
     aliases = [alias for one in same for alias in one.aliases if alias.casefold() != name]
     quotes = [quote for one in same for quote in one.quotes]
-    return first.model_copy(update={"aliases": _once(aliases), "quotes": list(dict.fromkeys(quotes))})
+    return first.model_copy(
+        update={"aliases": _once(aliases), "quotes": list(dict.fromkeys(quotes))}
+    )
 
 
 def _once(texts: list[str]) -> list[str]:

@@ -61,7 +61,12 @@ class GroundedConcepts(_Stored):
 
     def stands_in(self, text: str) -> bool:
         """Return whether every quotation is the slice of a text that it says."""
-        found = (one for concept in self.concepts if concept.evidence is not None for one in concept.evidence.support)
+        found = (
+            one
+            for concept in self.concepts
+            if concept.evidence is not None
+            for one in concept.evidence.support
+        )
         return all(text[one.start : one.end] == one for one in found)
 
 
@@ -70,7 +75,9 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
     passage = SearchableText(text)
     concepts = [_grounded(concept, passage) for concept in answer.concepts]
     if all(concept["evidence"] is None for concept in concepts):
-        others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
+        others = {
+            passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes
+        }
         told = " and ".join(f"another {one}" for one in others if one)
         return None, f"{NONE_THERE}passage{f', which has {told}' if told else ''}"
     return GroundedConcepts.model_validate({"concepts": concepts}), ""
@@ -100,25 +107,40 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
     text = passage.text
     return {
         "surface": _surface(names, spans, passage),
-        "support": [Quote(text[one[0] : one[1]], start=one[0], end=one[1], likeness=marks[one]) for one in spans],
+        "support": [
+            Quote(text[one[0] : one[1]], start=one[0], end=one[1], likeness=marks[one])
+            for one in spans
+        ],
         "context": context_of(text, *spans[0], most=MAX_CONTEXT),
         "quality": _quality(concept, passage, each),
     }
 
 
-def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]) -> dict[str, Any]:
+def _quality(
+    concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]
+) -> dict[str, Any]:
     """Return how well quotations were found, with a note for each that is not there as it was given."""
     notes = [f"found {one.how}" for found in each for one in found if one.how]
-    missing = [quote for quote, found in zip(dict.fromkeys(concept.quotes), each, strict=True) if not found]
-    notes += [f"{NOT_FOUND}, which has another {why}" if why else NOT_FOUND for why in map(passage.why_not, missing)]
+    missing = [
+        quote for quote, found in zip(dict.fromkeys(concept.quotes), each, strict=True) if not found
+    ]
+    notes += [
+        f"{NOT_FOUND}, which has another {why}" if why else NOT_FOUND
+        for why in map(passage.why_not, missing)
+    ]
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
         shown = escape_invisible(concept.type[:MAX_TOLD])
         notes.append(f"type {shown!r} taken as other")
     likeness = [min((one.likeness for one in found), default=0.0) for found in each]
-    return {"confidence": round(sum(likeness) / len(likeness), 3), "notes": list(dict.fromkeys(notes))}
+    return {
+        "confidence": round(sum(likeness) / len(likeness), 3),
+        "notes": list(dict.fromkeys(notes)),
+    }
 
 
-def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText) -> str:
+def _surface(
+    names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText
+) -> str:
     """Return how the passage writes the concept nearest to its support, the first quotation where it does not."""
     found, nearest = support[0], len(passage.text)
     for start, end in (span for name in names for span in passage.spans(name)):

@@ -38,7 +38,9 @@ ANSWERED = "has concepts, and another text here; the one that is stored stays"
 BLOCK = 2000  # passages written at a time
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
-MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
+MAX_LINE = (
+    16 << 20
+)  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
 OURS = ("id", "text", "source", "metadata")
 _REMEMBERED = 1000  # names of keys, for a note
 
@@ -50,7 +52,13 @@ class Passages(MappedFile):
     """
 
     layout = Layout(
-        "id", {name: name for name in OURS}, HINT, "import-passages", "passages", default="jsonl", max_line=MAX_LINE
+        "id",
+        {name: name for name in OURS},
+        HINT,
+        "import-passages",
+        "passages",
+        default="jsonl",
+        max_line=MAX_LINE,
     )
     shape: PassagesShape | None = None
 
@@ -75,11 +83,17 @@ class Passages(MappedFile):
             return rejected(row.line, why, found, column=column, key=key or None)
         changes: list[Finding] = []
 
-        def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
+        def note(
+            column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED
+        ) -> None:
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
         source, metadata = value.get("source"), value.get("metadata")
-        if isinstance(metadata, str) and self.format in {"csv", "xlsx", "parquet"}:  # an empty cell says nothing
+        if isinstance(metadata, str) and self.format in {
+            "csv",
+            "xlsx",
+            "parquet",
+        }:  # an empty cell says nothing
             metadata = _metadata_in(metadata)
         if source is not None and not isinstance(source, str):
             note("source", "no text, dropped", source)
@@ -93,7 +107,9 @@ class Passages(MappedFile):
         if not text.strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
         there = key if self.shape is None else _key_there(self.shape, key, row.line)
-        return SoundRow(there, {"text": text, "source": source, "metadata": metadata}, row.line, tuple(changes))
+        return SoundRow(
+            there, {"text": text, "source": source, "metadata": metadata}, row.line, tuple(changes)
+        )
 
 
 def _metadata_in(cell: str) -> object:
@@ -106,7 +122,18 @@ def _metadata_in(cell: str) -> object:
 class PassagesImportReport(ImportReport):
     """What an import of passages did: an updated one has another text, source or metadata."""
 
-    FIELDS = ("path", "lines", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report")
+    FIELDS = (
+        "path",
+        "lines",
+        "dry",
+        "added",
+        "updated",
+        "unchanged",
+        "released",
+        "refused",
+        "notes",
+        "report",
+    )
     KINDS = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
     NAMES = ("line", "field", "reason", "value", "kind", "id")
     NO_KEY = ""
@@ -129,9 +156,21 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     with ws.store.read() as tx:
         file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
     write = partial(_write, shape)
-    import_rows(ws.store, ws.display, file, done, write=write, task=table.TASK, at=ws.now(), block=BLOCK, long="text")
+    import_rows(
+        ws.store,
+        ws.display,
+        file,
+        done,
+        write=write,
+        task=table.TASK,
+        at=ws.now(),
+        block=BLOCK,
+        long="text",
+    )
     if missing := [f"`{name}`" for name in OPTIONAL if name not in shape.names]:
-        done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
+        done.notes.append(
+            f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept"
+        )
     return done
 
 
@@ -155,7 +194,9 @@ def _write(
     there = [(one, known[one.key]) for one in passages if one.key in known]
     other = [one.key for one, row in there if cell_words(row["text"]) != one.values["text"]]
     has_any = table.has_concepts(shape, None)
-    answered = set() if shape.concepts.name in shape.missing else items.ids_among(tx, other, has_any)
+    answered = (
+        set() if shape.concepts.name in shape.missing else items.ids_among(tx, other, has_any)
+    )
     new = [_row(one, {}) for one in passages if one.key not in known]
     changed = [
         _row(one, row)
@@ -164,7 +205,9 @@ def _write(
     ]
     texts = [key for key in other if key not in answered]
     free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
-    done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free)))
+    done.released += len(
+        (asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free))
+    )
     if not done.dry:
         table.put_passages(tx, shape, new, changed)
         if new or texts:
@@ -175,7 +218,12 @@ def _write(
     kept = (one for one in passages if one.key in answered)
     return [
         rejected(
-            one.line, ANSWERED, one.values["text"], column="text", key=one.key, cells={"id": one.key, **one.values}
+            one.line,
+            ANSWERED,
+            one.values["text"],
+            column="text",
+            key=one.key,
+            cells={"id": one.key, **one.values},
         )
         for one in kept
     ]
@@ -194,4 +242,6 @@ def _row(one: SoundRow, row: Mapping[str, Any]) -> dict[str, str | None]:
 def _is_described(shape: PassagesShape, one: SoundRow, row: Mapping[str, Any]) -> bool:
     """Return whether a passage has another source or other metadata than its row."""
     there = {"source": row.get("source"), "metadata": loaded(row.get("metadata"))}
-    return any(one.values[name] not in (None, there[name]) for name in OPTIONAL if name in shape.names)
+    return any(
+        one.values[name] not in (None, there[name]) for name in OPTIONAL if name in shape.names
+    )

@@ -44,7 +44,9 @@ PAGE = 2000  # rows in one fetch
 BETWEEN = "\x1f"  # names; Unicode's unit separator, which no name has
 
 
-_Answer = tuple[str, tuple[str, str]]  # the id of a passage, and whose concepts of it: label and model
+_Answer = tuple[
+    str, tuple[str, str]
+]  # the id of a passage, and whose concepts of it: label and model
 Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type each version has
 
 
@@ -60,7 +62,9 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
     return types, proven
 
 
-def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[Any]:
+def _answers(
+    tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]
+) -> Iterator[Any]:
     """Yield of each answer the passage, label and model, how many concepts, their names, and if one is by likeness."""
     concepts = shape.concepts.c
     by = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
@@ -77,7 +81,12 @@ def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
     for one in support if isinstance(support, list) else ():
         if isinstance(one, dict):
             start, end, quote = one.get("start"), one.get("end"), one.get("quote")
-            if type(start) is int and type(end) is int and isinstance(quote, str) and 0 <= start <= end:
+            if (
+                type(start) is int
+                and type(end) is int
+                and isinstance(quote, str)
+                and 0 <= start <= end
+            ):
                 yield start, end, quote
 
 
@@ -106,8 +115,12 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
         one = cell_words(passage), (cell_words(label), cell_words(model))
         chosen.offer(json.dumps(one), one, first=bool(is_like))
     is_long = table.of_extractors(shape, mine) & (func.length(cast(name, Text)) > MAX_NAME)
-    long = Counter(dict(map(tuple, tx.execute(select(name, func.count()).where(is_long).group_by(name)))))
-    types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
+    long = Counter(
+        dict(map(tuple, tx.execute(select(name, func.count()).where(is_long).group_by(name))))
+    )
+    types, other_types = (
+        sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others)
+    )
     read = _read(tx, shape, list(chosen))
     are_there = [is_there for one in read for is_there in one.quotations()]
     count, told = lengths.total(), sum(length * times for length, times in lengths.items())
@@ -115,7 +128,9 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
     replies = answers.count_replies(tx, table.TASK, extractor)
     without = answers.count_unanswered(tx, table.TASK, extractor)
     without += max(0, answers.count_answered(tx, table.TASK, extractor) - count)
-    ours, theirs = ({name: some[name] for name in CONCEPT_TYPES if some[name]} for some in (types, other_types))
+    ours, theirs = (
+        {name: some[name] for name in CONCEPT_TYPES if some[name]} for some in (types, other_types)
+    )
     values: dict[str, Value] = {
         "coverage": (share(count, count + without), count + without),
         "evidence": (share(sum(proven[one] for one in mine), types.total()), count),
@@ -140,9 +155,15 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
         values=values,
         distributions=[
             *histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR),
-            *(Rows(title, ("", "concepts"), some.most_common(EXAMPLES)) for title, some in by_title.items() if some),
+            *(
+                Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
+                for title, some in by_title.items()
+                if some
+            ),
         ],
-        tables=[Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))],
+        tables=[
+            Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))
+        ],
         samples=[one.sample() for one in read[:SAMPLES]],
         notes=list(_notes(mine, other_types)),
     )
@@ -168,7 +189,11 @@ class _Read(NamedTuple):
     def quotations(self) -> list[bool]:
         """Return of each quotation whether it is what the text says at its place; none where the passage is gone."""
         quoted = (one for concept in self.concepts for one in quotations_of(concept.evidence))
-        return [] if self.text is None else [self.text[start:end] == quote for start, end, quote in quoted]
+        return (
+            []
+            if self.text is None
+            else [self.text[start:end] == quote for start, end, quote in quoted]
+        )
 
     def sample(self) -> Sample:
         """Return one concept: the part of the passage round its first quotation, which is marked.
@@ -180,16 +205,27 @@ class _Read(NamedTuple):
             is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
             drawn.offer(f"{self.key} {number}", concept, first=is_like)
         (one,), text = drawn, self.text
-        told, spans = f"{one.concept_type or 'no type'}, {one.confidence}", sorted(quotations_of(one.evidence))
+        told, spans = (
+            f"{one.concept_type or 'no type'}, {one.confidence}",
+            sorted(quotations_of(one.evidence)),
+        )
         if text is None:
             return Sample(self.key, one.concept_name, "", (), f"{told}; the passage is gone")
         if not spans or any(text[start:end] != quote for start, end, quote in spans):
             why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-            return Sample(self.key, one.concept_name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
+            return Sample(
+                self.key, one.concept_name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}"
+            )
         start, end, _ = spans[0]
         shown, moved = cut_part(text, start - AROUND, end + AROUND)
         likeness = dict.fromkeys(map(likeness_told, one.evidence["support"]))
-        return Sample(self.key, one.concept_name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
+        return Sample(
+            self.key,
+            one.concept_name,
+            shown,
+            [(start + moved, end + moved)],
+            "".join((told, *likeness)),
+        )
 
 
 def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
@@ -203,11 +239,25 @@ def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> li
 # ---- check every row
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time
-AGAIN = Hint("{} takes that version back, and asking again gives another", Step("rollback", extractor="…"))
+AGAIN = Hint(
+    "{} takes that version back, and asking again gives another", Step("rollback", extractor="…")
+)
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN, True),
-    "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN, True),
-    "applied answers without concepts": ("their passages count as answered, and nothing is there", AGAIN, True),
+    "quotations that are not what the text says at their place": (
+        "what they prove cannot be checked",
+        AGAIN,
+        True,
+    ),
+    "concepts without an applied answer": (
+        "where they came from, and what they cost, cannot be told",
+        AGAIN,
+        True,
+    ),
+    "applied answers without concepts": (
+        "their passages count as answered, and nothing is there",
+        AGAIN,
+        True,
+    ),
     "concepts of passages that are not there any more": (
         "another program deleted the passages, or changed their ids",
         "put the passages back, or take the version back",
@@ -217,24 +267,37 @@ FAULTS: Mapping[str, tuple[str, object, bool]] = {
 MISQUOTED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
 
 
-def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+def verify_quotes(
+    tx: Connection, shape: PassagesShape
+) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
     """Hold every row of concepts against its passage and the answers; those of other programs are only counted.
 
     Versions that are being rolled back are left out.
     """
-    ours, found, concepts, quotations = answers.list_versions(tx, table.TASK), RowFaults(FAULTS), 0, 0
+    ours, found, concepts, quotations = (
+        answers.list_versions(tx, table.TASK),
+        RowFaults(FAULTS),
+        0,
+        0,
+    )
     ours.append(Version(answers.PERSON))
     passage_id, mine = shape.concepts.c.passage_id, _of(shape, ours)
     labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
     for ids in values_in_pages(tx, passage_id, labels, size=BLOCK):
         texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
-        for row in tx.execute(select(passage_id, shape.concepts.c.evidence).where(passage_id.in_(ids), mine)):
+        for row in tx.execute(
+            select(passage_id, shape.concepts.c.evidence).where(passage_id.in_(ids), mine)
+        ):
             key, quoted = cell_words(row[0]), list(quotations_of(loaded(row[1])))
             concepts, quotations, text = concepts + 1, quotations + len(quoted), texts.get(key)
-            wrong = sum(start >= end or (text or "")[start:end] != quote for start, end, quote in quoted)
+            wrong = sum(
+                start >= end or (text or "")[start:end] != quote for start, end, quote in quoted
+            )
             wrong += row[1] is not None and not quoted
             found.add(GONE if text is None else MISQUOTED, [key], 1 if text is None else wrong)
-    counted = (select(func.count()).where(which) for which in (and_(mine, passage_id.is_(None)), ~mine))
+    counted = (
+        select(func.count()).where(which) for which in (and_(mine, passage_id.is_(None)), ~mine)
+    )
     nowhere, others = (tx.execute(query).scalar_one() for query in counted)
     found.add(GONE, ["unknown passages"], nowhere)
     for one in ours:
@@ -248,15 +311,23 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
 
 def _compare(tx: Connection, shape: PassagesShape, version: Version, found: RowFaults) -> None:
     """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
-    stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(_of(shape, [version]))
+    stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
+        _of(shape, [version])
+    )
     mine = (given.c.task == table.TASK) & (given.c.extractor == version.extractor) & given.c.applied
     applied = select(given.c.item_id).where(mine)
     for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
         lacking = some.except_(others).subquery()
-        first = tx.execute(select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)).scalars()
+        first = tx.execute(
+            select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)
+        ).scalars()
         count = tx.execute(select(func.count()).select_from(lacking)).scalar_one()
         found.add(kind, list(map(cell_words, first)), count)
 
 
-def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:  # true or false, never unknown
-    return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
+def _of(
+    shape: PassagesShape, some: Sequence[Version]
+) -> ColumnElement[bool]:  # true or false, never unknown
+    return func.coalesce(
+        table.of_extractors(shape, [(one.label, one.model) for one in some]), false()
+    )

@@ -25,7 +25,10 @@ def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
         row = table.item_table(shape).rows(tx, [ws.task.id_of(tx, passage)], shape.names)[passage]
-        found = sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or ""))
+        found = sorted(
+            table.all_concepts(tx, shape, passage=passage),
+            key=lambda one: str(one.created_at or ""),
+        )
     last = {(one.extractor_version, one.extractor_model) for one in found[-1:]}
     concepts = [
         (one.concept_name, one.concept_type, list(quotations_of(one.evidence)))
@@ -39,7 +42,9 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Gri
     """Return what lists passages, looked for in id, source and text; their tags are the types of their concepts."""
     names = ["id", *(name for name in ("source", "text") if name in shape.names)]
     mine = shape.concepts.c
-    version = cast(mine.extractor_version, Text) + func.coalesce("/" + cast(mine.extractor_model, Text), "")
+    version = cast(mine.extractor_version, Text) + func.coalesce(
+        "/" + cast(mine.extractor_model, Text), ""
+    )
     return Grid(
         table=items,
         cells=names,
@@ -59,9 +64,15 @@ def _words(name: str, row: Mapping[str, Any]) -> str:
     return cell_words(row[name])
 
 
-def _facet(tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any) -> GridFacet:
+def _facet(
+    tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any
+) -> GridFacet:
     here = (shape.concerns, told.is_not(None))
-    listed = func.json_group_array(told.distinct()) if is_sqlite(tx) else cast(func.json_agg(told.distinct()), Text)
+    listed = (
+        func.json_group_array(told.distinct())
+        if is_sqlite(tx)
+        else cast(func.json_agg(told.distinct()), Text)
+    )
     cell = select(listed).where(*here).correlate(shape.passages).scalar_subquery()
     some = select(shape.concepts.c.passage_id).where(*here)
     return GridFacet(

@@ -68,7 +68,14 @@ from pipeline.tables.adopt import (
     unique_keys,
 )
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, refusals, values_in_pages
+from pipeline.tables.lists import (
+    ItemStates,
+    ItemTable,
+    filled,
+    has_words,
+    refusals,
+    values_in_pages,
+)
 from pipeline.tables.view import is_view_made, make_view
 
 TASK = "passage-concepts"
@@ -76,7 +83,11 @@ PASSAGES = "passages"
 OPTIONAL = ("source", "metadata")
 
 _JSON = Text().with_variant(JSONB(), "postgresql")
-_OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
+_OWN = (
+    "passage_id",
+    "concept_name",
+    "extractor_version",
+)  # of which each concept of ours has others
 
 
 class ConceptRow(NamedTuple):
@@ -129,7 +140,9 @@ class PassagesShape:
     @property
     def concerns(self) -> ColumnElement[bool]:
         """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
-        return self.concepts.c.passage_id == (self.passages.c.id if self.has_same_ids else self.item_id)
+        return self.concepts.c.passage_id == (
+            self.passages.c.id if self.has_same_ids else self.item_id
+        )
 
     @property
     def names(self) -> list[str]:
@@ -149,7 +162,9 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
         concept_ids=ids_in(tx, concepts.get("passage_id")),
         own=concepts.get("id"),
         blanks={name: empty[name] for name in fits if not found[name].nullable},
-        missing=frozenset(name for name, columns in ((passages, found), (CONCEPTS, concepts)) if not columns),
+        missing=frozenset(
+            name for name, columns in ((passages, found), (CONCEPTS, concepts)) if not columns
+        ),
     )
 
 
@@ -169,7 +184,10 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     That of passages is read in place, and nothing is added but an index; the type of their ids is that of a concept's
     `passage_id`.
     """
-    name, words = settings.passages_table, (Column("text", Text, nullable=False), Column("source", Text))
+    name, words = (
+        settings.passages_table,
+        (Column("text", Text, nullable=False), Column("source", Text)),
+    )
     own: Column[Any] = Column("id", Text, primary_key=True)
     passages = TableSpec(
         made=Table(name, MetaData(), own, *words, Column("metadata", _JSON)),
@@ -184,7 +202,10 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
         "confidence": NUMBER,
         "created_at": IsoTime(),
     }
-    own_id = [Column(one, BigId, Identity(), primary_key=True) for one in _own_id(columns_of(tx, CONCEPTS))]
+    own_id = [
+        Column(one, BigId, Identity(), primary_key=True)
+        for one in _own_id(columns_of(tx, CONCEPTS))
+    ]
     columns = (Column(one, kinds.get(one, Text()), nullable=one != "passage_id") for one in COLUMNS)
     concepts = TableSpec(
         made=Table(CONCEPTS, MetaData(), *own_id, *columns),
@@ -221,7 +242,9 @@ class _Passages(Tables):
     def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
         """Make the tables and the view, or add what is missing."""
         name = settings.passages_table
-        is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
+        is_new = name != PASSAGES and not columns_of(
+            tx, name
+        )  # a name that was mistyped is seen at once
         lines = [f"made the table {name}, which was not there"] if is_new else []
         lines += super().adopt(tx, settings)
         if settings.task == "passages" and not make_view(tx, VIEW, self._best(tx, settings), of=OF):
@@ -238,23 +261,35 @@ class _Passages(Tables):
 
     def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
         """Return the tables and the view."""
-        return {**super().makes(tx, settings), **({VIEW: ()} if settings.task == "passages" else {})}
+        return {
+            **super().makes(tx, settings),
+            **({VIEW: ()} if settings.task == "passages" else {}),
+        }
 
     def _best(self, tx: Connection, settings: Settings) -> Select[Any]:
         return _best(tx, read_shape(tx, passages=settings.passages_table), settings)
 
 
 TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
-adopt, adoption_plan, is_adopted, makes = TABLES.adopt, TABLES.adoption_plan, TABLES.is_adopted, TABLES.makes
+adopt, adoption_plan, is_adopted, makes = (
+    TABLES.adopt,
+    TABLES.adoption_plan,
+    TABLES.is_adopted,
+    TABLES.makes,
+)
 
 
 # ---- find and write rows
 
 
-def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+def of_extractors(
+    shape: PassagesShape, extractors: Iterable[tuple[str, str]]
+) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
     version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
-    return or_(false(), *(and_(is_named(version, one[0]), is_named(model, one[1])) for one in extractors))
+    return or_(
+        false(), *(and_(is_named(version, one[0]), is_named(model, one[1])) for one in extractors)
+    )
 
 
 def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -276,20 +311,28 @@ def counts_now(shape: PassagesShape) -> ColumnElement[bool]:
     return or_(concepts.extractor_version == literal(answers.PERSON, Text), ~is_corrected)
 
 
-def item_table(shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = "") -> ItemTable:
+def item_table(
+    shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = ""
+) -> ItemTable:
     """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
     Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
     """
-    answered = has_concepts(shape, skip if skip is None or not label else (*skip, label, answers.PERSON))
-    named = shape.item_id != "" if shape.ids.kind == "text" else true()  # an id that a request can name
+    answered = has_concepts(
+        shape, skip if skip is None or not label else (*skip, label, answers.PERSON)
+    )
+    named = (
+        shape.item_id != "" if shape.ids.kind == "text" else true()
+    )  # an id that a request can name
     holds = and_(has_words(shape.passages.c.text), named)
     states = ItemStates(("with_concepts", answered), ("open", holds), "empty")
     own = "" if skip is None else label
     return ItemTable(TASK, shape.passages, states, and_(~answered, holds), shape.ids, own=own)
 
 
-def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
+def passage_texts(
+    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False
+) -> dict[str, str]:
     """Return the texts of these passages that are there, by id; `locked` keeps others from changing them meanwhile.
 
     A table that may only be read is not locked; `doctor` finds what changes in the moments until the transaction ends.
@@ -311,19 +354,26 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     """Return the names of the concepts of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
     whose, name = concepts.passage_id, concepts.concept_name
-    query, found = select(whose, name).where(name.is_not(None), counts_now(shape)), dict[str, set[str]]()
+    query, found = (
+        select(whose, name).where(name.is_not(None), counts_now(shape)),
+        dict[str, set[str]](),
+    )
     for row in among(tx, query, whose, shape.concept_ids.native(ids)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
 
 
 def put_passages(
-    tx: Connection, shape: PassagesShape, new: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]] = ()
+    tx: Connection,
+    shape: PassagesShape,
+    new: Sequence[Mapping[str, Any]],
+    changed: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Add passages, and write others that are there: id, text, and source and metadata (JSON text) if kept there."""
     names = (*shape.names, "id")
     added, ready = (
-        [filled({name: one[name] for name in names}, shape.blanks) for one in some] for some in (new, changed)
+        [filled({name: one[name] for name in names}, shape.blanks) for one in some]
+        for some in (new, changed)
     )
     with _refusals(shape):
         run_many(tx, insert(shape.passages), added)
@@ -341,14 +391,21 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
 
 
 def remove_concepts(
-    tx: Connection, shape: PassagesShape, *, version: str, model: str, ids: Sequence[str] | None = None
+    tx: Connection,
+    shape: PassagesShape,
+    *,
+    version: str,
+    model: str,
+    ids: Sequence[str] | None = None,
 ) -> int:
     """Delete the concepts of one version and model, of some passages or of all; return how many there were."""
     mine = delete(shape.concepts).where(of_extractors(shape, [(version, model)]))
     if ids is None:
         return tx.execute(mine).rowcount
     some = pages(shape.concept_ids.native(ids))
-    return sum(tx.execute(mine.where(shape.concepts.c.passage_id.in_(page))).rowcount for page in some)
+    return sum(
+        tx.execute(mine.where(shape.concepts.c.passage_id.in_(page))).rowcount for page in some
+    )
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
@@ -359,11 +416,16 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
     """Return every version that has concepts, by label and model; reads the whole table."""
     concepts = shape.concepts.c
     # NULL and the empty text are one name
-    whose = [func.coalesce(one, literal_column("''")) for one in (concepts.extractor_version, concepts.extractor_model)]
+    whose = [
+        func.coalesce(one, literal_column("''"))
+        for one in (concepts.extractor_version, concepts.extractor_model)
+    ]
     facts = (func.count(), func.count(concepts.passage_id.distinct()))
     moments = (func.min(concepts.created_at), func.max(concepts.created_at))
     rows = tx.execute(select(*whose, *facts, *moments).group_by(*whose)).all()
-    return sorted(Version(cell_words(label), cell_words(model), *counts) for label, model, *counts in rows)
+    return sorted(
+        Version(cell_words(label), cell_words(model), *counts) for label, model, *counts in rows
+    )
 
 
 # ---- the best concepts
@@ -398,7 +460,9 @@ def all_concepts(
     """
     chosen = select(*(shape.concepts.c[name] for name in COLUMNS))
     if of is not None:
-        chosen = chosen.where(of_extractors(shape, [of, (answers.PERSON, "")] if corrected else [of]))
+        chosen = chosen.where(
+            of_extractors(shape, [of, (answers.PERSON, "")] if corrected else [of])
+        )
     if corrected:
         chosen = chosen.where(counts_now(shape))
     return _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
@@ -414,7 +478,10 @@ def _rows(
         conditions: Iterable[ColumnElement[bool]] = [whose.in_(shape.concept_ids.native([passage]))]
     else:
         pages_of_ids = values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE)
-        ends = ((literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn())) for ids in pages_of_ids)
+        ends = (
+            (literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
+            for ids in pages_of_ids
+        )
         conditions = (whose.between(*both) for both in ends)
     for condition in conditions:
         for row in streamed(tx, chosen.where(condition), page=PAGE):
@@ -424,7 +491,9 @@ def _rows(
 def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
     concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
-    number: ColumnElement[Any] = concepts.confidence if is_sqlite(tx) else cast(concepts.confidence, Text)
+    number: ColumnElement[Any] = (
+        concepts.confidence if is_sqlite(tx) else cast(concepts.confidence, Text)
+    )
     sure = cast(number, Float if is_sqlite(tx) else Double)  # `0.7` of a narrow column is 0.7
     labels = settings.prefer_versions or ()
     moment: ColumnElement[Any] = concepts.created_at
@@ -444,13 +513,17 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
     place = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)], order_by=order
     )
-    label, model = (func.coalesce(concepts[f"extractor_{name}"], "") for name in ("version", "model"))
+    label, model = (
+        func.coalesce(concepts[f"extractor_{name}"], "") for name in ("version", "model")
+    )
     whose = label.op("||")(literal_column("'/'")).op("||")(model)
     joined = shape.concepts.outerjoin(begun, and_(begun.c.task == TASK, begun.c.extractor == whose))
     chosen = select(*(concepts[name] for name in COLUMNS), place.label("place")).select_from(joined)
     there = concepts.concept_name.is_not(None)
     return _with_source(
-        tx, shape, chosen.where(there, counts_now(shape), sure >= literal(settings.min_confidence, Float))
+        tx,
+        shape,
+        chosen.where(there, counts_now(shape), sure >= literal(settings.min_confidence, Float)),
     )
 
 
@@ -461,7 +534,9 @@ def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> S
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
     if is_sqlite(tx):
-        evidence = case((func.json_valid(evidence) == 1, _with_part(tx, evidence, text)), else_=evidence)
+        evidence = case(
+            (func.json_valid(evidence) == 1, _with_part(tx, evidence, text)), else_=evidence
+        )
     elif isinstance(columns_of(tx, CONCEPTS)["evidence"].type, JSONB):
         evidence = _with_part(tx, type_coerce(evidence, JSONB), text)
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
@@ -469,14 +544,18 @@ def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> S
     return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
 
 
-def _with_part(tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+def _with_part(
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]
+) -> ColumnElement[Any]:
     """Return a document with `source_text`, the text where it is short, else the part of it round the first quotation.
 
     A document of another shape, or with a source of its own, stays as it is.
     """
     plain = literal_column
     first = document.op("->")(plain("'support'")).op("->")(plain("0"))
-    told: list[ColumnElement[Any]] = [first.op("->>")(plain(f"'{name}'")) for name in ("start", "end")]
+    told: list[ColumnElement[Any]] = [
+        first.op("->>")(plain(f"'{name}'")) for name in ("start", "end")
+    ]
     if not is_sqlite(tx):  # where a text would lose its quotation marks
         told = [cast(first.op("->")(plain(f"'{name}'")), Text) for name in ("start", "end")]
     start, end = (cast(one, Integer) for one in told)

@@ -16,7 +16,16 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.record import Question
-from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
+from pipeline.engine.task import (
+    Answered,
+    ExportRows,
+    ExportWanted,
+    Indexed,
+    RowFault,
+    Task,
+    Words,
+    WriteResult,
+)
 from pipeline.passages import how_to_begin, table
 from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as versions
@@ -55,12 +64,18 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
         count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
         entries=partial(_entries, shape),
         tags=lambda metadata: [str(name) for name in metadata["concepts"]],
-        told=lambda one: {"id": one["id"], "concepts": one["concepts"], "text": one["text"][:_SHOWN]},
+        told=lambda one: {
+            "id": one["id"],
+            "concepts": one["concepts"],
+            "text": one["text"][:_SHOWN],
+        },
         when_asked=True,
     )
 
 
-def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+def _entries(
+    shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None
+) -> Iterator[Entry]:
     items, found = table.item_table(shape), table.has_concepts(shape, None)
     _, *beside = shape.names  # which WHERE= of a search may name
     for some in pages(items.cells(tx, ("id", "text", *beside), found, among=among), _PAGE):
@@ -96,12 +111,19 @@ class ConceptsTask(Task):
         named="passages",
     )
     how_to_fill = how_to_begin
-    how_to_index = Hint("`{}` embeds those that have concepts, and builds their index", Step("index", task="passages"))
+    how_to_index = Hint(
+        "`{}` embeds those that have concepts, and builds their index",
+        Step("index", task="passages"),
+    )
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
     export_word = "concept"
     export_choices = frozenset({"best", "extractor", "full"})
-    export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+    export_formats: Mapping[str, str] = {
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+    }
     columns = ("text",)
     needs_row = True
 
@@ -122,7 +144,12 @@ class ConceptsTask(Task):
         """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.passages.declaration import task
 
-        return Question(task, {"passage": "text"}, told="", text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED])
+        return Question(
+            task,
+            {"passage": "text"},
+            told="",
+            text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED],
+        )
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return what is said about a passage; of a long one that only the beginning is shown."""
@@ -149,20 +176,40 @@ class ConceptsTask(Task):
             return (answer, "") if answer.stands_in(text) else (None, f"{NONE_THERE}passage")
         return ground(cast("PassageConcepts", answer), text)
 
-    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+    def write(
+        self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime
+    ) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""
         (label, _, model), kept = extractor.partition("/"), self.kept_model
         asked = {one.item_id: one for one in answers}
         texts = table.passage_texts(tx, self.shape, list(asked), locked=True)
         is_of = {key: asked[key].input_hash == text_hash(text) for key, text in texts.items()}
-        outdated = {key for key, is_same in is_of.items() if not (is_same and isinstance(asked[key].answer, kept))}
-        done = table.item_table(self.shape).ids_among(tx, list(texts), table.has_concepts(self.shape, (label,)))
+        outdated = {
+            key
+            for key, is_same in is_of.items()
+            if not (is_same and isinstance(asked[key].answer, kept))
+        }
+        done = table.item_table(self.shape).ids_among(
+            tx, list(texts), table.has_concepts(self.shape, (label,))
+        )
         applied = [key for key in asked if key in texts and key not in outdated and key not in done]
-        self._add(tx, {key: cast("GroundedConcepts", asked[key].answer) for key in applied}, label, model, at=at)
+        self._add(
+            tx,
+            {key: cast("GroundedConcepts", asked[key].answer) for key in applied},
+            label,
+            model,
+            at=at,
+        )
         return WriteResult(applied=set(applied), outdated=outdated)
 
     def _add(
-        self, tx: Connection, given: Mapping[str, "GroundedConcepts"], label: str, model: str, *, at: datetime
+        self,
+        tx: Connection,
+        given: Mapping[str, "GroundedConcepts"],
+        label: str,
+        model: str,
+        *,
+        at: datetime,
     ) -> None:
         rows = [
             ConceptRow(
@@ -183,7 +230,9 @@ class ConceptsTask(Task):
 
     def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return concepts with the quotations that prove them."""
-        concepts = [dict(one) if isinstance(one, Mapping) else one for one in answer.get("concepts", ())]
+        concepts = [
+            dict(one) if isinstance(one, Mapping) else one for one in answer.get("concepts", ())
+        ]
         for one in concepts:
             if isinstance(one, dict) and "evidence" in one:
                 support = (one.pop("evidence") or {}).get("support", ())
@@ -199,8 +248,15 @@ class ConceptsTask(Task):
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take back the concepts that were asked for here, of these passages; other programs' stay."""
-        mine = (one for one in versions.list_versions(tx, table.TASK) if extractor in {None, one.extractor})
-        return sum(table.remove_concepts(tx, self.shape, ids=ids, version=one.label, model=one.model) for one in mine)
+        mine = (
+            one
+            for one in versions.list_versions(tx, table.TASK)
+            if extractor in {None, one.extractor}
+        )
+        return sum(
+            table.remove_concepts(tx, self.shape, ids=ids, version=one.label, model=one.model)
+            for one in mine
+        )
 
     def grid(self, tx: Connection) -> Grid:
         """Return what lists passages."""
@@ -228,9 +284,14 @@ class ConceptsTask(Task):
             taken |= {
                 one.label
                 for one in begun
-                if versions.count_answered(tx, table.TASK, one.extractor) > runs.pilot_items(tx, one.extractor)
+                if versions.count_answered(tx, table.TASK, one.extractor)
+                > runs.pilot_items(tx, one.extractor)
             }
-            label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
+            label = next(
+                one
+                for one in map(f"{table.TASK}@{{}}".format, itertools.count(1))
+                if one not in taken
+            )
         return ConceptsTask(self.shape, self._settings, label, (label,))
 
     def versions(self, tx: Connection) -> list[Version]:
@@ -256,7 +317,9 @@ class ConceptsTask(Task):
 
         return verify_quotes(tx, self.shape)
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing was changed") -> None:  # noqa: ARG002
+    def remove_row(
+        self, tx: Connection, item_id: str, *, so_far: str = "nothing was changed"
+    ) -> None:  # noqa: ARG002
         """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",
@@ -278,9 +341,13 @@ class ConceptsTask(Task):
         if wanted.best:
             best = table.best_concepts(tx, self.shape, self._settings)
             return ExportRows(best, encode, versions=shares)
-        newest_first = sorted(found, key=lambda one: str(one.last or ""), reverse=True)  # another program's may be text
+        newest_first = sorted(
+            found, key=lambda one: str(one.last or ""), reverse=True
+        )  # another program's may be text
         there = {one.extractor: one for one in newest_first}
         chosen = self.exported(tx, list(there), wanted)
         is_any = chosen is None or wanted.extractor is None
-        rows = table.all_concepts(tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any)
+        rows = table.all_concepts(
+            tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any
+        )
         return ExportRows(rows, encode, extractor=chosen, versions=shares)
