@@ -83,7 +83,10 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
-        raise InputError(f"{target} is there already; nothing was written", hint="name a folder that is not there yet")
+        raise InputError(
+            f"{target} is there already; nothing was written",
+            hint="name a folder that is not there yet",
+        )
     if ws.store.path is None:  # the database is copied first, for it names the files
         url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
         dump = ("pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url)
@@ -95,7 +98,9 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
         _rename(staging, target)
-    return BackupReport(str(target), len(found), sum((target / name).stat().st_size for name in found))
+    return BackupReport(
+        str(target), len(found), sum((target / name).stat().st_size for name in found)
+    )
 
 
 def _rename(staging: Path, folder: Path) -> None:
@@ -104,7 +109,8 @@ def _rename(staging: Path, folder: Path) -> None:
         staging.rename(folder)
     except OSError as error:
         raise InputError(
-            f"{folder} cannot take the copy ({error.strerror})", hint="name a folder that is not there"
+            f"{folder} cannot take the copy ({error.strerror})",
+            hint="name a folder that is not there",
         ) from error
     files.sync_directory(folder.parent)
 
@@ -136,7 +142,9 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
-    found |= _loose(ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")])
+    found |= _loose(
+        ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")]
+    )
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
             found[ENGINE] = _copy_database(engine, staging / ENGINE)
@@ -196,7 +204,9 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)
     with _server(settings) as server, files.staging_of(data) as staging:
-        if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
+        if wrong := [
+            name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)
+        ]:
             said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
             raise InconsistentError(said, hint="take another backup")
         report.unsent = _set_right(staging / DATABASE)
@@ -212,13 +222,26 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     try:
         document = json.loads((folder / MANIFEST).read_bytes())
         hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
-        made_at, is_known = str(document["made_at"]), document["format"] == FORMAT and DATABASE in hashes
+        made_at, is_known = (
+            str(document["made_at"]),
+            document["format"] == FORMAT and DATABASE in hashes,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
-        raise InputError(f"{folder} is no backup: {why}", hint=f"name a folder that `{Step('backup')}` made") from error
+        why = (
+            f"it has no {MANIFEST}"
+            if isinstance(error, FileNotFoundError)
+            else f"its {MANIFEST} cannot be read"
+        )
+        raise InputError(
+            f"{folder} is no backup: {why}", hint=f"name a folder that `{Step('backup')}` made"
+        ) from error
     paths = [PurePosixPath(name) for name in hashes]
-    if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
-        raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")
+    if not is_known or any(
+        path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths
+    ):
+        raise InputError(
+            f"{folder} is a backup of another version, or was changed", hint="take another backup"
+        )
     return made_at, hashes
 
 
@@ -262,11 +285,10 @@ def _server(settings: Settings) -> Iterator[Store | None]:
         if found or store.path is not None:
             why = "a backup is restored into a folder, or into an empty PostgreSQL database"
             if found:
-                why = (
-                    f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none"
-                )
+                why = f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none"
             raise ConfigurationError(
-                f"{why}; nothing was changed", hint="leave DATABASE_URL out, or name an empty one that createdb made"
+                f"{why}; nothing was changed",
+                hint="leave DATABASE_URL out, or name an empty one that createdb made",
             )
         yield store
 

@@ -83,7 +83,11 @@ def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> 
         names = filter(None, (batch.request_file, batch.result_file))
         paths = [path for name in names if (path := ws.data / name).is_file()]
         is_known = batch.number in known  # files that were lost are recorded as removed, too
-        if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or (is_known and not paths):
+        if (
+            not batch.is_over
+            or (batch.ended_at or batch.created_at) >= oldest
+            or (is_known and not paths)
+        ):
             continue
         report.batches.append(batch.number)
         report.files += len(paths)
@@ -98,12 +102,20 @@ def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> 
             path.unlink(missing_ok=True)
 
 
-def sealed_files(batch: Batch, cleaned: Mapping[int, str] = MappingProxyType({})) -> list[tuple[str, str, str]]:
+def sealed_files(
+    batch: Batch, cleaned: Mapping[int, str] = MappingProxyType({})
+) -> list[tuple[str, str, str]]:
     """Return (name, SHA-256, what it is) of the sealed files of a batch; of one that was cleaned its lines' hashes."""
     found = [(batch.request_file, batch.request_sha256, "its request file")]
     found.append((batch.result_file or "", batch.result_sha256 or "", "its result"))
     if batch.number in cleaned:
-        found = [(f"{FOLDER}/{batch.number:06d}-hashes.jsonl", cleaned[batch.number], "the file of its lines' hashes")]
+        found = [
+            (
+                f"{FOLDER}/{batch.number:06d}-hashes.jsonl",
+                cleaned[batch.number],
+                "the file of its lines' hashes",
+            )
+        ]
     return [one for one in found if one[1]]
 
 
@@ -142,10 +154,16 @@ def unknown_sealed(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]
     A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
     alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
     """
-    found = [(path, ours) for path in sorted((ws.data / FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
+    found = [
+        (path, ours)
+        for path in sorted((ws.data / FOLDER).glob("*"))
+        if (ours := OURS.fullmatch(path.name))
+    ]
     with ws.store.read() as tx:  # after the look: whatever was seen there was recorded before
         known = {batch.number for batch in batches.batches_in_states(tx)}
-    sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(borne)
+    sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(
+        borne
+    )
     return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
 
 
@@ -153,10 +171,23 @@ def litter(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
     """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
     with ws.store.read() as tx:
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
-    known = {ws.data / one[0] for batch in everyone for which in ({}, cleaned) for one in sealed_files(batch, which)}
+    known = {
+        ws.data / one[0]
+        for batch in everyone
+        for which in ({}, cleaned)
+        for one in sealed_files(batch, which)
+    }
     known |= {*unknown_sealed(ws, borne)}
-    coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
-    parts = (path for folder in (ws.data, ws.data / reports.FOLDER) for path in sorted(folder.glob(f"*{files.PART}")))
+    coming = {
+        batch.number
+        for batch in everyone
+        if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}
+    }
+    parts = (
+        path
+        for folder in (ws.data, ws.data / reports.FOLDER)
+        for path in sorted(folder.glob(f"*{files.PART}"))
+    )
     found = [path for path in parts if files.is_abandoned(path)]
     for path in sorted((ws.data / FOLDER).glob("*")):
         ours = OURS.fullmatch(path.name)

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipeline.batch import send
 from pipeline.core import files
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, MissingError, RemoteError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    MissingError,
+    RemoteError,
+)
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import plural
@@ -47,9 +53,17 @@ def run(ws: OpenWorkspace) -> DoctorReport:
         except FindableError as error:
             if is_remote := isinstance(error, ConfigurationError | RemoteError):
                 report.failure = report.failure or error
-            why = "nothing there could be compared with what is here" if is_remote else "this could not be looked at"
-            report.findings.append((name, RowFault(error.message, why, error.hint or "", not is_remote)))
-        if name == "states" and report.findings:  # where rows cannot be trusted, nothing else is looked at
+            why = (
+                "nothing there could be compared with what is here"
+                if is_remote
+                else "this could not be looked at"
+            )
+            report.findings.append(
+                (name, RowFault(error.message, why, error.hint or "", not is_remote))
+            )
+        if (
+            name == "states" and report.findings
+        ):  # where rows cannot be trusted, nothing else is looked at
             break
     return report
 
@@ -59,7 +73,11 @@ def _asked(tx: Connection) -> list[Batch]:
 
 
 def _lines(
-    broken: Callable[[Connection], Iterable[str]], why: str, next_: object, *, contradiction: bool = True
+    broken: Callable[[Connection], Iterable[str]],
+    why: str,
+    next_: object,
+    *,
+    contradiction: bool = True,
 ) -> Check:
     """Return a check that every line which a snapshot gives is a fault."""
 
@@ -104,7 +122,11 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
     """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
     data = report.ws.data
     with report.ws.store.read() as tx:
-        everyone, cleaned, is_forgetting = _asked(tx), erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
+        everyone, cleaned, is_forgetting = (
+            _asked(tx),
+            erase.cleaned_batches(tx),
+            bool(erase.open_erasures(tx)),
+        )
     for batch in everyone:
         for name, sha256, what in clean.sealed_files(batch, cleaned):
             is_request = name == batch.request_file
@@ -117,14 +139,25 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
                 continue
             step = report.ws.task_of(batch.task).words.step
             if batch.is_over:
-                why = "it is the proof of what was asked and answered; nothing else needs it any more"
+                why = (
+                    "it is the proof of what was asked and answered; nothing else needs it any more"
+                )
                 next_ = f"the same {Step('forget')} again" if is_forgetting else str(RESTORE)
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"
-                is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
-                next_ = str(step("batch-ingest") if is_answered else Step("batch-cancel", batch=batch.number))
+                is_answered = (
+                    batch.state is BatchState.DOWNLOADED
+                )  # so nothing needs the requests any more
+                next_ = str(
+                    step("batch-ingest")
+                    if is_answered
+                    else Step("batch-cancel", batch=batch.number)
+                )
             else:
-                why, next_ = "its answers are paid for and not ingested yet", f"{step('batch-poll')} fetches it again"
+                why, next_ = (
+                    "its answers are paid for and not ingested yet",
+                    f"{step('batch-poll')} fetches it again",
+                )
             is_wrong = not (batch.is_over and is_forgetting)
             yield RowFault(f"batch {batch.number} ({batch.state}): {wrong}", why, next_, is_wrong)
 
@@ -165,7 +198,9 @@ def _refused(report: DoctorReport) -> Iterator[RowFault]:
     for subject in report.ws.tasks:
         with report.ws.store.read() as tx:
             count = rows.count_refused(tx, subject.name)
-            examples = [row.sentence for row in rows.refused_rows(tx, subject.name, limit=MAX_REFUSED_SHOWN)]
+            examples = [
+                row.sentence for row in rows.refused_rows(tx, subject.name, limit=MAX_REFUSED_SHOWN)
+            ]
         if count:
             told = f"{plural(count, 'row')} of {subject.subject} {'was' if count == 1 else 'were'} refused"
             listed = Step("items", task=subject.words.named, state="refused")
@@ -186,13 +221,23 @@ def _tasks(report: DoctorReport) -> Iterator[RowFault]:
         place = subject.declared_in
         if place is not None and not place.is_file():
             said = f"the file of the task {subject.subject} is gone: {place}"
-            why = "its rows cannot be asked about or their answers judged; all else works without it"
-            yield notice(said, why, f"put it back, or name it where it is now: {Option(task=f'path/{place.name}')}")
+            why = (
+                "its rows cannot be asked about or their answers judged; all else works without it"
+            )
+            yield notice(
+                said,
+                why,
+                f"put it back, or name it where it is now: {Option(task=f'path/{place.name}')}",
+            )
 
 
 def _index(report: DoctorReport) -> Iterator[RowFault]:
     """Is each build in service whole, byte for byte, of the model that is set, and do the stable names lead to it?"""
-    model, dim, misled = report.ws.settings.embedding_model, report.ws.settings.dim, "other programs read another index"
+    model, dim, misled = (
+        report.ws.settings.embedding_model,
+        report.ws.settings.dim,
+        "other programs read another index",
+    )
     for collection in report.ws.collections:
         builds = Builds(report.ws.data, collection.folder)
         rebuild = report.ws.task_of(collection.task).words.step("index")
@@ -227,7 +272,11 @@ def _vectors(report: DoctorReport) -> Iterator[RowFault]:
     cache = vector_cache(report.ws)
     if damaged := cache.damaged():
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
-        yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
+        yield notice(
+            said,
+            "they count as absent and are asked for again",
+            f"{Step('index')}, which embeds them again",
+        )
 
 
 def _backend(report: DoctorReport) -> Iterator[RowFault]:
@@ -236,20 +285,32 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
     if ws.backend == "local" and not ws.is_bound:  # no engine is started for it
         return
     listing = [(name_prefix(one.display_name), one) for one in ws.client.list_batches()]
-    with ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+    with (
+        ws.store.read() as tx
+    ):  # after the list: whatever is in it was recorded before it was created
         everyone, ours = _asked(tx), f"findable-{workspace.get_workspace(tx).workspace_id}-"
-        cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
-        prefixes = {one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone}
+        cancelled = {
+            twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]
+        }
+        prefixes = {
+            one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone
+        }
     for batch in everyone:
         if batch.state is BatchState.SUBMITTED:
             yield from _submitted(ws, batch, prefixes[batch.number])
         elif batch.state is BatchState.SUBMITTING:
-            found = "is" if any(prefix in prefixes[batch.number] for prefix, _ in listing) else "is not"
-            said = f"batch {batch.number} was being created when a run died, and {found} in the list"
+            found = (
+                "is" if any(prefix in prefixes[batch.number] for prefix, _ in listing) else "is not"
+            )
+            said = (
+                f"batch {batch.number} was being created when a run died, and {found} in the list"
+            )
             submit = ws.task_of(batch.task).words.step("batch-submit")
             yield notice(said, "until it is clear its items are not asked again", submit)
     owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
-    for prefix, one in ((prefix, one) for prefix, one in listing if one.display_name.startswith(ours)):
+    for prefix, one in (
+        (prefix, one) for prefix, one in listing if one.display_name.startswith(ours)
+    ):
         owner = owners.get(prefix)
         if owner is None:
             report.unknown |= {int(found[1]) for found in [NUMBER.search(prefix)] if found}
@@ -270,7 +331,11 @@ def _submitted(ws: OpenWorkspace, batch: Batch, prefixes: frozenset[str]) -> Ite
     except MissingError as error:
         left = send.hidden_for(batch, ws.settings, now=ws.now())
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
-        ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
+        ways = (
+            f"wait {left:.0f} s, it may be shown late"
+            if left
+            else f"the key of its project, or {cancel}"
+        )
         yield RowFault(said, "its items stay claimed, and its result may never come", ways)
         return
     if remote.display_name and name_prefix(remote.display_name) not in prefixes:
@@ -284,17 +349,24 @@ def _litter(report: DoctorReport) -> Iterator[RowFault]:
     for path in clean.unknown_sealed(ws, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
-        next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
+        next_ = (
+            f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
+        )
         yield RowFault(said, why, next_)
     left = [*clean.litter(ws, report.unknown), *left_folders(ws.data, folders)]
     if ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
         left += [path for one in folders for path in Builds(ws.data, one).stale()]
     for path in left:
-        yield notice(f"{path.name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
+        yield notice(
+            f"{path.name} belongs to nothing: a run died over it", "it takes room", Step("clean")
+        )
 
 
 def _begun(tx: Connection) -> list[str]:
-    return [f"item {one} was begun to be forgotten, and that is not over" for one in erase.open_erasures(tx)]
+    return [
+        f"item {one} was begun to be forgotten, and that is not over"
+        for one in erase.open_erasures(tx)
+    ]
 
 
 CHECKS: Mapping[str, Check] = {
@@ -302,7 +374,9 @@ CHECKS: Mapping[str, Check] = {
     "states": _lines(batches.unknown_states, "no command knows what to do with it", RESTORE),
     "batches": _batches,
     "claims": _lines(
-        asks.claims_of_ended, "they are not asked again", Hint("{}, which frees them", Step("batch-submit"))
+        asks.claims_of_ended,
+        "they are not asked again",
+        Hint("{}, which frees them", Step("batch-submit")),
     ),
     "sealed files": _sealed,
     "derived": _derived,
@@ -312,7 +386,10 @@ CHECKS: Mapping[str, Check] = {
     "index": _index,
     "vectors": _vectors,
     "forgotten": _lines(
-        _begun, "traces of it may be left", Hint("the same {} again", Step("forget")), contradiction=False
+        _begun,
+        "traces of it may be left",
+        Hint("the same {} again", Step("forget")),
+        contradiction=False,
     ),
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has

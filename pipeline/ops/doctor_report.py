@@ -23,8 +23,12 @@ class DoctorReport:
     looked: int = 0
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
-    failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
-    unknown: set[int] = field(default_factory=set)  # the numbers of remote batches that are not known here
+    failure: ConfigurationError | RemoteError | None = (
+        None  # the first reason why the backend could not be asked
+    )
+    unknown: set[int] = field(
+        default_factory=set
+    )  # the numbers of remote batches that are not known here
 
     @property
     def contradictions(self) -> list[RowFault]:
@@ -38,7 +42,10 @@ class DoctorReport:
             "healthy": not self.contradictions,
             "checks": self.looked,
             "rows": {subject: figures for subject, _, figures in self.seen},
-            "findings": [{**one._asdict(), "next": str(one.next), "check": name} for name, one in self.findings],
+            "findings": [
+                {**one._asdict(), "next": str(one.next), "check": name}
+                for name, one in self.findings
+            ],
         }
 
     def check(self) -> None:
@@ -49,6 +56,8 @@ class DoctorReport:
             ConfigurationError, RemoteError: the key is refused, or the backend cannot be reached.
         """
         if wrong := self.contradictions:
-            raise InconsistentError(f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next)
+            raise InconsistentError(
+                f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next
+            )
         if self.failure is not None:
             raise self.failure

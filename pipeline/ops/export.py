@@ -61,10 +61,16 @@ def run(
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
     task, formats = ws.task, ws.task.export_formats
-    format_ = format_ or (formats.get(path.suffix.lower(), "") if path else next(iter(formats.values())))
+    format_ = format_ or (
+        formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
+    )
     word = "row" if wanted.rows else task.export_word
     if format_ not in formats.values():
-        said = f"{word}s are not written as {format_}" if format_ else f"{path}: the ending says no format"
+        said = (
+            f"{word}s are not written as {format_}"
+            if format_
+            else f"{path}: the ending says no format"
+        )
         raise InputError(f"{said}; nothing was written", hint=f"use one of {', '.join(formats)}")
     report = ExportReport(str(path) if path else None, format_, word=word)
     _check_choices(task, wanted)
@@ -73,7 +79,9 @@ def run(
     is_by_version = "extractor" in task.export_choices and not wanted.best
     set_ = ws.settings.version_of(task.name, task.label) if is_by_version else None
     with ws.store.read() as tx:
-        found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=tuple(task.preferred)))
+        found = task.export_rows(
+            tx, wanted._replace(extractor=wanted.extractor or set_, prefer=tuple(task.preferred))
+        )
         report.extractor = found.extractor
         chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
         report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
@@ -102,19 +110,33 @@ def _said(report: ExportReport, words: Words) -> Iterator[str]:
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"
     for one in report.versions:
-        name, have = one["extractor"] or NO_ANSWER, plural(one["items"], f"{words.one} has", f"{words.many} have")
+        name, have = (
+            one["extractor"] or NO_ANSWER,
+            plural(one["items"], f"{words.one} has", f"{words.many} have"),
+        )
         is_written = report.extractor in {None, one["extractor"]}
-        yield f"wrote {name}, which {have}" if is_written else f"{have} {name}: {Option(extractor=name)} exports it"
+        yield (
+            f"wrote {name}, which {have}"
+            if is_written
+            else f"{have} {name}: {Option(extractor=name)} exports it"
+        )
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
         yield f"{cells} like a formula and got an apostrophe (') in front; {Option(raw=True)} writes them unchanged"
 
 
 def _check_choices(task: Task, wanted: ExportWanted) -> None:
-    refused = [name for name, value in wanted._asdict().items() if value and name not in task.export_choices]
+    refused = [
+        name
+        for name, value in wanted._asdict().items()
+        if value and name not in task.export_choices
+    ]
     if refused:
         said = " and ".join(f"{name.upper()}=" for name in refused)
-        takes = ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
+        takes = (
+            ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices))
+            or "no choice of rows"
+        )
         raise InputError(
             f"{said} is not for an export of {task.words.many}; nothing was written",
             hint=f"with {Option(task=task.subject)} it takes {takes}",
@@ -137,10 +159,16 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """
     target = target_of(path)
     if target.exists() and not overwrite:
-        raise InputError(f"{path} is there already; nothing was written", hint=f"{Option(overwrite=True)} replaces it")
+        raise InputError(
+            f"{path} is there already; nothing was written",
+            hint=f"{Option(overwrite=True)} replaces it",
+        )
     if not target.parent.is_dir():
         made = shlex.quote(str(path.parent))
-        raise InputError(f"{path}: there is no folder {path.parent}; nothing was written", hint=f"mkdir -p {made}")
+        raise InputError(
+            f"{path}: there is no folder {path.parent}; nothing was written",
+            hint=f"mkdir -p {made}",
+        )
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:
@@ -157,5 +185,7 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> int:
                 writer.write(piece)
             writer.seal()
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; an old file there is as it was") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; an old file there is as it was"
+        ) from error
     return count

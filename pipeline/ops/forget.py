@@ -38,7 +38,12 @@ from pipeline.store.database import Connection
 from pipeline.tables.columns import fold
 from pipeline.tables.findings import MISSING
 
-ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
+ENGINE = (
+    "local-engine.sqlite",
+    "local-engine.sqlite-wal",
+    "local-engine.sqlite-shm",
+    "local-engine-files",
+)
 OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for two days; words about them in others' rows"
 SHOWN = 5  # names in a message
 SHORT = 4  # a name with fewer letters stands in too many words to be cut out of reasons and notes
@@ -77,7 +82,9 @@ def names_in(ws: OpenWorkspace, path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
-        raise InputError(f"{path} cannot be read as a file of names: {error}; nothing was changed") from None
+        raise InputError(
+            f"{path} cannot be read as a file of names: {error}; nothing was changed"
+        ) from None
     columns = {fold(one) for one in ws.task.name_columns}
     rows = list(csv.reader(lines))
     header = [fold(cell) for cell in rows[0]] if rows else []
@@ -91,7 +98,9 @@ def names_in(ws: OpenWorkspace, path: Path) -> list[str]:
         ]
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise InputError(f"{path} names nobody; nothing was changed", hint="a name a line, or a Username column")
+        raise InputError(
+            f"{path} names nobody; nothing was changed", hint="a name a line, or a Username column"
+        )
     return names
 
 
@@ -120,14 +129,23 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
             files.remove_link(ws.data / name)
         for path in clean.litter(ws) + clean.unknown_sealed(ws):
             path.unlink(missing_ok=True)
-        done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids, cleaned).items() if lost}
+        done = {
+            name: lost
+            for batch in mine
+            for name, lost in _drop_lines(ws, batch, ids, cleaned).items()
+            if lost
+        }
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
             rows.remove_refused(tx, task.name, [*names, *ids])
-    report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
+    report.reports = reports.remove_reports(
+        ws.data, task.name, is_named=lambda one: _shows(one, ids)
+    )
     with ws.lock(LOCK):
-        for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
+        for path in left_folders(
+            ws.data, [one.folder for one in ws.collections]
+        ):  # of tasks that are indexed no more
             files.remove_link(path)
     if ws.is_indexed:
         _rebuild(ws, ids, report)
@@ -135,7 +153,9 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
     with ws.store.read() as tx:
         held = [table.name for one in ws.tasks for table in one.tables(tx)]
     if not ws.store.compact(besides=held):
-        ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
+        ws.display.warn(
+            "the database holds tables of another program that forbid to compact it; rows were overwritten"
+        )
     with ws.store.write() as tx:
         for name in names:
             erase.finish_erasure(tx, _mark(task, name))
@@ -160,14 +180,18 @@ def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
     # The id of each name, empty if only a mark is left of it, and whether its row is there.
     begun: dict[str, tuple[str, bool]] = {}
     with ws.store.read() as tx:
-        if len(names) > 1 and (unknown := [name for name in names if not _is_known(tx, task, name)]):
+        if len(names) > 1 and (
+            unknown := [name for name in names if not _is_known(tx, task, name)]
+        ):
             said = f"{first_few(unknown, SHOWN)}: there is no {task.words.one} of that name; nothing was changed"
             raise InputError(said, hint="leave them out, or correct the names")
         for name in names:
             is_begun = bool(erase.open_erasures(tx, _mark(task, name)))
             try:
                 begun[name] = task.id_of(tx, name), True
-            except InputError:  # a killed run may have gone on, or another program deleted the row of this id
+            except (
+                InputError
+            ):  # a killed run may have gone on, or another program deleted the row of this id
                 if not _is_known(tx, task, name):
                     raise
                 begun[name] = "" if is_begun else name, False
@@ -175,8 +199,14 @@ def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
                 _check_free(tx, task.name, begun[name][0], name)
         is_new = any(not erase.open_erasures(tx, _mark(task, name)) for name in names)
     if is_new:
-        whose = repr(names[0]) if len(names) == 1 else f"{len(names):,} {task.words.many} ({first_few(names, SHOWN)})"
-        ws.agree(f"Forget {whose} for good: row, answers, lines in sealed files, vectors, and older builds?")
+        whose = (
+            repr(names[0])
+            if len(names) == 1
+            else f"{len(names):,} {task.words.many} ({first_few(names, SHOWN)})"
+        )
+        ws.agree(
+            f"Forget {whose} for good: row, answers, lines in sealed files, vectors, and older builds?"
+        )
     with ws.store.write() as tx:
         for name, (item_id, is_there) in begun.items():
             if not item_id:
@@ -202,13 +232,17 @@ def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
             )
 
 
-def _drop_lines(ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: Mapping[int, str]) -> dict[str, int]:
+def _drop_lines(
+    ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: Mapping[int, str]
+) -> dict[str, int]:
     """Seal the files of a batch anew without the lines about these items; return how many lines each lost.
 
     A line that cannot be read goes too: it may be about them, and answers nothing.
     """
     keys, done = {request_key(batch.task, one) for one in ids}, dict[str, int]()
-    for name, recorded, _ in dict.fromkeys([*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]):
+    for name, recorded, _ in dict.fromkeys(
+        [*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]
+    ):
         path = ws.data / name
         if not path.is_file():
             continue
@@ -223,8 +257,12 @@ def _drop_lines(ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: 
                 written = writer.seal()
             if done[name] and was == recorded:
                 with ws.store.write() as tx:
-                    if not erase.reseal(tx, batch.number, was=was, sha256=written.sha256, size=written.size):
-                        raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")
+                    if not erase.reseal(
+                        tx, batch.number, was=was, sha256=written.sha256, size=written.size
+                    ):
+                        raise InconsistentError(
+                            f"the record of {name} changed meanwhile", hint="run it again"
+                        )
             if done[name]:
                 files.rename(written, path)
         finally:
@@ -232,7 +270,9 @@ def _drop_lines(ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: 
     return done
 
 
-def _erase(tx: Connection, task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
+def _erase(
+    tx: Connection, task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime
+) -> None:
     is_brought = task.brings_items
     for item_id, name in task.table(tx).names(tx, ids).items():
         _check_free(tx, task.name, item_id, name)
@@ -264,7 +304,9 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
                 is_there = not index.content_hashes().keys().isdisjoint(ids)
     try:
         if is_there and left:
-            report.build = build.run(ws, worse_ok=True).number  # what was forgotten is out, whatever it was worth
+            report.build = build.run(
+                ws, worse_ok=True
+            ).number  # what was forgotten is out, whatever it was worth
     except RemoteError as error:
         whose = first_few(report.usernames, SHOWN)
         said = f"{whose} is out of the database and the sealed files, but not yet out of the index"

@@ -17,7 +17,9 @@ Kind = tuple[str, str, tuple[str, ...]]  # name, what it is, labels
 Figures = Mapping[Any, float]  # by the values of the labels
 
 
-def serve_health(listening: socket.socket, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+def serve_health(
+    listening: socket.socket, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]
+) -> None:
     """Serve at a socket that listens, in a thread of its own."""
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),
@@ -32,7 +34,9 @@ def serve_health(listening: socket.socket, *, is_ready: Callable[[], bool], metr
             except FindableError as error:
                 code, body = 503, f"{error.message}\n".encode()
             self.send_response(code)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")  # as Prometheus has it
+            self.send_header(
+                "Content-Type", "text/plain; version=0.0.4; charset=utf-8"
+            )  # as Prometheus has it
             self.end_headers()
             self.wfile.write(body)
 
@@ -53,7 +57,9 @@ def exposition(opened: Iterable[OpenWorkspace], errors: Mapping[str, int]) -> by
     for ws in opened:
         for kind, figures in _figures(ws):
             found[kind].update(figures)
-    found["errors", "Units that failed in this process.", ("unit",)] = {(one,): n for one, n in errors.items()}
+    found["errors", "Units that failed in this process.", ("unit",)] = {
+        (one,): n for one, n in errors.items()
+    }
     registry = CollectorRegistry()
     for (name, told, labels), values in found.items():
         gauge = Gauge(f"findable_{name}", told, labels, registry=registry)
@@ -66,15 +72,25 @@ def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
     """Yield what there is to see of a task: (name, what it is, its labels) with the values."""
     task, model, now = ws.task.subject, ws.model.name, ws.now()
     with ws.store.read() as tx:
-        rows, held = ws.task.table(tx).counts(tx), batches.batches_in_states(tx, *OPEN, task=ws.task.name)
+        rows, held = (
+            ws.task.table(tx).counts(tx),
+            batches.batches_in_states(tx, *OPEN, task=ws.task.name),
+        )
         waiting, spent = batches.batches_in_states(tx, *WAITING), money.sum_spent(tx)
     ages = defaultdict[tuple[str, ...], float](float)
     for one in held:
         key = (task, str(one.state))
         ages[key] = max(ages[key], (now - one.created_at).total_seconds())
-    over = [(now - (one.over_at or now)).total_seconds() for one in held if one.state is BatchState.DOWNLOADED]
+    over = [
+        (now - (one.over_at or now)).total_seconds()
+        for one in held
+        if one.state is BatchState.DOWNLOADED
+    ]
     of_state = ("task", "state")
-    yield ("rows", "Rows, by state.", of_state), {(task, state): count for state, count in rows.items()}
+    yield (
+        ("rows", "Rows, by state.", of_state),
+        {(task, state): count for state, count in rows.items()},
+    )
     counted = Counter(str(one.state) for one in held)
     yield (
         ("batches", "Batches that are not ingested, by state.", of_state),
@@ -89,6 +105,9 @@ def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
         (model, "used"): float(sum(one.estimated_in for one in waiting if one.model == model)),
         (model, "believed"): float(ws.model.enqueued(ws.settings.tier) or "inf"),
     }
-    yield ("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")), quota
+    yield (
+        ("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")),
+        quota,
+    )
     sums = {("known",): spent.known, ("under_way",): spent.under_way}
     yield ("spent_usd", "Spent in all, and under way at its estimate.", ("what",)), sums

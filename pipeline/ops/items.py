@@ -10,7 +10,14 @@ from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.listed import WITHIN_S, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.listed import (
+    WITHIN_S,
+    ItemCounts,
+    ItemFilter,
+    ItemsPage,
+    ItemsWanted,
+    ListedItem,
+)
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import one_line
 from pipeline.engine.task import Task
@@ -29,7 +36,9 @@ ALL = ItemFilter()
 CLEANED = Hint("the batch's files were removed by `{}`", Step("clean"))
 
 
-def page(ws: OpenWorkspace, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any) -> ItemsPage:
+def page(
+    ws: OpenWorkspace, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any
+) -> ItemsPage:
     """Return at most `limit` items of the task in use, those behind the place `after` where it is given.
 
     Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
@@ -38,13 +47,17 @@ def page(ws: OpenWorkspace, which: ItemFilter = ALL, *, limit: int, after: str |
         return ws.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
 
 
-def counts(ws: OpenWorkspace, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S) -> ItemCounts:
+def counts(
+    ws: OpenWorkspace, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S
+) -> ItemCounts:
     """Return how many items there are of each state; what else tells them apart where that takes no longer."""
     with ws.store.read() as tx:
         return ws.task.grid(tx).counts(tx, which, within_s=within_s)
 
 
-def write_csv(ws: OpenWorkspace, path: Path, which: ItemFilter = ALL, *, overwrite: bool, **how: Any) -> ExportReport:
+def write_csv(
+    ws: OpenWorkspace, path: Path, which: ItemFilter = ALL, *, overwrite: bool, **how: Any
+) -> ExportReport:
     """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
     check_target(path, overwrite=overwrite)
     lines = write_file(path, csv(ws, which, **how))
@@ -56,12 +69,18 @@ def csv(ws: OpenWorkspace, which: ItemFilter = ALL, **how: Any) -> Iterator[byte
     with ws.store.read() as tx:
         pages = ws.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, within_s=None, **how))
         first = next(pages)
-        rows = ([*map(_cell, one.values.values()), one.state] for page in chain([first], pages) for one in page.items)
+        rows = (
+            [*map(_cell, one.values.values()), one.state]
+            for page in chain([first], pages)
+            for one in page.items
+        )
         yield from export.csv(rows, [*first.names, "state"])
 
 
 def _cell(value: Any) -> str | float:
-    return export.cell(value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value))
+    return export.cell(
+        value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value)
+    )
 
 
 # ---- one item
@@ -101,7 +120,11 @@ def show(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         "changed_at": listed.changed_at if listed else None,
         "stale": _is_stale(listed, given),
         "answers": [
-            {**one, "answer": json.loads(one["answer"]), "forgotten": one["answer"] == answers.FORGOTTEN}
+            {
+                **one,
+                "answer": json.loads(one["answer"]),
+                "forgotten": one["answer"] == answers.FORGOTTEN,
+            }
             for one in given
         ],
         "attempts": failed,
@@ -111,7 +134,9 @@ def show(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     }
 
 
-def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False) -> list[dict[str, Any]]:
+def newest_requests(
+    ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False
+) -> list[dict[str, Any]]:
     """Return the newest requests of the task in use, or of `every` task, newest first.
 
     Each has `name`, by which a person knows the item, and with `raw` how it went over the wire. Only about so many are
@@ -122,14 +147,19 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
         names: dict[tuple[str, str], str] = {}
         for task in dict.fromkeys(one["task"] for one in found):
             ids = [one["item"] for one in found if one["task"] == task]
-            names |= {(task, key): name for key, name in ws.task_of(task).table(tx).names(tx, ids).items()}
+            names |= {
+                (task, key): name for key, name in ws.task_of(task).table(tx).names(tx, ids).items()
+            }
         found = _with_wire(tx, found, ws.data) if raw else found
     return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in found]
 
 
 def _with_wire(tx: Connection, found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
     cleaned = erase.cleaned_batches(tx)
-    return [{**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)} for one in found]
+    return [
+        {**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)}
+        for one in found
+    ]
 
 
 def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:
@@ -161,7 +191,12 @@ def _wire(data: Path, batch: Batch, item_id: str, cleaned: Collection[int]) -> d
     replies: tuple[tuple[str, ...], str] = ((), f"the batch is {batch.state}: {ended}")
     if batch.result_file is not None:
         replies = lines(batch.result_file, batch.result_sha256)
-    return {"request": request, "replies": replies[0], "no_request": no_request, "no_reply": replies[1]}
+    return {
+        "request": request,
+        "replies": replies[0],
+        "no_request": no_request,
+        "no_reply": replies[1],
+    }
 
 
 # ---- those that are parked
@@ -204,7 +239,10 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
     if not free:
         return []
     if everyone:
-        ws.agree(f"Let {len(free)} parked {task.words.many} be asked again?", nothing="nothing was let go")
+        ws.agree(
+            f"Let {len(free)} parked {task.words.many} be asked again?",
+            nothing="nothing was let go",
+        )
     with ws.store.write() as tx:
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)
@@ -220,7 +258,9 @@ def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
     task = ws.task
     with ws.store.write() as tx:
         asks.unpark(tx, task.name, own=task.own, ids=ids)
-        taken = asks.claimed_among(tx, task.name, ids) | answers.spoken_for_among(tx, task.name, ids)
+        taken = asks.claimed_among(tx, task.name, ids) | answers.spoken_for_among(
+            tx, task.name, ids
+        )
         free = [one for one in ids if one not in taken]
         task.take_back(tx, free)
         answers.set_aside(tx, task.name, free)

@@ -27,12 +27,18 @@ def run(ws: OpenWorkspace, *, gives_up_batches: bool = False) -> RemovedTables:
     with ws.store.read() as tx:
         removed = list_removable(tx, marks)
         _check_batches(tx, gives_up_batches=gives_up_batches)
-        counts = [(name, count_rows(tx, name)) for name in removed.tables if not name.startswith("findable_")]
+        counts = [
+            (name, count_rows(tx, name))
+            for name in removed.tables
+            if not name.startswith("findable_")
+        ]
 
     filled_tables = [f"{name} with {count:,} rows" for name, count in counts if count]
     examples = f", {first_few(filled_tables, SHOWN)} among them" if filled_tables else ""
     contents = f"{len(removed.tables)} tables{examples}, {len(removed.views)} views and {len(removed.indexes)} indexes"
-    ws.agree(f"Remove {contents} from {ws.store.shown}? All answers and costs that findable keeps there are lost.")
+    ws.agree(
+        f"Remove {contents} from {ws.store.shown}? All answers and costs that findable keeps there are lost."
+    )
 
     with ws.store.write() as tx:
         removed = list_removable(tx, marks)

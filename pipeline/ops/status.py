@@ -86,7 +86,9 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "workspace_id": here.workspace_id,
             "due": report.due_items(tx, ws.task),
             **report.versions_of(tx, ws.task, ws.settings.model),
-            "others": [one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name],
+            "others": [
+                one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name
+            ],
         }
         failed_reasons = answers.failed_reasons(tx, ws.task.name, ws.task.own or None)
         mine = [one for one in everyone if one.task == ws.task.name]
@@ -95,7 +97,9 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     dead, now = folder.dead_batches(ws), ws.now()
     waiting = Counter(one.state.value for one in mine)
     waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
-    counts = StatusCounts(*list(by_state.values())[:6])._replace(refused=by_state[REFUSED], gone=gone)
+    counts = StatusCounts(*list(by_state.values())[:6])._replace(
+        refused=by_state[REFUSED], gone=gone
+    )
     step = _next(document, counts, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
@@ -109,7 +113,11 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
     done, number = min(max(one.calls, one.replies), one.requests), one.run or one.number
     is_killed = number in killed
-    eta_s = (one.requests - done) * (now - one.created_at).total_seconds() / done if done and not is_killed else None
+    eta_s = (
+        (one.requests - done) * (now - one.created_at).total_seconds() / done
+        if done and not is_killed
+        else None
+    )
     state = "killed" if is_killed else "under way"
     return {"number": number, "items": one.requests, "done": done, "eta_s": eta_s, "state": state}
 
@@ -122,7 +130,9 @@ def _going(ws: OpenWorkspace, one: Batch, killed: Collection[int], step: Step | 
     now = ws.now()
     if one.way is Way.BATCH:
         took = report.time_words((now - one.created_at).total_seconds())
-        return f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
+        return (
+            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
+        )
     run = _of_calls(one, now, killed)
     asked = f"{run['done']:,} of {one.requests:,} rows asked"
     if run["state"] == "killed":
@@ -147,14 +157,21 @@ def _failures(ws: OpenWorkspace, reasons: Mapping[str, str]) -> dict[str, Any]:
     `reasons` say why each row without an answer failed, or is parked, by its id.
     """
     # What stands behind a colon is about the row alone.
-    kinds = (reason.partition(": ")[0] for reason in reasons.values() if fate_of(reason) == "parked")
+    kinds = (
+        reason.partition(": ")[0] for reason in reasons.values() if fate_of(reason) == "parked"
+    )
     failed = Counter(kind[:MAX_REASON_CHARACTERS] for kind in kinds)
     newest = next(iter(report_documents(ws.data, ws.task.name, limit=1)), None)
     gates = [gate["name"] for gate in (newest or {}).get("gates", ()) if gate["passed"] is False]
     if not failed and not gates:
         return {}
     path = newest and str(ws.data / REPORTS / f"{newest['name']}.md")
-    told = {"rows": failed.total(), "reasons": dict(failed.most_common()), "gates": gates, "report": path}
+    told = {
+        "rows": failed.total(),
+        "reasons": dict(failed.most_common()),
+        "gates": gates,
+        "report": path,
+    }
     return {"failures": told}
 
 
@@ -202,7 +219,11 @@ def _spent(tx: Connection, everyone: list[Batch]) -> dict[str, float]:
     found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
-    return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}
+    return {
+        "actual": round(actual, 6),
+        "estimated": round(estimated, 6),
+        "lost": round(found.lost, 6),
+    }
 
 
 def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
@@ -217,7 +238,12 @@ def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
 
 
 def _next(
-    document: dict[str, Any], items: StatusCounts, ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool
+    document: dict[str, Any],
+    items: StatusCounts,
+    ws: OpenWorkspace,
+    waiting: Mapping[str, int],
+    *,
+    wants_room: bool,
 ) -> Step | None:
     """Return what to type next, None when there is nothing to do; `waiting` are the task's batches."""
     task = ws.task
@@ -245,7 +271,11 @@ def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
     pilot = document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
-        return task.words.step("tag", pilot=pilot["size"]) if pilot and is_begun else task.words.step(step)
+        return (
+            task.words.step("tag", pilot=pilot["size"])
+            if pilot and is_begun
+            else task.words.step(step)
+        )
     if is_begun:
         return Step(f"{task.words.many}-pilot")
     if document["backfill"] is not None:
@@ -258,4 +288,6 @@ def _asking(document: dict[str, Any], task: Task) -> Step:
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
         return task.words.step("tag", pilot=pilot["size"] if is_stopped else None)
-    return Step(f"{task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}")
+    return Step(
+        f"{task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"
+    )

@@ -38,8 +38,20 @@ class VersionSummary(NamedTuple):
         """Return it for programs."""
         label, model, rows, items, *times = self.counts
         first, last = (None if at is None else at.isoformat() for at in times)
-        named = {"task": self.subject, "version": label, "model": model or None, "extractor": self.counts.extractor}
-        return {**named, "rows": rows, "items": items, "first": first, "last": last, "cost": round(self.paid, 6)}
+        named = {
+            "task": self.subject,
+            "version": label,
+            "model": model or None,
+            "extractor": self.counts.extractor,
+        }
+        return {
+            **named,
+            "rows": rows,
+            "items": items,
+            "first": first,
+            "last": last,
+            "cost": round(self.paid, 6),
+        }
 
 
 @dataclass
@@ -64,7 +76,9 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
     """Return every version of every subject, or where TASK= is set of that one, from one snapshot; reads all rows."""
     only = "task" in ws.settings.sources
     with ws.store.read() as tx:
-        return [one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)]
+        return [
+            one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)
+        ]
 
 
 def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
@@ -100,17 +114,27 @@ def _summaries(tx: Connection, task: Task) -> list[VersionSummary]:
     """Return every version of a task that has rows, answers or a beginning here; others' first, then by age."""
     known = {one.extractor: one for one in answers.list_versions(tx, task.name)}
     told = task.versions(tx)
-    found = known | {one.extractor: one for one in (answers.version_counts(tx, task.name) if told is None else told)}
+    found = known | {
+        one.extractor: one
+        for one in (answers.version_counts(tx, task.name) if told is None else told)
+    }
     order = {whose: number for number, whose in enumerate(known)}
     ordered = sorted(found, key=lambda one: (order.get(one, -1), found[one][:2]))
-    return [VersionSummary(task.subject, found[one], answers.paid_for_version(tx, task.name, one)) for one in ordered]
+    return [
+        VersionSummary(task.subject, found[one], answers.paid_for_version(tx, task.name, one))
+        for one in ordered
+    ]
 
 
 def _find(tx: Connection, name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
     named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
     named = [ws.task] if "task" in ws.settings.sources else named
     for one in named or ws.tasks:
-        if found := [each for each in _summaries(tx, one) if name in {each.counts.extractor, each.counts.label}]:
+        if found := [
+            each
+            for each in _summaries(tx, one)
+            if name in {each.counts.extractor, each.counts.label}
+        ]:
             return one, found
     return next(iter(named), ws.task), []
 
@@ -119,12 +143,19 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
     """Refuse while something may still come in under a version, and what has no version at all."""
     said = hint = ""
     if any(not one.counts.label.strip() for one in going):
-        said, hint = "rows without a version are another program's", f"{Step('versions')} lists those that are here"
+        said, hint = (
+            "rows without a version are another program's",
+            f"{Step('versions')} lists those that are here",
+        )
     if any(one.counts.label == answers.PERSON for one in going):
         said = "what people said by hand is no version of a model"
         hint = f"an edit is undone by its number: {Step('correct', item='username', undo=1)}"
     names = {one.counts.extractor for one in going}
-    for one in (one for one in batches.batches_in_states(tx, *OPEN, task=task.name) if one.extractor in names):
+    for one in (
+        one
+        for one in batches.batches_in_states(tx, *OPEN, task=task.name)
+        if one.extractor in names
+    ):
         said = f"batch {one.number} of {one.extractor} is {one.state}, not over"
         ways = task.words.step("status"), Step("batch-cancel", batch=one.number)
         hint = "`{}` says how to finish it, `{}` gives it up".format(*ways)
@@ -132,7 +163,9 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
         raise InputError(f"{said}; nothing was changed", hint=hint)
 
 
-def _remove(tx: Connection, task: Task, one: Version, report: RollbackReport, *, at: datetime) -> None:
+def _remove(
+    tx: Connection, task: Task, one: Version, report: RollbackReport, *, at: datetime
+) -> None:
     rows = task.roll_back(tx, one.label, model=one.model)
     if rows is None:  # what is still as the version gave it goes
         applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())
@@ -154,7 +187,9 @@ def _unbound(ws: OpenWorkspace) -> bool:
     with ws.store.write() as tx:
         if workspace.get_workspace(tx).backend != "local" or answers.is_anything_asked(tx):
             return False
-        workspace.unbind_workspace(tx, at=ws.now(), why="nothing is left of what the local engine answered")
+        workspace.unbind_workspace(
+            tx, at=ws.now(), why="nothing is left of what the local engine answered"
+        )
     for name in ENGINE:
         files.remove_link(ws.data / name)
     return True
