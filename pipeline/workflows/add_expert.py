@@ -23,7 +23,9 @@ from pipeline.tables.findings import SoundRow
 
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 DUE = "saved, and not asked about yet"
-ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
+ANSWERED_S = (
+    6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class AddedExpert:
     notes: Sequence[str] = ()
 
 
-def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = Way.LIVE) -> AddedExpert:
+def run(
+    ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = Way.LIVE
+) -> AddedExpert:
     """Add the person of a JSON document, and ask about them where there is a bio; see `save`.
 
     `name` is what the command takes for the document, `mapping` is MAP=, and `way` is live or priority.
@@ -57,16 +61,26 @@ def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = W
     ws.display.say(f"Generating tags… {saved.username}")
     began = ws.monotonic()
     try:
-        asked = ask_alone(ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
+        asked = ask_alone(
+            ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S
+        )
     except KeyboardInterrupt:
-        ws.display.warn(f"{saved.username} is saved {'with' if as_stored(ws, saved).tags else 'without'} tags")
+        ws.display.warn(
+            f"{saved.username} is saved {'with' if as_stored(ws, saved).tags else 'without'} tags"
+        )
         raise
-    problem = asked.stopped.message if asked.stopped else next((why for _, why in asked.samples), "")
+    problem = (
+        asked.stopped.message if asked.stopped else next((why for _, why in asked.samples), "")
+    )
     if asked.why_not:
         problem = problem or f"not asked, because {asked.why_not}"
         with ws.store.write() as tx:
-            asks.note_due(tx, ws.task.name, ws.extractor, saved.item_id, reason=asked.why_not, at=ws.now())
-    problem = "" if asked.answered else problem  # the reply may come just when it is waited for no more
+            asks.note_due(
+                tx, ws.task.name, ws.extractor, saved.item_id, reason=asked.why_not, at=ws.now()
+            )
+    problem = (
+        "" if asked.answered else problem
+    )  # the reply may come just when it is waited for no more
     return as_stored(ws, saved, problem=problem, took_s=ws.monotonic() - began)
 
 
@@ -108,7 +122,9 @@ def save(
     return AddedExpert(person.key, key, score, is_due=is_due, notes=notes)
 
 
-def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
+def as_stored(
+    ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
+) -> AddedExpert:
     """Return a person as stored by now."""
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
@@ -116,7 +132,9 @@ def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_
         is_due = saved.item_id in asks.due_ids(tx, ws.task)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score, tags = number_of(row["findability_score"]) or 0.0, list_of(row["tags"]) or []
-    now = replace(saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due)
+    now = replace(
+        saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due
+    )
     return replace(now, problem=problem, took_s=took_s)
 
 

@@ -9,7 +9,9 @@ from typing import Any, Generic
 from pipeline.core.declaration import A_co
 from pipeline.core.text import cut
 
-PLAIN = frozenset({str, int, float, bool, date, datetime, Decimal})  # which a flat row has as they are
+PLAIN = frozenset(
+    {str, int, float, bool, date, datetime, Decimal}
+)  # which a flat row has as they are
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +40,15 @@ class AnsweredRow(Generic[A_co]):
         """
         as_json = self.answer.model_dump(mode="json")
         values = {name: getattr(self.answer, name) for name in as_json}
-        fields = {name: value if type(value) in PLAIN else as_json[name] for name, value in values.items()}
-        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
-        return {**key_fields, **fields, "extractor": self.extractor, "answered_at": self.answered_at}
+        fields = {
+            name: value if type(value) in PLAIN else as_json[name] for name, value in values.items()
+        }
+        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row} or {
+            "key": self.key
+        }
+        return {
+            **key_fields,
+            **fields,
+            "extractor": self.extractor,
+            "answered_at": self.answered_at,
+        }

@@ -91,9 +91,18 @@ ROWS_PER_BLANK_KEY = 10
 # Ours: longer texts are taken for no key, unless they are called like one.
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
-_LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
+_LAST_KEYS = (
+    "name",
+    "slug",
+    "url",
+    "username",
+    "email",
+    "title",
+)  # where none is called like a key
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
-_IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE
+)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
@@ -141,7 +150,10 @@ class AskReport:
     def answers(self) -> Table[dict[str, Any]]:
         """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
         return Table(
-            {self.draft.guess.key: one.id, **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")})}
+            {
+                self.draft.guess.key: one.id,
+                **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")}),
+            }
             for one in self.tried.items
         )
 
@@ -178,11 +190,16 @@ def new_task(
         _check_free(name, data)
     if without_password(source) != source:
         said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
-        raise InputError(said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}")
+        raise InputError(
+            said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}"
+        )
     if (source and not is_query(items)) or (reading.given and is_query(items)):
         option = Option("source" if source else next(iter(reading.given)))
         said = f"{option} needs {'a query' if source else 'a file'}; nothing was written"
-        raise InputError(said, hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH")
+        raise InputError(
+            said,
+            hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH",
+        )
     table = None if is_query(items) else ItemsFile(Path(items), reading)
     return NewTask(name, items, table, source, choice=choice)
 
@@ -208,7 +225,9 @@ def prepared(
             file or column.
     """
     if not any(map(str.isalnum, question)):
-        raise InputError("Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question')
+        raise InputError(
+            "Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question'
+        )
     found = parse_fields(fields)
     if name:
         _check_name(name)
@@ -216,9 +235,13 @@ def prepared(
         new = new_task(name, str(items), data=None, reading=reading, source=source)
     elif reading.given:
         option = Option(next(iter(reading.given)))
-        raise InputError(f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out")
+        raise InputError(
+            f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out"
+        )
     elif name:
-        raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
+        raise InputError(
+            "rows of Python stand in no file, which name= would keep", hint="write them to a file"
+        )
     else:
         new = NewTask(name, ROWS, ItemsRows(rows_of(items)))
     new = new._replace(question=question, fields=found, choice=choice)
@@ -226,7 +249,12 @@ def prepared(
         return new
     new = new._replace(draft=_draft_to_ask(None, new))
     if name and new.draft is not None:
-        _check_free(name, data, path=new.draft.path, text=task_text(new.draft, question=question, fields=found))
+        _check_free(
+            name,
+            data,
+            path=new.draft.path,
+            text=task_text(new.draft, question=question, fields=found),
+        )
     return new
 
 
@@ -241,14 +269,21 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = Fal
     """
     draft = new.draft or _draft_to_ask(ws.store, new)
     _tell_columns(ws, draft)
-    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=ws.display, lists_refused=lists_refused)
+    beside, ids = _rows_in_memory(
+        ws, new, draft, size=size, display=ws.display, lists_refused=lists_refused
+    )
     _tell_stand_in(beside)
     tried = try_out.ask_about(beside, ids)
     _check_judged(tried)
     total = cast(GivenRows, beside.task).total
     names = [one.name for one in new.fields]
     return AskReport(
-        draft, is_kept=False, fields=names, rows=total, tried=tried, estimate=_estimate_all(beside, ids, total, tried)
+        draft,
+        is_kept=False,
+        fields=names,
+        rows=total,
+        tried=tried,
+        estimate=_estimate_all(beside, ids, total, tried),
     )
 
 
@@ -260,7 +295,9 @@ class KeptQuestion(NamedTuple):
     agreed_usd: float | None
 
 
-def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False) -> KeptQuestion:
+def keep_question(
+    ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False
+) -> KeptQuestion:
     """Write the file of a question, once its first rows are priced and that is agreed to; nothing is asked.
 
     The file of the same question stays, so a command that was killed goes on.
@@ -283,7 +320,9 @@ def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: 
 
     # Three refused rows are told when the task reads its rows.
     display = ws.display if lists_refused else NoProgress()
-    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=display, lists_refused=lists_refused)
+    beside, ids = _rows_in_memory(
+        ws, new, draft, size=size, display=display, lists_refused=lists_refused
+    )
     planned = try_out.plan_rows(beside, ids)
     with ws.store.read() as tx:
         budgets = budget.budgets(beside)
@@ -323,13 +362,26 @@ def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
 
 
 def _rows_in_memory(
-    ws: OpenWorkspace, new: NewTask, draft: TaskDraft, *, size: int, display: Progress, lists_refused: bool
+    ws: OpenWorkspace,
+    new: NewTask,
+    draft: TaskDraft,
+    *,
+    size: int,
+    display: Progress,
+    lists_refused: bool,
 ) -> tuple[OpenWorkspace, Sequence[str]]:
     """Return the workspace with the draft's task over its first rows, which are in memory, and their ids."""
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
     task = GivenRows(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
-    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=display, lists_refused=lists_refused)
+    ids = task.take(
+        draft.rows,
+        store=ws.store,
+        first=size,
+        at=ws.now(),
+        display=display,
+        lists_refused=lists_refused,
+    )
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
     return replace(ws, task=task), ids
@@ -352,9 +404,15 @@ def _check_judged(tried: TryReport) -> None:
         tried.check()
 
 
-def _estimate_all(ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryReport) -> Preflight | None:
+def _estimate_all(
+    ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryReport
+) -> Preflight | None:
     """Return what all rows would come to by the replies about the first ones; None where no reply came."""
-    measured_usages = [Usage(prompt=item.tokens_in, answer=item.tokens_out) for item in tried.items if item.tokens_in]
+    measured_usages = [
+        Usage(prompt=item.tokens_in, answer=item.tokens_out)
+        for item in tried.items
+        if item.tokens_in
+    ]
     if not measured_usages:
         return None
     estimated = preflight.estimate_plan(ws, _plan_of_all(ws.settings, rows, measured_usages))
@@ -367,13 +425,16 @@ def _estimate_all(ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryRe
         requests = RequestBuilder(ws.task, priced.model).lines(tx, ws.task.rows(tx, ids))
         estimated_usages = [request.usage for request in requests]
     return replace(
-        estimated, with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, estimated_usages))
+        estimated,
+        with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, estimated_usages)),
     )
 
 
 def _plan_of_all(settings: Settings, rows: int, usages: Sequence[Usage]) -> BatchPlan:
     """Return the plan for all rows, by the usages of some of them."""
-    usage = Usage(*(round(sum(tokens) * rows / len(usages)) for tokens in zip(*usages, strict=True)))
+    usage = Usage(
+        *(round(sum(tokens) * rows / len(usages)) for tokens in zip(*usages, strict=True))
+    )
     batches = math.ceil(max(rows / settings.batch_rows, usage.prompt / settings.batch_tokens))
     return BatchPlan(rows, batches, rows, counted_in=usage.prompt, usage=usage)
 
@@ -436,7 +497,11 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
     folder = new.path.parent
     if new.table is None:
         _, is_file, place = new.source.partition("sqlite:///")
-        source = f"{is_file}{_below(folder, Path(place))}" if is_file and not place.startswith("/") else new.source
+        source = (
+            f"{is_file}{_below(folder, Path(place))}"
+            if is_file and not place.startswith("/")
+            else new.source
+        )
         with other_database(source, folder) if source else nullcontext(store) as asked:
             assert asked is not None  # noqa: S101 - of a query it is given
             found = ItemsQuery(asked, new.items)
@@ -448,7 +513,9 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
     if isinstance(new.table, ItemsRows):
         return TaskDraft(new.path, new.items, "rows", guess, new.table)
     items = _below(folder, new.table.path)
-    return TaskDraft(new.path, items, new.table.path.name, guess, new.table, new.table.options.given)
+    return TaskDraft(
+        new.path, items, new.table.path.name, guess, new.table, new.table.options.given
+    )
 
 
 def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
@@ -457,12 +524,19 @@ def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
     guess = draft.guess
     quotes = any(one.kind == "quote" for one in new.fields)
     if not any(isinstance(one, SourceRow) for one in draft.rows):
-        raise InputError(f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows")
+        raise InputError(
+            f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows"
+        )
     is_asked = guess.can_be_quoted or guess.images or new.choice.text
     if not is_asked or (quotes and not guess.text):
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
-        made = Step("new-task", name=new.name or name_for(new.items), from_=new.items, source=new.source or None)
+        made = Step(
+            "new-task",
+            name=new.name or name_for(new.items),
+            from_=new.items,
+            source=new.source or None,
+        )
         said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
         raise InputError(said, hint=f"`{made}` writes a file in which `prompt=` names any columns")
     return draft
@@ -486,7 +560,9 @@ def _write_new(path: Path, text: str) -> None:
     except FileExistsError:
         raise _taken(path) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; nothing was written") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; nothing was written"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -548,7 +624,9 @@ def _taken(what: object) -> InputError:
 
 
 def _guess_columns(
-    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], choice: ColumnChoice = ALL_GUESSED
+    columns: Mapping[str, str],
+    rows: Iterable[SourceRow | Finding],
+    choice: ColumnChoice = ALL_GUESSED,
 ) -> TableGuess:
     """Return what the columns of a table (with their kinds) are: as a person chose them, else what they seem to be.
 
@@ -562,26 +640,44 @@ def _guess_columns(
     chosen = _resolve_choice(choice, columns)
     sample = list(islice((row for row in rows if isinstance(row, SourceRow)), SAMPLED))
     cells = {name: [value_text(row.values.get(name)) for row in sample] for name in columns}
-    can_be_key = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
+    can_be_key = [
+        name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN
+    ]
     ends = [name for name in can_be_key if _ENDS_LIKE_KEY.search(name)]
-    named = dict.fromkeys([*_called(can_be_key, COLUMN_NAMES["key"]), *ends, *_called(can_be_key, _LAST_KEYS)])
+    named = dict.fromkeys(
+        [*_called(can_be_key, COLUMN_NAMES["key"]), *ends, *_called(can_be_key, _LAST_KEYS)]
+    )
     if chosen.key:
         key, key_note = chosen.key, _chosen_key_note(chosen.key, can_be_key, rows)
     else:
         # one row without a key refuses a query as a whole
         key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, ItemsQuery))
 
-    images = [name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name])]
-    wordy = [name for name in columns if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))]
+    images = [
+        name
+        for name in columns
+        if name != key and columns[name] == "text" and _are_images(cells[name])
+    ]
+    wordy = [
+        name
+        for name in columns
+        if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))
+    ]
     if chosen.text:
         main, why = chosen.text, f"as {Option('text')} says"
     else:
         free = [
-            name for name in columns if name not in {*images, *chosen.others} and (name != key or len(columns) == 1)
+            name
+            for name in columns
+            if name not in {*images, *chosen.others} and (name != key or len(columns) == 1)
         ]
         main, why = _guess_text(free, [name for name in free if name in wordy], images, cells)
     if key == MADE_KEY and not chosen.key:
-        unnamed = [name for name in can_be_key if name not in {*named, main} and _is_short_and_unique(cells[name])]
+        unnamed = [
+            name
+            for name in can_be_key
+            if name not in {*named, main} and _is_short_and_unique(cells[name])
+        ]
         key, unnamed_note = _first_key(unnamed, rows, may_be_blank=False)
         key_note = key_note if key == MADE_KEY else unnamed_note
 
@@ -593,7 +689,10 @@ def _guess_columns(
         key=key,
         text=texts[-1] if texts else "",
         sent=sent,
-        names=tuple(_prompt_name(one, columns, roles.get(one, f"is named by {Option('with')}")) for one in texts),
+        names=tuple(
+            _prompt_name(one, columns, roles.get(one, f"is named by {Option('with')}"))
+            for one in texts
+        ),
         can_be_quoted=main in wordy and len(texts) == len(sent),
         notes=(key_note, main_note, _sent_note(sent, columns, key)),
         images=tuple(name for name in sent if name in images),
@@ -611,7 +710,9 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
     return ColumnChoice(
         _column_called(choice.text, columns, "text") if choice.text else "",
         _column_called(key, columns, "key") if key and key != MADE_KEY else key,
-        tuple(dict.fromkeys(_column_called(name, columns, "with") for name in others if name.strip())),
+        tuple(
+            dict.fromkeys(_column_called(name, columns, "with") for name in others if name.strip())
+        ),
     )
 
 
@@ -620,16 +721,27 @@ def _column_called(name: str, columns: Iterable[str], option: str) -> str:
     if (column := column_named(name.strip(), columns)) is not None:
         return column
     columns_by_letters = {fold(column_name): column_name for column_name in columns}
-    similar_columns = [columns_by_letters[letters] for letters in get_close_matches(fold(name), columns_by_letters)]
-    shown_columns = first_few([repr(excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN)
+    similar_columns = [
+        columns_by_letters[letters] for letters in get_close_matches(fold(name), columns_by_letters)
+    ]
+    shown_columns = first_few(
+        [repr(excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN
+    )
     suggestions = " or ".join(repr(excerpt(column_name)) for column_name in similar_columns)
-    hint = f"did you mean {suggestions}?" if similar_columns else f"{Option(option)} takes one of these columns"
+    hint = (
+        f"did you mean {suggestions}?"
+        if similar_columns
+        else f"{Option(option)} takes one of these columns"
+    )
     message = f"{Option(option)} names the column {excerpt(name)!r}, and there are {shown_columns}; nothing was asked"
     raise InputError(message, hint=hint)
 
 
 def _guess_text(
-    free: Sequence[str], wordy: Sequence[str], images: Sequence[str], cells: Mapping[str, Sequence[str]]
+    free: Sequence[str],
+    wordy: Sequence[str],
+    images: Sequence[str],
+    cells: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
     """Return the column to ask about, and why: one that is called like a text, the longest text, else an image."""
     if images and not wordy:
@@ -638,7 +750,9 @@ def _guess_text(
     if called:
         return called[0], "by its name"
     if not free:
-        raise InputError("no column is left to ask about; nothing was asked", hint=f"{Option('text')} names one")
+        raise InputError(
+            "no column is left to ask about; nothing was asked", hint=f"{Option('text')} names one"
+        )
     lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free}
     longest = max(lengths, key=lambda name: lengths[name])
     return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
@@ -649,7 +763,9 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     kept_back = [repr(excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(excerpt(name)) for name in sent)}"
     if kept_back:
-        note += f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({Option('with')} adds columns)"
+        note += (
+            f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({Option('with')} adds columns)"
+        )
     if key not in {MADE_KEY, *sent}:
         note += f"; a batch names its requests by the key, {excerpt(key)!r}"
     return note
@@ -660,31 +776,45 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
     return [by_name[one] for one in map(fold, known) if one in by_name]
 
 
-def _chosen_key_note(key: str, can_be_key: Sequence[str], rows: Iterable[SourceRow | Finding]) -> str:
+def _chosen_key_note(
+    key: str, can_be_key: Sequence[str], rows: Iterable[SourceRow | Finding]
+) -> str:
     """Return the line about a key that a person chose; InputError where its column cannot be one."""
     if key == MADE_KEY:
         return f'key: "{MADE_KEY}", a hash of each row, as {Option("key")} says'
     if key not in can_be_key:
         said = f"{Option('key')} names {excerpt(key)!r}, which cannot be a key: a key is a text or a whole number"
-        raise InputError(f"{said}; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one of each row")
+        raise InputError(
+            f"{said}; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one of each row"
+        )
     fault, _ = _key_fault(key, rows, may_be_blank=True)
-    return f"key: {excerpt(key)!r}, as {Option('key')} says" + (f"; it {fault}: such rows are refused" if fault else "")
+    return f"key: {excerpt(key)!r}, as {Option('key')} says" + (
+        f"; it {fault}: such rows are refused" if fault else ""
+    )
 
 
-def _first_key(names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool) -> tuple[str, str]:
+def _first_key(
+    names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
+) -> tuple[str, str]:
     """Return the first column that can be the key, else MADE_KEY, and the line that says why."""
     faults = list[str]()
     for name in names:
         fault, blank_rows = _key_fault(name, rows, may_be_blank=may_be_blank)
         if not fault:
-            where = f"in all rows but {blank_rows:,}, which are refused," if blank_rows else "in every row"
+            where = (
+                f"in all rows but {blank_rows:,}, which are refused,"
+                if blank_rows
+                else "in every row"
+            )
             return name, f"key: {excerpt(name)!r}, which is {where} and in none twice"
         faults.append(f"{excerpt(name)!r} {fault}")
     why = "; ".join(faults[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
 
 
-def _key_fault(name: str, rows: Iterable[SourceRow | Finding], *, may_be_blank: bool) -> tuple[str, int]:
+def _key_fault(
+    name: str, rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
+) -> tuple[str, int]:
     """Return why a column is no key, empty where it is one, and in how many rows it is blank, which are refused then.
 
     It `may_be_blank` in a few rows beside several that have a key.

@@ -59,8 +59,12 @@ TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"
 PAGE = 1_000  # rows of a list that are read at once
-_asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
-_declaring = threading.Lock()  # what Python declared, and with which rows, is one thing for all threads
+_asking = (
+    threading.Lock()
+)  # what a process holds in the database is signed with its name, whichever thread holds it
+_declaring = (
+    threading.Lock()
+)  # what Python declared, and with which rows, is one thing for all threads
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +107,9 @@ class Workspace:
             InputError: they cannot be read as people, or no row went in.
         """
         with TemporaryDirectory() as folder:
-            path = Path(people) if isinstance(people, str | PathLike) else Path(folder) / "rows.jsonl"
+            path = (
+                Path(people) if isinstance(people, str | PathLike) else Path(folder) / "rows.jsonl"
+            )
             if not isinstance(people, str | PathLike):
                 rows, left_out = without_bytes(rows_of(people))
                 if left_out:
@@ -111,7 +117,9 @@ class Workspace:
                 lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows)
                 path.write_text("".join(lines), encoding="utf-8")
             options = ImportOptions(mapping, ReadOptions(sheet, encoding, header), strict, report)
-            done = self._run(partial(import_people.run, path=path, options=options), PEOPLE, access=Access.CREATE)
+            done = self._run(
+                partial(import_people.run, path=path, options=options), PEOPLE, access=Access.CREATE
+            )
         for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
             named = ", ".join(str(one.line) for one in group.examples)
             self.display.warn(f"{group.count:,} rejected, such as of row {named}: {group.reason}")
@@ -119,13 +127,20 @@ class Workspace:
         return done
 
     def preflight(
-        self, task: TaskLike | None = None, *, items: Any = None, limit: int | None = None, **settings: object
+        self,
+        task: TaskLike | None = None,
+        *,
+        items: Any = None,
+        limit: int | None = None,
+        **settings: object,
     ) -> Preflight:
         """Estimate what asking about all open items would cost and take, as `findable tag --dry`; spends nothing.
 
         `items` are rows in the place of those that a `Task` names.
         """
-        access = Access.READ if isinstance(task, str) and task in BUILT_IN else Access.WRITE  # whose items come with it
+        access = (
+            Access.READ if isinstance(task, str) and task in BUILT_IN else Access.WRITE
+        )  # whose items come with it
         work = partial(preflight.run, limit=limit, deadline_s=None)
         return self._run(work, task, items, settings, access=access)
 
@@ -173,7 +188,9 @@ class Workspace:
             keep = partial(ask.keep_question, new=asking, size=n, lists_refused=refused)
             kept = self._run(keep, PEOPLE, None, settings, access=Access.CREATE, alone=True)
             work = partial(ask.ask_kept, kept=kept, size=n)
-            report = self._run(work, kept.draft.path, None, settings, access=Access.WRITE, alone=True)
+            report = self._run(
+                work, kept.draft.path, None, settings, access=Access.WRITE, alone=True
+            )
         else:
             work = partial(ask.run, new=asking, size=n, lists_refused=refused)
             report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
@@ -238,12 +255,18 @@ class Workspace:
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
 
     @overload
-    def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
+    def answers(
+        self, task: Declaration[A_co], *, extractor: str | None = None
+    ) -> "Answers[A_co]": ...
 
     @overload
-    def answers(self, task: str | PathLike[str] | None = None, *, extractor: str | None = None) -> "Answers[Any]": ...
+    def answers(
+        self, task: str | PathLike[str] | None = None, *, extractor: str | None = None
+    ) -> "Answers[Any]": ...
 
-    def answers(self, task: TaskLike | None = None, *, extractor: str | None = None) -> "Answers[Any]":
+    def answers(
+        self, task: TaskLike | None = None, *, extractor: str | None = None
+    ) -> "Answers[Any]":
         """Return the answers that an export writes, of one version or of an `extractor`, each as its model.
 
         They are read when they are iterated over, anew each time, some hundred at a time.
@@ -269,13 +292,20 @@ class Workspace:
             InputError: there is no such state, column or condition.
         """
         if strange := which.keys() - set(ItemFilter._fields):
-            raise InputError(f"rows have no {strange.pop()}=", hint=f"they have {', '.join(ItemFilter._fields[1:])}")
+            raise InputError(
+                f"rows have no {strange.pop()}=",
+                hint=f"they have {', '.join(ItemFilter._fields[1:])}",
+            )
         wanted = ItemFilter(tuple(find.split()) if isinstance(find, str) else find, **which)
 
         def work(ws: OpenWorkspace) -> Table[dict[str, Any]]:
             with ws.store.read() as tx:
-                pages = ws.task.grid(tx).pages(tx, ItemsWanted(PAGE, wanted, None, sort, fields, within_s=None))
-                return Table(islice((one for page in pages for one in page.document["items"]), limit))
+                pages = ws.task.grid(tx).pages(
+                    tx, ItemsWanted(PAGE, wanted, None, sort, fields, within_s=None)
+                )
+                return Table(
+                    islice((one for page in pages for one in page.document["items"]), limit)
+                )
 
         return self._run(work, task)
 
@@ -293,7 +323,9 @@ class Workspace:
         """
         return self._run(lambda ws: Document(listing.show(ws, item, raw=raw)), task)
 
-    def correct(self, item: str, fields: Mapping[str, Any], task: TaskLike | None = None, *, who: str) -> Document:
+    def correct(
+        self, item: str, fields: Mapping[str, Any], task: TaskLike | None = None, *, who: str
+    ) -> Document:
         """Put what a person says into the answer to the row of that key or name, above every model's.
 
         `fields` are the new values by their names. Returns the `answer` and all `edits`.
@@ -301,7 +333,11 @@ class Workspace:
         Raises:
             InputError: there is no such row or field, or that is no valid answer; nothing was changed.
         """
-        return self._run(lambda ws: Document(by_hand.correct(ws, item, fields, who=who)), task, access=Access.WRITE)
+        return self._run(
+            lambda ws: Document(by_hand.correct(ws, item, fields, who=who)),
+            task,
+            access=Access.WRITE,
+        )
 
     def export(
         self,
@@ -325,7 +361,9 @@ class Workspace:
             InputError: there is no such format or version, or the file cannot be written, or is there already.
         """
         wanted = ExportWanted(best, extractor, rows, cost, full, gone=gone)
-        return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite, raw=raw), task)
+        return self._run(
+            lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite, raw=raw), task
+        )
 
     def parked(self, task: TaskLike | None = None) -> Table[ParkedItem]:
         """Return the rows that failed for good, and why, longest first."""
@@ -337,7 +375,10 @@ class Workspace:
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> Table[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
-        return self._run(lambda ws: Table(listing.newest_requests(ws, limit=n, every=task is None)), task or PEOPLE)
+        return self._run(
+            lambda ws: Table(listing.newest_requests(ws, limit=n, every=task is None)),
+            task or PEOPLE,
+        )
 
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
@@ -370,17 +411,28 @@ class Workspace:
             InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
         if bool(question) == bool(like):
-            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
+            raise InputError(
+                "a search takes a question or like=, one of both",
+                hint='search("who knows water law")',
+            )
         options = search_options(k, **how)
 
         def work(ws: OpenWorkspace) -> Table[Hit]:
             with OpenSearch(ws) as opened:
-                return Table((opened.ask_like(like, options) if like else opened.ask(question, options)).hits)
+                return Table(
+                    (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
+                )
 
         return self._run(work, task)
 
     def _opened(
-        self, task: TaskLike | None, items: Any, given: Mapping[str, object] | None, access: Access, *, alone: bool
+        self,
+        task: TaskLike | None,
+        items: Any,
+        given: Mapping[str, object] | None,
+        access: Access,
+        *,
+        alone: bool,
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace for one call, with a task that Python declared handed over to the engine.
 
@@ -396,12 +448,19 @@ class Workspace:
         if place is not None:
             settings = replace(settings, task=str(place))
         elif items is not None:
-            raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
+            raise InputError(
+                "items= goes with a Task, and not with its name", hint="tag(task, items=rows)"
+            )
         elif task is None:
             settings = with_default_task(settings)
         else:
-            settings = with_given(settings, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
-        return open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees)
+            settings = with_given(
+                settings,
+                {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)},
+            )
+        return open_workspace(
+            settings, self.display, access=access, agrees=lambda _question: self.agrees
+        )
 
     def _run(
         self,
@@ -454,7 +513,11 @@ class Answers(Rows, Generic[A_co]):
         self._workspace, self._task, self._extractor = workspace, task, extractor
 
     def __repr__(self) -> str:
-        name = self._task.name if isinstance(self._task, Declaration) else self._task or "the only task"
+        name = (
+            self._task.name
+            if isinstance(self._task, Declaration)
+            else self._task or "the only task"
+        )
         return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
 
     def flat(self) -> Iterator[dict[str, Any]]:
@@ -476,15 +539,28 @@ class Answers(Rows, Generic[A_co]):
             with ws.store.read() as tx:
                 of = _chosen(ws, tx, self._extractor)
                 preference = answers.Preference(task.name)
-                if record and task.preferred and is_chosen and not ws.settings.version_of(task.name, task.label):
+                if (
+                    record
+                    and task.preferred
+                    and is_chosen
+                    and not ws.settings.version_of(task.name, task.label)
+                ):
                     of, preference = None, task.preference(tx)
             while True:
                 with ws.store.read() as tx:
-                    found = answers.newest_answers(tx, preference, of=of, corrected=is_chosen, after=after)
+                    found = answers.newest_answers(
+                        tx, preference, of=of, corrected=is_chosen, after=after
+                    )
                     rows = task.rows(tx, [one[0] for one in found]) if record else {}
                 for key, extractor, text, when in found:
-                    row = {name: rows[key][name] for name in record.columns} if record and key in rows else {}
-                    yield AnsweredRow(key, _model_of(task, key, extractor, text), extractor, when, row, keys)
+                    row = (
+                        {name: rows[key][name] for name in record.columns}
+                        if record and key in rows
+                        else {}
+                    )
+                    yield AnsweredRow(
+                        key, _model_of(task, key, extractor, text), extractor, when, row, keys
+                    )
                 if not found:
                     return
                 after = found[-1][0]
@@ -499,10 +575,15 @@ def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | N
     if extractor is None and "extractor" not in task.export_choices:
         return None
     there = [one.extractor for one in answers.version_counts(tx, task.name)]
-    own = ws.settings.version_of(task.name, task.label) or (task.fingerprint and not prefer and task.label)
+    own = ws.settings.version_of(task.name, task.label) or (
+        task.fingerprint and not prefer and task.label
+    )
     if extractor is None and own and not any(answers.is_of(one, own) for one in there):
         return own
-    return task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer)) or ""
+    return (
+        task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer))
+        or ""
+    )
 
 
 def _model_of(task: Task, key: str, extractor: str, text: str) -> Any:

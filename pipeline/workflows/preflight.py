@@ -39,7 +39,9 @@ from pipeline.store import asks, batches, money
 DAY_S = 86_400.0
 P90 = 0.9
 CENT = 0.01  # USD; less than this more is not asked about
-BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
+BATCH_S = (
+    24 * 3600.0
+)  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
 ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
 WARN_AT = 0.8  # of the day's requests
@@ -76,7 +78,11 @@ class ModeEstimate:
     def document(self, counted: str) -> dict[str, Any]:
         """Return the estimate for programs; `counted` is what its count is of."""
         seconds = None if self.seconds is None else round(self.seconds, 1)
-        told = {"affordable": self.affordable, "warnings": self.warnings, "refused": self.refused or None}
+        told = {
+            "affordable": self.affordable,
+            "warnings": self.warnings,
+            "refused": self.refused or None,
+        }
         cost = None if self.unpriced_share else round(self.cost, 6)
         return {"cost": cost, "seconds": seconds, counted: self.count, **told}
 
@@ -96,22 +102,44 @@ def recommend(
     there = {name: one for name, one in ways.items() if not one.absent}
     there = {name: one for name, one in there.items() if one.affordable} or there
     takes = {name: math.inf if one.seconds is None else one.seconds for name, one in there.items()}
-    in_time = {name: one for name, one in there.items() if deadline_s is None or takes[name] <= deadline_s}
+    in_time = {
+        name: one for name, one in there.items() if deadline_s is None or takes[name] <= deadline_s
+    }
     within = "" if deadline_s is None else f" within {time_words(deadline_s)}"
     if not in_time:
         name = min(there, key=takes.__getitem__)
-        return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
-    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), in_time[one].unpriced_share, takes[one]))
-    others = [f"{one} costs ${way.cost:,.4f} and takes {way.likely}" for one, way in there.items() if one != name]
+        return (
+            name,
+            f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})",
+        )
+    name = min(
+        in_time,
+        key=lambda one: (round(in_time[one].cost, 6), in_time[one].unpriced_share, takes[one]),
+    )
+    others = [
+        f"{one} costs ${way.cost:,.4f} and takes {way.likely}"
+        for one, way in there.items()
+        if one != name
+    ]
     least = f"of what should be over{within} it costs least" if within else "it costs least"
-    time = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
+    time = (
+        "how long it takes is not known yet"
+        if there[name].seconds is None
+        else f"it takes {there[name].likely}"
+    )
     told = [least, time, *(others if any(way.cost for way in there.values()) else ())]
     absent = "; ".join(one.absent for one in ways.values() if one.absent)
     return name, "; ".join(filter(None, [*told, absent]))
 
 
 def live_seconds(
-    requests: int, tokens: int, *, limits: RateLimits, used_today: int, until_reset_s: float, rate: float | None
+    requests: int,
+    tokens: int,
+    *,
+    limits: RateLimits,
+    used_today: int,
+    until_reset_s: float,
+    rate: float | None,
 ) -> float | None:
     """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
 
@@ -151,7 +179,10 @@ class Preflight:
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
         used, known = self.plan.usage, self.known
-        ways = {name: one.document("batches" if name == "batch" else "calls") for name, one in self.ways.items()}
+        ways = {
+            name: one.document("batches" if name == "batch" else "calls")
+            for name, one in self.ways.items()
+        }
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -160,7 +191,10 @@ class Preflight:
             "tier": self.tier,
             "tokens_in": used.prompt,
             "tokens_out": used.answer + used.thoughts,
-            "estimate": {"error": None if known.error is None else round(known.error, 4), "answers": known.answers},
+            "estimate": {
+                "error": None if known.error is None else round(known.error, 4),
+                "answers": known.answers,
+            },
             "deadline_s": self.deadline_s,
             **ways,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
@@ -178,7 +212,11 @@ class Preflight:
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
         """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
         plan, more, own = self.plan, self.waiting, self.ways[mode]
-        items, requests, batches = plan.items + more.items, plan.requests + more.requests, plan.batches + more.batches
+        items, requests, batches = (
+            plan.items + more.items,
+            plan.requests + more.requests,
+            plan.batches + more.batches,
+        )
         return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
@@ -229,14 +267,24 @@ def estimate(
 
 
 def estimate_plan(
-    ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
+    ws: OpenWorkspace,
+    plan: BatchPlan,
+    *,
+    deadline_s: float | None = None,
+    waives_pilot: bool = False,
 ) -> Preflight:
     """Return what a plan would come to by each way."""
     model, now, limits = ws.model, ws.now(), ws.limits
     reset, today = next_midnight_pacific(now), budget.today(now).isoformat()
     with ws.store.read() as tx:
-        known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
-        room, used = budget.budgets(ws).room(tx, error=known.reserve), batches.calls_of_day(tx, model.name, day=today)
+        known, waiting = (
+            budget.calibration(tx, ws.extractor),
+            submit.with_prepared(tx, ws.task, BatchPlan()),
+        )
+        room, used = (
+            budget.budgets(ws).room(tx, error=known.reserve),
+            batches.calls_of_day(tx, model.name, day=today),
+        )
         past = Counter(money.batch_seconds(tx, model.name))
         times = {way: batches.call_seconds(tx, model.name, way) for way in (Way.FLEX, Way.LIVE)}
         refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
@@ -248,8 +296,12 @@ def estimate_plan(
         if cost > cap:
             warnings += (f"tier {ws.settings.tier} may spend {usd(cap)} a month",)
         affordable = room is None or cost * (1 + known.reserve) <= room
-        short = () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
-        return ModeEstimate(cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told)
+        short = (
+            () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
+        )
+        return ModeEstimate(
+            cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told
+        )
 
     def by_calls(way: Way) -> ModeEstimate:
         usual = None if model.local else FLEX_CALL_S if way is Way.FLEX else CALL_S
@@ -259,25 +311,64 @@ def estimate_plan(
             full = f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC"
         elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
             full = f"{used + count:,} of the day's {limits.rpd:,} requests would be used"
-        rate, until_s = calls_at_once(ws, each) / each if each else None, (reset - now).total_seconds()
-        how: dict[str, Any] = {"limits": limits, "used_today": used, "until_reset_s": until_s, "rate": rate}
+        rate, until_s = (
+            calls_at_once(ws, each) / each if each else None,
+            (reset - now).total_seconds(),
+        )
+        how: dict[str, Any] = {
+            "limits": limits,
+            "used_today": used,
+            "until_reset_s": until_s,
+            "rate": rate,
+        }
         taken = live_seconds(count, plan.usage.prompt, **how)
         absent = "" if way is Way.LIVE or model.flex else f"{model.name} is not served by flex"
-        return priced(way, full, seconds=max(taken, each) if taken and each else taken, count=count, absent=absent)
+        return priced(
+            way,
+            full,
+            seconds=max(taken, each) if taken and each else taken,
+            count=count,
+            absent=absent,
+        )
 
     def by_batch() -> ModeEstimate:
         most, tokens = model.enqueued(ws.settings.tier), plan.usage.prompt
-        together = int(most * plan.batches / tokens) if most is not None and tokens else MAX_ACTIVE_BATCHES
+        together = (
+            int(most * plan.batches / tokens) if most is not None and tokens else MAX_ACTIVE_BATCHES
+        )
         turns = math.ceil(plan.batches / max(1, min(MAX_ACTIVE_BATCHES, together)))
         in_turns = f"{plan.batches} batches go out in {turns} turns, for only so many tokens may wait at the API"
-        absent = "the free tier has no batches" if ws.settings.tier == FREE and not model.local else ""
-        warnings = (absent and f"{absent}; set {Option('tier')} to yours if it is another one", in_turns * (turns > 1))
+        absent = (
+            "the free tier has no batches" if ws.settings.tier == FREE and not model.local else ""
+        )
+        warnings = (
+            absent and f"{absent}; set {Option('tier')} to yours if it is another one",
+            in_turns * (turns > 1),
+        )
         # as nine in ten of the model did before; where there were too few as Google says, and unknown on the engine
         each = percentile(past, P90) if past.total() >= ENOUGH else None if model.local else BATCH_S
         seconds = None if each is None else each * turns
-        return priced(Way.BATCH, *warnings, seconds=seconds, count=plan.batches, refused=refused, absent=absent)
+        return priced(
+            Way.BATCH,
+            *warnings,
+            seconds=seconds,
+            count=plan.batches,
+            refused=refused,
+            absent=absent,
+        )
 
     ways = {"batch": by_batch(), **{way.value: by_calls(way) for way in times}}
     recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
     prices = f"{model.source} ({model.priced_on})"
-    return Preflight(plan, ways, recommended, reason, model.name, prices, ws.settings.tier, known, deadline_s, waiting)
+    return Preflight(
+        plan,
+        ways,
+        recommended,
+        reason,
+        model.name,
+        prices,
+        ws.settings.tier,
+        known,
+        deadline_s,
+        waiting,
+    )

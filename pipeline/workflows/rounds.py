@@ -30,7 +30,9 @@ from pipeline.store.batches import Batch
 from pipeline.store.runs import Pilot, PilotVerdict
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
-REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
+REPORT_EVERY = (
+    20  # times as long as writing reports took must pass before the next ones, except the last
+)
 LEAST = 0.00005  # USD; less than this is shown as nothing
 TOLD_S = 5.0  # a shorter wait for the API is the usual pace
 FAILED = Hint(
@@ -40,7 +42,17 @@ FAILED = Hint(
 FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
 TOLD = (
-    *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
+    *(
+        "extractor",
+        "mode",
+        "reason",
+        "asked",
+        "submitted",
+        "left",
+        "no_room",
+        "under_way",
+        "parked",
+    ),
     *("held_back", "out_of_money", "is_over", "is_down", "spent"),
 )
 LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
@@ -112,9 +124,15 @@ class Report:
 
     def errors(self, words: Words) -> list[FindableError]:
         """Return what ended it early: our own calls, what polling met, and batches that failed where none succeeded."""
-        stopped = [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
+        stopped = (
+            [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
+        )
         down = self.failed.items() if self.is_down else ()
-        return [*stopped, *self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
+        return [
+            *stopped,
+            *self.polled.errors(words),
+            *(failed_error(number, why, words) for number, why in down),
+        ]
 
     def finish(self, words: Words, display: Progress, *, strict: bool = False) -> None:
         """Warn of batches and of gates that failed, and raise what ended it early.
@@ -126,7 +144,9 @@ class Report:
         if self.live is not None and self.live.interrupted:
             raise KeyboardInterrupt
         for number, why in () if self.is_down else self.failed.items():
-            display.warn(f"batch {number} failed at the API ({why}); its {words.many} were released")
+            display.warn(
+                f"batch {number} failed at the API ({why}); its {words.many} were released"
+            )
         errors = self.errors(words)
         for error in errors[1:]:
             display.warn(f"{error.message}; {error.hint}")
@@ -161,7 +181,12 @@ class Report:
             "stopped": live.stopped.message if live.stopped else None,
         }
         if drawn is not None:
-            found = {"pilot": drawn.number, "extractor": drawn.extractor, "drawn": self.asked, "seed": drawn.seed}
+            found = {
+                "pilot": drawn.number,
+                "extractor": drawn.extractor,
+                "drawn": self.asked,
+                "seed": drawn.seed,
+            }
             return {**found, **told, "quality": None if quality is None else quality.document}
         return {
             **{name: getattr(self, name) for name in TOLD},
@@ -194,12 +219,20 @@ class Rounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
     def __init__(
-        self, ws: OpenWorkspace, *, limit: int | None = None, among: Sequence[str] | None = None, judges: bool = True
+        self,
+        ws: OpenWorkspace,
+        *,
+        limit: int | None = None,
+        among: Sequence[str] | None = None,
+        judges: bool = True,
     ) -> None:
         """Note where the task stands; with `judges` reports are written."""
         self._ws, self._limit, self._among, self.judges = ws, limit, among, judges
         self.report, self.began = Report(ws.extractor), ws.now()
-        self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
+        self._report_at, self._waits_for_room = (
+            0.0,
+            False,
+        )  # before which no further report is written
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         # Batches at the API, since items were sent the last time.
         self._failed_batches = set[int]()
@@ -261,7 +294,9 @@ class Rounds:
             return True
         return False
 
-    def submit(self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None) -> Submitted:
+    def submit(
+        self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None
+    ) -> Submitted:
         """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
 
         A person `agreed` to it before, or is asked. Where it `sends` nothing, batches are prepared; of those that wait
@@ -276,7 +311,9 @@ class Rounds:
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
         wanted = Selection(self.left(), among=self._among)
         try:
-            sent = submit.run(ws, wanted, agreed=agreed, patient=patient, sends=sends, number=number)
+            sent = submit.run(
+                ws, wanted, agreed=agreed, patient=patient, sends=sends, number=number
+            )
         except BudgetError as error:
             report.held_back, report.no_money = error.message, error
             return Submitted()
@@ -310,7 +347,9 @@ class Rounds:
             ws.check_any_items()
             return report.live
         if way is Way.FLEX and not ws.model.flex:
-            hint = f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is"
+            hint = (
+                f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is"
+            )
             raise InputError(f"{ws.model.name} is not served by flex; nothing was asked", hint=hint)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
@@ -333,7 +372,10 @@ class Rounds:
         """Return how many new items the limit lets be asked still; None without one."""
         if self._limit is None:
             return None
-        return max(0, self._limit - sum(one.requests for one in self.batches() if one.number > self._newest))
+        return max(
+            0,
+            self._limit - sum(one.requests for one in self.batches() if one.number > self._newest),
+        )
 
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API, with `wait` until the first one ends, and ingest; return how many were."""
@@ -343,9 +385,14 @@ class Rounds:
 
     def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
         """Poll the batches at the API, or that `number`, with `wait` until the first one ends; see `poll.run`."""
-        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True, number=number, fetches=fetches)
+        polled = self.report.polled = poll.run(
+            self._ws, wait=wait, first=True, number=number, fetches=fetches
+        )
         with self._ws.store.read() as tx:
-            over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
+            over = [
+                batches.get_batch(tx, number)
+                for number in sorted([*polled.failed, *polled.downloaded])
+            ]
         failed = {
             one.number: one.reason or str(remote_state(one.remote_word))
             for one in over
@@ -389,10 +436,14 @@ class Rounds:
         for extractor in self._stale:
             with ws.store.read() as tx:
                 found = runs.newest_pilot(tx, extractor, over=True)
-            is_waived = ws.task.needs_pilot and (found is None or found.verdict is PilotVerdict.WAIVED)
+            is_waived = ws.task.needs_pilot and (
+                found is None or found.verdict is PilotVerdict.WAIVED
+            )
             quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
             if quality is not None:
-                self.report.is_hopeless |= pilot.note_failed_pilot(ws, quality) and extractor == ws.extractor
+                self.report.is_hopeless |= (
+                    pilot.note_failed_pilot(ws, quality) and extractor == ws.extractor
+                )
                 self.report.reports[extractor] = quality
         self._stale = {}
         now = ws.monotonic()
@@ -404,25 +455,43 @@ class Rounds:
         A backfill that is over is reported on without new answers, too: who ingested them may have died before.
         """
         ws, report, task = self._ws, self.report, self._ws.task
-        report.left, report.under_way = self.askable(), sum(one.requests for one in self.batches(*OPEN))
+        report.left, report.under_way = (
+            self.askable(),
+            sum(one.requests for one in self.batches(*OPEN)),
+        )
         unsent = report.left + sum(one.requests for one in self.batches(BatchState.PREPARED))
-        report.no_room, report.unasked = min(report.no_room, unsent), min(report.unasked, report.left)
+        report.no_room, report.unasked = (
+            min(report.no_room, unsent),
+            min(report.unasked, report.left),
+        )
         report.held_back = report.held_back if unsent or report.is_down else ""
         with ws.store.read() as tx:
-            found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
-            going = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
+            found = [
+                runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)
+            ]
+            going = [
+                one
+                for one in found
+                if one and (one.mode == runs.TAG or one.extractor == ws.extractor)
+            ]
             # Rows are counted once more only if something can end: all of them are read for it.
             is_over = bool(going) and not (
                 batches.batches_in_states(tx, *OPEN, task=task.name)
                 or asks.is_any_open(tx, task.name)
                 or asks.count_askable(tx, task)
             )
-        if report.is_over and report.quality is None and any(one.mode == runs.BACKFILL for one in going):
+        if (
+            report.is_over
+            and report.quality is None
+            and any(one.mode == runs.BACKFILL for one in going)
+        ):
             self._stale[ws.extractor] = None
         self.judge(last=True)
         sweep_reports(ws.data, task.name)
         with ws.store.read() as tx:
-            report.parked = max(0, len(asks.parked_rows(tx, task.name, own=task.own)) - self._parked)
+            report.parked = max(
+                0, len(asks.parked_rows(tx, task.name, own=task.own)) - self._parked
+            )
             report.spent = money.sum_spent(tx, since=self.began).known
         if going and is_over:  # the next budget begins anew; a backfill under another version stays
             with ws.store.write() as tx:
@@ -443,7 +512,9 @@ def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
 
 def _show_live(bar: Bar, live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
-    notes += [f"waits {live.waits_s:.0f} s for the API"] if TOLD_S <= live.waits_s < math.inf else []
+    notes += (
+        [f"waits {live.waits_s:.0f} s for the API"] if TOLD_S <= live.waits_s < math.inf else []
+    )
     notes += [f"{live.failed.total()} failed ({live.samples[-1][1][:60]})"] if live.failed else []
     notes += [f"${live.cost:.4f}"] if live.cost >= LEAST else []
     bar.show(live.replies, note=", ".join(notes))

@@ -56,9 +56,13 @@ class TagOptions:
             InputError: there is no such mode, or a bound is none.
         """
         if self.mode not in MODES:
-            raise InputError(f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}")
+            raise InputError(
+                f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}"
+            )
         if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all")
+            raise InputError(
+                f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all"
+            )
         if self.budget is not None and not self.budget >= 0:  # so that NaN is refused
             raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
 
@@ -95,7 +99,9 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     if options.pilot is None and not options.skip_pilot:
         clear(ws, compulsory=options.backfill and ws.task.needs_pilot)
     waives, is_waiting = options.skip_pilot, bool(going.batches(*OPEN))
-    estimated = preflight.estimate(ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives)
+    estimated = preflight.estimate(
+        ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives
+    )
     report.asked = estimated.plan.items
     with ws.store.read() as tx:
         is_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
@@ -120,7 +126,9 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     return report
 
 
-def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report, open_work: Sequence[str]) -> None:
+def _announce(
+    ws: OpenWorkspace, estimated: Preflight, report: Report, open_work: Sequence[str]
+) -> None:
     """Say what is continued, what goes out in which way, what it may cost, and what an earlier run spares this one.
 
     `open_work` are the batches and runs that were not over when the command began, in words.
@@ -135,7 +143,9 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report, open_work
     for warning in estimated.ways[report.mode].warnings:
         ws.display.warn(warning)
     with ws.store.read() as tx:
-        mine = (one for one in answers.version_counts(tx, ws.task.name) if one.extractor == ws.extractor)
+        mine = (
+            one for one in answers.version_counts(tx, ws.task.name) if one.extractor == ws.extractor
+        )
         if done := sum(one.items for one in mine):
             paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
             ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
@@ -163,7 +173,9 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
     if usd is not None:
         ws.budget = Budget(usd, began, "BUDGET")
         if options.budget is None:
-            ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{usd:g}')}")
+            ws.display.say(
+                f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{usd:g}')}"
+            )
     return began
 
 
@@ -172,7 +184,11 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
 
     One of its kind that is not over goes on, a backfill under the same version.
     """
-    plan, mode, usd = estimated.plan, runs.BACKFILL if options.backfill else runs.TAG, options.budget
+    plan, mode, usd = (
+        estimated.plan,
+        runs.BACKFILL if options.backfill else runs.TAG,
+        options.budget,
+    )
     with ws.store.write() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=mode)
         if found is not None and options.backfill and found.extractor != ws.extractor:
@@ -186,7 +202,13 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
         skips = None if ws.task.skips is None else json.dumps(list(ws.task.skips))
         whose: dict[str, Any] = {"task": ws.task.name, "extractor": ws.extractor, "mode": mode}
         return runs.begin_run(
-            tx, at=going.began, items=plan.items, estimated_cost=cost, budget=usd, skips=skips, **whose
+            tx,
+            at=going.began,
+            items=plan.items,
+            estimated_cost=cost,
+            budget=usd,
+            skips=skips,
+            **whose,
         )
 
 
@@ -202,7 +224,11 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
         return going.advance(wait=wait)
     asked = going.ask_live(Way(report.mode))
     if isinstance(asked.stopped, BudgetError):
-        report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None
+        report.no_money, report.held_back, asked.stopped = (
+            asked.stopped,
+            asked.stopped.message,
+            None,
+        )
     if wait and not asked.interrupted and going.batches(*OPEN):
         held, money = report.held_back, report.no_money
         going.stop_asking()
@@ -255,7 +281,9 @@ def clear(
     return report
 
 
-def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: bool = False) -> Report:
+def run_pilot(
+    ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: bool = False
+) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
     An unfinished pilot goes on, unless another size or seed is given.
@@ -290,7 +318,9 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
         path = str(quality.path.relative_to(ws.data))
         runs.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
     if quality.passed and not is_any:  # of so few no gate is judged
-        raise GateError(f"none of the {len(ids)} {ws.task.words.many} of the pilot was answered", hint=why)
+        raise GateError(
+            f"none of the {len(ids)} {ws.task.words.many} of the pilot was answered", hint=why
+        )
     return report
 
 
@@ -309,6 +339,8 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report
         for error in stopped:
             raise error
         with ws.store.read() as tx:
-            is_claimed = bool(asks.claimed_among(tx, ws.task.name, ids))  # by a process that has not sent it yet
+            is_claimed = bool(
+                asks.claimed_among(tx, ws.task.name, ids)
+            )  # by a process that has not sent it yet
         ws.sleep(LOOK_S if is_claimed else 0.0)
     return going.end()

@@ -83,7 +83,9 @@ class TryReport:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        told = {name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")}
+        told = {
+            name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")
+        }
         items, stopped = list(map(vars, self.items)), self.stopped.message if self.stopped else None
         return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
 
@@ -100,7 +102,9 @@ class TryReport:
             raise self.stopped
 
 
-def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int | None = None) -> TryReport:
+def run(
+    ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int | None = None
+) -> TryReport:
     """Ask about one item by its name, else about so many, drawn by a seed or the first that are to be asked.
 
     How many and the estimate are said before anything is spent.
@@ -112,7 +116,11 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
     evaluate.gates_of(ws)
     ws, draft_of = _brought(ws)
     with ws.store.read() as tx:
-        ids = [ws.task.id_of(tx, name)] if name is not None else _drawn(tx, ws.task, ws.extractor, size, seed)
+        ids = (
+            [ws.task.id_of(tx, name)]
+            if name is not None
+            else _drawn(tx, ws.task, ws.extractor, size, seed)
+        )
     report = ask_about(ws, ids)
     report.draft_of = draft_of
     return report
@@ -137,14 +145,24 @@ def plan_rows(ws: OpenWorkspace, ids: Sequence[str]) -> PlannedRows:
     words = ws.task.words
     with ws.store.read() as tx:
         rows = ws.task.rows(tx, ids)
-        planned = {one.item.id: one for one in builder.lines(tx, {key: rows[key] for key in ids if key in rows})}
+        planned = {
+            one.item.id: one
+            for one in builder.lines(tx, {key: rows[key] for key in ids if key in rows})
+        }
         names = ws.task.table(tx).names(tx, list(planned))
         known = budget.calibration(tx, ws.extractor)
     if not planned:
         ws.check_any_items()
-        raise InputError(f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
-    items = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
-    usage = known.applied(sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned))
+        raise InputError(
+            f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them"
+        )
+    items = {
+        key: TriedItem(key, names.get(key, key), requests.shown_object(one.data))
+        for key, one in planned.items()
+    }
+    usage = known.applied(
+        sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned)
+    )
     return PlannedRows(builder.schema, planned, items, _cost(ws, usage))
 
 
@@ -152,7 +170,9 @@ def confirm_cost(ws: OpenWorkspace, planned: PlannedRows) -> None:
     """Say how many rows are asked at which estimate; a person is asked above CONFIRM_ABOVE."""
     words = ws.task.words
     count = plural(len(planned.items), words.one, words.many)
-    ws.display.say(f"{ws.model.name}: {count}, {describe_cost(ws.model, planned.cost, tier=ws.settings.tier)}")
+    ws.display.say(
+        f"{ws.model.name}: {count}, {describe_cost(ws.model, planned.cost, tier=ws.settings.tier)}"
+    )
     ws.spend(planned.cost, nothing="nothing was asked")
 
 
@@ -164,8 +184,12 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     tried = planned.items
     with ws.display.bar("asking", len(tried)) as bar:
         wanted = Selection(among=list(tried))
-        asked = ask.ask_rows(ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies))
-    report = TryReport(ws.extractor, planned.schema, list(tried.values()), asked.stopped, asked.interrupted)
+        asked = ask.ask_rows(
+            ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies)
+        )
+    report = TryReport(
+        ws.extractor, planned.schema, list(tried.values()), asked.stopped, asked.interrupted
+    )
     for key, told in asked.tried.items():
         try:
             _judge(ws, tried[key], planned.requests[key].item, told)
@@ -223,10 +247,20 @@ def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
     one.outcome = Outcome.REFUSED.value if told.is_refused else LOST
     if told.reply is not None:
         reply = responses.judge_response(told.reply)
-        one.tokens_in, one.tokens_out = reply.usage.prompt, reply.usage.answer + reply.usage.thoughts
-        one.outcome, one.reply, one.cost = NOT_JUDGED, reply.text or reply.excerpt, _cost(ws, reply.usage)
+        one.tokens_in, one.tokens_out = (
+            reply.usage.prompt,
+            reply.usage.answer + reply.usage.thoughts,
+        )
+        one.outcome, one.reply, one.cost = (
+            NOT_JUDGED,
+            reply.text or reply.excerpt,
+            _cost(ws, reply.usage),
+        )
         judged = judge_reply(ws.task, Ask(item.id, item.input_hash), reply, context=item.context)
-        one.outcome, one.reason = judged.outcome.value, judged.reason if judged.answer is None else ""
+        one.outcome, one.reason = (
+            judged.outcome.value,
+            judged.reason if judged.answer is None else "",
+        )
         one.answer = None if judged.answer is None else judged.answer.model_dump(mode="json")
 
 
@@ -241,9 +275,15 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
     return ws, ""
 
 
-def _drawn(tx: Connection, task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
-    first = () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
-    return first or pilot.draw_pilot(tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed)
+def _drawn(
+    tx: Connection, task: Task, extractor: str, size: int, seed: int | None
+) -> Sequence[str]:
+    first = (
+        () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
+    )
+    return first or pilot.draw_pilot(
+        tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed
+    )
 
 
 class PairReport(NamedTuple):
@@ -273,7 +313,9 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
         among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
         ids = pilot.draw_items(among, size=size, seed=seed)
         called = ws.task.table(tx).names(tx, ids)
-        said: dict[int, dict[str, Any]] = {at: _stored(tx, ws.task, one, ids) for at, one in labels.items()}
+        said: dict[int, dict[str, Any]] = {
+            at: _stored(tx, ws.task, one, ids) for at, one in labels.items()
+        }
     if not called:
         raise InputError(
             f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels.values())}; nothing was asked",
@@ -281,11 +323,20 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
         )
     asked = ask_about(ws, list(called)) if DRAFT in texts else None
     if asked is not None:
-        said[texts.index(DRAFT)] = {one.id: one.answer or one.reason or one.outcome for one in asked.items}
+        said[texts.index(DRAFT)] = {
+            one.id: one.answer or one.reason or one.outcome for one in asked.items
+        }
     a, b = ({key: said[at].get(key, "not asked") for key in called} for at in (0, 1))
-    both = [(a[key], b[key]) for key in called if not (isinstance(a[key], str) or isinstance(b[key], str))]
+    both = [
+        (a[key], b[key])
+        for key in called
+        if not (isinstance(a[key], str) or isinstance(b[key], str))
+    ]
     fields = dict.fromkeys(name for pair in both for one in pair for name in one)
-    agreement = {name: sum(name in x and name in y and x[name] == y[name] for x, y in both) for name in fields}
+    agreement = {
+        name: sum(name in x and name in y and x[name] == y[name] for x, y in both)
+        for name in fields
+    }
     pairs = [{"id": key, "name": name, "a": a[key], "b": b[key]} for key, name in called.items()]
     first, second = (labels.get(at, f"the draft of {ws.extractor}") for at in (0, 1))
     return PairReport((first, second), pairs, asked, len(both), agreement)
@@ -294,9 +345,14 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
 def _label(task: Task, text: str) -> str:
     if not (text.isdecimal() or "@" in text):
         said = f"{text!r} is no version, and no draft; nothing was asked"
-        raise InputError(said, hint=f"{Option(a='1')} {Option(b=DRAFT)}; {Option('model')} is that of the draft")
+        raise InputError(
+            said, hint=f"{Option(a='1')} {Option(b=DRAFT)}; {Option('model')} is that of the draft"
+        )
     return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
 
 
 def _stored(tx: Connection, task: Task, label: str, ids: list[str]) -> dict[str, Any]:
-    return {key: json.loads(one) for key, one in answers.newest_of_version(tx, task.name, label, ids).items()}
+    return {
+        key: json.loads(one)
+        for key, one in answers.newest_of_version(tx, task.name, label, ids).items()
+    }

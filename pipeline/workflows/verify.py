@@ -49,7 +49,9 @@ def run(ws: OpenWorkspace) -> dict[str, Any]:
     rows = [{"id": number, "text": text} for number, text in enumerate(ROWS, start=1)]
     place = hand_over(declaration_in(TASK.encode(), NAME, place_in_python(NAME)), rows)
     data = ws.data / NAME
-    settings = replace(ws.settings, data=data, database_url=None, task=str(place), version=None, gates=None)
+    settings = replace(
+        ws.settings, data=data, database_url=None, task=str(place), version=None, gates=None
+    )
     with ws.lock(NAME):
         with open_workspace(settings, ws.display, access=Access.CREATE, agrees=ws.agrees) as beside:
             found = _met(ws, beside)
@@ -70,7 +72,9 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
     if lag is not None:
         facts["a new batch in the list"] = f"after {lag:.1f} s" if lag else "at once"
         with ws.store.write() as tx:
-            workspace.record_event(tx, workspace.LAG, NAME, old=None, new=f"{lag:.3f}", why="seen", at=ws.now())
+            workspace.record_event(
+                tx, workspace.LAG, NAME, old=None, new=f"{lag:.3f}", why="seen", at=ws.now()
+            )
     live = Rounds(beside, judges=False).ask_live(Way.LIVE)
     if live.stopped is not None:
         raise live.stopped
@@ -81,16 +85,27 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
     facts["the batch"] = f"over at {ws.monotonic() - began:.0f} s"
     with beside.store.read() as tx:
         total, done, *_ = beside.task.table(tx).counts(tx).values()
-        spent, names = money.sum_spent(tx).known, [one.remote_name for one in batches.batches_in_states(tx)]
+        spent, names = (
+            money.sum_spent(tx).known,
+            [one.remote_name for one in batches.batches_in_states(tx)],
+        )
     if done < total:
-        raise RemoteError(f"{total - done} of {total} rows got no valid answer", hint="run it again")
+        raise RemoteError(
+            f"{total - done} of {total} rows got no valid answer", hint="run it again"
+        )
     built = build.run(beside)
     facts["vectors"] = f"{built.count} of {ws.settings.dim} numbers"
     for name in filter(None, names):
         with contextlib.suppress(RemoteError):  # Gemini deletes it in two days
             beside.client.delete(name)
     models = [ws.model.name, ws.embedding_model.name]
-    return {"backend": ws.backend, "models": models, "list_lag": lag, "cost": round(spent, 6), "facts": facts}
+    return {
+        "backend": ws.backend,
+        "models": models,
+        "list_lag": lag,
+        "cost": round(spent, 6),
+        "facts": facts,
+    }
 
 
 def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
@@ -101,7 +116,9 @@ def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
     lag = 0.0
     while names and not names <= {one.name for one in beside.client.list_batches()}:
         if beside.monotonic() - began > LONGEST_LAG_S:
-            raise RemoteError(f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later")
+            raise RemoteError(
+                f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later"
+            )
         beside.sleep(beside.settings.poll_first)
         lag = beside.monotonic() - began
     return lag if names else None

@@ -27,9 +27,27 @@ from pipeline.store.database import Connection
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds, failed_error
 
-UNITS = ("look", "download", "ingest", "embed", "fill", "ask", "prepare", "send", "build", "promote")  # in this order
+UNITS = (
+    "look",
+    "download",
+    "ingest",
+    "embed",
+    "fill",
+    "ask",
+    "prepare",
+    "send",
+    "build",
+    "promote",
+)  # in this order
 ASKING = frozenset({"fill", "prepare", "send", "ask"})
-FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
+FACTS = (
+    "downloaded",
+    "waiting",
+    "failed",
+    "ingested",
+    "parked",
+    "no_room",
+)  # told where there are some
 AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
 LEAST_S, LONGEST_S = 1.0, 60.0  # between two passes of one process
 
@@ -47,7 +65,11 @@ class Due(NamedTuple):
     @property
     def about(self) -> dict[str, Any]:
         """Return what it is about, for programs."""
-        numbered = {} if self.number is None else {"block" if self.unit == "embed" else "batch": self.number}
+        numbered = (
+            {}
+            if self.number is None
+            else {"block" if self.unit == "embed" else "batch": self.number}
+        )
         return {"unit": self.unit, "task": self.task, **numbered}
 
 
@@ -56,7 +78,12 @@ class Pass:
 
     def __init__(self, ws: OpenWorkspace, units: Collection[str], number: int | None) -> None:
         """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
-        self.ws, self.units, self.number, self.going = ws, units, number, Rounds(ws, judges=number is None)
+        self.ws, self.units, self.number, self.going = (
+            ws,
+            units,
+            number,
+            Rounds(ws, judges=number is None),
+        )
         self.did, self.facts, self.failures = list[str](), dict[str, Any](), list[FindableError]()
         self._is_behind = False  # the index, when it was looked at for texts
 
@@ -74,16 +101,22 @@ class Pass:
         """Look, download and ingest, also where one of these fails."""
         words, going, number = self.ws.task.words, self.going, self.number
         if {"look", "download"} & set(self.units) and going.batches(*AT_API):
-            self.each(lambda: going.poll(wait=False, number=number, fetches="download" in self.units))
+            self.each(
+                lambda: going.poll(wait=False, number=number, fetches="download" in self.units)
+            )
         polled, failed = going.report.polled, going.report.failed
         if polled.downloaded:
             self.did.append(f"{plural(len(polled.downloaded), 'batch', 'batches')} downloaded")
         self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
         if "ingest" in self.units and going.batches(BatchState.DOWNLOADED):
             self.each(lambda: going.ingest(number))
-            going.judges = number is None or not going.batches(*OPEN)  # of many, the last one writes the report
+            going.judges = number is None or not going.batches(
+                *OPEN
+            )  # of many, the last one writes the report
             answered = going.report.answered_rows
-            self.did.append(f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}")
+            self.did.append(
+                f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}"
+            )
         # Only now: one that failed at the API may have had a reply to every request.
         if failed:
             self.did.append(f"{plural(len(failed), 'batch', 'batches')} failed")
@@ -116,14 +149,20 @@ class Pass:
             going.stop_asking()
             if not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
                 return
-        is_agreed = not is_new or ws.agreed is not None  # else all is counted, to ask about its price
+        is_agreed = (
+            not is_new or ws.agreed is not None
+        )  # else all is counted, to ask about its price
         sent = going.submit(agreed=is_agreed, patient=True, sends=sends, number=self.number)
         if sends:
-            self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
+            self.facts["submitted"] = {
+                str(number): fate.value for number, fate in sent.sent.items()
+            }
         elif sent.prepared:
             self.did.append(f"{plural(len(sent.prepared), 'batch', 'batches')} prepared")
         if sent.items:
-            self.did.append(f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}")
+            self.did.append(
+                f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}"
+            )
         if done.out_of_money:  # no failure: the next run submits what its budget allows
             self.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
 
@@ -142,7 +181,9 @@ class Pass:
             return
         if "promote" in self.units:
             settled_builds(self.ws)
-        if "build" in self.units and (self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)):
+        if "build" in self.units and (
+            self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)
+        ):
             self.did.append(f"index of {build.run(self.ws).count:,} built")
 
     def tell(self) -> None:
@@ -160,7 +201,9 @@ def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | Non
     with ws.store.read() as tx:
         ws.budget = budget.running_budget(tx, ws.task) or ws.budget
     now.each(now.collect, now.embed)
-    if ASKING & set(units) and now.each(lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)):
+    if ASKING & set(units) and now.each(
+        lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)
+    ):
         now.each(now.retry, now.submit)
     now.each(now.index)
     if number is None or "ingest" in units:
@@ -196,7 +239,9 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
             parts.append(f"{facts['left']:,} left: {why}")
         if room := facts.get("no_room"):
             parts.append(f"{room:,} wait for room at the API")
-        told.lines += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
+        told.lines += (
+            [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
+        )
         told.failures += done.failures
         told.document["did"] += done.did
         told.document["tasks"][name] = facts
@@ -207,7 +252,9 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
     return told
 
 
-def go_on(opened: Opened, names: Sequence[str], units: Collection[str], tell: Callable[[Told], object]) -> NoReturn:
+def go_on(
+    opened: Opened, names: Sequence[str], units: Collection[str], tell: Callable[[Told], object]
+) -> NoReturn:
     """Do so again and again, at the time that units are due; `tell` gets what each pass came to."""
     while True:
         told = once_each(opened, names, units)
@@ -222,19 +269,29 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
     """
     name, pause = ws.task.subject, ws.settings.poll_most
     with ws.store.read() as tx:
-        open_ = batches.batches_in_states(tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name)
+        open_ = batches.batches_in_states(
+            tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name
+        )
         yield from [_due_of_batch(ws, tx, one) for one in open_]
         if asks.due_ids(tx, ws.task):
             yield Due("ask", name)
         if asks.count_askable(tx, ws.task) and _is_cleared(tx, ws):
             is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            yield Due("prepare", name, pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0)
+            yield Due(
+                "prepare",
+                name,
+                pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0,
+            )
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
-    is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others
+    is_coming = any(
+        one.state is BatchState.DOWNLOADED for one in open_
+    )  # its answers are embedded with the others
     if indexes and ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
         blocks = vectors.missing_blocks(ws)
-        blocks = blocks if ws.backend == "local" else blocks[:1]  # one process comes to the limits of a minute
+        blocks = (
+            blocks if ws.backend == "local" else blocks[:1]
+        )  # one process comes to the limits of a minute
         yield from (Due("embed", name, number=one) for one in blocks)
         if not blocks:
             yield Due("build", name)
@@ -251,7 +308,9 @@ def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
         # One that was over before names no result yet.
         return Due("download", name, settings.poll_most if one.over_at else 0.0, one.number)
     age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
-    return Due("look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number)
+    return Due(
+        "look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number
+    )
 
 
 def _is_cleared(tx: Connection, ws: OpenWorkspace) -> bool:

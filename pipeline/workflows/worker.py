@@ -33,13 +33,21 @@ from pipeline.workflows.work import Due
 
 SCHEMA = schema.WORKER_SCHEMA
 SURVEY_S = 5.0  # between two looks at what is due
-HEARTBEAT_S, STALLED_S = 5.0, 20.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
+HEARTBEAT_S, STALLED_S = (
+    5.0,
+    20.0,
+)  # a worker without a sign of life for so long is taken for dead, its jobs retried
 INDEXING = {"embed", "build"}  # while one of these waits or is done, no other is looked for
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
 
 def run(
-    settings: Settings, units: Collection[str], *, concurrency: int, agrees: bool, listening: socket.socket | None
+    settings: Settings,
+    units: Collection[str],
+    *,
+    concurrency: int,
+    agrees: bool,
+    listening: socket.socket | None,
 ) -> None:
     """Work until SIGTERM or SIGINT comes, each job a line of JSON; serve health and figures at a socket that listens.
 
@@ -47,10 +55,14 @@ def run(
         InputError: the workspace is an SQLite file.
         ConfigurationError: the tables of jobs, or their library, are not there.
     """
-    one = _Worker(_app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
+    one = _Worker(
+        _app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees
+    )
     if not one.is_ready():
         hint = f"`{Step('worker', setup=True)}`"
-        raise ConfigurationError(f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint)
+        raise ConfigurationError(
+            f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint
+        )
     said = f"working, {concurrency} at once: {', '.join(units)}"
     if listening is not None:
         health.serve_health(listening, is_ready=one.is_ready, metrics=one.metrics)
@@ -66,7 +78,9 @@ def set_up(ws: OpenWorkspace) -> bool:
     if _is_set_up(ws):
         return False
     with ws.store.read() as tx:
-        others = set(schema.other_tables(tx)) - {one.name for task in ws.tasks for one in task.tables(tx)}
+        others = set(schema.other_tables(tx)) - {
+            one.name for task in ws.tasks for one in task.tables(tx)
+        }
     if others:
         ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
     asyncio.run(_set_up(app))
@@ -82,16 +96,23 @@ def _app(settings: Settings, concurrency: int) -> Any:
         from procrastinate import App, PsycopgConnector
     except ImportError as error:
         said = f"workers need a library that is not installed: {error}"
-        raise ConfigurationError(said, hint="make setup EXTRAS=workers, or pip install -e '.[workers]'") from error
+        raise ConfigurationError(
+            said, hint="make setup EXTRAS=workers, or pip install -e '.[workers]'"
+        ) from error
     own = {"options": f"-c search_path={SCHEMA}", "application_name": "findable worker"}
     return App(
-        connector=PsycopgConnector(conninfo=f"postgresql://{address}", kwargs=own, min_size=1, max_size=concurrency + 3)
+        connector=PsycopgConnector(
+            conninfo=f"postgresql://{address}", kwargs=own, min_size=1, max_size=concurrency + 3
+        )
     )
 
 
 def _is_set_up(ws: OpenWorkspace) -> bool:
     with ws.store.read() as tx:
-        return tx.exec_driver_sql(f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')").scalar() is not None
+        return (
+            tx.exec_driver_sql(f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')").scalar()
+            is not None
+        )
 
 
 async def _set_up(app: Any) -> None:
@@ -119,7 +140,9 @@ class _Log(NoProgress):
 
 
 class _Worker:
-    def __init__(self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool) -> None:
+    def __init__(
+        self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool
+    ) -> None:
         self._app, self._settings, self._pool, self._agrees = app, settings, pool, agrees
         self._stopping, self._errors, self.busy = threading.Event(), Counter[str](), set[int]()
         self._working: asyncio.Task[None] | None = None
@@ -130,7 +153,11 @@ class _Worker:
         for one in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(one, self._stop)
         _log(said=said)
-        how |= {"install_signal_handlers": False, "delete_jobs": "always", "fetch_job_polling_interval": 1.0}
+        how |= {
+            "install_signal_handlers": False,
+            "delete_jobs": "always",
+            "fetch_job_polling_interval": 1.0,
+        }
         how |= {"update_heartbeat_interval": HEARTBEAT_S, "stalled_worker_timeout": STALLED_S}
         async with self._app.open_async():
             surveying = asyncio.create_task(self._survey())
@@ -140,13 +167,17 @@ class _Worker:
                 )
                 await asyncio.wait([working])
                 if not self._stopping.is_set():  # the database went away, and may come back
-                    _log(warned=f"the worker's connection was lost: {working.exception() or 'it ended'}")
+                    _log(
+                        warned=f"the worker's connection was lost: {working.exception() or 'it ended'}"
+                    )
                     await asyncio.sleep(SURVEY_S)
             surveying.cancel()
 
     def _stop(self) -> None:
         self._stopping.set()
-        last = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))  # whatever does not let itself be cancelled
+        last = threading.Timer(
+            GRACE_S + HEARTBEAT_S, os._exit, (0,)
+        )  # whatever does not let itself be cancelled
         last.daemon = True
         last.start()
         if self._working is not None:
@@ -163,12 +194,16 @@ class _Worker:
                 there = list(await jobs.list_jobs_async())
                 indexing = {one.task_kwargs["task"] for one in there if one.queue in INDEXING}
                 for name in await loop.run_in_executor(self._pool, self._tasks):
-                    for due, at in await loop.run_in_executor(self._pool, self._due, name, name not in indexing):
+                    for due, at in await loop.run_in_executor(
+                        self._pool, self._due, name, name not in indexing
+                    ):
                         await self._defer(due, at, but={one.lock for one in there})
                 for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
                     try:
                         await jobs.retry_job(job)
-                    except ConnectorException:  # it was deferred again meanwhile, and waits for this one to end
+                    except (
+                        ConnectorException
+                    ):  # it was deferred again meanwhile, and waits for this one to end
                         await jobs.finish_job(job, status=Status.FAILED, delete_job=True)
             except (FindableError, ProcrastinateException) as error:
                 _log(warned=str(error))
@@ -181,7 +216,9 @@ class _Worker:
         with contextlib.suppress(AlreadyEnqueued):
             if name not in but:
                 how = {"queue": one.unit, "lock": name, "queueing_lock": name, "schedule_at": at}
-                job = self._app.configure_task("unit", **how, priority=-(one.unit in INDEXING))  # rows go before
+                job = self._app.configure_task(
+                    "unit", **how, priority=-(one.unit in INDEXING)
+                )  # rows go before
                 await job.defer_async(unit=one.unit, task=one.task, number=one.number)
 
     async def _work(self, unit: str, task: str, number: int | None) -> None:
@@ -196,15 +233,27 @@ class _Worker:
         self.busy.add(me := threading.get_ident())
         did = ["stopped"]
         try:
-            with contextlib.suppress(KeyboardInterrupt), self._opened(one.task, Access.WRITE, about) as ws:
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                self._opened(one.task, Access.WRITE, about) as ws,
+            ):
                 done, again_at = work.once(ws, [one.unit], number=one.number), ws.now()
-                failed, did, again_at = done.failures, done.did, again_at + timedelta(seconds=ws.settings.poll_most)
+                failed, did, again_at = (
+                    done.failures,
+                    done.did,
+                    again_at + timedelta(seconds=ws.settings.poll_most),
+                )
         except FindableError as error:
             failed = [error]
         finally:
             self.busy.discard(me)
         self._errors[one.unit] += len(failed)
-        _log(**about, did=did, failed=[error.message for error in failed], seconds=round(time.monotonic() - began, 3))
+        _log(
+            **about,
+            did=did,
+            failed=[error.message for error in failed],
+            seconds=round(time.monotonic() - began, 3),
+        )
         return again_at if failed else None
 
     @contextlib.contextmanager
@@ -223,7 +272,10 @@ class _Worker:
     def _due(self, task: str, indexes: bool) -> list[tuple[Due, datetime]]:  # noqa: FBT001 - for an executor
         with self._opened(task, Access.WRITE, {"task": task}) as ws:
             now = ws.now()  # the server's, which compares it with its own
-            return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws, indexes=indexes)]
+            return [
+                (one, now + timedelta(seconds=one.in_s))
+                for one in work.next_due(ws, indexes=indexes)
+            ]
 
     def is_ready(self) -> bool:
         """Return whether the tables of jobs are there, and it goes on; FindableError where no database answers."""
@@ -233,5 +285,7 @@ class _Worker:
     def metrics(self) -> bytes:
         """Return the figures of all tasks; see `health.exposition`."""
         with contextlib.ExitStack() as held:
-            found = [held.enter_context(self._opened(name, Access.READ, {})) for name in self._tasks()]
+            found = [
+                held.enter_context(self._opened(name, Access.READ, {})) for name in self._tasks()
+            ]
             return health.exposition(found, self._errors)
