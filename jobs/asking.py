@@ -46,13 +46,28 @@ from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
 COUNTS = (
-    *("requests", "answered", "refused", "invalid", "missing", "not_applied", "unknown", "duplicates", "unreadable"),
+    *(
+        "requests",
+        "answered",
+        "refused",
+        "invalid",
+        "missing",
+        "not_applied",
+        "unknown",
+        "duplicates",
+        "unreadable",
+    ),
     *("tokens_in", "tokens_out", "cost"),
 )
 
 
 def batch_submit(
-    ws: OpenWorkspace, *, limit: Limit = None, dry: Dry = False, pilot: Pilot = None, skip_pilot: SkipPilot = False
+    ws: OpenWorkspace,
+    *,
+    limit: Limit = None,
+    dry: Dry = False,
+    pilot: Pilot = None,
+    skip_pilot: SkipPilot = False,
 ) -> Report:
     """Submit batches for all items that are open: for all untagged people with a bio, or for those of TASK.
 
@@ -67,7 +82,10 @@ def batch_submit(
         if not would.plan.items:
             ws.check_any_items()
         said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
-        return Report(would.document(ws.model, dry=True), said if would.plan.items else _submitted(would, words))
+        return Report(
+            would.document(ws.model, dry=True),
+            said if would.plan.items else _submitted(would, words),
+        )
 
     rounds.begin(ws)
     going = Rounds(ws, limit=limit, judges=False)
@@ -91,7 +109,9 @@ def _submitted(sent: Submitted, words: Words) -> str:
 
 
 def batch_poll(
-    ws: OpenWorkspace, *, wait: Annotated[bool, Taken("Wait until all are over, or look once.", bool)] = True
+    ws: OpenWorkspace,
+    *,
+    wait: Annotated[bool, Taken("Wait until all are over, or look once.", bool)] = True,
 ) -> Report:
     """Wait until every submitted batch is over, and download its result.
 
@@ -99,7 +119,9 @@ def batch_poll(
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
     report, words = poll.run(ws, wait=wait), ws.task.words
-    return Report(report.document(), _polled(report, words), lambda: raise_all(report.errors(words)))
+    return Report(
+        report.document(), _polled(report, words), lambda: raise_all(report.errors(words))
+    )
 
 
 def _polled(report: poll.PollReport, words: Words) -> str:
@@ -107,7 +129,8 @@ def _polled(report: poll.PollReport, words: Words) -> str:
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
     parts += [
-        f"batch {number} failed ({why}), its {words.many} can be asked again" for number, why in report.failed.items()
+        f"batch {number} failed ({why}), its {words.many} can be asked again"
+        for number, why in report.failed.items()
     ]
     if report.waiting:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
@@ -126,9 +149,13 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
     (report, failures), words = rounds.ingest_all(ws), ws.task.words
-    for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
+    for quality in (
+        one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)
+    ):
         ws.display.say(f"quality: {quality.line} ({quality.path})")
-    is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
+    is_any_failed = any(
+        one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested
+    )
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
     after = after if report.ingested else "nothing to ingest: no batch is downloaded"
 
@@ -144,7 +171,10 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
             "batch": one.batch.number,
             **{name: getattr(one.batch, name) for name in COUNTS},
             "reasons": [asdict(odd) for odd in one.anomalies],
-            **{name: getattr(one, name) for name in ("unapplied", "outdated", "other_versions", "copied_rows")},
+            **{
+                name: getattr(one, name)
+                for name in ("unapplied", "outdated", "other_versions", "copied_rows")
+            },
         }
         for one in report.ingested
     ]
@@ -154,13 +184,22 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
 def _accounted(account: IngestSummary) -> list[Any]:
     """Return one line for a batch, and a table of what went wrong in it."""
     batch = account.batch
-    failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
+    failed = {
+        name: getattr(batch, name)
+        for name in ("refused", "invalid", "missing")
+        if getattr(batch, name)
+    }
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
     shared = f", {account.copied_rows:,} more rows share them" if account.copied_rows else ""
     said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}{shared}; {used}"
     rows = [
-        (one.outcome, one.count, one.reason, "; ".join(f"{name} {text}".strip()[:60] for name, text in one.examples))
+        (
+            one.outcome,
+            one.count,
+            one.reason,
+            "; ".join(f"{name} {text}".strip()[:60] for name, text in one.examples),
+        )
         for one in account.anomalies
     ]
     return [said, *([Listed(("outcome", "count", "reason", "examples"), rows)] if rows else [])]
@@ -174,7 +213,9 @@ def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
             f"removed or answered meanwhile, or is parked: `{words.step('parked')}` says why"
         )
     if account.outdated:
-        told.append(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
+        told.append(
+            f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}"
+        )
     if account.other_versions:
         told.append(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
     for line in told:
@@ -187,16 +228,35 @@ def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) 
     A batch that the API does not show any more is given up after confirmation.
     """
     said, after = cancel.run(ws, number=batch)
-    return Report({"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}")
+    return Report(
+        {"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}"
+    )
 
 
 def batches(ws: OpenWorkspace) -> Report:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
     found = list_batches(ws.store, now=ws.now())
-    headers = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", "took", "reason")
+    headers = (
+        "batch",
+        "task",
+        "state",
+        "remote",
+        "rows",
+        "done",
+        "cost",
+        "begun",
+        "took",
+        "reason",
+    )
     rows = [
         (
-            *(str(one.batch.number), one.batch.task, one.batch.state.value, one.batch.remote_name, one.batch.requests),
+            *(
+                str(one.batch.number),
+                one.batch.task,
+                one.batch.state.value,
+                one.batch.remote_name,
+                one.batch.requests,
+            ),
             *(one.done, f"{'' if one.is_actual else '~'}{usd(one.cost)}", one.batch.created_at),
             *(f"{one.age_words}{'' if one.batch.is_over else ' …'}", one.batch.reason or ""),
         )
@@ -206,11 +266,22 @@ def batches(ws: OpenWorkspace) -> Report:
     return Report([one.document for one in found], Listed(headers, rows) if rows else none)
 
 
-SPENT = ("batches", "live calls", "tokens in", "tokens out", "cost", "lost calls", "perhaps lost", "under way")
+SPENT = (
+    "batches",
+    "live calls",
+    "tokens in",
+    "tokens out",
+    "cost",
+    "lost calls",
+    "perhaps lost",
+    "under way",
+)
 
 
 def costs(
-    ws: OpenWorkspace, *, by: Annotated[str, Taken("Add up by which of these.", click.Choice(KEYS))] = "day"
+    ws: OpenWorkspace,
+    *,
+    by: Annotated[str, Taken("Add up by which of these.", click.Choice(KEYS))] = "day",
 ) -> Report:
     """Add up what batches and live calls have cost, by day, task, model or batch; with TASK= of that task alone.
 
@@ -222,13 +293,20 @@ def costs(
     counts = ("batches", "calls", "tokens_in", "tokens_out")
     rows = [
         (
-            *(one[by], *(one[name] for name in counts), usd(one["cost"]), one["lost_calls"] or None),
+            *(
+                one[by],
+                *(one[name] for name in counts),
+                usd(one["cost"]),
+                one["lost_calls"] or None,
+            ),
             *(f"~{usd(one[name])}" if one[name] else None for name in ("lost", "under_way")),
         )
         for one in [*found["rows"], {by: "all"} | found["total"]]
     ]
     listed = Listed(("day (US/Pacific)" if by == "day" else by, *SPENT), rows)
-    return Report(found, listed if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
+    return Report(
+        found, listed if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}"
+    )
 
 
 def tag(
@@ -307,7 +385,9 @@ def _warn_tagged(report: rounds.Report, words: Words, display: Progress) -> None
     for name, reason in report.live.samples if report.live else ():
         warn(f"{name}: {reason}")
     if report.out_of_money:
-        warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
+        warn(
+            f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left"
+        )
     if report.no_room:
         waits = "waits" if report.no_room == 1 else "wait"
         warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
@@ -319,7 +399,9 @@ def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
     parts = [f"{live.answered:,} {words.done}"]
     for reason, count in live.failed.most_common():
         is_aside = reason.startswith(SUPPORTS_NONE)
-        parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
+        parts.append(
+            f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})"
+        )
     parts += [f"{report.unasked:,} left"] * bool(report.unasked)
     return f"{', '.join(parts)}; {plural(live.calls, 'call')}, {usd(live.cost)}"
 
@@ -327,7 +409,9 @@ def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
 def _show_estimated(estimated: Preflight, words: Words) -> None:
     if estimated.waiting.items:
         what, cost = estimated.waiting.about(words), usd(estimated.waiting.cost)
-        print_line(f"{what} in batches that an earlier run prepared go out with it, estimated {cost}")
+        print_line(
+            f"{what} in batches that an earlier run prepared go out with it, estimated {cost}"
+        )
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return

@@ -58,10 +58,14 @@ SUBJECTS = {
 def import_rows(
     *,
     experts: Annotated[Path | None, Taken("A file of people.", PATH)] = None,
-    from_: Annotated[Path | None, Taken("A file, or a folder of images, of the task TASK.", PATH)] = None,
+    from_: Annotated[
+        Path | None, Taken("A file, or a folder of images, of the task TASK.", PATH)
+    ] = None,
     map_: Map = "",
     strict: Annotated[bool, Taken("Import nothing unless all rows are valid.")] = False,
-    report: Annotated[Path | None, Taken("List every rejected row and changed value in this CSV file.", FILE)] = None,
+    report: Annotated[
+        Path | None, Taken("List every rejected row and changed value in this CSV file.", FILE)
+    ] = None,
     dry: Dry = False,
     sheet: Sheet = "",
     encoding: Encoding = "",
@@ -80,15 +84,23 @@ def import_rows(
     file, task = (from_, read_settings().task) if experts is None else (experts, "experts")
     if experts is not None and (meant := read_settings().task) in {"passages", "images"}:
         hint = f"`{Step('import', task=meant, **{'from': experts})}`, or {Option(task='experts')}"
-        said = f"{experts} is named as a file of people, and the task is {meant}; nothing was imported"
+        said = (
+            f"{experts} is named as a file of people, and the task is {meant}; nothing was imported"
+        )
         raise InputError(said, hint=hint)
     if file is None:
-        raise click.UsageError("name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl")
+        raise click.UsageError(
+            "name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl"
+        )
     if task == "images":
         return _import_images(file)
     if task not in SUBJECTS:
-        said = f"rows of the task {task} come from where its file says, and are imported by no command"
-        raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
+        said = (
+            f"rows of the task {task} come from where its file says, and are imported by no command"
+        )
+        raise InputError(
+            f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks"
+        )
     if not parts_of(file):
         _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
@@ -116,7 +128,9 @@ def _show_import(done: "ImportReport", task: str) -> None:
     terminal, (one, many, released) = Terminal(), SUBJECTS[task]
     for group in done.groups.values():
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
-    if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
+    if done.report is None and any(
+        group.count > len(group.examples) for group in done.groups.values()
+    ):
         terminal.say(f"note: {Option(report='rejects.csv')} lists all of them")
     is_news = done.changes or done.dry or done.groups or done.missing
     for note in done.notes if is_news else ():  # else they were said before
@@ -125,14 +139,20 @@ def _show_import(done: "ImportReport", task: str) -> None:
         found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
         would, untouched = (" would go", "; nothing was written") if done.dry else ("", "")
-        print_line(f"{plural(done.rows_in, one, many)}{would} in: {counts}{'; ' + found if found else ''}{untouched}")
+        print_line(
+            f"{plural(done.rows_in, one, many)}{would} in: {counts}{'; ' + found if found else ''}{untouched}"
+        )
     if done.released:
         would = "would be " if done.dry else ""
-        print_line(f"{plural(done.released, one, many)} {would}unparked, to be asked again {released}")
+        print_line(
+            f"{plural(done.released, one, many)} {would}unparked, to be asked again {released}"
+        )
 
 
 def _group_line(group: "FindingGroup") -> str:
-    shown = [f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples]
+    shown = [
+        f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples
+    ]
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""
     return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
@@ -149,14 +169,20 @@ def _import_images(folder: Path) -> Report:
         done = images.run(ws, folder)
         ws.bring_items()
         after = None if wants_json() else status.run(ws).next
-    notes = [f"{plural(done.gone, 'image is', 'images are')} not there any more, and not asked about"] * bool(done.gone)
+    notes = [
+        f"{plural(done.gone, 'image is', 'images are')} not there any more, and not asked about"
+    ] * bool(done.gone)
     notes += [f"{count:,} left out: {why}" for why, count in done.left_out.items()]
     shown: list[Any] = [partial(Terminal().say, f"note: {one}") for one in notes]
     if done.total:
         counts = f"{done.added:,} added, {done.updated:,} changed, {done.moved:,} moved, {done.unchanged:,} unchanged"
-        shown.append(f"{plural(done.total, 'image')} in: {counts}{f'; {done.broken:,} broken' * bool(done.broken)}")
+        shown.append(
+            f"{plural(done.total, 'image')} in: {counts}{f'; {done.broken:,} broken' * bool(done.broken)}"
+        )
     if done.released:
-        shown.append(f"{plural(done.released, 'image')} unparked, to be asked again with other bytes")
+        shown.append(
+            f"{plural(done.released, 'image')} unparked, to be asked again with other bytes"
+        )
     return Report(done.document, shown, done.check, after)
 
 
@@ -188,7 +214,11 @@ def add_expert(
     elif added.took_s is not None:
         shown.append(partial(Terminal().say, f"{added.username} tagged in {added.took_s:.1f} s"))
     searchable = f"Not searchable until the next build. Next: {Step('index')}"
-    shown.append(searchable if added.tags else f"People without tags cannot be searched. Next: {Step('status')}")
+    shown.append(
+        searchable
+        if added.tags
+        else f"People without tags cannot be searched. Next: {Step('status')}"
+    )
     return Report(asdict(added), shown)
 
 
@@ -196,13 +226,17 @@ def ask(
     *,
     from_: Annotated[str, Taken("", NAME)],
     q: Annotated[str, Taken("What is asked about each row.", NAME, metavar="QUESTION")],
-    fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
+    fields: Annotated[
+        str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")
+    ] = "",
     name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
     n: Annotated[int, Taken("How many rows are asked about.", COUNT)] = asking.FEW,
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",
-    refused: Annotated[bool, Taken("List every row that cannot be asked about, and not three.")] = False,
+    refused: Annotated[
+        bool, Taken("List every row that cannot be asked about, and not three.")
+    ] = False,
     sheet: Sheet = "",
     encoding: Encoding = "",
     header: Header = "",
@@ -226,7 +260,9 @@ def ask(
     )
     given = {"from": from_, **reading.given, "source": source, "q": q, "fields": fields}
     given |= {"text": text, "key": key, "with": with_}
-    again = {name: value for name, value in given.items() if value} | {"name": asking.name_for(from_)}
+    again = {name: value for name, value in given.items() if value} | {
+        "name": asking.name_for(from_)
+    }
     after: Step | None = Step("ask", **again)
     with opened("create", task="experts") as ws:
         if name:
@@ -238,22 +274,36 @@ def ask(
             report = asking.ask_kept(ws, kept, size=n)
             after = status.run(ws).next
     found = report.answers
-    names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
-    shown: list[Any] = [Listed(names, [[shown_value(one.get(name)) for name in names] for one in found])]
+    names = list(
+        dict.fromkeys(
+            [report.draft.guess.key, *report.fields, *(name for one in found for name in one)]
+        )
+    )
+    shown: list[Any] = [
+        Listed(names, [[shown_value(one.get(name)) for name in names] for one in found])
+    ]
     if report.estimate is not None:
         shown += _cost_lines(report.estimate, report.rows)
     stored = "no answer was stored"
     if report.is_kept:
         stored = f"{report.draft.path} is written, all in it is yours to change, and its answers are kept"
-    shown.append(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {stored}")
+    shown.append(
+        f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {stored}"
+    )
     return Report(report.document, shown, report.tried.check, after)
 
 
 def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
     """Return what all rows would cost by each way, by Gemini's model where the local engine answered, and warnings."""
     priced = estimated.with_key or estimated
-    ways = {name if name == "live" else f"by {name}": way for name, way in priced.ways.items() if not way.absent}
-    costs = ", ".join(f"{way.shown_cost} {name} in {time_words(way.seconds)}" for name, way in ways.items())
+    ways = {
+        name if name == "live" else f"by {name}": way
+        for name, way in priced.ways.items()
+        if not way.absent
+    }
+    costs = ", ".join(
+        f"{way.shown_cost} {name} in {time_words(way.seconds)}" for name, way in ways.items()
+    )
     line = f"all {plural(rows, 'row')} would cost about {costs}"
     if estimated.with_key is not None:
         local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {costs}"
@@ -288,7 +338,9 @@ def new_task(
     """
     reading = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    new = asking.new_task(name, from_, data=read_settings().data, reading=reading, source=source, choice=choice)
+    new = asking.new_task(
+        name, from_, data=read_settings().data, reading=reading, source=source, choice=choice
+    )
     with opened("create", task="experts") as ws:
         written = asking.write(ws, new)
     said = f"{written.path} is written: the question, the answer and the prompt are yours to change"

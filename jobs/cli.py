@@ -17,7 +17,9 @@ class Commands(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: start no threads for products of large matrices."""
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
+        os.environ.setdefault(
+            "OPENBLAS_NUM_THREADS", "1"
+        )  # else numpy starts one for each core, and they spin
         return super().__call__(*args, **{"prog_name": "findable", **kwargs})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -47,11 +49,17 @@ class Commands(click.Group):
             args = ["-".join(args[:2]), *args[2:]]
         if args and not args[0].startswith("-") and args[0] not in EVERY:
             meant = nearest(args[0], EVERY)
-            raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
+            raise click.UsageError(
+                f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx
+            )
         return super().resolve_command(ctx, args)
 
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
     ) -> click.Context:
         """Read what stands before the command's name; an error in it is printed as any other."""
         with exit_on_error(args):

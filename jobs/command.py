@@ -41,8 +41,14 @@ class ClickCommand(click.Command):
         self.entry = entry
         params = [*entry.params, *_of_all(has_json=entry.json)]
         params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
-        taken = {option for param in params for option in param.opts} | {param.name for param in entry.params}
-        settings = (setting for setting in map(_setting_option, SETTINGS) if not taken & {setting.name, *setting.opts})
+        taken = {option for param in params for option in param.opts} | {
+            param.name for param in entry.params
+        }
+        settings = (
+            setting
+            for setting in map(_setting_option, SETTINGS)
+            if not taken & {setting.name, *setting.opts}
+        )
         super().__init__(name, params=[*params, *settings], help=entry.function.__doc__)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -53,7 +59,10 @@ class ClickCommand(click.Command):
         """
         dotenv = read_dotenv()
         check_variables(self.entry, os.environ, dotenv)
-        named = {one.name: dotenv.get(PREFIX + variable) for variable, one in self.entry.variables.items()}
+        named = {
+            one.name: dotenv.get(PREFIX + variable)
+            for variable, one in self.entry.variables.items()
+        }
         ctx.default_map = {name: value for name, value in named.items() if name and value}
         try:
             return super().parse_args(ctx, args)
@@ -93,7 +102,9 @@ def _of_all(*, has_json: bool) -> list[click.Parameter]:
             [f"--{name}"],
             callback=_keep,
             expose_value=False,
-            envvar=PREFIX + name.upper() if "is_flag" in given else None,  # the others are settings, which say it
+            envvar=PREFIX + name.upper()
+            if "is_flag" in given
+            else None,  # the others are settings, which say it
             **given,
         )
         for name, given in known.items()
@@ -105,7 +116,14 @@ def _setting_option(name: str) -> click.Option:
     """Return the option that stands above a setting, which no help lists: docs/configuration.md does."""
     value = "1" if name in FLAGS else None
     names = [f"--{name.replace('_', '-')}", name]
-    return click.Option(names, flag_value=value, is_flag=bool(value), callback=_keep, expose_value=False, hidden=True)
+    return click.Option(
+        names,
+        flag_value=value,
+        is_flag=bool(value),
+        callback=_keep,
+        expose_value=False,
+        hidden=True,
+    )
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -127,7 +145,11 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
     task = entry.task if not entry.task_if or given.get(entry.task_if) else None
     typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
     if task and typed and typed != task:
-        how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
+        how = (
+            f"{Option('item')} names one of {typed}"
+            if entry.task_if
+            else f"leave out {Option('task')}"
+        )
         raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
     several = entry.whole or entry.of_several
     with opened(_access(entry, given), task=task, whole=entry.whole, may_be_several=several) as ws:
@@ -166,7 +188,9 @@ def opened(
             yield ws
         return
     access = {"bring": "write" if is_own else "read", "look": "read"}.get(access, access)
-    with open_workspace(settings, display, access=Access(access), agrees=confirmed, whole=whole) as ws:
+    with open_workspace(
+        settings, display, access=Access(access), agrees=confirmed, whole=whole
+    ) as ws:
         yield ws
 
 
@@ -202,21 +226,35 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InputError: one is unknown, missing, or not what it should be; `field` names it.
     """
-    known = {name: one for variable, one in entry.variables.items() if (name := variable.lower()) not in entry.private}
-    values = {str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params}
+    known = {
+        name: one
+        for variable, one in entry.variables.items()
+        if (name := variable.lower()) not in entry.private
+    }
+    values = {
+        str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params
+    }
     for name, text in form.items():
         if name not in known:
             meant = nearest(name, known)
-            hint = f"did you mean {meant}?" if meant else f"it takes {', '.join(known) or 'nothing'}"
-            raise InputError(f"there is no option {name!r}; nothing was done", hint=hint, field=name)
+            hint = (
+                f"did you mean {meant}?" if meant else f"it takes {', '.join(known) or 'nothing'}"
+            )
+            raise InputError(
+                f"there is no option {name!r}; nothing was done", hint=hint, field=name
+            )
         one = known[name]
         if not text:
             continue
         try:
-            values[str(one.name)] = one.type_cast_value(DUMMY, text.split() if one.nargs == -1 else text)
+            values[str(one.name)] = one.type_cast_value(
+                DUMMY, text.split() if one.nargs == -1 else text
+            )
         except click.BadParameter as error:
             raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
-    if lacking := [name for name, one in known.items() if one.required and values[str(one.name)] is None]:
+    if lacking := [
+        name for name, one in known.items() if one.required and values[str(one.name)] is None
+    ]:
         raise InputError(f"{lacking[0]} is missing; nothing was done", field=lacking[0])
     return {name: value for name, value in values.items() if name not in entry.fixed}
 

@@ -40,7 +40,9 @@ class Command:
     of_several: bool = False
     such: str = ""  # what may stand behind it after make
     json: bool = True
-    api: str = ""  # what a page does with it: begin it, or look, which answers a GET with its document
+    api: str = (
+        ""  # what a page does with it: begin it, or look, which answers a GET with its document
+    )
     private: tuple[str, ...] = ()  # options that a page has not: files of this machine
     names: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -67,13 +69,22 @@ class Command:
 
 COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and the rest
     "import": Command(
-        "begin:import_rows", "Bring in people, passages or images.", ("experts",), such="EXPERTS=people.csv"
+        "begin:import_rows",
+        "Bring in people, passages or images.",
+        ("experts",),
+        such="EXPERTS=people.csv",
     ),
     "new-task": Command(
-        "begin:new_task", "Write the file of a task of your own.", ("name",), such="NAME=reviews FROM=reviews.csv"
+        "begin:new_task",
+        "Write the file of a task of your own.",
+        ("name",),
+        such="NAME=reviews FROM=reviews.csv",
     ),
     "ask": Command(
-        "begin:ask", "Ask about five rows of a table, and price all.", ("from",), such='FROM=reviews.csv Q="Praise?"'
+        "begin:ask",
+        "Ask about five rows of a table, and price all.",
+        ("from",),
+        such='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
         *("show:try_", "Ask about a few rows; show what goes out and comes back.", (), "write"),
@@ -91,7 +102,12 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         of_several=True,
         api="look",
     ),
-    "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api="begin"),
+    "index": Command(
+        "search:index",
+        "Embed what changed, build, verify, put in service.",
+        opens="write",
+        api="begin",
+    ),
     "search": Command(
         *("search:search", "Find what fits a question best.", ("q",), "read"),
         such='Q="who knows water law"',
@@ -105,9 +121,17 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="look",
         private=("expert",),
     ),
-    "export": Command("items:export", "Write rows and answers to a file.", ("to",), "read", such="TO=tagged.csv"),
+    "export": Command(
+        "items:export", "Write rows and answers to a file.", ("to",), "read", such="TO=tagged.csv"
+    ),
     "web": Command("serve:web", "Serve the page: see, search, add, correct.", json=False),
-    "doctor": Command("keep:doctor", "Check what is stored; say what mends it.", opens="read", whole=True, api="begin"),
+    "doctor": Command(
+        "keep:doctor",
+        "Check what is stored; say what mends it.",
+        opens="read",
+        whole=True,
+        api="begin",
+    ),
     "batch-submit": Command(
         "asking:batch_submit",
         "Submit batches for all that are open.",
@@ -117,14 +141,27 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         such="LIMIT=50",
         api="begin",
     ),
-    "batch-poll": Command("asking:batch_poll", "Wait for batches, download results.", opens="write", api="begin"),
-    "batch-ingest": Command("asking:batch_ingest", "Judge results, write the answers.", opens="write", api="begin"),
-    "add-expert": Command("begin:add_expert", "Add one person, tagged at once.", ("expert",), such="EXPERT=new.json"),
-    "demo": Command("demo:demo", "Run the whole chain on invented data, on the local engine.", json=False),
-    "verify-gemini": Command(
-        "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
+    "batch-poll": Command(
+        "asking:batch_poll", "Wait for batches, download results.", opens="write", api="begin"
     ),
-    "work": Command("keep:work", "Do whatever is due, for all tasks; with ONCE=1 once, for cron.", such="ONCE=1"),
+    "batch-ingest": Command(
+        "asking:batch_ingest", "Judge results, write the answers.", opens="write", api="begin"
+    ),
+    "add-expert": Command(
+        "begin:add_expert", "Add one person, tagged at once.", ("expert",), such="EXPERT=new.json"
+    ),
+    "demo": Command(
+        "demo:demo", "Run the whole chain on invented data, on the local engine.", json=False
+    ),
+    "verify-gemini": Command(
+        "keep:verify_gemini",
+        "Meet the API with five rows, and report what it does.",
+        opens="create",
+        whole=True,
+    ),
+    "work": Command(
+        "keep:work", "Do whatever is due, for all tasks; with ONCE=1 once, for cron.", such="ONCE=1"
+    ),
     "worker": Command("keep:worker", "Do what is due beside other workers; on PostgreSQL."),
     "items": Command(
         *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
@@ -138,46 +175,98 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="begin",
     ),
     "correct": Command(
-        *("items:correct", "Correct the answer about one row by hand, or undo that.", ("item",), "read"),
+        *(
+            "items:correct",
+            "Correct the answer about one row by hand, or undo that.",
+            ("item",),
+            "read",
+        ),
         writes=("set_", "undo"),
         such='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
         api="begin",
     ),
-    "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api="look"),
-    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api="look"),
-    "batch-cancel": Command(
-        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api="begin"
+    "parked": Command(
+        "keep:parked", "List those that failed for good, and why.", opens="read", api="look"
     ),
-    "costs": Command("asking:costs", "Add up what was spent.", opens="read", of_several=True, api="look"),
-    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api="begin"),
-    "versions": Command("keep:versions", "List every version of answers.", opens="read", of_several=True, api="look"),
+    "batches": Command(
+        "asking:batches", "List batches and live runs.", opens="read", whole=True, api="look"
+    ),
+    "batch-cancel": Command(
+        "asking:batch_cancel",
+        "Cancel a batch, or give it up.",
+        ("batch",),
+        "write",
+        whole=True,
+        api="begin",
+    ),
+    "costs": Command(
+        "asking:costs", "Add up what was spent.", opens="read", of_several=True, api="look"
+    ),
+    "qc": Command(
+        "keep:qc", "Measure the answers, and write the report.", opens="read", api="begin"
+    ),
+    "versions": Command(
+        "keep:versions", "List every version of answers.", opens="read", of_several=True, api="look"
+    ),
     "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
-    "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
+    "eval": Command(
+        "search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"
+    ),
     "forget": Command(
-        "keep:forget", "Remove people or rows everywhere.", ("expert",), "write", task="experts", task_if="expert"
+        "keep:forget",
+        "Remove people or rows everywhere.",
+        ("expert",),
+        "write",
+        task="experts",
+        task_if="expert",
     ),
     "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), "read", whole=True),
-    "restore": Command("keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)),
-    "clean": Command(
-        "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api="begin"
+    "restore": Command(
+        "keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)
     ),
-    "remove-tables": Command("keep:remove_tables", "Remove our tables from a database.", opens="read", whole=True),
-    "emulator": Command("serve:emulator", "Serve Gemini's protocol from the local engine.", json=False),
+    "clean": Command(
+        "keep:clean",
+        "Remove old files and builds that nothing needs.",
+        (),
+        "write",
+        "read",
+        whole=True,
+        api="begin",
+    ),
+    "remove-tables": Command(
+        "keep:remove_tables", "Remove our tables from a database.", opens="read", whole=True
+    ),
+    "emulator": Command(
+        "serve:emulator", "Serve Gemini's protocol from the local engine.", json=False
+    ),
     "prices": Command("prices:prices", "List prices and limits of the models."),
     "settings": Command("prices:settings", "List settings, their values, and where from."),
 }
-DAILY, STEPS = list(COMMANDS)[:12], ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
+DAILY, STEPS = (
+    list(COMMANDS)[:12],
+    ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert"),
+)
 
 NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
 NO_FILE |= {"encoding": "", "header": ""}
 ALIASES = {  # other names for what the commands above do, which no help lists
     "import-images": replace(
-        COMMANDS["import"], takes=("folder",), task="images", names={"from_": "folder"}, fixed=NO_FILE
+        COMMANDS["import"],
+        takes=("folder",),
+        task="images",
+        names={"from_": "folder"},
+        fixed=NO_FILE,
     ),
     "import-passages": replace(
-        COMMANDS["import"], takes=("passages",), task="passages", names={"from_": "passages"}, fixed={"experts": None}
+        COMMANDS["import"],
+        takes=("passages",),
+        task="passages",
+        names={"from_": "passages"},
+        fixed={"experts": None},
     ),
-    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={**COMMANDS["tag"].fixed, "dry": True}, api=""),
+    "preflight": replace(
+        COMMANDS["tag"], opens="bring", fixed={**COMMANDS["tag"].fixed, "dry": True}, api=""
+    ),
     "tag-live": replace(COMMANDS["tag"], fixed={**COMMANDS["tag"].fixed, "mode": "live"}, api=""),
     "passages-pilot": Command(
         "asking:passages_pilot",
@@ -191,7 +280,9 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "people": replace(COMMANDS["items"], task="experts", api=""),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
     "run": Command("keep:work", "Do once whatever is due.", fixed={"once": True}),
-    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"),
+    "unpark": Command(
+        "keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"
+    ),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
 }
 EVERY = {**COMMANDS, **ALIASES}
@@ -201,10 +292,15 @@ def targets(*, everything: bool) -> str:
     """Return what `make help` lists: what a day needs, and the steps of a batch one by one, or everything."""
 
     def listed(names: Iterable[str]) -> list[str]:
-        return [f"  {name:<13} {COMMANDS[name].summary} {COMMANDS[name].such}".rstrip() for name in names]
+        return [
+            f"  {name:<13} {COMMANDS[name].summary} {COMMANDS[name].such}".rstrip()
+            for name in names
+        ]
 
     if everything:
-        return "\n".join([*listed(COMMANDS), "  setup         Make .venv, as the first of these does by itself."])
+        return "\n".join(
+            [*listed(COMMANDS), "  setup         Make .venv, as the first of these does by itself."]
+        )
     more = "make help ALL=1 lists all, make tag HELP=1 what one takes, make help-dev what developers of findable use"
     return "\n".join([*listed(DAILY), "step by step, with batches:", *listed(STEPS), "", more])
 

@@ -25,7 +25,9 @@ STEPS = (
     Step("import-passages", passages=SAMPLE / "passages.jsonl"),
     Step("passages-pilot", n=4),
     Step("passages-backfill", wait=True, yes=True),
-    Step("tag", task=PASSAGES, version="passage-concepts@2", limit=3, mode="live"),  # beside the first
+    Step(
+        "tag", task=PASSAGES, version="passage-concepts@2", limit=3, mode="live"
+    ),  # beside the first
     Step("index", task=PASSAGES),
     Step("search", task=PASSAGES, q="how is wood bent for a boat?", k=2),
     Step("import-images", folder=SAMPLE / "photos"),
@@ -43,19 +45,27 @@ def demo() -> None:
     yours = str(Step("import", experts="people.csv"))
     data = read_settings().data / "demo"
     _start_afresh(data)
-    form = replace(current_form(), places={"data": str(data)})  # what is typed below is about the demo
+    form = replace(
+        current_form(), places={"data": str(data)}
+    )  # what is typed below is about the demo
     for step in STEPS:
         write_as(form)
         _run(step, data)
     write_as(form)
-    print_text("\nThat was the whole chain on what we invented. Look further in it, or begin with yours:")
+    print_text(
+        "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:"
+    )
     print_text(f"  {Step('search', q='who knows water law')}\n  {yours}")
     print_text(f"All of it as a page in the browser:\n  {Step('web')}")
 
 
 def _start_afresh(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
-    for name in [name for name in os.environ if name.startswith(PREFIX) and name not in {"FINDABLE_DEBUG", GIVEN}]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in {"FINDABLE_DEBUG", GIVEN}
+    ]:
         del os.environ[name]
     fixed = {
         "DATA": str(data),
@@ -70,7 +80,10 @@ def _start_afresh(data: Path) -> None:
 
 def _run(step: Step, data: Path) -> None:
     Terminal().say("")
-    shown = {name: os.path.relpath(one) if isinstance(one, Path) else one for name, one in step.options.items()}
+    shown = {
+        name: os.path.relpath(one) if isinstance(one, Path) else one
+        for name, one in step.options.items()
+    }
     click.secho(f"$ {Step(step.command, **shown)}", bold=True)
     given = {PREFIX + name.upper(): str(value) for name, value in step.options.items()}
     os.environ.update(given)

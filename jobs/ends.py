@@ -23,7 +23,10 @@ from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
 from pipeline.core.step import Option, Step
 
-NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
+NO_MEMORY = (
+    "there is not enough memory; what was finished is kept",
+    "end other programs, then run it again",
+)
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal whose error was dropped comes again, out of what dropped it
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -63,12 +66,18 @@ def exit_on_error(words: Sequence[str]) -> Iterator[None]:
     except OSError as error:
         is_input = isinstance(error, FileNotFoundError | IsADirectoryError)
         said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
+        hint = (
+            "check the path"
+            if is_input
+            else "check the disk and its permissions, then run it again"
+        )
         fail(f"{said}; what was finished is kept", hint, INPUT if is_input else CONFIGURATION)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
         if _signals:  # some libraries in C raise an error of their own where a signal strikes them
             fail(*STOPPED, INTERRUPTED)
-        last = traceback.extract_tb(error.__traceback__)[-1]  # without the error's text, which may hold users' data
+        last = traceback.extract_tb(error.__traceback__)[
+            -1
+        ]  # without the error's text, which may hold users' data
         said = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
         hint = f"{Option(debug=True)} shows the traceback; what was finished is kept"
         fail(f"this is a bug in findable: {said}", hint, BUG)
@@ -80,13 +89,17 @@ def interruptible() -> Iterator[None]:
 
     One that strikes where Python drops all errors, as in what runs when an object goes, comes again.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # signals arrive in the main thread alone
         yield
         return
     _signals.clear()
     hook, sys.unraisablehook = sys.unraisablehook, _dropped
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else the caller wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
@@ -101,7 +114,9 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the interpreter fails on it once more
         raise
 
 
@@ -129,7 +144,11 @@ def _open_streams() -> None:
 
     Letters that the encoding of standard output has not are written as escapes.
     """
-    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+    for name, flags, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_WRONLY, "w"),
+        ("stderr", os.O_WRONLY, "w"),
+    ):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -138,7 +157,9 @@ def _open_streams() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
-    if any(one.f_code is _dropped.__code__ for one, _ in traceback.walk_stack(frame)):  # where it would be dropped, too
+    if any(
+        one.f_code is _dropped.__code__ for one, _ in traceback.walk_stack(frame)
+    ):  # where it would be dropped, too
         return _come_again(number)
     raise KeyboardInterrupt
 

@@ -70,7 +70,9 @@ def items(
     ws: OpenWorkspace,
     *,
     find: Annotated[tuple[str, ...], Taken("Words that it holds.", NAME)] = (),
-    state: Annotated[str | None, Taken("Only those in this state, such as untagged or parked.")] = None,
+    state: Annotated[
+        str | None, Taken("Only those in this state, such as untagged or parked.")
+    ] = None,
     tag: Tag = "",
     extractor: Annotated[str | None, Taken("Only what one version answered.", VERSION)] = None,
     min_score: MinScore = None,
@@ -78,7 +80,9 @@ def items(
     where: Where = "",
     sort: Annotated[str | None, Taken("By this column; -COLUMN has the largest first.")] = None,
     fields: Annotated[str, Taken("Show these columns.", metavar="NAME,…")] = "",
-    after: Annotated[str | None, Taken("Go on behind this id, as the page before says.", NAME)] = None,
+    after: Annotated[
+        str | None, Taken("Go on behind this id, as the page before says.", NAME)
+    ] = None,
     limit: Annotated[int, Taken("Show at most this many.", COUNT)] = PAGE,
     counts: Annotated[bool, Taken("Count them by state, tag and version instead.")] = False,
     to: Annotated[Path | None, Taken("Write them all to this file, as CSV.", PATH)] = None,
@@ -100,17 +104,31 @@ def items(
         counted = listing.counts(ws, which, within_s=None)
         rows = [("all", "", counted.total)]
         for name in ("states", "tags", "versions"):
-            rows += [(name.removesuffix("s"), *one) for one in (getattr(counted, name) or {}).items()]
+            rows += [
+                (name.removesuffix("s"), *one) for one in (getattr(counted, name) or {}).items()
+            ]
         return Report(counted.document, Listed(("by", "what", "items"), rows))
     page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
-    more = [] if page.after is None else [lambda: Terminal().say(f"more: the same with {Option(after=page.after)}")]
+    more = (
+        []
+        if page.after is None
+        else [lambda: Terminal().say(f"more: the same with {Option(after=page.after)}")]
+    )
     headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
     listed = Listed(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
-    return Report(page.document, [listed, *more] if page.items else f"no {ws.task.words.one} was found")
+    return Report(
+        page.document, [listed, *more] if page.items else f"no {ws.task.words.one} was found"
+    )
 
 
 def _cell(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    text = (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else ""
+        if value is None
+        else str(value)
+    )
     return f"{text[:SHOWN]}…" if sys.stdout.isatty() and len(text) > SHOWN else text
 
 
@@ -132,10 +150,13 @@ def export(
     best: Annotated[bool, Taken("Only the preferred concepts.")] = False,
     extractor: Version = None,
     rows: Annotated[
-        str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
+        str | None,
+        Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD"),
     ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
-    full: Annotated[bool, Taken("The text of its passage and the context with each concept.")] = False,
+    full: Annotated[
+        bool, Taken("The text of its passage and the context with each concept.")
+    ] = False,
     gone: Annotated[bool, Taken("Rows that left their source, too.")] = False,
     raw: Annotated[bool, Taken("Leave cells of CSV that begin like a formula unchanged.")] = False,
     overwrite: Overwrite = False,
@@ -159,7 +180,9 @@ def export(
             raise InputError(said, hint="leave out either")
         format_ = "json"
     wanted = ExportWanted(best, extractor or None, rows or None, cost, full, gone=gone)
-    done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, raw=raw, write=raw_writer())
+    done = exporting.run(
+        ws, path, format_=format_, wanted=wanted, overwrite=overwrite, raw=raw, write=raw_writer()
+    )
     if path is None:
         ws.display.say(f"{plural(done.count, done.word)} written")
         return None
@@ -176,9 +199,15 @@ def tags(
     merge: Annotated[str | None, Taken('"old=new; old=new".', NAME)] = None,
     undo: Annotated[int | None, Taken("The merge or edit to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
-    expert: Annotated[str | None, Taken("The tags of this person alone.", NAME, also="--person")] = None,
-    add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
-    remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
+    expert: Annotated[
+        str | None, Taken("The tags of this person alone.", NAME, also="--person")
+    ] = None,
+    add: Annotated[
+        str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")
+    ] = None,
+    remove: Annotated[
+        str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")
+    ] = None,
 ) -> Report:
     """List the tags of people, with examples, and what was merged.
 
@@ -193,7 +222,9 @@ def tags(
     if expert is not None and edit:
         now = by_hand.history(ws, expert)
         tags_now = editing.edited(expert, now["answer"].get("tags", []), add or "", remove or "")
-        found = by_hand.correct(ws, expert, {"tags": tags_now}, who=who or _this_person(), of_state=now["state"])
+        found = by_hand.correct(
+            ws, expert, {"tags": tags_now}, who=who or _this_person(), of_state=now["state"]
+        )
         return Report(found, _corrected(expert, found, ws))
     if expert is not None:
         return correct(ws, expert, undo=undo, who=who)
@@ -203,14 +234,18 @@ def tags(
         done = editing.undo_merge(ws.store, undo, who or _this_person(), at=ws.now())
     else:
         return _all_tags(editing.count_tags(ws.store), find, k)
-    shown: list[Any] = [partial(Terminal().say, f"{old!r} goes into {new!r} already") for old, new in done["same"]]
+    shown: list[Any] = [
+        partial(Terminal().say, f"{old!r} goes into {new!r} already") for old, new in done["same"]
+    ]
     for one in done["merges"]:
         undone = ", undone" if one["undone_at"] else ""
         shown.append(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
     if done["kept"]:
         said = f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database"
         shown.append(partial(Terminal().warn, said))
-    shown.append(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
+    shown.append(
+        f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}"
+    )
     return Report(done, shown)
 
 
@@ -218,7 +253,9 @@ def correct(
     ws: OpenWorkspace,
     item: Annotated[str, Taken("Whose answer: a key, or a username.", NAME)],
     *,
-    set_: Annotated[str | None, Taken('Fields of the answer: "tone=praise; stars=4".', NAME, metavar="FIELDS")] = None,
+    set_: Annotated[
+        str | None, Taken('Fields of the answer: "tone=praise; stars=4".', NAME, metavar="FIELDS")
+    ] = None,
     undo: Annotated[int | None, Taken("The edit to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
 ) -> Report:
@@ -228,7 +265,9 @@ def correct(
     brackets is JSON, and a quotation must stand in the row's text.
     """
     if set_ is not None and undo is not None:
-        raise InputError(f"{Option('set')} and {Option('undo')} exclude each other; nothing was changed")
+        raise InputError(
+            f"{Option('set')} and {Option('undo')} exclude each other; nothing was changed"
+        )
     if set_ is not None:
         done = by_hand.correct(ws, item, by_hand.typed(ws.task, set_), who=who or _this_person())
     elif undo is not None:
@@ -239,13 +278,25 @@ def correct(
 
 
 def _corrected(item: str, done: Document, ws: OpenWorkspace) -> list[Any]:
-    shown: list[Any] = [partial(print_fields, [(name, shown_value(value)) for name, value in done["answer"].items()])]
+    shown: list[Any] = [
+        partial(
+            print_fields, [(name, shown_value(value)) for name, value in done["answer"].items()]
+        )
+    ]
     if "edit" in done:
-        said = "there is nothing to change" if done["edit"] is None else f"edit {done['edit']} is kept"
-        again = f". Next: {Step('index', task=ws.task.subject)}" if done["edit"] and ws.is_indexed else ""
+        said = (
+            "there is nothing to change" if done["edit"] is None else f"edit {done['edit']} is kept"
+        )
+        again = (
+            f". Next: {Step('index', task=ws.task.subject)}"
+            if done["edit"] and ws.is_indexed
+            else ""
+        )
         shown.insert(0, f"{item}: {said}{again}")
     if done["edits"]:
-        shown.append(Listed(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]]))
+        shown.append(
+            Listed(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]])
+        )
     return shown
 
 
@@ -271,15 +322,30 @@ def _this_person() -> str:
 def _all_tags(report: Document, find: str, most: int) -> Report:
     found = [one for one in report["tags"] if find.lower() in one["tag"].lower()]
 
-    different, once = plural(report["different"], "different tag"), plural(report["used_once"], "tag")
+    different, once = (
+        plural(report["different"], "different tag"),
+        plural(report["used_once"], "tag"),
+    )
     said = f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone"
     rows = [(one["tag"], one["people"], ", ".join(one["examples"])) for one in found[:most]]
     merges = [
-        (one["number"], one["old"], one["new"], one["who"], one["at"], one["undone_at"], one["undone_by"])
+        (
+            one["number"],
+            one["old"],
+            one["new"],
+            one["who"],
+            one["at"],
+            one["undone_at"],
+            one["undone_by"],
+        )
         for one in report["merges"][-FEW:]
     ]
     headers = ("merge", "from", "into", "who", "when", "undone", "by")
-    shown = [said, Listed(("tag", "people", "such as"), rows), *([Listed(headers, merges)] if merges else [])]
+    shown = [
+        said,
+        Listed(("tag", "people", "such as"), rows),
+        *([Listed(headers, merges)] if merges else []),
+    ]
     return Report({**report, "tags": found}, shown)
 
 
@@ -307,7 +373,9 @@ def status(
     and `run`. A large table of another program is counted now and then, with the time shown.
     """
     report = standing.run(ws, exact=exact)
-    return Report(report.document, [f"{name:<11}{said}" for name, said in _standing(report, more=more)])
+    return Report(
+        report.document, [f"{name:<11}{said}" for name, said in _standing(report, more=more)]
+    )
 
 
 def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, Any]]:
@@ -324,8 +392,17 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
         lines.append(("index", _index(document["index"], report.entry)))
     lines += _behind_it(document) if more else []
     for one in document.get("twins", ())[-MAX_TWIN_LINES:]:
-        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
-        lines.append(("twice", f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}"))
+        how = (
+            "cancelled or over"
+            if one["is_over"]
+            else f"not cancelled yet: `{Step('batch-poll')}` does"
+        )
+        lines.append(
+            (
+                "twice",
+                f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}",
+            )
+        )
     if others := document["others"]:
         lines.append(("others", f"{', '.join(others)}: `{Step('status', task=others[0])}`"))
     if failures := document.get("failures"):
@@ -333,7 +410,9 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
     return [*lines, ("next", document["next"] or "nothing to do")]
 
 
-def _first_lines(name: str, lines: Sequence[str], count: int, *, more: Step) -> list[tuple[str, str]]:
+def _first_lines(
+    name: str, lines: Sequence[str], count: int, *, more: Step
+) -> list[tuple[str, str]]:
     """Return at most `count` lines under a name, and if there are more, how many and what lists them."""
     rest = [f"{len(lines) - count:,} more: `{more}`"] if len(lines) > count else []
     return [(name, line) for line in (*lines[:count], *rest)]
@@ -356,10 +435,13 @@ def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what stands behind the state: reasons, batches, what is due, the model, and the version with its pilot."""
     bound = "" if document["bound"] else " (not bound yet)"
     reasons = [
-        f"failed {count:,}: {reason}" for reason, count in document.get("failures", {}).get("reasons", {}).items()
+        f"failed {count:,}: {reason}"
+        for reason, count in document.get("failures", {}).get("reasons", {}).items()
     ]
     parked = document["parked"].items()
-    reasons += [f"set aside {count:,}: {reason}" for reason, count in parked if fate_of(reason) != "parked"]
+    reasons += [
+        f"set aside {count:,}: {reason}" for reason, count in parked if fate_of(reason) != "parked"
+    ]
     lines = _first_lines("reason", reasons, MAX_REASON_LINES, more=Step("parked"))
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     lines.append(("batches", batches or "none"))
@@ -392,11 +474,16 @@ def _counted(document: dict[str, Any], subject: str) -> str:
     counts, reasons = document[subject], document["parked"]
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
-    found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
+    found = [
+        (done, answered),
+        *((name, count) for name, count in parts if count and name != "parked"),
+    ]
     fates = Counter[str]()
     for reason, count in reasons.items():
         fates[fate_of(reason)] += count
-    said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items()))
+    said = ", ".join(
+        f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items())
+    )
     beside = f"; {document['gone']:,} gone from the source" if document["gone"] else ""
     return f"{total:,}: {said}{beside}"
 

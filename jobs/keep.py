@@ -11,7 +11,19 @@ from typing import Annotated, Any
 
 from jobs.command import opened, says_yes, wants_json
 from jobs.ends import bound
-from jobs.options import PATH, VERSION, Count, Dry, Expert, Experts, Item, Passage, Report, Taken, Version
+from jobs.options import (
+    PATH,
+    VERSION,
+    Count,
+    Dry,
+    Expert,
+    Experts,
+    Item,
+    Passage,
+    Report,
+    Taken,
+    Version,
+)
 from jobs.output import Listed, Terminal, log_times, print_fields, print_line, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
@@ -32,7 +44,9 @@ from pipeline.workflows import work as units
 Only = Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
 
 
-def work(*, once: Annotated[bool, Taken("Go through it once, then end.")] = False, only: Only = "") -> Report:
+def work(
+    *, once: Annotated[bool, Taken("Go through it once, then end.")] = False, only: Only = ""
+) -> Report:
     """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
     For every task of the workspace, or TASK=. With --once it goes through it once, for cron and other schedulers: it
@@ -43,7 +57,9 @@ def work(*, once: Annotated[bool, Taken("Go through it once, then end.")] = Fals
     """
     wanted, settings = _units(only), read_settings()
     if not once and wants_json():
-        raise InputError("a document is printed at the end, and this has none", hint=f"add {Option(once=True)}")
+        raise InputError(
+            "a document is printed at the end, and this has none", hint=f"add {Option(once=True)}"
+        )
     if not wants_json():
         log_times()
     with opened("write", whole=True) as ws:
@@ -74,7 +90,9 @@ def worker(
     *,
     concurrency: Annotated[int, Taken("Jobs at once.", Count(1, 64))] = 4,
     only: Only = "",
-    port: Annotated[int | None, Taken("Serve /healthz, /readyz, /metrics here.", Count(0, 65535))] = None,
+    port: Annotated[
+        int | None, Taken("Serve /healthz, /readyz, /metrics here.", Count(0, 65535))
+    ] = None,
     setup: Annotated[bool, Taken("Make the tables of jobs, then end.")] = False,
 ) -> Report | None:
     """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
@@ -125,7 +143,10 @@ def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report
     """
     report = copying.run(ws, to)
     said = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
-    typed = ["The database is on a server, whose own programs copy it. Type, in this order:", *report.typed]
+    typed = [
+        "The database is on a server, whose own programs copy it. Type, in this order:",
+        *report.typed,
+    ]
     return Report(asdict(report), typed if report.typed else said)
 
 
@@ -136,10 +157,15 @@ def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
     report = copying.restore(read_settings(), from_)
-    shown = [f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}"]
+    shown = [
+        f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}"
+    ]
     if report.rows:
         said = f"{plural(sum(report.rows.values()), 'row')} of {len(report.rows)} tables are in {report.database}"
-        shown.insert(0, f"{said}; tables of other programs, and columns that they added, are in the backup alone")
+        shown.insert(
+            0,
+            f"{said}; tables of other programs, and columns that they added, are in the backup alone",
+        )
     return Report(asdict(report), shown)
 
 
@@ -149,7 +175,8 @@ def forget(
     expert: Experts = (),
     item: Item = None,
     file: Annotated[
-        Path | None, Taken("A file of names, a line each, or a CSV file with a column of them.", PATH)
+        Path | None,
+        Taken("A file of names, a line each, or a CSV file with a column of them.", PATH),
     ] = None,
 ) -> Report:
     """Remove people everywhere: row, answers, lines in sealed files, vectors, older builds.
@@ -190,7 +217,9 @@ def doctor(ws: OpenWorkspace) -> Report:
     report = checking.run(ws)
     shown: list[Any] = [f"{subject}: {said}" for subject, said, _ in report.seen]
     for name, found in report.findings:
-        line = f"{name}: {found.said}: {found.why}" + (f". To repair it: {found.next}" if found.next else "")
+        line = f"{name}: {found.said}: {found.why}" + (
+            f". To repair it: {found.next}" if found.next else ""
+        )
         shown.append(partial(Terminal().warn, line) if found.contradiction else line)
     if not report.contradictions:
         shown.append(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
@@ -219,7 +248,9 @@ def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
 def remove_tables(
     ws: OpenWorkspace,
     *,
-    give_up: Annotated[bool, Taken("Also while batches are under way; what they bring is lost.")] = False,
+    give_up: Annotated[
+        bool, Taken("Also while batches are under way; what they bring is lost.")
+    ] = False,
 ) -> Report:
     """Remove findable's own tables, views and indexes from the database, after a question.
 
@@ -239,8 +270,13 @@ def versions(ws: OpenWorkspace) -> Report:
     """
     found = version_list.every_version(ws)
     headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
-    rows = [(one.subject, *one.counts._replace(model=one.counts.model or "-"), usd(one.paid)) for one in found]
-    return Report([one.document for one in found], Listed(headers, rows) if rows else "no versions yet")
+    rows = [
+        (one.subject, *one.counts._replace(model=one.counts.model or "-"), usd(one.paid))
+        for one in found
+    ]
+    return Report(
+        [one.document for one in found], Listed(headers, rows) if rows else "no versions yet"
+    )
 
 
 def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
@@ -257,8 +293,12 @@ def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
     none = f"there are no answers of {extractor}. Next: {Step('versions')}, which lists all"
     shown = [f"{done}. Next: {report.next}" if report.found else none]
     if report.unbound:
-        shown.append("nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini")
-    counts = {name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")}
+        shown.append(
+            "nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini"
+        )
+    counts = {
+        name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")
+    }
     found = [one.document for one in report.found]
     return Report({"task": report.subject, "extractor": extractor, "found": found, **counts}, shown)
 
@@ -269,7 +309,11 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
     Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
     database: treat it as you treat that.
     """
-    report, words, label = evaluate.write_report(ws, extractor=extractor), ws.task.words, ws.task.label
+    report, words, label = (
+        evaluate.write_report(ws, extractor=extractor),
+        ws.task.words,
+        ws.task.label,
+    )
     if report is None and extractor is not None:
         listed = f"`{Step('versions')}` lists whose answers there are"
         raise InputError(f"there is no answer of {extractor!r}; no report was written", hint=listed)
@@ -279,17 +323,26 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
 
     told = {True: "pass", False: "FAIL", None: ""}
     cells = [
-        (f"{one.figure.name} {one.shown}", one.why_not or told[one.passed], one.figure.wanted, one.items)
+        (
+            f"{one.figure.name} {one.shown}",
+            one.why_not or told[one.passed],
+            one.figure.wanted,
+            one.items,
+        )
         for one in report.gates
     ]
     gates = Listed(("gate", "verdict", "wanted", "items"), cells)
-    return Report(report.document, [gates, f"{report.line}; the report is {report.path}"], report.check)
+    return Report(
+        report.document, [gates, f"{report.line}; the report is {report.path}"], report.check
+    )
 
 
 def parked(ws: OpenWorkspace) -> Report:
     """List all people who failed for good and are not asked again, with the reason."""
     rows, words = items.list_parked(ws.store, ws.task), ws.task.words
-    listed = Listed((words.one, "reason", "since"), [(row.name, row.reason, row.since) for row in rows])
+    listed = Listed(
+        (words.one, "reason", "since"), [(row.name, row.reason, row.since) for row in rows]
+    )
     return Report([row.__dict__ for row in rows], listed if rows else f"no {words.one} is parked")
 
 

@@ -50,7 +50,9 @@ class Taken:
         if not known["required"]:
             known["default"] = default
         if is_argument:
-            known["metavar"] = self.metavar or (shown.upper() if known["required"] else f"[{shown.upper()}]")
+            known["metavar"] = self.metavar or (
+                shown.upper() if known["required"] else f"[{shown.upper()}]"
+            )
             return NamedArgument([name], nargs=-1 if default == () else 1, **known)
         names = option_names(shown)
         if default is False:
@@ -59,7 +61,9 @@ class Taken:
             names = [f"{names[0]}/--no-{shown}"]
         names += [self.also] * bool(self.also)
         is_told = isinstance(default, str | int) and default not in {"", False}
-        return click.Option([*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **known)
+        return click.Option(
+            [*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **known
+        )
 
 
 def option_names(name: str) -> list[str]:
@@ -87,12 +91,19 @@ class NamedArgument(click.Argument):
         if not isinstance(named, str):
             return super().consume_value(ctx, opts)
         if isinstance(bare, str) or (isinstance(bare, tuple) and bare):
-            raise click.UsageError(f"{self.option.opts[0]} and {bare!r} are the same option; nothing was done", ctx)
-        return super().consume_value(ctx, {**opts, str(self.name): named if self.nargs == 1 else tuple(named.split())})
+            raise click.UsageError(
+                f"{self.option.opts[0]} and {bare!r} are the same option; nothing was done", ctx
+            )
+        return super().consume_value(
+            ctx, {**opts, str(self.name): named if self.nargs == 1 else tuple(named.split())}
+        )
 
 
 def params_of(
-    function: Callable[..., Any], arguments: Collection[str], names: dict[str, str], fixed: Collection[str]
+    function: Callable[..., Any],
+    arguments: Collection[str],
+    names: dict[str, str],
+    fixed: Collection[str],
 ) -> list[click.Parameter]:
     """Return what a function takes besides its workspace and what is fixed, in the order of its parameters."""
     hints, found = get_type_hints(function, include_extras=True), []
@@ -101,7 +112,9 @@ def params_of(
             continue
         shown = names.get(one.name, one.name.rstrip("_"))
         taken: Taken = get_args(hints[one.name])[1]
-        found.append(taken.param(one.name, one.default, shown=shown, is_argument=shown in arguments))
+        found.append(
+            taken.param(one.name, one.default, shown=shown, is_argument=shown in arguments)
+        )
     return found
 
 
@@ -191,26 +204,48 @@ Wait = Annotated[bool | None, Taken("Go on until all is done.", bool)]
 Raw = Annotated[bool, Taken("Requests and replies as they went over the wire.")]
 Seed = Annotated[int | None, Taken("Draw them by this.", Count(0, 2**63 - 1))]
 Expert = Annotated[str | None, Taken("A person, by username.", NAME)]
-Experts = Annotated[tuple[str, ...], Taken("People, by username; several with commas between them.", NAMES)]
+Experts = Annotated[
+    tuple[str, ...], Taken("People, by username; several with commas between them.", NAMES)
+]
 Item = Annotated[str | None, Taken("An item of the task TASK=, by its key.", NAME)]
 Passage = Annotated[str | None, Taken("A passage, by its id.", NAME)]
-Version = Annotated[str | None, Taken("A version, or version/model; default: the task's own.", VERSION)]
+Version = Annotated[
+    str | None, Taken("A version, or version/model; default: the task's own.", VERSION)
+]
 Tag = Annotated[str, Taken("Only those with each of these tags.", metavar="TAG,…")]
 MinScore = Annotated[float | None, Taken("Only those with this score or a higher one.", NUMBER)]
 MaxScore = Annotated[float | None, Taken("Only those with this score or a lower one.", NUMBER)]
 Where = Annotated[
-    str, Taken("Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION")
+    str,
+    Taken(
+        "Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION"
+    ),
 ]
 Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
-Encoding = Annotated[str, Taken("The encoding of a text file, such as cp1250; else it is found out.", NAME)]
-Header = Annotated[str, Taken("The line with the names of the columns, or none.", NAME, metavar="LINE")]
-Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
-TextColumn = Annotated[str, Taken("The column to ask about; else it is found.", NAME, metavar="COLUMN")]
-KeyColumn = Annotated[
-    str, Taken("The column that tells rows apart; 'row' is a hash of each row.", NAME, metavar="COLUMN")
+Encoding = Annotated[
+    str, Taken("The encoding of a text file, such as cp1250; else it is found out.", NAME)
 ]
-WithColumns = Annotated[str, Taken("Other columns to send with the text.", NAME, metavar="COLUMN,…")]
+Header = Annotated[
+    str, Taken("The line with the names of the columns, or none.", NAME, metavar="LINE")
+]
+Source = Annotated[
+    str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")
+]
+TextColumn = Annotated[
+    str, Taken("The column to ask about; else it is found.", NAME, metavar="COLUMN")
+]
+KeyColumn = Annotated[
+    str,
+    Taken("The column that tells rows apart; 'row' is a hash of each row.", NAME, metavar="COLUMN"),
+]
+WithColumns = Annotated[
+    str, Taken("Other columns to send with the text.", NAME, metavar="COLUMN,…")
+]
 Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
 Map = Annotated[
-    str, Taken("What names in a file's header mean: bio=Kurzbiografie,username=Mail.", metavar="COLUMN=NAME,…")
+    str,
+    Taken(
+        "What names in a file's header mean: bio=Kurzbiografie,username=Mail.",
+        metavar="COLUMN=NAME,…",
+    ),
 ]

@@ -93,7 +93,11 @@ def log_times() -> None:
 
 
 def _time(stream: TextIO) -> str:
-    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if _timed and not stream.isatty() else ""
+    return (
+        f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} "
+        if _timed and not stream.isatty()
+        else ""
+    )
 
 
 def has_printed_json() -> bool:
@@ -123,7 +127,9 @@ def raw_writer() -> Callable[[bytes], object]:
     """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
-    return lambda data: click.echo("\n".join(map(printable, data.decode("utf-8", "replace").split("\n"))), nl=False)
+    return lambda data: click.echo(
+        "\n".join(map(printable, data.decode("utf-8", "replace").split("\n"))), nl=False
+    )
 
 
 def print_line(line: str) -> None:
@@ -156,7 +162,9 @@ class Listed(NamedTuple):
     rows: Iterable[Sequence[object]]
 
 
-Shown = str | Listed | Callable[[], object] | list[Any]  # a line, a table, what prints, or several of these
+Shown = (
+    str | Listed | Callable[[], object] | list[Any]
+)  # a line, a table, what prints, or several of these
 
 
 def print_all(shown: Shown) -> None:
@@ -194,7 +202,10 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
     if sys.stdout.isatty():
-        rows = [(printable(name), "\n".join(map(printable, value.split("\n")))) for name, value in fields]
+        rows = [
+            (printable(name), "\n".join(map(printable, value.split("\n"))))
+            for name, value in fields
+        ]
         _draw(rows, [("", True), ("", False)])
         return
     for name, value in fields:
@@ -207,7 +218,9 @@ def _draw(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) ->
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(name for name, _ in columns))
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", show_header=any(name for name, _ in columns)
+    )
     for name, is_whole in columns:
         table.add_column(name, overflow="fold", no_wrap=is_whole)
     for row in rows:
@@ -224,11 +237,16 @@ _drawn: "list[Progress]" = []  # the outer before the inner; messages go above t
 class ShownBar:
     """Progress with rate and ETA: a moving bar on a terminal, drawn from a moment on, else a line of a log at times."""
 
-    def __init__(self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, after_s: float) -> None:
+    def __init__(
+        self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, after_s: float
+    ) -> None:
         """Begin to count time; on a terminal the bar is drawn until `shown` is closed."""
         self._label, self._total, self._shown = label, total, shown
         self._began = time.monotonic()
-        self._next, self._drawn = self._began + after_s, None if shown is None or after_s else self._draw(shown, 0)
+        self._next, self._drawn = (
+            self._began + after_s,
+            None if shown is None or after_s else self._draw(shown, 0),
+        )
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Move the bar, or write a line, unless that was done just now."""

@@ -37,7 +37,14 @@ def _priced(row: dict[str, Any]) -> tuple[object, ...]:
     limits = row["limits"]
     amounts = [f"{row[way]['in']:g}/{row[way]['out']:g}" for way in ("live", "batch")]
     figures = [_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")]
-    return (row["model"], row["use"], *amounts, *figures, _compact(limits["enqueued_tokens"]), row["shutdown"])
+    return (
+        row["model"],
+        row["use"],
+        *amounts,
+        *figures,
+        _compact(limits["enqueued_tokens"]),
+        row["shutdown"],
+    )
 
 
 def _compact(number: int | None) -> str | None:
@@ -48,7 +55,9 @@ def _compact(number: int | None) -> str | None:
     return f"{number / size:g}{unit}"
 
 
-def settings(*, all_: Annotated[bool, Taken("Those with their default value, too.")] = False) -> Report:
+def settings(
+    *, all_: Annotated[bool, Taken("Those with their default value, too.")] = False
+) -> Report:
     """Print every setting that was changed, its value, and where it came from; keys are masked.
 
     --json prints all of them.

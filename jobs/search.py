@@ -60,14 +60,18 @@ def index(
             names = ws.task.table(tx).names(tx, list(report.refused))
         shown_names = first_few([names.get(entry_id, entry_id) for entry_id in report.refused])
         reason = next(iter(report.refused.values()))
-        ws.display.warn(f"{len(report.refused):,} texts are not in the index: {shown_names} ({reason})")
+        ws.display.warn(
+            f"{len(report.refused):,} texts are not in the index: {shown_names} ({reason})"
+        )
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
     if not report.count:
         said = f"nothing is to be found: build {report.number} was taken away"
     elif not report.rolled_back:
         said += f", {report.embedded:,} embedded, {report.cached:,} cached"
         if report.left_out:
-            why = ", ".join(f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items())
+            why = ", ".join(
+                f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items()
+            )
             said += f", of {plural(report.out_of, words.one, words.many)} ({why})"
         said += ". "
         said += f"Next: {words.step('search', q=collection.question)}"
@@ -75,7 +79,10 @@ def index(
 
 
 def measure(
-    ws: OpenWorkspace, *, queries: Annotated[Path, Taken("", PATH)], qrels: Annotated[Path, Taken("", PATH)]
+    ws: OpenWorkspace,
+    *,
+    queries: Annotated[Path, Taken("", PATH)],
+    qrels: Annotated[Path, Taken("", PATH)],
 ) -> Report:
     """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
 
@@ -88,7 +95,12 @@ def measure(
     told = "{:.3f} [{:.3f}, {:.3f}]".format
     cells = [
         (
-            *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
+            *(
+                row["system"],
+                row["type"],
+                row["queries"],
+                *(told(*row["figures"][name]) for name in MEASURES),
+            ),
             "" if row["weak"] is None else f"{row['weak']:.1%}",
         )
         for row in rows
@@ -102,7 +114,11 @@ def search(
     q: Annotated[str, Taken("What is looked for.", metavar="[QUESTION]")] = "",
     k: Annotated[int, Taken("How many.", Count(1, 1000))] = 10,
     rank: Annotated[
-        Any, Taken("By what: words (BM25), vectors (meaning), or both.", click.Choice([str(one) for one in Rank]))
+        Any,
+        Taken(
+            "By what: words (BM25), vectors (meaning), or both.",
+            click.Choice([str(one) for one in Rank]),
+        ),
     ] = str(Rank.HYBRID),
     tag: Tag = "",
     min_score: MinScore = None,
@@ -116,9 +132,14 @@ def search(
     from pipeline.index.search import OpenSearch, search_options
 
     if q and like:
-        raise InputError(f"{Option('q')} and {Option('like')} do not go together", hint="leave one of them out")
+        raise InputError(
+            f"{Option('q')} and {Option('like')} do not go together", hint="leave one of them out"
+        )
     if not q and not like:
-        raise InputError("there is no question", hint=f"`{ws.task.words.step('search', q='who knows water law')}`")
+        raise InputError(
+            "there is no question",
+            hint=f"`{ws.task.words.step('search', q='who knows water law')}`",
+        )
     options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     with OpenSearch(ws) as opened:
         report = opened.ask_like(like, options) if like else opened.ask(q, options)
@@ -130,7 +151,10 @@ def search(
     known = (items.counts(ws).tags or {}) if absent else {}
     for name in absent:
         meant = nearest(name, known)
-        ws.display.warn(f"nothing in the index has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))
+        ws.display.warn(
+            f"nothing in the index has the tag {name!r}"
+            + (f"; did you mean {meant}?" if meant else "")
+        )
     if not hits:
         return Report(document, f"no {collection.word} was found")
     if sys.stdout.isatty():
@@ -138,7 +162,10 @@ def search(
     rows = [
         (
             *(_cell(found[name]) for name in collection.columns.values()),
-            *(hit.why, MARK.join(hit.snippet.pieces) if hit.snippet else ""),  # every second piece is marked
+            *(
+                hit.why,
+                MARK.join(hit.snippet.pieces) if hit.snippet else "",
+            ),  # every second piece is marked
         )
         for hit, found in zip(hits, document, strict=True)
     ]

@@ -40,7 +40,15 @@ def web(
 
     settings, display = read_settings(), Terminal()
     listening = bound("web", serve.LOOPBACK, port)
-    serve.run(settings, listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
+    serve.run(
+        settings,
+        listening,
+        ready=ready,
+        readonly=readonly,
+        token=web_token,
+        display=display,
+        acts=acts(),
+    )
 
 
 def emulator(
@@ -61,8 +69,16 @@ def emulator(
     data = read_settings().data
     check_links(data)
     make_directory(data)
-    limits = {name: one for name, one in (("rpm", rpm), ("tpm", tpm), ("rpd", rpd)) if one is not None}
-    serve(data / "emulator", bound("emulator", host, port), limits=limits, log=print_request, ready=_say_where)
+    limits = {
+        name: one for name, one in (("rpm", rpm), ("tpm", tpm), ("rpd", rpd)) if one is not None
+    }
+    serve(
+        data / "emulator",
+        bound("emulator", host, port),
+        limits=limits,
+        log=print_request,
+        ready=_say_where,
+    )
 
 
 def _say_where(url: str) -> None:

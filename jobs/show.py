@@ -61,14 +61,22 @@ MINUTE = "%Y-%m-%d %H:%M"
 
 
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    fields, parked, state = [(document["task"], document["name"])], document["parked"], document["state"]
+    fields, parked, state = (
+        [(document["task"], document["name"])],
+        document["parked"],
+        document["state"],
+    )
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
-    state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(state, state)
+    state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(
+        state, state
+    )
     fields.append(("state", f"{state or 'not known'}{f': {parked}' if parked else ''}"))
     if (moment := document["changed_at"]) is not None:
         days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
         age = f"{moment:{MINUTE}}, {days:.0f} days ago" if days >= 1 else f"{moment:{MINUTE}}"
-        fields.append(("changed", f"{age}: its answer is of what it was before" if document["stale"] else age))
+        fields.append(
+            ("changed", f"{age}: its answer is of what it was before" if document["stale"] else age)
+        )
     for answer in document["answers"]:
         fields.append(("answer", _origin(answer)))
         said = answer["answer"].items() if not answer["forgotten"] else ()
@@ -76,10 +84,14 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         fields += [("", FORGOTTEN)] * answer["forgotten"]
     for one in document["attempts"]:
         excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
-        fields.append(("attempt", f"{one['at']:{MINUTE}} {one['outcome']}: {one['reason']}{excerpt}"))
+        fields.append(
+            ("attempt", f"{one['at']:{MINUTE}} {one['outcome']}: {one['reason']}{excerpt}")
+        )
     fields += [("request", _request_line(one)) for one in document["requests"]]
     if (index := document["index"]) is not None:
-        there = f"in build {index.get('build')}, " + ("up to date" if index.get("up_to_date") else "with an older text")
+        there = f"in build {index.get('build')}, " + (
+            "up to date" if index.get("up_to_date") else "with an older text"
+        )
         broken = f"broken: {index['problem']}" if "problem" in index else ""
         fields.append(("index", broken or (there if index["indexed"] else "not in it")))
     return [*fields, ("cost", usd(document["cost"]))]
@@ -100,8 +112,16 @@ def _request(one: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a request as cells: how it went, by what model, how it ended, tokens in and out, the price."""
     how = f"{'live, ' if one['purpose'] == 'live' else ''}batch {one['batch']} line {one['line']}"
     ended = one["outcome"] or ("under way" if one["state"] is None else f"batch {one['state']}")
-    tokens = ("?" if one[name] is None else f"{one[name]:,}" for name in ("tokens_in", "tokens_out"))
-    return (how, one["model"], str(ended), *tokens, "?" if one["cost"] is None else usd(one["cost"]))
+    tokens = (
+        "?" if one[name] is None else f"{one[name]:,}" for name in ("tokens_in", "tokens_out")
+    )
+    return (
+        how,
+        one["model"],
+        str(ended),
+        *tokens,
+        "?" if one["cost"] is None else usd(one["cost"]),
+    )
 
 
 def _request_line(one: Mapping[str, Any]) -> str:
@@ -118,7 +138,9 @@ def _wire(requests: Sequence[Mapping[str, Any]]) -> list[str]:
         if text["request"] or text["replies"] or text["no_request"] != text["no_reply"]:
             lines.append("request: " + (text["request"] or f"({text['no_request']})"))
         lines += [f"reply: {reply}" for reply in text["replies"]] or [f"({text['no_reply']})"]
-    return lines or ["(no request of its own: it was not asked, or shares that of another that asks the same)"]
+    return lines or [
+        "(no request of its own: it was not asked, or shares that of another that asks the same)"
+    ]
 
 
 def show(
@@ -137,12 +159,29 @@ def show(
     """
     if expert is None and item is None:
         found = listing.newest_requests(ws, limit=n, every=all_, raw=raw)
-        headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
-        listed = [Listed(headers, [_request_cells(one, every=all_) for one in found]), *(_wire(found) if raw else ())]
+        headers = (
+            "when",
+            "item",
+            "way",
+            "model",
+            "outcome",
+            "tokens in",
+            "out",
+            "price",
+            "answer or reason",
+        )
+        listed = [
+            Listed(headers, [_request_cells(one, every=all_) for one in found]),
+            *(_wire(found) if raw else ()),
+        ]
         return Report(found, listed if found else "nothing was asked yet")
     document = listing.show(ws, item or expert or "", raw=raw)
     return Report(
-        document, [partial(print_fields, _item_fields(document)), *(_wire(document["requests"]) if raw else ())]
+        document,
+        [
+            partial(print_fields, _item_fields(document)),
+            *(_wire(document["requests"]) if raw else ()),
+        ],
     )
 
 
@@ -152,9 +191,16 @@ def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
         said = FORGOTTEN
     elif one["answer"] is not None:
         told = leaves(one["answer"])
-        said = ", ".join(f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told)
+        said = ", ".join(
+            f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told
+        )
     item = f"{one['task']} {one['name']}" if every else one["name"]
-    return (f"{one['at']:{MINUTE}:%S}", item, *_request(one), said if len(said) <= ANSWER else f"{said[:ANSWER]}…")
+    return (
+        f"{one['at']:{MINUTE}:%S}",
+        item,
+        *_request(one),
+        said if len(said) <= ANSWER else f"{said[:ANSWER]}…",
+    )
 
 
 def try_(
@@ -176,7 +222,9 @@ def try_(
     by what TASK's file asks now, of MODEL.
     """
     if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
-        raise InputError(f"{Option('a')} and {Option('b')} are two ways, and no {Option('item')} goes with them")
+        raise InputError(
+            f"{Option('a')} and {Option('b')} are two ways, and no {Option('item')} goes with them"
+        )
     if item is not None and (n is not None or seed is not None):
         raise InputError("one item is tried by its name, or some by a number and a seed")
     words = ws.task.words
@@ -214,8 +262,18 @@ def _two_ways(report: try_out.PairReport) -> Report:
     for one in report.pairs:
         lines += ["", f"{one['name']}{' ≠' if one['a'] != one['b'] else ''}"]
         for letter, said in (("A", one["a"]), ("B", one["b"])):
-            lines += [f"{INDENT}{letter}: {said}"] if isinstance(said, str) else _value_lines(letter, said, INDENT)
-    lines += ["", *(f"{INDENT}{name}: the same in {n} of {report.compared}" for name, n in report.agreement.items())]
+            lines += (
+                [f"{INDENT}{letter}: {said}"]
+                if isinstance(said, str)
+                else _value_lines(letter, said, INDENT)
+            )
+    lines += [
+        "",
+        *(
+            f"{INDENT}{name}: the same in {n} of {report.compared}"
+            for name, n in report.agreement.items()
+        ),
+    ]
     alike = sum(one["a"] == one["b"] for one in report.pairs)
     lines.append(f"A is {a}, B {b}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
     told = {"a": a, "b": b, "items": report.pairs, "cost": cost}
@@ -226,7 +284,9 @@ def _two_ways(report: try_out.PairReport) -> Report:
 def _show_end(one: TriedItem) -> None:
     tokens = f"{one.tokens_in:,} tokens in, {one.tokens_out:,} out"
     used = f" in {one.seconds:.1f} s; {tokens}, {usd(one.cost)}"
-    print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
+    print_text(
+        f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else "")
+    )
     if one.answer is not None:
         for name, value in one.answer.items():
             for line in _value_lines(name, value, INDENT):

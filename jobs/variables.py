@@ -20,23 +20,78 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 from pipeline.core.step import Form, write_as
 
-GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
+GIVEN = (
+    "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
+)
 # Settings that a command line takes: those with a name of ours; a key would be seen by all who list processes.
 SETTINGS = tuple(name for name, names in VARIABLES.items() if names == (f"{PREFIX}{name.upper()}",))
 # Where a context keeps the options that all commands have.
 KEPT = {name: f"findable_{name}" for name in (*SETTINGS, "json", "yes")}
 # of the Makefile itself, and of the targets for developers
-OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES", "HELP"})
+OF_MAKE = frozenset(
+    {"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES", "HELP"}
+)
 OF_DEVELOPERS = frozenset(
-    {"GIVEN", "ROUNDS", "SHARE", "SECONDS", "KEEP", "MINUTES", "SEED", "WORKERS", "MOST", "KILLS", "PART", "NAMES"}
+    {
+        "GIVEN",
+        "ROUNDS",
+        "SHARE",
+        "SECONDS",
+        "KEEP",
+        "MINUTES",
+        "SEED",
+        "WORKERS",
+        "MOST",
+        "KILLS",
+        "PART",
+        "NAMES",
+    }
 )
 TESTS = "TEST_"  # what begins so is of the tests
 # what stands in the environment without our prefix counts after make, but for what may be another project's there
 SHARED = frozenset(
     {
-        *("DATABASE_URL", "VERSION", "DEBUG", "MAP", "FIND", "STATE", "AFTER", "NAME", "ITEM", "RAW", "A", "B", "N"),
-        *("ROWS", "COST", "RANK", "TAG", "SORT", "FIELDS", "COUNTS", "FORMAT", "WHERE", "LIKE", "ADD", "REMOVE"),
-        *("READONLY", "HOST", "SHEET", "ENCODING", "HEADER", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
+        *(
+            "DATABASE_URL",
+            "VERSION",
+            "DEBUG",
+            "MAP",
+            "FIND",
+            "STATE",
+            "AFTER",
+            "NAME",
+            "ITEM",
+            "RAW",
+            "A",
+            "B",
+            "N",
+        ),
+        *(
+            "ROWS",
+            "COST",
+            "RANK",
+            "TAG",
+            "SORT",
+            "FIELDS",
+            "COUNTS",
+            "FORMAT",
+            "WHERE",
+            "LIKE",
+            "ADD",
+            "REMOVE",
+        ),
+        *(
+            "READONLY",
+            "HOST",
+            "SHEET",
+            "ENCODING",
+            "HEADER",
+            "SOURCE",
+            "OVERWRITE",
+            "MORE",
+            "K",
+            "Q",
+        ),
         *("TEXT", "KEY", "WITH", "FILE"),
     }
 )
@@ -47,7 +102,11 @@ def begin_form(command: str) -> None:
     from pipeline.core.redact import without_password
 
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
-    places = {name.lower(): os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
+    places = {
+        name.lower(): os.environ.get(PREFIX + name)
+        for name in ("DATA", "DATABASE_URL")
+        if name in given
+    }
     places |= {name: value for name in ("data", "database_url") if (value := given_option(name))}
     form = Form(
         "" if GIVEN in os.environ else program(),
@@ -89,7 +148,9 @@ def take_short_names(entry: Command) -> None:
             os.environ[PREFIX + name] = os.environ[name]
 
 
-def check_variables(entry: Command, environ: Mapping[str, str], dotenv: Mapping[str, str | None]) -> None:
+def check_variables(
+    entry: Command, environ: Mapping[str, str], dotenv: Mapping[str, str | None]
+) -> None:
     """Refuse an unknown variable, before a command does anything.
 
     Raises:
@@ -99,8 +160,12 @@ def check_variables(entry: Command, environ: Mapping[str, str], dotenv: Mapping[
     own = settings.union(entry.variables, OF_MAKE)
     goals, _, given = environ.get(GIVEN, "").partition(":")
     on_line = [name for one in given.split() if (name := one.removeprefix(PREFIX)) not in own]
-    elsewhere = [name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)]
-    strange = [name for name in elsewhere if name not in own | OF_DEVELOPERS and not name.startswith(TESTS)]
+    elsewhere = [
+        name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)
+    ]
+    strange = [
+        name for name in elsewhere if name not in own | OF_DEVELOPERS and not name.startswith(TESTS)
+    ]
     if not on_line and not strange:
         return
     taking = {target: one.variables.keys() for target, one in EVERY.items()}
@@ -113,8 +178,12 @@ def check_variables(entry: Command, environ: Mapping[str, str], dotenv: Mapping[
     for name in on_line:
         if not any(name in taking.get(goal, ()) for goal in goals.split()):
             targets = ", ".join(target for target in EVERY if name in taking[target])
-            hint = f"it is of {targets}; one for all commands may stand in the environment or in .env"
-            raise InputError(f"{name}= is not of `make {goals.strip()}`; nothing was done", hint=hint)
+            hint = (
+                f"it is of {targets}; one for all commands may stand in the environment or in .env"
+            )
+            raise InputError(
+                f"{name}= is not of `make {goals.strip()}`; nothing was done", hint=hint
+            )
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -127,4 +196,7 @@ def read_settings() -> Settings:
     given = {name: value for name in SETTINGS if (value := given_option(name))}
     environ = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
     settings = load_settings(environ, dotenv=read_dotenv())
-    return replace(settings, sources={**settings.sources, **{name: f"--{name.replace('_', '-')}" for name in given}})
+    return replace(
+        settings,
+        sources={**settings.sources, **{name: f"--{name.replace('_', '-')}" for name in given}},
+    )
