@@ -89,9 +89,13 @@ class Desk:
         """Return the settings with the task that a request names, or with the one that is meant without a name."""
         if not task:
             return with_default_task(self.settings, may_be_several=True)
-        return replace(self.settings, task=task, sources={**self.settings.sources, "task": "the page"})
+        return replace(
+            self.settings, task=task, sources={**self.settings.sources, "task": "the page"}
+        )
 
-    def carry_out(self, act: Act, form: Mapping[str, str], task: str, display: Progress, *, cost: float = 0.0) -> Any:
+    def carry_out(
+        self, act: Act, form: Mapping[str, str], task: str, display: Progress, *, cost: float = 0.0
+    ) -> Any:
         """Carry out a command about a task, and return its document; no more than `cost` (USD) is spent, by estimate.
 
         Without a `task` it is about the one that is meant without a name.
@@ -117,7 +121,9 @@ class Desk:
                 pass
 
     @contextlib.contextmanager
-    def _opened(self, task: str | None, access: Opened, display: Progress | None = None) -> Iterator[OpenWorkspace]:
+    def _opened(
+        self, task: str | None, access: Opened, display: Progress | None = None
+    ) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         if task and task != self.settings.task:
             self.check_there(task)
@@ -155,7 +161,9 @@ class Desk:
 
     def _save(self, body: bytes) -> add_expert.AddedExpert:
         with self.to_write(PEOPLE) as ws:
-            return add_expert.save(ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S)
+            return add_expert.save(
+                ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S
+            )
 
     def start(self) -> None:
         """Begin the work in the background."""

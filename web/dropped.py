@@ -67,7 +67,9 @@ class DroppedFile:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs; all paths are the file's name."""
-        told: dict[str, Any] = {one: getattr(self, one) for one in ("number", "task", "state", "first")}
+        told: dict[str, Any] = {
+            one: getattr(self, one) for one in ("number", "task", "state", "first")
+        }
         told |= {"name": self.path.name, "made": self.made or None, "found": None, "done": None}
         for name, report in (("found", self.found), ("done", self.done)):
             if report:
@@ -81,7 +83,10 @@ class DroppedFile:
             one: text.replace(str(self.path), self.path.name) if isinstance(text, str) else text
             for one, text in error.items()
         }
-        return told | {"error": said or None, "columns": list(self.found.columns) if self.found else []}
+        return told | {
+            "error": said or None,
+            "columns": list(self.found.columns) if self.found else [],
+        }
 
 
 class DroppedFiles:
@@ -100,7 +105,13 @@ class DroppedFiles:
                 shutil.rmtree(part, ignore_errors=True)
 
     async def keep(
-        self, task: str, name: str, body: AsyncIterator[bytes], *, mapping: str, reading: ReadOptions
+        self,
+        task: str,
+        name: str,
+        body: AsyncIterator[bytes],
+        *,
+        mapping: str,
+        reading: ReadOptions,
     ) -> DroppedFile:
         """Write a file to the disk as it comes; of half a file nothing stays.
 
@@ -132,14 +143,18 @@ class DroppedFiles:
         """
         found = self._all.get(number)
         if found is None:
-            said = f"there is no dropped file {number}; it was given up, or the page was started again"
+            said = (
+                f"there is no dropped file {number}; it was given up, or the page was started again"
+            )
             raise Refused(404, said, hint="drop it again")
         return found
 
     def remove(self, number: int) -> None:
         """Give one up: the file is gone, and what was read of it is forgotten; Refused while it is imported."""
         if (found := self.get(number)).state == "importing":
-            raise Refused(409, "the file is being imported; nothing was changed", hint="look at it again")
+            raise Refused(
+                409, "the file is being imported; nothing was changed", hint="look at it again"
+            )
         shutil.rmtree(self._all.pop(found.number).path.parent, ignore_errors=True)
 
     def settle(self, dropped: DroppedFile, done: ImportReport | None = None) -> None:

@@ -90,26 +90,38 @@ class Guard:
             return entered
         by_cookie = self._has_cookie(headers)
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
-            raise Refused(422, "the address holds NUL, which no text here does", hint="leave it out")
+            raise Refused(
+                422, "the address holds NUL, which no text here does", hint="leave it out"
+            )
         if is_safe:
             return None
         if self._access.readonly:
             raise Refused(
-                403, "this page is read-only; nothing was changed", hint=f"start it without {Option(readonly=True)}"
+                403,
+                "this page is read-only; nothing was changed",
+                hint=f"start it without {Option(readonly=True)}",
             )
         if by_cookie and origin is None and site != "same-origin":
-            raise Refused(403, "the request does not come from this page; nothing was changed", hint="reload the page")
+            raise Refused(
+                403,
+                "the request does not come from this page; nothing was changed",
+                hint="reload the page",
+            )
         return None
 
     def _entered(self, scope: Scope) -> Response | None:
         """Return the answer to an address with the token: the cookie, and the address without it."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if scope["method"] != "GET" or not self._access.is_token(dict(reversed(query)).get("token", "")):
+        if scope["method"] != "GET" or not self._access.is_token(
+            dict(reversed(query)).get("token", "")
+        ):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         address = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
         answer = RedirectResponse(address, status_code=303)
-        answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
+        answer.set_cookie(
+            self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/"
+        )
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
@@ -121,7 +133,11 @@ class Guard:
         except CookieError:
             found = None
         if found is None or not self._access.is_token(found.value):
-            raise Refused(401, "the token is missing or wrong", hint=f"open the address that `{Step('web')}` printed")
+            raise Refused(
+                401,
+                "the token is missing or wrong",
+                hint=f"open the address that `{Step('web')}` printed",
+            )
         return True
 
 
@@ -152,7 +168,9 @@ def _most(scope: Scope) -> int:
 
 
 def _refusal(scope: Scope, refused: Refused) -> Response:
-    is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
+    is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get(
+        "accept", ""
+    )
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_LOCKED, status_code=refused.status)
     return problem.response(problem.of(refused))

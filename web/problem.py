@@ -39,31 +39,50 @@ class Refused(InputError):  # noqa: N818 - a request is refused, which is no fau
         self.status = status
 
 
-def document(status: int, title: str, detail: str, *, hint: str = "", **more: Any) -> dict[str, Any]:
+def document(
+    status: int, title: str, detail: str, *, hint: str = "", **more: Any
+) -> dict[str, Any]:
     """Return a problem as its JSON document."""
     known = {name: value for name, value in more.items() if value is not None}
-    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint, **known}
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "hint": hint,
+        **known,
+    }
 
 
 def of(error: BaseException) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
     if isinstance(error, ChangedMeanwhileError):
-        return document(412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now))
+        return document(
+            412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now)
+        )
     if isinstance(error, Refused):
-        return document(error.status, "Refused", error.message, hint=error.hint, field=error.field or None)
+        return document(
+            error.status, "Refused", error.message, hint=error.hint, field=error.field or None
+        )
     if isinstance(error, FindableError):
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
         known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}
         return document(status, type(error).__name__, error.message, hint=error.hint, **known)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        place = first["loc"]  # of what part of the request, its name there, and what is wrong within that
+        place = first[
+            "loc"
+        ]  # of what part of the request, its name there, and what is wrong within that
         name = str(place[1] if len(place) > 1 and isinstance(place[1], str) else place[0])
         return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
     if isinstance(error, HTTPException):
         said = "there is nothing at this address" if error.status_code == 404 else error.detail  # noqa: PLR2004 - HTTP's own number
         return document(error.status_code, "Refused", said)
-    said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
+    said = (
+        "interrupted"
+        if isinstance(error, KeyboardInterrupt)
+        else f"a bug in findable: {type(error).__name__}"
+    )
     return document(500, "Stopped", f"{said}; look at what is stored before you try again")
 
 
@@ -74,6 +93,8 @@ def line_of(error: FindableError) -> str:
 
 def response(found: dict[str, Any]) -> Response:
     """Return the answer that says it."""
-    body = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")  # what was sent may hold half a character
+    body = json.dumps(found, ensure_ascii=False).encode(
+        "utf-8", "replace"
+    )  # what was sent may hold half a character
     headers = {"retry-after": AGAIN_S} if found["status"] == 503 else {}  # noqa: PLR2004 - HTTP's own number
     return Response(body, status_code=found["status"], media_type=CONTENT_TYPE, headers=headers)

@@ -40,7 +40,13 @@ STATES = {  # others are plain words, or several
     "ingested": "done",
 }
 ROWS = "rows"  # as the items of every task of a user's own are called
-PLACES = {"rows": "/", "search": "/search", "runs": "/runs", "quality": "/quality", "settings": "/settings"}
+PLACES = {
+    "rows": "/",
+    "search": "/search",
+    "runs": "/runs",
+    "quality": "/quality",
+    "settings": "/settings",
+}
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -61,11 +67,15 @@ class Mark(NamedTuple):
 
 def accepted(work: Work) -> JSONResponse:
     """Return the answer to a request that began long work: 202, and where to look."""
-    return JSONResponse(work.document, status_code=202, headers={"location": f"/api/work/{work.number}"})
+    return JSONResponse(
+        work.document, status_code=202, headers={"location": f"/api/work/{work.number}"}
+    )
 
 
 async def _sent(request: Request) -> dict[str, str]:
-    return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    return dict(
+        parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    )
 
 
 Sent = Annotated[dict[str, str], Depends(_sent)]
@@ -77,7 +87,9 @@ def desk_of(request: Request) -> Desk:
     return found
 
 
-def show_page(request: Request, template: str, ws: OpenWorkspace, here: str = "", **values: Any) -> HTMLResponse:
+def show_page(
+    request: Request, template: str, ws: OpenWorkspace, here: str = "", **values: Any
+) -> HTMLResponse:
     """Return a page, or a part of one, about the task of a workspace; `here` is the place that it is of."""
     task = ws.settings.task
     places = [name for name in PLACES if name != "search" or ws.task.index is not None]
@@ -97,8 +109,18 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, here: str = ""
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     """Return a page that says what went wrong, with the way to every place."""
     desk = desk_of(request)
-    known: dict[str, Any] = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
-    known |= {"here": "", "tasks": [], "places": list(PLACES.items()), "called": "findable", "problem": problem}
+    known: dict[str, Any] = {
+        "task": desk.settings.task,
+        "workspace": str(desk.settings.data),
+        "backend": "",
+    }
+    known |= {
+        "here": "",
+        "tasks": [],
+        "places": list(PLACES.items()),
+        "called": "findable",
+        "problem": problem,
+    }
     found = _filled(request, "problem.html", known)
     found.status_code = int(problem["status"])
     return found
@@ -135,15 +157,27 @@ def as_text(value: object) -> str:
     """Return a value as text: a list with commas, nothing as an empty text, true and false as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else ""
+        if value is None
+        else str(value)
+    )
 
 
 def as_quoted(value: Any) -> str:
     """Return a value of an answer in a line: what is quoted for a quotation, a part for each member of a list."""
     if isinstance(value, list):
-        return "; ".join(map(as_quoted, value)) if any(isinstance(one, dict) for one in value) else as_text(value)
+        return (
+            "; ".join(map(as_quoted, value))
+            if any(isinstance(one, dict) for one in value)
+            else as_text(value)
+        )
     if isinstance(value, dict):
-        return str(value["quote"]) if is_quotation(value) else " ".join(map(as_quoted, value.values()))
+        return (
+            str(value["quote"]) if is_quotation(value) else " ".join(map(as_quoted, value.values()))
+        )
     return as_text(value) or "nothing"
 
 
@@ -167,13 +201,17 @@ def as_linked(value: object) -> Markup:
     text = as_text(value)
     if not _ADDRESS.fullmatch(text):
         return escape(text)
-    return Markup('<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>').format(text)
+    return Markup(
+        '<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>'
+    ).format(text)
 
 
 def as_warning(text: str) -> Markup:
     """Return a warning of long work as HTML; what it says of a batch leads there, where its items are named."""
     found = _BATCH.match(text)
-    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(found[1]) if found else Markup()
+    link = (
+        Markup('<a href="/batch?number={0}">batch {0}</a>').format(found[1]) if found else Markup()
+    )
     return link + as_coded(text[found.end() :] if found else text)
 
 
@@ -183,8 +221,13 @@ def as_marked(text: str, marks: Sequence[Mark]) -> Markup:
     for one in sorted(one for one in marks if one.quote and text[one.start : one.end] == one.quote):
         told += escape(text[at : max(at, one.start)])
         if one.end > at:
-            inside, name = text[max(at, one.start) : one.end], Markup(' data-name="{}"').format(one.name)
-            told += Markup('<mark class="h{}"{}>{}</mark>').format(one.hue % HUES, name if one.name else "", inside)
+            inside, name = (
+                text[max(at, one.start) : one.end],
+                Markup(' data-name="{}"').format(one.name),
+            )
+            told += Markup('<mark class="h{}"{}>{}</mark>').format(
+                one.hue % HUES, name if one.name else "", inside
+            )
         at = max(at, one.end)
     return (told + escape(text[at:])) if told else as_linked(text)
 

@@ -32,7 +32,9 @@ class Work:
     note: str = ""
     part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)  # in the place of lines: what is said later does not hide them
+    warnings: list[str] = field(
+        default_factory=list
+    )  # in the place of lines: what is said later does not hide them
     result: Any = None
     error: dict[str, Any] | None = None
     began: float = field(default_factory=time.monotonic)
@@ -62,13 +64,32 @@ class Work:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
+        names = (
+            "number",
+            "kind",
+            "state",
+            "label",
+            "done",
+            "total",
+            "note",
+            "lines",
+            "warnings",
+            "result",
+            "error",
+        )
         now = time.monotonic()
-        times = {"took_s": round((self.ended or now) - self.began, 2), "ended_s": round(now - (self.ended or now), 2)}
+        times = {
+            "took_s": round((self.ended or now) - self.began, 2),
+            "ended_s": round(now - (self.ended or now), 2),
+        }
         took, made = now - self.part_began, self.done
         pace: dict[str, float | None] = {"rate": None, "eta_s": None}
         if self.state == "running" and made > 0 and took > 0:
-            left = None if self.total is None else round(max(0, self.total - self.done) * took / made, 1)
+            left = (
+                None
+                if self.total is None
+                else round(max(0, self.total - self.done) * took / made, 1)
+            )
             pace = {"rate": round(made / took, 2), "eta_s": left}
         return {one: getattr(self, one) for one in names} | times | pace
 
@@ -91,9 +112,13 @@ class Running:
                 return same
             work = Work(next(self._numbers), kind, about)
             self._all[work.number] = work
-            for number in [one.number for one in self._all.values() if one.state != "running"][:-KEPT]:
+            for number in [one.number for one in self._all.values() if one.state != "running"][
+                :-KEPT
+            ]:
                 del self._all[number]
-            work.thread = threading.Thread(target=_carried_out, args=(work, do), name=kind, daemon=True)
+            work.thread = threading.Thread(
+                target=_carried_out, args=(work, do), name=kind, daemon=True
+            )
             work.thread.start()
         return work
 
@@ -119,7 +144,9 @@ class Running:
     @property
     def threads(self) -> list[threading.Thread]:
         """Return the threads of what is under way."""
-        return [one.thread for one in self.every() if one.state == "running" and one.thread is not None]
+        return [
+            one.thread for one in self.every() if one.state == "running" and one.thread is not None
+        ]
 
 
 def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:

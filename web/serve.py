@@ -27,7 +27,9 @@ from web.views import ROUTERS
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
 REQUESTS_S, WORK_S = 10.0, 20.0  # so long requests, and then what runs, may go on after SIGTERM
-IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
+IDLE_S = (
+    75.0  # longer than programs and browsers keep a connection, or it would end under a request
+)
 SHORTEST = 20  # characters of a token that is set
 
 
@@ -52,16 +54,25 @@ def run(
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with contextlib.closing(listening):
         if token and len(token) < SHORTEST:
-            raise ConfigurationError(f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served")
+            raise ConfigurationError(
+                f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served"
+            )
         number = listening.getsockname()[1]
         hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
-        access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
+        access = Access(
+            token or secrets.token_urlsafe(24),
+            hosts,
+            cookie=f"findable_{number}",
+            readonly=readonly,
+        )
         desk = Desk(settings, access, acts=acts)
         try:
             desk.begin_workspace(display)
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
-            _serve(desk, listening, lambda: ready(f"http://{LOOPBACK}:{number}/?token={access.token}"))
+            _serve(
+                desk, listening, lambda: ready(f"http://{LOOPBACK}:{number}/?token={access.token}")
+            )
         finally:
             desk.close()
 
@@ -94,7 +105,9 @@ def application(desk: Desk) -> Guard:
     for router in ROUTERS:
         app.include_router(router)
     files = StaticFiles(directory=HERE / "static")
-    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
+    app.mount(
+        "/static", GZipMiddleware(files)
+    )  # these alone: a page holds what its reader may not give away
     for kind in (FindableError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
     return Guard(app, access=desk.access)

@@ -2,4 +2,7 @@
 
 from web.views import acts, adding, quality, row, rows, runs, search, settings
 
-ROUTERS = [*(one.router for one in (acts, adding, rows, row, search, runs, quality, settings)), acts.last]
+ROUTERS = [
+    *(one.router for one in (acts, adding, rows, row, search, runs, quality, settings)),
+    acts.last,
+]

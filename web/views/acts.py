@@ -39,7 +39,10 @@ LABELS = {  # what the button of a step says; other steps lead to a place
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
-ENDS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}  # a button's work goes on to the end
+ENDS = {
+    "tag": {"wait": "1"},
+    "passages-backfill": {"wait": "1"},
+}  # a button's work goes on to the end
 INDEX = "index"
 
 
@@ -48,7 +51,12 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
     with desk_of(request).to_read() as ws:
         return [
-            {"name": one.subject, "one": one.words.one, "many": one.words.many, "indexed": ws.indexes(one)}
+            {
+                "name": one.subject,
+                "one": one.words.one,
+                "many": one.words.many,
+                "indexed": ws.indexes(one),
+            }
             for one in ws.tasks
         ]
 
@@ -67,8 +75,12 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     with desk.to_read(task) as ws:
         now = status.run(ws).next
     if now is None or step != str(now) or not command_of(now):
-        raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
-    form = {name: str(value) for name, value in now.options.items() if name != "task"} | ENDS.get(now.command, {})
+        raise Refused(
+            409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again"
+        )
+    form = {name: str(value) for name, value in now.options.items() if name != "task"} | ENDS.get(
+        now.command, {}
+    )
     return accepted(begin(desk, now.command, form, task, cost))
 
 
@@ -105,8 +117,13 @@ def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
         if command != "tag":  # a backfill goes by batch, whatever is recommended
             found |= {"recommended": "batch", "reason": "it may take days"}
         # The rows of a stopped run are asked again, at most at the price that was estimated for them.
-        stopped = sum(one.estimated_cost for one in folder.dead_batches(ws) if one.task == ws.task.name)
-        return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1] + stopped, 6)}
+        stopped = sum(
+            one.estimated_cost for one in folder.dead_batches(ws) if one.task == ws.task.name
+        )
+        return {
+            **found,
+            "cost": round(estimated.going_out(found["recommended"] or "batch")[1] + stopped, 6),
+        }
     if command not in {"batch-submit", "passages-pilot"}:
         return embedding(ws) if command == INDEX else None
     with ws.store.read() as tx:
@@ -167,7 +184,9 @@ def next_part(request: Request, task: str) -> HTMLResponse:
         many = words.one if is_open == 1 else words.many
         label = LABELS[found["command"]].format(open=f"{is_open:,}", many=many)
         cost = found["plan"]["cost"] if found["plan"] else 0.0
-        begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode({"step": found["next"], "cost": repr(cost)})
+        begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode(
+            {"step": found["next"], "cost": repr(cost)}
+        )
         known = {"label": label, "begin": begin, "cost": cost, "leaving": ws.leaving}
         return show_page(request, "parts/next.html", ws, "rows", **found, **known)
 
@@ -175,11 +194,19 @@ def next_part(request: Request, task: str) -> HTMLResponse:
 def shown_works(running: Running) -> list[dict[str, Any]]:
     """Return the long work of the page that a reader wants to know of: under way, failed, or over a moment ago."""
     found = [one.document for one in running.every()][-4:]
-    return [one for one in found if one["state"] != "done" or one["warnings"] or one["ended_s"] < RECENT_S]
+    return [
+        one
+        for one in found
+        if one["state"] != "done" or one["warnings"] or one["ended_s"] < RECENT_S
+    ]
 
 
 def _next(ws: OpenWorkspace, step: Step | None) -> dict[str, Any]:
-    return {"next": str(step or ""), "command": command_of(step), "plan": plan_of(ws, command_of(step))}
+    return {
+        "next": str(step or ""),
+        "command": command_of(step),
+        "plan": plan_of(ws, command_of(step)),
+    }
 
 
 def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
@@ -187,7 +214,12 @@ def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
     with ws.store.read() as tx:
         found = budget.budgets(ws, budget.running_budget(tx, ws.task)).left(tx)
     return [
-        {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(max(0.0, left), 6)}
+        {
+            "name": one.name,
+            "usd": one.usd,
+            "since": one.since.isoformat(),
+            "left": round(max(0.0, left), 6),
+        }
         for one, left in found
     ]
 
@@ -220,13 +252,19 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
     desk = desk_of(request)
     act = desk.act(command)
     if not act.only_looks:
-        raise Refused(405, f"{command} does more than look; nothing was begun", hint=f"POST /api/{command} begins it")
+        raise Refused(
+            405,
+            f"{command} does more than look; nothing was begun",
+            hint=f"POST /api/{command} begins it",
+        )
     form = {name: value for name, value in request.query_params.items() if name != "task"}
     return JSONResponse(jsonable_encoder(desk.carry_out(act, form, task, NoProgress())))
 
 
 @last.post("/api/{command}", status_code=202)
-def begin_command(request: Request, command: str, body: Options, task: str = "", cost: Usd = 0.0) -> JSONResponse:
+def begin_command(
+    request: Request, command: str, body: Options, task: str = "", cost: Usd = 0.0
+) -> JSONResponse:
     """Begin a command with its options, as it is typed; no more than `cost` (USD) is spent, by estimate."""
     desk = desk_of(request)
     return accepted(begin(desk, command, body.root, task or desk.named_task(task).task, cost))

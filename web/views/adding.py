@@ -37,7 +37,11 @@ router = APIRouter()
 TaskName = Annotated[str, Query(max_length=200)]
 
 FIELDS = (
-    *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
+    *(
+        ("username", "Username", "text"),
+        ("first_name", "First name", "text"),
+        ("last_name", "Last name", "text"),
+    ),
     *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
     *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
     ("profile_url", "Profile address", "url"),
@@ -59,8 +63,15 @@ async def add_person(request: Request) -> JSONResponse:
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         saved = await run_in_threadpool(_stored, desk, saved) if asking.done() else saved
     parked = [f"{fate_of(saved.parked)}: {saved.parked}"] * bool(saved.parked)
-    told = {"findability_score": saved.findability_score, "retrying": saved.is_due, "notes": [*saved.notes, *parked]}
-    return JSONResponse({"ok": True, "username": saved.username, "tags": saved.tags or None, **told}, status_code=201)
+    told = {
+        "findability_score": saved.findability_score,
+        "retrying": saved.is_due,
+        "notes": [*saved.notes, *parked],
+    }
+    return JSONResponse(
+        {"ok": True, "username": saved.username, "tags": saved.tags or None, **told},
+        status_code=201,
+    )
 
 
 def _stored(desk: Desk, saved: add_expert.AddedExpert) -> add_expert.AddedExpert:
@@ -109,9 +120,13 @@ async def drop_file(
     desk = desk_of(request)
     if task not in {NEW, *IMPORTS}:
         hint = await run_in_threadpool(_items_from, desk, task)
-        raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task")
+        raise Refused(
+            422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task"
+        )
     reading = ReadOptions(encoding=encoding.strip(), header=header.strip())
-    dropped = await desk.dropped.keep(task, name, request.stream(), mapping=mapping, reading=reading)
+    dropped = await desk.dropped.keep(
+        task, name, request.stream(), mapping=mapping, reading=reading
+    )
     _read(desk, dropped)
     where = {"location": f"/api/imports/{dropped.number}"}
     return JSONResponse(dropped.document, status_code=202, headers=where)
@@ -137,7 +152,9 @@ def add_page(request: Request, task: str | None = None, number: int | None = Non
     with desk.to_read(task if task and desk.has(task) else None) as ws:
         dropped = _shown(desk.dropped.get(number)) if number is not None else {"dropped": None}
         into = task if task in IMPORTS else NEW if ws.tasks and task else PEOPLE
-        return show_page(request, "add.html", ws, **{"into": into, "most": MAX_FILE, "fields": FIELDS, **dropped})
+        return show_page(
+            request, "add.html", ws, **{"into": into, "most": MAX_FILE, "fields": FIELDS, **dropped}
+        )
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -146,7 +163,9 @@ def import_part(request: Request, number: int) -> HTMLResponse:
     try:
         return _part(request, number)
     except Refused as gone:
-        return HTMLResponse(f'<section id="import"><p class="warn" role="alert">{escape(line_of(gone))}</p></section>')
+        return HTMLResponse(
+            f'<section id="import"><p class="warn" role="alert">{escape(line_of(gone))}</p></section>'
+        )
 
 
 @router.post("/parts/import", include_in_schema=False)
@@ -155,7 +174,9 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     desk = desk_of(request)
     dropped = desk.dropped.get(number)
     if dropped.state not in OPEN:
-        return _part(request, number, refused=f"the file is {dropped.state} now; nothing was changed")
+        return _part(
+            request, number, refused=f"the file is {dropped.state} now; nothing was changed"
+        )
     refused = ""
     try:
         if "question" in sent:
@@ -171,7 +192,9 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
 
 def _begin(desk: Desk, dropped: DroppedFile, step: str, do: Callable[[Work], Any]) -> None:
     dropped.step = step
-    dropped.work = desk.running.begin(f"{step} {dropped.path.name} (file {dropped.number % 1000})", do)
+    dropped.work = desk.running.begin(
+        f"{step} {dropped.path.name} (file {dropped.number % 1000})", do
+    )
 
 
 def _read(desk: Desk, dropped: DroppedFile) -> None:
@@ -181,34 +204,49 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
                 new = ask.new_task("", str(dropped.path), data=None, reading=dropped.reading)
                 dropped.guess = ask.drafted(ws.store, new).guess
         else:
-            meant = replace(desk.settings, task=dropped.task)  # of which no table is made for a look
+            meant = replace(
+                desk.settings, task=dropped.task
+            )  # of which no table is made for a look
             with open_to_look(meant, display, agrees=lambda _question: False) as ws:
                 dropped.found = IMPORTS[dropped.task]["run"](
                     ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading, dry=True)
                 )
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path, dropped.reading)
-            dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
+            dropped.first = [
+                dict(one.values)
+                for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)
+            ]
 
     _begin(desk, dropped, "read", work)
 
 
 def _import(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> dict[str, Any]:
-        with open_workspace(replace(desk.settings, task=dropped.task), display, access=Access.WRITE) as ws:
-            done = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading))
+        with open_workspace(
+            replace(desk.settings, task=dropped.task), display, access=Access.WRITE
+        ) as ws:
+            done = IMPORTS[dropped.task]["run"](
+                ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading)
+            )
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
 
     if dropped.found is None or not dropped.found.rows_in:
-        raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
+        raise Refused(
+            409,
+            "nothing of the file would go in; nothing was changed",
+            hint="mend it, and drop it again",
+        )
     _begin(desk, dropped, "import", work)
 
 
 def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
     if dropped.guess is None:
-        raise Refused(409, "no task is made of this file; nothing was asked", hint="drop it as a new task")
+        raise Refused(
+            409, "no task is made of this file; nothing was asked", hint="drop it as a new task"
+        )
     asking = _asking_of(desk, dropped, asked)
 
     def work(display: Work) -> dict[str, Any]:
@@ -224,7 +262,9 @@ def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
         dropped.guess = asking.draft.guess
 
 
-def _asking_of(desk: Desk, dropped: DroppedFile, asked: Mapping[str, str], *, name: str = "") -> ask.NewTask:
+def _asking_of(
+    desk: Desk, dropped: DroppedFile, asked: Mapping[str, str], *, name: str = ""
+) -> ask.NewTask:
     """Return the question of the form about a dropped file, with the columns that it names."""
     choice = ColumnChoice(asked["text"], asked["key"], asked["with"])
     question, fields = asked["question"], asked["fields"]
@@ -241,7 +281,9 @@ def _asking_of(desk: Desk, dropped: DroppedFile, asked: Mapping[str, str], *, na
 
 def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
     if dropped.tried is None:
-        raise Refused(409, "no question was tried on the file; nothing was kept", hint="try one, then keep it")
+        raise Refused(
+            409, "no question was tried on the file; nothing was kept", hint="try one, then keep it"
+        )
     asking = _asking_of(desk, dropped, dropped.asked, name=name)
 
     def work(display: Work) -> dict[str, Any]:
@@ -258,7 +300,9 @@ def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
     desk = desk_of(request)
     dropped = desk.dropped.get(number)
     with desk.to_read(dropped.task if desk.has(dropped.task) else None) as ws:
-        return show_page(request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused})
+        return show_page(
+            request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused}
+        )
 
 
 def _items_from(desk: Desk, task: str) -> str:
@@ -276,10 +320,16 @@ def _shown(dropped: DroppedFile) -> dict[str, Any]:
         "dropped": dropped.document,
         "file": dropped,
         "work": dropped.work.document if dropped.work else None,
-        "goes_to": {one["name"]: one["label"] for one in found.columns if one["name"]} if found else {},
+        "goes_to": {one["name"]: one["label"] for one in found.columns if one["name"]}
+        if found
+        else {},
         "trial_usd": TRIAL_USD,
         "name": ask.name_for(str(dropped.path)),
-        "groups": sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else [],
+        "groups": sorted(
+            found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)
+        )
+        if found
+        else [],
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},
         "to_do": TO_DO,

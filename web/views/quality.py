@@ -42,9 +42,13 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
             "quality",
             report=reports[0] if reports else None,
             gates=[_gate(reports[0], one) for one in reports[0]["gates"]] if reports else [],
-            samples=[{**one, "said": _said(one["said"])} for one in reports[0]["samples"][:SAMPLES]] if reports else [],
+            samples=[{**one, "said": _said(one["said"])} for one in reports[0]["samples"][:SAMPLES]]
+            if reports
+            else [],
             reports=reports,
-            drawn={PurePath(one.report).stem: one.number for one in pilots if one.size and one.report},
+            drawn={
+                PurePath(one.report).stem: one.number for one in pilots if one.size and one.report
+            },
             parked=_parked(ws),
             counted=tags.count_tags(ws.store) if subject == PEOPLE else None,
             most=TAGS,
@@ -61,9 +65,24 @@ def _said(text: str) -> str:
 def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
     """Return a gate of a report with what it measures in plain words, its value as it is read, and what is wanted."""
     figure = {"unit": "mean", "told": gate["name"], **report["figures"].get(gate["name"], {})}
-    low, high = (None if one is None else shown(one, figure["unit"]) for one in (gate["low"], gate["high"]))
-    wanted = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}" if high else ""
-    return {**gate, "about": figure["told"], "shown": shown(gate["value"], figure["unit"]), "wanted": wanted}
+    low, high = (
+        None if one is None else shown(one, figure["unit"]) for one in (gate["low"], gate["high"])
+    )
+    wanted = (
+        f"{low} to {high}"
+        if low and high
+        else f"at least {low}"
+        if low
+        else f"at most {high}"
+        if high
+        else ""
+    )
+    return {
+        **gate,
+        "about": figure["told"],
+        "shown": shown(gate["value"], figure["unit"]),
+        "wanted": wanted,
+    }
 
 
 def _parked(ws: OpenWorkspace) -> list[tuple[str, list[str], int]]:

@@ -47,7 +47,9 @@ Key = Annotated[str, Query(max_length=4_000)]
 
 
 @router.get("/row", include_in_schema=False)
-def row_page(request: Request, key: Key, task: str | None = None, *, raw: bool = False) -> HTMLResponse:
+def row_page(
+    request: Request, key: Key, task: str | None = None, *, raw: bool = False
+) -> HTMLResponse:
     """Show one row."""
     with desk_of(request).to_read(task) as ws:
         return show_page(request, "row.html", ws, "rows", **_shown(request, ws, key, raw=raw))
@@ -62,13 +64,21 @@ def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
 @router.post("/parts/row", include_in_schema=False)
 def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     """Do what a button of the page says, and show what became of it."""
-    desk, who, refused = desk_of(request), sent.get("who") or unquote(request.cookies.get(WHO, "")), ""
+    desk, who, refused = (
+        desk_of(request),
+        sent.get("who") or unquote(request.cookies.get(WHO, "")),
+        "",
+    )
     try:
         if sent.get("act") == "forget":
             _forget(desk, task, key, sent.get("name", ""))
         elif sent.get("act") == "correct":
             if not who:
-                raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit")
+                raise Refused(
+                    422,
+                    "say who edits; nothing was changed",
+                    hint="your name stands beside each edit",
+                )
             with desk.to_write(task) as ws:
                 _correct(ws, key, sent, who)
         else:
@@ -79,7 +89,9 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
         refused = line_of(error)
     found = _part(request, task, key, refused=refused)
     if sent.get("who") and not refused:
-        found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
+        found.set_cookie(
+            WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/"
+        )
     return found
 
 
@@ -91,7 +103,9 @@ def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> 
     name, value = sent.get("field", ""), sent.get("value", "")
     now = correct.history(ws, key)["answer"].get(name)
     text = json.dumps(value) if isinstance(now, str) or is_quotation(now) else value
-    correct.correct(ws, key, correct.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state"))
+    correct.correct(
+        ws, key, correct.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state")
+    )
 
 
 def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
@@ -104,7 +118,9 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
             work = desk.running.newest(FORGETTING.format(task), about=key)
             if work is None or work.state != "done":
                 raise
-            return show_page(request, "parts/forgotten.html", ws, "rows", key=key, forgotten=work.document)
+            return show_page(
+                request, "parts/forgotten.html", ws, "rows", key=key, forgotten=work.document
+            )
         return show_page(request, "parts/row.html", ws, "rows", **{**shown, "refused": refused})
 
 
@@ -112,12 +128,21 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     known = items.show(ws, key, raw=raw)
     task = known["task"] = ws.settings.task
     columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
-    columns = [one for one in columns if one[0] != "tags" or task != PEOPLE]  # which stand among the answers
+    columns = [
+        one for one in columns if one[0] != "tags" or task != PEOPLE
+    ]  # which stand among the answers
     stands = correct.history(ws, key)
     given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
     answer, marks = coloured(stands["answer"])
-    passage = marked_passage(quoted_passage(ws, known["item"])) if task == PASSAGES and columns else {"concepts": []}
-    works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
+    passage = (
+        marked_passage(quoted_passage(ws, known["item"]))
+        if task == PASSAGES and columns
+        else {"concepts": []}
+    )
+    works = [
+        desk_of(request).running.newest(kind.format(task), about=key)
+        for kind in (ASKING, FORGETTING)
+    ]
     return {
         **known,
         **_heading(known, task, columns),
@@ -126,10 +151,14 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "texts": [one for one in columns if len(one[1]) > LONG],
         "columns": [one for one in columns if 0 < len(one[1]) <= LONG],
         "answer": answer,
-        "said_by": max(given, key=lambda one: (one["extractor"] == PERSON, one["id"]), default=None),
+        "said_by": max(
+            given, key=lambda one: (one["extractor"] == PERSON, one["id"]), default=None
+        ),
         "edits": stands["edits"],
         "stands": stands["state"],
-        "typed": {name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()},
+        "typed": {
+            name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()
+        },
         "who": unquote(request.cookies.get(WHO, "")),
         "marks": passage.get("marks", marks),
         "concepts": passage["concepts"],
@@ -143,16 +172,26 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     }
 
 
-def _heading(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _heading(
+    known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
     name, picture = known["name"], ""
     if task == IMAGES:
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
-        return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
+        return {
+            "title": PurePath(name).name,
+            "beside": "",
+            "picture": "" if known["state"] == UNUSABLE else address,
+        }
     if task == PEOPLE:
         full = dict(columns).get("name", "")
         return {"title": full or name, "beside": name if full else "", "picture": picture}
-    return {"title": name, "beside": "" if name == known["item"] else known["item"], "picture": picture}
+    return {
+        "title": name,
+        "beside": "" if name == known["item"] else known["item"],
+        "picture": picture,
+    }
 
 
 def coloured(answer: Any) -> tuple[Any, list[Mark]]:
@@ -166,11 +205,16 @@ def coloured(answer: Any) -> tuple[Any, list[Mark]]:
     def walk(value: Any, path: str, name: str) -> Any:
         if isinstance(value, Mapping) and is_quotation(value):
             hue = kinds.setdefault(name or path, len(kinds))
-            if isinstance(value["start"], int) and isinstance(value["end"], int):  # not a field that is called so
+            if isinstance(value["start"], int) and isinstance(
+                value["end"], int
+            ):  # not a field that is called so
                 marks.append(Mark(value["start"], value["end"], value["quote"], name or path, hue))
             return {**value, "hue": hue % 6}
         if isinstance(value, Mapping):
-            named = next((one for one in value.values() if isinstance(one, str) and 0 < len(one) <= LONG), name)
+            named = next(
+                (one for one in value.values() if isinstance(one, str) and 0 < len(one) <= LONG),
+                name,
+            )
             return {
                 inner: walk(one, inner if isinstance(inner, str) else path, named if path else "")
                 for inner, one in value.items()
@@ -187,7 +231,10 @@ def _cost(ws: OpenWorkspace, ids: Sequence[str]) -> float | None:
             known = calibration(tx, ws.extractor)
     except FindableError:  # said once it is asked
         return None
-    costs = (usage_cost(ws.model, known.applied(one.usage, count=1), STANDARD, on=ws.now().date()) for one in lines)
+    costs = (
+        usage_cost(ws.model, known.applied(one.usage, count=1), STANDARD, on=ws.now().date())
+        for one in lines
+    )
     return sum(costs) if lines else None
 
 
@@ -230,7 +277,9 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
         if not (open_ids := items.reopen(ws, ids)):
-            raise Refused(409, "it is being asked, or has nothing to be asked about; nothing was changed")
+            raise Refused(
+                409, "it is being asked, or has nothing to be asked about; nothing was changed"
+            )
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
@@ -243,7 +292,12 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
 
 def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
     if typed != key:
-        raise Refused(422, f"{typed!r} is not {key!r}; nothing was changed", hint="type the name", field="name")
+        raise Refused(
+            422,
+            f"{typed!r} is not {key!r}; nothing was changed",
+            hint="type the name",
+            field="name",
+        )
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
@@ -258,4 +312,10 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 def _as_typed(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else ""
+        if value is None
+        else json.dumps(value, ensure_ascii=False)
+    )

@@ -30,9 +30,18 @@ ROWS, TEXTS = 50, 12  # of one page; of texts with their quotations
 LINES = 500  # of CSV that are sent at once
 FEW = 8  # values of a kind that are shown at first
 BEGINNING = 400  # characters of a text that nothing is quoted of
-LABELS = {"findability_score": "score", "job_title": "title", "versions": "version", "states": "state"}
+LABELS = {
+    "findability_score": "score",
+    "job_title": "title",
+    "versions": "version",
+    "states": "state",
+}
 Texts = Annotated[list[str], Field(max_length=100)]
-Score = Annotated[float | None, BeforeValidator(lambda given: given or None), Field(ge=0, le=100, allow_inf_nan=False)]
+Score = Annotated[
+    float | None,
+    BeforeValidator(lambda given: given or None),
+    Field(ge=0, le=100, allow_inf_nan=False),
+]
 
 
 class Asked(BaseModel):
@@ -58,15 +67,27 @@ class Asked(BaseModel):
     @property
     def which(self) -> ItemFilter:
         """Return which rows are meant."""
-        where = " AND ".join(f"({one})" for one in dict.fromkeys([self.where.strip(), *self.only]) if one)
+        where = " AND ".join(
+            f"({one})" for one in dict.fromkeys([self.where.strip(), *self.only]) if one
+        )
         tags = list(dict.fromkeys(filter(None, self.tag)))
-        about = (self.state or None, tags, self.extractor or None, self.min_score, self.max_score, where, self.id)
+        about = (
+            self.state or None,
+            tags,
+            self.extractor or None,
+            self.min_score,
+            self.max_score,
+            where,
+            self.id,
+        )
         return ItemFilter(self.find.split(), *about)
 
     @property
     def how(self) -> dict[str, Any]:
         """Return in which order, and which columns are meant."""
-        names = dict.fromkeys(name for text in self.fields for one in text.split(",") if (name := one.strip()))
+        names = dict.fromkeys(
+            name for text in self.fields for one in text.split(",") if (name := one.strip())
+        )
         return {"sort": self.sort or None, "fields": list(names) or None}
 
     @property
@@ -74,12 +95,16 @@ class Asked(BaseModel):
         """Return it as an address says it, but for the task and the place."""
         told = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
         several = ((name, one if isinstance(one, list) else [one]) for name, one in told.items())
-        return [(name, str(each)) for name, some in several for each in some if each not in ("", None)]
+        return [
+            (name, str(each)) for name, some in several for each in some if each not in ("", None)
+        ]
 
     def address(self, path: str, task: str, **anew: Sequence[str]) -> str:
         """Return an address that asks for the same, with some of it as it is given anew."""
         kept = [("task", task), *(pair for pair in self.pairs if pair[0] not in anew)]
-        return f"{path}?" + urlencode([*kept, *((name, one) for name, some in anew.items() for one in some)])
+        return f"{path}?" + urlencode(
+            [*kept, *((name, one) for name, some in anew.items() for one in some)]
+        )
 
 
 Wanted = Annotated[Asked, Query()]
@@ -100,12 +125,18 @@ class Choice(NamedTuple):
 def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Choice]]:
     """Return by what rows can be told apart, with what is chosen, whatever was found: fields first, versions last."""
 
-    def choices(name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]) -> list[Choice]:
+    def choices(
+        name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]
+    ) -> list[Choice]:
         given, several = (
             [one for one in chosen if one],
             name in {"tag", "only"},
         )  # these narrow; of others one is chosen
-        missing = [(one, one, 0) for one in given if one not in {value for _, value, _ in values} and name != "only"]
+        missing = [
+            (one, one, 0)
+            for one in given
+            if one not in {value for _, value, _ in values} and name != "only"
+        ]
         made = []
         for label, value, count in (*missing, *values):
             rest = [one for one in given if one != value] if several or value in given else []
@@ -122,7 +153,12 @@ def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Cho
         kinds["chosen"] = choices("only", asked.only, others)
     states = {**found.states, "gone": found.gone} if found.gone else found.states
     for kind, name, chosen, counts in (
-        ("tags", "tag", asked.tag, {} if found.fields else found.tags or {}),  # which are of the fields, too
+        (
+            "tags",
+            "tag",
+            asked.tag,
+            {} if found.fields else found.tags or {},
+        ),  # which are of the fields, too
         ("states", "state", [asked.state], {one: count for one, count in states.items() if count}),
         ("versions", "extractor", [asked.extractor], found.versions or {}),
     ):
@@ -138,7 +174,9 @@ def items_csv(request: Request, asked: Wanted) -> StreamingResponse:
     lines = _csv(desk_of(request), asked)
     first = next(lines)  # or the error
     told = {"content-disposition": f'attachment; filename="{asked.task or "rows"}.csv"'}
-    return StreamingResponse(chain([first], lines), media_type="text/csv; charset=utf-8", headers=told)
+    return StreamingResponse(
+        chain([first], lines), media_type="text/csv; charset=utf-8", headers=told
+    )
 
 
 @router.get("/", include_in_schema=False)
@@ -164,12 +202,21 @@ def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
         found = items.counts(ws, asked.which)
         kinds = choices_of(found, asked, ws.settings.task)
         return show_page(
-            request, "parts/facets.html", ws, "rows", total=found.total, kinds=kinds, few=FEW, labels=LABELS
+            request,
+            "parts/facets.html",
+            ws,
+            "rows",
+            total=found.total,
+            kinds=kinds,
+            few=FEW,
+            labels=LABELS,
         )
 
 
 @router.get("/api/images/thumbnail")
-def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"] = "320") -> Response:
+def get_thumbnail(
+    request: Request, key: str, side: Literal["160", "320", "640"] = "320"
+) -> Response:
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(IMAGES) as ws:
         found = thumbnail_of(ws.store, key, side=int(side))
@@ -201,7 +248,9 @@ def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
         "first": asked.address("/", task) if asked.after else None,
         "csv": asked.address("/items.csv", task),
         "facets": asked.address("/parts/facets", task),
-        "all": asked.address("/", task, **{name: () for name, _ in asked.pairs if name not in {"sort", "fields"}}),
+        "all": asked.address(
+            "/", task, **{name: () for name, _ in asked.pairs if name not in {"sort", "fields"}}
+        ),
         "narrows": any(name not in {"sort", "fields"} for name, _ in asked.pairs),
         "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "where"}],
         "about": about(ws),
@@ -217,7 +266,9 @@ def about(ws: OpenWorkspace) -> str:
     return f"from {source} · version {record.version}"
 
 
-def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
+def _page(
+    ws: OpenWorkspace, asked: Asked
+) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
@@ -225,11 +276,23 @@ def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequen
     own += [name for name in grid.in_state.get(asked.state, ()) if name not in own]
     fields = asked.how["fields"] or [*grid.usual, *own]
     limit = TEXTS if ws.settings.task == PASSAGES else ROWS
-    page = items.page(ws, asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)
+    page = items.page(
+        ws,
+        asked.which,
+        limit=limit,
+        after=asked.after or None,
+        sort=asked.sort or None,
+        fields=fields,
+    )
     with ws.store.read() as tx:
         names = ws.task.table(tx).names(tx, [one.id for one in page.items])
     rows = [
-        {"id": one.id, "name": names.get(one.id, one.id), "state": one.state, "values": dict(one.values)}
+        {
+            "id": one.id,
+            "name": names.get(one.id, one.id),
+            "state": one.state,
+            "values": dict(one.values),
+        }
         for one in page.items
     ]
     return rows, page.names, page.after, (*grid.sorts, *grid.slow_sorts)
@@ -242,7 +305,11 @@ def marked_passage(passage: Passage, *, most: int | None = None) -> dict[str, An
     """
     source, text, found = passage
     types = list(dict.fromkeys(kind for _, kind, _ in found))
-    marks = [Mark(*quotation, name, types.index(kind)) for name, kind, quoted in found for quotation in quoted]
+    marks = [
+        Mark(*quotation, name, types.index(kind))
+        for name, kind, quoted in found
+        for quotation in quoted
+    ]
     return {
         "source": source,
         "text": text if most is None or marks or len(text) <= most else f"{text[:most].rstrip()} …",
@@ -255,7 +322,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> dict[str, Any]:
+def _header(
+    asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool
+) -> dict[str, Any]:
     """Return the head of a column, with the address that sorts by it, and how it is sorted, as ARIA says it."""
     order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")
     anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name

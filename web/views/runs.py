@@ -26,7 +26,12 @@ MOST = 2**31 - 1  # the largest number of a batch that a database can hold
 SHOWN = 100  # runs of the list, the newest
 BARS = 31  # days of the chart, the newest
 NAMED = 50  # rows of a batch that are named
-LINES = ("answered", "refused", "invalid", "missing")  # which add up to the requests of a batch that is over
+LINES = (
+    "answered",
+    "refused",
+    "invalid",
+    "missing",
+)  # which add up to the requests of a batch that is over
 Number = Annotated[int, Path(ge=1, le=MOST)]
 By = Annotated[str, Query(pattern=f"^({'|'.join(KEYS)})$")]
 
@@ -39,13 +44,17 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
-def get_file(request: Request, number: Number, which: Literal["requests", "results"]) -> FileResponse:
+def get_file(
+    request: Request, number: Number, which: Literal["requests", "results"]
+) -> FileResponse:
     """Return the sealed file with the lines that were asked, or with the replies; 404 where it is not there."""
     with desk_of(request).to_read() as ws:
         path = _file(ws.data, number, which)
     if not path.is_file():
         raise Refused(
-            404, f"batch {number} has no file of {which} here", hint="it may not be there yet, or was cleaned"
+            404,
+            f"batch {number} has no file of {which} here",
+            hint="it may not be there yet, or was cleaned",
         )
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
@@ -57,7 +66,11 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
         names = {one.name: called(one) for one in ws.tasks}
         going = {one["number"]: one for one in status.run(ws).runs}
         runs = [
-            {**_run(one.document, ws.data), "took": one.age_words, "live": going.get(one.batch.number)}
+            {
+                **_run(one.document, ws.data),
+                "took": one.age_words,
+                "live": going.get(one.batch.number),
+            }
             for one in list_batches(ws.store, now=ws.now())
         ]
         days = batch_report.costs(ws.store, ws.tasks, by="day")
@@ -70,7 +83,11 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
             "runs",
             runs=[one for one in runs[::-1] if one["way"] != Way.TRIAL][:SHOWN],
             names=names,
-            bars=[(day, one["cost"], (one["cost"] + one["under_way"]) / highest) for day, one in newest if highest],
+            bars=[
+                (day, one["cost"], (one["cost"] + one["under_way"]) / highest)
+                for day, one in newest
+                if highest
+            ],
             days=newest,
             total=days["total"],
             budgets=budgets_of(ws),
@@ -89,8 +106,14 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
         with ws.store.read() as tx:
             ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
             names = task.table(tx).names(tx, ids[:NAMED])
-        known = {"subject": task.subject, "names": list(names.values()), "more": max(0, len(ids) - NAMED)}
-        return show_page(request, "batch.html", ws, "runs", batch=found, lines=_lines(found), **known)
+        known = {
+            "subject": task.subject,
+            "names": list(names.values()),
+            "more": max(0, len(ids) - NAMED),
+        }
+        return show_page(
+            request, "batch.html", ws, "runs", batch=found, lines=_lines(found), **known
+        )
 
 
 def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
@@ -102,20 +125,32 @@ def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
     summary = summary_of(account.batch, now=ws.now())
     reasons = [asdict(one) for one in account.anomalies]
     told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}
-    return {**summary.document, "moves": moves, "is_over": account.batch.is_over, "reasons": reasons, **told}
+    return {
+        **summary.document,
+        "moves": moves,
+        "is_over": account.batch.is_over,
+        "reasons": reasons,
+        **told,
+    }
 
 
 def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
     state, done = batch["state"], sum(batch[name] or 0 for name in LINES)
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
-    files = [which for which in ("requests", "results") if _file(data, batch["number"], which).is_file()]
+    files = [
+        which for which in ("requests", "results") if _file(data, batch["number"], which).is_file()
+    ]
     share = 1.0 if state in OVER else done / (batch["requests"] or 1)
     told = {"done": done, "share": share, "files": files, "is_over": state in OVER}
     return {**batch, **told, "word": "cancelled" if is_cancelled else str(state)}
 
 
 def _file(data: FilePath, number: int, which: str) -> FilePath:
-    return folder.request_path(data, number) if which == "requests" else folder.result_path(data, number)
+    return (
+        folder.request_path(data, number)
+        if which == "requests"
+        else folder.result_path(data, number)
+    )
 
 
 def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
@@ -125,6 +160,9 @@ def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
     """
     if batch["state"] != BatchState.FAILED:
         return {name: batch[name] for name in LINES}
-    found = {name: sum(one["count"] for one in batch["reasons"] if one["outcome"] == name) for name in LINES}
+    found = {
+        name: sum(one["count"] for one in batch["reasons"] if one["outcome"] == name)
+        for name in LINES
+    }
     left = batch["requests"] - sum(found.values())
     return {**found, "let go, to be asked again": left} if left > 0 else dict(found)

@@ -18,7 +18,9 @@ from web.render import desk_of, show_page
 
 router = APIRouter()
 TAGS = 12  # of a hit, and of what was found
-Blank = BeforeValidator(lambda given: None if given == "" else given)  # what a form sends of an empty field
+Blank = BeforeValidator(
+    lambda given: None if given == "" else given
+)  # what a form sends of an empty field
 
 
 class Asked(BaseModel):
@@ -48,18 +50,28 @@ class Asked(BaseModel):
         """Return the address that asks the same of what has a tag, or no longer only of that."""
         tags = [one for one in self.tag if one != tag] if tag in self.tag else [*self.tag, tag]
         about = self.model_dump(include={"q", "like", "where", "min_score"}, exclude_defaults=True)
-        return "/search?" + urlencode([("task", task), *about.items(), *(("tag", one) for one in tags if one)])
+        return "/search?" + urlencode(
+            [("task", task), *about.items(), *(("tag", one) for one in tags if one)]
+        )
 
     @property
     def narrows(self) -> bool:
         """Whether it says more than the question."""
-        return bool(any(self.tag) or self.min_score is not None or self.where) or self.rank != "hybrid"
+        return (
+            bool(any(self.tag) or self.min_score is not None or self.where) or self.rank != "hybrid"
+        )
 
 
 @router.get("/search", include_in_schema=False)
 def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLResponse:
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
-    known: dict[str, Any] = {"found": None, "failed": None, "asked": asked, "ranks": list(Rank), "facets": []}
+    known: dict[str, Any] = {
+        "found": None,
+        "failed": None,
+        "asked": asked,
+        "ranks": list(Rank),
+        "facets": [],
+    }
     with desk_of(request).to_read(asked.task) as ws:
         try:
             known["question"] = ws.collection.question
@@ -68,7 +80,9 @@ def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLRespo
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
                     known["found"] = {"report": report, "hits": hits}
-                    known["facets"] = Counter(tag for hit in hits for tag in hit["tags"]).most_common(TAGS)
+                    known["facets"] = Counter(
+                        tag for hit in hits for tag in hit["tags"]
+                    ).most_common(TAGS)
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
         page = show_page(request, "search.html", ws, "search", **known)

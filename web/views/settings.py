@@ -13,7 +13,14 @@ from web.views.acts import embedding
 
 router = APIRouter()
 
-FIRST = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")  # shown though nothing set them
+FIRST = (
+    "DATA",
+    "DATABASE_URL",
+    "MODEL",
+    "TIER",
+    "BUDGET_PER_DAY",
+    "BACKEND",
+)  # shown though nothing set them
 
 
 @router.get("/settings", include_in_schema=False)
@@ -34,10 +41,18 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
         report = status.run(ws)
         builds = _builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
         in_service = next((one["number"] for one in builds if one["in_service"]), None)
-        older = (one["number"] for one in builds if in_service is None or one["number"] < in_service)
-        works = {name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "doctor")}
+        older = (
+            one["number"] for one in builds if in_service is None or one["number"] < in_service
+        )
+        works = {
+            name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "doctor")
+        }
         rows = settings_rows(desk.settings)
-        shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
+        shown = [
+            one
+            for one in rows
+            if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST
+        ]
         return show_page(
             request,
             template,
