@@ -52,29 +52,52 @@ class Asked:
         return file_document(row, self.base_url)
 
     def page(
-        self, name: str, rows_of: Callable[[int, int], list[Row]], show: Callable[[Row], object], *, default: int
+        self,
+        name: str,
+        rows_of: Callable[[int, int], list[Row]],
+        show: Callable[[Row], object],
+        *,
+        default: int,
     ) -> dict[str, Any]:
         """Return the page of a list that is asked for; `rows_of` gives so many rows below a number."""
         size, token = self.query.get("pageSize", ""), self.query.get("pageToken", "")
-        if not all(re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)):  # no row has a longer number
+        if not all(
+            re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)
+        ):  # no row has a longer number
             raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
         most = min(int(size or 0) or default, 100)
         rows = rows_of(most + 1, int(token or 2**62))
         shown: dict[str, Any] = {name: [show(row) for row in rows[:most]]} if rows else {}
-        return shown | ({"nextPageToken": str(rows[most - 1]["number"])} if len(rows) > most else {})
+        return shown | (
+            {"nextPageToken": str(rows[most - 1]["number"])} if len(rows) > most else {}
+        )
 
 
 class Api:
     """The application for one state."""
 
-    def __init__(self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]
+    ) -> None:
         """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
         self._state, self._worker, self._quotas, self._log = state, worker, quotas, log
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            ("GET", r"models", lambda _: {"models": [model.document() for model in MODELS.values()]}),
-            ("GET", r"models/(.+)", lambda asked, name: find(name, "countTokens", asked.version).document()),
+            (
+                "GET",
+                r"models",
+                lambda _: {"models": [model.document() for model in MODELS.values()]},
+            ),
+            (
+                "GET",
+                r"models/(.+)",
+                lambda asked, name: find(name, "countTokens", asked.version).document(),
+            ),
             ("POST", r"models/(.+):(\w+)", self._call_model),
-            ("GET", r"batches", lambda asked: asked.page("operations", state.batches, batch_document, default=50)),
+            (
+                "GET",
+                r"batches",
+                lambda asked: asked.page("operations", state.batches, batch_document, default=50),
+            ),
             ("GET", r"batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
             (
                 "POST",
@@ -83,7 +106,11 @@ class Api:
             ),
             ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
             ("POST", r"upload/files", self._start_upload),
-            ("GET", r"files", lambda asked: asked.page("files", state.files, asked.file, default=10)),
+            (
+                "GET",
+                r"files",
+                lambda asked: asked.page("files", state.files, asked.file, default=10),
+            ),
             ("GET", r"(?:download/)?files/([^/]+):download", lambda _, name: state.download(name)),
             ("GET", r"files/([^/]+)", lambda asked, name: asked.file(state.file(name))),
             ("DELETE", r"files/([^/]+)", lambda _, name: state.delete_file(name)),
@@ -109,16 +136,26 @@ class Api:
             if place is not None:
                 base_url = f"http://{request.headers.get('host', 'localhost')}/{place[2]}"
                 asked = Asked(base_url, place[2], request.headers, request.query_params)
-                if place[1] == "upload/" and "upload_id" in asked.query and request.method == "POST":
+                if (
+                    place[1] == "upload/"
+                    and "upload_id" in asked.query
+                    and request.method == "POST"
+                ):
                     return await self._take_chunk(asked, request.stream())
                 _check_key(asked)
                 for method, path, call in self._routes:
-                    if request.method == method and (found := re.fullmatch(path, place[1] + place[3])):
+                    if request.method == method and (
+                        found := re.fullmatch(path, place[1] + place[3])
+                    ):
                         asked = replace(asked, body=await request.body())
                         answer = await run_in_threadpool(call, asked, *found.groups())
                         if isinstance(answer, Response):
                             return answer
-                        return FileResponse(answer) if isinstance(answer, Path) else _json(answer or {})
+                        return (
+                            FileResponse(answer)
+                            if isinstance(answer, Path)
+                            else _json(answer or {})
+                        )
         except ApiError as error:
             refusal = error
         except ClientDisconnect:
@@ -126,7 +163,9 @@ class Api:
         except Exception as error:  # noqa: BLE001 - a client is told what went wrong
             refusal = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
         else:
-            refusal = ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
+            refusal = ApiError(
+                404, f"The requested URL {request.url.path} was not found on this server."
+            )
         return _json(refusal.body(), refusal.code)
 
     def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any] | Response:
@@ -177,7 +216,9 @@ class Api:
         described = asked.message("CreateBatchRequest").get("batch", {})
         file = described.get("inputConfig", {}).get("fileName", "").removeprefix("files/")
         if not file:
-            raise invalid("* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here.")
+            raise invalid(
+                "* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here."
+            )
         name = described.get("displayName", "")
         batch = self._state.create_batch(file, model=model.name, name=name, count=count_requests)
         self._worker.wake.set()
@@ -190,7 +231,8 @@ class Api:
         session = self._state.start_upload(
             asked.message("StartUpload").get("file", {}),
             size=int(declared) if declared.isdigit() else None,
-            mime_type=asked.headers.get("x-goog-upload-header-content-type", "") or "application/octet-stream",
+            mime_type=asked.headers.get("x-goog-upload-header-content-type", "")
+            or "application/octet-stream",
         )
         place = f"upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
         url = f"{asked.base_url.removesuffix(asked.version)}{place}"
@@ -199,14 +241,18 @@ class Api:
     async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:
         """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
         upload = await run_in_threadpool(self._state.upload, asked.query["upload_id"])
-        commands = {word.strip() for word in asked.headers.get("x-goog-upload-command", "").split(",")}
+        commands = {
+            word.strip() for word in asked.headers.get("x-goog-upload-command", "").split(",")
+        }
         if not commands <= {"upload", "finalize", "query"}:
             raise invalid(f"Unknown X-Goog-Upload-Command {', '.join(sorted(commands))!r}.")
         path = self._state.path("file", upload["id"])
         size, offset = path.stat().st_size, asked.headers.get("x-goog-upload-offset", "0")
         if "upload" in commands:
             if offset != str(size):
-                raise invalid(f"Upload offset {offset} does not match the {size} bytes received so far.")
+                raise invalid(
+                    f"Upload offset {offset} does not match the {size} bytes received so far."
+                )
             with path.open("ab") as out:
                 try:
                     async for piece in pieces:
@@ -225,5 +271,10 @@ class Api:
 
 def _check_key(asked: Asked) -> None:
     if not (asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")).strip():
-        message = "Method doesn't allow unregistered callers (callers without established identity)."
-        raise ApiError(403, f"{message} Please use API Key or other form of API consumer identity to call this API.")
+        message = (
+            "Method doesn't allow unregistered callers (callers without established identity)."
+        )
+        raise ApiError(
+            403,
+            f"{message} Please use API Key or other form of API consumer identity to call this API.",
+        )

@@ -63,7 +63,10 @@ def find(name: str, method: str, version: str = "v1beta") -> Model:
     model = MODELS.get(name.removeprefix("models/"))
     if model is None or method not in model.methods:
         wrong = f"models/{name} is not found for API version {version}, or is not supported for {method}."
-        raise ApiError(404, f"{wrong} Call ListModels to see the list of available models and their supported methods.")
+        raise ApiError(
+            404,
+            f"{wrong} Call ListModels to see the list of available models and their supported methods.",
+        )
     return model
 
 
@@ -94,7 +97,9 @@ class Quotas:
                 "tpm": sum(call[2] for call in calls) + tokens,
                 "rpd": self._today[day] + requests,
             }
-            if excess := {name: limit for name, limit in self._limits.items() if asked[name] > limit}:
+            if excess := {
+                name: limit for name, limit in self._limits.items() if asked[name] > limit
+            }:
                 # the delay is a minute's also where it is the day that is over, as misleading as the live one
                 raise _passed(model.name, excess, wait_s=calls[0][0] + 60 - now if calls else 60.0)
             calls.append((now, requests, tokens))
@@ -111,4 +116,6 @@ def _passed(model: str, excess: Mapping[str, int], *, wait_s: float) -> ApiError
         {"@type": f"{TYPES}QuotaFailure", "violations": violations},
         {"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
     ]
-    return ApiError(429, f"You exceeded your current quota. Please retry in {wait_s:.9f}s.", details=details)
+    return ApiError(
+        429, f"You exceeded your current quota. Please retry in {wait_s:.9f}s.", details=details
+    )

@@ -24,7 +24,13 @@ TO_READ = ("passage",)
 """The sections that tags and concepts must come from."""
 FEWEST_TAGS, MOST_TAGS, FEWEST_CONCEPTS, MOST_CONCEPTS = 3, 8, 4, 14
 """How many are given where the schema does not say and the text has as many."""
-_CONCEPT = {"name": "STRING", "quotes": "ARRAY", "type": "STRING", "aliases": "ARRAY", "confidence": "NUMBER"}
+_CONCEPT = {
+    "name": "STRING",
+    "quotes": "ARRAY",
+    "type": "STRING",
+    "aliases": "ARRAY",
+    "confidence": "NUMBER",
+}
 _AS_IT_IS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -64,7 +70,9 @@ def check_request(request: Mapping[str, Any]) -> Ask:
     return asked_for(request.get("generationConfig", {}))
 
 
-def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | None] = ()) -> dict[str, Any]:
+def answer(
+    request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | None] = ()
+) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
 
     `seen` are its media, as `media.looked_at` returns them.
@@ -74,7 +82,10 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | No
     """
     document, version = _document(request, check_request(request), seen)
     full = orjson.dumps(document)
-    limit = min(request.get("generationConfig", {}).get("maxOutputTokens", model.output_limit), model.output_limit)
+    limit = min(
+        request.get("generationConfig", {}).get("maxOutputTokens", model.output_limit),
+        model.output_limit,
+    )
     shown = full[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
     prompt, candidates = count_tokens(request, model), tokens_in(shown)
     facts = orjson.dumps([model.name, request], option=_AS_IT_IS)
@@ -92,11 +103,15 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | No
             "totalTokenCount": prompt + candidates,
         },
         "modelVersion": version,
-        "responseId": base64.urlsafe_b64encode(hashlib.blake2b(facts, digest_size=16).digest()).rstrip(b"=").decode(),
+        "responseId": base64.urlsafe_b64encode(hashlib.blake2b(facts, digest_size=16).digest())
+        .rstrip(b"=")
+        .decode(),
     }
 
 
-def _document(request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]) -> tuple[object, str]:
+def _document(
+    request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]
+) -> tuple[object, str]:
     """Return the document that is wanted, and what made it.
 
     A list of strings, bare or as the one property of an object, is what a question for tags is, a list of objects with
@@ -106,7 +121,9 @@ def _document(request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]
     members = dict(listed.items.members) if listed.items is not None else {}
     if listed.items is not None and fill.is_tag(listed.items):
         found, version = _tags(request, listed, looks), TAGGER_VERSION
-    elif {"name", "quotes"} <= members.keys() and all(_CONCEPT.get(one) == members[one].kind for one in members):
+    elif {"name", "quotes"} <= members.keys() and all(
+        _CONCEPT.get(one) == members[one].kind for one in members
+    ):
         found, version = _concepts(request, listed, members), MODEL_VERSION
     else:
         last = next((turn for turn in reversed(_turns(request)) if turn.strip()), "")
@@ -124,7 +141,9 @@ def _tags(request: Mapping[str, Any], listed: Ask, looks: Sequence[Look | None])
     return list(tags(said, at_least=at_least, at_most=at_most))
 
 
-def _concepts(request: Mapping[str, Any], listed: Ask, members: Mapping[str, Ask]) -> list[dict[str, Any]]:
+def _concepts(
+    request: Mapping[str, Any], listed: Ask, members: Mapping[str, Ask]
+) -> list[dict[str, Any]]:
     """Return concepts, of each what is asked for and allowed: of the types `other`, or else the last."""
     at_most = MOST_CONCEPTS if listed.at_most is None else listed.at_most
     at_least = min(max(listed.at_least, FEWEST_CONCEPTS), at_most)

@@ -19,7 +19,15 @@ _TYPES = ("JPEG", "PNG", "WEBP")
 """What is opened, by Pillow's names."""
 _SIDE = 128
 """The longest side of the copy that is measured (pixels)."""
-_HUES = ((10, "red"), (28, "orange"), (46, "yellow"), (115, "green"), (178, "blue"), (240, "purple"), (256, "red"))
+_HUES = (
+    (10, "red"),
+    (28, "orange"),
+    (46, "yellow"),
+    (115, "green"),
+    (178, "blue"),
+    (240, "purple"),
+    (256, "red"),
+)
 """Up to which hue (of 256) a colour has which name."""
 _GREY, _BLACK, _WHITE = 36, 40, 200
 """Below these a colour is grey (saturation, of 255) or black (brightness), and above the last one a grey is white."""
@@ -40,7 +48,10 @@ class Look:
     def words(self) -> list[str]:
         """Return the measures as words of their own: the colours, and which way the image is longer."""
         ways = {True: "landscape", False: "portrait"}
-        return [*self.colours, "square" if self.width == self.height else ways[self.width > self.height]]
+        return [
+            *self.colours,
+            "square" if self.width == self.height else ways[self.width > self.height],
+        ]
 
 
 def told(seen: Look | None) -> str:
@@ -49,7 +60,9 @@ def told(seen: Look | None) -> str:
         return "Not seen, only counted, by the local engine: an image that is not opened here."
     *colours, way = seen.words()
     size = f"{seen.width} pixels wide, {seen.height} high"
-    return f"Not seen, only measured, by the local engine: {way}, {size}, mainly {', '.join(colours)}."
+    return (
+        f"Not seen, only measured, by the local engine: {way}, {size}, mainly {', '.join(colours)}."
+    )
 
 
 def look(data: bytes) -> Look | None:
@@ -82,26 +95,39 @@ def look(data: bytes) -> Look | None:
 
 OPENED = ("image/png", "image/jpeg", "image/webp")
 """Images that are opened here."""
-_OTHERS = re.compile(r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(?:pdf|json|x-javascript|x-python)")
+_OTHERS = re.compile(
+    r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(?:pdf|json|x-javascript|x-python)"
+)
 """What else the models take (image understanding guide, read 2026-11), which is counted and not looked at."""
 MOST_INLINE = 100 * 1024**2
 """Bytes of all media inside one request (Gemini API, input methods, read 2026-11)."""
 
-_TOKENS = {"UNSPECIFIED": (258, 1_120), "LOW": (64, 280), "MEDIUM": (256, 560), "HIGH": (256, 1_120)}
+_TOKENS = {
+    "UNSPECIFIED": (258, 1_120),
+    "LOW": (64, 280),
+    "MEDIUM": (256, 560),
+    "HIGH": (256, 1_120),
+}
 _TOKENS["ULTRA_HIGH"] = (258, 2_240)
 """Tokens of an image by how closely the 2.5 models look, and later ones (guides to media and tokens, read 2026-11)."""
 
 
 def parts_of(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the parts of a request: of its contents and of its system instruction."""
-    for content in [*request.get("contents", []), request.get("content", {}), request.get("systemInstruction", {})]:
+    for content in [
+        *request.get("contents", []),
+        request.get("content", {}),
+        request.get("systemInstruction", {}),
+    ]:
         yield from content.get("parts", [])
 
 
 def looked_at(request: Mapping[str, Any]) -> list[Look | None]:
     """Return what is measured of the media of a request, in order: of an image that is opened here, else None."""
     if any("fileData" in part for part in parts_of(request)):
-        raise invalid("Cannot fetch content from the provided URL. The local engine takes media inside a request only.")
+        raise invalid(
+            "Cannot fetch content from the provided URL. The local engine takes media inside a request only."
+        )
     blobs = [part["inlineData"] for part in parts_of(request) if "inlineData" in part]
     if sum(len(blob.get("data", "")) * 3 // 4 for blob in blobs) > MOST_INLINE:
         raise invalid(f"Request payload size exceeds the limit: {MOST_INLINE} bytes.")
@@ -126,7 +152,11 @@ def tokens_of(request: Mapping[str, Any], model: Model) -> int:
     usual, tokens = request.get("generationConfig", {}).get("mediaResolution"), 0
     for part in parts_of(request):
         own = part.get("mediaResolution")
-        level = (own.get("level") if isinstance(own, Mapping) else None) or usual or "MEDIA_RESOLUTION_UNSPECIFIED"
+        level = (
+            (own.get("level") if isinstance(own, Mapping) else None)
+            or usual
+            or "MEDIA_RESOLUTION_UNSPECIFIED"
+        )
         if (word := str(level).removeprefix("MEDIA_RESOLUTION_")) not in _TOKENS:
             raise invalid(f"Invalid value at 'generation_config.media_resolution': {level!r}")
         old, new = _TOKENS[word]

@@ -33,7 +33,11 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the reply's JSON document."""
-        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": _CODES[self.code][0]}
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "status": _CODES[self.code][0],
+        }
         return {"error": error | ({"details": self.details} if self.details else {})}
 
     def line(self) -> dict[str, Any]:
@@ -47,7 +51,10 @@ def invalid(message: str) -> ApiError:
 
 
 def _of(**kinds: str) -> dict[str, str]:
-    named = {kind: f"[]{kind.removesuffix('_many')}" if kind.endswith("_many") else kind for kind in kinds}
+    named = {
+        kind: f"[]{kind.removesuffix('_many')}" if kind.endswith("_many") else kind
+        for kind in kinds
+    }
     return {name: named[kind] for kind, names in kinds.items() for name in names.split()}
 
 
@@ -95,11 +102,20 @@ _FIELDS: dict[str, dict[str, str]] = {
         Schema_many="anyOf",
     )
     | {"properties": "{}Schema"},
-    "EmbedContentRequest": _of(string="model taskType title", Content="content", integer="outputDimensionality"),
+    "EmbedContentRequest": _of(
+        string="model taskType title", Content="content", integer="outputDimensionality"
+    ),
     "BatchEmbedContentsRequest": _of(EmbedContentRequest_many="requests"),
-    "CountTokensRequest": _of(Content_many="contents", GenerateContentRequest="generateContentRequest"),
+    "CountTokensRequest": _of(
+        Content_many="contents", GenerateContentRequest="generateContentRequest"
+    ),
     "CreateBatchRequest": _of(Batch="batch"),
-    "Batch": _of(string="name model displayName", InputConfig="inputConfig", integer="priority", any="webhookConfig"),
+    "Batch": _of(
+        string="name model displayName",
+        InputConfig="inputConfig",
+        integer="priority",
+        any="webhookConfig",
+    ),
     "InputConfig": _of(string="fileName", any="requests"),
     "StartUpload": _of(File="file"),
     "File": _of(string="displayName mimeType", integer="sizeBytes"),
@@ -112,7 +128,9 @@ class FieldError(ApiError):
     def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
         """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
         violations = [{"field": where, "description": said}]
-        super().__init__(400, said, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": violations}])
+        super().__init__(
+            400, said, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": violations}]
+        )
         self.name, self.of_line = name, of_line or said
 
 
@@ -135,13 +153,17 @@ def read(kind: str, value: object, *, where: str = "") -> Any:
     if kind.startswith("[]"):
         if not isinstance(value, list):
             raise _wrong(value, where, f"a list of {kind[2:]}")
-        return [read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)]
+        return [
+            read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)
+        ]
     if kind not in _FIELDS and not kind.startswith("{}"):
         return _read_scalar(kind, value, where=where)
     if not isinstance(value, Mapping):
         raise _wrong(value, where, kind)
     if kind.startswith("{}"):  # from names of the caller's own choice
-        return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
+        return {
+            name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()
+        }
     if kind == "GenerationConfig":
         return _read_again(kind, orjson.dumps(value), where)
     return _read_message(kind, value, where=where)
@@ -160,7 +182,9 @@ def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[st
         if name not in fields:
             said = f'Invalid JSON payload received. Unknown name "{written}"{f" at {where!r}" if where else ""}: '
             line = f"no such field: {written!r}"
-            raise FieldError(f"{said}Cannot find field.", name=written, where=where or written, of_line=line)
+            raise FieldError(
+                f"{said}Cannot find field.", name=written, where=where or written, of_line=line
+            )
         if member is not None:
             message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
     return message

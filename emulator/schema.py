@@ -60,7 +60,9 @@ def _refused(path: str, what: str) -> ApiError:
 def asked_for(config: Mapping[str, Any]) -> Ask:
     """Return what a generation config asks for; refuse a schema that the live service refuses, naming the place."""
     if config.get("responseSchema") is None:
-        raise invalid("The local engine answers by a schema only: set generationConfig.responseSchema.")
+        raise invalid(
+            "The local engine answers by a schema only: set generationConfig.responseSchema."
+        )
     return _read_again(orjson.dumps(config["responseSchema"]))
 
 
@@ -71,7 +73,9 @@ def _read_again(document: bytes) -> Ask:
 
 def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> Ask:
     if depth > MAX_DEPTH:
-        raise invalid("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.")
+        raise invalid(
+            "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."
+        )
     kind = _kind(schema)
     about = " ".join(str(schema[one]) for one in ("title", "description") if schema.get(one))
     ask = Ask(kind, name, about, nullable=bool(schema.get("nullable")))
@@ -141,10 +145,15 @@ def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
     if max(low, above) <= min(high, below):
         low, high = max(low, above), min(high, below)
     if ask.kind == "INTEGER":
-        low, high = low if math.isinf(low) else math.ceil(low), high if math.isinf(high) else math.floor(high)
+        low, high = (
+            low if math.isinf(low) else math.ceil(low),
+            high if math.isinf(high) else math.floor(high),
+        )
     if low > high:
         raise _refused(path, f": minimum {low} is above maximum {high}.")
-    return replace(ask, lowest=low if low > -math.inf else None, highest=high if high < math.inf else None)
+    return replace(
+        ask, lowest=low if low > -math.inf else None, highest=high if high < math.inf else None
+    )
 
 
 def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
@@ -153,5 +162,7 @@ def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
         of = "Items" if ask.kind == "ARRAY" else "Length"
         raise _refused(path, f": min{of} {at_least} is above max{of} {at_most}.")
     if at_least > MOST_VALUES:
-        raise invalid("The specified schema produces a constraint that has too many states for serving.")
+        raise invalid(
+            "The specified schema produces a constraint that has too many states for serving."
+        )
     return replace(ask, at_least=at_least, at_most=at_most)

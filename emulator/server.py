@@ -60,7 +60,9 @@ class Server:
             timeout_graceful_shutdown=0,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._uvicorn.run, args=([listening],), name="local-engine", daemon=True)
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, args=([listening],), name="local-engine", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,7 +87,9 @@ class Server:
         self.stop()
 
 
-def serve(root: Path, listening: socket.socket, *, ready: Callable[[str], None], **how: Any) -> None:
+def serve(
+    root: Path, listening: socket.socket, *, ready: Callable[[str], None], **how: Any
+) -> None:
     """Run the engine on a socket until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `Server` does.
 
     `ready` is told the URL once it serves. Must be called in the main thread, where signals arrive.

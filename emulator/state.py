@@ -119,14 +119,20 @@ class State:
         self._folder, self._lock = root / "local-engine-files", threading.Lock()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = root / "local-engine.sqlite"
-        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            path, timeout=30, isolation_level=None, check_same_thread=False
+        )
         found = self._rows("PRAGMA user_version")[0]["user_version"]
         if found not in (0, _VERSION):
             self.close()
-            raise RuntimeError(f"its state is of another version: remove {path} and {self._folder.name}")
+            raise RuntimeError(
+                f"its state is of another version: remove {path} and {self._folder.name}"
+            )
         if not found:
             self._connection.executescript(_TABLES)
-        for row in self._rows("SELECT id FROM files WHERE created_ns <= ?", time.time_ns() - LIFETIME_NS):
+        for row in self._rows(
+            "SELECT id FROM files WHERE created_ns <= ?", time.time_ns() - LIFETIME_NS
+        ):
             self._remove_file(row["id"])
 
     def close(self) -> None:
@@ -137,7 +143,10 @@ class State:
     def _rows(self, statement: str, *values: object) -> list[Row]:
         with self._lock:
             cursor = self._connection.execute(statement, values)
-            return [dict(zip([column[0] for column in cursor.description], row, strict=True)) for row in cursor]
+            return [
+                dict(zip([column[0] for column in cursor.description], row, strict=True))
+                for row in cursor
+            ]
 
     def _one(self, refusal: ApiError, statement: str, *values: object) -> Row:
         for row in self._rows(statement, *values):
@@ -153,7 +162,9 @@ class State:
         """Return where bytes are: of a `file`, of a batch's `input` (its own copy), or of its `results`."""
         return self._folder / f"{kind}-{name}"
 
-    def start_upload(self, described: Mapping[str, Any], *, size: int | None, mime_type: str) -> str:
+    def start_upload(
+        self, described: Mapping[str, Any], *, size: int | None, mime_type: str
+    ) -> str:
         """Begin an upload and return its session, the only credential its chunks need; refuse as the Files API does."""
         name, session = _new_id(12), _new_id(40)
         if size is not None and size > MOST_BYTES:
@@ -177,14 +188,23 @@ class State:
                 raise invalid(f"Upload has {size} bytes, but {upload['size']} were declared.")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
-        self._changes("UPDATE files SET session = NULL, size = ?, sha256 = ? WHERE id = ?", size, digest, upload["id"])
+        self._changes(
+            "UPDATE files SET session = NULL, size = ?, sha256 = ? WHERE id = ?",
+            size,
+            digest,
+            upload["id"],
+        )
         return self.file(upload["id"])
 
     def file(self, file_id: str) -> Row:
         """Return a file; refuse one that is not there, and the id of any result, which is too long."""
         if len(file_id) > MOST_NAME:
-            raise invalid(f"* name: File ID (name excluding 'files/') cannot be more than {MOST_NAME} characters.")
-        refusal = ApiError(403, f"You do not have permission to access the File {file_id} or it may not exist.")
+            raise invalid(
+                f"* name: File ID (name excluding 'files/') cannot be more than {MOST_NAME} characters."
+            )
+        refusal = ApiError(
+            403, f"You do not have permission to access the File {file_id} or it may not exist."
+        )
         there = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
         return self._one(refusal, there, file_id, time.time_ns() - LIFETIME_NS)
 
@@ -203,17 +223,25 @@ class State:
 
     def download(self, file_id: str) -> Path:
         """Return where the bytes of a result file are."""
-        for row in self._rows("SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id):
+        for row in self._rows(
+            "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id
+        ):
             return self.path("results", row["id"])
         self.file(file_id[:MOST_NAME])
         raise invalid(f"Only generated files can be downloaded; files/{file_id} was uploaded.")
 
-    def create_batch(self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]) -> Row:
+    def create_batch(
+        self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]
+    ) -> Row:
         """Make a batch of a file, of which it keeps a copy (a second name for its bytes, where that can be).
 
         `count` checks the copy and tells its requests. Two equal calls make two batches: nothing is deduplicated.
         """
-        batch_id, path, now = _new_id(36), self.path("file", self.file(file_id)["id"]), time.time_ns()
+        batch_id, path, now = (
+            _new_id(36),
+            self.path("file", self.file(file_id)["id"]),
+            time.time_ns(),
+        )
         copy = self.path("input", batch_id)
         try:
             os.link(path, copy)
@@ -224,7 +252,9 @@ class State:
         except ApiError:
             copy.unlink()
             raise
-        made = "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
+        made = (
+            "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
+        )
         self._changes(f"{made} VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
         return self.batch(batch_id)
 
@@ -235,13 +265,17 @@ class State:
 
     def batches(self, size: int, before: int) -> list[Row]:
         """Return at most `size` batches, newest first, older than the number `before`."""
-        return self._rows("SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?", before, size)
+        return self._rows(
+            "SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?", before, size
+        )
 
     def unfinished(self) -> list[Row]:
         """Return the batches that are not over, oldest first."""
         return self._rows("SELECT * FROM batches WHERE NOT over ORDER BY number")
 
-    def move_batch(self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = "") -> bool:
+    def move_batch(
+        self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
+    ) -> bool:
         """Move a batch that is not over to a state and tell whether that was so; of one that is, the input goes."""
         over = state != "RUNNING"
         moved = self._changes(

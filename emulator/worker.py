@@ -39,11 +39,18 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
         elif not isinstance(document.get("key", ""), str):
             name, reason = "key", f"invalid value for 'key': {document['key']!r}"
         else:
-            request = messages.read("GenerateContentRequest", document.pop("request"), where="request")
-            return request, {name: [] if isinstance(value, list) else value for name, value in document.items()}
+            request = messages.read(
+                "GenerateContentRequest", document.pop("request"), where="request"
+            )
+            return request, {
+                name: [] if isinstance(value, list) else value for name, value in document.items()
+            }
     except orjson.JSONDecodeError as error:
         found = raw.decode("utf-8", "replace")[error.pos : error.pos + 1]
-        column, reason = error.pos + 1, f"unexpected character: {found!r}" if found else "unexpected end"
+        column, reason = (
+            error.pos + 1,
+            f"unexpected character: {found!r}" if found else "unexpected end",
+        )
     except messages.FieldError as error:
         name, reason = error.name, error.of_line
     column = max(raw.find(f'"{name}"'.encode()), 0) + 1 if name else column
@@ -108,7 +115,9 @@ class Worker:
                 part.unlink()
                 return
             part.replace(path)
-            self._state.move_batch(batch["id"], "SUCCEEDED", succeeded=batch["requests"] - failed, failed=failed)
+            self._state.move_batch(
+                batch["id"], "SUCCEEDED", succeeded=batch["requests"] - failed, failed=failed
+            )
 
     def _answer_all(self, batch: Row, file: BinaryIO, part: Path) -> int | None:
         """Write all answers, shuffled as the live service's are, and return how many are refusals; None: not all."""
@@ -121,12 +130,16 @@ class Worker:
                     return None
                 if time.monotonic() - told > _TELL_S:
                     told = time.monotonic()
-                    if not self._state.move_batch(batch["id"], "RUNNING", succeeded=count - failed, failed=failed):
+                    if not self._state.move_batch(
+                        batch["id"], "RUNNING", succeeded=count - failed, failed=failed
+                    ):
                         return None
                 file.seek(place)
                 request, echoed = _read_line(file.readline().rstrip(b"\r\n"), 0)
                 try:
-                    answer = {"response": generate.answer(request, model, seen=media.looked_at(request))}
+                    answer = {
+                        "response": generate.answer(request, model, seen=media.looked_at(request))
+                    }
                 except ApiError as refusal:
                     answer, failed = {"error": refusal.line()}, failed + 1
                 out.write(orjson.dumps(answer | echoed) + b"\n")

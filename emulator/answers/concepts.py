@@ -34,7 +34,9 @@ _ABBREVIATED, _UNTYPED, _SAME_HEAD = 2.5, 0.7, 0.6
 """What a phrase is worth with an acronym, without a type, and behind another one that ends with the same word."""
 _MOST_WORDS, _PIECE, _SHORTEST, _TWICE_QUOTED = 4, 3, 3, 4
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_CJK_BREAK = "的了和是在与及对等为以其也都而被把将从到于由或但这那有不会能可他她它我你们\u3041-\u309f"
+_CJK_BREAK = (
+    "的了和是在与及对等为以其也都而被把将从到于由或但这那有不会能可他她它我你们\u3041-\u309f"
+)
 """Characters of grammar: Japanese writes its own in hiragana."""
 _WORD = re.compile(
     rf"[^\W_{_CJK}]+(?:[-\u2010\u2011._'\u2019][^\W_{_CJK}]+)*(?:\+\+|#(?!\w))?|(?:(?![{_CJK_BREAK}])[{_CJK}]){{1,12}}"
@@ -69,11 +71,17 @@ def concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[st
     spans = sentences(text)
     found = _phrases(text, blanked(text))
     for phrase in found:
-        phrase.weight = _weight(phrase, sentence=bisect.bisect_right(spans, (phrase.places[0][0], math.inf)))
+        phrase.weight = _weight(
+            phrase, sentence=bisect.bisect_right(spans, (phrase.places[0][0], math.inf))
+        )
     wanted = max(at_least, round(_NEARLY_ALL * at_most * (1 - math.exp(-len(found) / _CANDIDATES))))
     chosen = _distinct(found, wanted=min(wanted, at_most))
     missing = min(at_least, at_most) - len(chosen)
-    for match in sorted(_ANY_WORD.finditer(text), key=lambda one: len(one[0]) < _SHORTEST) if missing > 0 else ():
+    for match in (
+        sorted(_ANY_WORD.finditer(text), key=lambda one: len(one[0]) < _SHORTEST)
+        if missing > 0
+        else ()
+    ):
         words = _key(match[0])
         is_one = any(map(str.isalpha, match[0])) and not (chosen and _is_stop(match[0].lower()))
         if is_one and missing > 0 and all(words != one.words for one in chosen):
@@ -90,7 +98,12 @@ def _phrases(text: str, readable: str) -> list[_Phrase]:
         words = tuple(word for match in part for word in _key(match[0]))
         words = shorts.get(words[0], words) if len(words) == 1 else words
         start, end = (part[0].start(), part[-1].end()) if part else (0, 0)
-        if not words or len(set(words)) < len(words) or end - start > LONGEST or _says_nothing(words, text[start:end]):
+        if (
+            not words
+            or len(set(words)) < len(words)
+            or end - start > LONGEST
+            or _says_nothing(words, text[start:end])
+        ):
             continue
         phrase = found.setdefault(words, _Phrase(words, len(part)))
         phrase.places.append((start, end))
@@ -127,8 +140,15 @@ def _trimmed(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
 
 def _weight(phrase: _Phrase, *, sentence: int) -> float:
     early = 1 + 0.5 * math.exp(-sentence / _NEAR)
-    form = _LENGTHS.get(phrase.length, _LENGTHS[1]) * (1 if _kind_of(phrase.words[-1]) else _UNTYPED)
-    return math.pow(len(phrase.places), _OFTEN) * early * form * (_ABBREVIATED if phrase.acronym else 1)
+    form = _LENGTHS.get(phrase.length, _LENGTHS[1]) * (
+        1 if _kind_of(phrase.words[-1]) else _UNTYPED
+    )
+    return (
+        math.pow(len(phrase.places), _OFTEN)
+        * early
+        * form
+        * (_ABBREVIATED if phrase.acronym else 1)
+    )
 
 
 def _distinct(found: Sequence[_Phrase], *, wanted: int) -> list[_Phrase]:
@@ -154,11 +174,15 @@ def _is_akin(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
     )
 
 
-def _concept(text: str, phrase: _Phrase, spans: Sequence[tuple[int, int]], *, rank: int) -> dict[str, Any]:
+def _concept(
+    text: str, phrase: _Phrase, spans: Sequence[tuple[int, int]], *, rank: int
+) -> dict[str, Any]:
     counted = Counter(" ".join(text[start:end].split()) for start, end in phrase.places)
     name = min(counted, key=lambda one: (one.isupper(), -counted[one], one[:1].isupper(), one))
     quotes = []
-    for start, end in sorted(phrase.places, key=lambda place: " ".join(text[slice(*place)].split()) != name):
+    for start, end in sorted(
+        phrase.places, key=lambda place: " ".join(text[slice(*place)].split()) != name
+    ):
         low, high = spans[max(0, bisect.bisect_right(spans, (start, math.inf)) - 1)]
         quotes.append(text[low : max(high, end)])
     if quotes[0].startswith(name) and name[1:] == name[1:].lower():
@@ -177,7 +201,11 @@ def _concept(text: str, phrase: _Phrase, spans: Sequence[tuple[int, int]], *, ra
 def _key(word: str) -> tuple[str, ...]:
     """Return the parts of a word for comparing: lower case, hyphens apart, singular, one spelling."""
     folded = unicodedata.normalize("NFKC", word.lower()).replace("\u2019", "'").removesuffix("'s")
-    parts = [singular(part).replace("isation", "ization") for part in re.split(r"[-\u2010\u2011]", folded) if part]
+    parts = [
+        singular(part).replace("isation", "ization")
+        for part in re.split(r"[-\u2010\u2011]", folded)
+        if part
+    ]
     return tuple(parts) or (word,)
 
 
@@ -192,8 +220,12 @@ def _is_stop(lower: str) -> bool:
 @functools.lru_cache(maxsize=1 << 16)
 def _is_no_end(lower: str, *, left: int) -> bool:
     known = _kinds(lower)
-    is_adjective = "adjective" in known or (_ADJECTIVE.fullmatch(lower) is not None and not known - {"front"})
-    return is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))  # noqa: PLR2004
+    is_adjective = "adjective" in known or (
+        _ADJECTIVE.fullmatch(lower) is not None and not known - {"front"}
+    )
+    return (
+        is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))
+    )  # noqa: PLR2004
 
 
 def _says_nothing(words: Sequence[str], surface: str) -> bool:
@@ -219,7 +251,9 @@ def _kinds(word: str) -> frozenset[str]:
 @functools.cache
 def _lists() -> tuple[dict[str, frozenset[str]], list[tuple[str, tuple[str, ...]]]]:
     """Return the kinds of each word, and for each type how words end that are of it, in the order to be tried."""
-    lines = files("emulator.answers").joinpath("concepts.txt").read_text(encoding="utf-8").splitlines()
+    lines = (
+        files("emulator.answers").joinpath("concepts.txt").read_text(encoding="utf-8").splitlines()
+    )
     said: dict[str, set[str]] = {}
     ends = []
     for kind, *words in (line.split() for line in lines if line and not line.startswith("#")):

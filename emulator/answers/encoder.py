@@ -84,7 +84,9 @@ def words_of(text: str) -> Counter[str]:
 @functools.lru_cache(maxsize=1 << 14)
 def meaning_of(word: str) -> "NDArray[np.float32]":
     """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
-    meant: NDArray[np.float32] = _unit(_weights()[1][list(_word(word[:LONGEST]).tokens)].sum(axis=0)[None])[0]
+    meant: NDArray[np.float32] = _unit(
+        _weights()[1][list(_word(word[:LONGEST]).tokens)].sum(axis=0)[None]
+    )[0]
     return meant
 
 
@@ -98,7 +100,9 @@ def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
         known = [(_word(word), 1 + math.log(times)) for word, times in words.items()]
         tokens = [token for word, _ in known for token in word.tokens]
         weights = [word.weight * damped for word, damped in known for _ in word.tokens]
-        scaled = table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
+        scaled = (
+            table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
+        )
         meaning[place] = scaled.sum(axis=0)
         slots = [slot for word, _ in known for slot in word.slots]
         signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
@@ -115,7 +119,9 @@ def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
     for place, words in enumerate(counted):
         grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
         slots = [slot for found, _, _ in grams for slot in found]
-        signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
+        signed = [
+            sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs
+        ]
         rows[place] = np.bincount(slots, weights=signed, minlength=WIDTH)
     return rows
 
@@ -133,22 +139,30 @@ def _word(word: str) -> _Word:
     tokenizer, table = _weights()
     ids = tokenizer.encode(word, add_special_tokens=False).ids
     tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)
-    rank = max(tokens[0] - _FIRST_MERGE + 1, 1) if len(tokens) == 1 else table.shape[0] * len(tokens)
+    rank = (
+        max(tokens[0] - _FIRST_MERGE + 1, 1) if len(tokens) == 1 else table.shape[0] * len(tokens)
+    )
     weight = math.log(rank + 1) / math.log(table.shape[0])
     stemmed = stem(word)
-    return _Word(tokens, weight, *_hashed([f"{turn}:{stemmed}" for turn in range(_SLOTS)], WIDTH - MEANING))
+    return _Word(
+        tokens, weight, *_hashed([f"{turn}:{stemmed}" for turn in range(_SLOTS)], WIDTH - MEANING)
+    )
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     framed = f"<{word}>"
-    grams = {framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed}
+    grams = {
+        framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)
+    } | {framed}
     return _hashed(sorted(grams), WIDTH)
 
 
 def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     hashes = [zlib.crc32(part.encode()) for part in parts]
-    return tuple(value % width for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
+    return tuple(value % width for value in hashes), tuple(
+        1 if value >> 31 else -1 for value in hashes
+    )
 
 
 @functools.cache
@@ -158,10 +172,14 @@ def _weights() -> "tuple[Any, NDArray[np.float16]]":
     from tokenizers import Tokenizer
 
     inside = Path(str(distribution("wordllama").locate_file("wordllama")))
-    tokenizer = Tokenizer.from_file(str(inside / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    tokenizer = Tokenizer.from_file(
+        str(inside / "tokenizers" / "l2_supercat_tokenizer_config.json")
+    )
     path = inside / "weights" / "l2_supercat_256.safetensors"
     with path.open("rb") as file:  # the length of the head in 8 bytes, the head, the numbers
         length = int.from_bytes(file.read(8), "little")
         tensor = orjson.loads(file.read(length))["embedding.weight"]
     start, shape = 8 + length + tensor["data_offsets"][0], tuple(tensor["shape"])
-    return tokenizer, np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(np.ndarray)
+    return tokenizer, np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(
+        np.ndarray
+    )

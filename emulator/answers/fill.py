@@ -41,16 +41,25 @@ _QUOTED = re.compile(
     re.IGNORECASE,
 )
 """What a name or a description says that asks for words of the text itself."""
-_DATED = re.compile(r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$", re.IGNORECASE)
+_DATED = re.compile(
+    r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$", re.IGNORECASE
+)
 _TOLD = re.compile(
     r"\b(?:summary|reason(?:ing)?|explanation|rationale|justification|description|comment|note|gist|abstract|overview"
     r"|sentence|answer|advice)\b",
     re.IGNORECASE,
 )
 """What the name of a text says that is told in sentences."""
-_COLOURS, _SEEN = re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE), "image"
-_ASKING = re.compile(r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b")
-_DENIED = re.compile(r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
+_COLOURS, _SEEN = (
+    re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE),
+    "image",
+)
+_ASKING = re.compile(
+    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b"
+)
+_DENIED = re.compile(
+    r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b", re.IGNORECASE
+)
 _MONEY = re.compile(r"[$\u20ac\u00a3]|\b(?:euros?|dollars?|pounds?|usd|eur|gbp)\b", re.IGNORECASE)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATE = re.compile(
@@ -59,7 +68,21 @@ _DATE = re.compile(
     r"(?: (?P<d3>\d{1,2}),?)? (?P<y2>[12]\d{3})(?!\d)",
     re.IGNORECASE,
 )
-_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _NUMBER = re.compile(
     r"(?<![\w.,-])-?(?:\d{1,3}(?:[,\u00a0\u202f]\d{3})+|\d{1,15})(?:\.\d{1,15})?(?![\w]*[-/]?\d)"
     rf"|\b(?:{'|'.join(_WORDS[2:])})\b",
@@ -85,7 +108,9 @@ class _Fill:
         shown = sections(said) or ([] if looks else [("", said)])
         self._told = " ".join(map(told, looks))
         self._colours = [word for one in looks if one for word in one.colours]
-        written = [(name, text[:_LOOKED_AT]) for name, text in shown if text.strip()] or [(_SEEN, self._told)]
+        written = [(name, text[:_LOOKED_AT]) for name, text in shown if text.strip()] or [
+            (_SEEN, self._told)
+        ]
         name, self.text = max(written, key=lambda one: (one[0] == "text", len(one[1])))
         self._is_seen = name == _SEEN
         self._others = [one for one in written if one != (name, self.text)]
@@ -104,7 +129,9 @@ class _Fill:
         lower = [phrase.lower() for phrase in self._phrases]
 
         def weight(sentence: str) -> float:
-            return sum(1 / (2 + rank) for rank, phrase in enumerate(lower) if phrase in sentence.lower())
+            return sum(
+                1 / (2 + rank) for rank, phrase in enumerate(lower) if phrase in sentence.lower()
+            )
 
         return sorted(self._sentences, key=weight, reverse=True)
 
@@ -150,7 +177,9 @@ class _Fill:
             for sentence in [part] if part else [one for one in self._sentences if one in chosen]:
                 yield self.value(items, sentence)
         elif items.kind == "STRING" and self._is_seen and not items.choices:
-            yield from (_fitted(items, word) for word in self._colours if _COLOURS.search(items.said))
+            yield from (
+                _fitted(items, word) for word in self._colours if _COLOURS.search(items.said)
+            )
         else:
             yield from self._found(items, part, is_list=True)
 
@@ -165,8 +194,14 @@ class _Fill:
         if _is_date(ask):
             return [_date_text(ask, date) for date in _dates(part) or _dates(every)]
         if _is_quote(ask):
-            places = [(self.text.find(one), len(one)) for one in self._unused([part] if part else self._telling)]
-            return [_fitted(ask, self.text[start : start + max(size, ask.at_least)]) for start, size in places]
+            places = [
+                (self.text.find(one), len(one))
+                for one in self._unused([part] if part else self._telling)
+            ]
+            return [
+                _fitted(ask, self.text[start : start + max(size, ask.at_least)])
+                for start, size in places
+            ]
         return self._texts(ask, part, is_list=is_list)
 
     def _unused(self, found: Sequence[str]) -> list[str]:
@@ -176,9 +211,16 @@ class _Fill:
         """Return the column of that name, sentences where these are asked for, else key phrases."""
         column = [text for name, text in self._others if name.lower() == ask.name.replace(" ", "_")]
         if _TOLD.search(ask.name) and not is_list:
-            found, most = [self._told] if self._told else [part] if part else self._telling, _SENTENCES
+            found, most = (
+                [self._told] if self._told else [part] if part else self._telling,
+                _SENTENCES,
+            )
         else:
-            own = [phrase for phrase in self._phrases if phrase.lower() in part.lower()] if part else self._phrases
+            own = (
+                [phrase for phrase in self._phrases if phrase.lower() in part.lower()]
+                if part
+                else self._phrases
+            )
             found, most = own or [part or self.text], _PHRASE
         return [_fitted(ask, one.strip()[:most]) for one in column + self._unused(found)]
 
@@ -191,7 +233,11 @@ def _chosen(ask: Ask, text: str, *, is_list: bool) -> list[Any]:
         words = [str(choice).replace("_", " "), meant[1] if meant else ""]
         near.append(max(likeness(one, text[:_LOOKED_AT]) for one in words))
     order = sorted(range(len(near)), key=lambda place: (-near[place], place))
-    return [ask.choices[place] for place in order if not is_list or near[place] >= _NEAR_BEST * near[order[0]]]
+    return [
+        ask.choices[place]
+        for place in order
+        if not is_list or near[place] >= _NEAR_BEST * near[order[0]]
+    ]
 
 
 def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
@@ -201,7 +247,9 @@ def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
     far: list[float] = []
     for found in list(_NUMBER.finditer(rest))[:_LOOKED_INTO]:
         word = found[0].lower()
-        value = float(_WORDS.index(word) if word in _WORDS else re.sub(r"[,\u00a0\u202f]", "", word))
+        value = float(
+            _WORDS.index(word) if word in _WORDS else re.sub(r"[,\u00a0\u202f]", "", word)
+        )
         around = f"{rest[max(0, found.start() - _AROUND) : found.start()]} {rest[found.end() : found.end() + _AROUND]}"
         is_near = likeness(ask.name, _MONEY.sub(" price amount cost ", around)) >= _NEAR_NAME
         if _fits(ask, value):
@@ -252,7 +300,12 @@ def _is_date(ask: Ask) -> bool:
 
 
 def _is_quote(ask: Ask) -> bool:
-    return ask.kind == "STRING" and not ask.choices and not _is_date(ask) and _QUOTED.search(ask.said) is not None
+    return (
+        ask.kind == "STRING"
+        and not ask.choices
+        and not _is_date(ask)
+        and _QUOTED.search(ask.said) is not None
+    )
 
 
 def _date_text(ask: Ask, date: dt.date) -> str:
@@ -274,8 +327,14 @@ def _least(ask: Ask) -> Any:
     if ask.choices or ask.kind == "BOOLEAN":
         return ask.choices[0] if ask.choices else False
     if ask.kind in ("INTEGER", "NUMBER"):
-        least = ask.lowest if ask.lowest is not None else min(0, ask.highest if ask.highest is not None else 0)
-        near = math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least  # 0.01 reads better than next to 0
+        least = (
+            ask.lowest
+            if ask.lowest is not None
+            else min(0, ask.highest if ask.highest is not None else 0)
+        )
+        near = (
+            math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least
+        )  # 0.01 reads better than next to 0
         least = near if ask.highest is None or near <= ask.highest else least
         return int(least) if float(least).is_integer() and abs(least) < _EXACT else least
     return _date_text(ask, _NO_DATE) if _is_date(ask) else _fitted(ask, "")

@@ -28,7 +28,14 @@ _MOST, _FEW = 5, 2
 _LOOKED_AT, _BEGINNING = 4000, 200
 """Characters that the search by meaning reads, and words that tell a language."""
 _SOFTWARE = frozenset(
-    {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
+    {
+        "software development",
+        "programming",
+        "computer science",
+        "it infrastructure",
+        "data science",
+        "embedded systems",
+    }
 )
 _SIGN = re.compile(f"[{CJK}]")
 """Of a script in which a form cannot be an English word."""
@@ -70,7 +77,9 @@ class _Vocabulary:
         text = files("emulator.answers").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
         for line in (one for one in text.splitlines() if one and not one.startswith("#")):
             name, *cells = line.split("\t")
-            parents, aliases, *forms = ([one for part in cell.split(",") if (one := part.strip())] for cell in cells)
+            parents, aliases, *forms = (
+                [one for part in cell.split(",") if (one := part.strip())] for cell in cells
+            )
             if name.startswith("-"):
                 self.lists[name[1:]] = frozenset(aliases)
             else:
@@ -80,16 +89,22 @@ class _Vocabulary:
                 self._add(self._ways, phrase, f"-{aside}" if aside else "")
         for written, parents, aliases, _ in terms:
             bare = written.removeprefix("!")
-            if written == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS):
+            if written == bare and all(
+                alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS
+            ):
                 self.plain.add(bare)
                 aliases.insert(0, bare)
-                aliases += [bare.removesuffix(end) + who for end, who in _WHO.items() if bare.endswith(end)]
+                aliases += [
+                    bare.removesuffix(end) + who for end, who in _WHO.items() if bare.endswith(end)
+                ]
             self.parents[bare] = parents
             for alias in aliases:
                 self._add(self._ways, alias, bare)
         for form, written in ((form, written) for written, *_, forms in terms for form in forms):
             term = written.removeprefix("!")
-            self._add(self._ways if _SIGN.search(form) else self._foreign, form.removeprefix("-"), term)
+            self._add(
+                self._ways if _SIGN.search(form) else self._foreign, form.removeprefix("-"), term
+            )
             if form[0] == "-":
                 self._tails[cut(form)[0].plain] = term
 
@@ -107,12 +122,18 @@ class _Vocabulary:
     def ancestors(self, name: str) -> list[str]:
         found = [up for up in self.parents[name] if up in self.parents]
         for one in found:  # which grows meanwhile
-            found += [up for up in self.parents[one] if up in self.parents and up != name and up not in found]
+            found += [
+                up
+                for up in self.parents[one]
+                if up in self.parents and up != name and up not in found
+            ]
         return found
 
     @functools.cached_property
     def software(self) -> frozenset[str]:
-        return frozenset(name for name in self.parents if not _SOFTWARE.isdisjoint((name, *self.ancestors(name))))
+        return frozenset(
+            name for name in self.parents if not _SOFTWARE.isdisjoint((name, *self.ancestors(name)))
+        )
 
     @functools.cached_property
     def _vectors(self) -> "NDArray[np.float32]":
@@ -136,7 +157,9 @@ class _Vocabulary:
             found += [_Hit(way.name, at, size, way.mark)] if way.name else []
             at += size
         is_software = any(hit.name in self.software and hit.mark != "~" for hit in found)
-        return [hit for hit in found if hit.mark not in ("~", "%") or is_software == (hit.mark == "~")]
+        return [
+            hit for hit in found if hit.mark not in ("~", "%") or is_software == (hit.mark == "~")
+        ]
 
     def _longest(self, words: Sequence[Word], at: int, *, is_foreign: bool) -> tuple[int, _Way]:
         first = words[at]
@@ -146,10 +169,16 @@ class _Vocabulary:
             if is_foreign and surface.lower() in self.lists["friends"]:
                 continue
             key = _key(words[at : at + size])
-            for way in (*self._ways.get(key, ()), *(self._foreign.get(key, ()) if is_foreign else ())):
+            for way in (
+                *self._ways.get(key, ()),
+                *(self._foreign.get(key, ()) if is_foreign else ()),
+            ):
                 if way.surface in ("", surface):
                     return size, way
-        ends = (first.plain[start:] for start in range(_SHORTEST, len(first.plain) - _SHORTEST if is_foreign else 0))
+        ends = (
+            first.plain[start:]
+            for start in range(_SHORTEST, len(first.plain) - _SHORTEST if is_foreign else 0)
+        )
         return 1, _Way(next((self._tails[end] for end in ends if end in self._tails), ""), "", "")
 
 
@@ -172,7 +201,9 @@ def _said(vocabulary: _Vocabulary, text: str) -> list[str]:
     title = len(cut(first)) if rest.strip() else 0
     title = title if title <= _TITLE else 0
     beginning = [word.surface.lower() for word in words[:_BEGINNING]]
-    is_foreign = len(lists["other"].intersection(beginning)) > len(lists["english"].intersection(beginning))
+    is_foreign = len(lists["other"].intersection(beginning)) > len(
+        lists["english"].intersection(beginning)
+    )
     pace = 2 if 2 * sum(_SIGN.match(word) is not None for word in beginning) > len(beginning) else 1
     places: dict[str, list[_Hit]] = {}
     for hit in _at_work(vocabulary, vocabulary.hits(words, is_foreign=is_foreign), words):
@@ -202,7 +233,9 @@ def _at_work(vocabulary: _Vocabulary, hits: Sequence[_Hit], words: Sequence[Word
         aside = aside if hit.at < until else ""
         if hit.name.startswith("-"):
             aside = aside or hit.name
-            until = next((at for at in range(hit.at, len(words)) if words[at].surface == "."), len(words))
+            until = next(
+                (at for at in range(hit.at, len(words)) if words[at].surface == "."), len(words)
+            )
         elif not aside or (aside == "-liking" and hit.name not in vocabulary.lists["pastimes"]):
             kept.append(hit)
     return kept
@@ -211,7 +244,11 @@ def _at_work(vocabulary: _Vocabulary, hits: Sequence[_Hit], words: Sequence[Word
 def _in_name(hit: _Hit, words: Sequence[Word]) -> bool:
     """Tell whether one capitalised word stands beside another one, as a part of a name: "Adobe Systems"."""
     beside = [words[at].surface for at in (hit.at - 1, hit.at + 1) if 0 <= at < len(words)]
-    return hit.size == 1 and words[hit.at].surface.istitle() and any(word[:1].isupper() for word in beside)
+    return (
+        hit.size == 1
+        and words[hit.at].surface.istitle()
+        and any(word[:1].isupper() for word in beside)
+    )
 
 
 def _key(words: Sequence[Word]) -> tuple[str, ...]:

@@ -78,7 +78,9 @@ def blanked(text: str) -> str:
 def cut(text: str) -> list[Word]:
     """Return the words of `text` and the breaks between them, in order."""
     return [
-        _word(match["word"][:LONGEST]) if match["word"] else Word("." if match["stop"] else ",", "", "")
+        _word(match["word"][:LONGEST])
+        if match["word"]
+        else Word("." if match["stop"] else ",", "", "")
         for match in _PIECE.finditer(text)
     ]
 
@@ -94,7 +96,9 @@ def singular(word: str) -> str:
     """Return `word` without a plural ending; good enough for comparing, not for reading."""
     if len(word) <= _SHORT or word.endswith(("ss", "us", "is")):
         return word
-    ending, one = next(((ending, one) for ending, one in _PLURALS if word.endswith(ending)), ("", ""))
+    ending, one = next(
+        ((ending, one) for ending, one in _PLURALS if word.endswith(ending)), ("", "")
+    )
     return word.removesuffix(ending) + one
 
 
