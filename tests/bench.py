@@ -42,7 +42,10 @@ input_limit = 8_192
 dims = [128, 3072]
 task_in_text = true
 """  # without limits of what is asked in a minute, which would be what is measured
-FINE: Final = (0, 6)  # 6: a gate failed, as it may where the same few sentences are said again and again
+FINE: Final = (
+    0,
+    6,
+)  # 6: a gate failed, as it may where the same few sentences are said again and again
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "import": ("import", "people.csv"),
     "submit": ("batch-submit", "--yes"),
@@ -54,10 +57,39 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
 }
 WAITS: Final = ("poll",)  # for the engine; nothing of ours is measured
 FIELDS: Final = (
-    *("water law", "beekeeping", "soil science", "machine learning", "tax law", "timber framing", "type design"),
-    *("glaciology", "cheese making", "railway signalling", "patent law", "bridge inspection", "plant breeding"),
-    *("organ building", "data protection", "acoustics", "bookbinding", "marine biology", "public health"),
-    *("renewable energy", "event planning", "graphic design", "supply chain", "physiotherapy", "game development"),
+    *(
+        "water law",
+        "beekeeping",
+        "soil science",
+        "machine learning",
+        "tax law",
+        "timber framing",
+        "type design",
+    ),
+    *(
+        "glaciology",
+        "cheese making",
+        "railway signalling",
+        "patent law",
+        "bridge inspection",
+        "plant breeding",
+    ),
+    *(
+        "organ building",
+        "data protection",
+        "acoustics",
+        "bookbinding",
+        "marine biology",
+        "public health",
+    ),
+    *(
+        "renewable energy",
+        "event planning",
+        "graphic design",
+        "supply chain",
+        "physiotherapy",
+        "game development",
+    ),
 )
 SENTENCES: Final = (
     "I have spent {years} years with {field}, first in small places and later for whole regions.",
@@ -96,8 +128,12 @@ def measured() -> Iterator[Row]:
             (here / "models.toml").write_text(MODELS, encoding="utf-8")
             with Engine(here / "engine") as engine:
                 for command, words in COMMANDS.items():
-                    taken = took((str(FINDABLE), *words), environment(here / "data", engine.url), here)
-                    sys.stdout.write(f"{size:>7,} {command:<7} {taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU\n")
+                    taken = took(
+                        (str(FINDABLE), *words), environment(here / "data", engine.url), here
+                    )
+                    sys.stdout.write(
+                        f"{size:>7,} {command:<7} {taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU\n"
+                    )
                     sys.stdout.flush()
                     if command not in WAITS:
                         yield size, command, taken
@@ -112,14 +148,24 @@ def people(file: Path, size: int) -> None:
         table.writerow(("username", "job_title", "bio", "profile_url", "hourly_rate"))
         for number in range(size):
             field, other = dice.sample(FIELDS, 2)
-            said = " ".join(dice.choices(SENTENCES, k=5)).format(years=2 + number % 38, field=field, other=other)
+            said = " ".join(dice.choices(SENTENCES, k=5)).format(
+                years=2 + number % 38, field=field, other=other
+            )
             address = f"https://people.example/{number:06d}"
-            table.writerow((f"person-{number:06d}", f"{field} adviser", f"{said} File {number}.", address, 40))
+            table.writerow(
+                (f"person-{number:06d}", f"{field} adviser", f"{said} File {number}.", address, 40)
+            )
 
 
 def environment(data: Path, url: str) -> dict[str, str]:
     """Return the settings of a workspace on an engine that answers at once, and no wait."""
-    settings = {"DATA": str(data), "BACKEND": "gemini", "POLL_FIRST": "0.2", "POLL_MOST": "1", "LIST_LAG": "0"}
+    settings = {
+        "DATA": str(data),
+        "BACKEND": "gemini",
+        "POLL_FIRST": "0.2",
+        "POLL_MOST": "1",
+        "LIST_LAG": "0",
+    }
     settings["MODELS_FILE"] = str(data.parent / "models.toml")
     own = {f"FINDABLE_{name}": value for name, value in settings.items()}
     return own | {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}
@@ -132,15 +178,23 @@ def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> T
         AssertionError: it failed; what it said is told.
     """
     ours = ("FINDABLE_", "GEMINI_", "GOOGLE_")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | dict(settings)
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(ours)
+    } | dict(settings)
     log = folder / "log"
     with log.open("w", encoding="utf-8") as out:
         began = time.perf_counter()
-        process = subprocess.Popen(words, env=environ, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, env=environ, cwd=folder, stdout=out, stderr=subprocess.STDOUT
+        )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode in FINE, (words, process.returncode, log.read_text(encoding="utf-8")[-3000:])
+    assert process.returncode in FINE, (
+        words,
+        process.returncode,
+        log.read_text(encoding="utf-8")[-3000:],
+    )
     return Taken(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 

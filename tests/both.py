@@ -22,7 +22,17 @@ from tests.times import TIMES_FILE, describe_slowest
 ACCEPTANCE = ("tests/acceptance",)
 # What the database makes no difference to, beside the tests marked `alike`; `make test-full` has all on both.
 ALIKE = (
-    *("adding", "ask", "bad_files", "canary", "chain", "columns_sent", "delimiters", "evidence", "exactly_once"),
+    *(
+        "adding",
+        "ask",
+        "bad_files",
+        "canary",
+        "chain",
+        "columns_sent",
+        "delimiters",
+        "evidence",
+        "exactly_once",
+    ),
     *(
         "faults",
         "models",
@@ -34,7 +44,19 @@ ALIKE = (
         "unmeasured",
         "visible_images",
     ),
-    *("flex", "gates", "hostile", "live", "loop", "next_steps", "outside", "page", "poll", "python", "stories"),
+    *(
+        "flex",
+        "gates",
+        "hostile",
+        "live",
+        "loop",
+        "next_steps",
+        "outside",
+        "page",
+        "poll",
+        "python",
+        "stories",
+    ),
     *("submit", "trails", "trying_again", "verify", "words", "work"),
 )
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "tests.times", "--dist", "worksteal", "-n")
@@ -61,14 +83,19 @@ def print_times(times_file: Path, seconds: float) -> None:
     minutes, rest_s = divmod(round(seconds), 60)
     lines = [*describe_slowest(times_file), f"all tests took {minutes} min {rest_s} s"]
     if seconds > 60 * MAX_MINUTES:
-        lines.append(f"warning: that is longer than {MAX_MINUTES} minutes; see above which tests to make quicker")
+        lines.append(
+            f"warning: that is longer than {MAX_MINUTES} minutes; see above which tests to make quicker"
+        )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:
     """Run tests on both databases; return the code of the first run that failed, or 0."""
     try:
-        with tempfile.TemporaryFile() as told, _running(told, on_sqlite, on_postgresql) as (sqlite, postgresql):
+        with (
+            tempfile.TemporaryFile() as told,
+            _running(told, on_sqlite, on_postgresql) as (sqlite, postgresql),
+        ):
             code = sqlite.wait()
             sys.stdout.write("on PostgreSQL:\n")
             sys.stdout.flush()
@@ -91,8 +118,12 @@ def _running(
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "postgresql"}
     silent: Any = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": subprocess.STDOUT}
     both = (
-        subprocess.Popen([*PYTEST, ON_SQLITE, *on_sqlite], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}),
-        subprocess.Popen([*PYTEST, ON_POSTGRESQL, "-m", "not alike", *on_postgresql], env=environ, **silent),
+        subprocess.Popen(
+            [*PYTEST, ON_SQLITE, *on_sqlite], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}
+        ),
+        subprocess.Popen(
+            [*PYTEST, ON_POSTGRESQL, "-m", "not alike", *on_postgresql], env=environ, **silent
+        ),
     )
     try:
         yield both

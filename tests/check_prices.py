@@ -17,7 +17,11 @@ LITELLM_TABLE = Path("litellm") / "model_prices_and_context_window_backup.json"
 PER_MILLION = 1_000_000
 # Differences that were looked into: (model, figure, package) and why the table is right.
 EXPLAINED = {
-    ("gemini-3.5-flash-lite", "cached input, batch", "litellm"): "genai-prices has 0.02, as the pricing page rounds it",
+    (
+        "gemini-3.5-flash-lite",
+        "cached input, batch",
+        "litellm",
+    ): "genai-prices has 0.02, as the pricing page rounds it",
 }
 
 
@@ -99,7 +103,9 @@ def _litellm_figures(packages: Path, table: Mapping[str, Model]) -> Iterator[Fig
         if "deprecation_date" in entry:
             yield Figure(name, "last day", "litellm", entry["deprecation_date"])
         if "supports_minimal_reasoning_effort" in entry:
-            yield Figure(name, "accepts MINIMAL", "litellm", entry["supports_minimal_reasoning_effort"])
+            yield Figure(
+                name, "accepts MINIMAL", "litellm", entry["supports_minimal_reasoning_effort"]
+            )
 
 
 def _genai_figures(packages: Path, table: Mapping[str, Model], today: date) -> Iterator[Figure]:

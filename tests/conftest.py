@@ -28,7 +28,9 @@ settings.register_profile("steady", derandomize=True, deadline=None, max_example
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-ACCEPTANCE = "acceptance"  # tests that have a configuration of their own, and nothing of the product
+ACCEPTANCE = (
+    "acceptance"  # tests that have a configuration of their own, and nothing of the product
+)
 collect_ignore = [ACCEPTANCE]
 
 gc.disable()  # until all is collected: that makes no garbage
@@ -107,7 +109,10 @@ def _no_way_out() -> Iterator[None]:
 
     def connect(self: socket.socket, address: Any) -> None:
         """Connect to this machine alone."""
-        if self.family != socket.AF_UNIX and not ipaddress.ip_address(socket.gethostbyname(address[0])).is_loopback:
+        if (
+            self.family != socket.AF_UNIX
+            and not ipaddress.ip_address(socket.gethostbyname(address[0])).is_loopback
+        ):
             raise AssertionError(f"a test tried to reach {address[0]}")
         real(self, address)
 
@@ -128,7 +133,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")):
             monkeypatch.delenv(name)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # reading them takes as long as many a command
         monkeypatch.delenv(name, raising=False)
@@ -161,7 +173,9 @@ _PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something,
 
 
 @pytest.fixture
-def begun(tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], None]], None]:
+def begun(
+    tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Callable[[], None]], None]:
     """A function that brings a test's folder and emulator to where another function brings them.
 
     The other one is called once a process, and what it made is copied from then on; it hands nothing back, and of the
@@ -214,8 +228,12 @@ def people(workspace: Workspace) -> Callable[..., list[str]]:
         names = [f"person-{number:04d}" for number in range(count + without_bio)]
         with workspace.open() as ws, ws.store.write() as tx:
             for number, name in enumerate(names):
-                bio = f"I keep bees and teach water law, number {number}." if number < count else None
-                table.insert_person(tx, name, {"first_name": "Person", "last_name": str(number), "bio": bio})
+                bio = (
+                    f"I keep bees and teach water law, number {number}." if number < count else None
+                )
+                table.insert_person(
+                    tx, name, {"first_name": "Person", "last_name": str(number), "bio": bio}
+                )
         return names
 
     return put

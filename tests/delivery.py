@@ -13,7 +13,12 @@ from pipeline.store import batches
 from tests.lab import KEY, Workspace
 
 MODEL = "gemini-3.5-flash-lite"
-USAGE = {"promptTokenCount": 100, "candidatesTokenCount": 20, "thoughtsTokenCount": 5, "totalTokenCount": 125}
+USAGE = {
+    "promptTokenCount": 100,
+    "candidatesTokenCount": 20,
+    "thoughtsTokenCount": 5,
+    "totalTokenCount": 125,
+}
 TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 
 
@@ -32,7 +37,9 @@ def put_people(workspace: Workspace, count: int) -> None:
     """Put people with a bio and no tags into a workspace; their ids count up from 1."""
     with workspace.open() as ws, ws.store.write() as tx:
         for number in range(count):
-            table.insert_person(tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."})
+            table.insert_person(
+                tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."}
+            )
 
 
 def prepare(workspace: Workspace) -> list[str]:
@@ -52,13 +59,26 @@ def deliver(workspace: Workspace, data: bytes) -> None:
         name, remote_name = f"try-{number}", f"batches/remote-{number}"
         batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())
         batch = batches.get_batch(tx, number)
-        batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now())
+        batches.mark_submitted(
+            tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now()
+        )
         batch, facts = batches.get_batch(tx, number), {"remote_word": "BATCH_STATE_SUCCEEDED"}
-        batches.mark_downloaded(tx, batch, sealed.path, sealed, why="succeeded", at=ws.now(), **facts)
+        batches.mark_downloaded(
+            tx, batch, sealed.path, sealed, why="succeeded", at=ws.now(), **facts
+        )
 
 
 def result(keys: Sequence[str]) -> bytes:
     """Return a result file with a good line for each key, as the API writes them: the response first, then the key."""
-    candidate = {"finishReason": "STOP", "index": 0, "content": {"parts": [{"text": TAGS}], "role": "model"}}
-    response = {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": MODEL, "responseId": "response-1"}
+    candidate = {
+        "finishReason": "STOP",
+        "index": 0,
+        "content": {"parts": [{"text": TAGS}], "role": "model"},
+    }
+    response = {
+        "candidates": [candidate],
+        "usageMetadata": USAGE,
+        "modelVersion": MODEL,
+        "responseId": "response-1",
+    }
     return b"".join(orjson.dumps({"response": response, "key": key}) + b"\n" for key in keys)

@@ -20,8 +20,22 @@ PARTS = {
 }
 WIRE = ("tests/integration/gemini", "tests/unit/gemini")
 ALONE = {
-    "oldest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={ROOT / '.venv' / 'oldest-sdk'}", *WIRE),
-    "newest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={ROOT / '.venv' / 'newest-sdk'}", *WIRE),
+    "oldest SDK": (
+        "-m",
+        "pytest",
+        "-q",
+        "-o",
+        f"pythonpath={ROOT / '.venv' / 'oldest-sdk'}",
+        *WIRE,
+    ),
+    "newest SDK": (
+        "-m",
+        "pytest",
+        "-q",
+        "-o",
+        f"pythonpath={ROOT / '.venv' / 'newest-sdk'}",
+        *WIRE,
+    ),
     "crowd": ("-m", "tests.acceptance.crowd"),
     "mutants": ("-m", "tests.acceptance.mutants"),
 }
@@ -33,9 +47,15 @@ def main() -> int:
     failed = []
     for database in DATABASES:
         for name, words in (PARTS | (ALONE if database == "sqlite" else {})).items():
-            environ = os.environ | EVERY_CASE | {"FINDABLE_TEST_DATABASE": database, "FINDABLE_MOST": LIVES[database]}
+            environ = (
+                os.environ
+                | EVERY_CASE
+                | {"FINDABLE_TEST_DATABASE": database, "FINDABLE_MOST": LIVES[database]}
+            )
             began = time.monotonic()
-            code = subprocess.run([sys.executable, *words], cwd=ROOT, env=environ, check=False).returncode
+            code = subprocess.run(
+                [sys.executable, *words], cwd=ROOT, env=environ, check=False
+            ).returncode
             sys.stdout.write(
                 f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - began:.0f} s\n"
             )

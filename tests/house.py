@@ -33,7 +33,9 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "index": "bm25s faiss ir_measures jsonlines numpy orjson pydantic snowballstemmer sqlalchemy",
     },
     {"engine": "PIL pillow_heif sqlalchemy"},
-    {"tables": "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz sqlalchemy xlsxwriter"},
+    {
+        "tables": "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz sqlalchemy xlsxwriter"
+    },
     {
         "store": "filelock psycopg sqlalchemy",
         "gemini": "annotated_types google httpx2 numpy orjson pydantic tenacity",
@@ -109,9 +111,15 @@ def count_statements(tree: ast.AST) -> int:
 
 def _weigh_statement(node: ast.AST) -> int:
     """Return how many statements a node is for `count_statements`."""
-    if not isinstance(node, ast.stmt) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+    if not isinstance(node, ast.stmt) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ):
         return 0
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+    if (
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Tuple)
+        and isinstance(node.value, ast.Tuple)
+    ):
         return len(node.targets[0].elts)
     return 1
 
@@ -130,11 +138,16 @@ def _imports(node: ast.AST, *, is_late: bool, is_for_types: bool) -> Iterator[Im
         if isinstance(child, ast.Import):
             yield from (Import(alias.name, is_late, is_for_types) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            yield from (Import(f"{child.module}.{alias.name}", is_late, is_for_types) for alias in child.names)
+            yield from (
+                Import(f"{child.module}.{alias.name}", is_late, is_for_types)
+                for alias in child.names
+            )
         else:
             is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             is_guard = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            yield from _imports(child, is_late=is_late or is_function, is_for_types=is_for_types or is_guard)
+            yield from _imports(
+                child, is_late=is_late or is_function, is_for_types=is_for_types or is_guard
+            )
 
 
 def room_of(name: str) -> str:
@@ -147,8 +160,14 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
     """Return the product's modules by their names."""
     paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py"))]
     paths += [path for path in (root / f"{ABOVE}.py",) if path.is_file()]
-    names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    return {name: Module(name, path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)}
+    names = [
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for path in paths
+    ]
+    return {
+        name: Module(name, path.read_text(encoding="utf-8"))
+        for name, path in zip(names, paths, strict=True)
+    }
 
 
 def loose(root: Path = ROOT) -> list[str]:

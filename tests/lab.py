@@ -28,7 +28,9 @@ from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
 KEY = "test-key-that-must-never-be-seen-anywhere"
-DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
+DATABASE = os.environ.get(
+    "FINDABLE_TEST_DATABASE", "sqlite"
+)  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
 HERE = "here"  # the folder that a test stands in
@@ -44,7 +46,9 @@ class Api(Engine):
 
     def seen(self, method: str, part: str) -> list[dict[str, Any]]:
         """Return the requests of a method whose path holds a text, oldest first."""
-        return [entry for entry in self.journal() if entry["method"] == method and part in entry["path"]]
+        return [
+            entry for entry in self.journal() if entry["method"] == method and part in entry["path"]
+        ]
 
 
 @dataclass
@@ -84,7 +88,9 @@ class Workspace:
 
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do; what it asks is answered with yes."""
-        return open_workspace(settings.load_settings(self.environ), NullProgress(), agrees=lambda _question: True)
+        return open_workspace(
+            settings.load_settings(self.environ), NullProgress(), agrees=lambda _question: True
+        )
 
     def begin(self) -> "Workspace":
         """Make the workspace, with no row in it, and return it."""
@@ -116,7 +122,9 @@ class Workspace:
                 server.execute(f"SELECT pg_advisory_xact_lock({WRITING})".encode())
                 yield
             return
-        with contextlib.closing(sqlite3.connect(self.data / "findable.db", isolation_level=None)) as other:
+        with contextlib.closing(
+            sqlite3.connect(self.data / "findable.db", isolation_level=None)
+        ) as other:
             other.execute("BEGIN IMMEDIATE")
             yield
             other.execute("ROLLBACK")
@@ -124,7 +132,9 @@ class Workspace:
     def tables(self) -> list[str]:
         """Return the names of the tables in the workspace's database, in alphabetical order."""
         if self.on_postgresql:
-            found = self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+            found = self.query(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+            )
         else:
             found = self.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         return [row[0] for row in found]
@@ -144,7 +154,9 @@ class Workspace:
         """Return whether the database is on a server."""
         return self.environ.get(URL, "").startswith("postgresql")
 
-    def _run_sql(self, sql: str, values: dict[str, Any], *, lax: bool = False) -> list[tuple[Any, ...]]:
+    def _run_sql(
+        self, sql: str, values: dict[str, Any], *, lax: bool = False
+    ) -> list[tuple[Any, ...]]:
         if self.on_postgresql:
             import psycopg
 
@@ -167,9 +179,13 @@ def untaken(command: str, said: str) -> set[str]:
     """
     hint = said.rpartition("\nnext: ")[2] if "\nnext: " in said else ""
     known = [name for names in VARIABLES.values() for name in names]
-    named = set(re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint)))
+    named = set(
+        re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint))
+    )
     strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
-    return strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"} if strange else strange
+    return (
+        strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"} if strange else strange
+    )
 
 
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:

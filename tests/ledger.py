@@ -7,8 +7,25 @@ from tests.lab import Workspace
 
 TIMES = frozenset(
     {
-        *("at", "created_at", "uploaded_at", "create_sent_at", "create_ended_at", "submitted_at", "cancel_asked_at"),
-        *("started_at", "over_at", "ended_at", "sent_at", "found_at", "cancelled_at", "promoted_at", "seconds"),
+        *(
+            "at",
+            "created_at",
+            "uploaded_at",
+            "create_sent_at",
+            "create_ended_at",
+            "submitted_at",
+            "cancel_asked_at",
+        ),
+        *(
+            "started_at",
+            "over_at",
+            "ended_at",
+            "sent_at",
+            "found_at",
+            "cancelled_at",
+            "promoted_at",
+            "seconds",
+        ),
     }
 )
 
@@ -42,7 +59,9 @@ def batches(workspace: Workspace) -> list[str]:
     return [row[0] for row in workspace.query("SELECT state FROM findable_batches ORDER BY number")]
 
 
-def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[str, list[dict[str, Any]]]:
+def snapshot(
+    workspace: Workspace, *, without: frozenset[str] = TIMES
+) -> dict[str, list[dict[str, Any]]]:
     """Return all that the database holds, table by table, without times and the workspace's random id."""
     found = {}
     for table in workspace.tables():

@@ -31,7 +31,9 @@ class Page(TestClient):
     def __init__(self, workspace: Workspace, access: Access = ACCESS) -> None:
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
-        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts())
+        self.desk = Desk(
+            settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts()
+        )
         self.guard = application(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"
@@ -62,7 +64,9 @@ class Page(TestClient):
         return found
 
 
-def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str) -> Result:
+def served(
+    workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str
+) -> Result:
     """Run the command `web` in this process until a reader is through; it gets a client and the address with the token.
 
     The reader is the browser that the command opens. What it raises is raised.
@@ -73,7 +77,9 @@ def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *
         """Read, and end the command."""
         base = address.partition("/?")[0]
         try:
-            with httpx2.Client(base_url=base, trust_env=False, timeout=LONG_S, verify=False) as client:
+            with httpx2.Client(
+                base_url=base, trust_env=False, timeout=LONG_S, verify=False
+            ) as client:
                 reader(client, address)
         except BaseException as error:  # noqa: BLE001 - raised again below
             failed.append(error)

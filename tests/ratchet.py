@@ -66,13 +66,22 @@ def long_functions(known: Mapping[str, Module]) -> Figures:
 def _count_tables(module: Module) -> int:
     """Count the database tables that a module declares as constants."""
     values = (node.value for node in parsed(module.text).body if isinstance(node, ast.Assign))
-    return sum(isinstance(value, ast.Call) and ast.unparse(value.func) in {"Table", "_table_of"} for value in values)
+    return sum(
+        isinstance(value, ast.Call) and ast.unparse(value.func) in {"Table", "_table_of"}
+        for value in values
+    )
 
 
 def _count_settings(module: Module) -> int:
     """Count the fields of `Settings` that a user can set."""
-    classes = (node for node in parsed(module.text).body if isinstance(node, ast.ClassDef) and node.name == "Settings")
-    fields = (node for settings in classes for node in settings.body if isinstance(node, ast.AnnAssign))
+    classes = (
+        node
+        for node in parsed(module.text).body
+        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+    )
+    fields = (
+        node for settings in classes for node in settings.body if isinstance(node, ast.AnnAssign)
+    )
     return sum(not ast.unparse(field).endswith("field(default_factory=dict)") for field in fields)
 
 
@@ -86,7 +95,10 @@ def read_limits(file: Path = FILE) -> dict[str, Limit]:
     """Return the limit of every figure."""
     document = tomllib.loads(file.read_text(encoding="utf-8"))
     allowances = document["allowance"]
-    return {name: Limit(recorded, allowances.get(name, 0)) for name, recorded in document["figures"].items()}
+    return {
+        name: Limit(recorded, allowances.get(name, 0))
+        for name, recorded in document["figures"].items()
+    }
 
 
 def find_violations(figures: Figures, limits: Mapping[str, Limit]) -> Iterator[str]:
@@ -103,7 +115,9 @@ def record_falls(figures: Figures, file: Path = FILE) -> None:
     for name, limit in read_limits(file).items():
         figure = min(figures[name], limit.recorded)
         # The figures are the first table of the file, so the first line with this name is the figure's.
-        text = re.sub(rf'^"{name}" = \d+$', f'"{name}" = {figure}', text, count=1, flags=re.MULTILINE)
+        text = re.sub(
+            rf'^"{name}" = \d+$', f'"{name}" = {figure}', text, count=1, flags=re.MULTILINE
+        )
     file.write_text(text, encoding="utf-8")
 
 
@@ -136,7 +150,10 @@ def main(words: Sequence[str]) -> int:
     figures, limits = count_figures(known), read_limits()
     if words[:1] == ["house"]:
         sys.stdout.write(
-            "".join(f"{line}\n" for line in (*describe_house(known), "", *describe_figures(figures, limits)))
+            "".join(
+                f"{line}\n"
+                for line in (*describe_house(known), "", *describe_figures(figures, limits))
+            )
         )
         if words[1:] == ["set"]:
             record_falls(figures)
@@ -144,7 +161,11 @@ def main(words: Sequence[str]) -> int:
 
     violations = list(find_violations(figures, limits))
     if violations:
-        sys.stderr.write("\n".join([*violations, "`make house` lists them; the limits are in tests/ratchet.toml", ""]))
+        sys.stderr.write(
+            "\n".join(
+                [*violations, "`make house` lists them; the limits are in tests/ratchet.toml", ""]
+            )
+        )
         return 1
     if any(figures[name] < limit.recorded for name, limit in limits.items()):
         sys.stdout.write("figures of the product fell; `make house SET=1` records them\n")

@@ -13,7 +13,11 @@ ROOM = 4 << 30  # bytes that must be free there; a container often has no more t
 
 def quick_folder() -> str:
     """Return the folder for what is written much and never kept; else the usual one."""
-    if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free >= ROOM:
+    if (
+        MEMORY.is_dir()
+        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+        and shutil.disk_usage(MEMORY).free >= ROOM
+    ):
         return str(MEMORY)
     return tempfile.gettempdir()
 

@@ -46,7 +46,9 @@ def pytest_runtest_makereport(
     report = yield
     if call.when == "teardown":
         folder = str(getattr(item, "funcargs", {}).get("tmp_path", ""))
-        report.user_properties.append((PROPERTY, [folder, _processor_time_s() - item.stash[STARTED_AT_S]]))
+        report.user_properties.append(
+            (PROPERTY, [folder, _processor_time_s() - item.stash[STARTED_AT_S]])
+        )
     return report
 
 

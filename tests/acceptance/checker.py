@@ -78,9 +78,14 @@ class Look:
         every: list[tuple[str, dict[str, int]]] = [("status", {}), ("log", {"n": MOST})]
         asked = [*product(every, tasks), (("batches", {}), ""), (("costs", {}), "")]
         about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks}
-        typed_in = [typed(verb, json=True, **how, **about.get(task, {})) for (verb, how), task in asked]
+        typed_in = [
+            typed(verb, json=True, **how, **about.get(task, {})) for (verb, how), task in asked
+        ]
         told = self.workspace.outputs(*typed_in)
-        return {(verb, task): json.loads(one) for ((verb, _), task), one in zip(asked, told, strict=True)}
+        return {
+            (verb, task): json.loads(one)
+            for ((verb, _), task), one in zip(asked, told, strict=True)
+        }
 
     @property
     def status(self) -> dict[str, Any]:
@@ -117,9 +122,12 @@ def database_is_sound(here: Look) -> Iterator[str]:
     path = here.data / "findable.db"
     if not ON_POSTGRESQL and path.exists():
         with closing(sqlite3.connect(path, timeout=60)) as connection:
-            yield from (row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok")
             yield from (
-                f"a row of {row[0]} points at nothing" for row in connection.execute("PRAGMA foreign_key_check")
+                row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"
+            )
+            yield from (
+                f"a row of {row[0]} points at nothing"
+                for row in connection.execute("PRAGMA foreign_key_check")
             )
 
 
@@ -147,18 +155,26 @@ def batches_account_for_every_request(here: Look) -> Iterator[str]:
         counted = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
         if sum(counted.values()) != batch["requests"]:
             yield f"batch {number}: {batch['requests']} requests, counted {dict(counted)}"
-        if logged[number] and logged[number] != counted and batch["way"] == "batch":  # one of our own calls is a run
+        if (
+            logged[number] and logged[number] != counted and batch["way"] == "batch"
+        ):  # one of our own calls is a run
             yield f"batch {number} counts {dict(counted)}, the log says {dict(logged[number])}"
 
 
 def nobody_is_answered_twice(here: Look) -> Iterator[str]:
     """Of one version no row is asked again once it was answered, and none that failed is charged a third time."""
     kept = [row for row in here.every if not row["forgotten"] and row["purpose"] != UNKEPT]
-    whom = Counter((row["task"], row["item"], row["extractor"]) for row in kept if row["outcome"] == "answered")
-    yield from (f"{one} was asked and answered {count} times" for one, count in whom.items() if count > 1)
+    whom = Counter(
+        (row["task"], row["item"], row["extractor"]) for row in kept if row["outcome"] == "answered"
+    )
+    yield from (
+        f"{one} was asked and answered {count} times" for one, count in whom.items() if count > 1
+    )
     failed = (row for row in kept if row["outcome"] in {"refused", "invalid"})
     charged = Counter((row["task"], row["item"], row["extractor"]) for row in failed)
-    yield from (f"{one} failed {count} times" for one, count in charged.items() if count > MOST_CHARGED)
+    yield from (
+        f"{one} failed {count} times" for one, count in charged.items() if count > MOST_CHARGED
+    )
 
 
 def batches_are_made_once(here: Look) -> Iterator[str]:
@@ -176,10 +192,17 @@ def batches_are_made_once(here: Look) -> Iterator[str]:
             yield f"batch {number} was made of other lines than were sealed"
         if number not in here.batches:
             yield f"batch {number} was made and is not known"
-    names = {batch["remote_name"]: number for number, batch in here.batches.items() if batch["remote_name"]}
+    names = {
+        batch["remote_name"]: number
+        for number, batch in here.batches.items()
+        if batch["remote_name"]
+    }
     there = {one["name"] for one in here.remote}
     if here.remote:
-        yield from (f"batch {names[one]} is {one}, which the server never made" for one in sorted(names.keys() - there))
+        yield from (
+            f"batch {names[one]} is {one}, which the server never made"
+            for one in sorted(names.keys() - there)
+        )
     for number, name in here.memory.remote.items():
         if here.batches.get(number, {}).get("remote_name") != name:
             yield f"batch {number} was {name} and is {here.batches.get(number, {}).get('remote_name')}"
@@ -207,7 +230,9 @@ def accounts_are_final(here: Look) -> Iterator[str]:
             for name in ("state", "requests", *OUTCOMES, "cost")
             if before[name] != now.get(name)
         )
-    here.memory.over |= {number: batch for number, batch in here.batches.items() if batch["state"] in OVER}
+    here.memory.over |= {
+        number: batch for number, batch in here.batches.items() if batch["state"] in OVER
+    }
 
 
 def tags_never_change(here: Look) -> Iterator[str]:
@@ -233,9 +258,16 @@ def spend_adds_up(here: Look) -> Iterator[str]:
         paid: dict[str, float] = {}
         for one in replies:
             usage = (one.get("response") or {}).get("usageMetadata") or {}
-            if isinstance(one.get("key"), str) and one["key"] in asked and usage and one["key"] not in paid:
+            if (
+                isinstance(one.get("key"), str)
+                and one["key"] in asked
+                and usage
+                and one["key"] not in paid
+            ):
                 paid[one["key"]] = _price(usage, batch["way"])
-        is_plain = Counter(str(one.get("key")) for one in replies) == Counter(asked)  # one line for each
+        is_plain = Counter(str(one.get("key")) for one in replies) == Counter(
+            asked
+        )  # one line for each
         if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
             yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
     said, total = here.status["spent"], here.documents["costs", ""]["total"]
@@ -247,7 +279,9 @@ def spend_adds_up(here: Look) -> Iterator[str]:
 
 
 def _price(usage: Mapping[str, int | str], way: str) -> float:
-    asked, *said = (float(usage.get(f"{name}TokenCount", 0)) for name in ("prompt", "candidates", "thoughts"))
+    asked, *said = (
+        float(usage.get(f"{name}TokenCount", 0)) for name in ("prompt", "candidates", "thoughts")
+    )
     tier = usage.get("serviceTier", way if way in TIERS else "standard")
     return TIERS[str(tier)] * (asked * BATCH_PRICE[0] + sum(said) * BATCH_PRICE[1]) / 1_000_000
 
@@ -291,11 +325,17 @@ def no_key_is_on_disk(here: Look) -> Iterator[str]:
 
 def nothing_is_left_to_do(here: Look) -> Iterator[str]:
     """Every batch is over, nobody waits, the index has all who are tagged, and nothing half-written lies about."""
-    yield from (f"batch {n} is still {row['state']}" for n, row in here.batches.items() if row["state"] not in OVER)
+    yield from (
+        f"batch {n} is still {row['state']}"
+        for n, row in here.batches.items()
+        if row["state"] not in OVER
+    )
     for task in here.workspace.seen:
         states = here.workspace.states(task)
         yield from (
-            f"{task}: {states[name]} are still {name}" for name in ("untagged", "open", "claimed") if name in states
+            f"{task}: {states[name]} are still {name}"
+            for name in ("untagged", "open", "claimed")
+            if name in states
         )
     for pattern in ("*.part", "*.staging", "*.partial"):
         yield from (f"{path.relative_to(here.data)} is left" for path in here.data.rglob(pattern))
@@ -303,7 +343,9 @@ def nothing_is_left_to_do(here: Look) -> Iterator[str]:
     if current.exists() and PEOPLE in here.workspace.seen:
         held = {one["username"]: one["tags"] for one in json.loads(current.read_bytes())}
         tagged = {name: tags for name, tags in here.workspace.tags().items() if tags}
-        odd = sorted(name for name in held.keys() | tagged.keys() if held.get(name) != tagged.get(name))
+        odd = sorted(
+            name for name in held.keys() | tagged.keys() if held.get(name) != tagged.get(name)
+        )
         yield from (f"the index and the table differ on {name}" for name in odd[:3])
 
 
@@ -348,4 +390,9 @@ def violations(here: Look, *, excused: Sequence[str] = ()) -> list[str]:
     if not _is_made(here.workspace):
         return []
     wanted = INVARIANTS + ((nothing_is_left_to_do,) if here.is_settled else ())
-    return [f"{one.__name__}: {said}" for one in wanted if one.__name__ not in excused for said in one(here)]
+    return [
+        f"{one.__name__}: {said}"
+        for one in wanted
+        if one.__name__ not in excused
+        for said in one(here)
+    ]

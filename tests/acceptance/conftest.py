@@ -16,7 +16,14 @@ from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
 
-LONGEST = ("test_sweep", "test_trails", "test_canary", "test_workers", "test_outside", "test_faults")
+LONGEST = (
+    "test_sweep",
+    "test_trails",
+    "test_canary",
+    "test_workers",
+    "test_outside",
+    "test_faults",
+)
 
 
 def pytest_configure() -> None:
@@ -43,8 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what the crash sweep came to, summed over all processes that took a part of it, and how to repeat it."""
-    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
-    if told := [value for one in reports for name, value in one.user_properties if name == "crash sweep"]:
+    reports = [
+        one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)
+    ]
+    if told := [
+        value for one in reports for name, value in one.user_properties if name == "crash sweep"
+    ]:
         steps = {row[0]: row[1] for row in told}
         lives, struck, differing = (sum(row[at] for row in told) for at in (2, 3, 4))
         terminalreporter.write_line(
@@ -84,13 +95,20 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     one = Workspace(tmp_path / "here", api.url)
     yield one
     marker = request.node.get_closest_marker("excused")
-    check(Look(one, api.batches(), api.creates(), is_only=True), excused=marker.args if marker else ())
+    check(
+        Look(one, api.batches(), api.creates(), is_only=True), excused=marker.args if marker else ()
+    )
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, outside: Outside, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+def elsewhere(
+    tmp_path: Path, outside: Outside, request: pytest.FixtureRequest
+) -> Iterator[Workspace]:
     """Return an empty workspace on the outside server, with short waits; checked when its test is over."""
     one = Workspace(tmp_path / "elsewhere", outside.url)
     yield one
     marker = request.node.get_closest_marker("excused")
-    check(Look(one, outside.batches(), outside.creates(), is_only=True), excused=marker.args if marker else ())
+    check(
+        Look(one, outside.batches(), outside.creates(), is_only=True),
+        excused=marker.args if marker else (),
+    )

@@ -21,11 +21,28 @@ from tests.acceptance.process import end_sessions
 from tests.acceptance.product import Workspace
 
 AT_ONCE = 4
-CODES = {0, 2, 3, 4, 5, 6, -signal.SIGKILL}  # what a command may end with while the server fails and others work
+CODES = {
+    0,
+    2,
+    3,
+    4,
+    5,
+    6,
+    -signal.SIGKILL,
+}  # what a command may end with while the server fails and others work
 KILLED = 0.4  # of the commands
 LONGEST_S = 1.5  # until a command that is killed is killed
 COMMANDS = (
-    *(("submit",), ("submit",), ("poll",), ("poll",), ("ingest",), ("ingest",), ("index",), ("run",)),
+    *(
+        ("submit",),
+        ("submit",),
+        ("poll",),
+        ("poll",),
+        ("ingest",),
+        ("ingest",),
+        ("index",),
+        ("run",),
+    ),
     *(("tag_live",), ("add",), ("score",), ("status",), ("search", "bees")),
 )
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -41,8 +58,15 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
         ("list_lag", {"seconds": 0.6}),
         ("batch_fails", {}),
     ),
-    *(("page_status", {"code": 503}), ("download_status", {"code": 503}), ("batch_expires", {"partial": 0.5})),
-    *((word, {"fraction": 0.2}) for word in ("missing_line", "garbage_line", "max_tokens", "duplicate_different")),
+    *(
+        ("page_status", {"code": 503}),
+        ("download_status", {"code": 503}),
+        ("batch_expires", {"partial": 0.5}),
+    ),
+    *(
+        (word, {"fraction": 0.2})
+        for word in ("missing_line", "garbage_line", "max_tokens", "duplicate_different")
+    ),
     ("error_line", {"fraction": 0.2, "code": 13}),
 )
 SETTINGS = {"BATCH_ROWS": "3", "CREATE_TIMEOUT": "5"}
@@ -54,7 +78,13 @@ def lived(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> in
     Raises:
         AssertionError: an invariant is violated, or a command ended as none may.
     """
-    dice, memory, killed, rounds, until = random.Random(seed), Memory(), 0, 0, time.monotonic() + seconds  # noqa: S311
+    dice, memory, killed, rounds, until = (
+        random.Random(seed),
+        Memory(),
+        0,
+        0,
+        time.monotonic() + seconds,
+    )  # noqa: S311
     with Engine(folder / "api") as api:
         here = Workspace(folder / "here", api.url, settings=SETTINGS)
         here.people(12)
@@ -88,9 +118,14 @@ def round_of(here: Workspace, dice: random.Random, number: int) -> int:
             verb, *words = dice.choice(COMMANDS)
             if verb == "add":
                 name = f"added-{number}-{place}"
-                here.put(f"{name}.json", f'{{"username": "{name}", "first_name": "A", "bio": "I mend clocks."}}')
+                here.put(
+                    f"{name}.json",
+                    f'{{"username": "{name}", "first_name": "A", "bio": "I mend clocks."}}',
+                )
                 words = [f"{name}.json"]
-            running.append((verb, stack.enter_context(here.start(verb, *words, **OPTIONS.get(verb, {})))))
+            running.append(
+                (verb, stack.enter_context(here.start(verb, *words, **OPTIONS.get(verb, {}))))
+            )
         for verb, one in dice.sample(running, len(running)):
             if dice.random() < KILLED:
                 time.sleep(dice.random() * LONGEST_S / AT_ONCE)
@@ -104,11 +139,16 @@ def round_of(here: Workspace, dice: random.Random, number: int) -> int:
 
 def main() -> None:
     """Let the crowd work, and say what came of it."""
-    seed, minutes = os.environ.get("FINDABLE_SEED") or "7", float(os.environ.get("FINDABLE_MINUTES") or 30)
+    seed, minutes = (
+        os.environ.get("FINDABLE_SEED") or "7",
+        float(os.environ.get("FINDABLE_MINUTES") or 30),
+    )
     with tempfile.TemporaryDirectory(prefix="findable-crowd-") as name:
         killed = lived(Path(name), seed=seed, seconds=60 * minutes)
     end_sessions()
-    sys.stdout.write(f"seed {seed}: {killed} commands were killed, and nothing was lost or asked twice\n")
+    sys.stdout.write(
+        f"seed {seed}: {killed} commands were killed, and nothing was lost or asked twice\n"
+    )
 
 
 if __name__ == "__main__":

@@ -27,10 +27,14 @@ def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, 
 def a_week_later(workspace: Workspace, task: str) -> None:
     """Let the last whole reading of a task's query be a week older."""
     with connected(workspace) as connection:
-        ((text,),) = connection.execute(f"SELECT words FROM findable_tasks WHERE name = '{task}'").fetchall()  # noqa: S608
+        ((text,),) = connection.execute(
+            f"SELECT words FROM findable_tasks WHERE name = '{task}'"
+        ).fetchall()  # noqa: S608
         words = json.loads(text)
         before = datetime.fromisoformat(words["read"]["full"]) - timedelta(days=7)
-        told = json.dumps({**words, "read": {**words["read"], "full": before.isoformat()}}).replace("'", "''")
+        told = json.dumps({**words, "read": {**words["read"], "full": before.isoformat()}}).replace(
+            "'", "''"
+        )
         connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
 
 
@@ -38,9 +42,13 @@ def two_days_later(workspace: Workspace, batch: int) -> None:
     """Let a batch that is over at the API have been so for two days more."""
     with connected(workspace) as connection:
         where = f"WHERE number = {batch}"
-        ((over_at,),) = connection.execute(f"SELECT over_at FROM findable_batches {where}").fetchall()  # noqa: S608
+        ((over_at,),) = connection.execute(
+            f"SELECT over_at FROM findable_batches {where}"
+        ).fetchall()  # noqa: S608
         before = datetime.fromisoformat(str(over_at)) - timedelta(days=2)
-        connection.execute(f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}")  # noqa: S608
+        connection.execute(
+            f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}"
+        )  # noqa: S608
 
 
 @contextlib.contextmanager
@@ -49,11 +57,16 @@ def connected(workspace: Workspace) -> Iterator[Any]:
     if ON_POSTGRESQL:
         import psycopg
 
-        with psycopg.connect(postgresql.database_of(workspace.data).replace("+psycopg", "")) as server:
+        with psycopg.connect(
+            postgresql.database_of(workspace.data).replace("+psycopg", "")
+        ) as server:
             yield server
         return
     workspace.data.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
+    with (
+        contextlib.closing(sqlite3.connect(workspace.data / "findable.db")) as connection,
+        connection,
+    ):
         yield connection
 
 
@@ -61,7 +74,11 @@ def schema(workspace: Workspace) -> dict[str, str]:
     """Return every table, view and index of a workspace's database, the product's too, with what it is made of."""
     with connected(workspace) as connection:
         if not ON_POSTGRESQL:
-            return dict(connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name"))
+            return dict(
+                connection.execute(
+                    "SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name"
+                )
+            )
         column = "attname || ' ' || format_type(atttypid, atttypmod)"
         where = f"{OF_SCHEMA} AND attnum > 0 AND NOT attisdropped GROUP BY 1"
         joined = "pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
@@ -73,7 +90,10 @@ def counts(workspace: Workspace) -> dict[str, int]:
     """Return how many rows each table and view has, the product's too."""
     with connected(workspace) as connection:
         every = names(connection)
-        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in every}  # noqa: S608 - names that the database gave
+        return {
+            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+            for name in every
+        }  # noqa: S608 - names that the database gave
 
 
 def names(connection: Any) -> list[str]:
@@ -90,7 +110,9 @@ def as_before_states(workspace: Workspace, task: str) -> None:
     with connected(workspace) as connection:
         rows = f"FROM findable_rows WHERE task = '{task}'"
         connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
-        ((text,),) = connection.execute(f"SELECT words FROM findable_tasks WHERE name = '{task}'").fetchall()  # noqa: S608
+        ((text,),) = connection.execute(
+            f"SELECT words FROM findable_tasks WHERE name = '{task}'"
+        ).fetchall()  # noqa: S608
         words = {name: value for name, value in json.loads(text).items() if name != "reading"}
         told = json.dumps(words).replace("'", "''")
         connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608

@@ -18,7 +18,10 @@ from tests.acceptance.process import Done
 from tests.acceptance.product import HEADER, IMAGES, MODEL, PASSAGES, PEOPLE, Workspace, declaration
 
 DONE = (0,)
-DONE_BEFORE = (0, 2)  # who was run again after having done it says that there is nothing to do it to
+DONE_BEFORE = (
+    0,
+    2,
+)  # who was run again after having done it says that there is nothing to do it to
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
 BEYOND = (
     "search",
@@ -27,7 +30,19 @@ BEYOND = (
     "export",
 )  # what `status` names when nothing is left but to look or to bring more
 CALM = {"batch_looks": 1, "paused": False}
-TRADES = ("bees", "law", "wine", "cheese", "bread", "clocks", "bridges", "chess", "looms", "soil", "pottery")
+TRADES = (
+    "bees",
+    "law",
+    "wine",
+    "cheese",
+    "bread",
+    "clocks",
+    "bridges",
+    "chess",
+    "looms",
+    "soil",
+    "pottery",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,11 @@ class Command:
 
 
 def line(
-    verb: str, *arguments: str, again: tuple[int, ...] = DONE, engine: Mapping[str, Any] | None = None, **options: Any
+    verb: str,
+    *arguments: str,
+    again: tuple[int, ...] = DONE,
+    engine: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Command:
     """Return a command; `{here}` in its words is the folder of the day, in which `inputs` are."""
     return Command(verb, arguments, options, again, engine or {})
@@ -91,7 +110,10 @@ def always(fault: str, key: str = "", *, path: str = "", **args: Any) -> Mapping
 UNFOUNDED = {"name": "a", "type": "task", "aliases": [], "confidence": 1, "quotes": ["not there"]}
 NO_QUOTE = always("answer_text", "passage-concepts/p-3", text=json.dumps({"concepts": [UNFOUNDED]}))
 HOPELESS = always("error_line", "expert-tags/9", code=3)
-REFUSED, NO_LINE = always("error_line", "expert-tags/10", code=13), always("missing_line", "expert-tags/11")
+REFUSED, NO_LINE = (
+    always("error_line", "expert-tags/10", code=13),
+    always("missing_line", "expert-tags/11"),
+)
 SILENT = always("status", path=":generateContent", code=503)
 
 SUBMIT, POLL, INGEST, INDEX = line("submit"), line("poll"), line("ingest"), line("index")
@@ -105,14 +127,18 @@ GATES = {"GATES": "coverage=off,parse-failure=off,concepts=off"}
 REFRESH = {"REFRESH": "1"}
 ONE_CALL = {"CONCURRENCY": "1"}
 REVIEWS = {"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"}
-PHOTOS = {f"photos/{name}": name for name in ("navy.png", "lime.png", "cut.png")} | {"photos/again.png": "navy.png"}
+PHOTOS = {f"photos/{name}": name for name in ("navy.png", "lime.png", "cut.png")} | {
+    "photos/again.png": "navy.png"
+}
 ANSWERS = ("rows", "tables", "exports", "parked", "index")
 FORGOTTEN = (
     "sealed_files_are_as_sealed",
     "batches_are_made_once",
     "spend_adds_up",
 )  # what is sealed anew without a row
-ASKED_ANEW = ("nobody_is_answered_twice",)  # rows that changed or were rolled back are asked about again
+ASKED_ANEW = (
+    "nobody_is_answered_twice",
+)  # rows that changed or were rolled back are asked about again
 # who dies while it asks a model has that call lost, and asks again: what was paid may differ
 LIVE = (*ANSWERS, "creates")
 PROBED = (*LIVE, "batches")  # what is only looked at is asked again, too
@@ -123,11 +149,16 @@ _KNOWN = (
     "SELECT {0}, {1}, {2}, 'Seen.', '{{{{}}}}', '2025-01-01' "
     "WHERE NOT EXISTS (SELECT 1 FROM asset_ai WHERE asset_id = {0} AND provider = {1})"
 )
-_COLUMNS = "asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, created_at TEXT"
+_COLUMNS = (
+    "asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, created_at TEXT"
+)
 THEIRS = (
     "CREATE TABLE IF NOT EXISTS assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL)",
     f"CREATE TABLE IF NOT EXISTS asset_ai ({_COLUMNS})",
-    *(_IMAGE.format(f"'{name}'", f"'{{here}}/photos/{name}.png'") for name in ("navy", "lime", "red")),
+    *(
+        _IMAGE.format(f"'{name}'", f"'{{here}}/photos/{name}.png'")
+        for name in ("navy", "lime", "red")
+    ),
     _KNOWN.format("'navy'", "'gemini'", f"'{MODEL}'"),
     _KNOWN.format("'lime'", "'another'", f"'{MODEL}'"),
 )
@@ -166,7 +197,12 @@ DAYS = (
         excused=(*FORGOTTEN, "tags_never_change"),
         settings={"KEEP_DAYS": "0"},
     ),
-    Day("copied", (line("backup", "{here}/copy", again=DONE_BEFORE),), after="keeping", databases=("sqlite",)),
+    Day(
+        "copied",
+        (line("backup", "{here}/copy", again=DONE_BEFORE),),
+        after="keeping",
+        databases=("sqlite",),
+    ),
     # what was restored is another workspace, in which work goes on
     Day(
         "restored",
@@ -210,7 +246,11 @@ DAYS = (
     ),
     # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
     Day("added", (ADD, INDEX), after="first", same=ANSWERS),
-    Day("pilot", (line("import", "{here}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX), same=PROBED),
+    Day(
+        "pilot",
+        (line("import", "{here}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX),
+        same=PROBED,
+    ),
     Day(
         "live",
         (line("import", "{here}/inputs/more.csv"), line("tag_live"), INDEX),
@@ -233,7 +273,11 @@ DAYS = (
         same=ANSWERS,
     ),
     Day("due", (ADD, *CHAIN), after="first", faults=(SILENT,), same=ANSWERS),
-    Day("alone", (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water")), alone=True),
+    Day(
+        "alone",
+        (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water")),
+        alone=True,
+    ),
     Day(
         "alone-flex",
         (line("import", "{here}/inputs/more.csv"), line("tag", mode="flex"), INDEX),
@@ -264,7 +308,10 @@ DAYS = (
     ),
     Day(
         "passages-back",
-        (line("rollback", "anew@1", yes=True, again=DONE_BEFORE), line("backfill", wait=True, yes=True)),
+        (
+            line("rollback", "anew@1", yes=True, again=DONE_BEFORE),
+            line("backfill", wait=True, yes=True),
+        ),
         after="passages-anew",
         excused=ASKED_ANEW,
         faults=(NO_QUOTE,),
@@ -299,7 +346,12 @@ DAYS = (
     # what becomes of an index in a folder of its own; the rows that changed are asked about again
     Day(
         "own-indexed",
-        (INDEX, line("search", "water"), *CHAIN, line("forget", item="r-2", yes=True, again=DONE_BEFORE)),
+        (
+            INDEX,
+            line("search", "water"),
+            *CHAIN,
+            line("forget", item="r-2", yes=True, again=DONE_BEFORE),
+        ),
         after="own",
         settings=REFRESH,
         excused=(*FORGOTTEN, *ASKED_ANEW),
@@ -328,7 +380,9 @@ DAYS = (
     Day(
         "asked",
         (
-            line("ask", "{here}/letters.csv", q="Praise?", fields="why: quote", name="letters", n=3),
+            line(
+                "ask", "{here}/letters.csv", q="Praise?", fields="why: quote", name="letters", n=3
+            ),
             line("tag_live"),
             EXPORT,
         ),
@@ -338,7 +392,12 @@ DAYS = (
         files={"letters.csv": "own.csv"},
     ),
     # rows that ask the same are asked about once, those that come later too
-    Day("own-equal", (SUBMIT, *COLLECT), task="reviews", files=REVIEWS | {"tasks/reviews.csv": "own-equal.csv"}),
+    Day(
+        "own-equal",
+        (SUBMIT, *COLLECT),
+        task="reviews",
+        files=REVIEWS | {"tasks/reviews.csv": "own-equal.csv"},
+    ),
     Day(
         "own-equal-later",
         (line("tag_live", limit=1), SUBMIT, *COLLECT),
@@ -348,7 +407,12 @@ DAYS = (
         files={"tasks/reviews.csv": "own-equal-later.csv"},
     ),
     # equal images are asked about once, and what cannot be opened is not
-    Day("images", (ANEW, SUBMIT, *COLLECT, EXPORT), task=IMAGES, files=PHOTOS | {"photos/red.png": "red.png"}),
+    Day(
+        "images",
+        (ANEW, SUBMIT, *COLLECT, EXPORT),
+        task=IMAGES,
+        files=PHOTOS | {"photos/red.png": "red.png"},
+    ),
     # one image changed, one can be opened now, one is new, and one of two that are equal is forgotten
     Day(
         "images-changed",
@@ -356,7 +420,11 @@ DAYS = (
         after="images",
         excused=FORGOTTEN,
         task=IMAGES,
-        files={"photos/red.png": "gold.png", "photos/cut.png": "teal.png", "photos/new.png": "pink.png"},
+        files={
+            "photos/red.png": "gold.png",
+            "photos/cut.png": "teal.png",
+            "photos/new.png": "pink.png",
+        },
     ),
     # images that another program has, of which it knows one as this product would
     Day(
@@ -368,7 +436,9 @@ DAYS = (
         theirs=THEIRS,
         files={f"photos/{name}.png": f"{name}.png" for name in ("navy", "lime", "red")},
     ),
-    Day("images-live", (ANEW, line("tag_live"), EXPORT, INDEX), task=IMAGES, files=PHOTOS, same=LIVE),
+    Day(
+        "images-live", (ANEW, line("tag_live"), EXPORT, INDEX), task=IMAGES, files=PHOTOS, same=LIVE
+    ),
 )
 DAY_OF = {day.name: day for day in DAYS}
 
@@ -400,7 +470,9 @@ def begin(day: Day, home: Path, engine: Engine) -> Workspace:
     for path, name in day.files.items():
         (home / path).parent.mkdir(exist_ok=True)
         (home / path).write_bytes((home / "inputs" / name).read_bytes())
-    here = Workspace(home, "" if day.alone else engine.url, day.task, {"BATCH_ROWS": "4", **day.settings})
+    here = Workspace(
+        home, "" if day.alone else engine.url, day.task, {"BATCH_ROWS": "4", **day.settings}
+    )
     here.data = home / day.data
     here.below = home
     for statement in day.theirs:
@@ -435,7 +507,9 @@ def behave(day: Day, engine: Engine, how: Mapping[str, Any]) -> None:
     if not day.alone:
         engine.clear_faults()
         for one in day.faults:
-            engine.fault(one["fault"], nth=one["nth"], times=one["times"], args=one["args"], **one["match"])
+            engine.fault(
+                one["fault"], nth=one["nth"], times=one["times"], args=one["args"], **one["match"]
+            )
         engine.configure(**{**CALM, **how})
 
 
@@ -447,7 +521,11 @@ def finish(here: Workspace, day: Day, engine: Engine) -> None:
     """
     behave(day, engine, {})
     for verb, *words in _wanted(here):
-        here.do("submit" if verb == "tag" else verb, *words, **({"yes": True} if verb.startswith("passages") else {}))
+        here.do(
+            "submit" if verb == "tag" else verb,
+            *words,
+            **({"yes": True} if verb.startswith("passages") else {}),
+        )
 
 
 def _wanted(here: Workspace) -> Iterator[list[str]]:
@@ -485,17 +563,27 @@ def write_inputs(folder: Path) -> None:
         f"r-{number},{trade},Old {trade} keep longer than new {trade}. I praise the {trade}.\n"
         for number, trade in enumerate(TRADES)
     ]
-    equal = [f"r-{number},{reviews[at].partition(',')[2]}" for number, at in enumerate((0, 1, 0, 1, 2, 0, 2, 3, 3, 1))]
+    equal = [
+        f"r-{number},{reviews[at].partition(',')[2]}"
+        for number, at in enumerate((0, 1, 0, 1, 2, 0, 2, 3, 3, 1))
+    ]
     columns, blank = "id,product,text\n", "blank,,\n"
     texts = {
         "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
         "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],
         "later.csv": [HEADER, "late,Late,Comer,Keeper of doors,,My work is doors and water.\n"],
         "worse.csv": [HEADER, *(f"person-{number},,,,,Nothing to tell.\n" for number in range(7))],
-        "new.json": [json.dumps({"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."})],
+        "new.json": [
+            json.dumps({"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."})
+        ],
         "passages.jsonl": [f"{json.dumps(one)}\n" for one in passages],
         "own.csv": [columns, *reviews[:6], blank],
-        "own-changed.csv": [columns, reviews[1].replace("I praise", "But I blame"), *reviews[2:9], blank],
+        "own-changed.csv": [
+            columns,
+            reviews[1].replace("I praise", "But I blame"),
+            *reviews[2:9],
+            blank,
+        ],
         "own-equal.csv": [columns, *equal[:5]],
         "own-equal-later.csv": [columns, *equal],
         "own.py": [own_task()],
@@ -511,6 +599,11 @@ def write_inputs(folder: Path) -> None:
 
 def own_task(*more: str, version: int = 1, **fields: str) -> str:
     """Return the file of the task `reviews`, with further arguments, and fields of its answer."""
-    typed = {"verdict": 'Literal["praise", "blame"]', "quote": "Quote", "tags": "list[str]", **fields}
+    typed = {
+        "verdict": 'Literal["praise", "blame"]',
+        "quote": "Quote",
+        "tags": "list[str]",
+        **fields,
+    }
     arguments = (f"version={version}", "refresh=True", 'label="{id}"', *more)
     return declaration(typed, prompt="{product}: {text}", items="reviews.csv", more=arguments)

@@ -35,7 +35,11 @@ class Engine:
     """One engine with a state of its own below a folder, killed with the block that it serves."""
 
     def __init__(
-        self, root: Path, *, settings: Mapping[str, Any] | None = None, faults: Sequence[Mapping[str, Any]] = ()
+        self,
+        root: Path,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Take a folder; `settings` and `faults` are as the control paths take them."""
         self.root = root
@@ -49,7 +53,12 @@ class Engine:
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.settimeout(LONGEST_S)
         self._connection.connect(str(folder / "socket"))
-        order = {"root": str(self.root), "settings": self._settings, "faults": self._faults, "port": self._port}
+        order = {
+            "root": str(self.root),
+            "settings": self._settings,
+            "faults": self._faults,
+            "port": self._port,
+        }
         self._connection.sendall(json.dumps(order).encode() + b"\n")
         said = json.loads(self._connection.makefile("r", encoding="utf-8").readline())
         assert "url" in said, said["failed"]
@@ -71,12 +80,23 @@ class Engine:
         """Start it."""
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         """Kill it."""
         self.kill()
 
     def fault(
-        self, word: str, *, nth: int = 1, times: int = 1, args: Mapping[str, Any] | None = None, **match: str
+        self,
+        word: str,
+        *,
+        nth: int = 1,
+        times: int = 1,
+        args: Mapping[str, Any] | None = None,
+        **match: str,
     ) -> None:
         """Script one fault; `match` has method, path (a regular expression) and key (of a line)."""
         one = {"fault": word, "match": match, "nth": nth, "times": times, "args": dict(args or {})}
@@ -114,7 +134,13 @@ class Engine:
         Two of one name are a second batch.
         """
         notes = self.root / "creates.jsonl"
-        return [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+        return (
+            [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+        )
 
     def _control(self, name: str, document: Any = None) -> Any:
-        return call(f"{self.url}/_emu/{name}", method="GET" if document is None else "POST", document=document)
+        return call(
+            f"{self.url}/_emu/{name}",
+            method="GET" if document is None else "POST",
+            document=document,
+        )

@@ -98,13 +98,17 @@ def marked(text: str, names: Mapping[int, str]) -> str:
             if one.lineno <= line + 1 <= (one.end_lineno or 0)
         ]
         _, block, statement = max(within, key=lambda row: row[0])
-        block.insert(block.index(statement), ast.parse(f"__import__('_marks').mark({name!r})").body[0])
+        block.insert(
+            block.index(statement), ast.parse(f"__import__('_marks').mark({name!r})").body[0]
+        )
     return ast.unparse(tree)
 
 
 def copied(folder: Path) -> Path:
     """Copy what is tracked of this checkout, without its tests, into a new folder, and return it."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in names.split("\0"):
         if name and not name.startswith("tests/") and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,5 +128,9 @@ def mark_all(copy: Path, faults: list[Fault], notes: Path) -> None:
     (copy / "_marks.py").write_text(MARKS.format(str(notes)), encoding="utf-8")
     for file in {one.file for one in faults}:
         text = (copy / file).read_text(encoding="utf-8")
-        names = {place(one, text.splitlines(keepends=True)): one.line for one in faults if one.file == file}
+        names = {
+            place(one, text.splitlines(keepends=True)): one.line
+            for one in faults
+            if one.file == file
+        }
         write(copy / file, marked(text, names))

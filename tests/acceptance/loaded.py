@@ -44,19 +44,30 @@ WARMING = {  # files that the first commands read
     "people.csv": "Username,Bio\nada,I keep bees and teach water law.\n",
     "passages.jsonl": '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n',
 }
-SERVING = ("fastapi", "jinja2", "uvicorn")  # libraries of a page, which no command loads that ends by itself
+SERVING = (
+    "fastapi",
+    "jinja2",
+    "uvicorn",
+)  # libraries of a page, which no command loads that ends by itself
 BETWEEN = "\x1e\n"  # printed between what two commands of one order print
 LONGEST_ORDER = 1 << 20  # bytes
 MOST_STATEMENTS = 5000
 ENDING_S = 60.0  # so long the threads of the first commands may take to end
-NEW_MOUNTS, NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
+NEW_MOUNTS, NEW_USER = (
+    0x00020000,
+    0x10000000,
+)  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
 PRIVATE, BIND, REMOUNT, READ_ONLY = 1 << 18 | 1 << 14, 1 << 12, 1 << 5, 1
-KEPT = 2 | 4 | 8  # nosuid, nodev, noexec: who is not root may not take them off what was mounted by others
+KEPT = (
+    2 | 4 | 8
+)  # nosuid, nodev, noexec: who is not root may not take them off what was mounted by others
 
 
 def entry(product: Path) -> Callable[[], object]:
     """Return what the installed command `findable` calls, as the project file of the product says."""
-    scripts = tomllib.loads((product / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    scripts = tomllib.loads((product / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "scripts"
+    ]
     module, _, name = scripts["findable"].partition(":")
     called: Callable[[], object] = getattr(importlib.import_module(module), name)
     return called
@@ -101,7 +112,9 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str
         signal.signal(number, handler)
     until = time.monotonic() + ENDING_S
     while (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
-        assert time.monotonic() < until, f"{threads} threads: a process with more than one must not fork"
+        assert time.monotonic() < until, (
+            f"{threads} threads: a process with more than one must not fork"
+        )
         time.sleep(0.01)
     # A fork must not look through what is loaded: that takes time, and copies every page of it.
     gc.collect()
@@ -136,7 +149,9 @@ def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int])
     if order["read_only"] and not made_read_only(below):
         os._exit(NOT_PERMITTED)
     fate = Fate(**order["fate"])
-    steps = Steps(lambda what: os.write(files[STREAMS], f"{what}\n".encode()), folder=below, fate=fate)
+    steps = Steps(
+        lambda what: os.write(files[STREAMS], f"{what}\n".encode()), folder=below, fate=fate
+    )
     watch(steps)
     if len(files) == STREAMS + 1:
         os._exit(obeyed(main, order, steps))
@@ -213,7 +228,11 @@ class Listener:
             for key, _ in self._selector.select(0.5):
                 try:
                     key.data(key.fileobj)
-                except (OSError, KeyError, ValueError):  # of one that asked and went: the others are served on
+                except (
+                    OSError,
+                    KeyError,
+                    ValueError,
+                ):  # of one that asked and went: the others are served on
                     traceback.print_exc()
         for pid in self._running:
             os.kill(pid, signal.SIGKILL)
@@ -256,10 +275,15 @@ class Listener:
                     connection.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
                 connection.close()
                 usage = ended[2]
-                self._times.write(json.dumps([self._folders.pop(ended[0]), usage.ru_utime + usage.ru_stime]) + "\n")
+                self._times.write(
+                    json.dumps([self._folders.pop(ended[0]), usage.ru_utime + usage.ru_stime])
+                    + "\n"
+                )
 
 
-def listen(folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str) -> None:
+def listen(
+    folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str
+) -> None:
     """Load all, then serve; why that failed is left in the folder, where those look who wait for it."""
     sys.path[0] = str(product)
     try:
@@ -283,4 +307,6 @@ def be_silent(log: Path) -> None:
 
 if __name__ == "__main__" and not os.fork():  # who called goes on
     be_silent(Path(sys.argv[1]) / "log")
-    listen(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]), sys.argv[5])
+    listen(
+        Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]), sys.argv[5]
+    )

@@ -68,15 +68,31 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 def run(product: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Run acceptance tests against a product."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "ACCEPTANCE_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FINDABLE_", "ACCEPTANCE_"))
+    }
     kept |= {"PRODUCT": str(product), "COLUMNS": "400", "FINDABLE_SEED": SEED} | environ
-    options = ("-q", "--tb=line", "-p", "no:cacheprovider", f"--rootdir={HERE}", f"--config-file={HERE / 'pytest.ini'}")
+    options = (
+        "-q",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={HERE}",
+        f"--config-file={HERE / 'pytest.ini'}",
+    )
     command = ("timeout", LIMIT, sys.executable, "-m", "pytest", *options, *words)
     return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
 
 
 def covering(
-    faults: list[Fault], unchanged: Path, folder: Path, *, workers: int, tests_to_run: Sequence[str] = (str(HERE),)
+    faults: list[Fault],
+    unchanged: Path,
+    folder: Path,
+    *,
+    workers: int,
+    tests_to_run: Sequence[str] = (str(HERE),),
 ) -> Covering:
     """Return which tests come to the line of each fault, the quickest first, all where that cannot be known.
 
@@ -89,8 +105,12 @@ def covering(
     words = ("-p", "tests.acceptance.mutants", "-n", str(workers), *tests_to_run)
     done = run(product, *words, **{NOTES: str(folder / "notes")})
     if done.returncode:
-        raise SystemExit(f"{done.stdout}{done.stderr}a test fails without a fault; nothing can be said of the faults")
-    notes = [json.loads(line) for line in (folder / "notes").read_text(encoding="utf-8").splitlines()]
+        raise SystemExit(
+            f"{done.stdout}{done.stderr}a test fails without a fault; nothing can be said of the faults"
+        )
+    notes = [
+        json.loads(line) for line in (folder / "notes").read_text(encoding="utf-8").splitlines()
+    ]
     notes.sort(key=lambda note: note[2])
     met: dict[str, set[str]] = defaultdict(set)
     for line in (folder / "marks").read_text(encoding="utf-8").splitlines():
@@ -99,9 +119,15 @@ def covering(
     found: Covering = {}
     for fault in faults:
         places = {Path(where) for where in met[fault.line] if WARM not in where}
-        tests = {test: where for test, where, _ in notes if where and any(one.is_relative_to(where) for one in places)}
+        tests = {
+            test: where
+            for test, where, _ in notes
+            if where and any(one.is_relative_to(where) for one in places)
+        }
         is_known = all(any(one.is_relative_to(where) for where in tests.values()) for one in places)
-        is_loaded = bool(met[fault.line]) and not places  # the line runs when the product is loaded, and never again
+        is_loaded = (
+            bool(met[fault.line]) and not places
+        )  # the line runs when the product is loaded, and never again
         found[fault.name] = [*tests, *(test for test, _, _ in notes if is_loaded or not is_known)]
     return found
 
@@ -109,12 +135,19 @@ def covering(
 def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Verdict:
     """Plant a fault in a copy of its own and run these tests against it until one fails."""
     began = time.monotonic()
-    word, said = "survived", fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line"
+    word, said = (
+        "survived",
+        fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line",
+    )
     if tests:
         product = Path(shutil.copytree(unchanged, folder / fault.name))
-        write(product / fault.file, planted(fault, (product / fault.file).read_text(encoding="utf-8")))
+        write(
+            product / fault.file, planted(fault, (product / fault.file).read_text(encoding="utf-8"))
+        )
         names = folder / f"{fault.name}.txt"
-        names.write_text("".join(f"{HERE.relative_to(ROOT)}/{test}\n" for test in tests), encoding="utf-8")
+        names.write_text(
+            "".join(f"{HERE.relative_to(ROOT)}/{test}\n" for test in tests), encoding="utf-8"
+        )
         done = run(product, "-x", "-p", "no:xdist", f"@{names}")
         failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
         if done.returncode == TESTS_FAILED and failed:
@@ -128,22 +161,37 @@ def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Ve
 def main() -> int:
     """Try the faults that are asked for, print a line for each, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.mutants", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", action="append", help="faults whose name contains this; repeatable")
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        help="faults whose name contains this; repeatable",
+    )
     parser.add_argument("-j", "--jobs", metavar="N", type=int, default=2, help="how many at once")
-    parser.add_argument("--quick", action="store_true", help="only with the acceptance tests of `make test-quick`")
+    parser.add_argument(
+        "--quick", action="store_true", help="only with the acceptance tests of `make test-quick`"
+    )
     asked = parser.parse_args()
     # without a name none that survives, for all tests that come to its line would be run on it
-    faults = [one for one in listed() if any(word in one.name for word in asked.only or [""] * (not one.survives))]
+    faults = [
+        one
+        for one in listed()
+        if any(word in one.name for word in asked.only or [""] * (not one.survives))
+    ]
     verdicts = [Verdict(one, "not planted", why, 0) for one in faults if (why := lost(one))]
     faults = [one for one in faults if not lost(one)]
     with tempfile.TemporaryDirectory(prefix="findable-mutants-", dir=quick_folder()) as name:
         folder = Path(name).resolve()
         unchanged = copied(folder / "unchanged")
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(unchanged)], check=True)
-        tests_to_run = [str(HERE / test) for test in quick.find_tests()] if asked.quick else [str(HERE)]
+        tests_to_run = (
+            [str(HERE / test) for test in quick.find_tests()] if asked.quick else [str(HERE)]
+        )
         tests = covering(faults, unchanged, folder, workers=asked.jobs, tests_to_run=tests_to_run)
         with ThreadPoolExecutor(asked.jobs) as pool:
-            for one in pool.map(lambda fault: verdict(fault, tests[fault.name], unchanged, folder), faults):
+            for one in pool.map(
+                lambda fault: verdict(fault, tests[fault.name], unchanged, folder), faults
+            ):
                 print(one, flush=True)  # noqa: T201
                 verdicts.append(one)
     killed = sum(one.word == "killed" for one in verdicts)
@@ -152,7 +200,11 @@ def main() -> int:
         return int(killed < min(quick.MIN_KILLED, len(verdicts)))
 
     odd = [str(one) for one in verdicts if not one.is_as_listed]
-    print(f"{killed} of {len(verdicts)} faults killed; otherwise than listed:", *(odd or ["none"]), sep="\n")  # noqa: T201
+    print(
+        f"{killed} of {len(verdicts)} faults killed; otherwise than listed:",
+        *(odd or ["none"]),
+        sep="\n",
+    )  # noqa: T201
     return 1 if odd else 0
 
 

@@ -26,9 +26,14 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
 PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
 RUN = "ACCEPTANCE_RUN"  # folder of what all processes of one run of the tests share
-COMMAND_TIMES = "command-times"  # file there: a JSON line [folder, seconds of processor time] for each command
+COMMAND_TIMES = (
+    "command-times"  # file there: a JSON line [folder, seconds of processor time] for each command
+)
 LONGEST_S = 300.0  # to end a hang, as every limit here
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that a loaded process may fork
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}  # so that a loaded process may fork
 LIVES = Fate()
 
 
@@ -86,7 +91,9 @@ class Running:
         self._socket.settimeout(LONGEST_S)
         self._socket.connect(str(folder / "socket"))
         line = json.dumps(order).encode() + b"\n"
-        sent = socket.send_fds(self._socket, [line], [nothing if stdin is None else stdin, *self._files, *orders])
+        sent = socket.send_fds(
+            self._socket, [line], [nothing if stdin is None else stdin, *self._files, *orders]
+        )
         self._socket.sendall(line[sent:])
         os.close(nothing)
         self._lines = self._socket.makefile("r", encoding="utf-8")
@@ -125,7 +132,13 @@ class Running:
     def is_stopped(self) -> bool:
         """Return whether it stands still."""
         with contextlib.suppress(FileNotFoundError):
-            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+            return (
+                Path(f"/proc/{self.pid}/stat")
+                .read_text(encoding="utf-8")
+                .rpartition(")")[2]
+                .split()[0]
+                == "T"
+            )
         return False
 
     def has_ended(self) -> bool:
@@ -160,7 +173,10 @@ class Running:
             self.close()
 
     def _read(self) -> list[str]:
-        return [os.pread(file, os.fstat(file).st_size, 0).decode("utf-8", "replace") for file in self._files]
+        return [
+            os.pread(file, os.fstat(file).st_size, 0).decode("utf-8", "replace")
+            for file in self._files
+        ]
 
 
 class Session(Running):
@@ -171,11 +187,15 @@ class Session(Running):
         self._free = threading.Lock()
         self._orders, theirs = socket.socketpair()
         self._orders.settimeout(LONGEST_S)
-        super().__init__(folder, (), environ={}, cwd=Path("/"), below=below, orders=[theirs.fileno()])
+        super().__init__(
+            folder, (), environ={}, cwd=Path("/"), below=below, orders=[theirs.fileno()]
+        )
         theirs.close()
         self._replies = self._orders.makefile("r", encoding="utf-8")
 
-    def run(self, commands: Sequence[Sequence[str]], *, environ: Mapping[str, str], cwd: Path) -> Done | None:
+    def run(
+        self, commands: Sequence[Sequence[str]], *, environ: Mapping[str, str], cwd: Path
+    ) -> Done | None:
         """Run commands one after the other, as long as they end well; return how the last one ended.
 
         Nothing is run, and nothing returned, while another thread runs something here.
@@ -187,8 +207,14 @@ class Session(Running):
         finally:
             self._free.release()
 
-    def _run(self, commands: Sequence[Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Done:
-        order = {"commands": [list(words) for words in commands], "environ": {**PLAIN, **environ}, "cwd": str(cwd)}
+    def _run(
+        self, commands: Sequence[Sequence[str]], environ: Mapping[str, str], cwd: Path
+    ) -> Done:
+        order = {
+            "commands": [list(words) for words in commands],
+            "environ": {**PLAIN, **environ},
+            "cwd": str(cwd),
+        }
         self._orders.sendall(json.dumps(order).encode() + b"\n")
         code = int(self._replies.readline())
         out, err, trail = self._read()
@@ -234,7 +260,9 @@ def end_sessions() -> None:
 
 
 # what a command finds in its environment beside what its workspace sets: nothing of the user's
-PLAIN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ} | {
+PLAIN = {
+    name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
+} | {
     "NO_COLOR": "1",
     "COLUMNS": "120",
     **ONE_THREAD,

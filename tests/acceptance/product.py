@@ -19,14 +19,27 @@ import httpx2
 
 from tests import postgresql
 from tests.acceptance.loaded import BETWEEN
-from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, Done, Running, json_lines, loaded, quickly, run_folder
+from tests.acceptance.process import (
+    LIVES,
+    LONGEST_S,
+    PRODUCT,
+    Done,
+    Running,
+    json_lines,
+    loaded,
+    quickly,
+    run_folder,
+)
 from tests.acceptance.steps import Fate
 
 ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
 KEY = "key-that-must-never-be-seen-anywhere"
 PEOPLE, PASSAGES, IMAGES = "experts", "passages", "images"
 MODEL = "gemini-3.5-flash-lite"
-BATCH_PRICE = (0.15, 1.25)  # of that model, USD a million tokens in and out by batch (models.toml has date and source)
+BATCH_PRICE = (
+    0.15,
+    1.25,
+)  # of that model, USD a million tokens in and out by batch (models.toml has date and source)
 VERBS = {  # what a test says, and what people type where it is another word; `tag_live` is typed `tag-live`
     "submit": "batch-submit",
     "poll": "batch-poll",
@@ -37,8 +50,22 @@ VERBS = {  # what a test says, and what people type where it is another word; `t
     "backfill": "passages-backfill",
 }
 WARM = (  # a day in which a process loads what commands need, so that a fork of it has it
-    *(("import", "people.csv"), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",), ("search", "water")),
-    *(("score",), ("status", "--json"), ("export", "out.csv"), ("log", "--json"), ("batches",), ("doctor",)),
+    *(
+        ("import", "people.csv"),
+        ("batch-submit",),
+        ("batch-poll",),
+        ("batch-ingest",),
+        ("index",),
+        ("search", "water"),
+    ),
+    *(
+        ("score",),
+        ("status", "--json"),
+        ("export", "out.csv"),
+        ("log", "--json"),
+        ("batches",),
+        ("doctor",),
+    ),
     *(
         ("prices",),
         ("preflight",),
@@ -49,8 +76,15 @@ WARM = (  # a day in which a process loads what commands need, so that a fork of
         ("items",),
         ("show", "ada"),
     ),
-    *(("import-passages", "passages.jsonl"), ("tag", "--task", "passages"), ("status", "--json", "--task", "passages")),
-    *(("log", "--json", "--task", "passages"), ("export", "-", "--format", "jsonl", "--task", "passages")),
+    *(
+        ("import-passages", "passages.jsonl"),
+        ("tag", "--task", "passages"),
+        ("status", "--json", "--task", "passages"),
+    ),
+    *(
+        ("log", "--json", "--task", "passages"),
+        ("export", "-", "--format", "jsonl", "--task", "passages"),
+    ),
     *(("parked", "--json"), ("costs", "--json"), ("export", "-", "--format", "jsonl")),
 )
 WAITS = {
@@ -64,7 +98,12 @@ WAITS = {
     "POLL_PATIENCE": "3",
 }
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
-TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 3.6}  # how many times as much as by batch
+TIERS = {
+    "batch": 1,
+    "flex": 1,
+    "standard": 2,
+    "priority": 3.6,
+}  # how many times as much as by batch
 OUTCOMES = ("answered", "refused", "invalid", "missing")
 OVER = {"ingested", "failed"}
 MOST = 1_000_000
@@ -88,7 +127,9 @@ class Workspace:
     url: str = ""
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
-    version: Callable[[], Path] = product  # starts what has the product loaded, and returns its folder
+    version: Callable[[], Path] = (
+        product  # starts what has the product loaded, and returns its folder
+    )
     data: Path = field(init=False)
     below: Path = field(init=False)
     seen: set[str] = field(default_factory=set)
@@ -107,7 +148,9 @@ class Workspace:
         reached = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url} if self.url else {}
         return reached | {f"FINDABLE_{name}": value for name, value in named.items()}
 
-    def start(self, verb: str, *arguments: object, fate: Fate = LIVES, read_only: bool = False, **how: Any) -> Running:
+    def start(
+        self, verb: str, *arguments: object, fate: Fate = LIVES, read_only: bool = False, **how: Any
+    ) -> Running:
         """Start a command: options are in lower case, settings in upper; `fate` is what befalls it at one of its steps.
 
         An option that is true stands alone, one that is false is left out.
@@ -130,7 +173,9 @@ class Workspace:
         """Make the folder in which commands run, note what this one is about, and return its environment."""
         self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
         self.home.mkdir(parents=True, exist_ok=True)
-        return self.environ | {f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()}
+        return self.environ | {
+            f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()
+        }
 
     def _told(self, commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Done:
         """Run commands in a session, which has read the files of declared tasks as they are."""
@@ -173,7 +218,9 @@ class Workspace:
 
     def next(self, **how: Any) -> list[str]:
         """Return the command that `status` says is next, alone in a list; none where there is nothing to do."""
-        words = [one for one in str(self.status(**how)["next"] or "").split() if "FINDABLE_" not in one]
+        words = [
+            one for one in str(self.status(**how)["next"] or "").split() if "FINDABLE_" not in one
+        ]
         return words[1:2]
 
     def batches(self) -> list[dict[str, Any]]:
@@ -192,7 +239,9 @@ class Workspace:
 
     def rows(self, task: str = "") -> list[dict[str, Any]]:
         """Return every row of a task as it is listed: its id, what it is called, its state."""
-        found: list[dict[str, Any]] = self.read("items", limit=MOST, **of(task or self.task or PEOPLE))["items"]
+        found: list[dict[str, Any]] = self.read(
+            "items", limit=MOST, **of(task or self.task or PEOPLE)
+        )["items"]
         return found
 
     def exported(self, task: str = "", **how: Any) -> list[dict[str, Any]]:
@@ -203,11 +252,18 @@ class Workspace:
 
     def tags(self) -> dict[str, list[str]]:
         """Return the tags of all people by username, as they are exported; no tags are an empty list."""
-        return {one["Username"]: one["tags"] or [] for one in self.exported(PEOPLE) if one["state"] != "refused"}
+        return {
+            one["Username"]: one["tags"] or []
+            for one in self.exported(PEOPLE)
+            if one["state"] != "refused"
+        }
 
     def parked(self, task: str = "") -> dict[str, str]:
         """Return what is parked of a task, with the reason."""
-        return {one["name"]: one["reason"] for one in self.read("parked", **of(task or self.task or PEOPLE))}
+        return {
+            one["name"]: one["reason"]
+            for one in self.read("parked", **of(task or self.task or PEOPLE))
+        }
 
     def found(self, question: str, **how: Any) -> list[str]:
         """Return what a search finds, the nearest first: usernames, or keys of rows."""
@@ -222,8 +278,12 @@ class Workspace:
     def people(self, count: int, *, first: int = 0, without_bio: int = 0) -> list[str]:
         """Import people with a bio, and some without; return their usernames. Their ids count up from 1."""
         names = [f"person-{number:04d}" for number in range(first, first + count + without_bio)]
-        bios = [f"I keep bees and teach water law number {number}." for number in range(count)] + [""] * without_bio
-        lines = (f"{name},Person,{name[7:]},,,{bio}\n" for name, bio in zip(names, bios, strict=True))
+        bios = [f"I keep bees and teach water law number {number}." for number in range(count)] + [
+            ""
+        ] * without_bio
+        lines = (
+            f"{name},Person,{name[7:]},,,{bio}\n" for name, bio in zip(names, bios, strict=True)
+        )
         self.put(f"people-{first}.csv", HEADER + "".join(lines))
         self.do("import", f"people-{first}.csv", TASK="")
         return names
@@ -262,7 +322,9 @@ def served(running: Running) -> Iterator[httpx2.Client]:
         assert time.monotonic() < until, "the page has no address"
         time.sleep(0.01)
     headers = {"authorization": f"Bearer {found[2]}"}
-    with httpx2.Client(base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S) as client:
+    with httpx2.Client(
+        base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S
+    ) as client:
         yield client
 
 
@@ -289,7 +351,9 @@ def of(task: str) -> dict[str, str]:
     return {"TASK": task}
 
 
-def declaration(fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()) -> str:
+def declaration(
+    fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()
+) -> str:
     """Return the file of a task of one's own: the fields of its answer with their types, and further arguments."""
     typed = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
     arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *more])

@@ -43,19 +43,31 @@ TESTS: dict[str, tuple[str, ...]] = {
     "test_answers_on_wrong_rows_fail_a_gate[experts-unlike-text]": ("unlike-tags-pass",),
     "test_a_persons_word_is_above_a_models": ("undo-takes-later-edits",),
     "test_each_file_damaged_before_it_is_verified[ROT-]": ("changed-index-verifies",),
-    "test_every_command_takes_its_steps_in_a_safe_order[own-equal]": ("seal-in-place", "seal-without-fsync"),
-    "test_lines_nobody_asked_for_are_counted_shown_and_never_applied": ("unknown-lines-miscounted",),
+    "test_every_command_takes_its_steps_in_a_safe_order[own-equal]": (
+        "seal-in-place",
+        "seal-without-fsync",
+    ),
+    "test_lines_nobody_asked_for_are_counted_shown_and_never_applied": (
+        "unknown-lines-miscounted",
+    ),
     "test_lists_that_are_always_full_fail_their_gate": ("full-lists-pass", "mark-up-in-a-report"),
     "test_no_cell_of_a_table_is_a_formula": ("formula-behind-a-blank",),
     "test_nothing_in_a_row_closes_its_marks[batch-experts]": ("data-closes-its-tag",),
-    "test_of_equal_rows_one_asks_and_pays_and_the_others_share[batch]": ("same-in-one-block-asked-each",),
+    "test_of_equal_rows_one_asks_and_pays_and_the_others_share[batch]": (
+        "same-in-one-block-asked-each",
+    ),
     "test_passages_with_ids_of_any_kind_are_asked_in_place[bigint]": ("adopts-unasked",),
     "test_tagged_while_the_request_file_is_written": ("claim-of-an-answered-item",),
-    "test_the_previous_build_is_kept_and_put_back": ("previous-build-is-dropped", "rollback-to-a-broken-build"),
+    "test_the_previous_build_is_kept_and_put_back": (
+        "previous-build-is-dropped",
+        "rollback-to-a-broken-build",
+    ),
     "test_the_view_has_the_newest_answer_of_each_row": ("first-answer-is-preferred",),
     "test_two_failures_park_and_unpark_lets_go": ("parked-too-late",),
     "test_what_a_batch_did_not_come_to_is_not_charged": ("service-failure-is-charged",),
-    "test_what_is_typed_wrong_is_told_in_three_lines_and_does_nothing": ("unknown-variable-is-ignored",),
+    "test_what_is_typed_wrong_is_told_in_three_lines_and_does_nothing": (
+        "unknown-variable-is-ignored",
+    ),
     "test_what_libraries_log_in_a_users_program_has_no_key": ("key-in-a-log",),
 }
 
@@ -68,14 +80,18 @@ def find_tests() -> list[str]:
     """
     files: dict[str, list[str]] = {}
     for path in sorted(HERE.glob("test_*.py")):
-        for function in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for function in re.findall(
+            r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             files.setdefault(function, []).append(path.name)
 
     tests = []
     for test in TESTS:
         names = files.get(test.partition("[")[0], [])
         if len(names) != 1:
-            raise LookupError(f"{test} is in {len(names)} files of {HERE}; correct the list in {Path(__file__).name}")
+            raise LookupError(
+                f"{test} is in {len(names)} files of {HERE}; correct the list in {Path(__file__).name}"
+            )
         tests.append(f"{names[0]}::{test}")
     return tests
 

@@ -19,7 +19,18 @@ from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MOST, OUTCOMES, Workspace, typed
 
-ACCOUNT = ("number", "task", "state", "requests", *OUTCOMES, "tokens_in", "tokens_out", "cost", "extractor", "model")
+ACCOUNT = (
+    "number",
+    "task",
+    "state",
+    "requests",
+    *OUTCOMES,
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "extractor",
+    "model",
+)
 REQUEST = (
     "task",
     "item",
@@ -40,23 +51,41 @@ ANONYMOUS = re.compile(r"forgotten [0-9a-f]{16}")
 OWN_TABLES = ("findable_", "sqlite_")
 NOTHING = "(nothing)"  # in the place of a member that the other one has
 WORKING = "_items"  # how a table ends that is neither a user's nor an answer
-OURS = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")  # the name of a batch at the server
+OURS = re.compile(
+    r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$"
+)  # the name of a batch at the server
 CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 
 
 def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
     """Return it, part by part; `creates` and `calls` are what an engine was asked since it started."""
     tasks = sorted(workspace.seen)
-    told = iter(workspace.outputs(typed("batches", json=True), *(words for task in tasks for words in looks(task))))
+    told = iter(
+        workspace.outputs(
+            typed("batches", json=True), *(words for task in tasks for words in looks(task))
+        )
+    )
     batches = json.loads(next(told))
-    found: dict[str, Any] = {"batches": [{name: plain(one[name]) for name in ACCOUNT} for one in batches[::-1]]}
+    found: dict[str, Any] = {
+        "batches": [{name: plain(one[name]) for name in ACCOUNT} for one in batches[::-1]]
+    }
     for task in tasks:
         said, log, parked, exported = (next(told) for _ in looks(task))
         found.setdefault("status", {})[task] = status(json.loads(said), task)
-        found.setdefault("asked", {})[task] = [[plain(one[name]) for name in REQUEST] for one in json.loads(log)[::-1]]
-        found.setdefault("parked", {})[task] = {one["name"]: one["reason"] for one in json.loads(parked)}
-        found.setdefault("exports", {})[task] = [plain(json.loads(line)) for line in exported.split("\n") if line]
-    found |= {"tables": tables(workspace), "index": index(workspace.data), "files": files(workspace.data)}
+        found.setdefault("asked", {})[task] = [
+            [plain(one[name]) for name in REQUEST] for one in json.loads(log)[::-1]
+        ]
+        found.setdefault("parked", {})[task] = {
+            one["name"]: one["reason"] for one in json.loads(parked)
+        }
+        found.setdefault("exports", {})[task] = [
+            plain(json.loads(line)) for line in exported.split("\n") if line
+        ]
+    found |= {
+        "tables": tables(workspace),
+        "index": index(workspace.data),
+        "files": files(workspace.data),
+    }
     if engine is not None:
         found |= {"creates": creates(engine), "calls": calls(engine.journal())}
     moved: dict[str, Any] = json.loads(json.dumps(found).replace(str(workspace.home), "~"))
@@ -103,7 +132,10 @@ def tables(workspace: Workspace) -> dict[str, list[Any]]:
 def index(data: Path) -> dict[str, Any]:
     """Return what each index in service holds: metadata, and a digest of its vectors to five digits."""
     found = {}
-    for folder in ("index", *sorted(path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*"))):
+    for folder in (
+        "index",
+        *sorted(path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*")),
+    ):
         current = data / folder / "current"
         if current.exists():
             held = faiss.read_index(str(current / "faiss.index"))
@@ -119,7 +151,9 @@ def index(data: Path) -> dict[str, Any]:
 def files(data: Path) -> list[str]:
     """Return every file of the workspace that a user may know of: of batches, and those they asked for."""
     every = (path.relative_to(data).as_posix() for path in data.rglob("*.[cj]s*") if path.is_file())
-    return sorted(name for name in every if not name.startswith(("index/", "reports/")))  # reports have times as names
+    return sorted(
+        name for name in every if not name.startswith(("index/", "reports/"))
+    )  # reports have times as names
 
 
 def creates(engine: Engine) -> dict[str, list[Any]]:
@@ -159,7 +193,9 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
             said
             for name in every
             for said in differences(
-                one.get(name, NOTHING), other.get(name, NOTHING), f"{at}.{name}" if at else str(name)
+                one.get(name, NOTHING),
+                other.get(name, NOTHING),
+                f"{at}.{name}" if at else str(name),
             )
         ]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -168,4 +204,8 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
             for number, pair in enumerate(zip(one, other, strict=True))
             for said in differences(*pair, f"{at}.{number}")
         ]
-    return [] if one == other and type(one) is type(other) else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]
+    return (
+        []
+        if one == other and type(one) is type(other)
+        else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]
+    )

@@ -17,7 +17,16 @@ from typing import Final
 import psycopg
 
 QUIET: Final = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
-TAKES_ROOM: Final = ("open", "os.mkdir", "os.rename", "os.symlink", "os.link", "write", "fsync", "commit")
+TAKES_ROOM: Final = (
+    "open",
+    "os.mkdir",
+    "os.rename",
+    "os.symlink",
+    "os.link",
+    "write",
+    "fsync",
+    "commit",
+)
 ON_SERVER: Final = "commit on the server"
 LONGEST: Final = 160  # of what is sent
 FULL: Final = "FULL"
@@ -58,7 +67,9 @@ class Steps:
         self._count = 0
         self.last = ""  # step that was counted
         self.more = ""  # what is recorded behind the next one
-        self._due = False  # the step was taken, and what was asked for after it has not happened yet
+        self._due = (
+            False  # the step was taken, and what was asked for after it has not happened yet
+        )
         self._lock = threading.RLock()
 
     def is_ours(self, path: str) -> bool:

@@ -48,7 +48,10 @@ VERIFIED = ("/faiss.index", "/metadata.json", ".npy")
 CREATE = ":batchGenerateContent"
 ENOUGH = 10  # lives of which most are struck
 MOST_PAGES = 12  # by which a database may still grow when it is full, from none
-NUMBERED = ("experts", "assets")  # tables whose ids a server counts, but for those that another program made
+NUMBERED = (
+    "experts",
+    "assets",
+)  # tables whose ids a server counts, but for those that another program made
 
 
 class AtRest(Workspace):
@@ -84,7 +87,10 @@ def end_of(here: Workspace, engine: Engine) -> dict[str, Any]:
     if ON_POSTGRESQL:  # which leaves out the numbers that an undone transaction took
         for concept in found["tables"].get("passage_concepts", []):
             concept.pop("id")
-    return found | {"rows": {task: one["rows"] for task, one in found["status"].items()}, "creates": creates(engine)}
+    return found | {
+        "rows": {task: one["rows"] for task, one in found["status"].items()},
+        "creates": creates(engine),
+    }
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,9 @@ class Lived:
 
     def __str__(self) -> str:
         """Tell where it died and what was wrong."""
-        where = "; then ".join(f"{fate.how} {fate.side} step {fate.at} ({fate.pages})" for fate in self.fates)
+        where = "; then ".join(
+            f"{fate.how} {fate.side} step {fate.at} ({fate.pages})" for fate in self.fates
+        )
         last = " / ".join(one.trail[-1] if one.trail else "" for one in self.ended)
         return f"{self.day}: {self.command.verb}: {where} ({last}): {'; '.join(self.faults) or 'no difference'}"
 
@@ -167,9 +175,18 @@ class Sweep:
         self.stage.back_to(str(number))
         here = begin(self.day, self.stage.home, self.stage.engine)
         before = _contents(here.home)
-        done = type_in(here, self.day, self.stage.engine, self.day.commands[number], codes=range(256), read_only=True)
+        done = type_in(
+            here,
+            self.day,
+            self.stage.engine,
+            self.day.commands[number],
+            codes=range(256),
+            read_only=True,
+        )
         after = _contents(here.home)
-        return done, sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        return done, sorted(
+            name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+        )
 
     def _meet(self, here: Workspace, lived: Lived) -> None:
         for fate in lived.fates:
@@ -179,7 +196,9 @@ class Sweep:
             give_back_numbers(here)
             lived.faults += index_is_of_one_build(Look(here))
             left = sorted(_half_written(here.home) - there)
-            lived.faults += [f"left behind by who ended by itself: {left}"] if left and done.code >= 0 else []
+            lived.faults += (
+                [f"left behind by who ended by itself: {left}"] if left and done.code >= 0 else []
+            )
 
     def _go_on(self, here: Workspace, number: int, lived: Lived, *, short: bool) -> None:
         day, engine, memory = self.day, self.stage.engine, copy.deepcopy(self._memories[number])
@@ -195,11 +214,19 @@ class Sweep:
         lived.faults += self._wrong(still, memory, is_settled=True)
         end = end_of(still, engine)
         parts = day.same or tuple(self._end)
-        lived.faults += differences({one: self._end[one] for one in parts}, {one: end[one] for one in parts})
+        lived.faults += differences(
+            {one: self._end[one] for one in parts}, {one: end[one] for one in parts}
+        )
 
     def _wrong(self, here: Workspace, memory: Memory, *, is_settled: bool = False) -> list[str]:
         engine = self.stage.engine
-        look = Look(here, () if self.day.alone else engine.batches(), engine.creates(), memory, is_settled=is_settled)
+        look = Look(
+            here,
+            () if self.day.alone else engine.batches(),
+            engine.creates(),
+            memory,
+            is_settled=is_settled,
+        )
         return violations(look, excused=self.day.excused)
 
     def _check(self, here: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
@@ -225,7 +252,11 @@ def _half_written(folder: Path) -> set[str]:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _codes(command: Command, fate: Fate) -> Sequence[int]:
@@ -263,7 +294,9 @@ def signals(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield Ctrl-C and SIGTERM at any step."""
     for one in deaths(sweep):
         fate = one.fates[0]
-        yield from (Misfortune(one.number, (Fate(fate.at, fate.side, how),)) for how in ("INT", "TERM"))
+        yield from (
+            Misfortune(one.number, (Fate(fate.at, fate.side, how),)) for how in ("INT", "TERM")
+        )
 
 
 def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
@@ -284,14 +317,22 @@ def full_pages(sweep: Sweep) -> Iterator[Misfortune]:
 def cuts(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a server that goes away before every step, and one that does so again in the next run."""
     for number, trail in enumerate(sweep.trails if ON_POSTGRESQL else ()):
-        yield from (Misfortune(number, (Fate(at, how=CUT),) * (1 + at % 2)) for at in range(1, len(trail) + 1))
+        yield from (
+            Misfortune(number, (Fate(at, how=CUT),) * (1 + at % 2))
+            for at in range(1, len(trail) + 1)
+        )
 
 
 def rots(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a byte that changes in a file of a build right after it was sealed, before it is verified."""
     for number, trail in enumerate(sweep.trails):
         for at, what in enumerate(trail, 1):
-            if what.startswith("os.rename") and what.endswith(VERIFIED) and _is_staged(what) and not sweep.day.alone:
+            if (
+                what.startswith("os.rename")
+                and what.endswith(VERIFIED)
+                and _is_staged(what)
+                and not sweep.day.alone
+            ):
                 yield Misfortune(number, (Fate(at, "after", ROT),))
 
 
@@ -303,7 +344,9 @@ def creates_begun(sweep: Sweep) -> Iterator[Misfortune]:
                 commits = [at for at, one in enumerate(trail, 1) if one.startswith("commit")]
                 intent = max(at for at in commits if at < create)
                 record = min(at for at in commits if at > create)
-                yield from (Misfortune(number, (Fate(at, "after"),)) for at in range(intent, record + 1))
+                yield from (
+                    Misfortune(number, (Fate(at, "after"),)) for at in range(intent, record + 1)
+                )
 
 
 def _is_staged(what: str) -> bool:
@@ -333,14 +376,23 @@ def sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
 
 def everything(sweep: Sweep, dice: random.Random, most: int = 24) -> list[Misfortune]:
     """Return all that is tried of a day: every death, and no more than so many of each rare kind."""
-    rare = [one for kind in RARE for every in [list(kind(sweep))] for one in dice.sample(every, min(len(every), most))]
+    rare = [
+        one
+        for kind in RARE
+        for every in [list(kind(sweep))]
+        for one in dice.sample(every, min(len(every), most))
+    ]
     every = [*deaths_once(sweep), *rare]
     dice.shuffle(every)
     return every
 
 
 def meet(
-    sweep: Sweep, every: Sequence[Misfortune], tell: Callable[[str, object], None], *, short: bool = False
+    sweep: Sweep,
+    every: Sequence[Misfortune],
+    tell: Callable[[str, object], None],
+    *,
+    short: bool = False,
 ) -> list[Lived]:
     """Let misfortunes happen, one life each; nothing of any may differ from peace. `tell` the summary of the run."""
     lives = [sweep.live(one, short=short) for one in every]
@@ -357,7 +409,11 @@ def _seed() -> int:
     given = os.environ.get("FINDABLE_SEED")
     command = ["git", "rev-parse", "--short=8", "HEAD"]
     said = (
-        "" if given else subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        ""
+        if given
+        else subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        ).stdout.strip()
     )
     return int(given) if given else int(said or "1", 16)
 

@@ -16,7 +16,9 @@ def imported(path: Path) -> set[str]:
             found |= {one.name for one in node.names}
         if isinstance(node, ast.ImportFrom):
             found |= (
-                {f"{node.module}.{one.name}" for one in node.names} if node.module == "tests" else {node.module or ""}
+                {f"{node.module}.{one.name}" for one in node.names}
+                if node.module == "tests"
+                else {node.module or ""}
             )
     return found
 
@@ -33,4 +35,6 @@ def test_nothing_of_the_product_is_imported() -> None:
     for path in files:
         names = imported(path)
         assert not {name for name in names if name.partition(".")[0] in PRODUCT}, path
-        assert not {name for name in names if name.startswith("tests.") and not name.startswith(ALLOWED)}, path
+        assert not {
+            name for name in names if name.startswith("tests.") and not name.startswith(ALLOWED)
+        }, path

@@ -35,7 +35,9 @@ def live_calls(api: Engine) -> int:
 
 def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
     """Add who stands in a document, and return what is said of them."""
-    path = workspace.put("new.json", document if isinstance(document, str) else json.dumps(document))
+    path = workspace.put(
+        "new.json", document if isinstance(document, str) else json.dumps(document)
+    )
     found: dict[str, Any] = workspace.do("add", path, json=True, code=code).json
     return found
 
@@ -43,25 +45,41 @@ def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
 def test_a_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: Engine) -> None:
     """Keys as in a header or as in the table; one live call; who has no bio costs none."""
     ada = add(workspace, [ADA])
-    assert (ada["username"], ada["name"], bool(ada["tags"]), ada["problem"]) == ("ada", "Ada Byron", True, "")
+    assert (ada["username"], ada["name"], bool(ada["tags"]), ada["problem"]) == (
+        "ada",
+        "Ada Byron",
+        True,
+        "",
+    )
     assert ada["findability_score"] == round(len(str(ADA["Bio"])) / 500 * 40 + 25 + 15 + 10 + 10, 1)
     (row,) = workspace.exported()
     assert (row["Job Title"], row["Hourly Rate"], row["tags"]) == ("Beekeeper", 95, ada["tags"])
     assert [one["outcome"] for one in workspace.asked()] == ["answered"]
     snake = {name.lower().replace(" ", "_"): value for name, value in ADA.items()}
     bios = ("Keeps bees.", " ", "Keeps bees.")
-    added = [add(workspace, {**snake, "username": f"p{n}", "bio": bio}) for n, bio in enumerate(bios)]
-    assert [(one["username"], bool(one["tags"])) for one in added] == [("p0", True), ("p1", False), ("p2", True)]
+    added = [
+        add(workspace, {**snake, "username": f"p{n}", "bio": bio}) for n, bio in enumerate(bios)
+    ]
+    assert [(one["username"], bool(one["tags"])) for one in added] == [
+        ("p0", True),
+        ("p1", False),
+        ("p2", True),
+    ]
     assert live_calls(api) == 3
     assert workspace.states() == {"tagged": 3, "no_bio": 1}
     said = workspace.do(
         "add",
-        workspace.put("bea.json", json.dumps({"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1})),
+        workspace.put(
+            "bea.json",
+            json.dumps({"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}),
+        ),
     )
     assert "Firma → Company" in said.err
     assert "kept for an export: Hat" in said.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
-    said = workspace.do("add", workspace.put("cy.json", json.dumps({"username": "cy", "Biography text": "Knots."})))
+    said = workspace.do(
+        "add", workspace.put("cy.json", json.dumps({"username": "cy", "Biography text": "Knots."}))
+    )
     assert "is mended by `" in said.err
     workspace.do("index")
     assert set(workspace.found("bees")) == {"ada", "p0", "p2"}
@@ -84,11 +102,18 @@ def test_what_cannot_be_added_leaves_all_as_it_was(workspace: Workspace, api: En
     assert (list(workspace.tags()), live_calls(api)) == (["ada"], 0)
 
 
-def test_where_the_service_is_down_people_are_saved_and_asked_later(workspace: Workspace, api: Engine) -> None:
+def test_where_the_service_is_down_people_are_saved_and_asked_later(
+    workspace: Workspace, api: Engine
+) -> None:
     """A 400 for one says nothing of the next; where the day is used up each is saved, and goes out later."""
-    api.fault("status", path=LIVE, args={"code": 400, "message": "Request contains an invalid argument."})
+    api.fault(
+        "status", path=LIVE, args={"code": 400, "message": "Request contains an invalid argument."}
+    )
     added = [add(workspace, {"username": f"one-{n}", "bio": "Keeps bees."}) for n in range(2)]
-    assert [(bool(one["tags"]), one["problem"][:6]) for one in added] == [(False, "Gemini"), (True, "")]
+    assert [(bool(one["tags"]), one["problem"][:6]) for one in added] == [
+        (False, "Gemini"),
+        (True, ""),
+    ]
     before = live_calls(api)
     api.fault("quota_day", times=10_000, path=LIVE)
     assert add(workspace, {"username": "p", "bio": "Keeps bees."})["problem"]
@@ -134,7 +159,9 @@ class Table(NamedTuple):
     def write(self, home: Path) -> None:
         """Write it as JSON lines, or as CSV of a German spreadsheet."""
         if self.file.endswith("jsonl"):
-            (home / self.file).write_text("".join(f"{json.dumps(row)}\n" for row in self.rows), encoding="utf-8")
+            (home / self.file).write_text(
+                "".join(f"{json.dumps(row)}\n" for row in self.rows), encoding="utf-8"
+            )
             return
         with (home / self.file).open("w", encoding="utf-8-sig", newline="") as file:
             table = csv.DictWriter(file, self.rows[0], delimiter=";")
@@ -146,7 +173,13 @@ TABLES = (
     Table(
         "bewertungen.csv",
         [
-            {"Kunde": 7, "Bestell-Nr": f"B{one}", "Bewertung": one, "Produkt": "Kessel", "Kommentar": LONG.format(one)}
+            {
+                "Kunde": 7,
+                "Bestell-Nr": f"B{one}",
+                "Bewertung": one,
+                "Produkt": "Kessel",
+                "Kommentar": LONG.format(one),
+            }
             for one in range(1, 4)
         ],
         key="Bestell-Nr",
@@ -185,7 +218,11 @@ def test_the_file_for_a_table_runs_as_it_is(workspace: Workspace, table: Table) 
     workspace.home.mkdir()
     table.write(workspace.home)
     new = workspace.do("new_task", "mine", json=True, **{"from": table.file})
-    assert (new.json["key"], new.json["text"], new.json["sent"]) == (table.key, table.text, [table.text])
+    assert (new.json["key"], new.json["text"], new.json["sent"]) == (
+        table.key,
+        table.text,
+        [table.text],
+    )
     assert "a new workspace: " in new.err
     assert new.err.endswith("next: findable try --task mine\n")
     workspace.task = "mine"
@@ -195,7 +232,9 @@ def test_the_file_for_a_table_runs_as_it_is(workspace: Workspace, table: Table) 
     quotes = [(row[table.text], row["quote"]) for row in rows]
     assert (len(rows), bool(quotes)) == (3, True)
     assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in quotes)
-    assert "is there already" in workspace.do("new_task", "mine", code=2, **{"from": table.file}).err
+    assert (
+        "is there already" in workspace.do("new_task", "mine", code=2, **{"from": table.file}).err
+    )
 
 
 def test_a_query_and_a_column_of_images_are_known_too(workspace: Workspace) -> None:
@@ -203,18 +242,30 @@ def test_a_query_and_a_column_of_images_are_known_too(workspace: Workspace) -> N
     workspace.settings["YES"] = "1"  # to tables beside those of another program
     workspace.people(1)
     sql(workspace, "CREATE TABLE things (no INTEGER, note TEXT)")
-    sql(workspace, "INSERT INTO things VALUES (1, 'a \"kettle\"'), (2, 'the lid'), (2, 'the lid, too')")
-    once = "SELECT no, note AS \"what\" FROM things\n WHERE note <> '{\\n}' AND note <> 'the lid, too'"
-    assert "key: 'no', which is in every row" in workspace.do("new_task", "once", **{"from": once}).out
+    sql(
+        workspace,
+        "INSERT INTO things VALUES (1, 'a \"kettle\"'), (2, 'the lid'), (2, 'the lid, too')",
+    )
+    once = (
+        "SELECT no, note AS \"what\" FROM things\n WHERE note <> '{\\n}' AND note <> 'the lid, too'"
+    )
+    assert (
+        "key: 'no', which is in every row" in workspace.do("new_task", "once", **{"from": once}).out
+    )
     assert len(workspace.read("try", TASK="once")["items"]) == 2
-    assert "a hash of each row" in workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"}).out
+    assert (
+        "a hash of each row"
+        in workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"}).out
+    )
     (workspace.home / "western.csv").write_bytes("id,text\n1,Schöner Kessel\n".encode("cp1252"))
     assert "read as cp1252" in workspace.do("new_task", "western", **{"from": "western.csv"}).out
     assert "Schöner Kessel" in str(workspace.read("try", TASK="western")["items"][0]["request"])
     for name in "ab":
         Image.new("RGB", (40, 30), "navy").save(workspace.home / f"{name}.jpg")
     workspace.put("photos.csv", f'id,picture,note\na,a.jpg,"{LONG}"\nb,b.jpg,"{LONG}"\n')
-    found = workspace.read("new_task", "photos", **{"from": "photos.csv", "text": "note", "with": "picture"})
+    found = workspace.read(
+        "new_task", "photos", **{"from": "photos.csv", "text": "note", "with": "picture"}
+    )
     assert (found["images"], found["text"]) == (["picture"], "note")
     tried = workspace.read("try", TASK="photos")["items"]
     assert [one["outcome"] for one in tried] == ["answered"] * 2

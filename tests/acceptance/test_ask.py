@@ -18,9 +18,7 @@ from tests.acceptance.test_live import HANGS, LIVE, calls, killed
 from tests.acceptance.test_python import script
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
-FIELDS = (
-    "tone: praise|blame|rather mixed; date: date; reason: quote; year: number; stars: int; sure: bool; topics: list"
-)
+FIELDS = "tone: praise|blame|rather mixed; date: date; reason: quote; year: number; stars: int; sure: bool; topics: list"
 TEXTS = (
     "Boils a full litre in two minutes, and the handle stays cool.",
     "Der Deckel klappert. Sonst ein schöner Kessel für die kleine Küche.",
@@ -32,20 +30,34 @@ TEXTS = (
 )
 
 
-def table(workspace: Workspace, name: str = "kettle reviews.csv", head: tuple[str, ...] = ("No.", "Kommentar")) -> str:
+def table(
+    workspace: Workspace,
+    name: str = "kettle reviews.csv",
+    head: tuple[str, ...] = ("No.", "Kommentar"),
+) -> str:
     """Write the texts as a table; return its name."""
     with workspace.put(name, "").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter=";").writerows([head, *((f"k-{at}", text) for at, text in enumerate(TEXTS, 1))])
+        csv.writer(file, delimiter=";").writerows(
+            [head, *((f"k-{at}", text) for at, text in enumerate(TEXTS, 1))]
+        )
     return name
 
 
 def rows_of(workspace: Workspace) -> dict[str, int]:
     """Return how many rows each table has that has some, but for what says which workspace and schema it is."""
-    known = {"findable_workspace", "alembic_version", "findable_batches", "findable_spent", "findable_events"}
+    known = {
+        "findable_workspace",
+        "alembic_version",
+        "findable_batches",
+        "findable_spent",
+        "findable_events",
+    }
     return {name: count for name, count in counts(workspace).items() if count and name not in known}
 
 
-def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(workspace: Workspace, api: Engine) -> None:
+def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
+    workspace: Workspace, api: Engine
+) -> None:
     """By their own keys, with quotations of their texts; what all would cost follows from these five and the count."""
     done = workspace.do("ask", table(workspace), q=QUESTION, fields=FIELDS)
     header, *lines = [line.split("\t") for line in done.out.splitlines()[:6]]
@@ -53,7 +65,17 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(work
     assert [one[0] for one in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
     assert "text: 'Kommentar'" in done.err
     assert "stand-in" not in done.err
-    step = ["findable", "ask", "kettle reviews.csv", "-q", QUESTION, "--fields", FIELDS, "--name", "kettle_reviews"]
+    step = [
+        "findable",
+        "ask",
+        "kettle reviews.csv",
+        "-q",
+        QUESTION,
+        "--fields",
+        FIELDS,
+        "--name",
+        "kettle_reviews",
+    ]
     assert shlex.split(done.err.rpartition("next: ")[2]) == step
     found = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
     for one in found["answers"]:
@@ -90,11 +112,15 @@ def test_what_is_kept_asks_what_was_asked(workspace: Workspace, fields: str) -> 
     assert "kept.py is there already" in again, "it was used"
 
 
-def test_it_has_a_budget_and_a_killed_one_is_accounted_for(workspace: Workspace, api: Engine) -> None:
+def test_it_has_a_budget_and_a_killed_one_is_accounted_for(
+    workspace: Workspace, api: Engine
+) -> None:
     """It is booked before its first call; the next one clears what a dead process left, and no file is half there."""
     name = table(workspace)
     cost = workspace.read("ask", name, q="Tone?")["tried"]["cost"]
-    poor = workspace.do("ask", name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3)
+    poor = workspace.do(
+        "ask", name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
+    )
     assert ("has no room" in poor.err, calls(api)) == (True, 5)
     api.fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     assert not (workspace.home / "tasks").exists()
@@ -127,7 +153,10 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
     workspace.settings["YES"] = "1"
     workspace.people(1)
     sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT, open BOOLEAN)")
-    sql(workspace, "INSERT INTO tickets VALUES (7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)")
+    sql(
+        workspace,
+        "INSERT INTO tickets VALUES (7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)",
+    )
     query = "SELECT nr, note, open FROM tickets ORDER BY nr"
     found = workspace.read("ask", query, q="What is it about?", name="tickets")
     assert [one["nr"] for one in found["answers"]] == ["7", "8"]
@@ -139,7 +168,11 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
     ]
     workspace.put("wide.jsonl", "\n".join(lines))
     wide = workspace.read("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
-    assert (wide["key"], wide["text"], {*wide["answers"][0]}) == ("rating", "said", {"rating", "tone"})
+    assert (wide["key"], wide["text"], {*wide["answers"][0]}) == (
+        "rating",
+        "said",
+        {"rating", "tone"},
+    )
     local = Workspace(workspace.home)
     local.data = workspace.home / "local"
     assert local.do("ask", "wide.jsonl", q="Tone?").err.count("a stand-in answers here") == 1
@@ -150,7 +183,10 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
     [
         ({"q": " ¿ ? "}, "Q= asks for nothing"),
         ({"source": "none.csv"}, "none.csv is not there"),
-        ({"source": "photos.csv", "fields": "what: quote"}, "photos.csv has no column that holds a text to quote"),
+        (
+            {"source": "photos.csv", "fields": "what: quote"},
+            "photos.csv has no column that holds a text to quote",
+        ),
         ({"source": "numbers.csv"}, "numbers.csv has no column that holds a text to ask about"),
         ({"source": "SELECT note FROM nowhere"}, "nowhere"),
         ({"fields": "tone: praise||blame"}, "FIELDS: a choice is expected"),
@@ -159,7 +195,10 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
             "FIELDS: 'qoute' is no kind of a field; did you mean quote?",
         ),
         ({"fields": "tone; Tone"}, "FIELDS: the name 'Tone' is there twice"),
-        ({"fields": "tone; answered_at: date"}, "FIELDS: the name 'answered_at' is a column of findable's own"),
+        (
+            {"fields": "tone; answered_at: date"},
+            "FIELDS: the name 'answered_at' is a column of findable's own",
+        ),
         ({"fields": "tone;  from: text"}, "FIELDS: the name 'from' is a keyword of Python"),
         (
             {"fields": "tone;  class: a|b"},
@@ -167,7 +206,10 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
         ),
         ({"fields": "tone;  model_x: a|b"}, "FIELDS: the name 'model_x' is a name of Pydantic"),
         ({"fields": "tone;  copy: a|b"}, "FIELDS: the name 'copy' is a name of Pydantic"),
-        ({"fields": "tone;  _year: int"}, "'_year' is no name: letters, digits and _ are, from a letter on"),
+        (
+            {"fields": "tone;  _year: int"},
+            "'_year' is no name: letters, digits and _ are, from a letter on",
+        ),
         ({"fields": "my tone"}, "FIELDS: 'my tone' is no name"),
         ({"fields": "id: text"}, "the field `id` and the key column `id`"),
         ({"name": "experts"}, "a task cannot be called 'experts'"),
@@ -188,7 +230,9 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     assert [one.name for one in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
-def test_python_asks_and_tries_and_says_in_a_line_what_came(workspace: Workspace, api: Engine) -> None:
+def test_python_asks_and_tries_and_says_in_a_line_what_came(
+    workspace: Workspace, api: Engine
+) -> None:
     """Rows may be dicts; none of it is kept."""
     found = script(
         workspace,
@@ -201,11 +245,19 @@ def test_python_asks_and_tries_and_says_in_a_line_what_came(workspace: Workspace
         """,
     )
     asked, answers, count, cost, tried, says = found
-    assert (asked.partition("@")[0], asked.rpartition(" of ")[2], count) == ("<tried with ask", "7 rows", 7)
+    assert (asked.partition("@")[0], asked.rpartition(" of ")[2], count) == (
+        "<tried with ask",
+        "7 rows",
+        7,
+    )
     assert [(one["id"], *one["why"]) for one in answers] == [
         ("1", "quote", "start", "end"),
         ("2", "quote", "start", "end"),
     ]
     assert cost > 0
     assert tried.startswith("<tried with reviews@1/")
-    assert ("asks for nothing" in says[0], "stand in no file" in says[1], calls(api)) == (True, True, 4)
+    assert ("asks for nothing" in says[0], "stand in no file" in says[1], calls(api)) == (
+        True,
+        True,
+        4,
+    )

@@ -47,7 +47,9 @@ def test_a_named_question_that_was_killed_goes_on(workspace: Workspace, api: Eng
     assert workspace.states("kinds") == {"answered": 5, "open": 1, "empty": 1}
 
 
-def test_a_named_question_asks_before_it_adds_views_to_another_database(workspace: Workspace) -> None:
+def test_a_named_question_asks_before_it_adds_views_to_another_database(
+    workspace: Workspace,
+) -> None:
     """The views of its task are added to another program's database only after a yes."""
     sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT)")
     sql(workspace, "INSERT INTO tickets VALUES (7, 'the lid is broken'), (8, 'a kettle sings')")

@@ -25,7 +25,9 @@ def written(workspace: Workspace, name: str, data: bytes) -> str:
 
 def told(found: dict[str, Any]) -> list[tuple[int, str, str]]:
     """Return line, column and kind of each finding of an import."""
-    return [(one["line"], one.get("column", one.get("field")), one["kind"]) for one in found["findings"]]
+    return [
+        (one["line"], one.get("column", one.get("field")), one["kind"]) for one in found["findings"]
+    ]
 
 
 PEOPLE: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = {
@@ -82,18 +84,30 @@ def test_a_bad_row_is_named_and_the_others_go_in(workspace: Workspace, case: str
         ([r'{"id": "a", "text": "\ud800"}'], [(1, "", "rejected")], "surrogate"),
         ([r'{"id": "a", "text": "x\u0000"}'], [(1, "text", "rejected")], "NUL"),
         (['{"id": "", "text": "x"}', '{"id": "b", "text": "y"}'], [(1, "id", "rejected")], "empty"),
-        (['{"id": "z", "text": "x"}', '{"id": "z", "text": "y"}'], [(2, "id", "rejected")], "already on line 1"),
+        (
+            ['{"id": "z", "text": "x"}', '{"id": "z", "text": "y"}'],
+            [(2, "id", "rejected")],
+            "already on line 1",
+        ),
         (['{"id": "a", "text": "x"'], [(1, "", "rejected")], "no JSON"),
         (['{"id": "a", "text": NaN}'], [(1, "", "rejected")], "no JSON"),
     ],
 )
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
 def test_a_bad_passage_is_named(
-    workspace: Workspace, lines: list[str], findings: list[tuple[int, str, str]], said: str, kind: str
+    workspace: Workspace,
+    lines: list[str],
+    findings: list[tuple[int, str, str]],
+    said: str,
+    kind: str,
 ) -> None:
     """In JSON lines and in a list alike; but nobody knows where in a list that is broken the next one begins."""
     sound = '{"id": "sound", "text": "Bees."}'
-    text = "\n".join([*lines, sound]) if kind == "jsonl" else f"[{f',{chr(10)}'.join([*lines, sound])}]"
+    text = (
+        "\n".join([*lines, sound])
+        if kind == "jsonl"
+        else f"[{f',{chr(10)}'.join([*lines, sound])}]"
+    )
     workspace.put(f"p.{kind}", text)
     if kind == "json" and said == "no JSON" and "NaN" not in text:
         refused = workspace.do("import_passages", "p.json", code=2).err
@@ -106,14 +120,23 @@ def test_a_bad_passage_is_named(
 
 
 WHOLE: dict[str, tuple[bytes, str]] = {
-    "a quote that is never closed": (f'{HEAD}a,x\nb,"y\nc,z\n'.encode(), "line 3: a quote is opened and not closed"),
+    "a quote that is never closed": (
+        f'{HEAD}a,x\nb,"y\nc,z\n'.encode(),
+        "line 3: a quote is opened and not closed",
+    ),
     "a header alone": (HEAD.encode(), "the file holds a header, or nothing, and no rows"),
-    "a header with an open quote": (b'username,"bio\na,x\n', "line 1: a quote is opened and not closed"),
+    "a header with an open quote": (
+        b'username,"bio\na,x\n',
+        "line 1: a quote is opened and not closed",
+    ),
     "a column twice": (b"username,bio,Bio\na,x,y\n", "has the column Bio more than once"),
     "nothing": (b"\xef\xbb\xbf\n \n", "is empty"),
     "no text": (b"username,bio\0\n", "is no text: save a spreadsheet as .xlsx or CSV"),
     "no workbook": (b"PK\x03\x04\x00username,bio\n", "cannot be read as .xlsx"),
-    "a workbook with a password": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a spreadsheet with a password"),
+    "a workbook with a password": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is a spreadsheet with a password",
+    ),
     "no key": (b"bio\nx\n", "has no Username column"),
 }
 
@@ -125,7 +148,9 @@ def test_of_a_file_that_is_none_nothing_goes_in(workspace: Workspace, case: str)
     done = workspace.do("import", written(workspace, "people.csv", data), code=2)
     assert said in done.err
     assert "nothing was " in done.err
-    assert not workspace.data.exists() or case == "a quote that is never closed"  # which is seen behind good rows
+    assert (
+        not workspace.data.exists() or case == "a quote that is never closed"
+    )  # which is seen behind good rows
 
 
 @pytest.mark.parametrize(
@@ -150,28 +175,43 @@ def test_any_encoding_and_delimiter_is_read_and_named(
         else "Müller, Straße"
     )
     lines = [f"username{delimiter}bio", f'a{delimiter}"{bio}"', f'b{delimiter}"two\r\nlines"']
-    done = workspace.do("import", written(workspace, "p.csv", mark + "\r\n".join(lines).encode(encoding)))
+    done = workspace.do(
+        "import", written(workspace, "p.csv", mark + "\r\n".join(lines).encode(encoding))
+    )
     assert note in done.err
-    assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {"a": bio, "b": "two\r\nlines"}
+    assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {
+        "a": bio,
+        "b": "two\r\nlines",
+    }
 
 
-@pytest.mark.parametrize("head", ["username;bio;a, b, c, d\n", "a,b,c,d\tbio\tusername\n"], ids=["semicolon", "tab"])
+@pytest.mark.parametrize(
+    "head", ["username;bio;a, b, c, d\n", "a,b,c,d\tbio\tusername\n"], ids=["semicolon", "tab"]
+)
 def test_a_delimiter_is_told_by_known_names(workspace: Workspace, head: str) -> None:
     """A name with more commas than there are fields is one name, where the others are known without them."""
     row = {"username": "a", "bio": "bees, honey, wax, and more"}
     sign = ";" if ";" in head else "\t"
     cells = (row.get(name, "x") for name in head.strip().split(sign))
-    done = workspace.do("import", written(workspace, "p.csv", f"{head}{sign.join(cells)}\n".encode()))
+    done = workspace.do(
+        "import", written(workspace, "p.csv", f"{head}{sign.join(cells)}\n".encode())
+    )
     assert f"fields are separated by {sign!r}" in done.err
-    assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {"a": row["bio"]}
+    assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {
+        "a": row["bio"]
+    }
 
 
 def test_columns_by_the_hundred_and_names_that_are_none(workspace: Workspace) -> None:
     """300 columns are asked about as three are; one without a name is left out, and said; no name is there twice."""
     names = ["id", "text", *(f"c{number}" for number in range(297))]
     rows = [",".join(f"{name} of {row}" for name in names) for row in range(3)]
-    workspace.put("tasks/wide.csv", "\n".join([f"{','.join(names)},", *(f"{row},unread" for row in rows), ""]))
-    workspace.put("tasks/wide.py", declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv"))
+    workspace.put(
+        "tasks/wide.csv", "\n".join([f"{','.join(names)},", *(f"{row},unread" for row in rows), ""])
+    )
+    workspace.put(
+        "tasks/wide.py", declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv")
+    )
     workspace.task = "wide"
     tried = workspace.do("try", N=1)
     assert "columns without a name are not read: 1" in tried.said
@@ -185,7 +225,10 @@ def looks_into(running: Running, path: Path) -> bool:
     for link in Path(f"/proc/{running.pid}/fd").iterdir():
         try:
             if link.readlink() == path:
-                return int(Path(f"/proc/{running.pid}/fdinfo/{link.name}").read_text().split()[1]) > 2 << 20
+                return (
+                    int(Path(f"/proc/{running.pid}/fdinfo/{link.name}").read_text().split()[1])
+                    > 2 << 20
+                )
         except OSError:
             continue
     return False
@@ -198,7 +241,8 @@ MANY: dict[str, Callable[[int], str]] = {
 
 
 @pytest.mark.parametrize(
-    ("verb", "number"), [("import", signal.SIGINT), ("import_passages", signal.SIGTERM), ("import", signal.SIGKILL)]
+    ("verb", "number"),
+    [("import", signal.SIGINT), ("import_passages", signal.SIGTERM), ("import", signal.SIGKILL)],
 )
 def test_an_import_that_is_stopped_keeps_nothing_and_says_so(
     workspace: Workspace, verb: str, number: signal.Signals
@@ -229,7 +273,11 @@ def test_what_an_import_says_is_next_can_be_typed(workspace: Workspace, verb: st
     workspace.put("few.csv", head + "".join(map(MANY[verb], range(3))))
     for _ in range(8):
         done = workspace.do(verb, "few.csv")
-        steps = [line.removeprefix("next: findable ") for line in done.err.splitlines() if line.startswith("next: ")]
+        steps = [
+            line.removeprefix("next: findable ")
+            for line in done.err.splitlines()
+            if line.startswith("next: ")
+        ]
         assert len(steps) == 1, done
         word, *words = shlex.split(steps[0].partition("    (")[0])
         if word == "search":

@@ -19,7 +19,17 @@ from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
 from tests.acceptance.steps import OTHER, ROT, SHORT, Fate, spoil
 
 KEYS = [
-    *("id", "username", "First Name", "Last Name", "Job Title", "Company", "Bio", "Hourly Rate", "Currency"),
+    *(
+        "id",
+        "username",
+        "First Name",
+        "Last Name",
+        "Job Title",
+        "Company",
+        "Bio",
+        "Hourly Rate",
+        "Currency",
+    ),
     *("Profile URL", "Profile URL with UTM", "tags", "findability_score", "category"),
 ]
 QUESTION = "task: search result"  # a text that is embedded begins otherwise
@@ -30,7 +40,11 @@ WRONG = 5  # exit code: what is stored contradicts itself
 def tagged(workspace: Workspace, count: int, *, first: int = 0) -> list[str]:
     """Import people whom another program tags at once; return their usernames."""
     names = workspace.people(count, first=first)
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags='["bees", "water law"]')
+    sql(
+        workspace,
+        "UPDATE experts SET tags = :tags WHERE tags IS NULL",
+        tags='["bees", "water law"]',
+    )
     return names
 
 
@@ -64,7 +78,9 @@ def behind(workspace: Workspace) -> int:
 def embedded(api: Engine) -> list[str]:
     """Return every text that was sent to be embedded, questions left out."""
     asked = [one["json"] for one in api.journal() if "mbedContent" in one["path"]]
-    parts = [one["content"]["parts"][0]["text"] for call in asked for one in call.get("requests", [call])]
+    parts = [
+        one["content"]["parts"][0]["text"] for call in asked for one in call.get("requests", [call])
+    ]
     return [text for text in parts if QUESTION not in text]
 
 
@@ -73,7 +89,11 @@ def steps_of_files(trail: list[str]) -> dict[str, int]:
     found = {}
     for number, step in enumerate(trail, start=1):
         verb, _, path = step.partition(" ")
-        if verb == "os.rename" and Path(path).parent.name.endswith(".staging") and not path.endswith(".part"):
+        if (
+            verb == "os.rename"
+            and Path(path).parent.name.endswith(".staging")
+            and not path.endswith(".part")
+        ):
             found[Path(path).name] = number
     return found
 
@@ -94,11 +114,17 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
     api.fault("vectors_nan")  # once, so it is asked again
     api.fault("vectors_not_unit", times=10_000)
     workspace.do("index")
-    aside = {path.read_bytes() for path in workspace.data.iterdir() if path.is_file() and not path.is_symlink()}
+    aside = {
+        path.read_bytes()
+        for path in workspace.data.iterdir()
+        if path.is_file() and not path.is_symlink()
+    }
     assert {b"theirs: faiss.index", b"theirs: metadata.json"} <= aside
     for name in ("faiss.index", "metadata.json"):
         assert (workspace.data / name).resolve() == folder(workspace) / name
-        assert not os.path.isabs((workspace.data / name).readlink()), "the workspace cannot be moved"  # noqa: PTH117
+        assert not os.path.isabs((workspace.data / name).readlink()), (
+            "the workspace cannot be moved"
+        )  # noqa: PTH117
     entries = json.loads((workspace.data / "metadata.json").read_bytes())
     assert [list(one) for one in entries] == [KEYS] * 4
     assert (held(workspace), entries[1]["tags"]) == (names, ["bees", "water law"])
@@ -114,7 +140,9 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
     workspace.do("index")
     assert embedded(api) == once
     same = "I keep bees and teach water law number 1."
-    workspace.put("new.csv", f"Username,Bio,Hourly Rate\nperson-0000,I mend clocks.,5\nperson-0001,{same},7\n")
+    workspace.put(
+        "new.csv", f"Username,Bio,Hourly Rate\nperson-0000,I mend clocks.,5\nperson-0001,{same},7\n"
+    )
     workspace.do("import", "new.csv")
     tagged(workspace, 1, first=9)
     assert behind(workspace) == 3  # and who is tagged now; a rate is no text
@@ -125,7 +153,11 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
     assert behind(workspace) == 0
     assert np.array_equal(vectors(workspace)[2:4], rows[2:])
     sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'person-0000'")
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'person-0001'", tags='["goats"]')
+    sql(
+        workspace,
+        "UPDATE experts SET tags = :tags WHERE username = 'person-0001'",
+        tags='["goats"]',
+    )
     sql(workspace, "DELETE FROM experts WHERE username = 'person-0002'")
     sql(workspace, "UPDATE experts SET hourly_rate = 9")
     assert behind(workspace) == 3
@@ -208,11 +240,14 @@ def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
 
 @pytest.mark.alike
 @pytest.mark.parametrize(
-    ("how", "other"), [(ROT, ""), (SHORT, ""), (OTHER, "../../current/{}"), (OTHER, "metadata.json")]
+    ("how", "other"),
+    [(ROT, ""), (SHORT, ""), (OTHER, "../../current/{}"), (OTHER, "metadata.json")],
 )
 def test_each_file_damaged_before_it_is_verified(rebuilt: Workspace, how: str, other: str) -> None:
     """Damaged right after it was written: refused with 5, its folder is removed, the one in service answers."""
-    sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0000'")  # nothing is to be embedded, here and below
+    sql(
+        rebuilt, "DELETE FROM experts WHERE username = 'person-0000'"
+    )  # nothing is to be embedded, here and below
     files = steps_of_files(rebuilt.do("index").trail)
     assert set(READ) <= set(files)
     if how == OTHER:  # any file's hash tells it; those that readers know have checks of their own
@@ -290,7 +325,9 @@ def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> 
     before, texts = vectors(rebuilt), len(embedded(api))
     kept = rebuilt.data / "index" / "vectors.sqlite"
     data = bytearray(kept.read_bytes())
-    for at in range(len(data) // 20, len(data), len(data) // 20):  # in each of them, wherever they begin
+    for at in range(
+        len(data) // 20, len(data), len(data) // 20
+    ):  # in each of them, wherever they begin
         data[at] ^= 1
     kept.write_bytes(data)
     shutil.rmtree(rebuilt.data / "index" / "builds")
@@ -314,9 +351,16 @@ def test_a_row_deleted_while_it_is_indexed(rebuilt: Workspace, moment: str) -> N
     tagged(rebuilt, 1, first=20)
     trail = rebuilt.do("index").trail
     names = [*held(rebuilt), *tagged(rebuilt, 1, first=21)]
-    with rebuilt.start("index", fate=Fate(at=MOMENTS[moment](trail), side="after", how="STOP")) as running:
+    with rebuilt.start(
+        "index", fate=Fate(at=MOMENTS[moment](trail), side="after", how="STOP")
+    ) as running:
         assert running.until_stopped(), running.wait()
-        sql(rebuilt, "DELETE FROM experts WHERE username IN (:old, :new)", old=names[0], new=names[-1])
+        sql(
+            rebuilt,
+            "DELETE FROM experts WHERE username IN (:old, :new)",
+            old=names[0],
+            new=names[-1],
+        )
         running.signal(signal.SIGCONT)
         done = running.wait()
     assert done.code in {0, WRONG}, done
@@ -371,8 +415,15 @@ def test_what_a_killed_build_left_is_removed(rebuilt: Workspace) -> None:
     foreign = rebuilt.data / "index" / "builds" / "notes.txt"
     foreign.write_text("mine")
     files = steps_of_files(trail)
-    flip = max(number for number, step in enumerate(trail, start=1) if step.endswith("/index/current"))
-    moments = [(files["metadata.json"], "before"), (files["manifest.json"], "after"), (flip, "before"), (flip, "after")]
+    flip = max(
+        number for number, step in enumerate(trail, start=1) if step.endswith("/index/current")
+    )
+    moments = [
+        (files["metadata.json"], "before"),
+        (files["manifest.json"], "after"),
+        (flip, "before"),
+        (flip, "after"),
+    ]
     for turn, (at, side) in enumerate(moments):
         whole, names = folder(rebuilt), set(builds(rebuilt))
         tagged(rebuilt, 1, first=21 + turn)

@@ -24,8 +24,15 @@ PASSWORD = "canary-password-of-a-database"  # noqa: S105 - neither kind of datab
 PART = 12  # characters of a secret that are too many already
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
 LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
-LOUD: Mapping[str, Any] = {"debug": True, "DEBUG": "1", "RETRY_FOR": "0.02", "POLL_PATIENCE": "0.05"}
-TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that does nothing, or little, without
+LOUD: Mapping[str, Any] = {
+    "debug": True,
+    "DEBUG": "1",
+    "RETRY_FOR": "0.02",
+    "POLL_PATIENCE": "0.05",
+}
+TYPED: Mapping[
+    str, tuple[str, ...]
+] = {  # what stands behind a command that does nothing, or little, without
     "import": ("people.csv", "--report", "report.csv"),
     "import-passages": ("passages.jsonl",),
     "import-images": ("photos",),
@@ -48,29 +55,70 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
     "batch-cancel": ("1",),
     "eval": ("queries.jsonl", "qrels.tsv"),
 }
-ORDER = ("import", "import-passages", "import-images", "batch-submit", "batch-poll", "batch-ingest", "index", "backup")
+ORDER = (
+    "import",
+    "import-passages",
+    "import-images",
+    "batch-submit",
+    "batch-poll",
+    "batch-ingest",
+    "index",
+    "backup",
+)
 ALIASES = (
-    *("import-passages", "import-images", "passages-pilot", "passages-backfill", "passages-status", "tag-live"),
+    *(
+        "import-passages",
+        "import-images",
+        "passages-pilot",
+        "passages-backfill",
+        "passages-status",
+        "tag-live",
+    ),
     *("people", "unpark", "preflight", "log", "score"),
 )
 LATE = ("restore", "forget", "rollback", "clean")
-SERVE = {"web", "emulator", "work", "worker", "demo"}  # until they are ended; a demo has no key (below)
+SERVE = {
+    "web",
+    "emulator",
+    "work",
+    "worker",
+    "demo",
+}  # until they are ended; a demo has no key (below)
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a 400": ("status", {"code": 400, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
     "a 503": ("status", {"code": 503, "message": LONG_ECHO}),
     "a redirect": ("redirect", {"location": f"http://127.0.0.1:9/?key={KEY}&upload_id={SESSION}"}),
-    "other JSON": ("wrong_shape", {"document": {"name": f"batches/{KEY}", "error": {"code": 3, "message": ECHO}}}),
+    "other JSON": (
+        "wrong_shape",
+        {"document": {"name": f"batches/{KEY}", "error": {"code": 3, "message": ECHO}}},
+    ),
     "a cut connection": ("drop", {}),
 }
-AGREES: dict[str, dict[str, bool]] = {}  # how a command is agreed to, as its help says; those that were asked
-CALLERS = ("batch-submit", "batch-poll", "index", "search", "doctor", "try", "tag-live", "passages-pilot")
+AGREES: dict[
+    str, dict[str, bool]
+] = {}  # how a command is agreed to, as its help says; those that were asked
+CALLERS = (
+    "batch-submit",
+    "batch-poll",
+    "index",
+    "search",
+    "doctor",
+    "try",
+    "tag-live",
+    "passages-pilot",
+)
 
 
 def put_files(workspace: Workspace) -> None:
     """Write what the commands read."""
-    people = "".join(f'p{number},"I keep bees and teach water law, number {number}."\n' for number in range(3))
+    people = "".join(
+        f'p{number},"I keep bees and teach water law, number {number}."\n' for number in range(3)
+    )
     workspace.put("people.csv", f"Username,Bio\n{people}")
-    texts = ({"id": f"t{number}", "text": f"Beekeeping is an old craft, number {number}."} for number in range(3))
+    texts = (
+        {"id": f"t{number}", "text": f"Beekeeping is an old craft, number {number}."}
+        for number in range(3)
+    )
     workspace.put("passages.jsonl", "".join(f"{json.dumps(one)}\n" for one in texts))
     workspace.put("new.json", json.dumps({"username": "new", "bio": "I cast bells."}))
     workspace.put("queries.jsonl", '{"qid": "q1", "text": "water law"}\n')
@@ -84,7 +132,9 @@ def listed(workspace: Workspace) -> list[str]:
     told = workspace.do("--help").out.partition("Commands:\n")[2]
     every = [*ALIASES, *re.findall(r"^  ([a-z-]+) ", told, re.MULTILINE)]
     assert len(every) > 15
-    return sorted(every, key=lambda name: (name in LATE, ORDER.index(name) if name in ORDER else len(ORDER)))
+    return sorted(
+        every, key=lambda name: (name in LATE, ORDER.index(name) if name in ORDER else len(ORDER))
+    )
 
 
 def said_by(workspace: Workspace, commands: Iterable[str], **how: Any) -> str:
@@ -103,8 +153,14 @@ def said_by(workspace: Workspace, commands: Iterable[str], **how: Any) -> str:
 def check(folder: Path, *texts: str, secrets: Iterable[str]) -> None:
     """Look for each secret, if only its first characters, in texts and in every byte below a folder."""
     parts = {secret[:PART].encode() for secret in secrets}
-    places = {f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)}
-    places |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".env"}
+    places = {
+        f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)
+    }
+    places |= {
+        str(path): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".env"
+    }
     assert [(place, part) for place, data in places.items() for part in parts if part in data] == []
 
 
@@ -113,7 +169,11 @@ def stored(workspace: Workspace) -> list[str]:
     if not ON_POSTGRESQL:
         return []
     with connected(workspace) as server:
-        return [row[0] for name in names(server) for row in server.execute(f'SELECT t::text FROM "{name}" AS t')]  # noqa: S608 - names that the database gave
+        return [
+            row[0]
+            for name in names(server)
+            for row in server.execute(f'SELECT t::text FROM "{name}" AS t')
+        ]  # noqa: S608 - names that the database gave
 
 
 def sessions(api: Engine) -> set[str]:
@@ -142,16 +202,27 @@ def test_no_command_and_no_page_shows_a_secret(workspace: Workspace, api: Engine
     assert found
     with workspace.page(debug=True) as client:
         token = client.headers["authorization"].partition(" ")[2]
-        api.fault("status", times=100, path=":generateContent", args={"code": 503, "message": LONG_ECHO})
+        api.fault(
+            "status", times=100, path=":generateContent", args={"code": 503, "message": LONG_ECHO}
+        )
         shown = [client.post(ADD, json={"username": "late", "bio": "I cast bells."}).text]
         shown += pages(client, "/", "/row?task=experts&key=late", "/batch?number=1").values()
         asked = {"key": "p0", "q": "bells", "username": "p0", "name": "p.csv"}
         reading = (path for method, path in operations(client) if method == "GET")
-        shown += [client.get(path.replace("/tasks/1/", "/tasks/experts/"), params=asked).text for path in reading]
+        shown += [
+            client.get(path.replace("/tasks/1/", "/tasks/experts/"), params=asked).text
+            for path in reading
+        ]
         api.clear_faults()
     assert "bad key ***" in "".join(shown)
     ran += said_by(workspace, [name for name in LATE if name in every])
-    check(workspace.home, ran, *shown, *stored(workspace), secrets={KEY, SESSION, PASSWORD, token, *found})
+    check(
+        workspace.home,
+        ran,
+        *shown,
+        *stored(workspace),
+        secrets={KEY, SESSION, PASSWORD, token, *found},
+    )
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
@@ -175,7 +246,9 @@ def test_no_secret_is_shown_whatever_the_server_says(workspace: Workspace, api: 
     api.clear_faults()
     said += said_by(workspace, ("status", "show", "parked", "log", "qc", "settings"))
     assert "Traceback" in said
-    check(workspace.home, said, *stored(workspace), secrets={KEY, SESSION, PASSWORD, *sessions(api)})
+    check(
+        workspace.home, said, *stored(workspace), secrets={KEY, SESSION, PASSWORD, *sessions(api)}
+    )
 
 
 @pytest.mark.parametrize("more", ["", f"&password={KEY}"])
@@ -202,14 +275,29 @@ def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: st
         connected_to.close()
         address = f"sqlite:///{workspace.home / 'other.db'}"
     workspace.task, said = "notes", ""
-    verbs = ("try", "tag", "items", "show", "export", "versions", "log", "doctor", "status", "preflight")
+    verbs = (
+        "try",
+        "tag",
+        "items",
+        "show",
+        "export",
+        "versions",
+        "log",
+        "doctor",
+        "status",
+        "preflight",
+    )
     for url in (address, "postgresql://a:b@127.0.0.1:9/x", "mysql://a@h/b", "no address://u:@h"):
-        whole = url.replace("://a:b@", f"://a:{PASSWORD}@") + f"{'&' if '?' in url else '?'}password={PASSWORD}"
+        whole = (
+            url.replace("://a:b@", f"://a:{PASSWORD}@")
+            + f"{'&' if '?' in url else '?'}password={PASSWORD}"
+        )
         workspace.put(".env", f"THEIRS={whole}\n")
         more = [f"source={(named or whole)!r}"]
         text = declaration({"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=more)
         workspace.put(
-            "tasks/notes.py", text if named else f"{text}\n\nTask(answer=Answer, source={whole!r}, items=1)\n"
+            "tasks/notes.py",
+            text if named else f"{text}\n\nTask(answer=Answer, source={whole!r}, items=1)\n",
         )
         if not named:
             said += said_by(workspace, ("status", "try"))
@@ -234,4 +322,8 @@ def test_a_key_in_a_dotenv_file_is_kept_out_too(workspace: Workspace, api: Engin
     """The key from `.env` is a key as any other; a server that tells it is not repeated."""
     workspace.put(".env", f"GEMINI_API_KEY={KEY}\n")
     api.fault("status", times=10_000, args={"code": 403, "message": ECHO})
-    check(workspace.home, said_by(workspace, ("import", "batch-submit", "settings", "doctor")), secrets={KEY, SESSION})
+    check(
+        workspace.home,
+        said_by(workspace, ("import", "batch-submit", "settings", "doctor")),
+        secrets={KEY, SESSION},
+    )

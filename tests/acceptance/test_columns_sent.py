@@ -31,14 +31,19 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     titles = [f"Kettle {at}" for at in range(6)]
     names = [f"Byron, A{at}" for at in range(6)]
     head = ("title", "handle", "text", "Last, First", "Größe in cm", "客户")
-    file = put(workspace, "posts.csv", head, titles, handles, NOTES, names, ["large"] * 6, ["wu"] * 6)
+    file = put(
+        workspace, "posts.csv", head, titles, handles, NOTES, names, ["large"] * 6, ["wu"] * 6
+    )
 
     done = workspace.do("ask", file, q="Praise?", json=True)
     sent = prompts(done.json)
     assert NOTES[0] in sent
     assert not [one for one in ("@ada0", "Kettle 0", "Byron", "large", "wu") if one in sent]
     assert done.json["sent"] == ["text"]
-    assert "columns sent: 'text'; not sent: 'title', 'handle', 'Last, First', 'Größe in cm', '客户'" in done.err
+    assert (
+        "columns sent: 'text'; not sent: 'title', 'handle', 'Last, First', 'Größe in cm', '客户'"
+        in done.err
+    )
     assert "names its requests by the key, 'title'" in done.err
     workspace.do("new_task", "plain", **{"from": file})
     assert 'index="{text}"' in (workspace.home / "tasks/plain.py").read_text(encoding="utf-8")
@@ -51,13 +56,19 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     assert "@ada0" not in sent
     assert done.json["sent"] == ["Last, First", "Größe in cm", "客户", "text"]
     assert [one["handle"] for one in done.json["answers"]] == handles[:5]
-    assert "columns sent: 'Last, First', 'Größe in cm', '客户', 'text'; not sent: 'title', 'handle'" in done.err
+    assert (
+        "columns sent: 'Last, First', 'Größe in cm', '客户', 'text'; not sent: 'title', 'handle'"
+        in done.err
+    )
 
     alone = workspace.do("new_task", "alone", json=True, **{"from": file, "with": "Last, First"})
     assert alone.json["sent"] == ["Last, First", "text"]
 
     for option, said in (
-        ({"text": "txet"}, "--text names the column 'txet', and there are 'title', 'handle', 'text', 'Last, First'"),
+        (
+            {"text": "txet"},
+            "--text names the column 'txet', and there are 'title', 'handle', 'text', 'Last, First'",
+        ),
         ({"key": "handel"}, "did you mean 'handle'?"),
         ({"with": "handle,tilte"}, "did you mean 'title'?"),
     ):
@@ -75,11 +86,23 @@ def test_a_named_column_may_hold_numbers_or_images(workspace: Workspace) -> None
     for name in "abc":
         Image.new("RGB", (40, 30), "navy").save(workspace.home / f"{name}.png")
     photos = [f"{name}.png" for name in "abc"]
-    file = put(workspace, "kettles.csv", ("id", "photo", "price", "note"), "123", photos, ("9", "12", "30"), NOTES[:3])
+    file = put(
+        workspace,
+        "kettles.csv",
+        ("id", "photo", "price", "note"),
+        "123",
+        photos,
+        ("9", "12", "30"),
+        NOTES[:3],
+    )
     plain = workspace.read("ask", file, q="Cheap?")
     assert (plain["sent"], plain["images"], "inlineData" in prompts(plain)) == (["note"], [], False)
     priced = workspace.read("ask", file, q="Cheap?", text="price")
-    assert (priced["sent"], "12" in prompts(priced), NOTES[1] in prompts(priced)) == (["price"], True, False)
+    assert (priced["sent"], "12" in prompts(priced), NOTES[1] in prompts(priced)) == (
+        ["price"],
+        True,
+        False,
+    )
     seen = workspace.read("ask", file, q="Which colour?", text="photo", **{"with": "price"})
     assert (seen["sent"], seen["images"]) == (["price", "photo"], ["photo"])
     assert "inlineData" in prompts(seen)

@@ -50,7 +50,9 @@ def killed_at(workspace: Workspace, step: str, *, side: str) -> None:
     assert workspace.start("submit", fate=Fate(at=at, side=side)).wait().code == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("how", [pytest.param("refused", marks=pytest.mark.alike), "prepared", "submitting"])
+@pytest.mark.parametrize(
+    "how", [pytest.param("refused", marks=pytest.mark.alike), "prepared", "submitting"]
+)
 def test_a_batch_that_was_prepared_when_it_was_copied_is_created_once(
     workspace: Workspace, api: Engine, tmp_path: Path, how: str
 ) -> None:
@@ -68,7 +70,9 @@ def test_a_batch_that_was_prepared_when_it_was_copied_is_created_once(
     copied(workspace)
     workspace.do("submit")
     assert workspace.batch_states() == ["submitted"]
-    made = [one["name"] for one in api.creates() if workspace.status()["workspace_id"] in one["name"]]
+    made = [
+        one["name"] for one in api.creates() if workspace.status()["workspace_id"] in one["name"]
+    ]
     assert len(made) == 1
     copy = restored(workspace, api, tmp_path / "elsewhere")
     copy.do("submit")
@@ -77,11 +81,16 @@ def test_a_batch_that_was_prepared_when_it_was_copied_is_created_once(
     for one in (copy, workspace):
         one.each("poll", "ingest")
         assert one.states() == {"tagged": 3}
-    assert len([one for one in api.creates() if workspace.status()["workspace_id"] in one["name"]]) == 1
+    assert (
+        len([one for one in api.creates() if workspace.status()["workspace_id"] in one["name"]])
+        == 1
+    )
     check(Look(copy, api.batches(), api.creates(), is_only=True))
 
 
-def test_what_was_asked_after_the_copy_is_named_by_doctor(workspace: Workspace, api: Engine, tmp_path: Path) -> None:
+def test_what_was_asked_after_the_copy_is_named_by_doctor(
+    workspace: Workspace, api: Engine, tmp_path: Path
+) -> None:
     """The copy knows nothing of it, so that its rows are open; what Gemini has and it does not know is said."""
     workspace.people(2)
     workspace.do("submit", limit=1)

@@ -11,7 +11,12 @@ from tests.acceptance.test_own_tasks import ROUND
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-FIELDS = {"tone": "Literal['praise', 'blame']", "stars": "int | None = None", "topics": "list[str]", "why": "Quote"}
+FIELDS = {
+    "tone": "Literal['praise', 'blame']",
+    "stars": "int | None = None",
+    "topics": "list[str]",
+    "why": "Quote",
+}
 ROWS = 'id,text\n1,"It boils fast; the lid broke."\n2,It hums.\n'
 SAID = "tone=praise; topics=lid, price; why=the lid broke"
 
@@ -56,17 +61,28 @@ def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
     assert ({name: first[name] for name in wanted}, first["extractor"]) == (wanted, "person")
     assert (second["tone"], second["extractor"].partition("/")[0]) == ("blame", "notes@1")
     assert [one["id"] for one in own.read("items", where="tone = 'praise'")["items"]] == ["1"]
-    assert sql(own, "SELECT id, tone FROM notes_answered ORDER BY id") == [("1", "praise"), ("2", "blame")]
+    assert sql(own, "SELECT id, tone FROM notes_answered ORDER BY id") == [
+        ("1", "praise"),
+        ("2", "blame"),
+    ]
     assert sql(own, "SELECT count(*) FROM notes_answers WHERE id = '1'") == [(2,)]
     own.do("index")
-    assert {hit["key"]: hit["answer"]["tone"] for hit in own.read("search", "lid")} == {"1": "praise", "2": "blame"}
+    assert {hit["key"]: hit["answer"]["tone"] for hit in own.read("search", "lid")} == {
+        "1": "praise",
+        "2": "blame",
+    }
     shown = own.do("show", item="1").out
     assert "ada, by hand" in shown
     assert "tone: blame → praise" in own.do("correct", "1").out
     assert own.read("doctor")["healthy"]
     undone = own.read("correct", "1", undo=1, who="bob")
-    assert (undone["answer"]["tone"], [one["who"] for one in undone["edits"]]) == ("blame", ["ada", "bob"])
-    assert sql(own, "SELECT extractor FROM notes_answered WHERE id = '1'")[0][0].startswith("notes@1")
+    assert (undone["answer"]["tone"], [one["who"] for one in undone["edits"]]) == (
+        "blame",
+        ["ada", "bob"],
+    )
+    assert sql(own, "SELECT extractor FROM notes_answered WHERE id = '1'")[0][0].startswith(
+        "notes@1"
+    )
 
 
 @pytest.mark.alike
@@ -107,7 +123,10 @@ def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside: Outsid
     assert sum(outside.kept.questions().values()) == 3
     own.do("rollback", "notes@1")
     own.do("rollback", "notes@2")
-    assert [(one["stars"], one["extractor"]) for one in own.exported()][:2] == [(5, "person"), (None, "person")]
+    assert [(one["stars"], one["extractor"]) for one in own.exported()][:2] == [
+        (5, "person"),
+        (None, "person"),
+    ]
     assert "by hand is no version" in own.do("rollback", "person", code=2).err
     own.do("correct", "2", undo=1)
     assert own.states() == {"answered": 1, "open": 2}
@@ -117,7 +136,10 @@ def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
     """A column and a row of each answer: corrected, undone, and answered again by another model."""
     own.people(1)
     sql(own, "CREATE TABLE orders (id INTEGER PRIMARY KEY, text TEXT, tone TEXT)")
-    sql(own, "INSERT INTO orders VALUES (1, 'It boils fast; the lid broke.', NULL), (2, 'It hums.', NULL)")
+    sql(
+        own,
+        "INSERT INTO orders VALUES (1, 'It boils fast; the lid broke.', NULL), (2, 'It hums.', NULL)",
+    )
     declare(own, 'write_to="orders.tone=tone"', items="SELECT id, text FROM orders")
     own.each(*ROUND)
     corrected(own, "tone=praise")
@@ -126,7 +148,9 @@ def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
     assert sql(own, "SELECT tone FROM orders ORDER BY id") == [("blame",), ("blame",)]
     columns = "note_id INTEGER, provider TEXT, model TEXT, tone TEXT, stars INTEGER, topics TEXT, why TEXT"
     sql(own, f"CREATE TABLE note_ai ({columns}, created_at TEXT)")
-    declare(own, 'name="seconds"', 'write_to="note_ai.note_id"', items="SELECT id, text FROM orders")
+    declare(
+        own, 'name="seconds"', 'write_to="note_ai.note_id"', items="SELECT id, text FROM orders"
+    )
     own.task = "seconds"
     own.put("tasks/seconds.py", (own.home / "tasks/notes.py").read_text())
     own.do("tag", dry=True)  # which reads the rows
@@ -135,7 +159,10 @@ def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
     own.each(*ROUND)
     assert sum(outside.kept.questions().values()) == 3
     corrected(own, "tone=praise")
-    assert sql(own, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [(1, "praise"), (2, "praise")]
+    assert sql(own, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [
+        (1, "praise"),
+        (2, "praise"),
+    ]
     own.do("correct", "1", undo=1)
     own.do("correct", "2", undo=1)
     assert sql(own, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [(1, "blame")]
@@ -145,11 +172,22 @@ def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
 def test_concepts_of_a_passage_are_those_that_a_person_said(workspace: Workspace) -> None:
     """In the table, the best concepts and an export; a concept taken out is in none, and undone they are back."""
     workspace.task = PASSAGES
-    workspace.put("p.jsonl", json.dumps({"id": "p1", "text": "Bees make honey. Honey keeps for years."}) + "\n")
+    workspace.put(
+        "p.jsonl",
+        json.dumps({"id": "p1", "text": "Bees make honey. Honey keeps for years."}) + "\n",
+    )
     workspace.do("import_passages", "p.jsonl")
-    workspace.do("tag", code="any", skip_pilot=True, yes=True, wait=True)  # three concepts fail a gate
+    workspace.do(
+        "tag", code="any", skip_pilot=True, yes=True, wait=True
+    )  # three concepts fail a gate
     before = [one["concept_name"] for one in workspace.exported()]
-    kept = {"name": "honey", "type": "concept", "aliases": [], "confidence": 1, "quotes": ["Bees make honey."]}
+    kept = {
+        "name": "honey",
+        "type": "concept",
+        "aliases": [],
+        "confidence": 1,
+        "quotes": ["Bees make honey."],
+    }
     done = corrected(workspace, f"concepts={json.dumps([kept])}", item="p1")
     assert [one["evidence"]["support"][0]["end"] for one in done["answer"]["concepts"]] == [16]
     assert [one["concept_name"] for one in workspace.exported()] == ["honey"]

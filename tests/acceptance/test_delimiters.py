@@ -24,7 +24,11 @@ HOSTILE = (
     "a < b, <3 and <b>bees</b>",
 )
 KEPT = "a < b, <3 and <b>bees</b>"  # ordinary mark-up stays
-NAMES = {PEOPLE: ("biography", "job_title", "username"), PASSAGES: ("passage",), "reviews": ("text", "product")}
+NAMES = {
+    PEOPLE: ("biography", "job_title", "username"),
+    PASSAGES: ("passage",),
+    "reviews": ("text", "product"),
+}
 
 
 def hostile(name: str) -> list[str]:
@@ -36,7 +40,9 @@ def hostile(name: str) -> list[str]:
 def put(workspace: Workspace, task: str, texts: list[str]) -> None:
     """Put rows with these texts into a task's source."""
     if task == PASSAGES:
-        lines = (json.dumps({"id": f"p{number}", "text": text}) for number, text in enumerate(texts))
+        lines = (
+            json.dumps({"id": f"p{number}", "text": text}) for number, text in enumerate(texts)
+        )
         workspace.put("passages.jsonl", "".join(f"{line}\n" for line in lines))
         workspace.do("import_passages", "passages.jsonl")
         return
@@ -44,14 +50,24 @@ def put(workspace: Workspace, task: str, texts: list[str]) -> None:
     rows = csv.writer(out)
     if task == PEOPLE:
         out.write(HEADER)
-        rows.writerows([f"p{number}", "", "", text, "", f"I keep bees. {text}"] for number, text in enumerate(texts))
+        rows.writerows(
+            [f"p{number}", "", "", text, "", f"I keep bees. {text}"]
+            for number, text in enumerate(texts)
+        )
         workspace.put("people.csv", out.getvalue())
         workspace.do("import", "people.csv")
         return
-    rows.writerows([("id", "text", "product"), *((f"p{number}", text, text) for number, text in enumerate(texts))])
+    rows.writerows(
+        [
+            ("id", "text", "product"),
+            *((f"p{number}", text, text) for number, text in enumerate(texts)),
+        ]
+    )
     workspace.put("tasks/reviews.csv", out.getvalue())
     fields = {"verdict": 'Literal["praise", "blame"]'}
-    workspace.put("tasks/reviews.py", declaration(fields, items="reviews.csv", prompt="{product}: {text}"))
+    workspace.put(
+        "tasks/reviews.py", declaration(fields, items="reviews.csv", prompt="{product}: {text}")
+    )
 
 
 def told(engine: Engine) -> Iterator[str]:
@@ -64,7 +80,9 @@ def told(engine: Engine) -> Iterator[str]:
 
 @pytest.mark.parametrize("task", NAMES)
 @pytest.mark.parametrize("mode", ["batch", "live"])
-def test_nothing_in_a_row_closes_its_marks(workspace: Workspace, api: Engine, task: str, mode: str) -> None:
+def test_nothing_in_a_row_closes_its_marks(
+    workspace: Workspace, api: Engine, task: str, mode: str
+) -> None:
     """Each name opens and closes once in a request, read as a model may read it; ordinary mark-up stays as it is."""
     texts = [text for name in NAMES[task][:1] for text in hostile(name)]
     put(workspace, task, texts)
@@ -75,7 +93,9 @@ def test_nothing_in_a_row_closes_its_marks(workspace: Workspace, api: Engine, ta
         flat = re.sub("&lt;|&#60;|&#x3c;", "<", text.casefold())
         for written, meant in LETTERS.items():
             flat = flat.replace(written, meant)
-        flat = "".join("<" if char in BRACKETS else "/" if char == "\uff0f" else char for char in flat)
+        flat = "".join(
+            "<" if char in BRACKETS else "/" if char == "\uff0f" else char for char in flat
+        )
         flat = "".join(char for char in flat if char.isprintable() and not char.isspace())
         for name in NAMES[task]:
             assert (flat.count(f"<{name}>"), flat.count(f"</{name}")) == (1, 1), text

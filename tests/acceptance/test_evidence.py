@@ -22,7 +22,10 @@ FOUND = {  # what a model writes, and the slices that are stored
     "other case and white space": ("the KEEPER counts\nthe hives", ["The keeper counts the hives"]),
     "behind a letter of two units": ("The keeper counts", ["The keeper counts"]),
     "with marks round it": ("\u201cin wet cellars\u201d", ["in wet cellars"]),
-    "a letter wrong": ("The keeper counts the hivez each spring", ["The keeper counts the hives each spring"]),
+    "a letter wrong": (
+        "The keeper counts the hivez each spring",
+        ["The keeper counts the hives each spring"],
+    ),
     "with something left out": (
         "The keeper counts the hives ... when the autumn comes",
         ["The keeper counts the hives", "when the autumn comes"],
@@ -58,7 +61,9 @@ def quoted(wrapped: Callable[[str], Json]) -> Callable[[Json], Json]:
 
 def rows(workspace: Workspace, name: str) -> None:
     """Write a file with the rows."""
-    lines = (json.dumps({"id": f"r{number}", "text": text_of(number)}) for number in range(len(ROWS)))
+    lines = (
+        json.dumps({"id": f"r{number}", "text": text_of(number)}) for number in range(len(ROWS))
+    )
     workspace.put(name, "".join(f"{line}\n" for line in lines))
 
 
@@ -72,7 +77,9 @@ def hold(found: dict[str, list[dict[str, Any]]], parked: dict[str, str], *, piec
     for key, support in found.items():
         number = int(key[1:])
         assert [one["quote"] for one in support] == FOUND[ROWS[number]][1]
-        assert [text_of(number)[one["start"] : one["end"]] for one in support] == FOUND[ROWS[number]][1]
+        assert [text_of(number)[one["start"] : one["end"]] for one in support] == FOUND[
+            ROWS[number]
+        ][1]
         assert any("likeness" in one for one in support) == (ROWS[number] == "a letter wrong")
     assert set(parked) == {f"r{number}" for number in range(len(ROWS))} - set(found)
     assert all("quot" in reason for reason in parked.values()), parked
@@ -83,7 +90,9 @@ def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None
     """What is no slice of its row is invalid, asked once more, and parked with a reason; the others are answered."""
     with serving(tmp_path / "server", quoted(lambda quote: {"quote": quote})) as server:
         workspace = Workspace(tmp_path / "here", server.url, task="pages")
-        workspace.put("tasks/pages.py", declaration({"quote": "Quote"}, items="pages.jsonl", prompt="{text}"))
+        workspace.put(
+            "tasks/pages.py", declaration({"quote": "Quote"}, items="pages.jsonl", prompt="{text}")
+        )
         rows(workspace, "tasks/pages.jsonl")
         for _ in range(2):
             workspace.do("tag", mode=mode, wait=True, yes=True)

@@ -24,7 +24,10 @@ WORKED: Sequence[Fault] = (  # the batch was made, and the caller was not told
 )
 DID_NOT: Sequence[Fault] = (  # nothing was made, and the caller was not told
     *(("status", {"code": code}) for code in (503, 500, 408)),
-    *((word, {}) for word in ("drop", "reset", "hang", "empty_200", "html_200", "wrong_shape", "html_502")),
+    *(
+        (word, {})
+        for word in ("drop", "reset", "hang", "empty_200", "html_200", "wrong_shape", "html_502")
+    ),
 )
 
 
@@ -66,7 +69,9 @@ def test_a_create_that_worked_unseen_is_adopted(workspace: Workspace, api: Engin
     assert "adopted" in workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1).out
     assert creates(api) == len(WORKED)
     assert remote_names(workspace) == alive(api)
-    assert [(one["state"], one["tries"]) for one in workspace.batches()] == [("submitted", 1)] * len(WORKED)
+    assert [(one["state"], one["tries"]) for one in workspace.batches()] == [
+        ("submitted", 1)
+    ] * len(WORKED)
     assert api.faults()["used_up"]
 
 
@@ -74,7 +79,9 @@ def test_a_create_that_did_nothing_is_called_again(workspace: Workspace, api: En
     """Only when the list shows nothing is create called again, with the same upload and another display name."""
     count = len(DID_NOT)
     workspace.people(count)
-    for nth, (word, args) in enumerate(DID_NOT, 1):  # each strikes at the nth create that no other one strikes
+    for nth, (word, args) in enumerate(
+        DID_NOT, 1
+    ):  # each strikes at the nth create that no other one strikes
         fail_creates(api, word, args, nth=nth)
     workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1)
     assert (creates(api), uploads(api), len(alive(api))) == (2 * count, count, count)
@@ -82,12 +89,18 @@ def test_a_create_that_did_nothing_is_called_again(workspace: Workspace, api: En
     assert all(one["displayName"].endswith("-t2") for one in api.batches())
 
 
-def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(workspace: Workspace, api: Engine) -> None:
+def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(
+    workspace: Workspace, api: Engine
+) -> None:
     """After three creates without an answer the run ends with 4, claims kept; poll does not create, submit does."""
     workspace.people(5)
     fail_creates(api, "status", {"code": 503}, times=3)
     assert "next: run `findable batch-submit` again later" in workspace.do("submit", code=4).err
-    assert (workspace.batch_states(), workspace.states(), creates(api)) == (["submitting"], {"claimed": 5}, 3)
+    assert (workspace.batch_states(), workspace.states(), creates(api)) == (
+        ["submitting"],
+        {"claimed": 5},
+        3,
+    )
     assert "findable batch-submit" in workspace.do("poll", code=4).err
     assert creates(api) == 3
     workspace.do("submit")
@@ -102,7 +115,11 @@ def test_what_cannot_be_looked_for_is_kept_until_it_can(workspace: Workspace, ap
     done = workspace.do("submit", RETRY_FOR=0.1, code=4)
     assert "looking whether it was created" in done.err
     assert "next: what came before is kept; run the same command again later" in done.err
-    assert (workspace.batch_states(), workspace.states(), creates(api)) == (["submitting"], {"claimed": 2}, 1)
+    assert (workspace.batch_states(), workspace.states(), creates(api)) == (
+        ["submitting"],
+        {"claimed": 2},
+        1,
+    )
     api.clear_faults()
     workspace.do("poll", code=4)
     workspace.do("submit")
@@ -159,7 +176,9 @@ def test_of_several_batches_the_oldest_is_adopted_and_the_others_are_cancelled(
     workspace.do("submit", RETRY_FOR=0.1)
     first, second = alive(api)
     assert remote_names(workspace) == [first]
-    assert workspace.spent()["lost"] == pytest.approx(workspace.batches()[0]["estimated_cost"], abs=1e-6)
+    assert workspace.spent()["lost"] == pytest.approx(
+        workspace.batches()[0]["estimated_cost"], abs=1e-6
+    )
     api.clear_faults()
     assert workspace.run("poll", WAIT=0).code in {0, 4}
     assert alive(api) == [first] != [second]
@@ -190,7 +209,9 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: En
     workspace.do("submit", RETRY_FOR=0.05, code=4)
     workspace.url = url
     workspace.do("submit")
-    assert (workspace.batch_states(), uploads(api)) == (["submitted"], begun + 1), "an upload is used again"
+    assert (workspace.batch_states(), uploads(api)) == (["submitted"], begun + 1), (
+        "an upload is used again"
+    )
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 5}
 
@@ -198,7 +219,9 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: En
 def test_a_file_refused_twice_is_given_up(workspace: Workspace, api: Engine) -> None:
     """The second 400 ends the batch as failed with its reason and lets its rows go, uncharged; uploads are deleted."""
     workspace.people(5)
-    fail_creates(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=4)
+    fail_creates(
+        api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=4
+    )
     for rounds in range(2):
         workspace.do("submit", code=4)
         assert workspace.batch_states() == ["failed"] * rounds + ["prepared"]
@@ -210,7 +233,9 @@ def test_a_file_refused_twice_is_given_up(workspace: Workspace, api: Engine) -> 
     assert workspace.batch_states() == ["failed", "failed", "submitted"]
 
 
-def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(workspace: Workspace, api: Engine) -> None:
+def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
+    workspace: Workspace, api: Engine
+) -> None:
     """A refusal of line 3 costs the third row one attempt; it is asked once more by a later run, and then parked.
 
     A refusal of a line that is not there is one of the file, and charges nobody.
@@ -218,8 +243,15 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(workspa
     names = workspace.people(5)
     api.fault("bad_line", args={"line": 3})
     said = workspace.do("submit", limit=4).err
-    assert f"line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'; {names[2]}, " in said
-    assert [one["key"] for one in workspace.requests(2)] == ["expert-tags/1", "expert-tags/2", "expert-tags/4"]
+    assert (
+        f"line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'; {names[2]}, "
+        in said
+    )
+    assert [one["key"] for one in workspace.requests(2)] == [
+        "expert-tags/1",
+        "expert-tags/2",
+        "expert-tags/4",
+    ]
     api.fault("bad_line", args={"line": 99})
     workspace.do("submit", code=4)
     assert workspace.batch_states() == ["failed", "submitted", "prepared"]
@@ -245,7 +277,9 @@ def test_rows_that_others_were_taken_without_are_parked_however_many_they_are(
 
 
 @pytest.mark.excused("batches_are_made_once")
-def test_a_twin_that_shows_after_all_was_ingested_is_counted(workspace: Workspace, api: Engine) -> None:
+def test_a_twin_that_shows_after_all_was_ingested_is_counted(
+    workspace: Workspace, api: Engine
+) -> None:
     """It was paid for; the list was empty of it when it was looked for while the batch was under way."""
     workspace.people(2)
     fail_creates(api, "create_lost_reply")

@@ -50,7 +50,9 @@ class Place(NamedTuple):
 PLACES = {
     "the start of an upload": Place("submit", "POST", r"^/upload/[^?]*$", "prepared"),
     "a piece of an upload": Place("submit", "POST", "upload_id=", "prepared"),
-    "the list, after a lost create": Place("submit", "GET", r"/batches(\?|$)", "unclear", refused=0),
+    "the list, after a lost create": Place(
+        "submit", "GET", r"/batches(\?|$)", "unclear", refused=0
+    ),
     "a look": Place("poll", *GET, "submitted"),
     "a download": Place("poll", "GET", ":download", "submitted"),
     "the look before a cancel": Place("cancel", *GET, "running", "1", gone=2),
@@ -68,7 +70,9 @@ def bring(workspace: Workspace, api: Engine, stage: str) -> None:
     """Bring people to where a command meets an endpoint."""
     workspace.people(3)
     if stage in {"prepared", "unclear"}:
-        api.fault("status", times=ALWAYS, path="^/upload/" if stage == "prepared" else r"^/v1\w*/batches")
+        api.fault(
+            "status", times=ALWAYS, path="^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
+        )
         api.fault("create_lost_reply")
         workspace.do("submit", RETRY_FOR=0, code=4)
     elif stage:
@@ -112,9 +116,13 @@ def test_a_failure_leaves_all_as_it_was_and_one_that_passes_is_got_over(
             strike(word, code, SAID.get(kind, ""))
     for word in LASTING:
         strike(word, place.lasting, "")
-    for name, args in PASSING if place.path != GENERATE[1] else PASSING[-2:]:  # a run of live calls stops at too many
+    for name, args in (
+        PASSING if place.path != GENERATE[1] else PASSING[-2:]
+    ):  # a run of live calls stops at too many
         api.fault(name, args=args, method=place.method, path=place.path)
-    workspace.do(place.verb, *arguments, code=place.passes, RETRY_FOR=30, RETRY_WAIT=0.001, CONCURRENCY=1)
+    workspace.do(
+        place.verb, *arguments, code=place.passes, RETRY_FOR=30, RETRY_WAIT=0.001, CONCURRENCY=1
+    )
     assert api.faults()["used_up"]
     api.clear_faults()
     api.configure(paused=False)
@@ -122,17 +130,35 @@ def test_a_failure_leaves_all_as_it_was_and_one_that_passes_is_got_over(
     assert workspace.states() == {"tagged": 4 if place.stage == "served" else 3}
 
 
-DUE: tuple[Word, ...] = (*LASTING, *KINDS.values(), ("safety", {}), ("max_tokens", {}), ("schema_mismatch", {}))
-TAGGED: tuple[Word, ...] = (("quota_bare", {}), ("status", {"code": 503}), ("other_model", {}), ("no_usage", {}))
+DUE: tuple[Word, ...] = (
+    *LASTING,
+    *KINDS.values(),
+    ("safety", {}),
+    ("max_tokens", {}),
+    ("schema_mismatch", {}),
+)
+TAGGED: tuple[Word, ...] = (
+    ("quota_bare", {}),
+    ("status", {"code": 503}),
+    ("other_model", {}),
+    ("no_usage", {}),
+)
 
 
-def test_who_is_added_is_saved_whatever_the_live_call_gives(workspace: Workspace, api: Engine) -> None:
+def test_who_is_added_is_saved_whatever_the_live_call_gives(
+    workspace: Workspace, api: Engine
+) -> None:
     """And tagged where that passes; what may have been answered, and paid, is not asked again while one waits."""
     for number, (word, args) in enumerate((*DUE, *TAGGED)):
         is_due = number < len(DUE)
-        api.fault(word, args=args, times=ALWAYS if is_due else 1, method=GENERATE[0], path=GENERATE[1])
+        api.fault(
+            word, args=args, times=ALWAYS if is_due else 1, method=GENERATE[0], path=GENERATE[1]
+        )
         workspace.put("new.json", f'{{"username": "new-{number}", "bio": "I mend clocks."}}')
-        limits: dict[str, Any] = {"RETRY_FOR": 0.05 if is_due else 2, "CALL_TIMEOUT": 0.5 if word == "hang" else 5}
+        limits: dict[str, Any] = {
+            "RETRY_FOR": 0.05 if is_due else 2,
+            "CALL_TIMEOUT": 0.5 if word == "hang" else 5,
+        }
         done = workspace.do("add", "new.json", **limits)
         assert ("is due again" in done.err) is is_due, (word, done)
         api.clear_faults()
@@ -140,7 +166,9 @@ def test_who_is_added_is_saved_whatever_the_live_call_gives(workspace: Workspace
 
 
 @pytest.mark.parametrize("stage", ["prepared", "unclear", "submitted", "served"])
-def test_a_server_that_is_not_there_changes_nothing(workspace: Workspace, api: Engine, stage: str) -> None:
+def test_a_server_that_is_not_there_changes_nothing(
+    workspace: Workspace, api: Engine, stage: str
+) -> None:
     """What needs it says that it cannot be reached, with 4; what does not works."""
     bring(workspace, api, stage)
     before, url = standing(workspace, api), workspace.url
@@ -153,7 +181,10 @@ def test_a_server_that_is_not_there_changes_nothing(workspace: Workspace, api: E
     workspace.url = DEAD
     for command in needing[stage]:
         verb, *words = command.split()
-        assert "cannot connect" in workspace.do(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05).err
+        assert (
+            "cannot connect"
+            in workspace.do(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05).err
+        )
         assert standing(workspace, api) == before, command
     workspace.each("status", "batches", "ingest")
     workspace.url = url

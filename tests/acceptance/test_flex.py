@@ -18,7 +18,11 @@ PEOPLE = 60
 def cost_of(one: dict[str, Any], tier: str) -> float:
     """Return what a request cost that was served by a tier, in USD."""
     tokens = (one["tokens_in"], one["tokens_out"])
-    return float(TIERS[tier] * sum(count * price for count, price in zip(tokens, BATCH_PRICE, strict=True)) / 1e6)
+    return float(
+        TIERS[tier]
+        * sum(count * price for count, price in zip(tokens, BATCH_PRICE, strict=True))
+        / 1e6
+    )
 
 
 def check_paid(workspace: Workspace, outside: Outside) -> None:
@@ -44,12 +48,18 @@ def test_what_is_shed_and_killed_is_asked_until_all_is_answered_and_paid_as_serv
         fate = Fate(chance.randrange(1, 60), chance.choice(("before", "after")))
         killed += elsewhere.run("tag", mode="flex", fate=fate).code == KILLED
     assert " answered before, not asked again ($0.0" in elsewhere.do("tag", mode="flex").err
-    elsewhere.put("new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE}."}))
+    elsewhere.put(
+        "new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE}."})
+    )
     elsewhere.do("add", "new.json", mode="priority")
     assert elsewhere.states() == {"tagged": PEOPLE + 1}
     assert {one["way"] for one in elsewhere.batches()} == {"flex", "priority"}
     asked = outside.kept.questions()
-    assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (PEOPLE + 1, True, True)
+    assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (
+        PEOPLE + 1,
+        True,
+        True,
+    )
     check_paid(elsewhere, outside)
 
 

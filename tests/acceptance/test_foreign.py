@@ -11,16 +11,30 @@ from tests.acceptance.database import schema, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, PASSAGES, Workspace
 
-TEXTS = ("Beekeeping is an old craft. Bees swarm in May.", "Water law rules who may take from a river.", "  ")
+TEXTS = (
+    "Beekeeping is an old craft. Bees swarm in May.",
+    "Water law rules who may take from a river.",
+    "  ",
+)
 UUIDS = tuple(f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
 NUMBERS = ("-9223372036854775808", "12", "1234567890123456789")
 PASSAGE_TABLES = {  # columns of passages and of concepts, and three ids
-    "uuid": ("id UUID PRIMARY KEY, text TEXT NOT NULL, metadata JSONB, seen TIMESTAMPTZ DEFAULT now()", "UUID", UUIDS),
+    "uuid": (
+        "id UUID PRIMARY KEY, text TEXT NOT NULL, metadata JSONB, seen TIMESTAMPTZ DEFAULT now()",
+        "UUID",
+        UUIDS,
+    ),
     "bigint": ("page INTEGER, text TEXT, id BIGINT PRIMARY KEY", "BIGINT", NUMBERS),
-    "varchar": ("stars REAL, text TEXT, id VARCHAR(40) NOT NULL UNIQUE", "VARCHAR(40)", ("a", "b/2", "c%")),
+    "varchar": (
+        "stars REAL, text TEXT, id VARCHAR(40) NOT NULL UNIQUE",
+        "VARCHAR(40)",
+        ("a", "b/2", "c%"),
+    ),
 }
 KINDS = [*PASSAGE_TABLES] if ON_POSTGRESQL else ["bigint", "varchar"]
-ASSET_AI = "asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, created_at TEXT"
+ASSET_AI = (
+    "asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, created_at TEXT"
+)
 
 
 def everything(workspace: Workspace, *tables: str) -> dict[str, list[Any]]:
@@ -49,7 +63,11 @@ def test_passages_with_ids_of_any_kind_are_asked_in_place(workspace: Workspace, 
         "SELECT id, 'theirs', 'theirs@3', 0.5 FROM passages WHERE text LIKE '%.'",
     )
     theirs = "SELECT passage_id, concept_name, extractor_version, weight FROM passage_concepts WHERE weight = 0.5"
-    before = (everything(workspace, "passages"), sorted(map(repr, sql(workspace, theirs))), schema(workspace))
+    before = (
+        everything(workspace, "passages"),
+        sorted(map(repr, sql(workspace, theirs))),
+        schema(workspace),
+    )
     workspace.run("status")
     assert workspace.do("submit", code="any").code != 0
     assert schema(workspace) == before[2]
@@ -57,12 +75,20 @@ def test_passages_with_ids_of_any_kind_are_asked_in_place(workspace: Workspace, 
     workspace.do("submit", yes=True)
     workspace.each("poll", "ingest", "index")
     assert len(workspace.requests(1)) == 2
-    found = sql(workspace, "SELECT DISTINCT passage_id FROM passage_concepts WHERE extractor_version LIKE 'passage%'")
+    found = sql(
+        workspace,
+        "SELECT DISTINCT passage_id FROM passage_concepts WHERE extractor_version LIKE 'passage%'",
+    )
     assert sorted(str(one[0]) for one in found) == sorted(keys[:2])
     assert workspace.states() == {"with_concepts": 2, "empty": 1}
-    assert (everything(workspace, "passages"), sorted(map(repr, sql(workspace, theirs)))) == before[:2]
+    assert (everything(workspace, "passages"), sorted(map(repr, sql(workspace, theirs)))) == before[
+        :2
+    ]
     assert workspace.read("search", "old craft of bees")[0]["id"] == keys[0]
-    workspace.do("import_passages", workspace.put("p.jsonl", json.dumps({"id": keys[2], "text": "Soil is alive."})))
+    workspace.do(
+        "import_passages",
+        workspace.put("p.jsonl", json.dumps({"id": keys[2], "text": "Soil is alive."})),
+    )
     assert workspace.states() == {"with_concepts": 2, "open": 1}
 
 
@@ -71,12 +97,23 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
     workspace.task = IMAGES
     photos = workspace.home / "photos"
     photos.mkdir(parents=True)
-    sql(workspace, "CREATE TABLE assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL, stars INTEGER)")
+    sql(
+        workspace,
+        "CREATE TABLE assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL, stars INTEGER)",
+    )
     sql(workspace, f"CREATE TABLE asset_ai ({ASSET_AI})")
     for key, colour in {"a": "navy", "b": "lime", "c": "red", "d": "gold"}.items():
         Image.new("RGB", (48, 32), colour).save(photos / f"{key}.png")
-        sql(workspace, "INSERT INTO assets VALUES (:id, :path, 5)", id=key, path=str(photos / f"{key}.png"))
-    rows = [("a", "gemini", MODEL, "A blue square.", "{}", "2025-01-01"), ("b", "openai", "x", "Green.", "{}", "")]
+        sql(
+            workspace,
+            "INSERT INTO assets VALUES (:id, :path, 5)",
+            id=key,
+            path=str(photos / f"{key}.png"),
+        )
+    rows = [
+        ("a", "gemini", MODEL, "A blue square.", "{}", "2025-01-01"),
+        ("b", "openai", "x", "Green.", "{}", ""),
+    ]
     rows.append(("c", "gemini", "of-last-year", "Red.", '{ "style":[] }', "1999"))
     insert = "INSERT INTO asset_ai VALUES (:a, :b, :c, :d, :e, :f)"
     for row in rows:
@@ -91,17 +128,25 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
     everyone = "SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai"
     found = sql(workspace, everyone)
     assert set(rows) < set(found)
-    assert {row[:3] for row in found} - {row[:3] for row in rows} == {("b", "gemini", MODEL), ("c", "gemini", MODEL)}
+    assert {row[:3] for row in found} - {row[:3] for row in rows} == {
+        ("b", "gemini", MODEL),
+        ("c", "gemini", MODEL),
+    }
     assert len(found) == len(rows) + 2
     assert [len(one["lines"]) for one in api.creates()] == [3]
-    sql(workspace, "UPDATE asset_ai SET summary = 'Changed.' WHERE asset_id = 'b' AND provider = 'gemini'")
+    sql(
+        workspace,
+        "UPDATE asset_ai SET summary = 'Changed.' WHERE asset_id = 'b' AND provider = 'gemini'",
+    )
     changed = [row for row in sql(workspace, everyone) if row[3] == "Changed."]
     workspace.do("rollback", f"images@1/{MODEL}", yes=True)
     assert sorted(sql(workspace, everyone)) == sorted([*rows, *changed])
     assert sql(workspace, own) == assets
 
 
-@pytest.mark.parametrize("taken", ["VIEW passage_concepts AS SELECT 1 AS one", "TABLE passage_concepts (one INTEGER)"])
+@pytest.mark.parametrize(
+    "taken", ["VIEW passage_concepts AS SELECT 1 AS one", "TABLE passage_concepts (one INTEGER)"]
+)
 def test_a_foreign_object_under_a_name_of_ours_is_refused(tmp_path: Path, taken: str) -> None:
     """Nothing is made and nothing of it changes; the message names it."""
     workspace = Workspace(tmp_path / "here")

@@ -13,7 +13,10 @@ from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
 
 GATE_FAILED = 6
-FEWEST, MOST = 20, 14  # passages from which on lists are judged, and concepts of a full one (docs/quality.md)
+FEWEST, MOST = (
+    20,
+    14,
+)  # passages from which on lists are judged, and concepts of a full one (docs/quality.md)
 QUOTE = "Old `<b>bees</b> keep longer"
 WORDS = """
 beekeeping hydrology archery pottery astronomy forestry opera geology plumbing carpentry sailing baking botany chess
@@ -34,7 +37,10 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
     """The answers are stored, and the gate is named: a warning, of `qc` an error; no mark-up is one of the report."""
     with serving(tmp_path / "server", full) as server:
         workspace = Workspace(tmp_path / "here", server.url, task=PASSAGES)
-        lines = (json.dumps({"id": f"p{number}", "text": f"{QUOTE} in {number} cellars."}) for number in range(FEWEST))
+        lines = (
+            json.dumps({"id": f"p{number}", "text": f"{QUOTE} in {number} cellars."})
+            for number in range(FEWEST)
+        )
         workspace.put("passages.jsonl", "".join(f"{line}\n" for line in lines))
         workspace.do("import_passages", "passages.jsonl")
         workspace.do("submit", yes=True)
@@ -42,16 +48,28 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
         assert "full" in workspace.do("ingest").err
         assert "full" in workspace.do("qc", code=GATE_FAILED).said
         assert len(workspace.exported()) == FEWEST * MOST
-        reports = [path.read_text(encoding="utf-8") for path in (workspace.data / "reports").glob("*.md")]
+        reports = [
+            path.read_text(encoding="utf-8") for path in (workspace.data / "reports").glob("*.md")
+        ]
         assert any("bees" in one for one in reports)
-        inline = [one.children or [] for text in reports for one in MarkdownIt("commonmark").parse(text)]
-        assert not [one.content for children in inline for one in children if one.type == "html_inline"]
+        inline = [
+            one.children or [] for text in reports for one in MarkdownIt("commonmark").parse(text)
+        ]
+        assert not [
+            one.content for children in inline for one in children if one.type == "html_inline"
+        ]
         check(Look(workspace, server.batches(), server.creates(), is_only=True))
 
 
 def quoting(row: int) -> Json:
     """Return the concept that the text of a row speaks of."""
-    one = {"name": TOPICS[row], "type": "domain", "aliases": [], "confidence": 0.9, "quotes": [said(row)]}
+    one = {
+        "name": TOPICS[row],
+        "type": "domain",
+        "aliases": [],
+        "confidence": 0.9,
+        "quotes": [said(row)],
+    }
     return {"concepts": [one]}
 
 
@@ -79,14 +97,24 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
     with serving(tmp_path / "server", answer) as server:
         for by in (0, 1):
             shift["by"] = by
-            workspace = Workspace(tmp_path / str(by), server.url, task="" if task == PEOPLE else task)
+            workspace = Workspace(
+                tmp_path / str(by), server.url, task="" if task == PEOPLE else task
+            )
             texts = [f"{said(row)} at the school of the town." for row in range(len(TOPICS))]
             if task == PEOPLE:
-                workspace.put("rows.csv", HEADER + "".join(f"p{row},,,,,{text}\n" for row, text in enumerate(texts)))
+                workspace.put(
+                    "rows.csv",
+                    HEADER + "".join(f"p{row},,,,,{text}\n" for row, text in enumerate(texts)),
+                )
             else:
-                lines = (json.dumps({"id": f"p{row}", "text": text}) for row, text in enumerate(texts))
+                lines = (
+                    json.dumps({"id": f"p{row}", "text": text}) for row, text in enumerate(texts)
+                )
                 workspace.put("rows.jsonl", "".join(f"{line}\n" for line in lines))
-            workspace.do("import" if task == PEOPLE else "import_passages", next(workspace.home.glob("rows.*")).name)
+            workspace.do(
+                "import" if task == PEOPLE else "import_passages",
+                next(workspace.home.glob("rows.*")).name,
+            )
             gates = "" if task == PEOPLE else "concepts=off,coverage=off"
             workspace.each("submit", "poll", GATES=gates)
             done = workspace.do("ingest", GATES=gates)
@@ -104,7 +132,9 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
         ("run", 0, {}),
     ],
 )
-def test_a_failed_gate_is_an_error_where_that_is_wanted(tmp_path: Path, verb: str, code: int, how: Json) -> None:
+def test_a_failed_gate_is_an_error_where_that_is_wanted(
+    tmp_path: Path, verb: str, code: int, how: Json
+) -> None:
     """With STRICT=1, and of a pilot: exit code 6. Else it is a warning; the answers are stored in any case."""
     with serving(tmp_path / "server") as server:
         workspace = Workspace(tmp_path / "here", server.url, settings={"GATES": "tags=99..100"})

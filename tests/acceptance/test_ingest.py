@@ -19,7 +19,12 @@ from tests.outside.server import Outside, serving
 
 TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 TAGGED = ["water law", "beekeeping", "soil science"]
-USAGE = {"promptTokenCount": 100, "candidatesTokenCount": 20, "thoughtsTokenCount": 5, "totalTokenCount": 125}
+USAGE = {
+    "promptTokenCount": 100,
+    "candidatesTokenCount": 20,
+    "thoughtsTokenCount": 5,
+    "totalTokenCount": 125,
+}
 ODD = ("unknown", "duplicates", "unreadable")
 Lines = Sequence[bytes]
 Spoil = Callable[[str], Lines]
@@ -30,7 +35,13 @@ def response(text: str | None = TAGS, *, finish: str = "STOP", **more: Any) -> d
     candidate: dict[str, Any] = {"finishReason": finish, "index": 0}
     if text is not None:
         candidate["content"] = {"parts": [{"text": text}], "role": "model"}
-    return {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": MODEL, "responseId": "r-1", **more}
+    return {
+        "candidates": [candidate],
+        "usageMetadata": USAGE,
+        "modelVersion": MODEL,
+        "responseId": "r-1",
+        **more,
+    }
 
 
 def parts(*texts: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +51,9 @@ def parts(*texts: dict[str, Any]) -> dict[str, Any]:
 
 def written(document: Any, *, is_ascii: bool = False) -> bytes:
     """Return one line."""
-    return json.dumps(document, ensure_ascii=is_ascii, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(document, ensure_ascii=is_ascii, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def line(key: Any, body: Any = None, **more: Any) -> bytes:
@@ -50,7 +63,9 @@ def line(key: Any, body: Any = None, **more: Any) -> bytes:
 
 def error(key: Any, code: Any, message: str | None = "It failed.", **more: Any) -> bytes:
     """Return one error line."""
-    return written({"error": {"code": code, **({"message": message} if message else {})}, **more, "key": key})
+    return written(
+        {"error": {"code": code, **({"message": message} if message else {})}, **more, "key": key}
+    )
 
 
 def says(text: str, **more: Any) -> Spoil:
@@ -114,10 +129,27 @@ CASES = (
     Case("cut before its key", lambda key: [line(key)[:-30]], *MISSING),
     Case("no object", lambda key: [b'["key","%b"]' % key.encode()], *MISSING),
     # lines that are no JSON
-    Case("broken inside", lambda key: [line(key).replace(b'"role"', b'"ro')], "invalid", "unreadable"),
-    Case("cut behind its key", lambda key: [b'{"key":"%b","response":{"cand' % key.encode()], "invalid", "unreadable"),
-    Case("bad UTF-8", lambda key: [line(key).replace(b"water", b"w\xff\xfer")], "invalid", "unreadable"),
-    Case("a surrogate", lambda key: [line(key).replace(b"water", b"w\xed\xa0\x80r")], "invalid", "unreadable"),
+    Case(
+        "broken inside", lambda key: [line(key).replace(b'"role"', b'"ro')], "invalid", "unreadable"
+    ),
+    Case(
+        "cut behind its key",
+        lambda key: [b'{"key":"%b","response":{"cand' % key.encode()],
+        "invalid",
+        "unreadable",
+    ),
+    Case(
+        "bad UTF-8",
+        lambda key: [line(key).replace(b"water", b"w\xff\xfer")],
+        "invalid",
+        "unreadable",
+    ),
+    Case(
+        "a surrogate",
+        lambda key: [line(key).replace(b"water", b"w\xed\xa0\x80r")],
+        "invalid",
+        "unreadable",
+    ),
     Case("NaN", lambda key: [line(key).replace(b":100", b":NaN")], "invalid", "unreadable"),
     Case(
         "deep",
@@ -126,19 +158,38 @@ CASES = (
         "unreadable",
     ),
     # error lines, with codes of both families
-    *(Case(f"error {code}", fails(code), "refused", "error-line") for code in (4, 14, "13", 429, 503)),
-    *(Case(f"final {code}", fails(code), "refused", "error-line", parked=True) for code in (3, 5, 7, 9, 400, 403, 404)),
+    *(
+        Case(f"error {code}", fails(code), "refused", "error-line")
+        for code in (4, 14, "13", 429, 503)
+    ),
+    *(
+        Case(f"final {code}", fails(code), "refused", "error-line", parked=True)
+        for code in (3, 5, 7, 9, 400, 403, 404)
+    ),
     Case("no message", fails(13, None), "refused", "error-line"),
     Case("no code", fails(None), "refused", "error-line"),
     Case("error and response", fails(13, response=response()), "refused", "error-line"),
-    Case("error that is a text", lambda key: [written({"error": "no", "key": key})], "refused", "error-line"),
+    Case(
+        "error that is a text",
+        lambda key: [written({"error": "no", "key": key})],
+        "refused",
+        "error-line",
+    ),
     Case("error twice", lambda key: [error(key, 13), error(key, 14)], "refused", "error-line"),
     Case("neither", lambda key: [written({"key": key})], "refused", "no-response"),
     # no answer in a response
     Case("no candidates", body({**response(), "candidates": []}), "refused", "no-candidates"),
-    Case("prompt blocked", body({"promptFeedback": {"blockReason": "OTHER"}}), "refused", "prompt-blocked"),
+    Case(
+        "prompt blocked",
+        body({"promptFeedback": {"blockReason": "OTHER"}}),
+        "refused",
+        "prompt-blocked",
+    ),
     Case("a list", body([]), "invalid", "unreadable"),
-    *(ends(finish) for finish in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "OTHER")),
+    *(
+        ends(finish)
+        for finish in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "OTHER")
+    ),
     *(ends(finish, TAGS) for finish in ("SAFETY", "BRAND_NEW", "FINISH_REASON_UNSPECIFIED")),
     Case("cut by tokens", says(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
     Case("whole, but cut by tokens", says(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"),
@@ -149,15 +200,21 @@ CASES = (
     Case("cut JSON", says(TAGS[:-3]), "invalid", "does-not-parse"),
     Case("a member twice", says('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
     Case("NUL", says('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
-    Case("half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"),
+    Case(
+        "half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"
+    ),
     Case("deep JSON", says("[" * 99_999), "invalid", "does-not-parse"),
-    Case("another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"),
+    Case(
+        "another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"
+    ),
     Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
     Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
 )
 
 
-def test_a_line_that_is_no_answer_costs_its_own_request(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_line_that_is_no_answer_costs_its_own_request(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """In one batch with a bad line of every kind, each is one failure with its reason, and parks where no try helps."""
     names = elsewhere.people(2 * len(CASES))
 
@@ -172,7 +229,10 @@ def test_a_line_that_is_no_answer_costs_its_own_request(elsewhere: Workspace, ou
     expected = Counter(case.outcome for case in CASES) | Counter(answered=len(CASES))
     assert {name: account[name] for name in OUTCOMES} == expected
     for case, one in zip(CASES, elsewhere.asked(), strict=False):
-        assert (one["outcome"], one["reason"].startswith(case.reason)) == (case.outcome, True), (case.name, one)
+        assert (one["outcome"], one["reason"].startswith(case.reason)) == (case.outcome, True), (
+            case.name,
+            one,
+        )
     parked = [name for name, case in zip(names, CASES, strict=False) if case.parked]
     assert sorted(elsewhere.parked()) == parked
     states = {"tagged": len(CASES), "parked": len(parked), "untagged": len(CASES) - len(parked)}
@@ -183,7 +243,11 @@ def test_a_line_that_is_no_answer_costs_its_own_request(elsewhere: Workspace, ou
     assert all(len(said) <= 500 and "\n" not in said for row in told for _, said in row["examples"])
 
 
-LARGEST = {"promptTokenCount": 2**31, "candidatesTokenCount": 2**30 - 1, "thoughtsTokenCount": 2**30 - 1}
+LARGEST = {
+    "promptTokenCount": 2**31,
+    "candidatesTokenCount": 2**30 - 1,
+    "thoughtsTokenCount": 2**30 - 1,
+}
 ANSWERS: dict[str, Spoil] = {
     "as it is": lambda key: [line(key)],
     "key first": lambda key: [b'{"key":"%b","response":%b}' % (key.encode(), written(response()))],
@@ -195,7 +259,9 @@ ANSWERS: dict[str, Spoil] = {
     "other members": lambda key: [line(key, status="ok", metadata={})],
     "empty error": lambda key: [line(key, error={})],
     "null error": lambda key: [line(key, error=None)],
-    "counts as texts": body({**response(), "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"}}),
+    "counts as texts": body(
+        {**response(), "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"}}
+    ),
     "counts beyond all sense": body({**response(), "usageMetadata": LARGEST}),
     "separators": says('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
     "ten megabytes": says(TAGS + " " * 10_000_000),
@@ -215,8 +281,15 @@ def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside:
 
     def results(keys: list[str]) -> bytes:
         """Begin with a byte order mark, and end lines in two ways."""
-        lines = [one for spoil, key in zip(ANSWERS.values(), keys, strict=True) for one in spoil(key)]
-        return b"\xef\xbb\xbf\n" + b"\n".join(lines[:9]) + b"\n\n \t\r\n" + b"\r\n".join([*lines[9:], b""])
+        lines = [
+            one for spoil, key in zip(ANSWERS.values(), keys, strict=True) for one in spoil(key)
+        ]
+        return (
+            b"\xef\xbb\xbf\n"
+            + b"\n".join(lines[:9])
+            + b"\n\n \t\r\n"
+            + b"\r\n".join([*lines[9:], b""])
+        )
 
     account = ingested(elsewhere, outside, results)
     assert (account["answered"], account["unknown"], account["unreadable"]) == (len(ANSWERS), 0, 2)
@@ -226,13 +299,22 @@ def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside:
 
 
 @pytest.mark.alike
-def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(elsewhere: Workspace, outside: Outside) -> None:
+def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Unknown keys, second lines and lines without a key are shown with their place."""
     elsewhere.people(2)
 
     def results(keys: list[str]) -> bytes:
         """Return two good lines and six others."""
-        extra = [line("nobody/0"), line("expert-tags/999999"), line(7), line(keys[0]), b"%%%", written([1])]
+        extra = [
+            line("nobody/0"),
+            line("expert-tags/999999"),
+            line(7),
+            line(keys[0]),
+            b"%%%",
+            written([1]),
+        ]
         return b"\n".join([*map(line, keys), *extra, b""])
 
     account = ingested(elsewhere, outside, results)
@@ -246,7 +328,9 @@ def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(elsewhere: W
     assert "nothing to ingest" in elsewhere.do("ingest").out
 
 
-def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Workspace, outside: Outside) -> None:
+def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Tokens and cost are sums over the lines: thoughts as output, failures too, errors nothing. Tags are normalised.
 
     Of another model than the one that was asked it is told, and of a dated version of the same it is not.
@@ -255,13 +339,21 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Wo
     before = {one["Username"]: one["findability_score"] for one in elsewhere.exported()}
     uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
     text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
-    bodies = [response(text), response('{"tags":[""]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
+    bodies = [
+        response(text),
+        response('{"tags":[""]}'),
+        {"promptFeedback": {"blockReason": "SAFETY"}},
+    ]
 
     def results(keys: list[str]) -> bytes:
         """Return three lines with usage, and an error."""
         lines = []
         for key, answer, (asked, said, thought) in zip(keys, bodies, uses, strict=False):
-            usage = {"promptTokenCount": asked, "candidatesTokenCount": said, "thoughtsTokenCount": thought}
+            usage = {
+                "promptTokenCount": asked,
+                "candidatesTokenCount": said,
+                "thoughtsTokenCount": thought,
+            }
             lines.append(line(key, {**answer, "usageMetadata": usage}))
         return b"\n".join([*lines, error(keys[3], 13)])
 
@@ -271,7 +363,11 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Wo
     assert (account["tokens_in"], account["tokens_out"], account["cost"]) == (prompt, output, cost)
     [batch] = elsewhere.batches()
     assert (batch["cost_is_actual"], batch["cost"]) == (True, cost)
-    assert elsewhere.spent() == {"actual": pytest.approx(account["cost"], abs=1e-6), "estimated": 0, "lost": 0}
+    assert elsewhere.spent() == {
+        "actual": pytest.approx(account["cost"], abs=1e-6),
+        "estimated": 0,
+        "lost": 0,
+    }
     found = {one["Username"]: one for one in elsewhere.exported()}[names[0]]
     assert found["tags"] == ["water law", "beekeeping", "bee keeping"]
     assert found["findability_score"] == before[names[0]] + 25
@@ -281,7 +377,8 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Wo
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
     elsewhere.people(2, first=4)
     outside.results = lambda keys: b"\n".join(
-        line(key, response(modelVersion=version)) for key, version in zip(by_number(keys), versions, strict=True)
+        line(key, response(modelVersion=version))
+        for key, version in zip(by_number(keys), versions, strict=True)
     )
     elsewhere.each("submit", "poll")
     done = elsewhere.do("ingest")
@@ -290,7 +387,9 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Wo
 
 
 @pytest.mark.alike
-def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
     elsewhere.people(4)
     outside.results = lambda keys: b"\n".join(map(line, keys))
@@ -334,7 +433,9 @@ KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
 TAGS_OF = {"good": TAGGED, "number": TAGGED, "separators": ["soil science"], "other": ["another"]}
 FileDrawn = tuple[list[tuple[int, str]], bytes, bytes]
 files = st.tuples(
-    st.lists(st.tuples(st.integers(0, PEOPLE - 1), st.sampled_from([*KINDS])), max_size=3 * PEOPLE).map(
+    st.lists(
+        st.tuples(st.integers(0, PEOPLE - 1), st.sampled_from([*KINDS])), max_size=3 * PEOPLE
+    ).map(
         # A file without a line of one of its requests is no result, and not taken.
         lambda lines: lines if any(KINDS[kind][0] for _, kind in lines) else [*lines, (0, "good")]
     ),
@@ -344,9 +445,16 @@ files = st.tuples(
 
 
 @pytest.mark.alike
-@settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(drawn=st.lists(files, min_size=FILES, max_size=FILES), ending=st.sampled_from(["SUCCEEDED", "EXPIRED"]))
-def test_any_result_file_adds_up(tmp_path_factory: pytest.TempPathFactory, drawn: list[FileDrawn], ending: str) -> None:
+@settings(
+    max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(
+    drawn=st.lists(files, min_size=FILES, max_size=FILES),
+    ending=st.sampled_from(["SUCCEEDED", "EXPIRED"]),
+)
+def test_any_result_file_adds_up(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[FileDrawn], ending: str
+) -> None:
     """Of any mixture of lines in any order each request has one outcome, and what is nobody's line is counted."""
     home = tmp_path_factory.mktemp("property")
     with serving(home / "outside", ending=ending) as outside:
@@ -357,12 +465,16 @@ def test_any_result_file_adds_up(tmp_path_factory: pytest.TempPathFactory, drawn
             """Return the file of the batch that has these keys."""
             keys = by_number(keys)
             lines, end, mark = drawn[(int(keys[0].rpartition("/")[2]) - 1) // PEOPLE]
-            return b"".join([*[mark][: len(lines)], *(KINDS[kind][1](keys[who]) + end for who, kind in lines)])
+            return b"".join(
+                [*[mark][: len(lines)], *(KINDS[kind][1](keys[who]) + end for who, kind in lines)]
+            )
 
         outside.results = results
         workspace.do("submit", BATCH_ROWS=PEOPLE)
         workspace.do("poll")
-        accounts = {one["batch"]: one for one in workspace.read("ingest", GATES="failed=off,parked=off")}
+        accounts = {
+            one["batch"]: one for one in workspace.read("ingest", GATES="failed=off,parked=off")
+        }
         mine = [kinds for lines, _, _ in drawn for kinds in _by_person(lines)]
         asked = workspace.asked()
         assert [one["outcome"] for one in asked] == [_outcome(kinds) for kinds in mine]
@@ -373,8 +485,12 @@ def test_any_result_file_adds_up(tmp_path_factory: pytest.TempPathFactory, drawn
             found = [accounts[number][name] for name in ODD]
             assert found == [unknown, twice, strays["garbage"] + strays["cut"]], lines
         tags = workspace.tags()
-        assert [tags[name] for name in names] == [TAGS_OF.get(_decides(kinds), []) for kinds in mine]
-        parked = [name for name, kinds in zip(names, mine, strict=True) if _decides(kinds) == "final"]
+        assert [tags[name] for name in names] == [
+            TAGS_OF.get(_decides(kinds), []) for kinds in mine
+        ]
+        parked = [
+            name for name, kinds in zip(names, mine, strict=True) if _decides(kinds) == "final"
+        ]
         assert sorted(workspace.parked()) == parked
         assert workspace.read("ingest") == []
         check(Look(workspace, outside.batches(), outside.creates(), is_only=True))

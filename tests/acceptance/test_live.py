@@ -25,7 +25,9 @@ def calls(api: Engine) -> int:
     return sum(1 for one in api.journal() if one["path"].endswith(":generateContent"))
 
 
-def killed(workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **how: Any) -> None:
+def killed(
+    workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **how: Any
+) -> None:
     """Run a command until so many live calls were made, and kill it."""
     with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **how) as running:
         until_called(api, running, after)
@@ -41,7 +43,9 @@ def until_called(api: Engine, running: Running, count: int) -> None:
         time.sleep(0.01)
 
 
-def test_one_line_that_fails_for_ever_holds_no_other_back(workspace: Workspace, outside: Outside) -> None:
+def test_one_line_that_fails_for_ever_holds_no_other_back(
+    workspace: Workspace, outside: Outside
+) -> None:
     """It is tried for as long as RETRY_FOR says and goes back uncharged; all others are answered meanwhile."""
     workspace.url = outside.url
     names, tried = workspace.people(20), Counter[bool]()
@@ -78,7 +82,9 @@ def test_a_file_of_replies_that_was_cut_is_taken_up_at_its_last_whole_line(
     part.write_bytes(cut := whole[: min(left, len(whole) - 2)])
     kept = cut.count(b"\n")
     workspace.do("ingest")
-    assert workspace.states() == ({"tagged": kept, "untagged": 6 - kept} if kept else {"untagged": 6})
+    assert workspace.states() == (
+        {"tagged": kept, "untagged": 6 - kept} if kept else {"untagged": 6}
+    )
     workspace.do("tag_live")
     assert (whole.count(b"\n"), workspace.states(), calls(api)) == (4, {"tagged": 6}, 5 + 6 - kept)
 
@@ -92,8 +98,14 @@ def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: E
     for one in (workspace, peace):
         one.people(3)
     trail = peace.run("submit", fate=LIVES).trail
-    at = next(number for number, step in enumerate(trail, 1) if step.startswith("write") and "requests.jsonl" in step)
-    path = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."}))
+    at = next(
+        number
+        for number, step in enumerate(trail, 1)
+        if step.startswith("write") and "requests.jsonl" in step
+    )
+    path = workspace.put(
+        "new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."})
+    )
     api.fault("hang", times=99, path=LIVE, args=HANGS)
     with workspace.start("submit", fate=Fate(at, how="STOP")) as other:
         assert other.until_stopped()

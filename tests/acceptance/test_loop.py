@@ -16,17 +16,23 @@ FIELDS = {"verdict": "Literal['good', 'bad']"}
 def _own(workspace: Workspace) -> Workspace:
     """A workspace whose commands are about the task `notes`, with rows in a file and an answer to each."""
     workspace.task, workspace.settings["YES"] = "notes", "1"
-    workspace.put("tasks/notes.csv", "id,text,Stars given\n" + "".join(f'{a},"{b}",{c}\n' for a, b, c in ROWS))
+    workspace.put(
+        "tasks/notes.csv", "id,text,Stars given\n" + "".join(f'{a},"{b}",{c}\n' for a, b, c in ROWS)
+    )
     return workspace
 
 
-def declare(own: Workspace, *more: str, prompt: str = "About: {text}", head: str = "", **fields: str) -> None:
+def declare(
+    own: Workspace, *more: str, prompt: str = "About: {text}", head: str = "", **fields: str
+) -> None:
     """Write the file of the task."""
     text = declaration(fields or FIELDS, prompt=prompt, items="notes.csv", more=more)
     own.put("tasks/notes.py", head + text)
 
 
-def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost(own: Workspace) -> None:
+def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost(
+    own: Workspace,
+) -> None:
     """Until it was used a file changes as it likes; then `tag` asks for a version in a sentence, and `try` goes on."""
     declare(own, prompt="Of: {text}")
     own.do("try", N=1)
@@ -51,12 +57,23 @@ def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost
     assert [one["way"] for one in own.batches()] == ["live"]  # trials are kept as costs alone
     declare(own, "version=2", prompt="Rate: {text}")
     own.do("tag", mode="live")
-    assert {one["version"]: one["items"] for one in own.read("versions")} == {"notes@1": 3, "notes@2": 3}
+    assert {one["version"]: one["items"] for one in own.read("versions")} == {
+        "notes@1": 3,
+        "notes@2": 3,
+    }
 
 
 def test_all_faults_of_a_file_are_told_at_once_by_line_and_member(own: Workspace) -> None:
     """Those of the file by itself, then those of its columns; a row in a file of Python is a row as any."""
-    declare(own, "temperature=7.0", "versoin=2", "thinking={'budget': 1}", a="tuple[int, str]", b="dict", c="str")
+    declare(
+        own,
+        "temperature=7.0",
+        "versoin=2",
+        "thinking={'budget': 1}",
+        a="tuple[int, str]",
+        b="dict",
+        c="str",
+    )
     path = own.home / "tasks" / "notes.py"
     lines = own.do("tag", code=2).err.splitlines()
     assert lines[0] == f"error: {path} has 5 faults; nothing was asked"
@@ -78,7 +95,10 @@ def test_all_faults_of_a_file_are_told_at_once_by_line_and_member(own: Workspace
     lines = own.do("tag", code=2).err.splitlines()
     assert len([one for one in lines if "names the column" in one]) == 4, lines
     given = declaration(FIELDS, prompt="{text}", items="notes.csv")
-    own.put("tasks/notes.py", given.replace("'notes.csv'", "[{'id': 1, 'text': 'good'}, {'id': 2, 'text': 'bad'}]"))
+    own.put(
+        "tasks/notes.py",
+        given.replace("'notes.csv'", "[{'id': 1, 'text': 'good'}, {'id': 2, 'text': 'bad'}]"),
+    )
     own.do("tag", mode="live")
     assert [(one["id"], one["verdict"]) for one in own.exported()] == [(1, "good"), (2, "bad")]
 
@@ -97,12 +117,17 @@ HEAD = (
 )
 
 
-def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(own: Workspace, outside: Outside) -> None:
+def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
+    own: Workspace, outside: Outside
+) -> None:
     """Examples have that form, too; a key that stands twice is invalid; lists within lists are exported."""
 
     def answer(request: Json) -> Json:
         """Return what the schema asks for."""
-        pairs = [{"key": "a", "value": 1}, {"key": "a" if "lamp" in user_text(request) else "b", "value": 2}]
+        pairs = [
+            {"key": "a", "value": 1},
+            {"key": "a" if "lamp" in user_text(request) else "b", "value": 2},
+        ]
         parts = [{"name": "leg", "sizes": [4, 5]}, {"name": "seat", "sizes": []}]
         return {"level": "2", "size": "20", "scores": pairs, "price": "1.10", "parts": parts}
 
@@ -115,7 +140,9 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(own: Works
     assert schema["level"]["enum"] == ["1", "2", "3"]
     assert (schema["size"]["enum"], schema["size"]["nullable"]) == (["10", "20"], True)
     assert schema["scores"]["items"]["required"] == ["key", "value"]
-    assert '"scores": [{"key": "x", "value": 1}]' in request["systemInstruction"]["parts"][0]["text"]
+    assert (
+        '"scores": [{"key": "x", "value": 1}]' in request["systemInstruction"]["parts"][0]["text"]
+    )
     told = {one["id"]: one for one in own.exported() if one["level"] is not None}
     assert {*told} == {"a", "c"}
     assert told["a"]["level"] == 2
@@ -136,7 +163,9 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(own: Works
 def test_a_row_whose_text_supports_nothing_is_set_aside(own: Workspace, outside: Outside) -> None:
     """People without a tag, and rows of which no quotation stands there, are told so wherever they are shown."""
     own.url = outside.url
-    outside.answerer = lambda request: {"tags": []} if "biography" in user_text(request) else {"quote": "not there"}
+    outside.answerer = lambda request: (
+        {"tags": []} if "biography" in user_text(request) else {"quote": "not there"}
+    )
     own.people(1, without_bio=1)
     assert "1 set aside: the text supports no tag" in own.do("tag", mode="live", TASK="").out
     assert "set aside: the text supports no tag" in own.do("show", "person-0000", TASK="").out
@@ -169,7 +198,13 @@ def test_rows_are_found_by_their_columns_and_answers(own: Workspace, outside: Ou
         """Return an answer about one row."""
         text = user_text(request).split(">", 1)[1].split("<", 1)[0]
         words = text.split()
-        return {"verdict": words[0], "level": len(words) - 1, "topics": words[1:2], "sure": "L" in text, "note": "Zest"}
+        return {
+            "verdict": words[0],
+            "level": len(words) - 1,
+            "topics": words[1:2],
+            "sure": "L" in text,
+            "note": "Zest",
+        }
 
     own.url, outside.answerer = outside.url, answer
     declare(own, verdict="str", level="int", topics="list[str]", sure="bool", note="str | None")

@@ -24,10 +24,14 @@ thinking_levels = ["MINIMAL", "LOW"]
 def sent_levels(workspace: Workspace, number: int) -> set[str]:
     """Return the thinking levels in the request lines of a batch."""
     lines = workspace.requests(number)
-    return {line["request"]["generationConfig"]["thinkingConfig"]["thinkingLevel"] for line in lines}
+    return {
+        line["request"]["generationConfig"]["thinkingConfig"]["thinkingLevel"] for line in lines
+    }
 
 
-def test_a_prepared_batch_with_a_refused_level_is_made_anew(elsewhere: Workspace, tmp_path: Path) -> None:
+def test_a_prepared_batch_with_a_refused_level_is_made_anew(
+    elsewhere: Workspace, tmp_path: Path
+) -> None:
     """It is not sent; its rows are asked in another batch with a level that the model accepts."""
     elsewhere.people(3)
     elsewhere.settings["MODEL"] = "gemini-3.8-flash"
@@ -44,11 +48,16 @@ def test_a_prepared_batch_with_a_refused_level_is_made_anew(elsewhere: Workspace
     assert elsewhere.states() == {"tagged": 3}
 
 
-def test_a_refused_level_names_the_setting_that_changes_it(elsewhere: Workspace, tmp_path: Path) -> None:
+def test_a_refused_level_names_the_setting_that_changes_it(
+    elsewhere: Workspace, tmp_path: Path
+) -> None:
     """Before anything is sent where the table knows it, else with the refusal of the API."""
     elsewhere.put("tasks/rows.csv", "id,text\n1,bees\n")
     minimal = """thinking={"thinkingLevel": "MINIMAL"}"""
-    elsewhere.put("tasks/notes.py", declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]))
+    elsewhere.put(
+        "tasks/notes.py",
+        declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]),
+    )
     elsewhere.task, elsewhere.settings["MODEL"] = "notes", "gemini-3.8-flash"
     known = elsewhere.do("tag", mode="live", yes=True, code=3).err
     assert "LOW, MEDIUM, HIGH" in known
@@ -87,4 +96,6 @@ def test_cached_tokens_cost_what_cached_tokens_cost(elsewhere: Workspace, outsid
     outside.cached_share = 1.0
     elsewhere.do("tag", mode="live", yes=True)
     (batch,) = elsewhere.batches()
-    assert batch["cost"] == pytest.approx((0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6)
+    assert batch["cost"] == pytest.approx(
+        (0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6
+    )

@@ -18,13 +18,18 @@ def step(said: str) -> list[str]:
     return shlex.split(said.rpartition("next: ")[2].split("`")[1])
 
 
-def test_a_file_of_no_people_leads_to_what_asks_about_it_and_leaves_nothing(workspace: Workspace) -> None:
+def test_a_file_of_no_people_leads_to_what_asks_about_it_and_leaves_nothing(
+    workspace: Workspace,
+) -> None:
     """A table of reviews is asked about by the command that is named; a header alone has no rows."""
     file = workspace.put("reviews.csv", REVIEWS)
     said = workspace.do("import", file, code=2).err
     assert step(said) == ["findable", "ask", str(file), "-q", "…"]
     head = workspace.put("head.csv", HEADER)
-    assert "next: the file holds a header, or nothing, and no rows" in workspace.do("import", head, code=2).err
+    assert (
+        "next: the file holds a header, or nothing, and no rows"
+        in workspace.do("import", head, code=2).err
+    )
     assert not workspace.data.exists()
     said = workspace.do("ask", head, q="Praise?", code=2).err
     assert "nothing was asked" in said
@@ -32,7 +37,9 @@ def test_a_file_of_no_people_leads_to_what_asks_about_it_and_leaves_nothing(work
     assert "nothing was imported" not in workspace.do("ask", "nope.csv", q="Praise?", code=2).err
 
 
-def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(workspace: Workspace) -> None:
+def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(
+    workspace: Workspace,
+) -> None:
     """A column of dates is proposed for no text; the e-mail that two share is named; unchanged, nothing is noted."""
     file = workspace.put(
         "people.csv",
@@ -42,7 +49,10 @@ def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(workspac
     said = workspace.do("import", file, **which).err
     assert "bio=Geburtsdatum" not in said
     assert "already on line 2 (ann@x.org)" in said
-    workspace.put("people.csv", "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\n")
+    workspace.put(
+        "people.csv",
+        "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\n",
+    )
     assert "note:" not in workspace.do("import", file, **which).err
 
 
@@ -74,7 +84,14 @@ def test_where_everything_stands_is_said_in_six_lines(workspace: Workspace) -> N
     workspace.people(4)
     workspace.do("submit")
     lines = workspace.do("status").out.splitlines()
-    assert [line[:11].strip() for line in lines] == ["workspace", "experts", "under way", "spent", "index", "next"]
+    assert [line[:11].strip() for line in lines] == [
+        "workspace",
+        "experts",
+        "under way",
+        "spent",
+        "index",
+        "next",
+    ]
     assert "4: 0 tagged, 4 under way" in lines[1]
     more = workspace.do("status", more=True).out
     assert {line for line in lines if not line.startswith("under way")} <= set(more.splitlines())
@@ -82,20 +99,34 @@ def test_where_everything_stands_is_said_in_six_lines(workspace: Workspace) -> N
 
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", f"{os.path.dirname(PYTHON)}:/usr/bin:/bin"])  # noqa: PTH120
-def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(workspace: Workspace, path: str) -> None:
+def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(
+    workspace: Workspace, path: str
+) -> None:
     """`findable` alone means something only where a shell finds it."""
     environ = {"PATH": path, "FINDABLE_DATA": str(workspace.data)}
     done = subprocess.run(
-        [PYTHON, "-m", "jobs", "status"], cwd=PRODUCT, env=environ, capture_output=True, text=True, check=False
+        [PYTHON, "-m", "jobs", "status"],
+        cwd=PRODUCT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     words = step(done.stderr)
-    assert words[0] == "findable" if path.startswith(os.path.dirname(PYTHON)) else words[1:3] == ["-m", "jobs"]  # noqa: PTH120
+    assert (
+        words[0] == "findable"
+        if path.startswith(os.path.dirname(PYTHON))
+        else words[1:3] == ["-m", "jobs"]
+    )  # noqa: PTH120
 
 
 def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:
     """With a limit of questions more rows than these are answered; with those that were not asked they are all."""
     alike = "Boils fast and the handle stays cool all day."
-    rows = [f"{at},{alike if at % 2 else f'Text number {at} about a kettle and its handle.'}" for at in range(12)]
+    rows = [
+        f"{at},{alike if at % 2 else f'Text number {at} about a kettle and its handle.'}"
+        for at in range(12)
+    ]
     file = workspace.put("kettles.csv", "\n".join(["id,text", *rows, ""]))
     workspace.do("new_task", "kettles", **{"from": file.name})
     said = workspace.do("tag", task="kettles", mode="live", limit=4).out

@@ -41,7 +41,9 @@ def test_what_changed_between_asking_and_answering(workspace: Workspace) -> None
     assert looked(workspace) == {"tagged": 5}
     [batch] = workspace.batches()
     assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 2)
-    assert sorted(one["item"] for one in workspace.asked() if one["outcome"] == "answered") == list("123456")
+    assert sorted(one["item"] for one in workspace.asked() if one["outcome"] == "answered") == list(
+        "123456"
+    )
     tags = workspace.tags()
     assert (tags[ONE], len(tags)) == (["mine"], 5)
     assert workspace.tags()["person-0001"]
@@ -77,17 +79,25 @@ def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
     assert workspace.tags()["person-0003"] == ["mine"]
 
 
-@pytest.mark.excused("nobody_is_answered_twice")  # it is asked for: another program took the tags away
+@pytest.mark.excused(
+    "nobody_is_answered_twice"
+)  # it is asked for: another program took the tags away
 def test_what_another_program_opened_is_asked_again(workspace: Workspace, api: Engine) -> None:
     """Tags set to NULL, a row inserted, a bio changed: `status` counts what is open, and just that is asked, once."""
     workspace.people(4)
     api.fault("answer_text", key="/4$", args={"text": '{"tags": []}'})
     workspace.each(*HOME)
     tags = workspace.tags()
-    assert looked(workspace) == {"tagged": 3, "parked": 1}  # an empty answer is one: it is never asked again
+    assert looked(workspace) == {
+        "tagged": 3,
+        "parked": 1,
+    }  # an empty answer is one: it is never asked again
     sql(workspace, "UPDATE experts SET tags = NULL WHERE id IN (1, 4)")
     sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
-    sql(workspace, "INSERT INTO experts (id, username, bio) VALUES (9, 'new', 'I teach water law and beekeeping.')")
+    sql(
+        workspace,
+        "INSERT INTO experts (id, username, bio) VALUES (9, 'new', 'I teach water law and beekeeping.')",
+    )
     assert looked(workspace) == {"tagged": 2, "untagged": 2, "parked": 1}
     workspace.do("submit")
     assert asked_in(workspace, 2) == ["1", "9"]
@@ -123,7 +133,10 @@ def test_concepts_that_another_program_deleted(workspace: Workspace, api: Engine
     kept = concepts(workspace)
     sql(workspace, "DELETE FROM passage_concepts WHERE passage_id = 'p1'")
     sql(workspace, "DELETE FROM passages WHERE id = 'p0'")
-    sql(workspace, "INSERT INTO passages (id, text) VALUES ('p9', 'Peat bogs keep pollen for thousands of years.')")
+    sql(
+        workspace,
+        "INSERT INTO passages (id, text) VALUES ('p9', 'Peat bogs keep pollen for thousands of years.')",
+    )
     assert looked(workspace) == {"with_concepts": 2, "open": 3}
     workspace.do("submit")
     assert asked_in(workspace, 2) == ["p1", "p4", "p9"]
@@ -143,7 +156,9 @@ def test_concepts_that_another_program_deleted(workspace: Workspace, api: Engine
 def concepts(workspace: Workspace) -> dict[str, list[str]]:
     """Return the concepts of each passage that has any."""
     found: dict[str, list[str]] = {}
-    query = "SELECT passage_id, concept_name FROM passage_concepts ORDER BY passage_id, concept_name"
+    query = (
+        "SELECT passage_id, concept_name FROM passage_concepts ORDER BY passage_id, concept_name"
+    )
     for key, name in sql(workspace, query):
         found.setdefault(key, []).append(name)
     return found
@@ -155,7 +170,9 @@ def edited(workspace: Workspace, person: str = ONE, **how: Any) -> list[str]:
     return list(found.get("tags", []))
 
 
-@pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")  # a person changes them, and takes answers back
+@pytest.mark.excused(
+    "tags_never_change", "nobody_is_answered_twice"
+)  # a person changes them, and takes answers back
 def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> None:
     """Added, removed and undone; an answer that comes later, and a rollback, leave what a person said."""
     api.fault("answer_text", times=99, args={"text": '{"tags": ["ml", "beekeeping"]}'})
@@ -167,16 +184,28 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     [batch] = workspace.batches()
     assert (batch["answered"], batch["not_applied"]) == (3, 1)
     assert looked(workspace) == {"tagged": 4}
-    assert edited(workspace, set="tags=ml, beekeeping, law, art") == ["ml", "beekeeping", "law", "art"]
+    assert edited(workspace, set="tags=ml, beekeeping, law, art") == [
+        "ml",
+        "beekeeping",
+        "law",
+        "art",
+    ]
     assert edited(workspace, set="tags=ml, law, art") == ["ml", "law", "art"]
-    assert edited(workspace, set="tags=law, art, machine learning") == ["law", "art", "machine learning"]
+    assert edited(workspace, set="tags=law, art, machine learning") == [
+        "law",
+        "art",
+        "machine learning",
+    ]
     for words, why in (({"set": "tags=<b>"}, "tag"), ({"undo": 9}, "9")):
         refused = workspace.do("correct", ONE, code=2, **words)
         assert why in refused.err
     assert edited(workspace, undo=2) == ["law", "beekeeping", "art", "machine learning"]
     assert edited(workspace, undo=1) == ["beekeeping", "machine learning"]
     history = workspace.read("correct", ONE)["edits"]
-    assert [(one["who"], one["undoes"]) for one in history] == [("ada", None)] * 3 + [("ada", 2), ("ada", 1)]
+    assert [(one["who"], one["undoes"]) for one in history] == [("ada", None)] * 3 + [
+        ("ada", 2),
+        ("ada", 1),
+    ]
     assert workspace.status()["index"]["behind"] == 1
     version = workspace.read("versions")
     [model] = {one["version"] for one in version} - {"person"}

@@ -15,14 +15,21 @@ from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside, serving
 
 TRADES = ("glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars", "bees")
-BIOS = [f"person-{number},P,{number},,,I work with {trade} since {number}." for number, trade in enumerate(TRADES)]
+BIOS = [
+    f"person-{number},P,{number},,,I work with {trade} since {number}."
+    for number, trade in enumerate(TRADES)
+]
 FILE = "\n".join(["Username,First Name,Last Name,Job Title,Company,Bio", *BIOS, "silent,S,,,,"])
 ROUND = ("submit", "poll", "ingest")
 MOST_ROUNDS = 9
 MOST_STEPS = 40  # a command takes about so many; who is to die later lives
 KILLED = -9
 MANNERS: dict[str, Json] = {
-    "words of the SDK, numbers, key first": {"states": "JOB_STATE_", "stats": "numbers", "key_first": True},
+    "words of the SDK, numbers, key first": {
+        "states": "JOB_STATE_",
+        "stats": "numbers",
+        "key_first": True,
+    },
     "no statistics, result in the response": {
         "stats": "none",
         "output": "response",
@@ -30,7 +37,12 @@ MANNERS: dict[str, Json] = {
         "tells_state": False,
         "line_end": "\r\n",
     },
-    "over at the first look": {"pending_s": 0, "running_s": 0, "output": "metadata", "line_end": "\n\n"},
+    "over at the first look": {
+        "pending_s": 0,
+        "running_s": 0,
+        "output": "metadata",
+        "line_end": "\n\n",
+    },
 }
 
 
@@ -48,10 +60,14 @@ def run_until_tagged(workspace: Workspace, outside: Outside, run: Callable[[str]
         pytest.fail(f"not all are tagged: {states}")
     outside.check_once()
     assert len(outside.kept.answered()) == len(TRADES)
-    assert {one["name"] for one in outside.batches()} == {one["remote_name"] for one in workspace.batches()}
+    assert {one["name"] for one in outside.batches()} == {
+        one["remote_name"] for one in workspace.batches()
+    }
 
 
-def test_lost_replies_cut_downloads_and_refusals_change_nothing(elsewhere: Workspace, outside: Outside) -> None:
+def test_lost_replies_cut_downloads_and_refusals_change_nothing(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Each person is asked once, no batch is made twice, and a line that was refused is asked again."""
     refused: list[str] = []
 
@@ -63,20 +79,33 @@ def test_lost_replies_cut_downloads_and_refusals_change_nothing(elsewhere: Works
         return fill(request)
 
     outside.answerer = answer
-    outside.troubles.lost_creates, outside.troubles.cut_downloads, outside.troubles.refused = 2, 3, 0.2
+    outside.troubles.lost_creates, outside.troubles.cut_downloads, outside.troubles.refused = (
+        2,
+        3,
+        0.2,
+    )
     run_until_tagged(elsewhere, outside, elsewhere.run)
     assert sum(outside.kept.answered(refused=True).values()) == 1
     assert (outside.troubles.lost_creates, outside.troubles.cut_downloads) == (0, 0)
 
 
-def test_a_batch_that_fails_as_a_whole_is_asked_again(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_batch_that_fails_as_a_whole_is_asked_again(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Its people are answered by another batch, and the others are not asked again."""
     outside.troubles.failed_batches = 1
     run_until_tagged(elsewhere, outside, elsewhere.run)
-    assert [batch.over for batch in outside.kept.created()] == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
+    assert [batch.over for batch in outside.kept.created()] == [
+        "FAILED",
+        "SUCCEEDED",
+        "SUCCEEDED",
+        "SUCCEEDED",
+    ]
 
 
-def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """The product waits for it, or is run again, and all are answered once."""
     back: list[threading.Timer] = []
 
@@ -94,7 +123,9 @@ def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(elsewher
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(tmp_path: Path, manner: Json) -> None:
+def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(
+    tmp_path: Path, manner: Json
+) -> None:
     """People, passages, rows of one's own and images, by batch and live, with nothing changed but the base URL."""
     with serving(tmp_path / "outside", **manner) as outside:
         workspace = Workspace(tmp_path / "here", outside.url)
@@ -102,7 +133,9 @@ def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(tmp_path: Path,
         workspace.do("index")
         tags = workspace.tags()
         assert workspace.found(json.dumps(tags["person-4"]))[0] == "person-4"
-        workspace.put("new.json", json.dumps({"username": "eve", "bio": "Glaciology and mountaineering."}))
+        workspace.put(
+            "new.json", json.dumps({"username": "eve", "bio": "Glaciology and mountaineering."})
+        )
         workspace.do("add", "new.json")
         assert workspace.tags()["eve"]
         _put_others(workspace)
@@ -116,15 +149,24 @@ def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(tmp_path: Path,
                 ("live", "answered"),
             ]
         for row in workspace.exported("own"):
-            assert row["where"]["quote"] == row["text"][row["where"]["start"] : row["where"]["end"]] != ""
+            assert (
+                row["where"]["quote"]
+                == row["text"][row["where"]["start"] : row["where"]["end"]]
+                != ""
+            )
         outside.check_once()
-        assert outside.kept.rows("SELECT id FROM files WHERE NOT generated") == [], "uploads are deleted"
+        assert outside.kept.rows("SELECT id FROM files WHERE NOT generated") == [], (
+            "uploads are deleted"
+        )
         check(Look(workspace, outside.batches(), outside.creates(), is_only=True))
 
 
 def _put_others(workspace: Workspace) -> None:
     """Bring in three passages, three images, and the table and task of three rows of one's own."""
-    texts = [f"The keepers of {trade} write down each winter what the {trade} did." for trade in TRADES[:3]]
+    texts = [
+        f"The keepers of {trade} write down each winter what the {trade} did."
+        for trade in TRADES[:3]
+    ]
     rows: list[Any] = [{"id": f"p-{at}", "text": text} for at, text in enumerate(texts)]
     workspace.put("passages.jsonl", "".join(json.dumps(one) + "\n" for one in rows))
     workspace.do("import_passages", "passages.jsonl")
@@ -133,5 +175,10 @@ def _put_others(workspace: Workspace) -> None:
     workspace.do("import_images", "pictures")
     fields = {"kind": "Literal['good', 'bad']", "where": "Quote"}
     more = ["quotes_in='text'"]
-    workspace.put("tasks/own.py", declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=more))
-    workspace.put("tasks/own.csv", "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts)))
+    workspace.put(
+        "tasks/own.py",
+        declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=more),
+    )
+    workspace.put(
+        "tasks/own.csv", "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
+    )

@@ -22,13 +22,18 @@ def asked_in(workspace: Workspace, number: int) -> list[str]:
 
 
 @pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")  # REFRESH=1 asks for that
-def test_a_changed_biography_is_asked_about_again_with_refresh_alone(workspace: Workspace, api: Engine) -> None:
+def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
+    workspace: Workspace, api: Engine
+) -> None:
     """Old tags stay until valid new ones come; a title, corrected tags and another program's are no reason to ask."""
     workspace.people(6)
     answers_next(api, '"beekeeping"')
     workspace.each(*HOME)
     for number in (1, 2, 3, 4):
-        sql(workspace, f"UPDATE experts SET bio = 'I mend clocks, number {number}.' WHERE id = {number}")  # noqa: S608 - ours
+        sql(
+            workspace,
+            f"UPDATE experts SET bio = 'I mend clocks, number {number}.' WHERE id = {number}",
+        )  # noqa: S608 - ours
     workspace.do("correct", NAMES[2], set="tags=clocks")
     sql(workspace, "UPDATE experts SET tags = '[\"theirs\"]' WHERE id = 4")
     sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")
@@ -47,14 +52,23 @@ def test_a_changed_biography_is_asked_about_again_with_refresh_alone(workspace: 
     assert workspace.tags()[NAMES[0]] == ["beekeeping"]
     sql(workspace, "UPDATE experts SET bio = 'I grow oysters.' WHERE id = 2")
     workspace.each("poll", "ingest")
-    expected = [["clock repair"], ["beekeeping"], ["clocks"], ["theirs"], ["beekeeping"], ["beekeeping"]]
+    expected = [
+        ["clock repair"],
+        ["beekeeping"],
+        ["clocks"],
+        ["theirs"],
+        ["beekeeping"],
+        ["beekeeping"],
+    ]
     assert workspace.tags() == dict(zip(NAMES, expected, strict=True))
     assert workspace.status()["stale"]["count"] == 1
 
     answers_next(api, "")
     workspace.do("tag", REFRESH=1, mode="live", yes=True)
     assert workspace.batches()[-1]["requests"] == 1
-    assert workspace.tags() == dict(zip(NAMES, expected, strict=True)), "an empty answer took tags away"
+    assert workspace.tags() == dict(zip(NAMES, expected, strict=True)), (
+        "an empty answer took tags away"
+    )
     count = len(workspace.batches())
     workspace.do("tag", REFRESH=1, mode="live", yes=True)
     assert len(workspace.batches()) == count, "nothing changed, and somebody was asked again"
@@ -66,7 +80,9 @@ def test_an_import_says_how_a_changed_biography_is_asked_about_again(workspace: 
     """The import names the command, and only a biography is a reason."""
     workspace.people(2)
     workspace.each(*HOME)
-    workspace.put("new.csv", f"Username,Job Title,Bio\n{NAMES[0]},Baker,I bake.\n{NAMES[1]},Clerk,\n")
+    workspace.put(
+        "new.csv", f"Username,Job Title,Bio\n{NAMES[0]},Baker,I bake.\n{NAMES[1]},Clerk,\n"
+    )
     said = workspace.do("import", "new.csv").said
     assert "REFRESH=1 findable tag" in said
     assert workspace.status()["stale"]["count"] == 1

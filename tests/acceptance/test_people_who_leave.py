@@ -55,12 +55,16 @@ def test_several_people_are_forgotten_and_the_index_is_built_once(workspace: Wor
     refused = workspace.do("forget", names[0], "nobody", yes=True, code=2).err
     assert "nobody" in refused
     assert names_in(workspace) == names
-    assert "2 people are forgotten" in workspace.do("forget", f"{names[0]},{names[1]}", yes=True).out
+    assert (
+        "2 people are forgotten" in workspace.do("forget", f"{names[0]},{names[1]}", yes=True).out
+    )
     index = workspace.status()["index"]
     assert (index["count"], index["build"], index["behind"]) == (4, builds + 1, 0)
 
     workspace.put("gone.txt", f"{names[2]}\n{names[3]}\n")
-    killed = workspace.run("forget", file="gone.txt", yes=True, fate=Fate(at=10, side="after", how="KILL"))
+    killed = workspace.run(
+        "forget", file="gone.txt", yes=True, fate=Fate(at=10, side="after", how="KILL")
+    )
     assert killed.code != 0
     workspace.do("forget", file="gone.txt", yes=True)
     assert names_in(workspace) == names[4:]

@@ -35,7 +35,10 @@ INVENTED = json.dumps(
 
 def text_of(number: int) -> str:
     """Return the text of one passage, another one for each number."""
-    one, other = TOPICS[number % len(TOPICS)], TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
+    one, other = (
+        TOPICS[number % len(TOPICS)],
+        TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)],
+    )
     return (
         f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
         f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "
@@ -53,7 +56,10 @@ def _texts(workspace: Workspace) -> Workspace:
 
 def put(workspace: Workspace, count: int) -> None:
     """Import so many passages, which are called p-0000, p-0001 and so on."""
-    lines = ({"id": f"p-{number:04d}", "text": text_of(number), "source": "field"} for number in range(count))
+    lines = (
+        {"id": f"p-{number:04d}", "text": text_of(number), "source": "field"}
+        for number in range(count)
+    )
     workspace.put("texts.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
     workspace.do("import_passages", "texts.jsonl")
 
@@ -72,7 +78,9 @@ def backfill(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
 
 def sent(workspace: Workspace) -> Counter[str]:
     """Return how often each row was sent in a batch, by the request files on disk."""
-    keys = (line["key"] for one in workspace.batches() for line in workspace.requests(one["number"]))
+    keys = (
+        line["key"] for one in workspace.batches() for line in workspace.requests(one["number"])
+    )
     return Counter(str(key).partition("/")[2] for key in keys)
 
 
@@ -90,11 +98,16 @@ def concepts(workspace: Workspace) -> list[dict[str, Any]]:
     for one in found:
         text = text_of(int(one["passage_id"][2:]))
         assert one["evidence"]["support"]
-        assert all(text[each["start"] : each["end"]] == each["quote"] for each in one["evidence"]["support"])
+        assert all(
+            text[each["start"] : each["end"]] == each["quote"]
+            for each in one["evidence"]["support"]
+        )
     return found
 
 
-def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(texts: Workspace, api: Engine) -> None:
+def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(
+    texts: Workspace, api: Engine
+) -> None:
     """No pilot: 6. N are drawn by a seed, asked once and judged, with a report; the rest is left.
 
     Off a terminal without a yes: 2 with the estimate. The same seed draws the same, and asks nobody.
@@ -122,7 +135,9 @@ def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(texts: Workspace, 
 
 
 @pytest.mark.alike
-def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(texts: Workspace, api: Engine) -> None:
+def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(
+    texts: Workspace, api: Engine
+) -> None:
     """Exit code 6, what was answered is stored; the newest verdict counts; SKIP_PILOT=1 does without, and says so."""
     assert pilot(texts, code=6, N=24, GATES=STRICT)["passed"] is False
     assert texts.states() == {"with_concepts": 24, "open": 6}
@@ -145,19 +160,26 @@ def test_invented_quotations_are_charged_and_parked(texts: Workspace, api: Engin
     api.fault("answer_text", times=9, key=r"/p-0004$", args={"text": INVENTED})
     done = pilot(texts, code=6, N=500)
     assert done["drawn"] == 30
-    assert {name: count for name, count in sent(texts).items() if count > 1} == {"p-0001": 2, "p-0004": 2}
+    assert {name: count for name, count in sent(texts).items() if count > 1} == {
+        "p-0001": 2,
+        "p-0004": 2,
+    }
     assert texts.states() == {"with_concepts": 29, "parked": 1}
     assert "quot" in texts.parked()["p-0004"]
     assert not any("zeppelin" in one["concept_name"] for one in concepts(texts))
     outcomes = Counter(one["outcome"] for one in texts.asked() if one["batch"])
     assert outcomes == {"answered": 29, "invalid": 3}
     assert backfill(texts, wait=True, skip_pilot=True)["asked"] == 0
-    again = backfill(texts, wait=True, skip_pilot=True, no_resume=True, VERSION="mine@2")  # which has not failed yet
+    again = backfill(
+        texts, wait=True, skip_pilot=True, no_resume=True, VERSION="mine@2"
+    )  # which has not failed yet
     assert (again["asked"], sent(texts)["p-0004"]) == (30, 4)
 
 
 @pytest.mark.alike
-def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(texts: Workspace, api: Engine) -> None:
+def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(
+    texts: Workspace, api: Engine
+) -> None:
     """More batches than may wait at once, ended by Ctrl-C and SIGKILL: the same command goes on, none is asked twice.
 
     It is one version until it is over, whichever command goes on; a new run takes the next free one, and the old rows
@@ -229,7 +251,10 @@ def test_another_programs_versions_count_as_asked(texts: Workspace) -> None:
             label=f"theirs@{number}",
         )
     assert texts.states() == {"with_concepts": 3, "open": 27}
-    assert backfill(texts, wait=True, skip_pilot=True, SKIP_VERSIONS="theirs@0,theirs@2")["asked"] == 28
+    assert (
+        backfill(texts, wait=True, skip_pilot=True, SKIP_VERSIONS="theirs@0,theirs@2")["asked"]
+        == 28
+    )
     assert set(sent(texts)) == {f"p-{number:04d}" for number in range(30)} - {"p-0000", "p-0002"}
 
 
@@ -242,12 +267,19 @@ def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: En
     workspace.people(28)
     assert "28 people" in workspace.do("submit", pilot=20, dry=True).out
     how = {"mode": "batch", "wait": True}
-    assert "BUDGET_PER_DAY" in workspace.do("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3).err
+    assert (
+        "BUDGET_PER_DAY" in workspace.do("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3).err
+    )
     assert api.creates() == []
     failed = workspace.do("tag", pilot=20, GATES="tags=11..12", code=6, **how)
     assert "tags is" in failed.err
     assert workspace.states() == {"tagged": 20, "untagged": 8}
-    for verb, options in (("submit", {}), ("tag", {"mode": "batch"}), ("tag", {}), ("tag_live", {})):
+    for verb, options in (
+        ("submit", {}),
+        ("tag", {"mode": "batch"}),
+        ("tag", {}),
+        ("tag_live", {}),
+    ):
         assert "pilot" in workspace.do(verb, code=6, **options).err
     assert "no_pilot" in workspace.read("run")["tasks"]["experts"]
     assert len(api.creates()) == 1
@@ -259,7 +291,9 @@ def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: En
 
 
 @pytest.mark.alike
-def test_a_pilot_that_failed_for_the_apis_sake_passes_anew(workspace: Workspace, api: Engine) -> None:
+def test_a_pilot_that_failed_for_the_apis_sake_passes_anew(
+    workspace: Workspace, api: Engine
+) -> None:
     """What failed twice is parked, and freed; the same pilot asks it again, and is judged by that alone.
 
     A batch of which every request failed with one code ends the command, so that both tries are not used up at once.
@@ -299,7 +333,10 @@ def test_tags_of_a_version_are_taken_back_and_asked_anew(workspace: Workspace) -
     workspace.do("tag_live", MODEL="gemini-3.1-flash-lite")
     before = workspace.tags()
     found = {one["model"]: one for one in workspace.read("versions")}
-    assert {name: one["items"] for name, one in found.items()} == {MODEL: 3, "gemini-3.1-flash-lite": 1}
+    assert {name: one["items"] for name, one in found.items()} == {
+        MODEL: 3,
+        "gemini-3.1-flash-lite": 1,
+    }
     assert "no answers of nobody@7" in workspace.do("rollback", "nobody@7", yes=True).out
     workspace.do("rollback", found[MODEL]["extractor"], yes=True)
     assert workspace.states() == {"tagged": 1, "untagged": 3}

@@ -45,14 +45,19 @@ def test_a_batch_is_brought_home_however_it_ended(workspace: Workspace, api: Eng
     """
     ends = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
     words = [f"JOB_STATE_{end}" for end in ends] + ["BATCH_STATE_SUCCEEDED", "BATCH_STATE_EXPIRED"]
-    passing = ["BATCH_STATE_NEW", *(f"JOB_STATE_{one}" for one in ("UNSPECIFIED", "QUEUED", "PAUSED", "UPDATING"))]
+    passing = [
+        "BATCH_STATE_NEW",
+        *(f"JOB_STATE_{one}" for one in ("UNSPECIFIED", "QUEUED", "PAUSED", "UPDATING")),
+    ]
     workspace.people(len(words) + len(passing) + 1)
     assert "nothing to poll" in workspace.do("poll").out
     workspace.do("submit", BATCH_ROWS=1)
     finish(api)
     names = remote_names(workspace)
     for word, name in zip(words, names, strict=False):
-        api.fault("unknown_state", times=ALWAYS, args={"state": word}, method="GET", path=f"/{name}$")
+        api.fault(
+            "unknown_state", times=ALWAYS, args={"state": word}, method="GET", path=f"/{name}$"
+        )
     for word, name in zip(passing, names[len(words) :], strict=False):
         api.fault("unknown_state", times=3, args={"state": word}, method="GET", path=f"/{name}$")
     api.fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
@@ -91,13 +96,21 @@ def test_a_batch_without_a_result_lets_its_people_go(workspace: Workspace, api: 
     workspace.people(4)
     for nth, fault in enumerate(("batch_expires", "batch_cancelled"), 1):
         api.fault(fault, nth=nth)
-    api.fault("batch_fails", nth=3, args={"error": {"code": 9, "message": "The schema is nested too deeply."}})
+    api.fault(
+        "batch_fails",
+        nth=3,
+        args={"error": {"code": 9, "message": "The schema is nested too deeply."}},
+    )
     api.fault("batch_expires", nth=4, args={"partial": 0.5})
     workspace.do("submit", BATCH_ROWS=1)
     api.fault("download_status", times=ALWAYS, args={"code": 404})
     failed = poll(workspace)["failed"]
     assert [*failed] == ["1", "2", "3", "4"]
-    assert failed["3"] == workspace.batches()[2]["reason"] == "failed: 9: The schema is nested too deeply."
+    assert (
+        failed["3"]
+        == workspace.batches()[2]["reason"]
+        == "failed: 9: The schema is nested too deeply."
+    )
     assert looks(api, "DELETE", "/files/") == 4
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")
@@ -109,13 +122,18 @@ def test_an_upload_that_cannot_be_deleted_is_told(workspace: Workspace, api: Eng
     workspace.people(1)
     workspace.do("submit")
     api.fault("status", times=ALWAYS, method="DELETE", args={"code": 500, "message": "not now"})
-    assert "could not be deleted, and the API forgets it after 48 h" in workspace.do("poll", RETRY_FOR=0.05).err
+    assert (
+        "could not be deleted, and the API forgets it after 48 h"
+        in workspace.do("poll", RETRY_FOR=0.05).err
+    )
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 1}
 
 
 @pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled"])
-def test_a_partial_result_is_taken_and_the_rest_goes_back(fault: str, workspace: Workspace, api: Engine) -> None:
+def test_a_partial_result_is_taken_and_the_rest_goes_back(
+    fault: str, workspace: Workspace, api: Engine
+) -> None:
     """Who has a line is answered; who has none is charged with nothing, however often it happens."""
     workspace.people(4)
     api.fault(fault, args={"partial": 0.5})
@@ -147,7 +165,10 @@ def test_what_vanished_is_kept_until_it_is_given_up(workspace: Workspace, api: E
     assert workspace.states() == {"claimed": 3, "untagged": 1}
     assert "not confirmed; nothing was changed" in workspace.do("cancel", 1, code=2).err
     workspace.do("cancel", 1, yes=True)
-    assert (workspace.states(), workspace.batch_states()[0]) == ({"claimed": 2, "untagged": 2}, "failed")
+    assert (workspace.states(), workspace.batch_states()[0]) == (
+        {"claimed": 2, "untagged": 2},
+        "failed",
+    )
     cost = workspace.batches()[0]["estimated_cost"]
     assert workspace.spent()["lost"] >= round(cost, 6) > 0, "it may have been worked on"
     assert workspace.do("submit", BUDGET_PER_DAY=f"{cost * 4:.9f}", code=3).err
@@ -171,7 +192,9 @@ def test_one_sick_batch_does_not_hide_the_others(workspace: Workspace, api: Engi
     assert poll(workspace)["downloaded"] == [1, 2, 3, 4]
 
 
-CUT: dict[str, tuple[list[tuple[str, dict[str, Any]]], int, int]] = {  # faults, downloads, how many are missing
+CUT: dict[
+    str, tuple[list[tuple[str, dict[str, Any]]], int, int]
+] = {  # faults, downloads, how many are missing
     "a page of HTML, once": ([("html_200", {"path": ":download"})], 2, 0),
     "cut inside the last line": ([("cut_without_length", {"args": {"fraction": 0.99}})], 2, 0),
     "cut where lines stand twice": (
@@ -180,7 +203,10 @@ CUT: dict[str, tuple[list[tuple[str, dict[str, Any]]], int, int]] = {  # faults,
         0,
     ),
     "the fullest of three": (
-        [("missing_line", {}), ("cut_without_length", {"nth": 2, "times": 2, "args": {"fraction": 0.4}})],
+        [
+            ("missing_line", {}),
+            ("cut_without_length", {"nth": 2, "times": 2, "args": {"fraction": 0.4}}),
+        ],
         3,
         1,
     ),
@@ -189,7 +215,11 @@ CUT: dict[str, tuple[list[tuple[str, dict[str, Any]]], int, int]] = {  # faults,
 
 @pytest.mark.parametrize(("faults", "downloads", "missing"), CUT.values(), ids=CUT)
 def test_too_few_lines_are_fetched_again_and_taken_at_last(
-    faults: list[tuple[str, dict[str, Any]]], downloads: int, missing: int, workspace: Workspace, api: Engine
+    faults: list[tuple[str, dict[str, Any]]],
+    downloads: int,
+    missing: int,
+    workspace: Workspace,
+    api: Engine,
 ) -> None:
     """A result with fewer lines than the API counts is downloaded three times at most; then the rest is missing."""
     workspace.people(6)
@@ -229,7 +259,11 @@ def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Engin
         workspace.each("ingest", "submit")
         workspace.do("cancel", 2)
         done = running.wait()
-    assert (done.code, done.json["downloaded"], done.json["failed"]) == (0, [3], {"2": "cancelled by hand"})
+    assert (done.code, done.json["downloaded"], done.json["failed"]) == (
+        0,
+        [3],
+        {"2": "cancelled by hand"},
+    )
     assert workspace.states() == {"tagged": 2, "claimed": 1, "untagged": 1}
 
 
@@ -245,7 +279,9 @@ def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Engine) -
     workspace.do("poll", no_wait=True)
     workspace.do("ingest")
     rows = workspace.batches()
-    assert [(one["number"], one["state"], one["requests"], one["cost_is_actual"]) for one in rows] == [
+    assert [
+        (one["number"], one["state"], one["requests"], one["cost_is_actual"]) for one in rows
+    ] == [
         (1, "failed", 2, False),
         (2, "submitted", 2, False),
         (3, "ingested", 2, True),

@@ -40,7 +40,9 @@ def moods(rows: list[dict[str, Any]]) -> dict[int, str]:
     return {int(row.get("id") or row["key"]): row["mood"] for row in rows}
 
 
-def check_readers(workspace: Workspace, expected: Mapping[int, str], *, exported: bool = True, **how: str) -> None:
+def check_readers(
+    workspace: Workspace, expected: Mapping[int, str], *, exported: bool = True, **how: str
+) -> None:
     """Assert that lists, filters, counts, sorting, words and exports go by the same answers."""
     in_order = workspace.read("items", sort="mood", fields="id,mood", limit=9, **how)["items"]
     assert moods(in_order) == expected
@@ -49,7 +51,9 @@ def check_readers(workspace: Workspace, expected: Mapping[int, str], *, exported
     mood = expected[2]
     for filters in ({"where": f"mood = '{mood}'"}, {"find": mood}, {"tag": f"of {mood}"}):
         listed = workspace.read("items", fields="id", limit=9, **filters, **how)["items"]
-        assert {int(row["id"]) for row in listed} == {number for number in expected if expected[number] == mood}
+        assert {int(row["id"]) for row in listed} == {
+            number for number in expected if expected[number] == mood
+        }
     counts = workspace.read("items", counts=True, **how)["fields"]["mood"]
     assert {one["value"]: one["count"] for one in counts} == Counter(expected.values())
     if exported:
@@ -67,7 +71,9 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
     workspace.settings["YES"] = "1"
     workspace.url = outside.url
     outside.answerer = answer
-    workspace.put("tasks/r.csv", "id,text\n" + "".join(f"{number},{text}\n" for number, text in ROWS.items()))
+    workspace.put(
+        "tasks/r.csv", "id,text\n" + "".join(f"{number},{text}\n" for number, text in ROWS.items())
+    )
     declare(workspace, 1)
     workspace.do("tag", mode="live")
     declare(workspace, 2)
@@ -79,9 +85,9 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
     # A reading command takes the setting, and stores nothing.
     tables = schema(workspace)
     check_readers(workspace, FIRST, PREFER_VERSIONS="r@1")
-    assert script(workspace, ANSWERED, head=HEAD.replace("True)", "True, prefer_versions='r@1')")) == {
-        str(number): mood for number, mood in FIRST.items()
-    }
+    assert script(
+        workspace, ANSWERED, head=HEAD.replace("True)", "True, prefer_versions='r@1')")
+    ) == {str(number): mood for number, mood in FIRST.items()}
     assert schema(workspace) == tables
     assert viewed(workspace) == NEWEST
 
@@ -89,7 +95,9 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
     workspace.do("unpark", all=True, PREFER_VERSIONS="r@1")
     check_readers(workspace, FIRST)
     assert viewed(workspace) == FIRST
-    assert script(workspace, ANSWERED, head=HEAD) == {str(number): mood for number, mood in FIRST.items()}
+    assert script(workspace, ANSWERED, head=HEAD) == {
+        str(number): mood for number, mood in FIRST.items()
+    }
     assert workspace.status()["index"]["behind"] == 2
     workspace.do("index")
     assert workspace.status()["index"]["behind"] == 0
@@ -99,7 +107,9 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
     assert viewed(workspace) == CORRECTED
 
     # It stays over a change of the task and a reading of its rows, until another one is stored.
-    workspace.put("tasks/r.csv", "id,text\n" + "".join(f"{number},{text}!\n" for number, text in ROWS.items()))
+    workspace.put(
+        "tasks/r.csv", "id,text\n" + "".join(f"{number},{text}!\n" for number, text in ROWS.items())
+    )
     workspace.do("preflight")
     check_readers(workspace, CORRECTED)
     workspace.do("unpark", all=True, PREFER_VERSIONS="none")
@@ -107,7 +117,9 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
     assert viewed(workspace) == {**NEWEST, 1: "own"}
 
 
-def test_an_export_by_preference_says_whose_answers_it_has(workspace: Workspace, outside: Outside) -> None:
+def test_an_export_by_preference_says_whose_answers_it_has(
+    workspace: Workspace, outside: Outside
+) -> None:
     """A row without an answer of the preferred version has the next one, which is counted."""
     workspace.task = "r"
     workspace.settings["YES"] = "1"

@@ -54,7 +54,9 @@ ws = findable.open(quiet=True)
 """
 
 
-def script(workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False) -> Any:
+def script(
+    workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False
+) -> Any:
     """Run a script beside a workspace; return the last line that it prints as JSON, or what it says where it fails.
 
     It runs in a fork of what has the product loaded; one that `is_fresh` is run by an interpreter of its own, which
@@ -64,13 +66,21 @@ def script(workspace: Workspace, text: str, *, head: str = DECLARED, code: int =
     path = workspace.put("script.py", head + textwrap.dedent(text))
     if not is_fresh:
         where: dict[str, Any] = {"cwd": workspace.home, "below": workspace.below}
-        ended = Running(workspace.version(), [[SCRIPT, str(path)]], environ=workspace.environ, **where).wait()
+        ended = Running(
+            workspace.version(), [[SCRIPT, str(path)]], environ=workspace.environ, **where
+        ).wait()
         assert ended.code == code, ended
         return json.loads(ended.out.splitlines()[-1]) if code == 0 else ended.err
     environ = {**PLAIN, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
     command = [PYTHON, "-W", "ignore", str(path)]
     done = subprocess.run(
-        command, cwd=workspace.home, env=environ, capture_output=True, text=True, check=False, timeout=250
+        command,
+        cwd=workspace.home,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
     )
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout.splitlines()[-1]) if code == 0 else done.stderr
@@ -81,7 +91,9 @@ def live_calls(api: Engine) -> int:
     return sum(LIVE in one["path"] for one in api.journal())
 
 
-def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(workspace: Workspace, api: Engine) -> None:
+def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(
+    workspace: Workspace, api: Engine
+) -> None:
     """Rows are given with the call; answers are of the declared class; without its object a command does not judge it.
 
     It works inside a running event loop, several at once.
@@ -127,7 +139,9 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(workspace: Wor
     assert workspace.states() == {"answered": 2}
 
 
-def test_a_task_of_a_file_is_one_for_python_and_for_commands(workspace: Workspace, api: Engine) -> None:
+def test_a_task_of_a_file_is_one_for_python_and_for_commands(
+    workspace: Workspace, api: Engine
+) -> None:
     """Python submits, commands collect; both at once ask every row once; a file's name is not a notebook's."""
     shutil.copytree(TABLES, workspace.home / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     workspace.task = "reviews"
@@ -257,12 +271,26 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
     )
     wanted = (
         *("no setting 'budgett'", "rpm is 'many'"),
-        *("a question or like=", "k is 0", "rank is 'bm25'", "no wheer="),  # before there is a workspace
+        *(
+            "a question or like=",
+            "k is 0",
+            "rank is 'bm25'",
+            "no wheer=",
+        ),  # before there is a workspace
         *("no such file", "needs a name", "rows are a list of dicts"),
-        *("items= goes with a Task", "'text'", "CONFIRM_ABOVE", "limit is 0", "budget is -1", "mode is 'none'"),
+        *(
+            "items= goes with a Task",
+            "'text'",
+            "CONFIRM_ABOVE",
+            "limit is 0",
+            "budget is -1",
+            "mode is 'none'",
+        ),
         *("", "next: ", "no stat="),
     )
-    assert [words in one for words, one in zip(wanted, said, strict=True)] == [True] * len(wanted), said
+    assert [words in one for words, one in zip(wanted, said, strict=True)] == [True] * len(
+        wanted
+    ), said
     assert live_calls(api) == 0
     said = script(
         workspace,

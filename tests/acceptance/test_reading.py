@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import connected, counts, names, schema, sql
-from tests.acceptance.product import IMAGES, ON_POSTGRESQL, PASSAGES, PEOPLE, VERBS, Workspace, declaration
+from tests.acceptance.product import (
+    IMAGES,
+    ON_POSTGRESQL,
+    PASSAGES,
+    PEOPLE,
+    VERBS,
+    Workspace,
+    declaration,
+)
 
 NOT_PERMITTED = 77  # exit code of a command that this machine does not let see a read-only folder
 OWN = "reviews"
@@ -56,7 +64,9 @@ THEIRS = (
     "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, shoe TEXT)",
     "INSERT INTO experts VALUES (1, 'ada', 'Knows engines.', '38'), (2, 'bo', 'Keeps bees in Lund.', '44')",
 )
-TEXT = json.dumps({"id": "a", "text": "Study 1 examines groundwater recharge in arid river basins."})
+TEXT = json.dumps(
+    {"id": "a", "text": "Study 1 examines groundwater recharge in arid river basins."}
+)
 
 
 def reading(task: str) -> Iterator[tuple[str, ...]]:
@@ -67,17 +77,31 @@ def reading(task: str) -> Iterator[tuple[str, ...]]:
 
 def everything(workspace: Workspace) -> tuple[Any, ...]:
     """Return the schema, every row of every table, and the hash of every file but SQLite's own and reports."""
-    found = (path for path in workspace.data.rglob("*") if path.is_file() and path.parent.name != "reports")
+    found = (
+        path
+        for path in workspace.data.rglob("*")
+        if path.is_file() and path.parent.name != "reports"
+    )
     files = [path for path in found if ".db" not in path.name]
     with connected(workspace) as connection:
-        tables = {one: connection.execute(f'SELECT * FROM "{one}"').fetchall() for one in names(connection)}  # noqa: S608 - names that the database gave
+        tables = {
+            one: connection.execute(f'SELECT * FROM "{one}"').fetchall()
+            for one in names(connection)
+        }  # noqa: S608 - names that the database gave
     rows = {one: sorted(map(repr, found)) for one, found in tables.items()}
-    return schema(workspace), rows, {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return (
+        schema(workspace),
+        rows,
+        {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    )
 
 
 def put_files(workspace: Workspace) -> None:
     """Write the file of a task of one's own, and what can be imported."""
-    workspace.put("tasks/reviews.py", declaration({"stars": "int | None"}, prompt="{text}", items="reviews.csv"))
+    workspace.put(
+        "tasks/reviews.py",
+        declaration({"stars": "int | None"}, prompt="{text}", items="reviews.csv"),
+    )
     workspace.put("tasks/reviews.csv", "id,text\n1,Boils in two minutes.\n2,Warm light.\n")
     workspace.put("texts.jsonl", TEXT)
     workspace.put("ada.json", json.dumps({"username": "new", "bio": "I teach water law."}))
@@ -96,8 +120,16 @@ def _adopted(workspace: Workspace) -> Workspace:
 def test_every_command_is_known_to_read_or_to_write(workspace: Workspace) -> None:
     """So that a new one is tried here, or named."""
     listed = workspace.do("--help").out.partition("Commands:")[2]
-    found = {one for one in re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE) if not one.startswith("lab-")}
-    reads = {VERBS.get(words[0], words[0]).replace("_", "-") for task in (PEOPLE, PASSAGES) for words in reading(task)}
+    found = {
+        one
+        for one in re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
+        if not one.startswith("lab-")
+    }
+    reads = {
+        VERBS.get(words[0], words[0]).replace("_", "-")
+        for task in (PEOPLE, PASSAGES)
+        for words in reading(task)
+    }
     assert found - reads == {*WRITES.split()} & found
     assert len(found & reads) > 15
 
@@ -123,20 +155,28 @@ def test_reading_changes_not_a_byte(workspace: Workspace, task: str) -> None:
         on_disk = workspace.run(*words, TASK=named, read_only=True)
         if on_disk.code == NOT_PERMITTED:
             pytest.skip("this machine lets nobody see a folder as read-only")
-        assert on_disk.code == done.code or "next: check the disk and its permissions" in on_disk.err, (words, on_disk)
+        assert (
+            on_disk.code == done.code or "next: check the disk and its permissions" in on_disk.err
+        ), (words, on_disk)
         assert everything(workspace) == before, words
         elsewhere = workspace.home / "dta"
-        nowhere = workspace.run(*words, TASK=named, DATA=elsewhere, **({"DATABASE_URL": ""} if ON_POSTGRESQL else {}))
+        nowhere = workspace.run(
+            *words, TASK=named, DATA=elsewhere, **({"DATABASE_URL": ""} if ON_POSTGRESQL else {})
+        )
         assert not elsewhere.exists(), words
         assert nowhere.code == (0 if words[0] in {"settings", "prices"} else 3), (words, nowhere)
 
 
 @pytest.mark.parametrize("task", [PASSAGES, pytest.param(IMAGES, marks=pytest.mark.alike), OWN])
-def test_reading_makes_no_table_of_a_task_that_was_never_used(adopted: Workspace, task: str) -> None:
+def test_reading_makes_no_table_of_a_task_that_was_never_used(
+    adopted: Workspace, task: str
+) -> None:
     """It is said with what begins it. What writes asks for exactly what it adds, and after one yes none asks."""
-    begins = {PASSAGES: ("import_passages", "texts.jsonl"), OWN: ("preflight",), IMAGES: ("import_images", "photos")}[
-        task
-    ]
+    begins = {
+        PASSAGES: ("import_passages", "texts.jsonl"),
+        OWN: ("preflight",),
+        IMAGES: ("import_images", "photos"),
+    }[task]
     (adopted.home / "photos").mkdir()
     (adopted.home / "photos" / "a.png").write_bytes(PNG)
     before, tables = everything(adopted), tables_of(adopted)
@@ -157,7 +197,9 @@ def test_reading_makes_no_table_of_a_task_that_was_never_used(adopted: Workspace
     adopted.do("unpark", "--all", TASK=task)
     after = everything(adopted)
     for words in (
-        reading(task) if task == PASSAGES else (("status",), ("items", "--counts"), ("qc",), ("search", "law"))
+        reading(task)
+        if task == PASSAGES
+        else (("status",), ("items", "--counts"), ("qc",), ("search", "law"))
     ):
         adopted.run(*words, TASK=task, PREFER_VERSIONS="x@2", MIN_CONFIDENCE="0.9")
         assert everything(adopted) == after, words
@@ -178,7 +220,9 @@ def tables_of(workspace: Workspace) -> set[str]:
 def named_in(said: str) -> set[str]:
     """Return the tables and views that a refusal says would be made."""
     found: set[str] = set()
-    for part in said.partition("findable would add ")[2].partition("; nothing was written")[0].split("; "):
+    for part in (
+        said.partition("findable would add ")[2].partition("; nothing was written")[0].split("; ")
+    ):
         words = part.removeprefix("the ")
         if words.startswith(("table", "view")) and "`" not in words:
             told = words.partition("(")[2].rstrip(")") if "(" in words else words.partition(" ")[2]
@@ -200,10 +244,14 @@ def test_the_first_consent_names_every_table(workspace: Workspace) -> None:
     assert "no table experts any more" in workspace.do("status", code=5).err
     assert schema(workspace) == before
     sql(workspace, "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
-    workspace.data.rename(workspace.home / "kept")  # what is broken on purpose is not looked at again
+    workspace.data.rename(
+        workspace.home / "kept"
+    )  # what is broken on purpose is not looked at again
 
 
-TAGS: dict[str, tuple[Any, str]] = {  # username -> (tags as another application wrote them, what they mean here)
+TAGS: dict[
+    str, tuple[Any, str]
+] = {  # username -> (tags as another application wrote them, what they mean here)
     "null": (None, "untagged"),
     "empty": ("", "untagged"),
     "blank": (" \t\n", "untagged"),
@@ -232,7 +280,9 @@ LEGACY = (
     "CREATE TABLE bookings (expert INTEGER REFERENCES experts (id), day TEXT)",
 )
 OURS = (
-    *("SELECT id, username, bio, rank_at_work, hourly_rate, job_title, slug FROM experts ORDER BY id",),
+    *(
+        "SELECT id, username, bio, rank_at_work, hourly_rate, job_title, slug FROM experts ORDER BY id",
+    ),
     *(
         "SELECT * FROM events ORDER BY 1",
         "SELECT * FROM alembic_version",
@@ -250,7 +300,12 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     for statement in LEGACY:
         sql(workspace, statement)
     for number, (name, (tags, _)) in enumerate(TAGS.items(), 1):
-        row = {"n": number, "name": name, "bio": f"I keep bees and teach water law, {name}.", "tags": tags}
+        row = {
+            "n": number,
+            "name": name,
+            "bio": f"I keep bees and teach water law, {name}.",
+            "tags": tags,
+        }
         columns = "id, username, bio, tags, hourly_rate, shoe"
         insert = f"INSERT INTO experts ({columns}) VALUES (:n, :name, :bio, :tags, '95.50', 45)"  # noqa: S608 - ours
         sql(workspace, insert, **row)
@@ -266,7 +321,11 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     once = schema(workspace), counts(workspace), sql(workspace, "SELECT * FROM experts ORDER BY id")
     for verb in ("score", "status", "parked"):
         assert workspace.do(verb).err == ""
-    assert (schema(workspace), counts(workspace), sql(workspace, "SELECT * FROM experts ORDER BY id")) == once
+    assert (
+        schema(workspace),
+        counts(workspace),
+        sql(workspace, "SELECT * FROM experts ORDER BY id"),
+    ) == once
     states = {meant: sum(one == meant for _, one in TAGS.values()) for _, meant in TAGS.values()}
     assert workspace.states() == states
     assert workspace.parked() == {}
@@ -281,11 +340,20 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'words'")
     sql(workspace, """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""")
     sql(workspace, "INSERT INTO experts (id, username, bio) VALUES (50, 'later', 'Law of rivers')")
-    sql(workspace, "INSERT INTO experts (id, username, bio, tags) VALUES (51, 'odd', 'Law', '[law]')")
-    assert workspace.states() == {"tagged": len(untagged) + 4, "untagged": 2, "foreign": states["foreign"] - 1}
+    sql(
+        workspace,
+        "INSERT INTO experts (id, username, bio, tags) VALUES (51, 'odd', 'Law', '[law]')",
+    )
+    assert workspace.states() == {
+        "tagged": len(untagged) + 4,
+        "untagged": 2,
+        "foreign": states["foreign"] - 1,
+    }
     put_files(workspace)
     assert workspace.read("add", "ada.json")["tags"]
-    assert sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'") == [("expert",)]
+    assert sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'") == [
+        ("expert",)
+    ]
     sql(workspace, "DELETE FROM experts WHERE username IN ('new', 'later', 'odd')")
     assert [sql(workspace, query) for query in OURS] == before
 
@@ -329,13 +397,18 @@ def test_people_with_ids_of_any_kind_run_through_the_chain(workspace: Workspace,
     assert "1 added, 1 updated" in workspace.do("import", "people.csv").out
     assert workspace.read("add", "ada.json")["tags"]
     assert workspace.states() == {"tagged": 4, "untagged": 1}
-    assert sql(workspace, "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL") == [(5, 3)]
+    assert sql(
+        workspace, "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL"
+    ) == [(5, 3)]
     assert "nothing contradicts" in workspace.do("doctor").out
 
 
 def test_a_rule_of_their_table_stops_new_people_only(workspace: Workspace) -> None:
     """A column that demands a value: adopted and tagged all the same; a new row is refused with 3, without its text."""
-    sql(workspace, "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, team TEXT NOT NULL)")
+    sql(
+        workspace,
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, team TEXT NOT NULL)",
+    )
     sql(workspace, "INSERT INTO experts VALUES (1, 'a', 'I teach water law.', 'red')")
     workspace.do("score", yes=True)
     workspace.each("submit", "poll", "ingest")

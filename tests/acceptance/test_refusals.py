@@ -24,9 +24,13 @@ NO_QUOTA = {
         {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "45s"},
     ],
 }
-NO_CREDIT = {"message": "Your prepayment credits are depleted. Please go to AI Studio to manage your billing."}
+NO_CREDIT = {
+    "message": "Your prepayment credits are depleted. Please go to AI Studio to manage your billing."
+}
 NO_ROOM = {"message": "No capacity available for model gemini-3.5-flash-lite on the server"}
-STATES = {"message": "The specified schema produces a constraint that has too many states for serving."}
+STATES = {
+    "message": "The specified schema produces a constraint that has too many states for serving."
+}
 # HTTP code, error, exit code, what is said, and what is not.
 REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
     "no quota": (
@@ -37,8 +41,20 @@ REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
         ["run the same command after"],
     ),
     "no credit": (429, NO_CREDIT, 3, ["credits are depleted", "add credit"], ["batches are over"]),
-    "no capacity": (429, NO_ROOM, 4, ["No capacity available", "the model is full"], ["batches are over"]),
-    "schema": (400, STATES, 3, ["too many states", "field 'kind'", "own.py is 9", "fewer or shorter choices"], []),
+    "no capacity": (
+        429,
+        NO_ROOM,
+        4,
+        ["No capacity available", "the model is full"],
+        ["batches are over"],
+    ),
+    "schema": (
+        400,
+        STATES,
+        3,
+        ["too many states", "field 'kind'", "own.py is 9", "fewer or shorter choices"],
+        [],
+    ),
 }
 
 
@@ -59,7 +75,9 @@ def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Wh
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(elsewhere: Workspace, outside: Outside, kind: str) -> None:
+def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(
+    elsewhere: Workspace, outside: Outside, kind: str
+) -> None:
     """Each is asked once by batch, no row is charged, nothing is spent, and the same rows are answered later."""
     code, error, exit_code, said, unsaid = REFUSALS[kind]
     choices = ", ".join(repr(f"choice number {number} of a long list") for number in range(40))
@@ -84,7 +102,9 @@ def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(elsewhere: Workspac
     assert elsewhere.states() == {"answered": 3}
 
 
-def test_an_error_with_status_200_is_the_status_that_it_carries(elsewhere: Workspace, outside: Outside) -> None:
+def test_an_error_with_status_200_is_the_status_that_it_carries(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Live calls are asked again later; no row is charged or parked, and only the replies are paid."""
     faults: list[Json] = [
         {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
@@ -97,7 +117,11 @@ def test_an_error_with_status_200_is_the_status_that_it_carries(elsewhere: Works
     def reply(good: Json) -> Json:
         """Send a good reply, all faults, and good replies with an error that says nothing."""
         sent.append(len(sent))
-        return faults[sent[-1] - 1] if 0 < sent[-1] <= len(faults) else good | {"error": {"code": 0, "message": ""}}
+        return (
+            faults[sent[-1] - 1]
+            if 0 < sent[-1] <= len(faults)
+            else good | {"error": {"code": 0, "message": ""}}
+        )
 
     outside.replies = reply
     elsewhere.people(4)

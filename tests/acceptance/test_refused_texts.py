@@ -13,7 +13,11 @@ def tagged_people(workspace: Workspace, bios: list[str]) -> None:
     lines = [f"person-{number},Person,{number},,,{bio}\n" for number, bio in enumerate(bios)]
     workspace.put("people.csv", HEADER + "".join(lines))
     workspace.do("import", "people.csv")
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags='["bees", "water law"]')
+    sql(
+        workspace,
+        "UPDATE experts SET tags = :tags WHERE tags IS NULL",
+        tags='["bees", "water law"]',
+    )
 
 
 def test_a_refused_text_is_left_out_and_named(elsewhere: Workspace, outside: Outside) -> None:
@@ -27,7 +31,11 @@ def test_a_refused_text_is_left_out_and_named(elsewhere: Workspace, outside: Out
     assert (report["count"], [*report["refused"]]) == (8, ["5"])
     assert "person-4" in elsewhere.do("index").said
     index = elsewhere.status(exact=True)["index"]
-    assert (index["count"], index["behind"], [refused["name"] for refused in index["refused"]]) == (8, 0, ["person-4"])
+    assert (index["count"], index["behind"], [refused["name"] for refused in index["refused"]]) == (
+        8,
+        0,
+        ["person-4"],
+    )
     assert "person-4" in elsewhere.do("status").said
     assert "person-3" in elsewhere.found("bees", k=10)
     assert elsewhere.read("work", once=True)["did"] == []
@@ -36,7 +44,9 @@ def test_a_refused_text_is_left_out_and_named(elsewhere: Workspace, outside: Out
     assert elsewhere.read("index")["count"] == 9
 
 
-def test_an_api_that_refuses_every_text_stops_the_index(elsewhere: Workspace, outside: Outside) -> None:
+def test_an_api_that_refuses_every_text_stops_the_index(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Nobody is left out if a plain word is refused, too: the request is wrong, and no text."""
     tagged_people(elsewhere, ["I keep bees and teach water law."])
     outside.refused_text = "title: none"

@@ -47,7 +47,9 @@ FORMS: dict[str, Callable[[Sequence[str]], bytes]] = {
     "one list over several lines": lambda keys: json.dumps(
         [entry(key) | {"note": 'a "\\ ]}'} for key in keys], indent=1
     ).encode(),
-    "objects over several lines": lambda keys: b"\r\n".join(json.dumps(entry(key), indent=2).encode() for key in keys),
+    "objects over several lines": lambda keys: b"\r\n".join(
+        json.dumps(entry(key), indent=2).encode() for key in keys
+    ),
     "a list of lines with keys as numbers": lambda keys: (
         b"[\n" + b",\n".join(line(row_number(key)) for key in keys) + b"\n]\n"
     ),
@@ -69,7 +71,10 @@ def name_full_address(told: Json, _result: bytes) -> Json:
 def name_bare_id(told: Json, _result: bytes) -> Json:
     """Tell the name of the result without its folder."""
     bare = told["metadata"]["output"]["responsesFile"].removeprefix("files/")
-    return told | {"metadata": told["metadata"] | {"output": {"responsesFile": bare}}, "response": {}}
+    return told | {
+        "metadata": told["metadata"] | {"output": {"responsesFile": bare}},
+        "response": {},
+    }
 
 
 def inline_responses(told: Json, result: bytes) -> Json:
@@ -88,7 +93,9 @@ def drop_metadata(told: Json, _result: bytes) -> Json:
 NAMES = (name_full_address, name_bare_id, inline_responses, drop_metadata)
 
 
-def test_results_in_other_forms_and_under_other_names_are_read(elsewhere: Workspace, outside: Outside) -> None:
+def test_results_in_other_forms_and_under_other_names_are_read(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Each form and each name gives every row its answer, and what was sealed is fetched again byte for byte."""
     forms = list(FORMS.values())
     count = PER_BATCH * (len(forms) + len(NAMES))
@@ -133,10 +140,18 @@ BODIES: dict[str, str] = {
     "cut": "a file that ends inside a line",
     "list": "the result ends inside an object or a list",
 }
-FAULT = {"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}
+FAULT = {
+    "error": {
+        "code": 503,
+        "message": "The service is currently unavailable.",
+        "status": "UNAVAILABLE",
+    }
+}
 
 
-def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Every kind is named, exit code 4, nobody is charged; `batch-cancel` gives up what cannot be read of it."""
     kinds = list(BODIES)
     numbers: dict[str, int] = {}
@@ -242,7 +257,9 @@ def test_a_batch_whose_requests_all_fail_with_one_code_is_told_in_one_sentence(
 ) -> None:
     """Exit code 4, and what to do next; failures of billing and permission are held against no row."""
     elsewhere.people(5)
-    outside.results = lambda keys: b"\n".join(error(key, 3, "Request contains an invalid argument.") for key in keys)
+    outside.results = lambda keys: b"\n".join(
+        error(key, 3, "Request contains an invalid argument.") for key in keys
+    )
     elsewhere.do("submit", limit=2)
     elsewhere.do("poll")
     done = elsewhere.do("ingest", code=4)

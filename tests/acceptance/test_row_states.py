@@ -31,7 +31,9 @@ def declare(workspace: Workspace, name: str, *more: str, items: str = "", **fiel
     """Write the file of a task about `tasks/NAME.csv`."""
     workspace.task = name
     workspace.settings["YES"] = "1"
-    text = declaration(fields or {"topic": "str"}, prompt="About: {text}", items=items or f"{name}.csv", more=more)
+    text = declaration(
+        fields or {"topic": "str"}, prompt="About: {text}", items=items or f"{name}.csv", more=more
+    )
     return workspace.put(f"tasks/{name}.py", text)
 
 
@@ -79,20 +81,35 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
         (9, "a NUL \\x00 character"),
     ]
     assert listed[1]["reason"] == "the key is on line 2, too (column 'id')"
-    assert [one["state"] for one in workspace.rows()] == [one["state"] for one in workspace.exported()]
+    assert [one["state"] for one in workspace.rows()] == [
+        one["state"] for one in workspace.exported()
+    ]
     assert workspace.read("items", counts=True)["total"] == 9
-    assert "4 rows of mixed were refused: line 3: the key is blank (column 'id')" in workspace.do("doctor").out
+    assert (
+        "4 rows of mixed were refused: line 3: the key is blank (column 'id')"
+        in workspace.do("doctor").out
+    )
     for name in ("out.csv", "out.jsonl", "out.json", "out.xlsx", "out.parquet"):
         workspace.do("export", name)
     header, *rows = cells_of(workspace.home / "out.csv")
     assert header == ["id", "text", "topic", "extractor", "answered_at", "state", "reason"]
     assert [row[0] for row in rows] == ["1", "", "2", "1", "3", "'@four", "5", "6", "7"]
-    assert rows[1][1:3] + rows[1][-2:] == ["no key", "", "refused", "line 3: the key is blank (column 'id')"]
+    assert rows[1][1:3] + rows[1][-2:] == [
+        "no key",
+        "",
+        "refused",
+        "line 3: the key is blank (column 'id')",
+    ]
     states = [row[-2] for row in rows]
     lines = (workspace.home / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["state"] for line in lines] == states
-    assert [one["state"] for one in json.loads((workspace.home / "out.json").read_text(encoding="utf-8"))] == states
-    sheet = CalamineWorkbook.from_path(workspace.home / "out.xlsx").get_sheet_by_index(0).to_python()
+    assert [
+        one["state"]
+        for one in json.loads((workspace.home / "out.json").read_text(encoding="utf-8"))
+    ] == states
+    sheet = (
+        CalamineWorkbook.from_path(workspace.home / "out.xlsx").get_sheet_by_index(0).to_python()
+    )
     assert [row[5] for row in sheet[1:]] == states
     assert parquet.read_table(workspace.home / "out.parquet").column("state").to_pylist() == states
 
@@ -105,7 +122,12 @@ def test_rows_that_left_the_source_are_told_beside_it(workspace: Workspace) -> N
     workspace.put("tasks/moving.csv", f"{HEAD}9,new\n3,d\n1,a\n")
     workspace.do("tag", mode="live")
     said = workspace.status()
-    assert (said["moving"]["total"], said["moving"]["answered"], said["moving"]["refused"], said["gone"]) == (
+    assert (
+        said["moving"]["total"],
+        said["moving"]["answered"],
+        said["moving"]["refused"],
+        said["gone"],
+    ) == (
         3,
         3,
         0,
@@ -127,7 +149,9 @@ def test_rows_that_left_the_source_are_told_beside_it(workspace: Workspace) -> N
     assert not (workspace.home / "none.csv").exists()
 
 
-def test_equal_rows_without_a_key_are_rows_that_share_one_request(workspace: Workspace, api: Engine) -> None:
+def test_equal_rows_without_a_key_are_rows_that_share_one_request(
+    workspace: Workspace, api: Engine
+) -> None:
     """All are answered and counted, by batch as live; which of them is which stays when one of them goes."""
     declare(workspace, "equal", 'key="row"')
     texts = ["a lamp", "a chair", "a lamp", "a lamp", "a chair"]
@@ -172,14 +196,19 @@ def test_a_workspace_of_before_is_upgraded_by_the_first_command_that_asks(
     assert sum(":generateContent" in one["path"] for one in api.journal()) == calls
 
 
-def test_an_apostrophe_that_an_export_put_before_a_cell_goes_when_it_is_read(workspace: Workspace) -> None:
+def test_an_apostrophe_that_an_export_put_before_a_cell_goes_when_it_is_read(
+    workspace: Workspace,
+) -> None:
     """How many cells got one is said; RAW=1 changes none; read as one's own table, keys are what they were."""
     declare(workspace, "signs")
     workspace.put("tasks/signs.csv", "id,text,@by\n@ada,=bees,x\nbob,a lamp,-y\n-5,c,'d\n")
     workspace.do("tag", mode="live")
     done = workspace.do("export", "out.csv")
     # `bees` of the local engine's answer begins like a formula, too.
-    changed = sum(cell.startswith("'") for row in cells_of(workspace.home / "out.csv") for cell in row) - 1
+    changed = (
+        sum(cell.startswith("'") for row in cells_of(workspace.home / "out.csv") for cell in row)
+        - 1
+    )
     assert changed >= 4
     assert f"{changed} cells begin like a formula" in done.err
     assert "--raw" in done.err
@@ -192,10 +221,14 @@ def test_an_apostrophe_that_an_export_put_before_a_cell_goes_when_it_is_read(wor
     assert workspace.states() == {"answered": 3}
 
 
-def test_refused_rows_of_people_and_passages_are_kept_until_their_file_comes_again(workspace: Workspace) -> None:
+def test_refused_rows_of_people_and_passages_are_kept_until_their_file_comes_again(
+    workspace: Workspace,
+) -> None:
     """With line, reason and cells, in status, items, doctor and the export; who is forgotten is in none of them."""
     head = "Username,First Name,Bio,Color\n"
-    workspace.put("p.csv", f"{head}ada,Ada,I keep bees,red\n,No,nobody,blue\nADA,Twin,Wasps,=x\nbob,Bob,,y\n")
+    workspace.put(
+        "p.csv", f"{head}ada,Ada,I keep bees,red\n,No,nobody,blue\nADA,Twin,Wasps,=x\nbob,Bob,,y\n"
+    )
     workspace.do("import", "p.csv")
     said = workspace.status()["experts"]
     assert (said["total"], said["untagged"], said["no_bio"], said["refused"]) == (4, 1, 1, 2)
@@ -243,11 +276,17 @@ class Table(NamedTuple):
     @property
     def content(self) -> bytes:
         """Return the bytes of the CSV file."""
-        lines = (f"{key},{text}{',x' * (at in self.broken)}\n" for at, (key, text) in enumerate(self.rows))
+        lines = (
+            f"{key},{text}{',x' * (at in self.broken)}\n"
+            for at, (key, text) in enumerate(self.rows)
+        )
         return (HEAD + "".join(lines)).encode(self.encoding)
 
 
-CELLS = st.tuples(st.sampled_from(["", "1", "2", "3", "@four"]), st.sampled_from(["", "bees", "café fermé", "=wasps"]))
+CELLS = st.tuples(
+    st.sampled_from(["", "1", "2", "3", "@four"]),
+    st.sampled_from(["", "bees", "café fermé", "=wasps"]),
+)
 TABLES = st.builds(
     Table,
     st.lists(CELLS, min_size=1, max_size=6),
@@ -262,7 +301,12 @@ EVERYTHING = Table(
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
-@settings(max_examples=3, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(first=TABLES, second=TABLES, key=st.sampled_from(["id", "row"]), step=st.integers(5, 60))
 @example(first=EVERYTHING, second=EVERYTHING._replace(rows=EVERYTHING.rows[2:]), key="id", step=30)
 @example(first=EVERYTHING, second=EVERYTHING._replace(rows=EVERYTHING.rows[:3]), key="row", step=20)

@@ -28,7 +28,10 @@ KEYS = [row[0] for row in TABLE]
 
 def put_table(workspace: Workspace, kind: str) -> None:
     """Write the table beside the task's file, or into another database, in which its rows stand in this order."""
-    path, told = workspace.home / f"tickets.{kind}", [dict(zip(NAMES, row, strict=True)) for row in TABLE]
+    path, told = (
+        workspace.home / f"tickets.{kind}",
+        [dict(zip(NAMES, row, strict=True)) for row in TABLE],
+    )
     if kind == "csv":
         lines = "".join(f"{','.join(row)}\n" for row in (NAMES, *TABLE))
         workspace.put(path.name, lines)
@@ -39,7 +42,10 @@ def put_table(workspace: Workspace, kind: str) -> None:
     else:
         columns = ", ".join(f'"{name}" TEXT' for name in NAMES)
         rows = ", ".join(f"({', '.join(repr(cell) for cell in row)})" for row in TABLE)
-        for statement in (f"CREATE TABLE tickets ({columns})", f"INSERT INTO tickets VALUES {rows}"):  # noqa: S608 - ours
+        for statement in (
+            f"CREATE TABLE tickets ({columns})",
+            f"INSERT INTO tickets VALUES {rows}",
+        ):  # noqa: S608 - ours
             other(workspace, statement)
 
 
@@ -71,7 +77,11 @@ def other(workspace: Workspace, statement: str) -> None:
 
 def source(workspace: Workspace) -> str:
     """Return the address of the other database."""
-    return postgresql.database_of(workspace.home) if ON_POSTGRESQL else f"sqlite:///{workspace.home / 'other.db'}"
+    return (
+        postgresql.database_of(workspace.home)
+        if ON_POSTGRESQL
+        else f"sqlite:///{workspace.home / 'other.db'}"
+    )
 
 
 def read_back(path: Path) -> list[dict[str, Any]]:
@@ -85,7 +95,9 @@ def read_back(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("kind", "to"), [("csv", "xlsx"), ("xlsx", "csv"), ("jsonl", "jsonl"), ("query", "csv")])
+@pytest.mark.parametrize(
+    ("kind", "to"), [("csv", "xlsx"), ("xlsx", "csv"), ("jsonl", "jsonl"), ("query", "csv")]
+)
 def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, to: str) -> None:
     """Also one that is not asked about, in the source's order, under its names; a field that is called alike is not.
 
@@ -96,19 +108,29 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, to: st
     query = ("SELECT * FROM tickets", 'source="$TICKETS_URL"')
     items, more = (f"../tickets.{kind}", ()) if kind != "query" else (query[0], query[1:])
     workspace.put(".env", f"TICKETS_URL={source(workspace)}\n")
-    text = declaration({"topic": "str"}, prompt="About: {text}", items=items, more=['key="Ticket Nr."', *more])
+    text = declaration(
+        {"topic": "str"}, prompt="About: {text}", items=items, more=['key="Ticket Nr."', *more]
+    )
     workspace.put("tasks/tickets.py", text)
     workspace.do("tag", mode="live", yes=True)
     done = workspace.do("export", f"out.{to}")
     assert "wrote tickets@1/" in done.err
     found = read_back(workspace.home / f"out.{to}")
-    assert list(found[0])[: len(NAMES)] == [f"'{name}" if to == "csv" and name[0] in "=@" else name for name in NAMES]
+    assert list(found[0])[: len(NAMES)] == [
+        f"'{name}" if to == "csv" and name[0] in "=@" else name for name in NAMES
+    ]
     marks = (lambda cell: f"'{cell}" if cell[:1] in ("=", "@") else cell) if to == "csv" else str
-    assert [tuple(row.values())[: len(NAMES)] for row in found] == [tuple(map(marks, row)) for row in TABLE]
+    assert [tuple(row.values())[: len(NAMES)] for row in found] == [
+        tuple(map(marks, row)) for row in TABLE
+    ]
     assert [bool(row["answer_topic"]) for row in found] == [True, True, False]
-    assert [one["Ticket Nr."] for one in workspace.read("items", fields="Ticket Nr.")["items"]] == KEYS
+    assert [
+        one["Ticket Nr."] for one in workspace.read("items", fields="Ticket Nr.")["items"]
+    ] == KEYS
     assert workspace.read("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
-    assert "OVERWRITE=1" in workspace.do("export", f"out.{to}", code=2).err.replace("--overwrite", "OVERWRITE=1")
+    assert "OVERWRITE=1" in workspace.do("export", f"out.{to}", code=2).err.replace(
+        "--overwrite", "OVERWRITE=1"
+    )
     workspace.do("export", f"out.{to}", overwrite=True)
     assert "there is no folder none" in workspace.do("export", f"none/out.{to}", code=2).err
 
@@ -122,8 +144,16 @@ def put_part(workspace: Workspace, path: str, rows: list[Any]) -> None:
 @pytest.mark.alike
 def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
     """What its folders are called are columns; a file more is read, and one that went takes its rows along."""
-    put_part(workspace, "tickets/year=2024/team=a%20b/part-0.parquet", [{"id": 1, "text": "the kettle leaks"}])
-    put_part(workspace, "tickets/year=2025/part-0.parquet", [{"id": 2, "text": "a lamp hums", "price": 1.5}])
+    put_part(
+        workspace,
+        "tickets/year=2024/team=a%20b/part-0.parquet",
+        [{"id": 1, "text": "the kettle leaks"}],
+    )
+    put_part(
+        workspace,
+        "tickets/year=2025/part-0.parquet",
+        [{"id": 2, "text": "a lamp hums", "price": 1.5}],
+    )
     workspace.task = "tickets"
     text = declaration({"topic": "str"}, prompt="In {year}: {text}", items="../tickets")
     workspace.put("tasks/tickets.py", text)
@@ -141,7 +171,9 @@ def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
     ]
     assert all(one["topic"] for one in found)
     workspace.task = "experts"
-    put_part(workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}])
+    put_part(
+        workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}]
+    )
     workspace.do("import", "people")
     assert [(one["Username"], one["category"]) for one in workspace.exported()] == [("ada", "bees")]
     (workspace.home / "people/category=bees/1.parquet").write_bytes(b"PAR1, and no more")
@@ -153,16 +185,24 @@ def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
 def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> None:
     """The same twice, and of each their own; an address that names them is there, too; who is forgotten is so whole."""
     head = "E-Mail;Über mich;Tel.;Notiz;tags"
-    rows = [f"{name}@x.example;{name} keeps bees;+49 1 {name};{name}-note;mine" for name in ("ada", "bo")]
+    rows = [
+        f"{name}@x.example;{name} keeps bees;+49 1 {name};{name}-note;mine"
+        for name in ("ada", "bo")
+    ]
     workspace.put("people.csv", "\n".join([head, *rows]))
     said = workspace.do("import", "people.csv", map="username=E-Mail").err
     assert "kept for an export: Tel., Notiz" in said
     for more, updated in (("", 0), ("", 0), ("x", 1)):
-        workspace.put("people.csv", "\n".join([head, rows[0], f"{rows[1]}"]).replace("bo-note", f"bo-note{more}"))
+        workspace.put(
+            "people.csv",
+            "\n".join([head, rows[0], f"{rows[1]}"]).replace("bo-note", f"bo-note{more}"),
+        )
         assert workspace.read("import", "people.csv", map="username=E-Mail")["updated"] == updated
     workspace.do("tag", mode="live", yes=True)
     found = workspace.exported()
-    assert [tuple(one)[-5:] for one in found] == [("E-Mail", "Tel.", "Notiz", "state", "reason")] * 2
+    assert [tuple(one)[-5:] for one in found] == [
+        ("E-Mail", "Tel.", "Notiz", "state", "reason")
+    ] * 2
     assert [(one["Username"], one["E-Mail"], one["Notiz"]) for one in found] == [
         ("ada@x.example", "ada@x.example", "ada-note"),
         ("bo@x.example", "bo@x.example", "bo-notex"),
@@ -187,17 +227,34 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
         formula=lambda sheet: sheet.write_formula(3, 2, "=1+1", None, ""),
     )
     said = workspace.do("import", "p.xlsx", map="username=Nr.").err
-    for words in ("the sheet 'Erste' is read, of 'Erste', 'Zweite', 'Leer'", "merged cells: 1", "worked out: C4"):
+    for words in (
+        "the sheet 'Erste' is read, of 'Erste', 'Zweite', 'Leer'",
+        "merged cells: 1",
+        "worked out: C4",
+    ):
         assert words in said
     assert [(one["Username"], one["category"]) for one in workspace.exported()] == [
         (f"p{n}", "Imker") for n in range(3)
     ]
     workspace.do("import", "p.xlsx", sheet="Zweite")
     assert "z" in workspace.tags()
-    assert "there are 'Erste', 'Zweite', 'Leer'" in workspace.do("import", "p.xlsx", sheet="Dritte", code=2).err
-    put_book(workspace.home / "f.xlsx", {"A": rows}, merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"))
-    assert "as far out as column XFD and row 1,048,576" in workspace.do("import", "f.xlsx", code=2).err
-    put_book(workspace.home / "m.xlsx", {"A": rows}, merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Personal"))
+    assert (
+        "there are 'Erste', 'Zweite', 'Leer'"
+        in workspace.do("import", "p.xlsx", sheet="Dritte", code=2).err
+    )
+    put_book(
+        workspace.home / "f.xlsx",
+        {"A": rows},
+        merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"),
+    )
+    assert (
+        "as far out as column XFD and row 1,048,576" in workspace.do("import", "f.xlsx", code=2).err
+    )
+    put_book(
+        workspace.home / "m.xlsx",
+        {"A": rows},
+        merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Personal"),
+    )
     assert "merged cells in its header, row 1" in workspace.do("import", "m.xlsx", code=2).err
 
 
@@ -206,15 +263,21 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     put_table(workspace, "query")
     workspace.settings["YES"] = "1"
     if not ON_POSTGRESQL:
-        seen = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in workspace.home.glob("other.db*")}
+        seen = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in workspace.home.glob("other.db*")
+        }
     name, address = "tickets", source(workspace)
     workspace.put(".env", f"{name}_url={address}\n")
-    said = workspace.do("new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}).out
+    said = workspace.do(
+        "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}
+    ).out
     assert "key: 'Ticket Nr.'" in said
     workspace.do("tag", TASK=name, mode="live")
     if not ON_POSTGRESQL:
         assert seen == {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in workspace.home.glob("other.db*")
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in workspace.home.glob("other.db*")
         }
     file = workspace.home / "tasks" / f"{name}.py"
     text = file.read_text(encoding="utf-8")

@@ -61,7 +61,10 @@ def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engin
     assert "--encoding cp1250" in done.err
     assert "Łódź się spóźniła" in workspace.do("ask", "pl.csv", q="Praise?").err
     for name in ("klingon", "hex"):
-        assert f"'{name}', which is no encoding" in workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2).err
+        assert (
+            f"'{name}', which is no encoding"
+            in workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2).err
+        )
     said = workspace.do("new_task", "fr", encoding="utf-8", code=2, **{"from": "fr.csv"}).err
     assert "fr.csv, line 2: byte 14 is no text in utf-8" in said
     workspace.do("new_task", "fr", encoding="mac_roman", **{"from": "fr.csv"})
@@ -71,7 +74,9 @@ def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engin
     french.write_bytes(FRENCH.encode("mac_roman"))
     workspace.do("preflight")
     assert texts(workspace) == [FRENCH.split(";")[2].strip()]
-    workspace.put("people.csv", "").write_bytes("username,bio\nzoë,Elle était gênée\n".encode("cp1252"))
+    workspace.put("people.csv", "").write_bytes(
+        "username,bio\nzoë,Elle était gênée\n".encode("cp1252")
+    )
     assert "line 2 is 'zoë,Elle était gênée'" in workspace.do("import", "people.csv", TASK="").err
     assert [*workspace.tags()] == ["zoë"]
     workspace.do("import", "people.csv", encoding="cp1257", TASK="")
@@ -90,7 +95,10 @@ def test_a_cell_above_the_limit_costs_its_own_row(workspace: Workspace) -> None:
     assert "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002" in said
     assert workspace.states() == {"open": MANY + 1, "refused": 1}
     assert texts(workspace)[-1] == 'one "more"'
-    table = [{"id": 1, "text": LONG * 300_000}, *({"id": n, "text": "late"} for n in range(2, MANY + 2))]
+    table = [
+        {"id": 1, "text": LONG * 300_000},
+        *({"id": n, "text": "late"} for n in range(2, MANY + 2)),
+    ]
     workspace.put("boats.json", json.dumps(table))
     declare(workspace, "../boats.json", name="listed")
     assert "line 1: longer than 4,194,304 characters" in workspace.do("preflight").err
@@ -107,7 +115,9 @@ def test_a_row_that_is_no_header_is_refused_and_named(workspace: Workspace, api:
     rows = [line.split(",") for line in TITLED.split("\n")]
     put_book(workspace.home / "plain.xlsx", {"A": rows})
     put_book(
-        workspace.home / "merged.xlsx", {"A": rows}, merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Report of May")
+        workspace.home / "merged.xlsx",
+        {"A": rows},
+        merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Report of May"),
     )
     for name in ("titled.csv", "plain.xlsx", "merged.xlsx"):
         said = workspace.do("ask", name, q="Praise?", code=2).err
@@ -117,11 +127,18 @@ def test_a_row_that_is_no_header_is_refused_and_named(workspace: Workspace, api:
         assert "--header none" in said
         asked = workspace.read("ask", name, q="Praise?", header=3)
         assert (asked["key"], asked["text"], asked["rows"]) == ("id", "text", 2)
-    assert "line 1 '1,The boat was late', line 2 '2,On time'" in workspace.do("ask", "unnamed.csv", q="x?", code=2).err
+    assert (
+        "line 1 '1,The boat was late', line 2 '2,On time'"
+        in workspace.do("ask", "unnamed.csv", q="x?", code=2).err
+    )
     workspace.do("new_task", "boats", header="none", **{"from": "unnamed.csv"})
     workspace.task = "boats"
     workspace.do("preflight")
-    assert [row["column_2"] for row in workspace.exported()] == ["The boat was late", "On time", "Never came"]
+    assert [row["column_2"] for row in workspace.exported()] == [
+        "The boat was late",
+        "On time",
+        "Never came",
+    ]
     workspace.put("unnamed.csv", f"{UNNAMED}4,Again\n")
     workspace.do("preflight")
     assert len(workspace.exported()) == len([*UNNAMED.splitlines(), 4])
@@ -135,7 +152,10 @@ def test_a_row_that_is_no_header_is_refused_and_named(workspace: Workspace, api:
     workspace.put("bare.csv", "bo,Casts bells\n")
     workspace.do("import", "bare.csv", header="none", map="username=column_1,bio=column_2", TASK="")
     assert [*workspace.tags()] == ["ada", "bo"]
-    for header, said in (("9", "has nothing on line 9"), ("two", "is 'two', and no line of a file")):
+    for header, said in (
+        ("9", "has nothing on line 9"),
+        ("two", "is 'two', and no line of a file"),
+    ):
         assert said in workspace.do("ask", "titled.csv", q="x?", header=header, code=2).err
     assert api.journal()
 
@@ -162,7 +182,9 @@ def test_python_and_the_page_take_an_encoding_and_a_header(workspace: Workspace)
     content = (workspace.home / "titled.csv").read_bytes()
     with workspace.page() as client:
         for asked, state in (({}, "unreadable"), ({"header": "3", "encoding": "cp1250"}, "ready")):
-            sent = client.post(DROP, params={"task": "new", "name": "t.csv", **asked}, content=content)
+            sent = client.post(
+                DROP, params={"task": "new", "name": "t.csv", **asked}, content=content
+            )
             dropped = read_file(client, sent.json()["number"])
             assert dropped["state"] == state, dropped
         assert dropped["first"] == [{"id": "1", "text": POLISH.split(";")[2].strip()}]
@@ -184,7 +206,10 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     }
     parquet.write_table(pa.table(table), workspace.put("boats.parquet", ""))
     declare(workspace, "../boats.parquet")
-    assert "boats: left out, because they hold bytes and no text: 'photo'" in workspace.do("preflight").err
+    assert (
+        "boats: left out, because they hold bytes and no text: 'photo'"
+        in workspace.do("preflight").err
+    )
     first, second = workspace.exported()
     assert (first["at"], second["at"]) == ("2026-01-01T00:00:00.123456789", "1970-01-01T00:00:00")
     assert (first["year"], second["year"]) == ("0000-01-01T00:00:00", "10000-01-01T00:00:00")
@@ -198,7 +223,9 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     assert texts(workspace) == ["late", "on time"]
     if ON_POSTGRESQL:
         times = "DATE '10000-01-01' AS day, TIMESTAMP '0044-03-15 BC' AS bc, TIMESTAMPTZ 'infinity' AS tz"
-        declare(workspace, f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets", name="times")  # noqa: S608
+        declare(
+            workspace, f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets", name="times"
+        )  # noqa: S608
         workspace.do("preflight")
         (row, _) = workspace.exported()
         assert [row[name] for name in ("day", "bc", "tz", "date")] == [
@@ -207,7 +234,11 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     declare(workspace, "SELECT id, photo AS text FROM tickets ORDER BY id", name="photos")
     assert "a column of bytes that are no text is left out" in workspace.do("preflight", code=2).err
     workspace.seen.discard("photos")
-    lines = ['{"id":1,"text":"a","n":NaN}', '{"id":2,"text":"b","n":-Infinity}', '{"id":3,"text":"c","n":1}']
+    lines = [
+        '{"id":1,"text":"a","n":NaN}',
+        '{"id":2,"text":"b","n":-Infinity}',
+        '{"id":3,"text":"c","n":1}',
+    ]
     workspace.put("n.jsonl", "\n".join(lines))
     declare(workspace, "../n.jsonl", name="numbers")
     said = workspace.do("preflight").err
@@ -216,15 +247,23 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     assert texts(workspace) == ["c"]
     with Book(workspace.home / "rates.xlsx") as book:
         sheet = book.add_worksheet()
-        styles = [None, None, *(book.add_format({"num_format": code}) for code in ("0.0%", "$#,##0", "[$-409]0"))]
-        for number, cells in enumerate([("id", "text", "rate", "price", "n"), (1, "late", 0.075, 1234.5, 7)]):
+        styles = [
+            None,
+            None,
+            *(book.add_format({"num_format": code}) for code in ("0.0%", "$#,##0", "[$-409]0")),
+        ]
+        for number, cells in enumerate(
+            [("id", "text", "rate", "price", "n"), (1, "late", 0.075, 1234.5, 7)]
+        ):
             for column, cell in enumerate(cells):
                 sheet.write(number, column, cell, styles[column])
     declare(workspace, "../rates.xlsx", name="rates")
     assert "they are shown as percent or money: C2, D2\n" in workspace.do("preflight").err
     assert [(row["rate"], row["price"]) for row in workspace.exported()] == [(0.075, 1234.5)]
     at = datetime(2026, 5, 1, tzinfo=UTC)
-    people = pa.table({"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [at]})
+    people = pa.table(
+        {"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [at]}
+    )
     parquet.write_table(people, workspace.put("people.parquet", ""))
     assert "1 person in" in workspace.do("import", "people.parquet", TASK="").out
 
@@ -237,18 +276,29 @@ def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     assert done.count("wrong number of fields") == len("abc")
     assert "5 rows are refused; 3 are shown, --refused lists all" in done
     assert (
-        workspace.do("ask", "boats.csv", q="Tone?", refused=True).err.count("wrong number of fields") == len(rows) // 6
+        workspace.do("ask", "boats.csv", q="Tone?", refused=True).err.count(
+            "wrong number of fields"
+        )
+        == len(rows) // 6
     )
     declare(workspace, "../boats.csv")
     done = workspace.do("preflight").err
-    assert "5 rows are refused; 3 are shown, `findable items --task boats --state refused` lists all" in done
+    assert (
+        "5 rows are refused; 3 are shown, `findable items --task boats --state refused` lists all"
+        in done
+    )
 
 
 def test_files_of_one_folder_are_read_alike(workspace: Workspace) -> None:
     """A folder of Parquet files leaves a column of bytes out of each."""
     for year, photo in ((2025, b"plain"), (2026, b"\xff")):
         path = workspace.put(f"boats/year={year}/a.parquet", "")
-        parquet.write_table(pa.table({"id": [year], "text": [f"late in {year}"], "photo": [photo]}), Path(path))
+        parquet.write_table(
+            pa.table({"id": [year], "text": [f"late in {year}"], "photo": [photo]}), Path(path)
+        )
     declare(workspace, "../boats")
     assert "'photo'" in workspace.do("preflight").err
-    assert [sorted(row.keys() & {"photo", "year"}) for row in workspace.exported()] == [["year"], ["year"]]
+    assert [sorted(row.keys() & {"photo", "year"}) for row in workspace.exported()] == [
+        ["year"],
+        ["year"],
+    ]

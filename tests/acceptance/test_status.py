@@ -18,7 +18,9 @@ TASK = "letters"
 FIELDS = {"tone": "Literal['praise', 'blame']"}
 
 
-def put_letters(workspace: Workspace, name: str = TASK, *, count: int = 6, fields: dict[str, str] = FIELDS) -> None:
+def put_letters(
+    workspace: Workspace, name: str = TASK, *, count: int = 6, fields: dict[str, str] = FIELDS
+) -> None:
     """Write the file of a task, and its rows beside it."""
     rows = "".join(f"L-{number},letter {number} about a bridge\n" for number in range(count))
     workspace.put(f"tasks/{name}.csv", f"id,text\n{rows}")
@@ -34,7 +36,9 @@ def next_step(said: str) -> list[str]:
 def kill_live_run(workspace: Workspace, api: Engine, *, after: int) -> None:
     """Kill a live run once so many calls were answered, while the next one hangs."""
     api.fault("hang", nth=after + 1, times=99, path=LIVE, args={"seconds": 300})
-    with workspace.start("tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1, CALL_TIMEOUT=200) as running:
+    with workspace.start(
+        "tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1, CALL_TIMEOUT=200
+    ) as running:
         until = time.monotonic() + LONGEST_S
         while sum(one["path"].endswith(":generateContent") for one in api.journal()) <= after:
             assert time.monotonic() < until, running.so_far()
@@ -44,18 +48,23 @@ def kill_live_run(workspace: Workspace, api: Engine, *, after: int) -> None:
     api.clear_faults()
 
 
-def test_a_stopped_run_is_said_to_have_stopped_and_one_command_continues_it(workspace: Workspace, api: Engine) -> None:
+def test_a_stopped_run_is_said_to_have_stopped_and_one_command_continues_it(
+    workspace: Workspace, api: Engine
+) -> None:
     """No time is left to it; status, the page and `tag` name the same step, which says what it continues."""
     put_letters(workspace)
     kill_live_run(workspace, api, after=2)
     before = {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")}
     said = workspace.do("status").out
     assert re.search(
-        r"under way +live run 1 stopped, \d of 6 rows asked: `findable tag --task letters` continues", said
+        r"under way +live run 1 stopped, \d of 6 rows asked: `findable tag --task letters` continues",
+        said,
     )
     assert " left" not in said
     assert next_step(said) == ["findable", "tag", "--task", TASK]
-    assert {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")} == before
+    assert {
+        path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")
+    } == before
     # A page that may write would end the stopped run by itself.
     with workspace.page(readonly=True) as client:
         found = client.get(f"/api/tasks/{TASK}/next").json()
@@ -68,12 +77,18 @@ def test_a_stopped_run_is_said_to_have_stopped_and_one_command_continues_it(work
     assert next_step(done.out) == next_step(workspace.do("status").out) != []
 
 
-def test_a_resumed_batch_is_named_and_no_empty_plan_is_announced(workspace: Workspace, api: Engine) -> None:
+def test_a_resumed_batch_is_named_and_no_empty_plan_is_announced(
+    workspace: Workspace, api: Engine
+) -> None:
     """What goes on at the API is said with its rows; the next step after `tag` is that of `status`."""
     api.configure(paused=True)
     put_letters(workspace)
     done = workspace.do("tag", mode="batch", TASK=TASK, yes=True)
-    assert next_step(done.out) == next_step(workspace.do("status").out) == ["findable", "batch-poll", "--task", TASK]
+    assert (
+        next_step(done.out)
+        == next_step(workspace.do("status").out)
+        == ["findable", "batch-poll", "--task", TASK]
+    )
     done = workspace.do("tag", yes=True)
     assert "continuing batch 1, 6 rows" in done.err
     assert "0 rows" not in done.err
@@ -112,7 +127,9 @@ def test_failures_are_one_line_before_the_next_step_and_grouped_in_all_of_it(
     assert max(map(len, more)) < 500
 
 
-def test_progress_counts_a_row_that_is_asked_again_once(elsewhere: Workspace, outside: Outside) -> None:
+def test_progress_counts_a_row_that_is_asked_again_once(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Every first reply is invalid: no more rows are shown as asked than there are."""
     asked = set[str]()
 
@@ -128,7 +145,9 @@ def test_progress_counts_a_row_that_is_asked_again_once(elsewhere: Workspace, ou
     elsewhere.do("try", TASK=TASK, yes=True)
     asked.clear()
     with elsewhere.page() as client:
-        number = client.post("/api/tag", params={"task": TASK, "cost": 1}, json={"mode": "live"}).json()["number"]
+        number = client.post(
+            "/api/tag", params={"task": TASK, "cost": 1}, json={"mode": "live"}
+        ).json()["number"]
         until = time.monotonic() + LONGEST_S
         while (work := client.get(f"/api/work/{number}").json())["state"] == "running":
             assert time.monotonic() < until

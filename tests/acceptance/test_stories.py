@@ -43,21 +43,45 @@ MUSEUM = Story("museum", 14, ("id",), ("century", "state", "damage"), quoted="no
 STORIES = (
     REVIEWS,
     Story(
-        "invoices", 15, ("vendor", "number"), ("issued", "due", "total", "net", "currency", "is_credit"), server="api"
+        "invoices",
+        15,
+        ("vendor", "number"),
+        ("issued", "due", "total", "net", "currency", "is_credit"),
+        server="api",
     ),
-    Story("tickets", 14, ("ticket",), ("kind", "urgent", "summary", "contact", "tags"), exploded="tags", server="api"),
+    Story(
+        "tickets",
+        14,
+        ("ticket",),
+        ("kind", "urgent", "summary", "contact", "tags"),
+        exploded="tags",
+        server="api",
+    ),
     MUSEUM,
-    Story("rezepte", 13, ("row",), ("gericht", "schritte", "ohne_ofen"), quoted="Text", exploded="schritte", equal=1),
+    Story(
+        "rezepte",
+        13,
+        ("row",),
+        ("gericht", "schritte", "ohne_ofen"),
+        quoted="Text",
+        exploded="schritte",
+        equal=1,
+    ),
 )
 
 
 def home(workspace: Workspace, story: Story) -> Workspace:
     """Put the five tasks beside a workspace, which is about one of them, and the museum's tables into its database."""
     shutil.copytree(TABLES, workspace.home / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
-    workspace.settings |= {"BATCH_ROWS": "4", "YES": "1"}  # a yes to tables in the database of a museum
+    workspace.settings |= {
+        "BATCH_ROWS": "4",
+        "YES": "1",
+    }  # a yes to tables in the database of a museum
     workspace.people(1)
     workspace.task = story.name
-    for statement in (TABLES / "museum.sql").read_text(encoding="utf-8").partition("\n")[2].split(";\n"):
+    for statement in (
+        (TABLES / "museum.sql").read_text(encoding="utf-8").partition("\n")[2].split(";\n")
+    ):
         if statement.strip():
             sql(workspace, statement)
     return workspace
@@ -83,7 +107,10 @@ def check_answers(workspace: Workspace, story: Story) -> None:
         keys = [tuple(str(row[name]) for name in story.key) for row in rows]
         assert len(set(keys)) == len(keys) >= story.rows
     found = [
-        (row[story.quoted], one) for row in lines if story.quoted for one in quotations([row[n] for n in story.fields])
+        (row[story.quoted], one)
+        for row in lines
+        if story.quoted
+        for one in quotations([row[n] for n in story.fields])
     ]
     assert bool(found) == bool(story.quoted)
     assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in found)
@@ -93,11 +120,15 @@ def check_answers(workspace: Workspace, story: Story) -> None:
     if story.exploded:
         each = workspace.exported(rows=story.exploded, cost=True)
         assert len(each) == sum(len(row[story.exploded] or ()) for row in lines)
-        assert all({*story.key} <= row.keys() and any("cost" in name for name in row) for row in each)
+        assert all(
+            {*story.key} <= row.keys() and any("cost" in name for name in row) for row in each
+        )
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
-def test_a_file_of_a_task_is_all_that_it_takes(workspace: Workspace, outside: Outside, story: Story) -> None:
+def test_a_file_of_a_task_is_all_that_it_takes(
+    workspace: Workspace, outside: Outside, story: Story
+) -> None:
     """Submit, poll and ingest, each killed at random moments; then every row is answered once, and is exported."""
     chance = random.Random(story.name)  # noqa: S311 - no secret
     if story.server == "outside":
@@ -123,7 +154,9 @@ def test_a_file_of_a_task_is_all_that_it_takes(workspace: Workspace, outside: Ou
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
-def test_the_same_rows_are_answered_live(workspace: Workspace, outside: Outside, story: Story) -> None:
+def test_the_same_rows_are_answered_live(
+    workspace: Workspace, outside: Outside, story: Story
+) -> None:
     """By the other server: one command asks about all rows now, and has nothing to do when it is run again.
 
     Centuries come into the museum's own table where there was none; the one that stood there stays.

@@ -26,7 +26,9 @@ def sizes(workspace: Workspace) -> list[int]:
 
 def keys(workspace: Workspace) -> list[str]:
     """Return the keys of all request files, in the order of batches."""
-    return [line["key"] for one in workspace.batches() for line in workspace.requests(one["number"])]
+    return [
+        line["key"] for one in workspace.batches() for line in workspace.requests(one["number"])
+    ]
 
 
 def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Engine) -> None:
@@ -39,7 +41,11 @@ def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Engine) ->
     done = workspace.do("submit", json=True)
     document = done.json
     assert "biographies leave this machine" in done.err
-    assert (document["requests"], document["batches"], document["sent"]) == (12, 1, {"1": "created"})
+    assert (document["requests"], document["batches"], document["sent"]) == (
+        12,
+        1,
+        {"1": "created"},
+    )
     assert keys(workspace) == [f"expert-tags/{number}" for number in range(1, 13)]
     done = workspace.do("submit")
     assert done.out == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
@@ -81,14 +87,21 @@ def test_nothing_is_sent_or_written_without_a_yes(workspace: Workspace, api: Eng
     assert sizes(workspace) == [3, 4]
 
 
-def test_request_files_are_full_at_the_first_of_three_limits(workspace: Workspace, api: Engine) -> None:
+def test_request_files_are_full_at_the_first_of_three_limits(
+    workspace: Workspace, api: Engine
+) -> None:
     """Each row stands in one file, in the order of rows; a file ends right before the line that would pass a limit.
 
     A limit that no line keeps gives files of one line. DRY=1 says as many files as are written.
     """
-    workspace.put("people.csv", "Username,Bio\n" + "".join(f"p{n},{'bees ' * (n * n)}law {n}\n" for n in range(8)))
+    workspace.put(
+        "people.csv",
+        "Username,Bio\n" + "".join(f"p{n},{'bees ' * (n * n)}law {n}\n" for n in range(8)),
+    )
     workspace.do("import", "people.csv")
-    counted = [workspace.read("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)]
+    counted = [
+        workspace.read("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)
+    ]
     tokens = [after - before for before, after in pairwise([0, *counted])]
     api.configure(paused=True)
     workspace.do("submit")
@@ -112,7 +125,11 @@ def test_request_files_are_full_at_the_first_of_three_limits(workspace: Workspac
 
 def _lines(workspace: Workspace, number: int) -> list[bytes]:
     """Return the lines of a batch's request file as they stand there."""
-    return (workspace.data / "batches" / f"{number:06d}-requests.jsonl").read_bytes().splitlines(keepends=True)
+    return (
+        (workspace.data / "batches" / f"{number:06d}-requests.jsonl")
+        .read_bytes()
+        .splitlines(keepends=True)
+    )
 
 
 def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> Iterator[list[bytes]]:
@@ -177,7 +194,9 @@ def test_no_more_tokens_wait_than_the_model_takes(workspace: Workspace, api: Eng
     assert workspace.states() == {"tagged": 20}
 
 
-def test_files_are_filled_by_what_past_answers_make_of_a_count(elsewhere: Workspace, outside: Outside) -> None:
+def test_files_are_filled_by_what_past_answers_make_of_a_count(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """Where the model counts twice as much as we do, half as many stand in a file, and DRY=1 says so."""
     elsewhere.people(26)
     elsewhere.do("submit", limit=6)
@@ -194,7 +213,10 @@ def _answered(key: str, tokens: int) -> bytes:
     """Return a line that says how many tokens its question had."""
     content = {"parts": [{"text": '{"tags": ["bees"]}'}], "role": "model"}
     usage = {"promptTokenCount": tokens, "candidatesTokenCount": 9}
-    response = {"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage}
+    response = {
+        "candidates": [{"content": content, "finishReason": "STOP"}],
+        "usageMetadata": usage,
+    }
     return json.dumps({"response": response, "key": key}).encode()
 
 
@@ -219,12 +241,17 @@ def test_what_waits_prepared_is_told_and_asked_about(workspace: Workspace, api: 
     assert "5 people in batches that an earlier run prepared" in workspace.do("preflight").out
     assert "not confirmed" in workspace.do("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001).err
     assert api.batches() == []
-    assert "5 people submitted" in workspace.do("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001).out
+    assert (
+        "5 people submitted"
+        in workspace.do("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001).out
+    )
     assert len(api.batches()) == 1
 
 
 @pytest.mark.excused("sealed_files_are_as_sealed")
-def test_a_request_file_that_changed_after_sealing_is_never_sent(workspace: Workspace, api: Engine) -> None:
+def test_a_request_file_that_changed_after_sealing_is_never_sent(
+    workspace: Workspace, api: Engine
+) -> None:
     """Other bytes, or none: exit 5, nothing uploaded, the batch and its claims as they were."""
     workspace.people(2)
     api.fault("key_invalid", method="POST", path=START)
@@ -247,7 +274,11 @@ def test_what_no_batch_knows_is_swept_away(workspace: Workspace) -> None:
     workspace.people(3)
     folder = workspace.data / "batches"
     folder.mkdir()
-    stale = ["000001-requests.jsonl", "000001-requests.jsonl.0badcafe.part", "000007-requests.jsonl.0badcafe"]
+    stale = [
+        "000001-requests.jsonl",
+        "000001-requests.jsonl.0badcafe.part",
+        "000007-requests.jsonl.0badcafe",
+    ]
     for name in [*stale, "notes.txt"]:
         (folder / name).write_text("{}\n")
     workspace.do("submit")
@@ -257,7 +288,9 @@ def test_what_no_batch_knows_is_swept_away(workspace: Workspace) -> None:
 
 @pytest.mark.excused("batches_are_made_once")  # the copy does not know of the first
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database does not stand in the folder")
-def test_an_older_copy_of_the_folder_pays_for_nothing_twice(workspace: Workspace, api: Engine, tmp_path: Path) -> None:
+def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
+    workspace: Workspace, api: Engine, tmp_path: Path
+) -> None:
     """The same people ask by the same file, whose batch is adopted, and a paid result is never written over."""
     workspace.people(3)
     older = tmp_path / "older"

@@ -20,7 +20,11 @@ from tests.acceptance.trails import broken
 EACH = 10 if ON_POSTGRESQL else 12  # lives of a day
 READ_NOTHING, INTERRUPTED = 3, 130
 READ_ONLY = 2  # commands of each day on a disk that cannot be written
-NO_ROOM = (0, 2, 3)  # of who finds none: done without it, or told so, or told that this is not a name for a file
+NO_ROOM = (
+    0,
+    2,
+    3,
+)  # of who finds none: done without it, or told so, or told that this is not a name for a file
 DRAWN = 1 if ON_POSTGRESQL else 2
 
 
@@ -36,10 +40,14 @@ def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
         meet(sweep, sample(sweep, dice_of(sweep.day.name), EACH), record_property)
         if not ON_POSTGRESQL:
             commands = range(len(sweep.trails))
-            for one in dice_of(f"{sweep.day.name}, read only").sample(commands, min(READ_ONLY, len(commands))):
+            for one in dice_of(f"{sweep.day.name}, read only").sample(
+                commands, min(READ_ONLY, len(commands))
+            ):
                 done, changed = sweep.try_read_only(one)
                 if done.code == NOT_PERMITTED:
-                    pytest.skip("A READ-ONLY WORKSPACE IS NOT TESTED HERE: this machine permits no mounts of our own")
+                    pytest.skip(
+                        "A READ-ONLY WORKSPACE IS NOT TESTED HERE: this machine permits no mounts of our own"
+                    )
                 assert changed == [], sweep.day.commands[one]
                 assert done.code in NO_ROOM, (sweep.day.commands[one], done)
 
@@ -51,7 +59,9 @@ def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
     engine, live = sweep.stage.engine, 1
     with sweep.stage:
         sweep.live_in_peace()
-        calls = [at for at, what in enumerate(sweep.trails[live], 1) if what.startswith("send POST")]
+        calls = [
+            at for at, what in enumerate(sweep.trails[live], 1) if what.startswith("send POST")
+        ]
         assert len(calls) > 3
         for at in calls[1::2]:
             lived = sweep.live(Misfortune(live, (Fate(at),)))
@@ -79,7 +89,10 @@ def test_a_restore_that_was_killed_leaves_nothing_or_all_of_it(workspace: Worksp
         assert died.code in ({-9} if how == "KILL" else {0, INTERRUPTED})
         looked = one.run("status", json=True)
         refused += looked.code == READ_NOTHING
-        assert looked.code == READ_NOTHING or looked.json[PEOPLE]["total"] in {0, len(names)}, (at, looked)
+        assert looked.code == READ_NOTHING or looked.json[PEOPLE]["total"] in {0, len(names)}, (
+            at,
+            looked,
+        )
         assert restored(f"life-{at}")[1].code in DONE_BEFORE
         assert list(one.tags()) == names
     assert refused

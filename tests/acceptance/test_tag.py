@@ -43,7 +43,9 @@ def one_costs(workspace: Workspace) -> float:
 
 
 @pytest.mark.alike
-def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Workspace, api: Engine) -> None:
+def test_both_ways_are_estimated_before_and_nothing_is_touched(
+    workspace: Workspace, api: Engine
+) -> None:
     """A batch is half the price; as many batches as would be sent, in turns where few tokens may wait; DRY=1 agrees.
 
     The figures are those that the run is held against when it is over.
@@ -61,7 +63,9 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
     assert look["recommended"] == "flex"
     assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
     models = workspace.put("models.toml", LIMITED)
-    small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)["batch"]
+    small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)[
+        "batch"
+    ]
     assert "turns" in str(small["warnings"])
     said = workspace.do("preflight").out
     assert "7 people" in said
@@ -90,7 +94,10 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
         assert (found["recommended"], reason in found["reason"]) == (way, True), options
     assert "no batches" in str(workspace.read("preflight", TIER="free")["batch"]["warnings"])
     workspace.do("tag_live", limit=4)
-    for requests, said in ((6, "2 of the day's 6 requests are left"), (9, "9 of the day's 9 requests would be used")):
+    for requests, said in (
+        (6, "2 of the day's 6 requests are left"),
+        (9, "9 of the day's 9 requests would be used"),
+    ):
         assert said in str(workspace.read("preflight", RPD=requests)["live"]["warnings"])
     found = workspace.read("preflight", BUDGET_PER_DAY="0.0001")
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
@@ -117,7 +124,9 @@ def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(
 
 
 @pytest.mark.alike
-def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: Workspace, api: Engine) -> None:
+def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(
+    workspace: Workspace, api: Engine
+) -> None:
     """Without waiting it returns; with it, the same batch comes home, a refused line goes out in the next one.
 
     Few who are left are asked by flex, and what was submitted is waited for all the same.
@@ -178,7 +187,11 @@ def test_a_budget_counts_from_where_a_run_was_killed(workspace: Workspace, api: 
     assert tagged == 4
     spent = workspace.spent()
     left = tag(workspace, mode="live", BUDGET=f"{(spent['actual'] + spent['lost']) * 1.05:.9f}")
-    assert (left["left"] > 0, bool(left["out_of_money"]), workspace.states()["tagged"]) == (True, True, tagged)
+    assert (left["left"] > 0, bool(left["out_of_money"]), workspace.states()["tagged"]) == (
+        True,
+        True,
+        tagged,
+    )
     assert tag(workspace, mode="live", BUDGET=1)["left"] == 0
 
 
@@ -218,7 +231,9 @@ def test_a_budget_with_room_for_half_the_price_alone_is_spent_on_that(workspace:
 
 
 @pytest.mark.alike
-def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Workspace, api: Engine) -> None:
+def test_live_answers_are_judged_before_batches_are_waited_for(
+    workspace: Workspace, api: Engine
+) -> None:
     """The report is there while a batch that was sent before is under way, which may take a day."""
     workspace.people(4)
     api.fault("never_ends")
@@ -252,7 +267,9 @@ def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api:
     workspace.people(1)
     estimate = one_costs(workspace)
     part = {"text": json.dumps({"tags": ["beekeeping", "water law", "teaching"]})}
-    reply = {"candidates": [{"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}]}
+    reply = {
+        "candidates": [{"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}]
+    }
     api.fault("wrong_shape", path=LIVE, args={"document": reply})
     workspace.do("tag_live")
     assert workspace.states() == {"tagged": 1}
@@ -302,7 +319,9 @@ def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engin
     assert workspace.read("try", item="person-0000")["items"][0]["outcome"] == "answered"
     drawn = [{one["id"] for one in workspace.read("try", seed=7, N=2)["items"]} for _ in "12"]
     assert drawn[0] == drawn[1]
-    assert "one item is tried by its name" in workspace.do("try", item="person-0001", N=1, code=2).err
+    assert (
+        "one item is tried by its name" in workspace.do("try", item="person-0001", N=1, code=2).err
+    )
     api.fault("schema_mismatch", path=LIVE)
     said = workspace.do("try", item="person-0001").out
     assert "\ninvalid in " in said
@@ -313,7 +332,8 @@ def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engin
     assert ({one["outcome"] for one in stopped["items"]}, posts(api, LIVE)) == ({"not asked"}, made)
     assert workspace.states() == {"tagged": 4, "untagged": 1, "no_bio": 1}
     workspace.put(
-        "texts.jsonl", json.dumps({"id": "p", "text": "Study 1 examines river deltas by field measurements."})
+        "texts.jsonl",
+        json.dumps({"id": "p", "text": "Study 1 examines river deltas by field measurements."}),
     )
     workspace.do("import_passages", "texts.jsonl")
     assert len(workspace.read("try", TASK=PASSAGES)["items"]) == 1  # no pilot stands in the way

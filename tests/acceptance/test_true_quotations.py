@@ -9,15 +9,39 @@ from tests.outside.server import Outside
 
 # Text of the row, quotations of the model, and the slices of the text that are stored; None: the answer is invalid.
 QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
-    ("The <b>ferry</b> was full again today.", ["The ferry was full"], ["The <b>ferry</b> was full"]),
+    (
+        "The <b>ferry</b> was full again today.",
+        ["The ferry was full"],
+        ["The <b>ferry</b> was full"],
+    ),
     ("It rained.<br>The guide<br>was kind.", ["The guide was kind"], ["The guide<br>was kind"]),
-    ("> The ferry was full\n> and we waited", ["ferry was full and we waited"], ["ferry was full\n> and we waited"]),
+    (
+        "> The ferry was full\n> and we waited",
+        ["ferry was full and we waited"],
+        ["ferry was full\n> and we waited"],
+    ),
     ("the ferry was ful again", ["the ferry was full again"], ["the ferry was ful again"]),
     ("渡船今天又\n满了。我们等了很久", ["渡船今天又满了"], ["渡船今天又\n满了"]),
-    ("Slow queue. Cold soup. Slow queue.", ["Slow queue.", "Slow queue."], ["Slow queue.", "Slow queue."]),
-    ("Over 10<sup>2</sup> guests came to see the ferry.", ["Over 102 guests came to see the ferry."], None),
-    ("It took > 5 hours to reach the other side.", ["It took 5 hours to reach the other side."], None),
-    ("The ferry was never late on the way home.", ["The ferry was ever late on the way home."], None),
+    (
+        "Slow queue. Cold soup. Slow queue.",
+        ["Slow queue.", "Slow queue."],
+        ["Slow queue.", "Slow queue."],
+    ),
+    (
+        "Over 10<sup>2</sup> guests came to see the ferry.",
+        ["Over 102 guests came to see the ferry."],
+        None,
+    ),
+    (
+        "It took > 5 hours to reach the other side.",
+        ["It took 5 hours to reach the other side."],
+        None,
+    ),
+    (
+        "The ferry was never late on the way home.",
+        ["The ferry was ever late on the way home."],
+        None,
+    ),
 ]
 
 
@@ -28,7 +52,9 @@ def test_what_a_text_shows_can_be_quoted(elsewhere: Workspace, outside: Outside)
     rows.writerow(["id", "text"])
     rows.writerows((number, text) for number, (text, _, _) in enumerate(QUOTATIONS))
     elsewhere.put("tasks/rows.csv", table.getvalue())
-    elsewhere.put("tasks/quotes.py", declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv"))
+    elsewhere.put(
+        "tasks/quotes.py", declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
+    )
     elsewhere.task = "quotes"
 
     def answer(request: Json) -> Json:

@@ -12,7 +12,9 @@ KEY_OF = "expert-tags/{}"
 CREATE = ":batchGenerateContent$"
 
 
-def round_of(workspace: Workspace, api: Engine, *faults: tuple[str, str, int | None], **how: int) -> None:
+def round_of(
+    workspace: Workspace, api: Engine, *faults: tuple[str, str, int | None], **how: int
+) -> None:
     """Let all who can be asked be asked once; `faults` are words of lines, each with its item and its error's code."""
     for word, item, code in faults:
         args = {} if code is None else {"code": code, "message": f"Trouble {code}."}
@@ -23,7 +25,10 @@ def round_of(workspace: Workspace, api: Engine, *faults: tuple[str, str, int | N
 
 def room(workspace: Workspace, number: int) -> dict[str, int]:
     """Return `maxOutputTokens` of each key in a batch's request file."""
-    return {one["key"]: one["request"]["generationConfig"]["maxOutputTokens"] for one in workspace.requests(number)}
+    return {
+        one["key"]: one["request"]["generationConfig"]["maxOutputTokens"]
+        for one in workspace.requests(number)
+    }
 
 
 @pytest.mark.excused("nobody_is_answered_twice")  # who is let go may fail again
@@ -50,7 +55,9 @@ def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine)
     assert workspace.states() == {"tagged": 3}
 
 
-def test_what_no_try_can_better_parks_at_once_and_foreign_text_stays(workspace: Workspace, api: Engine) -> None:
+def test_what_no_try_can_better_parks_at_once_and_foreign_text_stays(
+    workspace: Workspace, api: Engine
+) -> None:
     """A request that the API calls wrong is asked once; a row whose tags are another program's text is never let go."""
     names = workspace.people(4)
     sql(workspace, "UPDATE experts SET tags = 'law, water' WHERE id = 3")
@@ -61,7 +68,9 @@ def test_what_no_try_can_better_parks_at_once_and_foreign_text_stays(workspace: 
         f"Gemini refused it for a reason that cannot get better: error {code}: Trouble {code}."
         for code in codes.values()
     ]
-    assert workspace.read("unpark", all=True, yes=True) == {"unparked": [names[0], names[1], names[3]]}
+    assert workspace.read("unpark", all=True, yes=True) == {
+        "unparked": [names[0], names[1], names[3]]
+    }
     assert workspace.states() == {"untagged": 3, "foreign": 1}
     assert sql(workspace, "SELECT tags FROM experts WHERE id = 3") == [("law, water",)]
 
@@ -85,7 +94,9 @@ def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Engine) -
     api.fault("batch_fails")
     workspace.each("submit", "poll")
     assert workspace.states() == {"parked": 2}
-    assert {reason.partition(" gave")[0] for reason in workspace.parked().values()} == {"3 batches in a row"}
+    assert {reason.partition(" gave")[0] for reason in workspace.parked().values()} == {
+        "3 batches in a row"
+    }
 
 
 def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Engine) -> None:
@@ -99,14 +110,19 @@ def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Engi
             workspace.do("cancel", number, RETRY_FOR=0.05, code=4)
             api.clear_faults()
             assert api.batches()[0]["state"] == "PENDING"
-        assert "asked the API to cancel it. Next: findable batch-poll" in workspace.do("cancel", number).out
+        assert (
+            "asked the API to cancel it. Next: findable batch-poll"
+            in workspace.do("cancel", number).out
+        )
         assert workspace.states() == {"claimed": 2}
         assert workspace.do("poll", json=True).json["failed"] == {str(number): "cancelled by hand"}
         assert workspace.states() == {"untagged": 2}
     assert {one["state"] for one in api.batches()} == {"CANCELLED"}
 
 
-def test_what_was_never_sent_or_is_over_is_cancelled_here_alone(workspace: Workspace, api: Engine) -> None:
+def test_what_was_never_sent_or_is_over_is_cancelled_here_alone(
+    workspace: Workspace, api: Engine
+) -> None:
     """A prepared batch ends as failed and costs nothing; what was paid for is collected, and not cancelled."""
     workspace.people(3)
     api.fault("quota_batch")
@@ -120,7 +136,9 @@ def test_what_was_never_sent_or_is_over_is_cancelled_here_alone(workspace: Works
     assert "over already (succeeded). Next: findable batch-poll" in workspace.do("cancel", 2).out
     assert not [one for one in api.journal() if ":cancel" in one["path"]]
     workspace.each("poll", "ingest")
-    assert "batch 2 is ingested, there is nothing to cancel" in workspace.do("cancel", 2, code=2).err
+    assert (
+        "batch 2 is ingested, there is nothing to cancel" in workspace.do("cancel", 2, code=2).err
+    )
     workspace.do("cancel", 7, code=2)
     assert workspace.states() == {"tagged": 3}
 
@@ -149,17 +167,24 @@ def test_an_unclear_create_is_cancelled_where_it_worked_and_given_up_where_it_di
 
 
 @pytest.mark.parametrize("word", ["max_tokens", "max_tokens_empty"])
-def test_after_a_cut_answer_there_is_more_room(word: str, workspace: Workspace, api: Engine) -> None:
+def test_after_a_cut_answer_there_is_more_room(
+    word: str, workspace: Workspace, api: Engine
+) -> None:
     """The next request of an answer that was cut by the token limit asks for more tokens; others do not."""
     workspace.people(3)
     round_of(workspace, api, (word, "1", None), ("error_line", "2", 13))
     round_of(workspace, api)
     first, second = room(workspace, 1), room(workspace, 2)
-    assert second == {"expert-tags/1": 4 * first["expert-tags/1"], "expert-tags/2": first["expert-tags/2"]}
+    assert second == {
+        "expert-tags/1": 4 * first["expert-tags/1"],
+        "expert-tags/2": first["expert-tags/2"],
+    }
     assert workspace.states() == {"tagged": 3}
 
 
-def test_what_a_batch_did_not_come_to_is_not_charged(elsewhere: Workspace, outside: Outside) -> None:
+def test_what_a_batch_did_not_come_to_is_not_charged(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """A missing line of a batch that ended early is the service's matter, and one of a whole batch is its person's."""
     names = elsewhere.people(1)
     outside.results = lambda _keys: b""

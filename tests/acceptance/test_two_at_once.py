@@ -57,7 +57,10 @@ PAIRS = (  # what stands still, and what is done meanwhile
     ("index back", ("ingest", "index")),
 )
 TAKEN_BACK = {"cancel 3", "cancel 4"}
-HOLES = ("batches_are_made_once", "spend_adds_up")  # sealed files have some where somebody is forgotten
+HOLES = (
+    "batches_are_made_once",
+    "spend_adds_up",
+)  # sealed files have some where somebody is forgotten
 EACH = int(os.environ.get("FINDABLE_ROUNDS", "1"))  # moments of each pair
 
 
@@ -130,7 +133,9 @@ class Moment:
 
 def drawn() -> Iterator[Moment]:
     """Draw when each stands still: other moments with each commit, the same for one commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
     dice = random.Random(os.environ.get("FINDABLE_SEED", commit))  # noqa: S311 - drawn again by its seed
     for first, others in PAIRS:
         for _ in range(EACH):
@@ -185,7 +190,11 @@ def test_who_stands_still_does_no_harm(lives: Lives, moment: Moment) -> None:
 def test_nobody_sends_what_one_that_stands_still_is_sending(lives: Lives) -> None:
     """Stopped right before its create, past every time-out: who comes meanwhile says who has it, and makes none."""
     trail = trail_in_peace(lives, "submit", KNOWN)
-    at = next(number for number, step in enumerate(trail, start=1) if step.startswith("send POST") and CREATE in step)
+    at = next(
+        number
+        for number, step in enumerate(trail, start=1)
+        if step.startswith("send POST") and CREATE in step
+    )
     life = lives("life")
     with life.start("submit", fate=Fate(at=at, how="STOP")) as one:
         assert one.until_stopped()
@@ -203,8 +212,12 @@ def test_nobody_sends_what_one_that_stands_still_is_sending(lives: Lives) -> Non
 def test_who_lost_its_lock_while_it_stood_still_sends_nothing(lives: Lives) -> None:
     """Its intent is committed, then its session ends, or its lock's file is removed: another one sends, it does not."""
     trail = trail_in_peace(lives, "submit", KNOWN)
-    create = next(at for at, step in enumerate(trail) if step.startswith("send POST") and CREATE in step)
-    at = max(number for number, step in enumerate(trail[:create], start=1) if step.startswith("commit"))
+    create = next(
+        at for at, step in enumerate(trail) if step.startswith("send POST") and CREATE in step
+    )
+    at = max(
+        number for number, step in enumerate(trail[:create], start=1) if step.startswith("commit")
+    )
     life = lives("life")
     with life.start("submit", fate=Fate(at=at, side="after", how="STOP")) as one:
         assert one.until_stopped()
@@ -239,7 +252,9 @@ def settled(life: Life, ran: set[str], said: object) -> None:
         assert set(asked.values()) == {1}, (said, asked)
     answered = Counter(one["item"] for one in ws.asked() if one["outcome"] == "answered")
     assert set(answered.values()) == {1}, (said, answered)
-    names = {f"person-{number:04d}" for number in range(10)} | ({"added"} if "add" in ran else set())
+    names = {f"person-{number:04d}" for number in range(10)} | (
+        {"added"} if "add" in ran else set()
+    )
     names -= {name for what, name in GONE.items() if what in ran}
     assert {name for name, tags in ws.tags().items() if tags} == names, said
     assert set(ws.found("what do they know", k=99)) == names, said

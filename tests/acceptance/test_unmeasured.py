@@ -9,7 +9,9 @@ WAYS = ("batch", "flex", "live")
 
 def notes(workspace: Workspace) -> str:
     """Write a table of twelve notes; return its name."""
-    lines = [f"n{at},Kettle number {at} boils a litre of water in {at + 2} minutes." for at in range(12)]
+    lines = [
+        f"n{at},Kettle number {at} boils a litre of water in {at + 2} minutes." for at in range(12)
+    ]
     return workspace.put("notes.csv", "\n".join(["id,text", *lines, ""])).name
 
 
@@ -18,7 +20,9 @@ def costs(estimate: dict[str, Any]) -> dict[str, float]:
     return {way: estimate[way]["cost"] for way in WAYS}
 
 
-def test_an_unmeasured_estimate_has_no_percentage_and_names_what_measures_it(workspace: Workspace) -> None:
+def test_an_unmeasured_estimate_has_no_percentage_and_names_what_measures_it(
+    workspace: Workspace,
+) -> None:
     """The command that it names asks five rows and no more; from then on the error of past estimates is told."""
     workspace.do("new_task", "notes", **{"from": notes(workspace)})
     workspace.task = "notes"
@@ -49,12 +53,17 @@ def test_without_a_key_the_price_and_time_of_the_real_model_are_shown(workspace:
     dry = local.do("tag", dry=True, TASK="notes").out
     assert "findable-local-1: 12 rows, at no cost" in dry
     assert f"{MODEL}: 12 rows" in dry
-    assert "output is guessed; with a key `findable tag --task notes --pilot 5 --limit 5` measures it" in dry
+    assert (
+        "output is guessed; with a key `findable tag --task notes --pilot 5 --limit 5` measures it"
+        in dry
+    )
     assert ("unknown time" in dry.partition("recommended")[0], "%" in dry) == (False, False)
     found = local.read("tag", dry=True, TASK="notes")
     assert found["with_key"]["model"] == MODEL
     assert costs(found["with_key"]) == costs(wanted)
-    assert [found["with_key"][way]["seconds"] for way in WAYS] == [wanted[way]["seconds"] for way in WAYS]
+    assert [found["with_key"][way]["seconds"] for way in WAYS] == [
+        wanted[way]["seconds"] for way in WAYS
+    ]
     assert costs(found) == dict.fromkeys(WAYS, 0)
 
     asked = local.do("ask", file, q="Praise?")

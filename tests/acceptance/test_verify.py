@@ -31,7 +31,9 @@ def test_it_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: E
     assert workspace.states() == {"tagged": 2}
 
 
-def test_a_list_that_lags_is_told_and_waited_for_from_then_on(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_list_that_lags_is_told_and_waited_for_from_then_on(
+    elsewhere: Workspace, outside: Outside
+) -> None:
     """A server that lists late is told, and what a batch that fails leaves unanswered is no success."""
     outside.troubles.unlisted = 3
     found = elsewhere.read(VERIFY, yes=True, LIST_LAG="")
@@ -50,7 +52,9 @@ def test_killed_the_next_run_goes_on(elsewhere: Workspace, outside: Outside) -> 
     elsewhere.people(1)
     steps = elsewhere.run(VERIFY, yes=True, fate=Fate()).trail
     for _ in range(KILLS):
-        done = elsewhere.run(VERIFY, yes=True, fate=Fate(chance.randrange(3, len(steps) // 2), "after"))
+        done = elsewhere.run(
+            VERIFY, yes=True, fate=Fate(chance.randrange(3, len(steps) // 2), "after")
+        )
         assert done.code == KILLED
         elsewhere.each("doctor", "poll")
     elsewhere.do(VERIFY, yes=True)

@@ -47,7 +47,9 @@ def test_each_image_is_sent_as_it_is_seen(workspace: Workspace) -> None:
     """Turned once, its first visible frame, in contrast; a blank one is unusable, and no request is made of it."""
     write_images(workspace.home / "pictures")
     workspace.do("import_images", "pictures")
-    unusable = {Path(row["path"]).name for row in workspace.rows(IMAGES) if row["state"] == "unusable"}
+    unusable = {
+        Path(row["path"]).name for row in workspace.rows(IMAGES) if row["state"] == "unusable"
+    }
     assert unusable == {"blank.jpg", "invisible.png"}
 
     workspace.task = IMAGES

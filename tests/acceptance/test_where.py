@@ -10,22 +10,59 @@ from tests.outside.server import Outside
 
 # A town is asked about by its id. The stars are texts, as in a CSV file, and the beds are what JSON has.
 TOWNS: dict[int, dict[str, Any]] = {
-    1: {"city": "Straße", "stars": "3", "beds": 3, "day": "2026-01-31", "tone": "own", "parts": ["Bar", "3"]},
-    2: {"city": "STRASSE", "stars": "03", "beds": 3.0, "day": "2026-02-01", "tone": "own", "Topics": "own"},
+    1: {
+        "city": "Straße",
+        "stars": "3",
+        "beds": 3,
+        "day": "2026-01-31",
+        "tone": "own",
+        "parts": ["Bar", "3"],
+    },
+    2: {
+        "city": "STRASSE",
+        "stars": "03",
+        "beds": 3.0,
+        "day": "2026-02-01",
+        "tone": "own",
+        "Topics": "own",
+    },
     3: {"city": "strasse", "stars": "3.0", "beds": "03", "day": "", "tone": "", "parts": None},
-    4: {"city": "\ufb01lm \uff2e\uff21\uff2d\uff25", "stars": "1e1", "beds": True, "parts": {"in": ["bar", 3]}},
-    5: {"city": "İzmir", "stars": "many", "beds": 1e-7, "day": "2025-12-31", "parts": [["BAR"], False]},
+    4: {
+        "city": "\ufb01lm \uff2e\uff21\uff2d\uff25",
+        "stars": "1e1",
+        "beds": True,
+        "parts": {"in": ["bar", 3]},
+    },
+    5: {
+        "city": "İzmir",
+        "stars": "many",
+        "beds": 1e-7,
+        "day": "2025-12-31",
+        "parts": [["BAR"], False],
+    },
     6: {"city": "", "stars": None, "beds": 12, 'a "b"\\c': "odd", "parts": "a bar"},
 }
 ANSWERS: dict[int, dict[str, Any]] = {
-    1: {"tone": "Gut", "level": 3, "is_open": True, "topics": ["Maße", "law"], "since": "2026-01-31"},
+    1: {
+        "tone": "Gut",
+        "level": 3,
+        "is_open": True,
+        "topics": ["Maße", "law"],
+        "since": "2026-01-31",
+    },
     2: {"tone": "GUT", "level": 30, "is_open": False, "topics": [], "since": None},
     3: {"tone": "", "level": -3, "is_open": True, "topics": ["MASSE"], "since": "2025-01-31"},
     4: {"tone": "schlecht", "level": 4, "is_open": False, "topics": ["x"], "since": "2026-03-01"},
     5: {"tone": "3", "level": 5, "is_open": True, "topics": ["Law"], "since": None},
     6: {"tone": "gut!", "level": 6, "is_open": True, "topics": ["y", "massen"], "since": None},
 }
-FIELDS = {"tone": "str", "level": "int", "is_open": "bool", "topics": "list[str]", "since": "str | None"}
+FIELDS = {
+    "tone": "str",
+    "level": "int",
+    "is_open": "bool",
+    "topics": "list[str]",
+    "since": "str | None",
+}
 CASES: dict[str, set[int]] = {
     "city = 'strasse' AND city CONTAINS 'ß' AND city = 'straẞe'": {1, 2, 3},
     "city != 'strasse'": {4, 5},
@@ -92,8 +129,13 @@ def prepare_towns(workspace: Workspace, outside: Outside) -> None:
     workspace.task = "towns"
     workspace.settings["YES"] = "1"
     index = "index='town {id}'"
-    workspace.put("tasks/towns.py", declaration(FIELDS, prompt="{id}", items="towns.jsonl", more=[index, "key='id'"]))
-    lines = (json.dumps({"id": number, **town}, ensure_ascii=False) for number, town in TOWNS.items())
+    workspace.put(
+        "tasks/towns.py",
+        declaration(FIELDS, prompt="{id}", items="towns.jsonl", more=[index, "key='id'"]),
+    )
+    lines = (
+        json.dumps({"id": number, **town}, ensure_ascii=False) for number, town in TOWNS.items()
+    )
     workspace.put("tasks/towns.jsonl", "\n".join(lines))
     workspace.url = outside.url
     outside.answerer = answer
@@ -101,7 +143,9 @@ def prepare_towns(workspace: Workspace, outside: Outside) -> None:
     workspace.do("index")
 
 
-def test_a_condition_means_the_same_in_a_list_and_in_a_search(workspace: Workspace, outside: Outside) -> None:
+def test_a_condition_means_the_same_in_a_list_and_in_a_search(
+    workspace: Workspace, outside: Outside
+) -> None:
     """Texts without case and compatibility forms, numbers however they are written, lists, empty cells, and names."""
     prepare_towns(workspace, outside)
     pairs = script(workspace, f"conditions = {[*CASES]!r}\n{BOTH}", head=HEAD)
@@ -116,6 +160,9 @@ def test_a_condition_means_the_same_in_a_list_and_in_a_search(workspace: Workspa
     assert workspace.read("items", where=where, counts=True)["total"] == 5
     assert sorted(workspace.found("town", where=where, rank="words")) == ["1", "2", "3", "4", "5"]
 
-    unknown = [workspace.do(*verb, where="towm = 1", code=2).err for verb in (("items",), ("search", "town"))]
+    unknown = [
+        workspace.do(*verb, where="towm = 1", code=2).err
+        for verb in (("items",), ("search", "town"))
+    ]
     assert all("WHERE, character 1: there is no column 'towm'" in message for message in unknown)
     assert all("answer.tone" in message for message in unknown)

@@ -68,9 +68,13 @@ def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, ap
     assert line[20:] == "1 submitted in 1 batch\n"
 
 
-def test_who_was_added_while_gemini_failed_is_asked_again(workspace: Workspace, api: Engine) -> None:
+def test_who_was_added_while_gemini_failed_is_asked_again(
+    workspace: Workspace, api: Engine
+) -> None:
     """The person is due; each run asks live and tells so, with exit code 4 where it was in vain once more."""
-    new = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."}))
+    new = workspace.put(
+        "new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."})
+    )
     api.fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
     workspace.do("add", new, RETRY_FOR=0.1)
     assert workspace.states() == {"untagged": 1}
@@ -95,10 +99,15 @@ def test_the_index_is_built_though_a_batch_is_refused(workspace: Workspace, api:
     assert workspace.status()["index"]["count"] == 2
     told = ran(workspace)
     assert told["did"] == ["3 submitted in 1 batch"]
-    assert (told["workspace"], told["workspace_id"]) == (str(workspace.data), workspace.status()["workspace_id"])
+    assert (told["workspace"], told["workspace_id"]) == (
+        str(workspace.data),
+        workspace.status()["workspace_id"],
+    )
 
 
-def test_batches_that_fail_are_told_and_what_came_is_taken_in(workspace: Workspace, api: Engine) -> None:
+def test_batches_that_fail_are_told_and_what_came_is_taken_in(
+    workspace: Workspace, api: Engine
+) -> None:
     """A batch that expired half done gives what it has, exit code 4 all the same, and the rest goes out again.
 
     One that a person cancelled is no failure; three that fail in a row park.
@@ -110,9 +119,17 @@ def test_batches_that_fail_are_told_and_what_came_is_taken_in(workspace: Workspa
     api.configure(paused=False)
     api.fault("batch_expires", args={"partial": 0.5})
     found = ran_until(workspace, "submitted")
-    assert (found["submitted"], found.get("failed"), found["failures"]) == ({"2": "created"}, None, [])
+    assert (found["submitted"], found.get("failed"), found["failures"]) == (
+        {"2": "created"},
+        None,
+        [],
+    )
     found = ran_until(workspace, "failed", code=4)
-    assert (found["ingested"], list(found["failed"]), found["submitted"]) == ({"2": 2}, ["2"], {"3": "created"})
+    assert (found["ingested"], list(found["failed"]), found["submitted"]) == (
+        {"2": 2},
+        ["2"],
+        {"3": "created"},
+    )
     workspace.each("poll", "ingest")
     workspace.people(2, first=50)
     api.fault("batch_fails", times=3)
@@ -124,7 +141,9 @@ def test_batches_that_fail_are_told_and_what_came_is_taken_in(workspace: Workspa
     assert workspace.do("work", once=True).said == ""
 
 
-def test_a_full_queue_is_no_failure_and_a_days_quota_is_one(workspace: Workspace, api: Engine) -> None:
+def test_a_full_queue_is_no_failure_and_a_days_quota_is_one(
+    workspace: Workspace, api: Engine
+) -> None:
     """With a batch under way the rest waits for room; where the day is used up, none comes by waiting: exit code 4."""
     workspace.people(6)
     api.configure(batch_looks=3)
@@ -140,7 +159,9 @@ def test_a_full_queue_is_no_failure_and_a_days_quota_is_one(workspace: Workspace
     assert (len(found["failures"]), found.get("no_room")) == (1, None)
 
 
-def test_an_interrupt_while_somebody_due_is_asked_ends_it(workspace: Workspace, api: Engine) -> None:
+def test_an_interrupt_while_somebody_due_is_asked_ends_it(
+    workspace: Workspace, api: Engine
+) -> None:
     """Nothing more is begun then, above all no batch; who was asked is to be asked still."""
     workspace.people(3)
     new = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees."}))

@@ -15,7 +15,9 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S, ROOT, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
-on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="workers stand beside each other on PostgreSQL")
+on_a_server = pytest.mark.skipif(
+    not ON_POSTGRESQL, reason="workers stand beside each other on PostgreSQL"
+)
 
 
 def unit(workspace: Workspace, only: str, **how: Any) -> tuple[list[str], list[str]]:
@@ -105,7 +107,9 @@ def test_without_a_server_a_worker_says_what_does_the_same(workspace: Workspace)
 
 
 @on_a_server
-def test_workers_are_killed_and_every_row_is_answered_once(workspace: Workspace, api: Engine, tmp_path: Path) -> None:
+def test_workers_are_killed_and_every_row_is_answered_once(
+    workspace: Workspace, api: Engine, tmp_path: Path
+) -> None:
     """Three, one killed again and again; the next takes its place, and SIGTERM ends those that are left with 0."""
     workspace.people(40)
     workspace.do("worker", setup=True)
@@ -125,7 +129,8 @@ def test_workers_are_killed_and_every_row_is_answered_once(workspace: Workspace,
         assert workspace.states() == {"tagged": 40}
         (port,) = re.findall(r"at port (\d+)", rest[0].so_far())
         seen = {
-            path: httpx2.get(f"http://127.0.0.1:{port}/{path}", timeout=60) for path in ("healthz", "readyz", "metrics")
+            path: httpx2.get(f"http://127.0.0.1:{port}/{path}", timeout=60)
+            for path in ("healthz", "readyz", "metrics")
         }
         assert {one.status_code for one in seen.values()} == {200}
         assert 'findable_rows{state="tagged",task="experts"} 40.0' in seen["metrics"].text
@@ -142,13 +147,22 @@ def test_workers_are_killed_and_every_row_is_answered_once(workspace: Workspace,
 
 def recipes() -> list[str]:
     """Return the blocks of docs/deploy.md."""
-    return re.findall(r"```\w*\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(
+        r"```\w*\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), re.DOTALL
+    )
 
 
 def commands() -> set[tuple[str, ...]]:
     """Return what follows `findable` in them, as a shell, a list of YAML or of Python has it."""
-    found = [one for block in recipes() for one in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block)]
-    return {tuple(re.findall(r"[\w=-][\w=,-]*", re.sub(r'["\']|, ', " ", one.split(" cwd")[0]))) for one in found}
+    found = [
+        one
+        for block in recipes()
+        for one in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block)
+    ]
+    return {
+        tuple(re.findall(r"[\w=-][\w=,-]*", re.sub(r'["\']|, ', " ", one.split(" cwd")[0])))
+        for one in found
+    }
 
 
 @pytest.mark.parametrize("words", sorted(commands()), ids=" ".join)
@@ -158,7 +172,9 @@ def test_what_the_recipes_run_runs(workspace: Workspace, words: tuple[str, ...])
     workspace.people(1)
     if ON_POSTGRESQL and words[0] == "worker":
         workspace.do("worker", setup=True)
-    goes_on = words == ("work",) or (ON_POSTGRESQL and words[0] == "worker" and "--setup" not in words)
+    goes_on = words == ("work",) or (
+        ON_POSTGRESQL and words[0] == "worker" and "--setup" not in words
+    )
     words = tuple("--port=0" if one.startswith("--port") else one for one in words)
     with workspace.start(*words) as running:
         if goes_on:

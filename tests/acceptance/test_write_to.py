@@ -27,10 +27,14 @@ def said(request: Json) -> Json:
     return {"v": "said of " + user_text(request).split(">", 1)[1].split("<", 1)[0].strip()}
 
 
-def declare(own: Workspace, write_to: str, *, items: str = QUERY, refresh: bool = True, prompt: str = "{t}") -> Path:
+def declare(
+    own: Workspace, write_to: str, *, items: str = QUERY, refresh: bool = True, prompt: str = "{t}"
+) -> Path:
     """Write the file of the task."""
     more = [f"write_to={write_to!r}", f"refresh={refresh}"]
-    return own.put("tasks/notes.py", declaration({"v": "str"}, prompt=prompt, items=items, more=more))
+    return own.put(
+        "tasks/notes.py", declaration({"v": "str"}, prompt=prompt, items=items, more=more)
+    )
 
 
 def orders(own: Workspace, *texts: str, name: str = "orders", column: str = "v") -> None:
@@ -68,7 +72,13 @@ def test_no_cell_holds_an_answer_about_another_text(own: Workspace) -> None:
     assert own.status()["stale"]["count"] == 4
     assert cells(own) == ["said of a", None, None, "said of d", "theirs"]
     own.do("tag", mode="live", REFRESH=1)
-    assert cells(own) == ["said of a", "said of new b", "said of another c", "said of new d", "theirs"]
+    assert cells(own) == [
+        "said of a",
+        "said of new b",
+        "said of another c",
+        "said of new d",
+        "theirs",
+    ]
     assert own.status()["stale"]["count"] == 0
     assert len(own.asked()) == 9
 
@@ -82,7 +92,9 @@ def test_no_cell_holds_an_answer_about_another_text(own: Workspace) -> None:
         ("orders.v=v", "notes.csv", "notes.csv"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_added(tmp_path: Path, write_to: str, items: str, wrong: str) -> None:
+def test_what_is_wrong_is_told_before_anything_is_added(
+    tmp_path: Path, write_to: str, items: str, wrong: str
+) -> None:
     """In another program's database not one table is made for a task that cannot run."""
     own = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
     orders(own, "a")

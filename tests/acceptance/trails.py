@@ -53,7 +53,9 @@ def folder_synced_before_named(trail: Sequence[str]) -> Iterator[str]:
         if what != "os.rename" or not _is_final(trail, at, paths[1]) or _may_be_in_place(paths[1]):
             continue
         folder = str(PurePath(paths[1]).parent)
-        following = (one for one in trail[at + 1 :] if one == f"fsync {folder}" or one.startswith("commit"))
+        following = (
+            one for one in trail[at + 1 :] if one == f"fsync {folder}" or one.startswith("commit")
+        )
         if not next(following, "").startswith("fsync"):
             yield f"{paths[1]} has its name, and its folder is not synced before the next commit"
 
@@ -66,7 +68,11 @@ def named_after_renamed(trail: Sequence[str]) -> Iterator[str]:
             final.setdefault(PurePath(paths[1]).name, at)
     for at, step in enumerate(trail):
         names = step.partition(" naming ")[2].split() if step.startswith("commit") else ()
-        yield from (f"a commit names {one}, which is not there yet" for one in names if final.get(one, -1) > at)
+        yield from (
+            f"a commit names {one}, which is not there yet"
+            for one in names
+            if final.get(one, -1) > at
+        )
 
 
 def created_after_committed(trail: Sequence[str]) -> Iterator[str]:
@@ -111,7 +117,11 @@ def _is_at_or_below(path: str, folder: str) -> bool:
 
 
 def _may_be_in_place(path: str) -> bool:
-    return any(part.match(pattern) for pattern in IN_PLACE for part in (PurePath(path), *PurePath(path).parents))
+    return any(
+        part.match(pattern)
+        for pattern in IN_PLACE
+        for part in (PurePath(path), *PurePath(path).parents)
+    )
 
 
 def _of_client(trail: Sequence[str]) -> Sequence[str]:

@@ -32,13 +32,38 @@ CHANGES: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     "os.rmdir": ((0, 1),),
     "os.truncate": ((0, NOWHERE),),
 }
-CALLS: Final = ("mkdir", "rename", "replace", "symlink", "link", "remove", "unlink", "rmdir", "truncate", "open")
+CALLS: Final = (
+    "mkdir",
+    "rename",
+    "replace",
+    "symlink",
+    "link",
+    "remove",
+    "unlink",
+    "rmdir",
+    "truncate",
+    "open",
+)
 MESSAGES: Final = ("send", "sendall", "sendmsg", "recv", "recv_into")
 READING: Final = (
-    *("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "EXPLAIN", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW", "ANALYZE"),
+    *(
+        "SELECT",
+        "PRAGMA",
+        "BEGIN",
+        "ROLLBACK",
+        "EXPLAIN",
+        "SAVEPOINT",
+        "RELEASE",
+        "SET",
+        "RESET",
+        "SHOW",
+        "ANALYZE",
+    ),
     "--",
 )
-FILE: Final = re.compile(r"\b[\w-]+\.(?:jsonl?|index|csv|npy|sqlite)\b")  # what looks like the name of a file
+FILE: Final = re.compile(
+    r"\b[\w-]+\.(?:jsonl?|index|csv|npy|sqlite)\b"
+)  # what looks like the name of a file
 
 
 def watch(steps: Steps) -> None:
@@ -89,7 +114,9 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
             """Count a commit of something, also that of a statement outside a transaction."""
             words = statement.lstrip().upper()
             self._wrote = self._wrote and self.in_transaction
-            writes = words.startswith("PRAGMA JOURNAL_MODE =") or not words.startswith((*READING, "COMMIT"))
+            writes = words.startswith("PRAGMA JOURNAL_MODE =") or not words.startswith(
+                (*READING, "COMMIT")
+            )
             self._names = _named(self._names, statement, goes_on=self.in_transaction, writes=writes)
             commits = words.startswith("COMMIT") and self._wrote and steps.fate.how != FULL
             if commits or (writes and not self.in_transaction):

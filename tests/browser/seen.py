@@ -29,7 +29,10 @@ class Reader:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **looks})
         context.set_default_timeout(LONG_MS)
         self.tab = context.new_page()
-        self.tab.on("console", lambda said: self.complaints.append(said.text) if _is_complaint(said) else None)
+        self.tab.on(
+            "console",
+            lambda said: self.complaints.append(said.text) if _is_complaint(said) else None,
+        )
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.goto(address)
 
@@ -70,14 +73,18 @@ class Reader:
 
 def _is_complaint(said: Any) -> bool:
     """Return whether a line of the console is one; that a question was overtaken by the next one is not."""
-    return said.type == "error" and not said.text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
+    return said.type == "error" and not said.text.startswith(
+        ("htmx:afterRequest", "htmx:sendAbort")
+    )
 
 
 Reading = tuple[Reader, Any, httpx2.Client]  # a reader, the tab, and a program that has the token
 
 
 @contextmanager
-def serving(workspace: Workspace, port: str = "0", **values: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    workspace: Workspace, port: str = "0", **values: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Serve the page of a workspace from a process of its own, which a test may kill; give it and its address."""
     command = [sys.executable, "-m", "jobs", "web", "--no-open", "--port", port]
     named = {f"FINDABLE_{name}": value for name, value in values.items()}
@@ -105,12 +112,16 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def reading(workspace: Workspace, looks: dict[str, Any] | None = None, **values: str) -> Iterator[Reading]:
+def reading(
+    workspace: Workspace, looks: dict[str, Any] | None = None, **values: str
+) -> Iterator[Reading]:
     """Serve the page of a workspace to a reader in a browser, and to a program; nothing may be complained about."""
     with serving(workspace, **values) as (_, address), chromium() as browser:
         token = {"authorization": f"Bearer {address.partition('token=')[2]}"}
         base = address.partition("/?")[0]
-        with httpx2.Client(base_url=base, headers=token, trust_env=False, timeout=LONG_MS / 1000) as client:
+        with httpx2.Client(
+            base_url=base, headers=token, trust_env=False, timeout=LONG_MS / 1000
+        ) as client:
             seen = Reader(browser, address, **(looks or {}))
             yield seen, seen.tab, client
             assert seen.complaints == []

@@ -36,7 +36,9 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     return workspace
 
 
-def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspace: Workspace, api: Api) -> None:
+def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(
+    workspace: Workspace, api: Api
+) -> None:
     """Saved without tags; once it is back the next step says what it costs and tags; the index is rebuilt; found."""
     workspace.begin()
     api.fault("status", times=1000, path=LIVE, args={"code": 503})

@@ -33,13 +33,17 @@ NARROW = {"viewport": {"width": 360, "height": 720}}
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_the_pictures_of_the_documents_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pictures_of_the_documents_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Twelve views, each a small file without a complaint of the browser; PICTURES= keeps them."""
     folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
     monkeypatch.chdir(example := shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop"))
     with mock.patch.dict(os.environ):  # which the demo changes
         assert CliRunner().invoke(main, ["demo"], catch_exceptions=False).exit_code == 0
-    workspace = Workspace(Path("data/demo"), {"FINDABLE_DATA": "data/demo", "FINDABLE_BACKEND": "local"})
+    workspace = Workspace(
+        Path("data/demo"), {"FINDABLE_DATA": "data/demo", "FINDABLE_BACKEND": "local"}
+    )
     workspace.ran("tag-live", LIMIT="17", TASK="reviews")
     for kind, looks in (("", {}), ("dark", {"color_scheme": "dark"}), ("narrow", NARROW)):
         with reading(workspace, looks) as found:

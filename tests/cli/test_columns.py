@@ -24,7 +24,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def people(run: Run) -> dict[str, dict[str, str]]:
     """Return everyone in the workspace by username."""
-    return {one["Username"]: one for one in json.loads(run("export", "-", "--format", "json").stdout)}
+    return {
+        one["Username"]: one for one in json.loads(run("export", "-", "--format", "json").stdout)
+    }
 
 
 def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
@@ -35,9 +37,15 @@ def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
 
 def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run) -> None:
     """Particles belong to the last name; a comma says which part is which; one word is a first name."""
-    run("import", write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"))
+    run(
+        "import",
+        write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"),
+    )
     said = run("import", write("b.csv", "User;Name;Vorname", "d;Berg;Anna")).stderr
-    run("import", write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"))
+    run(
+        "import",
+        write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"),
+    )
     names = {key: (one["First Name"], one["Last Name"]) for key, one in people(run).items()}
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}

@@ -25,9 +25,13 @@ ASKED = {
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """Run the engine with limits for the length of a block; give what it says first, and its process."""
     command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")
+    }
     environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(data)}
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
+    ) as engine:
         assert engine.stderr is not None
         said = ""
         while "next: " not in said:
@@ -45,15 +49,27 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
         url = re.findall(r"http://[0-9.:]+", said)[0]
         with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
             replies = [client.post(f"{GENERATE}?key={key}", json=ASKED) for _ in range(3)]
-            assert client.get("/v1beta/batches/none", headers={"x-goog-api-key": key}).status_code == 404
-            assert client.get("/v1beta/batches%0a/%1b[2J", headers={"x-goog-api-key": key}).status_code >= 400
+            assert (
+                client.get("/v1beta/batches/none", headers={"x-goog-api-key": key}).status_code
+                == 404
+            )
+            assert (
+                client.get("/v1beta/batches%0a/%1b[2J", headers={"x-goog-api-key": key}).status_code
+                >= 400
+            )
         engine.send_signal(signal.SIGINT)
         assert engine.stderr is not None
         log = engine.stderr.read()
     assert engine.returncode == 0
     assert [reply.status_code for reply in replies] == [200, 200, 429]
-    assert replies[2].json()["error"]["details"][0]["violations"][0]["quotaId"].startswith("RequestsPerMinute")
-    lines = [re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()]
+    assert (
+        replies[2]
+        .json()["error"]["details"][0]["violations"][0]["quotaId"]
+        .startswith("RequestsPerMinute")
+    )
+    lines = [
+        re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()
+    ]
     found = [line.groups() for line in lines if line is not None]
     assert len(found) == len(lines) == 5
     assert found[0] == ("POST", GENERATE, "200")

@@ -67,7 +67,9 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"
 
 
-def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_one_line_without_anybodys_data(
+    local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An unexpected error exits with 1 and says where, but not what it held; --debug shows all."""
     local.ran("import", csv)
 
@@ -76,13 +78,20 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
     monkeypatch.setattr("pipeline.ops.status.run", broken)
-    told = refused(local, "status", code=1, said="this is a bug in findable: ValueError in test_errors.py, line ")
+    told = refused(
+        local,
+        "status",
+        code=1,
+        said="this is a bug in findable: ValueError in test_errors.py, line ",
+    )
     assert "Secret Street" not in told
     shown = local.ran("status", "--debug", code=1)
     assert "Traceback" in shown.stderr
 
 
-@pytest.mark.parametrize("pause", [1e-4, 1e-2])  # the first is over before the thread that waits for it has begun
+@pytest.mark.parametrize(
+    "pause", [1e-4, 1e-2]
+)  # the first is over before the thread that waits for it has begun
 def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float) -> None:
     """Python drops what is raised while an object goes; the signal is not lost for that."""
     program = f"""
@@ -99,5 +108,7 @@ with exit_on_error([]), interruptible():
     print("on", flush=True)
     time.sleep(60)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (130, "on"), done.stderr

@@ -10,7 +10,11 @@ from tests.lab import ROOT
 
 def inherited() -> dict[str, str]:
     """Return the environment of the tests without what is meant for findable or comes from a make above them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS"))
+    }
 
 
 def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
@@ -18,6 +22,10 @@ def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
     outer = tmp_path / "Makefile"
     outer.write_text(f"all:\n\t@$(MAKE) --no-print-directory -C '{ROOT}' settings JSON=1\n")
     done = subprocess.run(
-        ["make", "-s", "-f", str(outer), "DIM=512"], env=inherited(), capture_output=True, text=True, check=True
+        ["make", "-s", "-f", str(outer), "DIM=512"],
+        env=inherited(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert {row["name"]: row["value"] for row in json.loads(done.stdout)}["FINDABLE_DIM"] == "512"

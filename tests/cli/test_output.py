@@ -11,7 +11,9 @@ def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "a\tlong header\n1 2\tx y\nwide cell\t\n"
 
 
-def test_fields_fit_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long text is wrapped behind its name, line ends are kept, and nothing is read as markup."""
     fields = [("Bio", "I build boats. " * 8 + "\n\n[bold]And[/] I teach\x1b[2J."), ("x", "y" * 70)]
     output.print_fields(fields)
@@ -27,10 +29,14 @@ def test_fields_fit_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     assert sum("yyy" in line for line in lines) == 2
 
 
-def test_a_username_is_never_folded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_username_is_never_folded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is what is copied out of a table; other columns make room."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "50")
     name = "eleuterio-campoverde-ruz"
-    output.print_table(("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")])
+    output.print_table(
+        ("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")]
+    )
     assert any(line.startswith(f"{name} ") for line in capsys.readouterr().out.splitlines())

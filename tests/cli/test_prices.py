@@ -26,7 +26,9 @@ def test_a_table_of_prices_fits_a_terminal_of_100_columns(workspace: Workspace) 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace with a key, so that Gemini's models are in use."""
-    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "GEMINI_API_KEY": KEY})
+    return Workspace(
+        tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "GEMINI_API_KEY": KEY}
+    )
 
 
 def _models(workspace: Workspace, **values: str) -> dict[str, dict[str, Any]]:
@@ -42,7 +44,13 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
     found = models[Settings.model]
     assert (found["live"], found["batch"]) == ({"in": 0.30, "out": 2.50}, {"in": 0.15, "out": 1.25})
     assert found["priced_on"] == "2026-10-07"
-    limits = {"tier": "1", "rpm": 4_000, "tpm": 4_000_000, "rpd": 150_000, "enqueued_tokens": 10_000_000}
+    limits = {
+        "tier": "1",
+        "rpm": 4_000,
+        "tpm": 4_000_000,
+        "rpd": 150_000,
+        "enqueued_tokens": 10_000_000,
+    }
     assert {name: found["limits"][name] for name in limits} == limits
     assert found["use"] == "answers"
     assert models[Settings.embedding_model]["use"] == "embeds"

@@ -17,7 +17,9 @@ def local(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_in_the_workspace_is_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`DATA=~/people` from a `.env` file or a plain shell never makes a directory called `~`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

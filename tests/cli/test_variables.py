@@ -46,11 +46,19 @@ def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:
 def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
     """What a command takes, and every setting but keys, which a list of processes would show."""
     entry = EVERY[name]
-    settings = {variable.upper() for variable, names in VARIABLES.items() if names == (f"{PREFIX}{variable.upper()}",)}
+    settings = {
+        variable.upper()
+        for variable, names in VARIABLES.items()
+        if names == (f"{PREFIX}{variable.upper()}",)
+    }
     variables = {*entry.variables, *settings, "YES", "DEBUG", *(["JSON"] if entry.json else [])}
     assert {"DATA", "TASK", "MODEL", "DATABASE_URL"} <= variables
     command = ClickCommand(name, entry)
-    options = [option for param in command.params for option in (*param.opts, *param.secondary_opts)]
+    options = [
+        option for param in command.params for option in (*param.opts, *param.secondary_opts)
+    ]
     wanted = {f"--{one.lower().replace('_', '-')}" for one in variables}
     assert wanted <= set(options)
-    assert len({one for one in options if one.startswith("-")}) == sum(one.startswith("-") for one in options)
+    assert len({one for one in options if one.startswith("-")}) == sum(
+        one.startswith("-") for one in options
+    )

@@ -19,7 +19,10 @@ def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
     """Twelve targets, and the five of the steps of a batch; aliases are listed nowhere."""
     everyday, everyones, developers = listed("help"), listed("help", "ALL=1"), listed("help-dev")
     day = "import new-task ask try tag status index search show export web doctor"
-    assert everyday == [*day.split(), *["batch-submit", "batch-poll", "batch-ingest", "index", "add-expert"]]
+    assert everyday == [
+        *day.split(),
+        *["batch-submit", "batch-poll", "batch-ingest", "index", "add-expert"],
+    ]
     assert set(everyday) < set(everyones)
     assert len(everyones) <= MOST
     assert not set(everyones) & {*ALIASES, *developers} - {"setup"}
@@ -27,5 +30,7 @@ def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
 
 def test_every_command_is_a_target() -> None:
     """Also under its other names."""
-    done = subprocess.run(["make", "-n", *EVERY], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "-n", *EVERY], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert {name for name in EVERY if f"-m jobs {name} " in done.stdout} == {*COMMANDS, *ALIASES}

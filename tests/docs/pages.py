@@ -35,22 +35,40 @@ def commands() -> str:
 def _command(name: str, entry: Command) -> str:
     """Return the line of one command: what it does, and the names of what it takes; capitals stand without a name."""
     shown = [one for one in entry.params if not getattr(one, "hidden", False)]
-    names = [(str(one.envvar).removeprefix(PREFIX), isinstance(one, click.Argument)) for one in shown]
-    told = [f"`{name}`" if is_bare else f"`--{name.lower().replace('_', '-')}`" for name, is_bare in names]
+    names = [
+        (str(one.envvar).removeprefix(PREFIX), isinstance(one, click.Argument)) for one in shown
+    ]
+    told = [
+        f"`{name}`" if is_bare else f"`--{name.lower().replace('_', '-')}`"
+        for name, is_bare in names
+    ]
     return _filled(f"- **{name}**: {entry.summary} {' '.join(told)}".rstrip())
 
 
 def _filled(text: str) -> str:
     """Return a paragraph in lines of 120 characters."""
     return fill(
-        text, 120, break_long_words=False, break_on_hyphens=False, subsequent_indent="  " * text.startswith("- ")
+        text,
+        120,
+        break_long_words=False,
+        break_on_hyphens=False,
+        subsequent_indent="  " * text.startswith("- "),
     )
 
 
 RARE = frozenset(
     {
         *("models_file", "batch_rows", "batch_bytes", "batch_tokens", "accept_changed"),
-        *("create_timeout", "list_lag", "call_timeout", "retry_for", "retry_wait", "poll_first", "poll_most", "full"),
+        *(
+            "create_timeout",
+            "list_lag",
+            "call_timeout",
+            "retry_for",
+            "retry_wait",
+            "poll_first",
+            "poll_most",
+            "full",
+        ),
         *("poll_patience", "refresh", "skip_versions"),
     }
 )
@@ -63,7 +81,11 @@ def settings() -> str:
         unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
         default = with_unit(str(default), unit) if unit and default is not None else default
-        local = "" if one.metadata["local"] is None else f"; local {with_unit(str(one.metadata['local']), unit)}"
+        local = (
+            ""
+            if one.metadata["local"] is None
+            else f"; local {with_unit(str(one.metadata['local']), unit)}"
+        )
         shown = f" ({default}{local})" if default not in (None, "") else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[one.name])
         if one.name in RARE:
@@ -75,7 +97,10 @@ def settings() -> str:
 
 def moves() -> str:
     """Return the states of a batch and its moves."""
-    moves_to = {old: f"; moves to {', '.join(sorted(new))}" if new else "" for old, new in BATCH_MOVES.items()}
+    moves_to = {
+        old: f"; moves to {', '.join(sorted(new))}" if new else ""
+        for old, new in BATCH_MOVES.items()
+    }
     return "\n".join(f"- *{old}*: {_STATES[old]}{moves_to[old]}" for old in BATCH_MOVES)
 
 

@@ -109,7 +109,9 @@ def _recorded(block: re.Match[str]) -> str:
         _shell(block[0])
         return block[0]
     typed = re.findall(r"^\$ (.*)", block[0], re.MULTILINE)
-    return "\n".join(f"$ {line}\n{_ran(line) if line.startswith('make ') else _shell(line)}" for line in typed)
+    return "\n".join(
+        f"$ {line}\n{_ran(line) if line.startswith('make ') else _shell(line)}" for line in typed
+    )
 
 
 def _shell(text: str) -> str:
@@ -129,7 +131,9 @@ def _ran(line: str, **environ: str) -> str:
     shown = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),
-        mock.patch.object(output.Terminal, "bar", staticmethod(NullProgress().bar)),  # which leave nothing behind
+        mock.patch.object(
+            output.Terminal, "bar", staticmethod(NullProgress().bar)
+        ),  # which leave nothing behind
         contextlib.redirect_stdout(shown),
         contextlib.redirect_stderr(shown),
     ):

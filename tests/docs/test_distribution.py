@@ -25,7 +25,11 @@ def _texts() -> dict[str, str]:
     found = {}
     for folder, below, names in os.walk(ROOT):
         below[:] = [name for name in below if not name.startswith(".") or name == ".ci"]
-        below[:] = [name for name in below if not name.endswith(("__pycache__", ".egg-info")) and name not in MADE]
+        below[:] = [
+            name
+            for name in below
+            if not name.endswith(("__pycache__", ".egg-info")) and name not in MADE
+        ]
         if Path(folder) == ROOT / "data":
             below[:] = ["sample"]
         for path in map(Path(folder).joinpath, names):

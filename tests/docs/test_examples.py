@@ -13,9 +13,15 @@ from tests.lab import ROOT, Workspace
 
 def run_readme(name: str) -> Workspace:
     """Run the commands in an example's README, in a folder that holds a copy of it; return the workspace they made."""
-    shutil.copytree(ROOT / "examples" / name, Path("examples", name), ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "examples" / name,
+        Path("examples", name),
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     workspace = Workspace(Path("data", name).resolve())
-    (block,) = re.findall(r"```sh\n(.*?)```", Path("examples", name, "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = re.findall(
+        r"```sh\n(.*?)```", Path("examples", name, "README.md").read_text("utf-8"), re.DOTALL
+    )
     for line in block.splitlines():
         program, *words = shlex.split(line)
         if program == "sqlite3":
@@ -50,7 +56,9 @@ def test_reviews() -> None:
     run_readme("reviews")
     rows = cells()
     assert {int(row["id"]) for row in rows} == set(range(1, 21))
-    assert all(row["text"][int(row["quote_start"]) : int(row["quote_end"])] == row["quote"] for row in rows)
+    assert all(
+        row["text"][int(row["quote_start"]) : int(row["quote_end"])] == row["quote"] for row in rows
+    )
     assert {row["verdict"] for row in rows} >= {"praise", "blame"}
     assert {row["stars"] for row in rows} > {"", "5"}
 

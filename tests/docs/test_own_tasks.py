@@ -13,6 +13,7 @@ def test_every_member_stands_in_the_table_with_its_default() -> None:
     told = re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", page, re.MULTILINE)
     declared = [(one.name, "" if one.default is MISSING else one.default) for one in fields(Task)]
     written = [
-        (name, "" if value == "" and name in {"answer", "items", "prompt"} else repr(value)) for name, value in declared
+        (name, "" if value == "" and name in {"answer", "items", "prompt"} else repr(value))
+        for name, value in declared
     ]
     assert told == [(name, value.replace("'", '"')) for name, value in written]

@@ -12,8 +12,12 @@ from tests.lab import ROOT
 PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("heading", "figures"), [("people", of_people.FIGURES), ("passages", of_passages.FIGURES)])
-def test_every_gate_stands_on_the_page_with_its_bounds(heading: str, figures: tuple[Figure, ...]) -> None:
+@pytest.mark.parametrize(
+    ("heading", "figures"), [("people", of_people.FIGURES), ("passages", of_passages.FIGURES)]
+)
+def test_every_gate_stands_on_the_page_with_its_bounds(
+    heading: str, figures: tuple[Figure, ...]
+) -> None:
     """Each gate of each subject has a row with what it demands, and no row is about another one.
 
     Each figure says what it is in a line of its own that could be about no other.

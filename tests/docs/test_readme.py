@@ -41,17 +41,25 @@ def _local(tmp_path: Path) -> Workspace:
 def test_every_recording_is_what_its_commands_print() -> None:
     """In all pages, each from a folder that has what the page says is there."""
     for page, now in recordings.record().items():
-        assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
+        assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), (
+            "run make docs"
+        )
 
 
 def test_the_demo_finds_who_it_should() -> None:
     """With a key in the environment, too; each line that it shows can be typed."""
     demo = recordings.demo()
     typed = [line for line in demo.splitlines() if line.startswith("$ ")]
-    assert [line for line in typed if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))] == []
+    assert [
+        line
+        for line in typed
+        if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))
+    ] == []
     assert [line.split()[2] for line in typed].count("search") == 3
     hits = [line for line in demo.splitlines() if re.match(r" *1\s{2,}", line)]
-    assert all(name in hit for name, hit in zip(["Morrowdale", "boats-1", "Hallibrook"], hits, strict=True))
+    assert all(
+        name in hit for name, hit in zip(["Morrowdale", "boats-1", "Hallibrook"], hits, strict=True)
+    )
 
 
 @pytest.mark.full
@@ -63,7 +71,16 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE + 1
     found = json.loads(make(local, "search", "Q=who knows water law", "JSON=1"))
-    assert {"rank", "username", "score", "similarity", "name", "job_title", "tags", "snippet"} <= set(found[0])
+    assert {
+        "rank",
+        "username",
+        "score",
+        "similarity",
+        "name",
+        "job_title",
+        "tags",
+        "snippet",
+    } <= set(found[0])
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -74,7 +91,9 @@ def test_every_link_leads_somewhere() -> None:
         for link in re.findall(r"\]\(([^)\s]+)\)", text):
             name, _, anchor = link.partition("#")
             there = (page.parent / name).resolve() if name else page
-            if not link.startswith("https://") and not (there.exists() and (not anchor or anchor in anchors(there))):
+            if not link.startswith("https://") and not (
+                there.exists() and (not anchor or anchor in anchors(there))
+            ):
                 lost.append((page.name, link))
     assert lost == []
 
@@ -82,7 +101,9 @@ def test_every_link_leads_somewhere() -> None:
 def anchors(page: Path) -> set[str]:
     """Return what can stand behind the # of a page's address."""
     text = page.read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+    )
     made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return made | set(re.findall(r'<a id="([^"]+)"', text))
 

@@ -9,9 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-HEADER = (
-    "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
-)
+HEADER = "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
 RESERVED = re.compile(r"(^|\.)(example\.(com|net|org)|example)$")
 """Names set aside for examples by RFC 2606: they cannot be owned."""
 
@@ -38,15 +36,26 @@ def _web_problems(person: dict[str, str]) -> list[str]:
 
 def test_addresses_stand_on_reserved_domains_only(people: list[dict[str, str]]) -> None:
     """No link of the sample can lead to a real page, whether in its column or in a biography."""
-    assert {person["Username"]: _web_problems(person) for person in people if _web_problems(person)} == {}
-    assert [person["Username"] for person in people if "://" in person["Bio"] or "@" in person["Bio"]] == []
+    assert {
+        person["Username"]: _web_problems(person) for person in people if _web_problems(person)
+    } == {}
+    assert [
+        person["Username"] for person in people if "://" in person["Bio"] or "@" in person["Bio"]
+    ] == []
 
 
 def test_every_question_is_judged_and_every_judgement_stands(people: list[dict[str, str]]) -> None:
     """Thirty questions of two kinds; a judgement names one, and a person whose biography can be read, once."""
-    questions = [json.loads(line) for line in (SAMPLE / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
-    judgements = [line.split("\t") for line in (SAMPLE / "qrels.tsv").read_text(encoding="utf-8").splitlines()]
-    assert [question["qid"] for question in questions] == [f"S{number:02d}" for number in range(1, 31)]
+    questions = [
+        json.loads(line)
+        for line in (SAMPLE / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    judgements = [
+        line.split("\t") for line in (SAMPLE / "qrels.tsv").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [question["qid"] for question in questions] == [
+        f"S{number:02d}" for number in range(1, 31)
+    ]
     assert {question["type"] for question in questions} == {"topic", "need"}
     assert all(set(question) == {"qid", "type", "text"} for question in questions)
     assert len({question["text"] for question in questions}) == 30

@@ -77,7 +77,9 @@ def listen(folder: Path, owner: int) -> None:
                     try:
                         host(connection, json.loads(connection.makefile("r").readline()))
                     except BaseException:  # noqa: BLE001 - who asked is told, and this process serves nobody
-                        connection.sendall(json.dumps({"failed": traceback.format_exc()}).encode() + b"\n")
+                        connection.sendall(
+                            json.dumps({"failed": traceback.format_exc()}).encode() + b"\n"
+                        )
                     os._exit(1)
                 connection.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -29,12 +29,25 @@ ANY, ONE_BATCH, LIST, EMBED = (
 DOWNLOAD = r":download"
 JSON, HTML = "application/json; charset=UTF-8", "text/html; charset=UTF-8"
 PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
-STATUSES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+}
 RPC = "type.googleapis.com/google.rpc."
 USED_UP = "You exceeded your current quota, please check your plan and billing details."
 BROKEN = "An internal error has occurred while processing the batch."
-ERRORS = {3: "Request contains an invalid argument.", 13: "An internal error has occurred. Please retry or report."}
-ENDS = {"batch_fails": "FAILED", "batch_expires": "EXPIRED", "batch_cancelled": "CANCELLED", "never_ends": "NEVER"}
+ERRORS = {
+    3: "Request contains an invalid argument.",
+    13: "An internal error has occurred. Please retry or report.",
+}
+ENDS = {
+    "batch_fails": "FAILED",
+    "batch_expires": "EXPIRED",
+    "batch_cancelled": "CANCELLED",
+    "never_ends": "NEVER",
+}
 
 
 class Reply(NamedTuple):
@@ -73,13 +86,18 @@ class Exchange:
             said.append(message)
 
         await self._app(self._scope, self._receive, keep)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]
+        }
         return Reply(said[0]["status"], headers, b"".join(one.get("body", b"") for one in said[1:]))
 
     async def reply(self, reply: Reply) -> None:
         """Send a whole reply."""
         fields = {"content-type": JSON, "content-length": str(len(reply.body)), **reply.headers}
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        raw = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in fields.items()
+        ]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": raw})
         await self._send({"type": "http.response.body", "body": reply.body})
 
@@ -91,7 +109,9 @@ class Exchange:
     async def reset(self) -> None:
         """Tear the connection down."""
         linger = struct.pack("ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, linger
+        )
         self._transport.abort()
         await self.gone()
 
@@ -117,11 +137,25 @@ def document(said: object, status: int = 200, headers: Mapping[str, str] | None 
     return Reply(status, headers or {}, json.dumps(said).encode())
 
 
-def refusal(code: int, message: str = "", *details: Document, headers: Mapping[str, str] | None = None) -> Reply:
+def refusal(
+    code: int, message: str = "", *details: Document, headers: Mapping[str, str] | None = None
+) -> Reply:
     """Return a refusal in Google's form."""
-    known = {**STATUSES, 401: "UNAUTHENTICATED", 499: "CANCELLED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-    error = {"code": code, "message": message or responses.get(code, "Refused."), "status": known.get(code, "INTERNAL")}
-    return document({"error": {**error, **({"details": details} if details else {})}}, code, headers)
+    known = {
+        **STATUSES,
+        401: "UNAUTHENTICATED",
+        499: "CANCELLED",
+        503: "UNAVAILABLE",
+        504: "DEADLINE_EXCEEDED",
+    }
+    error = {
+        "code": code,
+        "message": message or responses.get(code, "Refused."),
+        "status": known.get(code, "INTERNAL"),
+    }
+    return document(
+        {"error": {**error, **({"details": details} if details else {})}}, code, headers
+    )
 
 
 def quota(identity: str, delay: str) -> Reply:
@@ -137,7 +171,9 @@ def quota(identity: str, delay: str) -> Reply:
 
 
 def _status(default: int) -> Callable[[Args], Reply]:
-    return lambda args: refusal(args.get("code", default), args.get("message", ""), headers=args.get("headers"))
+    return lambda args: refusal(
+        args.get("code", default), args.get("message", ""), headers=args.get("headers")
+    )
 
 
 def _key(_args: Args) -> Reply:
@@ -154,14 +190,30 @@ INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
     "html_502": ("", ANY, lambda _: Reply(502, {"content-type": HTML}, PAGE)),
     "html_200": ("", ANY, lambda _: Reply(200, {"content-type": HTML}, PAGE)),
     "empty_200": ("", ANY, lambda _: Reply(200, {}, b"")),
-    "wrong_shape": ("", ANY, lambda args: document(args.get("document", {"candidates": "no", "brandNew": 1}))),
+    "wrong_shape": (
+        "",
+        ANY,
+        lambda args: document(args.get("document", {"candidates": "no", "brandNew": 1})),
+    ),
     "redirect": ("", ANY, lambda _: Reply(302, {"location": "/v1/models"}, b"")),
-    "quota_minute": ("", ANY, lambda args: quota("GenerateRequestsPerMinute", args.get("delay", "2.5s"))),
+    "quota_minute": (
+        "",
+        ANY,
+        lambda args: quota("GenerateRequestsPerMinute", args.get("delay", "2.5s")),
+    ),
     "quota_day": ("", ANY, lambda args: quota("GenerateRequestsPerDay", args.get("delay", "36s"))),
-    "quota_bare": ("", ANY, lambda _: refusal(429, "Resource has been exhausted (e.g. check quota).")),
+    "quota_bare": (
+        "",
+        ANY,
+        lambda _: refusal(429, "Resource has been exhausted (e.g. check quota)."),
+    ),
     "status": ("", ANY, _status(503)),
     "key_invalid": ("", ANY, _key),
-    "quota_batch": ("POST", CREATE, lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []})),
+    "quota_batch": (
+        "POST",
+        CREATE,
+        lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []}),
+    ),
     "bad_line": ("POST", CREATE, _bad_line),
     "get_status": ("GET", ONE_BATCH, _status(503)),
     "batch_vanishes": (
@@ -215,14 +267,20 @@ CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "success_code": (
         "",
         ANY,
-        _spoiled(lambda it, reply, args: it.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body))),
+        _spoiled(
+            lambda it, reply, args: it.reply(
+                Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body)
+            )
+        ),
     ),
     "cut_without_length": ("GET", DOWNLOAD, _spoiled(_cut)),
 }
 """Words that do something to the connection, or to a reply on its way back: method, path, act."""
 
 
-def _metadata(change: Callable[[Document, Args], Document], member: str) -> Callable[..., Document | None]:
+def _metadata(
+    change: Callable[[Document, Args], Document], member: str
+) -> Callable[..., Document | None]:
     def act(said: Document, args: Args, _target: str) -> Document | None:
         metadata = said.get("metadata", {})
         return {**said, "metadata": change(metadata, args)} if member in metadata else None
@@ -236,11 +294,15 @@ def without(said: Mapping[str, Any], *members: str) -> Document:
 
 
 def _no_output(said: Document, args: Args, target: str) -> Document | None:
-    changed = _metadata(lambda metadata, _: without(metadata, "output"), "output")(said, args, target)
+    changed = _metadata(lambda metadata, _: without(metadata, "output"), "output")(
+        said, args, target
+    )
     return changed and without(changed, "response")
 
 
-def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callable[..., Document | None]:
+def _vectors(
+    change: Callable[[list[list[float]]], list[list[float]]],
+) -> Callable[..., Document | None]:
     def act(said: Document, _args: Args, _target: str) -> Document | None:
         if "embedding" in said:
             return {"embedding": {"values": change([said["embedding"]["values"]])[0]}}
@@ -252,22 +314,44 @@ def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callab
 
 REPLY: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
     "foreign_name": ("POST", CREATE, lambda said, _, __: {**said, "name": "batches/somebodyelses"}),
-    "no_name": ("POST", CREATE, lambda said, _, __: without(said, "name") if said.get("name") else None),
+    "no_name": (
+        "POST",
+        CREATE,
+        lambda said, _, __: without(said, "name") if said.get("name") else None,
+    ),
     "unknown_state": (
         "GET",
         ONE_BATCH,
         _metadata(lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}, "state"),
     ),
-    "missing_state": ("GET", ONE_BATCH, _metadata(lambda metadata, _: without(metadata, "state"), "state")),
+    "missing_state": (
+        "GET",
+        ONE_BATCH,
+        _metadata(lambda metadata, _: without(metadata, "state"), "state"),
+    ),
     "no_output_yet": ("GET", ONE_BATCH, _no_output),
     "vectors_fused": (
         *("POST", EMBED),
-        _vectors(lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]),
+        _vectors(
+            lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]
+        ),
     ),
     "vectors_short": ("POST", EMBED, _vectors(lambda vectors: vectors[:-1])),
-    "vectors_wrong_dimension": ("POST", EMBED, _vectors(lambda vectors: [one[:-1] for one in vectors])),
-    "vectors_nan": ("POST", EMBED, _vectors(lambda vectors: [[float("nan"), *one[1:]] for one in vectors])),
-    "vectors_not_unit": ("POST", EMBED, _vectors(lambda vectors: [[3 * value for value in one] for one in vectors])),
+    "vectors_wrong_dimension": (
+        "POST",
+        EMBED,
+        _vectors(lambda vectors: [one[:-1] for one in vectors]),
+    ),
+    "vectors_nan": (
+        "POST",
+        EMBED,
+        _vectors(lambda vectors: [[float("nan"), *one[1:]] for one in vectors]),
+    ),
+    "vectors_not_unit": (
+        "POST",
+        EMBED,
+        _vectors(lambda vectors: [[3 * value for value in one] for one in vectors]),
+    ),
 }
 """Words that change the document of a good reply, None where they find nothing to change: method, path, change."""
 
@@ -276,14 +360,22 @@ def _with_candidate(line: Document, finish: str, text: str | None, thoughts: int
     content = {} if text is None else {"content": {"parts": [{"text": text}], "role": "model"}}
     response = {**line["response"], "candidates": [{**content, "finishReason": finish, "index": 0}]}
     if thoughts:
-        usage = without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
-        response["usageMetadata"] = {**usage, "totalTokenCount": usage.get("promptTokenCount", 0) + thoughts}
+        usage = without(
+            {**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts},
+            "candidatesTokenCount",
+        )
+        response["usageMetadata"] = {
+            **usage,
+            "totalTokenCount": usage.get("promptTokenCount", 0) + thoughts,
+        }
     return {**line, "response": response}
 
 
 def _text(line: Document) -> str:
     for candidate in line.get("response", {}).get("candidates", []):
-        return "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", []))
+        return "".join(
+            part.get("text", "") for part in candidate.get("content", {}).get("parts", [])
+        )
     return ""
 
 
@@ -295,10 +387,16 @@ def _answered(change: Callable[[Document, Args], Document]) -> Callable[..., lis
     return lambda line, args: [{**line, "response": change(line["response"], args)}]
 
 
-def _finished(finish: str, share: float | None = None, thoughts: int = 0) -> Callable[..., list[Any]]:
+def _finished(
+    finish: str, share: float | None = None, thoughts: int = 0
+) -> Callable[..., list[Any]]:
     def act(line: Document, _args: Args) -> list[Any]:
         text = _text(line)
-        return [_with_candidate(line, finish, None if share is None else text[: int(len(text) * share)], thoughts)]
+        return [
+            _with_candidate(
+                line, finish, None if share is None else text[: int(len(text) * share)], thoughts
+            )
+        ]
 
     return act
 
@@ -311,7 +409,9 @@ def _error(line: Document, args: Args) -> list[Any]:
 
 def _other(text: str) -> str:
     said = json.loads(text or "[]")
-    return json.dumps({name: one[::-1] for name, one in said.items()} if isinstance(said, dict) else said[::-1])
+    return json.dumps(
+        {name: one[::-1] for name, one in said.items()} if isinstance(said, dict) else said[::-1]
+    )
 
 
 LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
@@ -327,9 +427,21 @@ LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "max_tokens": ("POST", GENERATE, _finished("MAX_TOKENS", share=0.5)),
     "max_tokens_empty": ("POST", GENERATE, _finished("MAX_TOKENS", thoughts=512)),
     "safety": ("POST", GENERATE, _finished("SAFETY")),
-    "schema_mismatch": ("POST", GENERATE, _said(lambda _text, args: args.get("text", '{"labels":"law, water"}'))),
-    "other_model": ("POST", GENERATE, _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")})),
-    "no_usage": ("POST", GENERATE, _answered(lambda response, _: without(response, "usageMetadata"))),
+    "schema_mismatch": (
+        "POST",
+        GENERATE,
+        _said(lambda _text, args: args.get("text", '{"labels":"law, water"}')),
+    ),
+    "other_model": (
+        "POST",
+        GENERATE,
+        _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")}),
+    ),
+    "no_usage": (
+        "POST",
+        GENERATE,
+        _answered(lambda response, _: without(response, "usageMetadata")),
+    ),
 }
 """Words that put other lines in the place of a good one: method, path, change. Bytes are written as they are."""
 
@@ -362,7 +474,13 @@ class Fault:
     def told(self) -> Document:
         """Return it as `made` takes it."""
         match = {"method": self.method, "path": self.path, "key": self.key}
-        return {"fault": self.word, "match": match, "nth": self.nth, "times": self.times, "args": dict(self.args)}
+        return {
+            "fault": self.word,
+            "match": match,
+            "nth": self.nth,
+            "times": self.times,
+            "args": dict(self.args),
+        }
 
     def fire(self) -> bool:
         """Count one match and tell whether it strikes here."""
@@ -384,7 +502,11 @@ class Fault:
         return [
             new
             for line in lines
-            for new in (self.act(line, self.args) if isinstance(line, dict) and "response" in line else [line])
+            for new in (
+                self.act(line, self.args)
+                if isinstance(line, dict) and "response" in line
+                else [line]
+            )
         ]
 
 
@@ -427,7 +549,10 @@ class Script:
     def told(self) -> Document:
         """Return each with how often it struck, and whether every one struck as often as it was told to."""
         shown = [{"fault": one.word, "fired": one.fired} for one in self._faults]
-        return {"faults": shown, "used_up": all(one.fired >= (one.times or 1) for one in self._faults)}
+        return {
+            "faults": shown,
+            "used_up": all(one.fired >= (one.times or 1) for one in self._faults),
+        }
 
 
 def made(one: Mapping[str, Any]) -> Fault:
@@ -442,5 +567,7 @@ def made(one: Mapping[str, Any]) -> Fault:
             method, path, act = words[word]
             times = one.get("times", 1)
             where = match.get("method", method), match.get("path", path), match.get("key", "")
-            return Fault(word, place, *where, int(one.get("nth", 1)), times, one.get("args") or {}, act)
+            return Fault(
+                word, place, *where, int(one.get("nth", 1)), times, one.get("args") or {}, act
+            )
     raise ValueError(f"there is no fault {word!r}")

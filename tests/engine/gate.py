@@ -56,9 +56,17 @@ class Gate:
         target = f"{path}?{query}" if query else path
         self._count += 1
         shown = re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", target)
-        entry = {"number": self._count, "method": scope["method"], "path": shown, "status": None, "json": None}
+        entry = {
+            "number": self._count,
+            "method": scope["method"],
+            "path": shown,
+            "status": None,
+            "json": None,
+        }
         self._journal.append(entry)
-        exchange = Exchange(self._app, {**scope, "target": target}, _noted(receive, entry), _answered(send, entry))
+        exchange = Exchange(
+            self._app, {**scope, "target": target}, _noted(receive, entry), _answered(send, entry)
+        )
         if struck := self.script.firing("reply", scope["method"], target):
             await struck[0].strike(exchange)
         else:
@@ -83,10 +91,14 @@ class Gate:
         reply = await exchange.answer()
         if reply.status == 200 and reply.headers.get("content-type") == JSON and reply.body:
             said = json.loads(reply.body)
-            changed = self._state.with_ends(said) if re.search(f"{LIST}|{ONE_BATCH}", target) else said
+            changed = (
+                self._state.with_ends(said) if re.search(f"{LIST}|{ONE_BATCH}", target) else said
+            )
             for one in self.script.matching("line", method, target) if "candidates" in said else ():
                 if not one.key and one.fire():  # a live call has no key
-                    changed = {"response": changed, **one.spoil([{"response": changed}])[0]}["response"]
+                    changed = {"response": changed, **one.spoil([{"response": changed}])[0]}[
+                        "response"
+                    ]
             for one in self.script.matching("document", method, target):
                 spoiled = one.act(changed, one.args, target)
                 if spoiled is not None and one.fire():
@@ -135,7 +147,11 @@ def _noted(receive: Any, entry: dict[str, Any]) -> Any:
     async def noted() -> Any:
         message = await receive()
         kept.extend(message.get("body", b"")[:SMALL])
-        if message["type"] == "http.request" and not message.get("more_body") and len(kept) <= SMALL:
+        if (
+            message["type"] == "http.request"
+            and not message.get("more_body")
+            and len(kept) <= SMALL
+        ):
             try:
                 entry["json"] = orjson.loads(kept)
             except orjson.JSONDecodeError:

@@ -17,7 +17,9 @@ from tests.engine.failing import BROKEN, ENDS, USED_UP, Fault, Script, made
 
 ACTIVE = ("PENDING", "RUNNING")
 EVERY = (10_000, 2**62)  # all batches, as the state is asked for a page of them
-TARGET: ContextVar[str] = ContextVar("target", default="")  # path and query of the request that is served
+TARGET: ContextVar[str] = ContextVar(
+    "target", default=""
+)  # path and query of the request that is served
 
 
 class Clock:
@@ -43,7 +45,9 @@ class State(state.State):
     What a script decides about a batch at its create, its fate, is kept in a file beside it, whoever is killed.
     """
 
-    def __init__(self, root: Path, script: Script, settings: Mapping[str, Any], clock: Clock) -> None:
+    def __init__(
+        self, root: Path, script: Script, settings: Mapping[str, Any], clock: Clock
+    ) -> None:
         """Open it under a folder."""
         super().__init__(root)
         self.settings, self.creating = settings, threading.RLock()
@@ -54,7 +58,9 @@ class State(state.State):
     def fate(self, batch_id: str) -> dict[str, Any]:
         """Return the fate of a batch; of one that another host made nothing."""
         try:
-            found: dict[str, Any] = json.loads((self._root / f"fate-{batch_id}").read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(
+                (self._root / f"fate-{batch_id}").read_text(encoding="utf-8")
+            )
         except FileNotFoundError:
             return {}
         return found
@@ -82,7 +88,14 @@ class State(state.State):
         looks = fate.get("looks", 0)
         if row["state"] in ACTIVE or looks >= fate.get("needed", 0):
             return row
-        return {**row, "state": "RUNNING" if looks else "PENDING", "over": 0, "succeeded": 0, "failed": 0, "error": ""}
+        return {
+            **row,
+            "state": "RUNNING" if looks else "PENDING",
+            "over": 0,
+            "succeeded": 0,
+            "failed": 0,
+            "error": "",
+        }
 
     def batch(self, batch_id: str) -> Row:
         """Return a batch as it shows itself."""
@@ -93,11 +106,15 @@ class State(state.State):
         with self.creating:
             rows = super().batches(EVERY[0], before)
         now = self._clock.time_ns()
-        return [self._shown(row) for row in rows if self.fate(row["id"]).get("listed_ns", 0) <= now][:size]
+        return [
+            self._shown(row) for row in rows if self.fate(row["id"]).get("listed_ns", 0) <= now
+        ][:size]
 
     def everything(self) -> list[Row]:
         """Return every batch there ever was, oldest first, as it is in truth."""
-        rows = sorted([*super().batches(*EVERY), *self._deleted], key=lambda row: int(row["number"]))
+        rows = sorted(
+            [*super().batches(*EVERY), *self._deleted], key=lambda row: int(row["number"])
+        )
         return [{**row, "state": self._end(row["id"], row["state"])} for row in rows]
 
     def _end(self, batch_id: str, found: str) -> str:
@@ -110,9 +127,16 @@ class State(state.State):
             return {**said, "operations": [self.with_ends(one) for one in said["operations"]]}
         if "metadata" not in said:
             return said
-        found, batch_id = said["metadata"]["state"].removeprefix("BATCH_STATE_"), said["name"].removeprefix("batches/")
+        found, batch_id = (
+            said["metadata"]["state"].removeprefix("BATCH_STATE_"),
+            said["name"].removeprefix("batches/"),
+        )
         end = self._end(batch_id, found)
-        shown = said if end == found else {**said, "metadata": {**said["metadata"], "state": f"BATCH_STATE_{end}"}}
+        shown = (
+            said
+            if end == found
+            else {**said, "metadata": {**said["metadata"], "state": f"BATCH_STATE_{end}"}}
+        )
         return {**shown, "error": self.fate(batch_id)["error"]} if "error" in said else shown
 
     def delete_batch(self, batch_id: str) -> None:
@@ -121,7 +145,9 @@ class State(state.State):
         super().delete_batch(batch_id)
         self._deleted.append(row)
 
-    def move_batch(self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = "") -> bool:
+    def move_batch(
+        self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
+    ) -> bool:
         """Move a batch; one that is cancelled before it showed that it was over never was."""
         moved = super().move_batch(batch_id, state, succeeded=succeeded, failed=failed, error=error)
         if state == "CANCELLED" and not moved and self.batch(batch_id)["state"] in ACTIVE:
@@ -129,7 +155,9 @@ class State(state.State):
             self.decide(batch_id, needed=0)
         return moved
 
-    def create_batch(self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]) -> Row:
+    def create_batch(
+        self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]
+    ) -> Row:
         """Make a batch, or two, with the fate that the script gives it."""
         struck = self._script.firing("batch", "POST", TARGET.get())
         lines = self._script.matching("line", "POST", TARGET.get())
@@ -140,14 +168,20 @@ class State(state.State):
                 batch = super().create_batch(file_id, model=model, name=name, count=count)
                 self._lines[batch["id"]] = lines
                 self.decide(batch["id"], **self._fate_of(struck, lines))
-                note = {"name": name, "lines": [json.loads(one) for one in raw.split(b"\n") if one.strip()]}
+                note = {
+                    "name": name,
+                    "lines": [json.loads(one) for one in raw.split(b"\n") if one.strip()],
+                }
                 with (self._root / "creates.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(note) + "\n")
         return batch
 
     def _fate_of(self, struck: list[Fault], lines: list[Fault]) -> dict[str, Any]:
         lag_s = float(self.settings["list_lag_seconds"])
-        fate: dict[str, Any] = {"needed": self.settings["batch_looks"], "lines": [one.told() for one in lines]}
+        fate: dict[str, Any] = {
+            "needed": self.settings["batch_looks"],
+            "lines": [one.told() for one in lines],
+        }
         for one in struck:
             if one.word in ENDS:
                 fate |= {"end": ENDS[one.word], "share": float(one.args.get("partial", 0))}
@@ -161,7 +195,11 @@ class State(state.State):
         """Refuse a batch over the number of those that are not over, or over the tokens in them."""
         limits, active = self.settings["enqueued_tokens"], self.unfinished()
         limit = limits.get(model, limits.get("*"))
-        held = [self.path("input", row["id"]).read_bytes() for row in active if limit and row["model"] == model]
+        held = [
+            self.path("input", row["id"]).read_bytes()
+            for row in active
+            if limit and row["model"] == model
+        ]
         tokens = sum(
             generate.count_tokens(worker._read_line(line, 0)[0], MODELS[model])
             for one in (*held, raw if limit else b"")
@@ -180,13 +218,17 @@ class Worker(worker.Worker):
     def _work(self, batch: Row) -> None:
         with self._state.creating:  # what a batch is to become is decided before it is begun
             fate = self._state.fate(batch["id"])
-        if self._state.settings["paused"] or (fate.get("end") == "NEVER" and fate["shows"] == "PENDING"):
+        if self._state.settings["paused"] or (
+            fate.get("end") == "NEVER" and fate["shows"] == "PENDING"
+        ):
             return
         if fate.get("end") == "NEVER":
             self._state.move_batch(batch["id"], "RUNNING")
         elif "end" in fate and not fate["share"]:
             self._state.move_batch(
-                batch["id"], fate["end"], error=fate["error"]["message"] if fate["end"] == "FAILED" else ""
+                batch["id"],
+                fate["end"],
+                error=fate["error"]["message"] if fate["end"] == "FAILED" else "",
             )
         else:
             super()._work(batch)
@@ -198,7 +240,9 @@ class Worker(worker.Worker):
         if failed is None or not (faults or "share" in fate):
             return failed
         file.seek(0)
-        struck = dict(_struck((json.loads(raw).get("key", "") for raw in file if raw.strip()), faults))
+        struck = dict(
+            _struck((json.loads(raw).get("key", "") for raw in file if raw.strip()), faults)
+        )
         answered = part.read_bytes().splitlines()
         with part.open("wb") as out:
             for raw in answered[: int(len(answered) * fate.get("share", 1))]:
@@ -207,7 +251,9 @@ class Worker(worker.Worker):
                     failed += one.word == "error_line"
                     lines = one.spoil(lines)
                 for line in lines:
-                    out.write((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n")
+                    out.write(
+                        (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n"
+                    )
         return failed
 
 

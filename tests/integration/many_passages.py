@@ -21,7 +21,10 @@ TOPICS = (
 
 def text_of(number: int) -> str:
     """Return the text of one passage, another one for each number: four sentences on two topics."""
-    one, other = TOPICS[number % len(TOPICS)], TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
+    one, other = (
+        TOPICS[number % len(TOPICS)],
+        TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)],
+    )
     return (
         f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
         f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "
@@ -32,10 +35,16 @@ def text_of(number: int) -> str:
 def write(path: Path, numbers: Sequence[int] | range, **texts: str) -> Path:
     """Write a file of passages p-0000, p-0001, …; `texts` gives some of them (as p_0001) another text."""
     lines = (
-        {"id": f"p-{number:04d}", "text": texts.get(f"p_{number:04d}", text_of(number)), "source": "field"}
+        {
+            "id": f"p-{number:04d}",
+            "text": texts.get(f"p_{number:04d}", text_of(number)),
+            "source": "field",
+        }
         for number in numbers
     )
-    path.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
+    path.write_text(
+        "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8"
+    )
     return path
 
 

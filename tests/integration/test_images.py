@@ -26,7 +26,8 @@ def _huge() -> bytes:
     head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     body = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
@@ -89,7 +90,9 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
 
 
-def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: Workspace, photos: Path) -> None:
+def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(
+    workspace: Workspace, photos: Path
+) -> None:
     """A file at another place keeps its row, a copy gets its own, and other bytes are another look."""
     (photos / "broken.png").write_bytes(b"")
     _imported(workspace, photos)

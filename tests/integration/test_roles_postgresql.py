@@ -56,12 +56,19 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     role.has_people()
     role.workspace.begin()
     role.is_set("default_transaction_read_only = on")
-    before = postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace")
+    before = postgresql.rows(
+        role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace"
+    )
     assert "3" in role.run("status")
     said = role.run("batch-submit", code=3)
     assert "read-only transaction; nothing was changed" in said
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_asks") == [(0,)]
-    assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
+    assert (
+        postgresql.rows(
+            role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace"
+        )
+        == before
+    )
 
 
 @pytest.mark.sampled(3, sqlite=3)
@@ -81,7 +88,9 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
         ),
     ],
 )
-def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, statement: str, said: str) -> None:
+def test_what_a_server_breaks_off_is_told_as_that(
+    role: Role, setting: str, statement: str, said: str
+) -> None:
     """Exit code 4 with the server's words: no other process held anything, and nothing is inconsistent."""
     role.is_set(setting)
     store = Store(role.workspace.environ[URL])

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
-Answerer = Callable[[Json], Json]  # from a request as it was sent to the document that the model writes
+Answerer = Callable[
+    [Json], Json
+]  # from a request as it was sent to the document that the model writes
 
 DATED = re.compile(r"date|day$|_on$|_at$|\bdue\b|YYYY-MM-DD", re.IGNORECASE)
 ISO_DAY = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -33,7 +35,9 @@ def member(document: Any, name: str) -> Any:
     """Return a member by its camelCase name, or by the snake_case one, which the protocol allows everywhere."""
     if not isinstance(document, dict):
         return None
-    return document.get(name, document.get(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)))
+    return document.get(
+        name, document.get(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name))
+    )
 
 
 def user_text(request: Json) -> str:
@@ -81,7 +85,11 @@ class Filler:
         found: Json = {}
         for name, inner in schema["properties"].items():
             place = f"{path}.{name}"
-            if name not in required and inner.get("nullable") and (fate := self._draw(f"{place}?", 4)) < 2:
+            if (
+                name not in required
+                and inner.get("nullable")
+                and (fate := self._draw(f"{place}?", 4)) < 2
+            ):
                 found |= {name: None} if fate else {}
                 continue
             found[name] = self.value(inner, place)
@@ -136,7 +144,10 @@ def reply(request: Json, document: Json, *, model: str) -> Json:
     text = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
     asked, written = tokens(user_text(request)), tokens(text)
     half = len(text) // 2
-    parts = [{"text": text[:half]}, {"text": text[half:]}]  # what is written comes in as many parts as it likes
+    parts = [
+        {"text": text[:half]},
+        {"text": text[half:]},
+    ]  # what is written comes in as many parts as it likes
     return {
         "modelVersion": model,
         "responseId": hashlib.sha256(text.encode()).hexdigest()[:22],
@@ -146,7 +157,13 @@ def reply(request: Json, document: Json, *, model: str) -> Json:
             "promptTokenCount": asked,
             "trafficType": "ON_DEMAND",
         },
-        "candidates": [{"finishReason": "STOP", "avgLogprobs": -0.07, "content": {"role": "model", "parts": parts}}],
+        "candidates": [
+            {
+                "finishReason": "STOP",
+                "avgLogprobs": -0.07,
+                "content": {"role": "model", "parts": parts},
+            }
+        ],
         "etag": f'"{half}"',
     }
 

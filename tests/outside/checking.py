@@ -14,7 +14,9 @@ MESSAGES: Mapping[str, Mapping[str, str]] = {
         "contents": "Content",
         "systemInstruction": "Content",
         "generationConfig": "Config",
-        **dict.fromkeys(("safetySettings", "tools", "toolConfig", "cachedContent", "labels", "model"), SCALAR),
+        **dict.fromkeys(
+            ("safetySettings", "tools", "toolConfig", "cachedContent", "labels", "model"), SCALAR
+        ),
     },
     "Content": {"role": SCALAR, "parts": "Part"},
     "Part": {"text": SCALAR, "inlineData": "Blob", "fileData": "Reference", "thought": SCALAR},
@@ -25,8 +27,21 @@ MESSAGES: Mapping[str, Mapping[str, str]] = {
         "thinkingConfig": "Thinking",
         **dict.fromkeys(
             (
-                *("temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "seed"),
-                *("responseMimeType", "responseJsonSchema", "mediaResolution", "responseModalities"),
+                *(
+                    "temperature",
+                    "topP",
+                    "topK",
+                    "candidateCount",
+                    "maxOutputTokens",
+                    "stopSequences",
+                    "seed",
+                ),
+                *(
+                    "responseMimeType",
+                    "responseJsonSchema",
+                    "mediaResolution",
+                    "responseModalities",
+                ),
                 *("presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs"),
             ),
             SCALAR,
@@ -39,7 +54,16 @@ MESSAGES: Mapping[str, Mapping[str, str]] = {
         "properties": "Schemas",
         **dict.fromkeys(
             (
-                *("type", "format", "title", "description", "nullable", "enum", "required", "propertyOrdering"),
+                *(
+                    "type",
+                    "format",
+                    "title",
+                    "description",
+                    "nullable",
+                    "enum",
+                    "required",
+                    "propertyOrdering",
+                ),
                 *("minItems", "maxItems", "minimum", "maximum"),
             ),
             SCALAR,
@@ -74,7 +98,9 @@ def read_lines(data: bytes) -> list[tuple[str, Json]]:
             continue
         key, request = _read_line(line, number)
         if key in found:
-            raise BadRequestError(f"Error on line {number}: the key '{key}' is on another line, too")
+            raise BadRequestError(
+                f"Error on line {number}: the key '{key}' is on another line, too"
+            )
         found[key] = request
     if not found:
         raise BadRequestError("The input file holds no request.")
@@ -89,7 +115,9 @@ def _read_line(line: bytes, number: int) -> tuple[str, Json]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadRequestError(f"{where} {getattr(error, 'colno', 1)}: {error}") from error
     if not isinstance(document, dict):
-        raise BadRequestError(f"{where} 1: unexpected character: {line[:1].decode()!r}; expected '{{'")
+        raise BadRequestError(
+            f"{where} 1: unexpected character: {line[:1].decode()!r}; expected '{{'"
+        )
     key, request = document.get("key"), document.get("request")
     if not isinstance(key, str) or not isinstance(request, dict):
         raise BadRequestError(f"Error on line {number}: 'key' and 'request' are required")

@@ -47,7 +47,9 @@ MOST_ON_A_PAGE = 3
 LONGEST_ID = 40
 GZIP_FROM = 300
 DROP = struct.pack("ii", 1, 0)  # SO_LINGER: what is closed is reset
-MAX_EMBED_BODY_BYTES = 4_194_304  # of one embedding call, as the API says where it refuses a larger one
+MAX_EMBED_BODY_BYTES = (
+    4_194_304  # of one embedding call, as the API says where it refuses a larger one
+)
 
 
 class Listener(ThreadingHTTPServer):
@@ -140,7 +142,10 @@ class Handler(BaseHTTPRequestHandler):
         """
         key = self.headers.get("x-goog-api-key") or self._query.get("key", "")
         if not key.strip():
-            raise OutsideError(403, "Method doesn't allow unregistered callers (callers without established identity).")
+            raise OutsideError(
+                403,
+                "Method doesn't allow unregistered callers (callers without established identity).",
+            )
         return hashlib.sha256(key.encode()).hexdigest()
 
     def _document(self) -> Json:
@@ -164,17 +169,32 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("x-goog-upload-command", "").strip().lower() != "start":
             raise OutsideError(400, "Only resumable uploads are served here.")
         file = self._document().get("file", {})
-        declared = int(self.headers.get("x-goog-upload-header-content-length") or member(file, "sizeBytes") or 0)
-        mime = self.headers.get("x-goog-upload-header-content-type") or member(file, "mimeType") or ""
+        declared = int(
+            self.headers.get("x-goog-upload-header-content-length")
+            or member(file, "sizeBytes")
+            or 0
+        )
+        mime = (
+            self.headers.get("x-goog-upload-header-content-type") or member(file, "mimeType") or ""
+        )
         label = member(file, "displayName") or ""
         secret = self._kept.begin_upload(self._owner, label=label, mime=mime, declared=declared)
         host = self.headers.get("host", "")
-        self._send({}, {"x-goog-upload-url": f"http://{host}/resume/{secret}", "x-goog-upload-status": "active"})
+        self._send(
+            {},
+            {
+                "x-goog-upload-url": f"http://{host}/resume/{secret}",
+                "x-goog-upload-status": "active",
+            },
+        )
 
     def _take_bytes(self, secret: str) -> None:
         """Take a piece of an upload; the last one makes the file. It needs no key."""
         document, status = self._taken(secret)
-        self._send(document, {"x-goog-upload-status": status, "x-goog-upload-size-received": str(len(self._data))})
+        self._send(
+            document,
+            {"x-goog-upload-status": status, "x-goog-upload-size-received": str(len(self._data))},
+        )
 
     def _taken(self, secret: str) -> tuple[Json, str]:
         """Take a piece and return (what is told of it, how the upload stands)."""
@@ -191,13 +211,17 @@ class Handler(BaseHTTPRequestHandler):
                 self._kept.rows("UPDATE sessions SET data = ? WHERE id = ?", data, secret)
                 return {}, "active"
             if len(data) != session["declared"]:
-                raise OutsideError(400, f"{len(data)} bytes came, and {session['declared']} were declared.")
+                raise OutsideError(
+                    400, f"{len(data)} bytes came, and {session['declared']} were declared."
+                )
             name = f"up-{hashlib.sha256(secret.encode()).hexdigest()[:30]}"
             self._kept.rows("DELETE FROM sessions WHERE id = ?", secret)
             label, mime, owner = session["label"], session["mime"], session["owner"]
             self._kept.keep_file(name, owner, data, label=label, mime=mime, generated=False)
             self._owner = owner
-            return {"file": resource(self._file(name), self._outside.manner, self._outside.url)}, "final"
+            return {
+                "file": resource(self._file(name), self._outside.manner, self._outside.url)
+            }, "final"
 
     def _file(self, name: str) -> Any:
         """Return the row of a file of this caller.
@@ -207,7 +231,9 @@ class Handler(BaseHTTPRequestHandler):
         """
         found = self._kept.row("SELECT * FROM files WHERE id = ? AND owner = ?", name, self._owner)
         if found is None:
-            raise OutsideError(403, f"You do not have permission to access the File {name} or it may not exist.")
+            raise OutsideError(
+                403, f"You do not have permission to access the File {name} or it may not exist."
+            )
         return found
 
     def _get_file(self, name: str) -> None:
@@ -218,7 +244,9 @@ class Handler(BaseHTTPRequestHandler):
     def _delete_file(self, name: str) -> None:
         """Forget a file."""
         _check_id(name, "DeleteFileRequest")
-        self._kept.rows("DELETE FROM files WHERE id = ? AND owner = ?", self._file(name)["id"], self._owner)
+        self._kept.rows(
+            "DELETE FROM files WHERE id = ? AND owner = ?", self._file(name)["id"], self._owner
+        )
         self._send({})
 
     def _download(self, name: str) -> None:
@@ -259,7 +287,9 @@ class Handler(BaseHTTPRequestHandler):
         with self._kept.whole():
             outside = self._outside
             settle(self._kept, name, outside.answerer, outside.manner, outside.results)
-            row = self._kept.row("SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner)
+            row = self._kept.row(
+                "SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner
+            )
             if row is None:
                 raise OutsideError(404, "Requested entity was not found.")
             counted = self._kept.row("SELECT count(*) FROM lines WHERE batch = ?", row["number"])
@@ -283,13 +313,17 @@ class Handler(BaseHTTPRequestHandler):
         if found and not rest and self._outside.troubles.strikes("unlisted"):
             found = found[:-1]
         operations = [self._operation(row["id"]) for row in found]
-        return self._send({"operations": operations} if operations else {}, more={"nextPageToken": rest})
+        return self._send(
+            {"operations": operations} if operations else {}, more={"nextPageToken": rest}
+        )
 
     def _cancel(self, name: str) -> None:
         """Stop a batch that is not over."""
         self._operation(name)
         self._kept.rows(
-            "UPDATE batches SET over = 'CANCELLED', ended = ? WHERE id = ? AND over = ''", time.time(), name
+            "UPDATE batches SET over = 'CANCELLED', ended = ? WHERE id = ? AND over = ''",
+            time.time(),
+            name,
         )
         self._send({})
 
@@ -306,12 +340,19 @@ class Handler(BaseHTTPRequestHandler):
         self._check_model(model)
         request = self._document()
         check(
-            {name: value for name, value in request.items() if name not in {"serviceTier", "service_tier"}}, "Request"
+            {
+                name: value
+                for name, value in request.items()
+                if name not in {"serviceTier", "service_tier"}
+            },
+            "Request",
         )
         thinking = member(member(request, "generationConfig"), "thinkingConfig")
         if model in REFUSES_MINIMAL and member(thinking, "thinkingLevel") == "MINIMAL":
             allowed_levels = "Allowed values are: medium, low, high"
-            raise BadRequestError(f"Thinking level MINIMAL is not supported for this model. {allowed_levels}")
+            raise BadRequestError(
+                f"Thinking level MINIMAL is not supported for this model. {allowed_levels}"
+            )
         try:
             document = self._outside.answerer(request)
         except RefusedLine as refused:
@@ -321,7 +362,9 @@ class Handler(BaseHTTPRequestHandler):
         answer = reply(request, document, model=model)
         if self._outside.cached_share:
             usage = answer["usageMetadata"]
-            usage["cachedContentTokenCount"] = round(usage["promptTokenCount"] * self._outside.cached_share)
+            usage["cachedContentTokenCount"] = round(
+                usage["promptTokenCount"] * self._outside.cached_share
+            )
         if self._outside.replies is not None:
             answer = self._outside.replies(answer)
         self._send(answer, {"x-gemini-service-tier": served} if served else None)
@@ -339,12 +382,16 @@ class Handler(BaseHTTPRequestHandler):
         """Return a vector for each request; all parts of one are one text."""
         self._check_model(model)
         if len(self._data) > MAX_EMBED_BODY_BYTES:
-            raise BadRequestError(f"Request payload size exceeds the limit: {MAX_EMBED_BODY_BYTES} bytes.")
+            raise BadRequestError(
+                f"Request payload size exceeds the limit: {MAX_EMBED_BODY_BYTES} bytes."
+            )
         requests = self._document().get("requests", [])
         for one in requests:
             check(one, "Embed")
         refused_text = self._outside.refused_text
-        if refused_text and any(refused_text in json.dumps(request, ensure_ascii=False) for request in requests):
+        if refused_text and any(
+            refused_text in json.dumps(request, ensure_ascii=False) for request in requests
+        ):
             raise BadRequestError("Request contains an invalid argument.")
         self._send({"embeddings": [{"values": vector_of(one), "shape": [1]} for one in requests]})
 
@@ -352,7 +399,9 @@ class Handler(BaseHTTPRequestHandler):
         """Return what the API says of a model."""
         self._check_model(name)
         limits = {"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
-        self._send({"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"], **limits})
+        self._send(
+            {"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"], **limits}
+        )
 
     def _check_model(self, name: str) -> None:
         """Refuse a model that there is none of."""

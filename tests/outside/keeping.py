@@ -53,9 +53,13 @@ class Keeping:
     def __init__(self, folder: Path) -> None:
         """Open what is kept in a folder, or begin."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(folder / "kept.sqlite", check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(
+            folder / "kept.sqlite", check_same_thread=False, isolation_level=None
+        )
         self._connection.row_factory = sqlite3.Row
-        self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + TABLES)
+        self._connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + TABLES
+        )
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -90,10 +94,14 @@ class Keeping:
     def begin_upload(self, owner: str, *, label: str, mime: str, declared: int) -> str:
         """Begin an upload and return its secret."""
         secret = secrets.token_urlsafe(24)
-        self.rows("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, x'')", secret, owner, label, mime, declared)
+        self.rows(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, x'')", secret, owner, label, mime, declared
+        )
         return secret
 
-    def keep_file(self, name: str, owner: str, data: bytes, *, label: str, mime: str, generated: bool) -> None:
+    def keep_file(
+        self, name: str, owner: str, data: bytes, *, label: str, mime: str, generated: bool
+    ) -> None:
         """Keep a file, or put another in its place."""
         number = "(SELECT coalesce(max(number), 0) + 1 FROM files)"
         self.rows(
@@ -101,7 +109,9 @@ class Keeping:
             *(name, owner, label, mime, data, time.time(), generated),
         )
 
-    def make_batch(self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **facts: str) -> str:
+    def make_batch(
+        self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **facts: str
+    ) -> str:
         """Make a batch and return its id; `facts` are owner, model, label and input."""
         name, now = str(uuid.uuid4()), time.time()
         with self.whole():
@@ -137,14 +147,23 @@ class Keeping:
         with self.whole():
             found = []
             for batch in self.rows("SELECT * FROM batches ORDER BY number"):
-                kept = self.rows("SELECT key, request FROM lines WHERE batch = ? ORDER BY place", batch["number"])
-                lines = tuple({"key": row["key"], "request": json.loads(row["request"])} for row in kept)
+                kept = self.rows(
+                    "SELECT key, request FROM lines WHERE batch = ? ORDER BY place", batch["number"]
+                )
+                lines = tuple(
+                    {"key": row["key"], "request": json.loads(row["request"])} for row in kept
+                )
                 found.append(Created(batch["id"], batch["label"], lines, batch["over"]))
             return found
 
     def asked(self) -> Counter[str]:
         """Return how often each key stood in a batch that was made and did not come to nothing as a whole."""
-        return Counter(one["key"] for batch in self.created() if batch.over not in FRUITLESS for one in batch.lines)
+        return Counter(
+            one["key"]
+            for batch in self.created()
+            if batch.over not in FRUITLESS
+            for one in batch.lines
+        )
 
     def answered(self, *, refused: bool = False) -> Counter[str]:
         """Return how often each key was answered with a batch, or its line refused; a live call has no key."""
@@ -153,7 +172,9 @@ class Keeping:
 
     def questions(self) -> Counter[str]:
         """Return how often each question was answered, with a batch or live, by a hash of its contents."""
-        return Counter(row[0] for row in self.rows("SELECT question FROM answered WHERE NOT refused"))
+        return Counter(
+            row[0] for row in self.rows("SELECT question FROM answered WHERE NOT refused")
+        )
 
 
 def question(request: Json) -> str:
@@ -164,4 +185,7 @@ def question(request: Json) -> str:
 
 def error_line(key: str, error: RefusedLine) -> Json:
     """Return the result line of a request that was refused."""
-    return {"key": key, "error": {"code": error.code, **({"message": error.message} if error.message else {})}}
+    return {
+        "key": key,
+        "error": {"code": error.code, **({"message": error.message} if error.message else {})},
+    }

@@ -30,7 +30,9 @@ class Troubles:
     failed_batches: int = 0  # those made next
     unlisted: int = 0  # lists of batches that do not show the newest yet
     refused: float = 0.0
-    shed: float = 0.0  # a share of the calls by flex is refused, and of the others one is served as standard
+    shed: float = (
+        0.0  # a share of the calls by flex is refused, and of the others one is served as standard
+    )
     downgraded: float = 0.0
     codes: tuple[int, ...] = (500, 429, 408)
     seed: int = 1
@@ -59,8 +61,12 @@ class Troubles:
 
 
 Whole = tuple[int, dict[str, str], bytes]  # a reply as it is sent: code, headers and body
-Instead = Callable[[str], Whole | None]  # from "METHOD path" to the reply to send, or None to serve the call
-Operations = Callable[[Json, bytes], Json]  # from an operation and the bytes of its result to what is told
+Instead = Callable[
+    [str], Whole | None
+]  # from "METHOD path" to the reply to send, or None to serve the call
+Operations = Callable[
+    [Json, bytes], Json
+]  # from an operation and the bytes of its result to what is told
 Replies = Callable[[Json], Json]  # from the reply to a live call to what is sent
 
 
@@ -70,7 +76,9 @@ class Outside:
 
     folder: Path
     answerer: Answerer = fill
-    results: Results | None = None  # of each batch whose time comes from now on, in the place of answers
+    results: Results | None = (
+        None  # of each batch whose time comes from now on, in the place of answers
+    )
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
     instead: Instead | None = None
@@ -78,7 +86,9 @@ class Outside:
     replies: Replies | None = None
     cached_share: float = 0.0  # of the prompt of each live call
     refused_text: str = ""  # a text with these words in it is not embedded
-    tiers: list[tuple[Json, str]] = field(default_factory=list)  # of live calls with a tier: what was asked, who served
+    tiers: list[tuple[Json, str]] = field(
+        default_factory=list
+    )  # of live calls with a tier: what was asked, who served
     calls: list[str] = field(default_factory=list)  # since it last came back: "METHOD path"
     port: int = 0
 
@@ -125,9 +135,13 @@ class Outside:
         labels = [batch.label for batch in self.kept.created()]
         assert len(set(labels)) == len(labels), f"made twice: {labels}"
         asked, answered = self.kept.asked() - self.kept.answered(refused=True), self.kept.answered()
-        assert set(answered.values()) <= {1}, f"answered twice: {[key for key, count in answered.items() if count > 1]}"
+        assert set(answered.values()) <= {1}, (
+            f"answered twice: {[key for key, count in answered.items() if count > 1]}"
+        )
         assert answered == asked, f"asked and not answered: {asked - answered}"
-        assert set(self.kept.questions().values()) <= {1}, "one question was answered twice, live or with a batch"
+        assert set(self.kept.questions().values()) <= {1}, (
+            "one question was answered twice, live or with a batch"
+        )
 
 
 @contextlib.contextmanager

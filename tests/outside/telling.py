@@ -51,8 +51,15 @@ class OutsideError(Exception):
         """Return the document; some of Google's come in a list."""
         error: Json = {"message": self.message, "status": STATUS[self.code], "code": self.code}
         if self.details:
-            error["details"] = [*self.details, {"@type": "type.googleapis.com/google.rpc.RequestInfo"}]
-        return [{"error": error}] if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR else {"error": error}
+            error["details"] = [
+                *self.details,
+                {"@type": "type.googleapis.com/google.rpc.RequestInfo"},
+            ]
+        return (
+            [{"error": error}]
+            if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            else {"error": error}
+        )
 
 
 def operation(row: Any, requests: int, manner: Manner) -> Json:
@@ -81,7 +88,9 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
         told["error"] = {"message": "The batch could not be processed.", "code": 13}
     if over in FRUITFUL:
         where = {"responsesFile": f"files/batch-{row['id']}"}
-        told["response"] = {"@type": f"{kind}Output"} | (where if manner.output != "metadata" else {})
+        told["response"] = {"@type": f"{kind}Output"} | (
+            where if manner.output != "metadata" else {}
+        )
         if manner.output != "response":
             metadata["output"] = where
     return told
@@ -142,7 +151,9 @@ def number(text: str) -> int:
     if not text:
         return 0
     try:
-        return int(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().removeprefix("after:"))
+        return int(
+            base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().removeprefix("after:")
+        )
     except (ValueError, binascii.Error) as error:
         raise OutsideError(400, "The page token is invalid.") from error
 

@@ -9,23 +9,40 @@ from tests.outside.answers import Answerer, Json, RefusedLine, member, reply, ve
 from tests.outside.keeping import Keeping, Line, error_line
 from tests.outside.telling import Manner
 
-Results = Callable[[Sequence[str]], bytes]  # from the keys of a batch to the very bytes of its result file
+Results = Callable[
+    [Sequence[str]], bytes
+]  # from the keys of a batch to the very bytes of its result file
 
 
-def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None) -> None:
+def settle(
+    kept: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None
+) -> None:
     """Answer a batch if its time has come, and seal its results, or what `results` makes of its keys; or do nothing."""
     with kept.whole():
-        row = kept.row("SELECT * FROM batches WHERE id = ? AND over = '' AND ends <= ?", name, time.time())
+        row = kept.row(
+            "SELECT * FROM batches WHERE id = ? AND over = '' AND ends <= ?", name, time.time()
+        )
         if row is None:
             return
         if results is None:
-            answered = [_result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])]
-            data = manner.line_end.join(json.dumps(one, ensure_ascii=False) for one in answered).encode()
+            answered = [
+                _result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])
+            ]
+            data = manner.line_end.join(
+                json.dumps(one, ensure_ascii=False) for one in answered
+            ).encode()
             failed = sum("error" in one for one in answered)
         else:
             data, failed = results([line.key for line in kept.lines_of(row["number"])]), 0
-        kept.keep_file(f"batch-{name}", row["owner"], data, label="", mime="application/jsonl", generated=True)
-        kept.rows("UPDATE batches SET over = ?, ended = ends, failed = ? WHERE id = ?", manner.ending, failed, name)
+        kept.keep_file(
+            f"batch-{name}", row["owner"], data, label="", mime="application/jsonl", generated=True
+        )
+        kept.rows(
+            "UPDATE batches SET over = ?, ended = ends, failed = ? WHERE id = ?",
+            manner.ending,
+            failed,
+            name,
+        )
 
 
 def _result(kept: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
@@ -43,4 +60,7 @@ def _result(kept: Keeping, row: Any, line: Line, answerer: Answerer, manner: Man
 def vector_of(request: Json) -> list[float]:
     """Return the vector of a request; its parts are one text."""
     parts = (member(request, "content") or {}).get("parts", ())
-    return vector(" ".join(part.get("text", "") for part in parts), member(request, "outputDimensionality") or 3072)
+    return vector(
+        " ".join(part.get("text", "") for part in parts),
+        member(request, "outputDimensionality") or 3072,
+    )

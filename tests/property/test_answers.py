@@ -17,17 +17,45 @@ from pipeline.experts.declaration import MAX_TAG
 
 MODEL = MODELS["gemini-2.5-flash"]
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates included
-WORDS = ["not good", "12", "-3.5", "2024-02-30", "3 May 2024", "kettle", "<b>", "</b>", "broke.", "but;", "水", "four"]
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.lists(st.sampled_from(WORDS)).map(" ".join)
-NAMES = st.sampled_from(["quote", "evidence", "due_date", "stars", "price", "isGood", "aspect", "summary", "数"])
+WORDS = [
+    "not good",
+    "12",
+    "-3.5",
+    "2024-02-30",
+    "3 May 2024",
+    "kettle",
+    "<b>",
+    "</b>",
+    "broke.",
+    "but;",
+    "水",
+    "four",
+]
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.lists(
+    st.sampled_from(WORDS)
+).map(" ".join)
+NAMES = st.sampled_from(
+    ["quote", "evidence", "due_date", "stars", "price", "isGood", "aspect", "summary", "数"]
+)
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z")
-CHOICES = st.lists(st.sampled_from(["praise", "blame", "the kettle", "?", "1"]), min_size=1, unique=True)
-SAID: dict[str, Any] = {"nullable": st.booleans(), "description": st.sampled_from(["YYYY-MM-DD", "x"])}
+CHOICES = st.lists(
+    st.sampled_from(["praise", "blame", "the kettle", "?", "1"]), min_size=1, unique=True
+)
+SAID: dict[str, Any] = {
+    "nullable": st.booleans(),
+    "description": st.sampled_from(["YYYY-MM-DD", "x"]),
+}
 
 
-def _bounds(low: str, high: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+def _bounds(
+    low: str, high: str, values: st.SearchStrategy[Any]
+) -> st.SearchStrategy[dict[str, Any]]:
     """Return two bounds, either of which may be missing."""
-    both = st.tuples(values, values).map(sorted).map(lambda two: dict(zip((low, high), two, strict=True)))
+    both = (
+        st.tuples(values, values)
+        .map(sorted)
+        .map(lambda two: dict(zip((low, high), two, strict=True)))
+    )
     return st.tuples(both, st.sets(st.sampled_from([low, high]))).map(
         lambda found: {name: value for name, value in found[0].items() if name in found[1]}
     )
@@ -36,7 +64,12 @@ def _bounds(low: str, high: str, values: st.SearchStrategy[Any]) -> st.SearchStr
 def _kind(name: str, *more: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     """Return schemas of one type, with what more they may say."""
     parts = st.tuples(st.fixed_dictionaries({}, optional=SAID), *more)
-    return parts.map(lambda found: {"type": name, **{key: value for part in found for key, value in part.items()}})
+    return parts.map(
+        lambda found: {
+            "type": name,
+            **{key: value for part in found for key, value in part.items()},
+        }
+    )
 
 
 LEAVES = st.one_of(
@@ -51,7 +84,12 @@ LEAVES = st.one_of(
 SCHEMAS = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
-        _kind("OBJECT", st.dictionaries(NAMES, inner, min_size=1, max_size=4).map(lambda one: {"properties": one})),
+        _kind(
+            "OBJECT",
+            st.dictionaries(NAMES, inner, min_size=1, max_size=4).map(
+                lambda one: {"properties": one}
+            ),
+        ),
         st.tuples(inner, _bounds("minItems", "maxItems", st.integers(0, 5))).flatmap(
             lambda found: _kind("ARRAY", st.just({"items": found[0]} | found[1]))
         ),
@@ -66,8 +104,17 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
     if value is None or "anyOf" in schema:
         is_null = value is None and bool(schema.get("nullable"))
         return is_null or any(fits(value, one) for one in schema.get("anyOf", []))
-    held = {"OBJECT": dict, "ARRAY": list, "STRING": str, "BOOLEAN": bool, "INTEGER": int, "NUMBER": int | float}
-    if not isinstance(value, held[schema["type"]]) or isinstance(value, bool) != (schema["type"] == "BOOLEAN"):
+    held = {
+        "OBJECT": dict,
+        "ARRAY": list,
+        "STRING": str,
+        "BOOLEAN": bool,
+        "INTEGER": int,
+        "NUMBER": int | float,
+    }
+    if not isinstance(value, held[schema["type"]]) or isinstance(value, bool) != (
+        schema["type"] == "BOOLEAN"
+    ):
         return False
     if isinstance(value, dict):
         return list(value) == list(schema["properties"]) and all(
@@ -75,7 +122,9 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
         )
     if isinstance(value, list):
         most = schema.get("maxItems", max(3, schema.get("minItems", 0)))
-        return schema.get("minItems", 0) <= len(value) <= most and all(fits(one, schema["items"]) for one in value)
+        return schema.get("minItems", 0) <= len(value) <= most and all(
+            fits(one, schema["items"]) for one in value
+        )
     if not isinstance(value, str):
         return bool(schema.get("minimum", -1e300) <= value <= schema.get("maximum", 1e300))
     is_date = schema.get("format") != "date-time" or DATE_TIME.fullmatch(value) is not None
@@ -85,11 +134,16 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 @settings(max_examples=60)
 @given(schemas=st.tuples(SCHEMAS, SCHEMAS), text=TEXTS)
-def test_an_answer_is_what_the_schema_allows(schemas: tuple[dict[str, Any], dict[str, Any]], text: str) -> None:
+def test_an_answer_is_what_the_schema_allows(
+    schemas: tuple[dict[str, Any], dict[str, Any]], text: str
+) -> None:
     """Every type, nested in any way, bounded or not, for any text: valid, and twice the same."""
     schema = {"type": "OBJECT", "properties": dict(zip(("first", "second"), schemas, strict=True))}
     said = f"Read this: <text>{text}</text>\n<title>{text[:9]}</title>"
-    request = {"contents": [{"parts": [{"text": said}]}], "generationConfig": {"responseSchema": schema}}
+    request = {
+        "contents": [{"parts": [{"text": said}]}],
+        "generationConfig": {"responseSchema": schema},
+    }
     response = answer(request, MODEL)
     assert fits(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
     assert response["modelVersion"] == STAND_IN_VERSION
@@ -97,7 +151,10 @@ def test_an_answer_is_what_the_schema_allows(schemas: tuple[dict[str, Any], dict
 
 
 @settings(max_examples=60)
-@given(text=TEXTS.filter(lambda text: "<" not in text and any(map(str.isalnum, text))), most=st.integers(1, 9))
+@given(
+    text=TEXTS.filter(lambda text: "<" not in text and any(map(str.isalnum, text))),
+    most=st.integers(1, 9),
+)
 def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
     """To the letter, beside other columns, alone and in lists, of members or of mere texts."""
     string = {"type": "STRING"}
@@ -109,9 +166,16 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
     }
     schema = {"type": "OBJECT", "properties": properties}
     said = f"<label>kettle</label><text>{text}</text>"
-    request = {"contents": [{"parts": [{"text": said}]}], "generationConfig": {"responseSchema": schema}}
+    request = {
+        "contents": [{"parts": [{"text": said}]}],
+        "generationConfig": {"responseSchema": schema},
+    }
     found = json.loads(answer(request, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
-    quotes = [found["evidence"], *found["quotes"], *(aspect["quote"] for aspect in found["aspects"])]
+    quotes = [
+        found["evidence"],
+        *found["quotes"],
+        *(aspect["quote"] for aspect in found["aspects"]),
+    ]
     assert all(quote and quote in text for quote in quotes)
     assert len(found["quotes"]) == len(set(found["quotes"]))
 
@@ -130,7 +194,9 @@ def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
 
 @settings(max_examples=50)
 @given(text=ANY_TEXT, at_least=st.integers(0, 20), at_most=st.integers(0, 20))
-def test_concepts_are_words_of_the_text_with_quotes_from_it(text: str, at_least: int, at_most: int) -> None:
+def test_concepts_are_words_of_the_text_with_quotes_from_it(
+    text: str, at_least: int, at_most: int
+) -> None:
     """Never an error, never a stranger, every quote a slice, at least one where there is a letter."""
     found = concepts(text, at_least=at_least, at_most=at_most)
     assert len(found) <= at_most
@@ -139,5 +205,8 @@ def test_concepts_are_words_of_the_text_with_quotes_from_it(text: str, at_least:
         assert concept["type"] in TYPES
         assert 0.5 <= concept["confidence"] <= 0.95
         assert all(quote in text and len(quote) <= 320 for quote in concept["quotes"])
-        assert " ".join(concept["name"].split()).lower() in " ".join(concept["quotes"][0].split()).lower()
+        assert (
+            " ".join(concept["name"].split()).lower()
+            in " ".join(concept["quotes"][0].split()).lower()
+        )
     assert bool(found) == any(map(str.isalpha, text)) or not min(at_least, at_most)

@@ -9,14 +9,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LOCKS = [Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-dev.lock")]
+LOCKS = [
+    Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-dev.lock")
+]
 NOTHING = "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
 
 
 def main(program: str) -> int:
     """Run pip-audit on the lock files; return 0 when all was looked up and is clean, else 1."""
     locked = [word for lock in LOCKS for word in ("--requirement", str(lock))]
-    command = [program, *locked, "--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off"]
+    command = [
+        program,
+        *locked,
+        "--disable-pip",
+        "--require-hashes",
+        "--format",
+        "json",
+        "--progress-spinner",
+        "off",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found = json.loads(done.stdout)["dependencies"]
@@ -38,7 +49,10 @@ def verdict(found: list[dict[str, Any]]) -> tuple[str, int]:
     ]
     if len(skipped) == len(found):
         return NOTHING, 1
-    lines = [*known, f"{len(found) - len(skipped)} dependencies looked up, {len(known)} known vulnerabilities"]
+    lines = [
+        *known,
+        f"{len(found) - len(skipped)} dependencies looked up, {len(known)} known vulnerabilities",
+    ]
     if skipped:
         lines.append(f"not looked up, for the feed does not know them: {', '.join(skipped)}")
     return "\n".join(lines), 1 if known or skipped else 0

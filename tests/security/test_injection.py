@@ -8,7 +8,9 @@ from pipeline.core.text import harmless
 from pipeline.experts.declaration import PLACES
 
 NAMES = tuple(PLACES)
-PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
+PIECES = st.sampled_from(
+    ["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES]
+)
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 
 BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"

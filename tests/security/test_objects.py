@@ -77,19 +77,32 @@ def _check(*roots: object) -> set[type]:
     """Look for the secrets in all that can be reached; return of what types that was."""
     found = shown(*roots)
     parts = (KEY[:PART], PASSWORD[:PART])
-    told = [(type(one), form[:300]) for one, forms in found.values() for form in forms if any(p in form for p in parts)]
+    told = [
+        (type(one), form[:300])
+        for one, forms in found.values()
+        for form in forms
+        if any(p in form for p in parts)
+    ]
     assert told == []
     return {type(one) for one, _ in found.values()}
 
 
-def test_nothing_that_hangs_from_findable_shows_a_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_that_hangs_from_findable_shows_a_key(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every name of `findable`, a workspace with a key, what each of its calls returns, and its errors."""
     for name, value in workspace.environ.items():
         monkeypatch.setenv(name, value)
     ws = findable.open(quiet=True)
     assert ws.settings.api_key == Secret(KEY)
     added = ws.add([{"username": "ada", "bio": "I keep bees and teach water law."}])
-    told = [added, ws.preflight("experts"), ws.tag("experts", budget=1), ws.answers("experts"), *ws.answers("experts")]
+    told = [
+        added,
+        ws.preflight("experts"),
+        ws.tag("experts", budget=1),
+        ws.answers("experts"),
+        *ws.answers("experts"),
+    ]
     told += [ws.index(), ws.search("bees"), ws.batches(), ws.log()]
     with pytest.raises(findable.FindableError) as wrong:
         findable.open(api_kei=KEY)
@@ -109,7 +122,11 @@ def test_nothing_that_hangs_from_an_open_workspace_shows_a_key(workspace: Worksp
 
 def test_no_settings_show_a_password(tmp_path: Path) -> None:
     """The address of a database and of a server, given by the environment or in Python; none of it can be pickled."""
-    environ = {"FINDABLE_DATA": str(tmp_path), "FINDABLE_DATABASE_URL": URL, "GOOGLE_GEMINI_BASE_URL": BASE_URL}
+    environ = {
+        "FINDABLE_DATA": str(tmp_path),
+        "FINDABLE_DATABASE_URL": URL,
+        "GOOGLE_GEMINI_BASE_URL": BASE_URL,
+    }
     settings = load_settings({**environ, "GEMINI_API_KEY": KEY})
     given = findable.open(tmp_path, quiet=True, database_url=URL, base_url=BASE_URL, api_key=KEY)
     for one in (settings, given):
@@ -117,5 +134,8 @@ def test_no_settings_show_a_password(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(one)
     assert settings.url.reveal() == given.settings.url.reveal() == URL
-    assert repr(settings.database_url) == "'postgresql+psycopg://ada:…@127.0.0.1:9/none?sslpassword=…&password=…'"
+    assert (
+        repr(settings.database_url)
+        == "'postgresql+psycopg://ada:…@127.0.0.1:9/none?sslpassword=…&password=…'"
+    )
     assert str(given.settings.api_key) == f"…{KEY[-4:]}"

@@ -34,7 +34,10 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"code": 400, "message": f"bad request about {CANARY}"}),
     ("wrong_shape", {"document": {"candidates": "no"}}),
 )
-UNANSWERED: tuple[tuple[str, dict[str, Any]], ...] = (("status", {"code": 503, "message": "later"}), ("drop", {}))
+UNANSWERED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("status", {"code": 503, "message": "later"}),
+    ("drop", {}),
+)
 
 
 def put(workspace: Workspace, folder: Path) -> str:
@@ -42,7 +45,10 @@ def put(workspace: Workspace, folder: Path) -> str:
 
     The user who typed the command is shown a short excerpt of each, for it is their file that is to be mended.
     """
-    lines = [json.dumps({"id": f"p-{n}", "text": f"{passages.text_of(n)} The {CANARY} closes it."}) for n in range(5)]
+    lines = [
+        json.dumps({"id": f"p-{n}", "text": f"{passages.text_of(n)} The {CANARY} closes it."})
+        for n in range(5)
+    ]
     bad = [
         f'{{"id": "cut", "text": "begins well and then the {CANARY} {"and more " * 50}',
         json.dumps({"id": "", "text": f"no id, but a {CANARY}"}),
@@ -64,7 +70,9 @@ def run(workspace: Workspace, *commands: tuple[str, ...]) -> str:
     """Run commands with all that shows more, and return all they printed."""
     said = ""
     for words in commands:
-        done = workspace.run(*words, "--debug", TASK="passages", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05")
+        done = workspace.run(
+            *words, "--debug", TASK="passages", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05"
+        )
         assert "this is a bug" not in done.stderr, done.output
         said += done.output
     return said
@@ -82,16 +90,30 @@ def test_no_text_is_shown_or_logged(
     caplog.set_level(logging.DEBUG)
     for name in ("httpx2", "httpcore2", "httpcore2.http11", "httpcore2.connection"):
         caplog.set_level(logging.DEBUG, name)
-    caplog.set_level(logging.INFO, "sqlalchemy.engine")  # statements; each row is told of one level deeper
+    caplog.set_level(
+        logging.INFO, "sqlalchemy.engine"
+    )  # statements; each row is told of one level deeper
     said = put(workspace, tmp_path)
     for word, args in failures:
         api.fault(word, times=10_000, args=args)
         said += run(workspace, *CALLING)
         api.clear_faults()
     said += run(workspace, *CALLING, *LOOKING)
-    said = said.replace(f"bad request about {CANARY}", "")  # a server that repeats a request in its refusal is quoted
+    said = said.replace(
+        f"bad request about {CANARY}", ""
+    )  # a server that repeats a request in its refusal is quoted
     assert CANARY not in said
-    assert [record.getMessage()[:200] for record in caplog.records if CANARY in record.getMessage()] == []
-    written = [path for path in workspace.data.rglob("*") if path.is_file() and not path.name.startswith("findable.db")]
-    found = {path.relative_to(workspace.data).parts[0] for path in written if CANARY.encode() in path.read_bytes()}
+    assert [
+        record.getMessage()[:200] for record in caplog.records if CANARY in record.getMessage()
+    ] == []
+    written = [
+        path
+        for path in workspace.data.rglob("*")
+        if path.is_file() and not path.name.startswith("findable.db")
+    ]
+    found = {
+        path.relative_to(workspace.data).parts[0]
+        for path in written
+        if CANARY.encode() in path.read_bytes()
+    }
     assert found <= {*MAY_HOLD, "local-engine"}

@@ -16,14 +16,26 @@ STRING = {"type": "STRING"}
 @pytest.mark.parametrize(
     ("bio", "expected"),
     [
-        ("I am a registered nurse on a cardiac ward, before that a midwife.", {"nursing", "midwifery", "cardiology"}),
+        (
+            "I am a registered nurse on a cardiac ward, before that a midwife.",
+            {"nursing", "midwifery", "cardiology"},
+        ),
         ("Family lawyer: divorce, custody, inheritance.", {"family law", "inheritance law"}),
-        ("Dairy farmer and beekeeper; I also make cheese.", {"dairy farming", "beekeeping", "cheesemaking"}),
-        ("Python/Django developer, CI/CD, front-end", {"python", "django", "devops", "frontend development"}),
+        (
+            "Dairy farmer and beekeeper; I also make cheese.",
+            {"dairy farming", "beekeeping", "cheesemaking"},
+        ),
+        (
+            "Python/Django developer, CI/CD, front-end",
+            {"python", "django", "devops", "frontend development"},
+        ),
         ("Truck driver, then warehouse manager.", {"trucking", "logistics"}),
         ("Beekeeper\nKeeps bees and teaches water law.", {"beekeeping", "water law"}),
         ("Imkerin und Tischlermeisterin, gelernte Tischlerin", {"beekeeping", "carpentry"}),
-        ("Sie ist Wirtschaftsjournalistin und Kulturanthropologin.", {"journalism", "anthropology"}),
+        (
+            "Sie ist Wirtschaftsjournalistin und Kulturanthropologin.",
+            {"journalism", "anthropology"},
+        ),
         ("Infirmière puis boulangère à Lyon", {"nursing", "baking"}),
         ("Hidróloga: acuíferos, riego por goteo", {"hydrology", "hydrogeology", "irrigation"}),
         ("È docente di storia dell'arte e traduttrice letteraria.", {"art history"}),
@@ -64,7 +76,10 @@ def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> N
 def _answered(said: str, **members: dict[str, Any]) -> Any:
     """Return the document that answers a question for an object."""
     schema = {"type": "OBJECT", "properties": members}
-    asked = {"contents": [{"parts": [{"text": said}]}], "generationConfig": {"responseSchema": schema}}
+    asked = {
+        "contents": [{"parts": [{"text": said}]}],
+        "generationConfig": {"responseSchema": schema},
+    }
     return json.loads(answer(asked, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
 
 

@@ -29,13 +29,19 @@ def test_the_quick_tests_are_there_for_enough_faults() -> None:
     ("text", "line", "expected"),
     [
         ("def a():\n    b()\n    c()", 1, "def a():\n    MARK\n    b()\n    c()"),
-        ("if a:\n    b()\nelif c:\n    d()", 2, "if a:\n    b()\nelse:\n    MARK\n    if c:\n        d()"),
+        (
+            "if a:\n    b()\nelif c:\n    d()",
+            2,
+            "if a:\n    b()\nelse:\n    MARK\n    if c:\n        d()",
+        ),
         ("x = [\n    a\n    for a in b\n]", 2, "MARK\nx = [a for a in b]"),
         ("try:\n    a()\nexcept E:\n    b()", 3, "try:\n    a()\nexcept E:\n    MARK\n    b()"),
         ("for a in b:\n    c()", 0, "MARK\nfor a in b:\n    c()"),
     ],
 )
-def test_who_comes_to_a_line_is_told_before_its_statement(text: str, line: int, expected: str) -> None:
+def test_who_comes_to_a_line_is_told_before_its_statement(
+    text: str, line: int, expected: str
+) -> None:
     """In whatever block it stands, and in the middle of it, too."""
     assert marked(text, {line: "name"}) == ast.unparse(
         ast.parse(expected.replace("MARK", "__import__('_marks').mark('name')"))

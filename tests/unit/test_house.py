@@ -27,7 +27,8 @@ def test_import_cycles_include_late_and_typing_imports() -> None:
 def test_statements_are_counted_without_docstrings_and_with_unpacked_tuples() -> None:
     """A docstring is no statement, and each value of a tuple assignment is one."""
     module = Module(
-        "core.sample", '"""Sample."""\n\n\ndef f():\n    """Return 3."""\n    a, b = 1, 2\n    return a + b\n'
+        "core.sample",
+        '"""Sample."""\n\n\ndef f():\n    """Return 3."""\n    a, b = 1, 2\n    return a + b\n',
     )
     assert module.statements() == 4
     assert [tuple(function) for function in module.functions()] == [("core.sample.f", 3)]

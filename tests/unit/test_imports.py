@@ -26,7 +26,9 @@ KNOW_SUBJECTS = (
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
-FILES_OF_INDEX = {f"pipeline.index.{name}" for name in ("fusion", "manifest", "reader", "terms", "vector_file")}
+FILES_OF_INDEX = {
+    f"pipeline.index.{name}" for name in ("fusion", "manifest", "reader", "terms", "vector_file")
+}
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.encoded": "pipeline.gemini.embed",
@@ -36,11 +38,33 @@ DOORS = {
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
     *("google", "html", "httpx2", "ir_measures", "jinja2", "logging"),
-    *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
-    *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
+    *(
+        "filelock",
+        "jsonlines",
+        "numpy",
+        "orjson",
+        "pandas",
+        "pillow_heif",
+        "psycopg",
+        "pyarrow",
+        "pydantic",
+    ),
+    *(
+        "pydantic_core",
+        "rapidfuzz",
+        "rich",
+        "snowballstemmer",
+        "sqlalchemy",
+        "starlette",
+        "tokenizers",
+        "tomllib",
+    ),
     *("procrastinate", "prometheus_client", "python_calamine", "uvicorn", "xlsxwriter", "zipfile"),
 )
-SLOW = {"pipeline.index.terms", "pipeline.core.where"}  # they compile patterns for longer than most modules take
+SLOW = {
+    "pipeline.index.terms",
+    "pipeline.core.where",
+}  # they compile patterns for longer than most modules take
 SHARED_BY_JOBS = {"cli", "command", "commands", "ends", "options", "output", "variables"}
 
 
@@ -100,18 +124,26 @@ def test_imports_inside_functions_are_of_what_is_heavy() -> None:
         f"{module.name} imports {one.name} inside a function, which is not heavy: import it at the top"
         for module in known.values()
         for one in module.imports()
-        if one.is_late and one.name.split(".")[0] not in HEAVY and not loads.get(own(one.name, known))
+        if one.is_late
+        and one.name.split(".")[0] not in HEAVY
+        and not loads.get(own(one.name, known))
     }
     assert not wrong, "\n  ".join(["", *sorted(wrong)])
 
 
 def _loads(known: Mapping[str, Module]) -> dict[str, set[str]]:
     """Return of each module the heavy libraries that it loads when it is imported, by itself or by what it imports."""
-    at_once = {name: [one.name for one in module.imports() if not one.is_late] for name, module in known.items()}
-    found = {
-        name: {one.split(".")[0] for one in names} & set(HEAVY) | ({name} & SLOW) for name, names in at_once.items()
+    at_once = {
+        name: [one.name for one in module.imports() if not one.is_late]
+        for name, module in known.items()
     }
-    below = {name: {own(one, known) for one in names} - {"", name} for name, names in at_once.items()}
+    found = {
+        name: {one.split(".")[0] for one in names} & set(HEAVY) | ({name} & SLOW)
+        for name, names in at_once.items()
+    }
+    below = {
+        name: {own(one, known) for one in names} - {"", name} for name, names in at_once.items()
+    }
     for _ in known:
         grown = {name: found[name].union(*(found[one] for one in below[name])) for name in known}
         if grown == found:
@@ -127,7 +159,9 @@ def test_no_subject_is_named_below_the_subjects() -> None:
         for module in modules().values()
         if module.room in UNNAMED and module.name not in MAY_NAME
         for number, line in enumerate(module.text.splitlines(), start=1)
-        if any(subject[:-1] in line.lower() for subject in SUBJECTS - {"images"})  # which any task may ask about
+        if any(
+            subject[:-1] in line.lower() for subject in SUBJECTS - {"images"}
+        )  # which any task may ask about
     ]
     assert not said, "\n  ".join(["", *said])
 
@@ -137,9 +171,18 @@ def test_commands_are_thin_and_listed() -> None:
     for name, module in modules().items():
         if not name.startswith("jobs.") or name.removeprefix("jobs.") in SHARED_BY_JOBS:
             continue
-        found = [node for node in ast.walk(ast.parse(module.text)) if isinstance(node, ast.While | ast.Try)]
-        assert not found, f"{name}: the pipeline decides, and jobs/ends.py turns errors into exit codes"
-    assert all(len(said) <= 62 and said.endswith(".") for said in (one.summary for one in COMMANDS.values()))
+        found = [
+            node
+            for node in ast.walk(ast.parse(module.text))
+            if isinstance(node, ast.While | ast.Try)
+        ]
+        assert not found, (
+            f"{name}: the pipeline decides, and jobs/ends.py turns errors into exit codes"
+        )
+    assert all(
+        len(said) <= 62 and said.endswith(".")
+        for said in (one.summary for one in COMMANDS.values())
+    )
 
 
 LOADED = """\
@@ -163,7 +206,14 @@ LOADS = (  # with one person here and nothing to send, judge or embed; a process
         "settings": (),
         **dict.fromkeys(
             (
-                *("import {data}/people.csv", "status", "batches", "score", "show ann", "export {data}/out.csv"),
+                *(
+                    "import {data}/people.csv",
+                    "status",
+                    "batches",
+                    "score",
+                    "show ann",
+                    "export {data}/out.csv",
+                ),
                 *("batch-poll", "batch-ingest", "preflight", "batch-submit --dry"),
             ),
             ("pydantic", "sqlalchemy"),
@@ -181,5 +231,7 @@ def test_commands_load_what_they_use_and_no_more(tmp_path: Path) -> None:
         wanted = {words.format(data=tmp_path): (SETTINGS, *loaded) for words, loaded in row.items()}
         command = [sys.executable, "-c", LOADED.format(heavy=(SETTINGS, *LOOKED_FOR)), *wanted]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
-        told = [line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]
+        told = [
+            line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")
+        ]
         assert {words: tuple(loaded) for words, *loaded in told} == wanted

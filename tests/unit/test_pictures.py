@@ -39,7 +39,10 @@ def turned() -> bytes:
 
 def frames() -> bytes:
     """Return a GIF whose first frame is red, and 399 others."""
-    first, *rest = (Image.new("RGB", (50, 40), (255 if not number else 0, number % 200, 0)) for number in range(400))
+    first, *rest = (
+        Image.new("RGB", (50, 40), (255 if not number else 0, number % 200, 0))
+        for number in range(400)
+    )
     return saved(first, "GIF", save_all=True, append_images=rest)
 
 
@@ -66,18 +69,26 @@ CUT = "cut off or broken"
 REFUSED: dict[str, tuple[Bytes, str]] = {
     "no bytes": (lambda: b"", "empty"),
     "a text": (lambda: b"hello", "none of the images that can be opened"),
-    "an SVG": (lambda: b'<?xml version="1.0"?>\n<!-- drawn --><svg xmlns="x">', "none of the images"),
+    "an SVG": (
+        lambda: b'<?xml version="1.0"?>\n<!-- drawn --><svg xmlns="x">',
+        "none of the images",
+    ),
     "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which is opened with an extra"),
     "a cut JPEG": (lambda: saved(shaded(), "JPEG")[:1_200], CUT),
     "a cut PNG": (lambda: saved(shaded(), "PNG")[:500], CUT),
     "30,000 pixels squared": (lambda: saying(30_000), "30,000 by 30,000 pixels"),
     "too many bytes": (lambda: bytes(MAX_BYTES + 1), "the most that is read"),
-    "what Pillow might run": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of the images"),
+    "what Pillow might run": (
+        lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "none of the images",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_image_is_refused_with_its_reason(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_image_is_refused_with_its_reason(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By a look at it and when it is to be sent, alike; nothing but a `PictureError` comes out."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     make, reason = REFUSED[case]
@@ -114,7 +125,9 @@ def test_heic_is_opened_where_its_extra_is_installed() -> None:
     assert size(prepare(saved(shaded(), "HEIF"), side=50)) == (50, 25)
 
 
-def test_what_does_not_fit_into_a_request_is_scaled_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_a_request_is_scaled_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Until it does."""
     monkeypatch.setattr(pictures, "MAX_SENT", 100_000)
     sent = prepare(saved(Image.effect_noise((1_200, 1_200), 100), "PNG"), side=1_200)

@@ -5,7 +5,16 @@ from pathlib import Path
 from tests import ratchet
 from tests.house import ROOT, modules
 
-PRODUCT = {"click", "faiss", "google.genai", "jsonlines", "numpy", "pydantic", "sqlalchemy", "tenacity"}
+PRODUCT = {
+    "click",
+    "faiss",
+    "google.genai",
+    "jsonlines",
+    "numpy",
+    "pydantic",
+    "sqlalchemy",
+    "tenacity",
+}
 
 
 def test_the_libraries_of_the_design_are_used() -> None:
@@ -13,7 +22,10 @@ def test_the_libraries_of_the_design_are_used() -> None:
     imported = {one.name for module in modules().values() for one in module.imports()}
     parts = {".".join(name.split(".")[:count]) for name in imported for count in (1, 2)}
     assert PRODUCT - parts == set()
-    assert any("import pytest\n" in path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert any(
+        "import pytest\n" in path.read_text(encoding="utf-8")
+        for path in (ROOT / "tests").rglob("test_*.py")
+    )
 
 
 def test_every_figure_is_recorded() -> None:
@@ -36,4 +48,7 @@ def test_a_figure_may_exceed_its_record_only_by_its_allowance(tmp_path: Path) ->
     ]
 
     ratchet.record_falls({"cycles": 4, "tables": 15}, file)
-    assert file.read_text() == '# why\n[figures]\n"cycles" = 4\n"tables" = 14\n\n[allowance]\n"tables" = 1\n'
+    assert (
+        file.read_text()
+        == '# why\n[figures]\n"cycles" = 4\n"tables" = 14\n\n[allowance]\n"tables" = 1\n'
+    )

@@ -35,10 +35,18 @@ def test_the_slowest_come_first_and_a_long_run_is_warned_of(
     assert [line.startswith("warning: ") for line in lines[7:]] == [True] * is_warned
 
 
-def test_commands_count_for_the_test_in_whose_folder_they_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_count_for_the_test_in_whose_folder_they_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever folder below it they used; other tests whose name begins alike get nothing."""
     monkeypatch.setenv(RUN, str(tmp_path))
     rows = [["/t/test_a0/here", 1.0], ["/t/test_a0", 0.5], ["/t/test_a01/here", 4.0]]
-    (tmp_path / COMMAND_TIMES).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / COMMAND_TIMES).write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     command_times = times.read_command_times()
-    assert (command_times["/t/test_a0"], command_times["/t/test_a01"], command_times[""]) == (1.5, 4.0, 0)
+    assert (command_times["/t/test_a0"], command_times["/t/test_a01"], command_times[""]) == (
+        1.5,
+        4.0,
+        0,
+    )

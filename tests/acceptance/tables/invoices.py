@@ -33,7 +33,9 @@ class Answer(BaseModel):
 
 def check(answer: Answer, row: Mapping[str, Any]) -> str | None:
     """Refuse days that stand nowhere on the scan."""
-    return None if answer.issued.isoformat() in row["scan"] else f"{answer.issued} is not on the scan"
+    return (
+        None if answer.issued.isoformat() in row["scan"] else f"{answer.issued} is not on the scan"
+    )
 
 
 task = Task(

@@ -12,7 +12,9 @@ class Answer(BaseModel):
 
     century: int | None = Field(default=None, ge=1, le=21)
     state: Literal["whole", "damaged", "restored", "unknown"]
-    damage: Annotated[str, Quote(optional=True)] | None = Field(default=None, description="quotation about the damage")
+    damage: Annotated[str, Quote(optional=True)] | None = Field(
+        default=None, description="quotation about the damage"
+    )
 
 
 task = Task(

@@ -38,4 +38,10 @@ class Rezept(BaseModel):
     ohne_ofen: bool
 
 
-task = Task(answer=Rezept, items="rezepte.csv", key="row", prompt="Rezept „{Titel}“:\n{Text}", quotes_in="Text")
+task = Task(
+    answer=Rezept,
+    items="rezepte.csv",
+    key="row",
+    prompt="Rezept „{Titel}“:\n{Text}",
+    quotes_in="Text",
+)

@@ -21,7 +21,9 @@ class Contact(BaseModel):
     """How to reach the sender."""
 
     name: str | None = None
-    address: str | None = Field(default=None, description="e-mail or telephone, as the ticket has it")
+    address: str | None = Field(
+        default=None, description="e-mail or telephone, as the ticket has it"
+    )
 
 
 class Answer(BaseModel):
@@ -44,7 +46,13 @@ task = Task(
     examples=[
         (
             {"subject": "stuck", "sender": None, "text": "The printer shows E4 and does nothing."},
-            {"kind": "fault", "urgent": False, "summary": "Printer shows E4", "contact": {}, "tags": ["printer"]},
+            {
+                "kind": "fault",
+                "urgent": False,
+                "summary": "Printer shows E4",
+                "contact": {},
+                "tags": ["printer"],
+            },
         )
     ],
     max_output_tokens=600,

@@ -41,7 +41,9 @@ def spent(workspace: Workspace, api: Api, people: People, begun: Callable[..., N
 
     begun(prepare)
     api.configure(paused=True)
-    assert workspace.scalar("SELECT count(*) FROM findable_creates WHERE outcome = 'duplicate'") == 1
+    assert (
+        workspace.scalar("SELECT count(*) FROM findable_creates WHERE outcome = 'duplicate'") == 1
+    )
     return workspace
 
 
@@ -63,7 +65,9 @@ def test_each_batch_has_its_line(spent: Workspace) -> None:
     """Tokens and money as the batch's account has them; a duplicate is with its batch, a lost call with its run."""
     rows, _ = added_up(spent, "batch")
     assert list(rows) == ["1", "2", "3", "4"]
-    (used,) = spent.query("SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1")
+    (used,) = spent.query(
+        "SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1"
+    )
     assert (rows["1"]["tokens_in"], rows["1"]["tokens_out"]) == used[:2]
     assert rows["1"]["cost"] == pytest.approx(used[2], abs=1e-6)
     (twin,) = spent.query("SELECT estimated_cost FROM findable_creates WHERE outcome = 'duplicate'")

@@ -31,7 +31,9 @@ def offline(tmp_path: Path) -> Workspace:
 
 
 @contextmanager
-def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]) -> Iterator[None]:
+def _meanwhile(
+    ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
+) -> Iterator[None]:
     """Let another program change something before the first time that is written, when the answers are judged."""
     writes, real = count(), ws.store.write
 
@@ -45,18 +47,29 @@ def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Calla
         yield
 
 
-def test_a_merge_while_answers_are_judged_is_seen(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_while_answers_are_judged_is_seen(
+    offline: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No answer goes past it."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
 
     def merge(write: Write) -> None:
         with write() as tx:
-            by_hand.add_merge(tx, table.TASK, json.loads(WRITTEN)[0], "merged", who="a person", at=datetime.now(UTC))
+            by_hand.add_merge(
+                tx,
+                table.TASK,
+                json.loads(WRITTEN)[0],
+                "merged",
+                who="a person",
+                at=datetime.now(UTC),
+            )
 
     with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
         assert len([*batch_ingest.run(ws)]) == 1
-    assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {"merged"}
+    assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {
+        "merged"
+    }
 
 
 @pytest.mark.parametrize(
@@ -64,23 +77,40 @@ def test_a_merge_while_answers_are_judged_is_seen(offline: Workspace, monkeypatc
     [
         ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [WRITTEN]),
         ("UPDATE experts SET username = 'somebody else'", (0, 1), [None]),
-        ("UPDATE experts SET hourly_rate = 80, profile_url = 'https://example.org/1'", (1, 0), [WRITTEN]),
+        (
+            "UPDATE experts SET hourly_rate = 80, profile_url = 'https://example.org/1'",
+            (1, 0),
+            [WRITTEN],
+        ),
         ("UPDATE experts SET tags = '[\"by hand\"]'", (0, 0), ['["by hand"]']),
         ("DELETE FROM experts", (0, 0), []),
     ],
 )
 def test_what_changes_while_answers_are_judged_is_seen(
-    change: str, told: tuple[int, int], tags: list[str | None], offline: Workspace, monkeypatch: pytest.MonkeyPatch
+    change: str,
+    told: tuple[int, int],
+    tags: list[str | None],
+    offline: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A row may change after it was read and before its answer is written: that counts as a change before both."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
-    with offline.open() as ws, _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")):
+    with (
+        offline.open() as ws,
+        _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")),
+    ):
         assert len([*batch_ingest.run(ws)]) == 1
-    assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [told, (1, 0), (1, 0)]
+    assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [
+        told,
+        (1, 0),
+        (1, 0),
+    ]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(one,) for one in tags]
     cells = ", ".join(table.SCORED_BY)
-    for points, *row in offline.query(f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"):  # noqa: S608
+    for points, *row in offline.query(
+        f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"
+    ):  # noqa: S608
         assert points == score_of(*row)
 
 

@@ -8,13 +8,21 @@ from typing import Any, Self
 
 import httpx2
 
-TAGS_SCHEMA = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
+TAGS_SCHEMA = {
+    "type": "OBJECT",
+    "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}},
+}
 MODEL = "gemini-3.5-flash-lite"
-GENERATE, CREATE = f"/v1beta/models/{MODEL}:generateContent", f"/v1beta/models/{MODEL}:batchGenerateContent"
+GENERATE, CREATE = (
+    f"/v1beta/models/{MODEL}:generateContent",
+    f"/v1beta/models/{MODEL}:batchGenerateContent",
+)
 LONGEST_S = 60.0  # to end a hang
 
 
-def request_for(text: str, schema: Mapping[str, Any] = TAGS_SCHEMA, **config: Any) -> dict[str, Any]:
+def request_for(
+    text: str, schema: Mapping[str, Any] = TAGS_SCHEMA, **config: Any
+) -> dict[str, Any]:
     """Return a request about a text."""
     return {
         "contents": [{"role": "user", "parts": [{"text": f"<biography>{text}</biography>"}]}],
@@ -24,8 +32,12 @@ def request_for(text: str, schema: Mapping[str, Any] = TAGS_SCHEMA, **config: An
 
 def request_file(count: int) -> bytes:
     """Return a request file with the keys `k/0`, `k/1` and so on."""
-    texts = (f"Lawyer for water law and irrigation, case number {number}." for number in range(count))
-    lines = [json.dumps({"key": f"k/{n}", "request": request_for(text)}) for n, text in enumerate(texts)]
+    texts = (
+        f"Lawyer for water law and irrigation, case number {number}." for number in range(count)
+    )
+    lines = [
+        json.dumps({"key": f"k/{n}", "request": request_for(text)}) for n, text in enumerate(texts)
+    ]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -54,7 +66,11 @@ class Caller:
         """Call the engine at `url`."""
         self.url = url
         self.http = httpx2.Client(
-            base_url=url, headers={"x-goog-api-key": "any"}, timeout=LONGEST_S, verify=False, trust_env=False
+            base_url=url,
+            headers={"x-goog-api-key": "any"},
+            timeout=LONGEST_S,
+            verify=False,
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -62,7 +78,10 @@ class Caller:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Close the connections."""
         self.http.close()
@@ -79,9 +98,15 @@ class Caller:
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
-    def refused(self, path: str, document: object = None, *, method: str = "POST") -> dict[str, Any]:
+    def refused(
+        self, path: str, document: object = None, *, method: str = "POST"
+    ) -> dict[str, Any]:
         """Return the error of a call that must be refused."""
-        reply = self.http.request(method, path, json=document) if method == "POST" else self.http.request(method, path)
+        reply = (
+            self.http.request(method, path, json=document)
+            if method == "POST"
+            else self.http.request(method, path)
+        )
         assert reply.status_code >= 400, reply.text
         error: dict[str, Any] = reply.json()["error"]
         assert error["code"] == reply.status_code
@@ -89,7 +114,10 @@ class Caller:
 
     def start_upload(self, size: int, **described: Any) -> str:
         """Begin an upload of `size` bytes and return the session's URL."""
-        headers = {"X-Goog-Upload-Command": "start", "X-Goog-Upload-Header-Content-Length": str(size)}
+        headers = {
+            "X-Goog-Upload-Command": "start",
+            "X-Goog-Upload-Header-Content-Length": str(size),
+        }
         reply = self.http.post("/upload/v1beta/files", headers=headers, json={"file": described})
         assert reply.status_code == 200, reply.text
         return str(reply.headers["x-goog-upload-url"])
@@ -120,6 +148,8 @@ class Caller:
 
     def results(self, operation: Mapping[str, Any]) -> list[bytes]:
         """Return the lines of an operation's result file."""
-        reply = self.http.get(f"/v1beta/{operation['response']['responsesFile']}:download?alt=media")
+        reply = self.http.get(
+            f"/v1beta/{operation['response']['responsesFile']}:download?alt=media"
+        )
         assert reply.status_code == 200, reply.text
         return reply.content.split(b"\n")

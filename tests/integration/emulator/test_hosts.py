@@ -24,7 +24,9 @@ serve(Path(sys.argv[1]), listening, ready=lambda url: print(url, flush=True), lo
 def host_process(root: Path) -> tuple[subprocess.Popen[str], str]:
     """Start a host as its own process and return it and its URL."""
     command = [sys.executable, "-c", HOST, str(root)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
@@ -52,8 +54,12 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
     with Server(tmp_path) as server, Caller(server.url) as caller:
         operation = caller.wait(name)
         assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
-        assert by_key(caller.results(operation)).keys() == {f"k/{number}" for number in range(9_000)}
-        state = caller.get(f"/v1/{operation['metadata']['inputConfig']['fileName']}")["name"].removeprefix("files/")
+        assert by_key(caller.results(operation)).keys() == {
+            f"k/{number}" for number in range(9_000)
+        }
+        state = caller.get(f"/v1/{operation['metadata']['inputConfig']['fileName']}")[
+            "name"
+        ].removeprefix("files/")
     left = {path.name for path in (tmp_path / "local-engine-files").iterdir()}
     assert left == {f"file-{state}", f"results-{name.removeprefix('batches/')}"}
 

@@ -12,18 +12,24 @@ from google.genai import types
 from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
 
 TEXTS: list[Any] = ["a", "b"]  # of the many kinds of contents that the library knows
-GENERATE = types.GenerateContentConfig(response_mime_type="application/json", response_schema=TAGS_SCHEMA)
+GENERATE = types.GenerateContentConfig(
+    response_mime_type="application/json", response_schema=TAGS_SCHEMA
+)
 
 
 def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
     """Pointed at the engine, and nothing else changed: a parsed answer, a token count and a model."""
     with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
-        answer = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=GENERATE)
+        answer = sdk.models.generate_content(
+            model=MODEL, contents="Lawyer for water law", config=GENERATE
+        )
         assert isinstance(answer.parsed, dict)
         assert answer.parsed["tags"]
         assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
         assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
-        assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
+        assert f"models/{MODEL}" in {
+            model.name for model in sdk.models.list(config={"query_base": True})
+        }
 
 
 # the SDK subclasses aiohttp's session, which aiohttp discourages; goes when the SDK stops doing so
@@ -44,12 +50,16 @@ def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, libr
             while not batch.done:
                 batch = await client.batches.get(name=str(batch.name))
             assert batch.dest
-            answer = await client.models.generate_content(model=MODEL, contents="water law", config=GENERATE)
+            answer = await client.models.generate_content(
+                model=MODEL, contents="water law", config=GENERATE
+            )
             assert answer.text
             counted = await client.models.count_tokens(model=MODEL, contents="water law")
             assert answer.usage_metadata
             assert counted.total_tokens == answer.usage_metadata.prompt_token_count
-            embedded = await client.models.embed_content(model="gemini-embedding-001", contents=TEXTS)
+            embedded = await client.models.embed_content(
+                model="gemini-embedding-001", contents=TEXTS
+            )
             assert len(embedded.embeddings or []) == 2
             data: bytes = await client.files.download(file=str(batch.dest.file_name))
         if options.httpx_async_client:

@@ -49,7 +49,11 @@ def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller)
     path = "/v1/models/gemini-embedding-2:batchEmbedContents"
     bodies: list[dict[str, Any]] = [
         {"content": {"parts": [{"text": "water"}, {"text": "law"}]}},
-        {"content": {"parts": [{"text": "water\nlaw"}]}, "task_type": "RETRIEVAL_DOCUMENT", "title": "t"},
+        {
+            "content": {"parts": [{"text": "water\nlaw"}]},
+            "task_type": "RETRIEVAL_DOCUMENT",
+            "title": "t",
+        },
         {"content": {"parts": [{"text": "music"}]}},
     ]
     vectors = [entry["values"] for entry in caller.post(path, {"requests": bodies})["embeddings"]]
@@ -59,8 +63,16 @@ def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller)
     one = "/v1/models/gemini-embedding-2:embedContent"
     narrow = caller.post(one, bodies[2] | {"outputDimensionality": "256"})["embedding"]["values"]
     assert narrow == vectors[2][:256]
-    assert caller.post("/v1/models/findable-local-lexical-1:embedContent", bodies[2])["embedding"]["values"] != narrow
-    for wrong in (bodies[2] | {"outputDimensionality": 769}, {"content": {"parts": [{"text": " "}]}}):
+    assert (
+        caller.post("/v1/models/findable-local-lexical-1:embedContent", bodies[2])["embedding"][
+            "values"
+        ]
+        != narrow
+    )
+    for wrong in (
+        bodies[2] | {"outputDimensionality": 769},
+        {"content": {"parts": [{"text": " "}]}},
+    ):
         assert caller.refused(one, wrong)["code"] == 400
     assert caller.refused(path, {"requests": [bodies[2]] * 101})["code"] == 400
 
@@ -110,12 +122,20 @@ def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
         ("gemini-3.5-flash", "MEDIA_RESOLUTION_LOW", 280),
         ("gemini-2.5-flash", "MEDIA_RESOLUTION_UNSPECIFIED", 258),
     ):
-        usage = caller.post(f"/v1/models/{model}:generateContent", asked(picture, mediaResolution=resolution))
+        usage = caller.post(
+            f"/v1/models/{model}:generateContent", asked(picture, mediaResolution=resolution)
+        )
         assert usage["usageMetadata"]["promptTokenCount"] == 3 + tokens
     for part, said in (
         ({"inlineData": {"mimeType": "image/svg+xml", "data": data}}, "Unsupported MIME type"),
-        ({"inlineData": {"mimeType": "image/png", "data": data[:60]}}, "Unable to process input image"),
-        ({"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}}, "Cannot fetch content"),
+        (
+            {"inlineData": {"mimeType": "image/png", "data": data[:60]}},
+            "Unable to process input image",
+        ),
+        (
+            {"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}},
+            "Cannot fetch content",
+        ),
         ({"inlineData": {"mimeType": "image/png", "data": "?"}}, "Invalid value"),
     ):
         assert caller.refused(GENERATE, asked(part))["message"].startswith(said)
@@ -139,7 +159,9 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     """Each key once, in another order, with what a live call answers; a line that is refused says so, not the batch."""
     alone = {"request": request_for("law"), "note": {"a": 1}, "list": [1, 2]}
     bad = {"key": "bad", "request": {"contents": [{"parts": [{"text": "x"}]}]}}
-    data = request_file(40) + b"".join(json.dumps(line).encode() + b"\r\n\n" for line in (alone, bad))
+    data = request_file(40) + b"".join(
+        json.dumps(line).encode() + b"\r\n\n" for line in (alone, bad)
+    )
     file = caller.upload(data)
     created = caller.post(CREATE, batch_of(file, name="run1"))
     name = created["name"]
@@ -152,7 +174,11 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     assert (metadata["@type"], metadata["inputConfig"]) == (BATCH_TYPE, {"fileName": file})
     assert created["metadata"].keys() == metadata.keys() - {"output", "endTime"}
     assert operation["response"] == {"@type": f"{BATCH_TYPE}Output", "responsesFile": results}
-    assert (operation["done"], "error" in operation, metadata["output"]["responsesFile"]) == (True, False, results)
+    assert (operation["done"], "error" in operation, metadata["output"]["responsesFile"]) == (
+        True,
+        False,
+        results,
+    )
     counts = {"requestCount": "42", "successfulRequestCount": "41", "failedRequestCount": "1"}
     assert metadata["batchStats"] == counts
     assert metadata["state"] == "BATCH_STATE_SUCCEEDED"
@@ -170,7 +196,10 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
         "list": [],
     }
     for method in ("GET", "DELETE"):
-        assert "cannot be more than 40 characters" in caller.refused(f"/v1/{results}", method=method)["message"]
+        assert (
+            "cannot be more than 40 characters"
+            in caller.refused(f"/v1/{results}", method=method)["message"]
+        )
     assert caller.http.get(f"/download/v1/{results}:download?alt=media").content.count(b"\n") == 42
 
 
@@ -180,11 +209,16 @@ def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
         (b"[1]", "invalid JSON, near column 1: unexpected character: '['; expected '{'"),
         (b'{"key": "a", "request": {"contents": []}', "invalid JSON, near column"),
         (b'{"key": "a"}', "missing field: 'request'"),
-        (b'{"request": {"cachedContents": "x"}}', "invalid JSON, near column 14: no such field: 'cachedContents'"),
+        (
+            b'{"request": {"cachedContents": "x"}}',
+            "invalid JSON, near column 14: no such field: 'cachedContents'",
+        ),
         (b'{"request": {"contents": {}}}', "Invalid value at 'request.contents'"),
         (b'{"key": 1, "request": {}}', "invalid value for 'key'"),
     ):
-        error = caller.refused(CREATE, batch_of(caller.upload(request_file(2) + line + b"\n" + request_file(1))))
+        error = caller.refused(
+            CREATE, batch_of(caller.upload(request_file(2) + line + b"\n" + request_file(1)))
+        )
         assert error["status"] == "INVALID_ARGUMENT"
         assert error["message"].startswith("Error on line 3: ")
         assert message in error["message"]
@@ -193,7 +227,10 @@ def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
 def test_a_create_that_cannot_be_is_refused(caller: Caller) -> None:
     """No requests and unknown names are a 400, an absent file a 403, a model that is not there or cannot a 404."""
     assert caller.refused(CREATE, batch_of(caller.upload(b"\n  \n")))["code"] == 400
-    assert caller.refused(CREATE, {"batch": {"inputConfig": {"requests": {"requests": []}}}})["code"] == 400
+    assert (
+        caller.refused(CREATE, {"batch": {"inputConfig": {"requests": {"requests": []}}}})["code"]
+        == 400
+    )
     error = caller.refused(CREATE, {"batch": {"nonsense": 1}})
     assert error["message"] == (
         "Invalid JSON payload received. Unknown name \"nonsense\" at 'batch': Cannot find field."
@@ -202,7 +239,10 @@ def test_a_create_that_cannot_be_is_refused(caller: Caller) -> None:
     for model in ("gemini-2.0-flash", "gemini-embedding-2"):
         error = caller.refused(f"/v1/models/{model}:batchGenerateContent", batch_of("files/a"))
         assert error["code"] == 404
-        assert "is not found for API version v1, or is not supported for batchGenerateContent" in error["message"]
+        assert (
+            "is not found for API version v1, or is not supported for batchGenerateContent"
+            in error["message"]
+        )
 
 
 def test_a_cancel_takes_effect_at_once_and_a_late_one_changes_nothing(caller: Caller) -> None:

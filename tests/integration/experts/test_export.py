@@ -10,9 +10,7 @@ from pipeline.ops import export
 from pipeline.tables.findings import ImportOptions
 from tests.integration.experts.workspaces import HEADER, rows, workspace
 
-ODD = (
-    f'{HEADER}\nann,=1+1,"O\'Brien, ""Q""",@x,\'=y,"a\r\nb\rc\nd",65.1250,EUR,https://x.example,,-\n\'=bob,,,,,,,,,,\n'
-)
+ODD = f'{HEADER}\nann,=1+1,"O\'Brien, ""Q""",@x,\'=y,"a\r\nb\rc\nd",65.1250,EUR,https://x.example,,-\n\'=bob,,,,,,,,,,\n'
 
 
 def filled(ws: OpenWorkspace, directory: Path) -> None:

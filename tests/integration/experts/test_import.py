@@ -22,7 +22,11 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
     """
     with workspace(tmp_path / "data") as ws:
         import_.run(
-            ws, people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."))
+            ws,
+            people_file(
+                tmp_path / "p.csv",
+                **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."),
+            ),
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         wanted = Selection(among=[ids["asked"]])
@@ -31,10 +35,19 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
             stopped = {asks.Ask(ids[name], ""): "failed twice" for name in ("parked", "still")}
             asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
-        (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
+        (tmp_path / "q.csv").write_text(
+            "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"
+        )
         done = import_.run(ws, tmp_path / "q.csv")
-        assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
-        again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone."))
+        assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (
+            2,
+            0,
+            [],
+            "Other",
+        )
+        again = people_file(
+            tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone.")
+        )
         before = rows(ws), position(ws)
         dry = import_.run(ws, again, ImportOptions(dry=True))
         assert (rows(ws), position(ws)) == before
@@ -44,7 +57,12 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         with ws.store.write() as tx:
             counts = table.people(tx).counts(tx)
             assert asks.release_claims(tx, asked.number) == 1
-    assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
+    assert (tagged["bio"], tagged["tags"], done.updated, done.released) == (
+        "Stone.",
+        '["water law"]',
+        3,
+        1,
+    )
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
         ("tagged", FindingKind.KEPT, "Bio", 2),
         ("asked", FindingKind.KEPT, "Bio", 3),

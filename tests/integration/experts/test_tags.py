@@ -36,9 +36,15 @@ def tagged(workspace: Workspace, api: Api, people: People, begun: Callable[..., 
         """Tag them."""
         people(3, without_bio=1)
         for number, tags in enumerate(GIVEN.values(), start=1):
-            api.fault("answer_text", args={"text": json.dumps({"tags": tags})}, key=f"expert-tags/{number}")
+            api.fault(
+                "answer_text",
+                args={"text": json.dumps({"tags": tags})},
+                key=f"expert-tags/{number}",
+            )
         workspace.ran_each(*CHAIN)
-        workspace.change("INSERT INTO experts (username, tags) VALUES ('theirs', '[ \"ml\", \"law\" ]')")
+        workspace.change(
+            "INSERT INTO experts (username, tags) VALUES ('theirs', '[ \"ml\", \"law\" ]')"
+        )
         workspace.ran_each("score", "index")
 
     begun(prepare)
@@ -47,7 +53,9 @@ def tagged(workspace: Workspace, api: Api, people: People, begun: Callable[..., 
 
 def tags_of(workspace: Workspace) -> dict[str, list[str]]:
     """Return the tags of all who have some."""
-    rows = workspace.query("SELECT username, tags FROM experts WHERE tags IS NOT NULL ORDER BY username")
+    rows = workspace.query(
+        "SELECT username, tags FROM experts WHERE tags IS NOT NULL ORDER BY username"
+    )
     return {name: json.loads(cell) for name, cell in rows}
 
 
@@ -69,9 +77,21 @@ def edited(workspace: Workspace, *words: str, person: str = ONE, who: str = "ada
 def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
     """Also those that came with the data; a part of a tag finds it."""
     found = told(tagged)
-    assert (found["people"], found["different"], found["used_once"], found["merges"]) == (4, 5, 3, [])
-    assert found["tags"][0] == {"tag": "ml", "people": 3, "examples": [ONE, "person-0001", "theirs"]}
-    assert [one["tag"] for one in told(tagged, "--find", "KEEP")["tags"]] == ["bee keeping", "beekeeping"]
+    assert (found["people"], found["different"], found["used_once"], found["merges"]) == (
+        4,
+        5,
+        3,
+        [],
+    )
+    assert found["tags"][0] == {
+        "tag": "ml",
+        "people": 3,
+        "examples": [ONE, "person-0001", "theirs"],
+    }
+    assert [one["tag"] for one in told(tagged, "--find", "KEEP")["tags"]] == [
+        "bee keeping",
+        "beekeeping",
+    ]
 
 
 @pytest.mark.sampled(0)
@@ -82,20 +102,32 @@ def test_a_merge_is_kept_with_who_and_when_and_undone(tagged: Workspace) -> None
     assert tags_of(tagged) == MERGED
     assert tagged.query("SELECT answer FROM findable_answers ORDER BY id") == before
     [one] = told(tagged)["merges"]
-    assert (one["old"], one["new"], one["who"], one["undone_at"]) == ("ml", "machine learning", "ada", None)
+    assert (one["old"], one["new"], one["who"], one["undone_at"]) == (
+        "ml",
+        "machine learning",
+        "ada",
+        None,
+    )
     assert json.loads(tagged.ran("status", "--json").stdout)["index"]["behind"] == 3
     assert "another program changed" not in tagged.ran("doctor").output
     assert merge(tagged, "ml=machine learning")["same"] == [["ml", "machine learning"]]
     assert told(tagged, "--undo", "1", "--who", "bob")["people"] == 2
-    assert tags_of(tagged) == {**GIVEN, "theirs": MERGED["theirs"]}  # what it was is known to the other program alone
+    assert tags_of(tagged) == {
+        **GIVEN,
+        "theirs": MERGED["theirs"],
+    }  # what it was is known to the other program alone
     assert told(tagged)["merges"][0]["undone_by"] == "bob"
     assert "no merge 1 is in force" in tagged.ran("tags", "--undo", "1", code=2).stderr
 
 
-def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Workspace, api: Api) -> None:
+def test_answers_to_come_are_merged_and_taken_back_with_their_version(
+    tagged: Workspace, api: Api
+) -> None:
     """A rollback takes merged tags of a model away, asked again they come merged; an undo reaches both."""
     merge(tagged, "ml=machine learning")
-    tagged.ran("rollback", json.loads(tagged.ran("versions", "--json").stdout)[0]["version"], "--yes")
+    tagged.ran(
+        "rollback", json.loads(tagged.ran("versions", "--json").stdout)[0]["version"], "--yes"
+    )
     assert tags_of(tagged) == {"theirs": MERGED["theirs"]}
     api.fault("answer_text", times=3, args={"text": '{"tags": ["ml", "soil"]}'})
     tagged.ran("tag-live")
@@ -103,7 +135,9 @@ def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Wo
     assert tags_of(tagged)["person-0002"] == ["machine learning", "soil"]
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
     told(tagged, "--undo", "1")
-    assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {"theirs": MERGED["theirs"]}
+    assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {
+        "theirs": MERGED["theirs"]
+    }
 
 
 WORDS = st.sampled_from("abcde")
@@ -126,7 +160,9 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     merge(tagged, "school of person-0000=schools")
     edited(tagged, "--undo", "1", person="person-0001")
     tagged.ran("forget", ONE, "--yes")
-    assert tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")[0] == ("…",)
+    assert tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")[
+        0
+    ] == ("…",)
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]

@@ -25,7 +25,9 @@ def theirs(workspace: Workspace) -> Workspace:
     return workspace.begin()
 
 
-SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
+SILENT = [
+    "CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"
+]
 if ON_POSTGRESQL:
     SILENT = [
         "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
@@ -60,7 +62,10 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
         workspace.ran(command)
     counts = json.loads(ran(workspace, "status", "--json"))["experts"]
     assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
-    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
+    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [
+        (True,),
+        (False,),
+    ]
     assert "a trigger or a rule of the database" in ran(workspace, "parked")
     assert "nothing to submit" in ran(workspace, "batch-submit")
     assert json.loads(workspace.run("doctor", "--json").stdout)["findings"] == []

@@ -8,9 +8,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from tests.integration.passages import workspaces
 
-HEADER = (
-    "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
-)
+HEADER = "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
 
 
 def workspace(directory: Path) -> AbstractContextManager[OpenWorkspace]:
@@ -21,7 +19,8 @@ def workspace(directory: Path) -> AbstractContextManager[OpenWorkspace]:
 def people_file(path: Path, **bios: str) -> Path:
     """Write a CSV file of people with these biographies by username, and return its path."""
     lines = (
-        f'{username},Ann,Lee,CTO,Acme,"{bio}",100,USD,https://x.example,,Speaker' for username, bio in bios.items()
+        f'{username},Ann,Lee,CTO,Acme,"{bio}",100,USD,https://x.example,,Speaker'
+        for username, bio in bios.items()
     )
     path.write_text("\n".join((HEADER, *lines)) + "\n", encoding="utf-8")
     return path

@@ -65,7 +65,11 @@ class Script:
         self.seen.append(seen)
         if self.reply is not None:
             return self.reply(seen)
-        return self.answers.pop(0) if self.answers else Answer({"error": {"message": "not scripted"}}, code=418)
+        return (
+            self.answers.pop(0)
+            if self.answers
+            else Answer({"error": {"message": "not scripted"}}, code=418)
+        )
 
     @property
     def calls(self) -> list[str]:
@@ -101,7 +105,9 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.send_response(answer.code)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json; charset=UTF-8"))
+        self.send_header(
+            "Content-Type", answer.headers.get("Content-Type", "application/json; charset=UTF-8")
+        )
         for name, value in answer.headers.items():
             if name != "Content-Type":
                 self.send_header(name, value)

@@ -28,11 +28,15 @@ GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH
 RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 
 
-def refused(code: int, status: str = "", message: str = "no", *details: dict[str, Any], **headers: str) -> Answer:
+def refused(
+    code: int, status: str = "", message: str = "no", *details: dict[str, Any], **headers: str
+) -> Answer:
     """Return an error answer in Google's form."""
     error = {"code": code, "message": message, "status": status, "details": list(details)}
     return Answer(
-        {"error": error}, code=code, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        {"error": error},
+        code=code,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
 
 
@@ -47,10 +51,19 @@ CLEAR = {
     "key": (key_invalid(), KeyRefusedError),
     "billing": (refused(400, "FAILED_PRECONDITION", "enable billing"), KeyRefusedError),
     "401": (refused(401, "UNAUTHENTICATED"), KeyRefusedError),
-    "403": (refused(403, "PERMISSION_DENIED", "You do not have permission, or it may not exist"), MissingError),
-    "403-key": (refused(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), KeyRefusedError),
+    "403": (
+        refused(403, "PERMISSION_DENIED", "You do not have permission, or it may not exist"),
+        MissingError,
+    ),
+    "403-key": (
+        refused(403, "PERMISSION_DENIED", "Your API key was reported as leaked."),
+        KeyRefusedError,
+    ),
     "404": (refused(404, "NOT_FOUND"), MissingError),
-    "413": (Answer(body=b"<html>too large</html>", code=413, headers={"Content-Type": "text/html"}), RefusedError),
+    "413": (
+        Answer(body=b"<html>too large</html>", code=413, headers={"Content-Type": "text/html"}),
+        RefusedError,
+    ),
     "429": (refused(429, "RESOURCE_EXHAUSTED"), ThrottledError),
 }
 UNCLEAR = {
@@ -58,7 +71,9 @@ UNCLEAR = {
     "409": refused(409, "ABORTED"),
     "499": refused(499, "CANCELLED"),
     "500": refused(500, "INTERNAL"),
-    "502": Answer(body=b"<html><h1>Bad Gateway</h1></html>", code=502, headers={"Content-Type": "text/html"}),
+    "502": Answer(
+        body=b"<html><h1>Bad Gateway</h1></html>", code=502, headers={"Content-Type": "text/html"}
+    ),
     "503": refused(503, "UNAVAILABLE"),
     "503-json": Answer(body=b"<html>", code=503),
     "504": refused(504, "DEADLINE_EXCEEDED"),
@@ -81,7 +96,9 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("name", [name for name in UNCLEAR if name != "200-wrong"])
-def test_unclear_create_is_never_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
+def test_unclear_create_is_never_repeated(
+    script: Script, client: Client, waits: list[float], name: str
+) -> None:
     """Whatever else answers a create, it is unclear what became of it: one request, no wait, UnavailableError."""
     script.answers = [UNCLEAR[name]]
     with pytest.raises(UnavailableError):
@@ -89,7 +106,9 @@ def test_unclear_create_is_never_repeated(script: Script, client: Client, waits:
     assert (len(script.calls), waits) == (1, [])
 
 
-@pytest.mark.parametrize("name", [name for name in UNCLEAR if name not in {"200-other", "200-wrong"}])
+@pytest.mark.parametrize(
+    "name", [name for name in UNCLEAR if name not in {"200-other", "200-wrong"}]
+)
 def test_read_is_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
     """A read that fails so is asked again after a wait, and then answers."""
     script.answers = [UNCLEAR[name], GOOD]
@@ -97,7 +116,9 @@ def test_read_is_repeated(script: Script, client: Client, waits: list[float], na
     assert (len(script.calls), len(waits)) == (2, 1)
 
 
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+def test_the_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
     """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
     monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))
     script.answers = [Answer({"operations": []}), Answer({"operations": []})]
@@ -117,12 +138,23 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, s
     ("answer", "least"),
     [
         (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2.5s"}), 2.5),
-        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2s"}, Retry_After="7"), 7.0),
+        (
+            refused(
+                429,
+                "RESOURCE_EXHAUSTED",
+                "slow",
+                {"@type": RETRY, "retryDelay": "2s"},
+                Retry_After="7",
+            ),
+            7.0,
+        ),
         (refused(503, "UNAVAILABLE", "busy", Retry_After="4"), 4.0),
         (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "soon"}), 0.0),
     ],
 )
-def test_server_wish_is_kept(script: Script, client: Client, waits: list[float], answer: Answer, least: float) -> None:
+def test_server_wish_is_kept(
+    script: Script, client: Client, waits: list[float], answer: Answer, least: float
+) -> None:
     """The wait is at least the longer of Retry-After and RetryInfo, fractions included."""
     script.answers = [answer, GOOD]
     client.get_batch(BATCH)
@@ -133,7 +165,10 @@ def test_server_wish_is_kept(script: Script, client: Client, waits: list[float],
 def test_model_that_is_gone_says_what_to_set(script: Script, client: Client) -> None:
     """A 404 about a model hints at the setting, one about a batch at its owner."""
     text = "This model models/gemini-2.0-flash is no longer available to new users."
-    script.answers = [refused(404, "NOT_FOUND", text), refused(404, "NOT_FOUND", "Requested entity was not found.")]
+    script.answers = [
+        refused(404, "NOT_FOUND", text),
+        refused(404, "NOT_FOUND", "Requested entity was not found."),
+    ]
     with pytest.raises(MissingError) as caught:
         generated(client, "gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
     assert "FINDABLE_MODEL" in caught.value.hint
@@ -159,11 +194,15 @@ def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str
         assert len(script.calls) == 2
 
 
-def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_proxy_certificate_and_key_that_are_none_are_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each is a configuration error at the first call, without its secrets; a proxy only where proxies are used."""
 
     def said(address: str, *, trust_env: bool = True) -> str:
-        client = Client(api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None)
+        client = Client(
+            api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None
+        )
         with pytest.raises(ConfigurationError) as refusal:
             client.get_batch(BATCH)
         client.close()
@@ -174,7 +213,9 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
         assert "secret" not in told
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     assert "proxy" in said("http://192.0.2.1:9")
-    inside = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None)
+    inside = Client(
+        api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None
+    )
     with pytest.raises(NotSentError):
         inside.get_batch(BATCH)
     inside.close()
@@ -191,12 +232,17 @@ def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[
 
     The HTML of a gateway in between is reduced to its words; a batch of another name is an unreadable answer.
     """
-    script.answers = [refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "61s"})]
+    script.answers = [
+        refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "61s"})
+    ]
     with pytest.raises(ThrottledError) as throttled:
         client.get_batch(BATCH)
     assert (waits, throttled.value.retry_after_s) == ([], 61.0)
     assert "61 s" in throttled.value.hint
-    for answer in (UNCLEAR["502"], Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}})):
+    for answer in (
+        UNCLEAR["502"],
+        Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}),
+    ):
         script.answers = [answer] * 100
         waits.clear()
         with pytest.raises(UnavailableError) as caught:

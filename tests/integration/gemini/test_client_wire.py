@@ -43,7 +43,9 @@ def hex_hash(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).hexdigest().encode()).decode()
 
 
-def uploads(script: Script, *, size: int, sha: str, state: str = "ACTIVE", then: list[str] | None = None) -> None:
+def uploads(
+    script: Script, *, size: int, sha: str, state: str = "ACTIVE", then: list[str] | None = None
+) -> None:
     """Script an API that takes uploads; `then` are the states that later looks at the file get."""
     looks = list(then or [])
 
@@ -58,12 +60,17 @@ def uploads(script: Script, *, size: int, sha: str, state: str = "ACTIVE", then:
             url = f"{script.url}/upload/v1beta/files?upload_id=U1&upload_protocol=resumable"
             return Answer({}, headers={"X-Goog-Upload-URL": url})
         last = "finalize" in seen.headers["x-goog-upload-command"]
-        return Answer({"file": file} if last else {}, headers={"X-Goog-Upload-Status": "final" if last else "active"})
+        return Answer(
+            {"file": file} if last else {},
+            headers={"X-Goog-Upload-Status": "final" if last else "active"},
+        )
 
     script.reply = reply
 
 
-def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_environment_changes_nothing(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Version, address and key are pinned, whatever variables of the SDK are set."""
     for name, value in {
         "GOOGLE_GENAI_USE_VERTEXAI": "true",
@@ -93,7 +100,9 @@ def test_result_file_is_found_in_both_places(script: Script, client: Client, pla
     assert (batch.state, batch.result_file) == (RemoteState.SUCCEEDED, RESULT)
 
 
-def test_list_reads_every_page_even_after_an_empty_one(script: Script, client: Client, waits: list[float]) -> None:
+def test_list_reads_every_page_even_after_an_empty_one(
+    script: Script, client: Client, waits: list[float]
+) -> None:
     """An empty page with a token, and a 503 on a page, neither end the list nor lose a batch."""
     script.answers = [
         Answer({"operations": [operation()], "nextPageToken": "p2"}),
@@ -110,13 +119,18 @@ def test_list_reads_every_page_even_after_an_empty_one(script: Script, client: C
 def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
     """Deleting an upload or a batch that is not there is no error; cancelling one is."""
     script.reply = lambda seen: Answer(
-        {"error": {"code": 404, "status": "NOT_FOUND", "message": "gone"}}, code=403 if seen.method == "POST" else 404
+        {"error": {"code": 404, "status": "NOT_FOUND", "message": "gone"}},
+        code=403 if seen.method == "POST" else 404,
     )
     client.delete("files/abc")
     client.delete(BATCH)
     with pytest.raises(MissingError):
         client.cancel_batch(BATCH)
-    assert script.calls == ["DELETE /v1beta/files/abc", f"DELETE /v1beta/{BATCH}", f"POST /v1beta/{BATCH}:cancel"]
+    assert script.calls == [
+        "DELETE /v1beta/files/abc",
+        f"DELETE /v1beta/{BATCH}",
+        f"POST /v1beta/{BATCH}:cancel",
+    ]
 
 
 def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_path: Path) -> None:
@@ -149,7 +163,9 @@ def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size
     assert all("x-goog-api-key" not in seen.headers for seen in script.seen[1:])
 
 
-def test_upload_waits_while_it_is_processed(script: Script, client: Client, tmp_path: Path, waits: list[float]) -> None:
+def test_upload_waits_while_it_is_processed(
+    script: Script, client: Client, tmp_path: Path, waits: list[float]
+) -> None:
     """PROCESSING is looked at again until it is ACTIVE."""
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"hello")
@@ -160,7 +176,9 @@ def test_upload_waits_while_it_is_processed(script: Script, client: Client, tmp_
     assert waits == [2.0, 2.0]
 
 
-@pytest.mark.parametrize(("size", "sha", "state"), [(4, "", "ACTIVE"), (5, "wrong", "ACTIVE"), (5, "", "FAILED")])
+@pytest.mark.parametrize(
+    ("size", "sha", "state"), [(4, "", "ACTIVE"), (5, "wrong", "ACTIVE"), (5, "", "FAILED")]
+)
 def test_damaged_upload_is_never_used(
     script: Script, client: Client, tmp_path: Path, *, size: int, sha: str, state: str
 ) -> None:
@@ -186,7 +204,9 @@ def test_damaged_upload_is_never_used(
     ],
     ids=["lost", "early-final", "500", "no-status", "drop"],
 )
-def test_lost_piece_begins_a_new_upload(script: Script, client: Client, tmp_path: Path, piece: Answer) -> None:
+def test_lost_piece_begins_a_new_upload(
+    script: Script, client: Client, tmp_path: Path, piece: Answer
+) -> None:
     """A first piece that went wrong in any way is noticed at once, and the next upload starts from byte 0."""
     size = 8 * 1024 * 1024 + 5
     path = tmp_path / "r.jsonl"
@@ -220,14 +240,24 @@ def test_a_refused_upload_is_told_in_googles_words(
     path.write_bytes(b"hello")
     uploads(script, size=5, sha="")
     good = script.reply
-    refused = {"error": {"code": 400, "message": "Unsupported MIME type: jsonl", "status": "INVALID_ARGUMENT"}}
+    refused = {
+        "error": {
+            "code": 400,
+            "message": "Unsupported MIME type: jsonl",
+            "status": "INVALID_ARGUMENT",
+        }
+    }
 
     def reply(seen: Seen) -> Answer:
         """Refuse at the start, or at the last piece."""
         assert good is not None
         if (seen.headers["x-goog-upload-command"] == "start") is hidden:
             return good(seen)
-        return Answer(refused, headers={"X-Goog-Upload-Status": "final"}) if hidden else Answer(refused, code=400)
+        return (
+            Answer(refused, headers={"X-Goog-Upload-Status": "final"})
+            if hidden
+            else Answer(refused, code=400)
+        )
 
     script.reply = reply
     with pytest.raises(RefusedError, match="Unsupported MIME type"):
@@ -267,8 +297,17 @@ def test_embedding_sends_one_content_per_text(
 def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> None:
     """Vectors that do not fit the texts (fused, too many, width, zero, nan) are asked for again, and then taken."""
     one = [1.0, 0.0]
-    many: list[list[list[float]]] = [[one], [one] * 3, [one, [1.0]], [one, [0.0, 0.0]], [one, [float("nan"), 0.0]]]
-    wrong = [Answer(body=json.dumps({"embeddings": [{"values": row} for row in rows]}).encode()) for rows in many]
+    many: list[list[list[float]]] = [
+        [one],
+        [one] * 3,
+        [one, [1.0]],
+        [one, [0.0, 0.0]],
+        [one, [float("nan"), 0.0]],
+    ]
+    wrong = [
+        Answer(body=json.dumps({"embeddings": [{"values": row} for row in rows]}).encode())
+        for rows in many
+    ]
     good = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
     for answer in wrong:
         script.answers = [answer, good]
@@ -307,7 +346,10 @@ def test_what_the_sdk_has_no_types_for_costs_nothing(script: Script, client: Cli
     theirs["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": foreign}}
     script.answers = [Answer({"operations": [theirs, operation()]})]
     assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
-    reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}], "usageMetadata": 3}
+    reply = {
+        "candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}],
+        "usageMetadata": 3,
+    }
     script.answers = [Answer(reply)]
     request = {"contents": [{"role": "user", "parts": [{"text": "bees"}]}]}
     assert generated(client, "gemini-3.5-flash-lite", request) == reply
@@ -316,7 +358,12 @@ def test_what_the_sdk_has_no_types_for_costs_nothing(script: Script, client: Cli
 def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) -> None:
     """A page that cannot be read, has no body, or leads back to an earlier one raises; `{}` is an empty list."""
     circle = {"operations": [operation()], "nextPageToken": "p2"}
-    pages = [Answer({"operations": "no"}), Answer({"operations": [{"metadata": {}}]}), Answer(body=b""), Answer(circle)]
+    pages = [
+        Answer({"operations": "no"}),
+        Answer({"operations": [{"metadata": {}}]}),
+        Answer(body=b""),
+        Answer(circle),
+    ]
     for page in pages:
         script.answers = [page] * 1_000
         with pytest.raises(UnavailableError, match="do not end" if page is pages[-1] else "."):
@@ -328,7 +375,11 @@ def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) 
 def test_download_is_whole_or_not_there(script: Script, client: Client, tmp_path: Path) -> None:
     """A 503 and a body that is cut are tried again from the start; after a refusal no part file is there."""
     payload = b"".join(b"%d\n" % number for number in range(10_000))
-    script.answers = [Answer({"error": {"code": 503}}, code=503), Answer(body=payload, cut=1000), Answer(body=payload)]
+    script.answers = [
+        Answer({"error": {"code": 503}}, code=503),
+        Answer(body=payload, cut=1000),
+        Answer(body=payload),
+    ]
     assert client.download(RESULT, tmp_path / "r.part") == len(payload)
     assert (tmp_path / "r.part").read_bytes() == payload
     script.reply = lambda _seen: Answer({"error": {"code": 404, "message": "no"}}, code=404)

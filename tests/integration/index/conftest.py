@@ -19,7 +19,10 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
         with workspace.open() as ws, ws.store.write() as tx:
             before = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
             rows = [
-                (f"p{number}", {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'})
+                (
+                    f"p{number}",
+                    {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'},
+                )
                 for number in range(before, before + count)
             ]
             table.insert_people(tx, rows)
@@ -30,7 +33,9 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
 
 @pytest.fixture
 def indexed(
-    workspace: Workspace, request: pytest.FixtureRequest, begun: Callable[[Callable[[], None]], None]
+    workspace: Workspace,
+    request: pytest.FixtureRequest,
+    begun: Callable[[Callable[[], None]], None],
 ) -> Workspace:
     """A workspace whose people, those that a test's module has as PEOPLE, are indexed."""
     people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE

@@ -55,7 +55,9 @@ def _index_while(workspace: Workspace, happens: Callable[[], None]) -> index_bui
         return index_build.run(ws)
 
 
-def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+def test_nobody_waits_for_anothers_network(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
     """While missing texts are embedded the index is free; entries that come meanwhile are in the build, too."""
     tagged(3)
     free: list[bool] = []
@@ -68,7 +70,11 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
             free.append(lock is not None)
 
     assert _index_while(workspace, look).count == 4
-    assert free == [True, True, False]  # of texts, of the questions that a floor is learnt from; of the one that came
+    assert free == [
+        True,
+        True,
+        False,
+    ]  # of texts, of the questions that a floor is learnt from; of the one that came
     with workspace.open() as ws:
         assert ([*Builds(ws.data).whole()], Builds(ws.data).stale()) == ([1], [])
 
@@ -123,13 +129,18 @@ def test_nobody_tagged_is_said_with_what_to_do(
     assert "there is no index" in workspace.ran("search", "bees", code=2).stderr
 
 
-def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+def test_everyone_with_a_text_may_be_found(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
     """INDEX_UNTAGGED=1 takes in who has no tag, and the count asserted is theirs; who is left out is said."""
     tagged(2)
     with workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "untagged", {"bio": "I cast bells."})
         table.insert_person(tx, "silent", {})
-    assert "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)" in workspace.ran("index").stdout
+    assert (
+        "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)"
+        in workspace.ran("index").stdout
+    )
     said = "left out: 1 person with words of this question and without a tag; `make index` with INDEX_UNTAGGED=1"
     assert said in workspace.ran("search", "who casts a bell").stderr
     assert "left out" not in workspace.ran("search", "hives").stderr
@@ -154,7 +165,12 @@ def test_a_large_index_is_held_against_an_exact_scan(
     assert (told["questions"], told["seed"]) == (600, evaluate.SEED)
     assert told["recall@10"] >= told["low"] >= 0.95
     assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
-    assert json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)[0]["username"] == "p77"
+    assert (
+        json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)[0][
+            "username"
+        ]
+        == "p77"
+    )
     write = vector_file.write_vectors
 
     def permuted(path: Any, blocks: Any, **how: Any) -> Any:

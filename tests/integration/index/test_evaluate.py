@@ -13,7 +13,13 @@ SAMPLE = ROOT / "data" / "sample"
 def chain(workspace: Workspace, people: Path) -> None:
     """Tag and index the people of a file on the local engine."""
     workspace.environ |= {"FINDABLE_BACKEND": "local"}
-    for command in (("import", str(people)), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",)):
+    for command in (
+        ("import", str(people)),
+        ("batch-submit",),
+        ("batch-poll",),
+        ("batch-ingest",),
+        ("index",),
+    ):
         workspace.ran(*command)
 
 
@@ -27,7 +33,9 @@ def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[st
 COUNT = 60  # more judged questions than the gate needs
 
 
-def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+def test_a_build_that_does_worse_is_not_promoted(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
     """Exit code 6, and the one in service stays, unless that is wanted; figures stand in the manifest.
 
     Nothing is paid for it: until `eval` has embedded the questions, it says so and promotes.
@@ -37,7 +45,9 @@ def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: C
     judged = workspace.data / "judged"
     judged.mkdir()
     files = (judged / "queries.jsonl", judged / "qrels.tsv")
-    files[0].write_text("".join(f'{{"qid": "q{at:02d}", "text": "hive {at}"}}\n' for at in range(COUNT)))
+    files[0].write_text(
+        "".join(f'{{"qid": "q{at:02d}", "text": "hive {at}"}}\n' for at in range(COUNT))
+    )
     files[1].write_text("".join(f"q{at:02d} 0 p{at} 1\n" for at in range(COUNT)))
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr
@@ -53,12 +63,15 @@ def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: C
     workspace.ran("doctor")
     files[1].write_text("q01 0 p1 1\nq01 0 p2 0\nq01 0 nobody 1\n")
     assert (
-        "1 of 2 names that are judged an answer are not in the index" in workspace.ran("eval", *map(str, files)).stderr
+        "1 of 2 names that are judged an answer are not in the index"
+        in workspace.ran("eval", *map(str, files)).stderr
     )
     assert "judges 1 questions" in workspace.ran("index").stderr
 
 
 def built(workspace: Workspace) -> dict[str, Any]:
     """Return the manifest of the build in service."""
-    document: dict[str, Any] = json.loads((workspace.data / "index" / "current" / "manifest.json").read_text())
+    document: dict[str, Any] = json.loads(
+        (workspace.data / "index" / "current" / "manifest.json").read_text()
+    )
     return document

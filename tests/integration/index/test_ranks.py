@@ -8,8 +8,17 @@ import pytest
 from tests.lab import Api, Workspace
 
 PEOPLE = {
-    "ada": {"job_title": "Beekeeper at Hive", "company": "Honey", "bio": "Keeps bees.", "tags": '["bees"]'},
-    "bob": {"first_name": "Bob", "bio": "Teaches the law of rivers; rivers, rivers.", "tags": '["water law"]'},
+    "ada": {
+        "job_title": "Beekeeper at Hive",
+        "company": "Honey",
+        "bio": "Keeps bees.",
+        "tags": '["bees"]',
+    },
+    "bob": {
+        "first_name": "Bob",
+        "bio": "Teaches the law of rivers; rivers, rivers.",
+        "tags": '["water law"]',
+    },
     "cyd": {"last_name": "Zoë", "job_title": "Sänger", "tags": '["opera"]'},
     "李": {"bio": "我教水法。", "tags": '["rivers"]'},
 }
@@ -17,7 +26,9 @@ PEOPLE = {
 
 def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, Any]]:
     """Return the hits of a question."""
-    hits: list[dict[str, Any]] = json.loads(workspace.ran("search", "--json", "--", question, **values).stdout)
+    hits: list[dict[str, Any]] = json.loads(
+        workspace.ran("search", "--json", "--", question, **values).stdout
+    )
     return hits
 
 
@@ -33,7 +44,9 @@ def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, 
         ("glaciers", []),
     ],
 )
-def test_by_words_those_are_found_that_have_some(indexed: Workspace, api: Api, question: str, names: list[str]) -> None:
+def test_by_words_those_are_found_that_have_some(
+    indexed: Workspace, api: Api, question: str, names: list[str]
+) -> None:
     """In every script and field, without accents and endings; the question is not embedded, and has no similarity."""
     before = len(api.journal())
     hits = found(indexed, question, RANK="words")
@@ -67,5 +80,7 @@ def test_what_has_no_words_is_answered_by_vectors_or_refused(indexed: Workspace)
 
 def test_a_change_of_a_field_alone_leaves_the_index_behind(indexed: Workspace) -> None:
     """The text that is embedded stays: "Beekeeper at Hive at Honey."."""
-    indexed.change("UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' WHERE username = 'ada'")
+    indexed.change(
+        "UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' WHERE username = 'ada'"
+    )
     assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1

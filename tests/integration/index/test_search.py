@@ -13,7 +13,11 @@ PEOPLE = {
         "bio": "Keeps bees.",
         "tags": '["bees"]',
     },
-    "bob": {"first_name": "Bob", "bio": "Teaches the law of rivers.", "tags": '["water law", "rivers"]'},
+    "bob": {
+        "first_name": "Bob",
+        "bio": "Teaches the law of rivers.",
+        "tags": '["water law", "rivers"]',
+    },
     "cyd": {"last_name": "Zoë", "job_title": "Sänger", "tags": '["opera"]'},
     "李": {"bio": "我教水法。", "tags": '["water law"]'},
 }
@@ -28,10 +32,23 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     """Rank from 1, score descending, and twelve keys that programs read, in order; a table is for people."""
-    before = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
+    before = (
+        indexed.query("SELECT * FROM findable_events"),
+        indexed.query("SELECT * FROM findable_workspace"),
+    )
     hits = _search(indexed, "who keeps bees")
     assert list(hits[3]) == [
-        *("rank", "username", "similarity", "name", "job_title", "tags", "findability_score", "score", "weak"),
+        *(
+            "rank",
+            "username",
+            "similarity",
+            "name",
+            "job_title",
+            "tags",
+            "findability_score",
+            "score",
+            "weak",
+        ),
         *("why", "matching_tags", "snippet"),
     ]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
@@ -39,12 +56,29 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     best = hits[0]
     assert (best["username"], best["name"], best["job_title"]) == ("ada", "Ada Byron", "Beekeeper")
     assert (best["tags"], best["findability_score"]) == (["bees"], 35.9)
-    assert {hit["username"]: hit["name"] for hit in hits} == {"ada": "Ada Byron", "bob": "Bob", "cyd": "Zoë", "李": ""}
+    assert {hit["username"]: hit["name"] for hit in hits} == {
+        "ada": "Ada Byron",
+        "bob": "Bob",
+        "cyd": "Zoë",
+        "李": "",
+    }
     lines = indexed.run("search", "水法").stdout.splitlines()
-    assert lines[0].split("\t") == ["rank", "username", "name", "title", "tags", "score", "why", "matched"]
+    assert lines[0].split("\t") == [
+        "rank",
+        "username",
+        "name",
+        "title",
+        "tags",
+        "score",
+        "why",
+        "matched",
+    ]
     assert sorted(line.split("\t")[1] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
     assert {len(line.split("\t")) for line in lines} == {8}
-    after = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
+    after = (
+        indexed.query("SELECT * FROM findable_events"),
+        indexed.query("SELECT * FROM findable_workspace"),
+    )
     assert after == before  # a search reads only
 
 
@@ -59,7 +93,16 @@ def test_k_is_how_many_at_most(indexed: Workspace) -> None:
 
 def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> None:
     """Emoji, stop words and code give hits, a lone surrogate is refused; of what has no sense nothing is asked."""
-    odd = ["🐝", "the of and", "?", "'; DROP TABLE experts; --", "%s %d {}", "\u202e", "x" * 8000, "\x1b[2J"]
+    odd = [
+        "🐝",
+        "the of and",
+        "?",
+        "'; DROP TABLE experts; --",
+        "%s %d {}",
+        "\u202e",
+        "x" * 8000,
+        "\x1b[2J",
+    ]
     for question in odd:
         assert len(_search(indexed, question)) == 4
     assert indexed.ran("search", "--json", "--", "\ud83d", code=2).stderr.startswith("error: ")

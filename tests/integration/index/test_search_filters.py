@@ -31,14 +31,20 @@ PEOPLE: dict[str, dict[str, Any]] = {
         "hourly_rate": 40,
         "currency": "usd",
     },
-    "dan": {"bio": "Measures rivers, and the laws of flow.", "tags": '["rivers"]', "findability_score": 30},
+    "dan": {
+        "bio": "Measures rivers, and the laws of flow.",
+        "tags": '["rivers"]',
+        "findability_score": 30,
+    },
     "李": {"bio": "我教水法律。", "tags": '["water law"]', "currency": "EUR"},
 }
 
 
 def found(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any]]:
     """Return the hits of a search."""
-    hits: list[dict[str, Any]] = json.loads(workspace.ran("search", "--json", *args, **values).stdout)
+    hits: list[dict[str, Any]] = json.loads(
+        workspace.ran("search", "--json", *args, **values).stdout
+    )
     return hits
 
 
@@ -51,7 +57,11 @@ def names(workspace: Workspace, question: str, **values: str) -> set[str]:
     ("question", "filters", "expected"),
     [
         ("water", {"WHERE": "hourly_rate < 120 AND Currency = 'eur'"}, {"ada"}),
-        ("water", {"WHERE": "\"Hourly Rate\" IS NULL OR NOT currency = 'EUR'"}, {"cyd", "dan", "李"}),
+        (
+            "water",
+            {"WHERE": "\"Hourly Rate\" IS NULL OR NOT currency = 'EUR'"},
+            {"cyd", "dan", "李"},
+        ),
         ("water", {"WHERE": "tags IN ('opera', 'rivers') AND bio CONTAINS 'river'"}, {"dan"}),
         ("water", {"TAG": "Water Law"}, {"ada", "bob", "李"}),
         ("water", {"TAG": "rivers, water law"}, {"bob"}),
@@ -73,7 +83,9 @@ def test_only_what_passes_is_found(
     """Every entry that passes and no other one, by both sides, by vectors, and among many questions."""
     assert names(indexed, question, **filters) == expected
     assert names(indexed, question, RANK="vectors", **filters) == expected
-    assert {hit["username"] for hit in found(indexed, "-k", "1", "--", question, **filters)} <= expected
+    assert {
+        hit["username"] for hit in found(indexed, "-k", "1", "--", question, **filters)
+    } <= expected
     assert names(indexed, question, RANK="words", **filters) <= expected
 
 
@@ -91,7 +103,10 @@ def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> 
     best = found(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
     text, marks = best["snippet"]["text"], best["snippet"]["marks"]
-    assert (text, [text[start:end] for start, end in marks]) == ("Teaches water law.", ["water", "law"])
+    assert (text, [text[start:end] for start, end in marks]) == (
+        "Teaches water law.",
+        ["water", "law"],
+    )
     assert best["why"] == "words: law, water; close in meaning"
     line = indexed.ran("search", "law of the water", "-k", "1").stdout.splitlines()[1].split("\t")
     assert line[6:] == [best["why"], "Teaches **water** **law**."]
@@ -108,8 +123,13 @@ def test_who_is_like_another_is_found_without_that_one(indexed: Workspace) -> No
     assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
     with indexed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
-    assert "'eve' is not in the index in service" in indexed.ran("search", LIKE="eve", code=2).stderr
-    assert "Q= and LIKE= do not go together" in indexed.ran("search", "bees", LIKE="bob", code=2).stderr
+    assert (
+        "'eve' is not in the index in service" in indexed.ran("search", LIKE="eve", code=2).stderr
+    )
+    assert (
+        "Q= and LIKE= do not go together"
+        in indexed.ran("search", "bees", LIKE="bob", code=2).stderr
+    )
 
 
 @pytest.mark.full
@@ -127,7 +147,9 @@ def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> N
     assert not hits[0]["weak"]
     assert "no good match" not in indexed.ran("search", "who teaches water law").stderr
     vectors = found(indexed, "who teaches water law", RANK="vectors")
-    assert {hit["username"]: hit["weak"] for hit in vectors} == {hit["username"]: hit["weak"] for hit in hits}
+    assert {hit["username"]: hit["weak"] for hit in vectors} == {
+        hit["username"]: hit["weak"] for hit in hits
+    }
     assert {hit["weak"] for hit in found(indexed, LIKE="bob")} == {None}
 
 
@@ -136,7 +158,11 @@ def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> 
     for question in ("Rivers", "opera", "bees"):
         for rank in ("hybrid", "vectors", "words"):
             weak = {hit["username"]: hit["weak"] for hit in found(indexed, question, RANK=rank)}
-            tagged = {name for name, person in PEOPLE.items() if f'"{question.lower()}"' in str(person["tags"])}
+            tagged = {
+                name
+                for name, person in PEOPLE.items()
+                if f'"{question.lower()}"' in str(person["tags"])
+            }
             assert not any(weak[name] for name in tagged & weak.keys()), (question, rank)
             assert rank == "words" or any(weak.values()), (question, rank)
 
@@ -147,7 +173,11 @@ def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> 
         ((), {}, 'make search Q="who knows water law"'),
         (("--", "-bees"), {}, "only what is not wanted"),
         (("--", 'law "water'), {}, "at character 5 of the question is not closed"),
-        (("law",), {"WHERE": "hourly_rat < 5"}, "WHERE, character 1: there is no column 'hourly_rat'"),
+        (
+            ("law",),
+            {"WHERE": "hourly_rat < 5"},
+            "WHERE, character 1: there is no column 'hourly_rat'",
+        ),
         (("law",), {"MIN_SCORE": "nan"}, "'nan' is no number"),
     ],
 )

@@ -26,7 +26,9 @@ def at(workspace: Workspace, data: Path) -> Workspace:
 
 
 @pytest.fixture
-def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
+def chained(
+    workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
+) -> Workspace:
     """A workspace in which five people went through the chain."""
 
     def prepare() -> None:
@@ -39,7 +41,9 @@ def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Calla
 
 
 @pytest.fixture
-def backed(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
+def backed(
+    workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
+) -> Workspace:
     """That workspace, with a copy of it in `copy`."""
 
     def prepare() -> None:
@@ -61,13 +65,20 @@ def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> Non
     """
     copied = {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     backed.ran("backup", str(tmp_path / "copy"), code=2)
-    assert {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()} == copied
+    assert {
+        path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()
+    } == copied
     (tmp_path / "other").mkdir()
     other = at(backed, tmp_path / "other")
     ran(other, "restore", str(tmp_path / "copy"))
     assert ledger.snapshot(other) == ledger.snapshot(backed)
     ran(other, "index")  # of what was embedded, which is in the copy
-    for name in ("batches/000001-requests.jsonl", "batches/000001-results.jsonl", "faiss.index", "metadata.json"):
+    for name in (
+        "batches/000001-requests.jsonl",
+        "batches/000001-results.jsonl",
+        "faiss.index",
+        "metadata.json",
+    ):
         assert (other.data / name).read_bytes() == (backed.data / name).read_bytes()
     words = ("search", "bees person-0002", "--json")
     assert json.loads(ran(other, *words)) == json.loads(ran(backed, *words))
@@ -125,7 +136,9 @@ def test_a_restore_goes_into_a_new_folder_alone(backed: Workspace, tmp_path: Pat
     assert at(backed, tmp_path / "disk").scalar("SELECT count(*) FROM experts") == 5
 
 
-def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:
+def test_a_copy_made_while_others_write_is_of_one_moment(
+    chained: Workspace, tmp_path: Path
+) -> None:
     """While people come in, are sent, ingested and indexed, every backup is whole and healthy."""
     over = threading.Event()
 
@@ -161,11 +174,15 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
 def served(workspace: Workspace, tmp_path: Path) -> Workspace:
     """A workspace that is nowhere yet, with an empty database on a server."""
     data = tmp_path / "served"
-    return Workspace(data, {**workspace.environ, "FINDABLE_DATA": str(data), URL: postgresql.database_of(data)})
+    return Workspace(
+        data, {**workspace.environ, "FINDABLE_DATA": str(data), URL: postgresql.database_of(data)}
+    )
 
 
 @pytest.fixture
-def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, begun: Callable[..., None]) -> Workspace:
+def mid_life(
+    workspace: Workspace, people: Callable[..., list[str]], api: Api, begun: Callable[..., None]
+) -> Workspace:
     """A workspace with a batch in every state that is under way, a person parked, and an index."""
 
     def prepare() -> None:
@@ -209,24 +226,32 @@ def test_everything_is_on_the_server_and_work_goes_on(
     before = contents(mid_life)
     ran(mid_life, "backup", str(tmp_path / "copy"))
     said = json.loads(served.run("restore", str(tmp_path / "copy"), "--json").stdout)
-    more = {name: len(before[name]) + 1 for name in ("findable_creates", "findable_events")} | {"findable_vectors": 61}
+    more = {name: len(before[name]) + 1 for name in ("findable_creates", "findable_events")} | {
+        "findable_vectors": 61
+    }
     assert said["rows"] == {name: len(rows) for name, rows in before.items()} | more
     assert said["unsent"] == [4]  # its try is begun, so that the list is looked through
     after = contents(served)
     changed = {name for name, rows in before.items() if after[name] != rows}
     assert changed == {"findable_batches", "findable_creates", "findable_events"} & changed
-    again = Workspace(tmp_path / "again", {**served.environ, "FINDABLE_DATA": str(tmp_path / "again")})
+    again = Workspace(
+        tmp_path / "again", {**served.environ, "FINDABLE_DATA": str(tmp_path / "again")}
+    )
     assert "has tables of findable already" in ran(again, "restore", str(tmp_path / "copy"), code=3)
     assert not again.data.exists()
     served.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", LIST_LAG="0")
     assert ledger.people(served) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
     assert len(json.loads(served.ran("search", "bees", "--json").stdout)) == 6
     names = [one["displayName"] for one in api.batches()]
-    assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(served))
+    assert (
+        len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(served))
+    )
     assert ledger.findings(served) == []
 
 
-def test_what_is_left_of_the_local_engine_leaves_with_its_versions(tmp_path: Path, api: Api) -> None:
+def test_what_is_left_of_the_local_engine_leaves_with_its_versions(
+    tmp_path: Path, api: Api
+) -> None:
     """A workspace that was used without a key goes on with one: what people imported stays, what was answered goes.
 
     Until then BACKEND=gemini is refused, with what to do.
@@ -236,17 +261,27 @@ def test_what_is_left_of_the_local_engine_leaves_with_its_versions(tmp_path: Pat
     (tmp_path / "people.csv").write_text(f"Username,Bio\n{bios}")
     ran(local, "import", str(tmp_path / "people.csv"))
     local.ran_each(*CHAIN)
-    assert "take back all that the local engine answered" in ran(local, "batch-submit", BACKEND="gemini", code=3)
+    assert "take back all that the local engine answered" in ran(
+        local, "batch-submit", BACKEND="gemini", code=3
+    )
     (version,) = json.loads(ran(local, "versions", "--json"))
     said = ran(local, "rollback", version["extractor"], "--yes", BACKEND="gemini")
     assert "nothing of the local engine is left" in said
     assert "index" not in said
     assert not list(local.data.glob("local-engine*"))
-    key = {"GEMINI_API_KEY": "some-key", "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
+    key = {
+        "GEMINI_API_KEY": "some-key",
+        "GOOGLE_GEMINI_BASE_URL": api.url,
+        "FINDABLE_LIST_LAG": "0",
+    }
     gemini = Workspace(local.data, local.environ | key)
     gemini.ran_each(*CHAIN)
     status = json.loads(gemini.run("status", "--json").stdout)
-    assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
+    assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == (
+        "gemini",
+        4,
+        4,
+    )
     assert status["index"]["model"] == "gemini-embedding-2"
     assert len(api.batches()) == 1
     assert ledger.findings(gemini) == []

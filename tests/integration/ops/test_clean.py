@@ -22,7 +22,9 @@ def sealed(workspace: Workspace) -> list[str]:
 
 
 @pytest.fixture
-def used(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
+def used(
+    workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
+) -> Workspace:
     """A workspace with one batch that is over, two builds, and one batch that is at the API."""
 
     def prepare() -> None:
@@ -54,10 +56,15 @@ def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
     assert "nothing to clean" in ran(used, "clean", KEEP_DAYS="0")
     assert used.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
     assert sealed(used) == ["000001-hashes.jsonl", "000002-requests.jsonl"]
-    hashes = [json.loads(line) for line in (used.data / "batches" / "000001-hashes.jsonl").read_text().splitlines()]
+    hashes = [
+        json.loads(line)
+        for line in (used.data / "batches" / "000001-hashes.jsonl").read_text().splitlines()
+    ]
     for kind, name in zip(("request", "reply"), SEALED, strict=True):
         told = [(one["key"], one[kind]) for one in hashes if kind in one]
-        assert told == [(json.loads(line)["key"], hashlib.sha256(line).hexdigest()) for line in lines[name]]
+        assert told == [
+            (json.loads(line)["key"], hashlib.sha256(line).hexdigest()) for line in lines[name]
+        ]
     assert [path.name for path in (used.data / "index" / "builds").iterdir()] == ["2"]
     after = ledger.snapshot(used)
     assert {**after, "findable_events": []} == {**before, "findable_events": []}
@@ -84,7 +91,9 @@ def test_hashes_of_lines_are_kept_as_sealed_files_are(used: Workspace, tmp_path:
         ran(used, "backup", str(tmp_path / "copy"))
         assert (tmp_path / "copy" / "batches" / path.name).read_bytes() == path.read_bytes()
     path.write_text("\n".join(left[1:]))
-    assert ["the file of its lines' hashes was changed" in one["said"] for one in ledger.findings(used)] == [True]
+    assert [
+        "the file of its lines' hashes was changed" in one["said"] for one in ledger.findings(used)
+    ] == [True]
 
 
 def test_what_dead_runs_left_goes(used: Workspace) -> None:

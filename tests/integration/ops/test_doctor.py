@@ -60,7 +60,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(
+    workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Bench:
     """Six people are tagged, one has no bio, the index was built twice, and a batch of two waits at the API."""
     made = Bench(workspace, api, monkeypatch)
     workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
@@ -183,7 +185,9 @@ def spoil_cache(bench: Bench) -> None:
 def spoil_index_of_database(bench: Bench) -> None:
     """Let an index of the database be about another column than its entries are, or half made."""
     if ON_POSTGRESQL:
-        bench.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_answers_of_item'::regclass")
+        bench.sql(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_answers_of_item'::regclass"
+        )
         return
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     connection = sqlite3.connect(bench.data / "findable.db")
@@ -203,7 +207,9 @@ def begin_to_forget(bench: Bench) -> None:
 
 Plant = str | Callable[[Bench], None]  # a statement, or what does it
 GIVE_UP = "batch-cancel 2 --yes"
-CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what is said, what mends it if anything
+CONTRADICTIONS: dict[
+    str, tuple[Plant, str, tuple[str, ...]]
+] = {  # plant, what is said, what mends it if anything
     "index of the database": (spoil_index_of_database, "index findable_answers_of_item", ()),
     "claim without a batch": (
         (
@@ -223,13 +229,29 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
         "batch 2 is submitted, has 2 requests, and 0 of them are claimed or accounted for",
         (),
     ),
-    "older database": ("UPDATE findable_workspace SET position = 0", "and the database is at 0", ("index --worse-ok",)),
-    "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", ()),
+    "older database": (
+        "UPDATE findable_workspace SET position = 0",
+        "and the database is at 0",
+        ("index --worse-ok",),
+    ),
+    "old request file": (
+        forget_file("batches/000001-requests.jsonl"),
+        "its request file is gone",
+        (),
+    ),
     "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", ()),
     "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
-    "state": ("UPDATE findable_batches SET state = 'lost' WHERE number = 2", "does not exist: 'lost'", ()),
+    "state": (
+        "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
+        "does not exist: 'lost'",
+        (),
+    ),
     "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", ()),
-    "answers": ("DELETE FROM findable_answers WHERE item_id = '3'", "counts 6 answered, and 5 are stored", ()),
+    "answers": (
+        "DELETE FROM findable_answers WHERE item_id = '3'",
+        "counts 6 answered, and 5 are stored",
+        (),
+    ),
     "attempts": (
         (
             "INSERT INTO findable_attempts (task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
@@ -238,25 +260,57 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
         "counts 0 missing, and 1 are stored",
         (),
     ),
-    "unclaimed": ("UPDATE findable_asks SET state = 'answered' WHERE batch = 2", "and 0 of them are claimed", ()),
-    "no remote name": ("UPDATE findable_batches SET remote_name = NULL WHERE number = 2", "no remote", ()),
-    "no result": ("UPDATE findable_batches SET result_file = NULL WHERE number = 1", "names no result", ()),
+    "unclaimed": (
+        "UPDATE findable_asks SET state = 'answered' WHERE batch = 2",
+        "and 0 of them are claimed",
+        (),
+    ),
+    "no remote name": (
+        "UPDATE findable_batches SET remote_name = NULL WHERE number = 2",
+        "no remote",
+        (),
+    ),
+    "no result": (
+        "UPDATE findable_batches SET result_file = NULL WHERE number = 1",
+        "names no result",
+        (),
+    ),
     "stuck claims": (
         "UPDATE findable_asks SET state = 'claimed' WHERE batch = 1",
         "6 items are claimed",
         ("batch-submit",),
     ),
-    "other lines": ("UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2", "asks 2", ()),
-    "request file": (spoil_file("batches/000002-requests.jsonl"), "changed after it was sealed", ()),
+    "other lines": (
+        "UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2",
+        "asks 2",
+        (),
+    ),
+    "request file": (
+        spoil_file("batches/000002-requests.jsonl"),
+        "changed after it was sealed",
+        (),
+    ),
     "unsent file": (back_to_prepared, "changed after it was sealed", (GIVE_UP,)),
-    "score": ("UPDATE experts SET findability_score = 99 WHERE id = 1", "scores that do not follow", ("score",)),
+    "score": (
+        "UPDATE experts SET findability_score = 99 WHERE id = 1",
+        "scores that do not follow",
+        ("score",),
+    ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
     "words": (spoil_file("index/builds/2/words.scores.npy"), "has other bytes", ("index",)),
     "build": (lost_build, "index in service is broken", ("index",)),
     "link": (forget_file("faiss.index"), "does not lead to the index", ("index",)),
-    "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", (GIVE_UP,)),
+    "gone": (
+        lambda bench: bench.api.fault("batch_vanishes", times=1000),
+        "not to be seen there",
+        (GIVE_UP,),
+    ),
     "older copy": (older_copy, "no batch here knows it", ()),
-    "result of no batch": (write_file("batches/000009-results.jsonl"), "of a batch that this database does not", ()),
+    "result of no batch": (
+        write_file("batches/000009-results.jsonl"),
+        "of a batch that this database does not",
+        (),
+    ),
     "twin": (created_twice, "second remote batch of batch 3", ("batch-poll",)),
 }
 HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
@@ -265,15 +319,43 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         "search would ask for gemini-embedding-2, 512 wide",
         ("index",),
     ),
-    "half forgotten": (begin_to_forget, "item 1 was begun to be forgotten", ("forget person-0 --yes",)),
-    "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to n", ("clean",)),
-    "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to nothing", ("clean",)),
-    "staging": (write_file("index/builds/9.staging/faiss.index"), "9.staging belongs to nothing", ("clean",)),
+    "half forgotten": (
+        begin_to_forget,
+        "item 1 was begun to be forgotten",
+        ("forget person-0 --yes",),
+    ),
+    "request litter": (
+        write_file("batches/000009-requests.jsonl"),
+        "000009-requests.jsonl belongs to n",
+        ("clean",),
+    ),
+    "half result": (
+        write_file("batches/000001-results.jsonl.part"),
+        "belongs to nothing",
+        ("clean",),
+    ),
+    "staging": (
+        write_file("index/builds/9.staging/faiss.index"),
+        "9.staging belongs to nothing",
+        ("clean",),
+    ),
     "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", ("clean",)),
-    "stale link": (lead_back, "build 2 is in service by the database, and index/current leads to 1", ("index",)),
+    "stale link": (
+        lead_back,
+        "build 2 is in service by the database, and index/current leads to 1",
+        ("index",),
+    ),
     "vector": (spoil_cache, "1 cached vectors of gemini-embedding-2 are damaged", ()),
-    "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", ("batch-submit",)),
-    "other tags": ("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1", "another program changed", ()),
+    "unclear": (
+        half_created,
+        "batch 2 was being created when a run died, and is in the list",
+        ("batch-submit",),
+    ),
+    "other tags": (
+        "UPDATE experts SET tags = '[\"x\"]' WHERE id = 1",
+        "another program changed",
+        (),
+    ),
     "gone person": (
         "DELETE FROM experts WHERE id = 1",
         "answers or columns of 1 people are here whose rows are not",
@@ -308,7 +390,11 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
 
 
 # a server lets nobody write a row of a batch that is not there
-PLANTS = [name for name in (*CONTRADICTIONS, *HARMLESS) if not (ON_POSTGRESQL and name.endswith("without a batch"))]
+PLANTS = [
+    name
+    for name in (*CONTRADICTIONS, *HARMLESS)
+    if not (ON_POSTGRESQL and name.endswith("without a batch"))
+]
 
 
 @pytest.mark.sampled(20, sqlite=14)
@@ -348,13 +434,19 @@ def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
     for name in kept:
         write_file(f"batches/{name}")(bench)
     code, findings = bench.doctor()
-    told = {one["said"].split()[0] for one in findings if "does not know: it is an older copy" in one["said"]}
+    told = {
+        one["said"].split()[0]
+        for one in findings
+        if "does not know: it is an older copy" in one["said"]
+    }
     assert (code, told) == (5, kept | {"000002-requests.jsonl"})
     bench.run("clean")
     assert kept <= {path.name for path in (bench.data / "batches").iterdir()}
 
 
-@pytest.mark.sqlite_only(reason="it damages the database's own file, and PostgreSQL takes only text that is UTF-8")
+@pytest.mark.sqlite_only(
+    reason="it damages the database's own file, and PostgreSQL takes only text that is UTF-8"
+)
 def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
     """Where pages of the database are damaged doctor says so with exit code 5.
 
@@ -362,7 +454,10 @@ def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
     """
     bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
     code, findings = bench.doctor()
-    assert (code, [one["contradiction"] for one in findings if "no UTF-8" in one["said"]]) == (0, [False])
+    assert (code, [one["contradiction"] for one in findings if "no UTF-8" in one["said"]]) == (
+        0,
+        [False],
+    )
     path = bench.data / "findable.db"
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(path.read_bytes())

@@ -48,7 +48,9 @@ def _as_text(workspace: Workspace, expression: str) -> str:
 def _evidence(workspace: Workspace, document: object) -> None:
     """Put another evidence into the first concept."""
     cell = _as_text(workspace, ":cell")
-    workspace.change(f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}", cell=json.dumps(document))  # noqa: S608 - ours
+    workspace.change(
+        f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}", cell=json.dumps(document)
+    )  # noqa: S608 - ours
 
 
 def _moved(workspace: Workspace) -> None:
@@ -63,19 +65,27 @@ def _moved(workspace: Workspace) -> None:
 FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     "moved": (_moved, "1 quotations that are not what the text says at their place, of p-0000"),
     "another text": (
-        lambda workspace: workspace.change("UPDATE passages SET text = 'other' WHERE id = 'p-0003'"),
+        lambda workspace: workspace.change(
+            "UPDATE passages SET text = 'other' WHERE id = 'p-0003'"
+        ),
         "not what the text says at their place, of p-0003",
     ),
     "empty support": (
-        lambda workspace: _evidence(workspace, {"surface": "x", "support": [], "context": "", "quality": {}}),
+        lambda workspace: _evidence(
+            workspace, {"surface": "x", "support": [], "context": "", "quality": {}}
+        ),
         "1 quotations that are not what the text says at their place, of p-0000",
     ),
     "answer gone": (
-        lambda workspace: workspace.change("UPDATE findable_answers SET applied = false WHERE item_id = 'p-0002'"),
+        lambda workspace: workspace.change(
+            "UPDATE findable_answers SET applied = false WHERE item_id = 'p-0002'"
+        ),
         "1 concepts without an applied answer, of p-0002",
     ),
     "concepts gone": (
-        lambda workspace: workspace.change("DELETE FROM passage_concepts WHERE passage_id = 'p-0001'"),
+        lambda workspace: workspace.change(
+            "DELETE FROM passage_concepts WHERE passage_id = 'p-0001'"
+        ),
         "1 applied answers without concepts, of p-0001",
     ),
 }
@@ -88,6 +98,9 @@ def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
     plant, said = FAULTS[name]
     plant(filled)
     code, found = _doctor(filled)
-    assert (code, [one["contradiction"] for one in found["findings"] if said in one["said"]]) == (5, [True]), found
+    assert (code, [one["contradiction"] for one in found["findings"] if said in one["said"]]) == (
+        5,
+        [True],
+    ), found
     assert sum(one["contradiction"] for one in found["findings"]) == 1
     assert found["rows"]["passages"]["faults"] > 0

@@ -45,12 +45,20 @@ def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
     assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in done.stderr
     report = json.loads(two.ran("export", "out.jsonl", "--json").stdout)
     assert (report["count"], report["extractor"]) == (4, SECOND)
-    assert report["versions"] == [{"extractor": SECOND, "items": 2}, {"extractor": FIRST, "items": 4}]
+    assert report["versions"] == [
+        {"extractor": SECOND, "items": 2},
+        {"extractor": FIRST, "items": 4},
+    ]
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"EXTRACTOR": FIRST}, {"EXTRACTOR": "reviews@1"}, {"VERSION": "reviews@1"}, {"PREFER_VERSIONS": "reviews@1"}],
+    [
+        {"EXTRACTOR": FIRST},
+        {"EXTRACTOR": "reviews@1"},
+        {"VERSION": "reviews@1"},
+        {"PREFER_VERSIONS": "reviews@1"},
+    ],
 )
 def test_another_version_is_named_or_preferred(two: Workspace, values: dict[str, str]) -> None:
     """Its answers stand beside their rows as those of any; a version of something else names none."""

@@ -32,17 +32,26 @@ def files_of(data: Path) -> dict[str, bytes]:
 
 def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
     """Return the same folder with another database."""
-    return Workspace(workspace.data, {**workspace.environ, URL: f"sqlite:///{tmp_path / 'other.db'}"})
+    return Workspace(
+        workspace.data, {**workspace.environ, URL: f"sqlite:///{tmp_path / 'other.db'}"}
+    )
 
 
 @pytest.fixture
-def paid(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
+def paid(
+    workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
+) -> Workspace:
     """A workspace with a person in the index, and a batch that is paid for and not ingested."""
 
     def prepare() -> None:
         """Ask about two, and about two more."""
         people(4)
-        for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
+        for words in (
+            ("batch-submit", "--limit", "2"),
+            ("batch-poll",),
+            ("batch-ingest",),
+            ("index",),
+        ):
             workspace.ran(*words)
         for words in (("batch-submit",), ("batch-poll",)):
             workspace.ran(*words)
@@ -51,7 +60,9 @@ def paid(workspace: Workspace, people: Callable[..., list[str]], begun: Callable
     return workspace
 
 
-def test_another_database_is_refused_before_anything_is_written(paid: Workspace, tmp_path: Path) -> None:
+def test_another_database_is_refused_before_anything_is_written(
+    paid: Workspace, tmp_path: Path
+) -> None:
     """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays.
 
     So it is with the database of another workspace: two folders are two workspaces, each with its database.
@@ -61,10 +72,14 @@ def test_another_database_is_refused_before_anything_is_written(paid: Workspace,
         result = other.ran(*words, code=3)
         assert "belong to workspace" in result.stderr
         assert "FINDABLE_DATABASE_URL" in result.stderr
-    second = Workspace(tmp_path / "second", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second")})
+    second = Workspace(
+        tmp_path / "second", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second")}
+    )
     second.begin()
     mixed = Workspace(paid.data, dict(paid.environ))
-    mixed.environ[URL] = second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
+    mixed.environ[URL] = (
+        second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
+    )
     assert "is another workspace's" in mixed.ran("batch-submit", code=3).stderr
     assert files_of(paid.data) == before
     assert not (tmp_path / "other.db").exists()
@@ -82,7 +97,10 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
     assert str(paid.data / MARKER) in other.run("status").stderr
     (paid.data / MARKER).unlink()
     assert paid.run("status").exit_code == 0
-    assert paid.scalar("SELECT workspace_id FROM findable_workspace") in (paid.data / MARKER).read_text()
+    assert (
+        paid.scalar("SELECT workspace_id FROM findable_workspace")
+        in (paid.data / MARKER).read_text()
+    )
     (paid.data / MARKER).unlink()
     other.begin()
     assert paid.run("status").exit_code == 3
@@ -90,7 +108,9 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
     assert MARKER in paid.ran("status", code=5).stderr
 
 
-def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(paid: Workspace, tmp_path: Path) -> None:
+def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(
+    paid: Workspace, tmp_path: Path
+) -> None:
     """A mistyped DATA= with the database set is refused before a folder is made; an answer of yes makes it."""
     url = paid.environ.get(URL, f"sqlite:///{paid.data / 'findable.db'}")
     second = replace(paid, data=tmp_path / "second")

@@ -48,7 +48,9 @@ def telling(workspace: Workspace) -> list[str]:
 
 
 @pytest.fixture
-def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
+def chained(
+    workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
+) -> Workspace:
     """A workspace in which five people and the one to be forgotten went through the chain, indexed twice."""
 
     def prepare() -> None:
@@ -71,7 +73,10 @@ def merge(workspace: Workspace) -> None:
 
 def words_of(workspace: Workspace) -> list[str]:
     """Return which of the person's terms are among those of a build."""
-    named, found = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings"), set[str]()
+    named, found = (
+        terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings"),
+        set[str](),
+    )
     for path in workspace.data.glob("index/builds/*/entries.sqlite"):
         with closing(sqlite3.connect(path)) as build:
             build.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)")
@@ -103,16 +108,27 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert {"batches/000001-requests.jsonl"} <= set(holding(chained.data))
     assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
     assert telling(chained)
-    before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batches")
-    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
+    before, account = (
+        others(chained),
+        chained.query("SELECT answered, tokens_in, cost FROM findable_batches"),
+    )
+    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(
+        chained, "forget", "zq-77", "--yes"
+    )
     assert holding(chained.data) == telling(chained) == words_of(chained) == []
     if ON_POSTGRESQL:  # which keeps a deleted row in its files until it cleared the table up
-        assert chained.scalar("SELECT relallvisible FROM pg_class WHERE oid = to_regclass('experts')")
+        assert chained.scalar(
+            "SELECT relallvisible FROM pg_class WHERE oid = to_regclass('experts')"
+        )
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth")
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
     status = ledger.status(chained)
-    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
+    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (
+        5,
+        5,
+        0,
+    )
     assert status["spent"] == spent
     assert len(list((chained.data / "index" / "builds").iterdir())) == 1
     assert ledger.findings(chained) == []
@@ -145,7 +161,9 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     connection = sqlite3.connect(chained.data / "findable.db")
     connection.execute("PRAGMA secure_delete = OFF")
     for number in range(50):
-        connection.execute("UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),))
+        connection.execute(
+            "UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),)
+        )
     connection.commit()
     connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
     connection.commit()
@@ -166,4 +184,6 @@ def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "zq-778", {})
     ran(chained, "forget", "zq-77", "--yes")
-    assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
+    assert (
+        chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
+    )

@@ -39,4 +39,6 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
     told = asked.ran("show", "--item", "2", "--raw").stdout
     place = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
-    assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
+    assert all(
+        part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0])
+    )

@@ -13,8 +13,12 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 MAX_OF_STATUS = 105  # with people, passages and a user task, and to find the task that is meant; without care 149
-MAX_CATALOGUE_LOOKS = 3  # at the columns of one table: when it is opened, when its task is made, and by the command
-MAX_SCANS = 3  # of all rows of a task, where none is open: stale ones, and those to ask before and after
+MAX_CATALOGUE_LOOKS = (
+    3  # at the columns of one table: when it is opened, when its task is made, and by the command
+)
+MAX_SCANS = (
+    3  # of all rows of a task, where none is open: stale ones, and those to ask before and after
+)
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
 
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -68,7 +72,9 @@ def test_rows_are_read_few_times_where_none_is_open(workspace: Workspace) -> Non
     assert "nothing to submit" in said
     scans = [one for one in sent if "FROM findable_rows" in one and "FROM findable_answers" in one]
     assert 0 < len(scans) <= MAX_SCANS, scans
-    parked = next(one for one in sent if one.startswith("SELECT findable_asks.item_id, findable_asks.reason"))
+    parked = next(
+        one for one in sent if one.startswith("SELECT findable_asks.item_id, findable_asks.reason")
+    )
     if not workspace.on_postgresql:
         plan = workspace.query("EXPLAIN QUERY PLAN " + parked.replace("?", "''"))
         assert "sqlite_autoindex_findable_asks_1" in plan[0][3], plan

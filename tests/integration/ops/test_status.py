@@ -29,5 +29,7 @@ def test_what_may_have_been_spent_is_not_told_as_under_way(
     assert workspace.run("tag-live", CALL_TIMEOUT="2").exit_code == 0
     spent = _status(workspace)["spent"]
     assert spent["lost"] == spent["estimated"] > 0
-    (line,) = [one for one in workspace.run("status").stdout.splitlines() if one.startswith("spent")]
+    (line,) = [
+        one for one in workspace.run("status").stdout.splitlines() if one.startswith("spent")
+    ]
     assert line.endswith(f"; about ${spent['lost']:.4f} more may have been spent on lost replies")

@@ -38,7 +38,10 @@ def _made(directory: Path, *statements: str) -> Path:
 @pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "INTEGER NOT NULL"])
 def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: str) -> None:
     """UUIDs, or the numbers behind the highest."""
-    data = _made(tmp_path / "data", f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)")
+    data = _made(
+        tmp_path / "data",
+        f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)",
+    )
     with workspace(data) as ws:
         for _ in range(2):
             add_concepts(ws, [concept("a"), concept("b")])
@@ -50,16 +53,25 @@ def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: st
 
 def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
     """Also one whose name is a word of SQL, or holds blanks and quotes; another one named later is looked at anew."""
-    names = {name: '"' + name.replace('"', '""') + '"' for name in ("order", 'my "own" table', "Dokumente")}
+    names = {
+        name: '"' + name.replace('"', '""') + '"'
+        for name in ("order", 'my "own" table', "Dokumente")
+    }
     made = (f"CREATE TABLE {quoted} (id TEXT, text TEXT)" for quoted in names.values())
     rows_of = (f"INSERT INTO {quoted} VALUES ('a', 'x')" for quoted in names.values())  # noqa: S608 - names of ours
-    twice = ("CREATE TABLE other (id TEXT, text TEXT)", "INSERT INTO other VALUES ('a', ''), ('a', '')")
+    twice = (
+        "CREATE TABLE other (id TEXT, text TEXT)",
+        "INSERT INTO other VALUES ('a', ''), ('a', '')",
+    )
     data = _made(tmp_path / "data", *made, *rows_of, *twice)
     for name in names:
         with workspace(data, passages=name) as ws, ws.store.read() as tx:
             assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
             assert adoption.is_adopted(tx, Settings(passages_table=name))
-    with pytest.raises(ConfigurationError, match="not theirs alone"), workspace(data, passages="other"):
+    with (
+        pytest.raises(ConfigurationError, match="not theirs alone"),
+        workspace(data, passages="other"),
+    ):
         pass
     with workspace(data, passages="docs") as ws:  # a name that was mistyped is seen
         assert lines_of(ws) == ["made the table docs, which was not there"]

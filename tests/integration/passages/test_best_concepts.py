@@ -11,7 +11,14 @@ from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
-from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, lines_of, shape, workspace
+from tests.integration.passages.workspaces import (
+    LABEL,
+    NOW,
+    add_concepts,
+    lines_of,
+    shape,
+    workspace,
+)
 from tests.lab import ON_POSTGRESQL, Workspace
 
 LONG = "".join(f"{number:04d} " for number in range(1000))  # every part of it tells where it stands
@@ -19,11 +26,15 @@ ACCENTS = "e\u0301\U0001f41d" * 600  # 1,800 code points
 OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
 
 
-def put(ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, name: str = "bees") -> None:
+def put(
+    ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, name: str = "bees"
+) -> None:
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:
         if not table.item_table(shape(ws)).ids_among(tx, [passage]):
-            table.put_passages(tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}])
+            table.put_passages(
+                tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
+            )
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
     add_concepts(ws, [row])
 
@@ -32,7 +43,9 @@ def supported(start: int, end: int, text: str) -> str:
     """Return evidence as it is stored."""
     support = [{"quote": text[start:end], "start": start, "end": end}]
     quality = {"confidence": 1.0, "notes": []}
-    return json.dumps({"surface": "bees", "support": support, "context": text[start:end], "quality": quality})
+    return json.dumps(
+        {"surface": "bees", "support": support, "context": text[start:end], "quality": quality}
+    )
 
 
 def without_context(evidence: str) -> dict[str, Any]:
@@ -49,7 +62,9 @@ def viewed(workspace: Workspace, passage: str) -> Any:
 @pytest.fixture
 def outside(tmp_path: Path) -> Workspace:
     """The same workspace as another program sees it."""
-    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"})
+    return Workspace(
+        tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"}
+    )
 
 
 @pytest.mark.sampled(0)
@@ -75,11 +90,20 @@ def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Wo
         assert len(source) == min(len(text), 1200)
         assert text[start:end][:1200] in source
         assert evidence == json.loads(supported(start, end, text))
-    kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"  # JSONB on a server, so that `->>` works
+    kind = (
+        "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
+    )  # JSONB on a server, so that `->>` works
     for name in ("aliases", "evidence"):
         query = f"SELECT DISTINCT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
-        assert outside.query(query.format("best_concepts")) == outside.query(query.format("passage_concepts"))
-    assert outside.scalar("SELECT evidence ->> 'source_text' FROM best_concepts WHERE passage_id = '0'") == "Bees sing."
+        assert outside.query(query.format("best_concepts")) == outside.query(
+            query.format("passage_concepts")
+        )
+    assert (
+        outside.scalar(
+            "SELECT evidence ->> 'source_text' FROM best_concepts WHERE passage_id = '0'"
+        )
+        == "Bees sing."
+    )
 
 
 @pytest.mark.sampled(0)
@@ -104,8 +128,13 @@ def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> N
     assert {name: viewed(outside, name) or None for name in cases} == cases
     assert {name: evidence or None for name, evidence in exported.items()} == cases
     if not ON_POSTGRESQL:  # a column of JSON refuses it on a server
-        outside.change("UPDATE passage_concepts SET evidence = '{not JSON' WHERE passage_id = 'own'")
-        assert outside.scalar("SELECT evidence FROM best_concepts WHERE passage_id = 'own'") == "{not JSON"
+        outside.change(
+            "UPDATE passage_concepts SET evidence = '{not JSON' WHERE passage_id = 'own'"
+        )
+        assert (
+            outside.scalar("SELECT evidence FROM best_concepts WHERE passage_id = 'own'")
+            == "{not JSON"
+        )
 
 
 def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
@@ -126,11 +155,15 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert table.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
         assert not table.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
-        assert not table.is_adopted(tx, Settings(task="passages", prefer_versions=(LABEL,), min_confidence=0.7))
+        assert not table.is_adopted(
+            tx, Settings(task="passages", prefer_versions=(LABEL,), min_confidence=0.7)
+        )
 
 
 @pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"])
+@pytest.mark.parametrize(
+    "theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"]
+)
 def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
     """A table or view of that name is left as it is, and told of once; the command does without it."""
     with workspace(tmp_path / "data") as ws:
@@ -157,10 +190,20 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
         put(ws, "p", text, supported(0, 4, text))
         put(ws, "p", text, None, name="Bees")
         put(ws, "q", "", json.dumps(OTHER), name="water law")
-    for name, flags, count in (("best.jsonl", ["--best"], 2), ("out.jsonl", [], 3), ("out.parquet", [], 3)):
+    for name, flags, count in (
+        ("best.jsonl", ["--best"], 2),
+        ("out.jsonl", [], 3),
+        ("out.parquet", [], 3),
+    ):
         ran = outside.run("export", str(tmp_path / name), *flags)
-        assert (ran.exit_code, ran.stdout) == (0, f"{count} concepts written to {tmp_path / name}\n")
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert (ran.exit_code, ran.stdout) == (
+            0,
+            f"{count} concepts written to {tmp_path / name}\n",
+        )
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     first = next(one for one in lines if one["concept_name"] == "bees")
     assert first == {
         "passage_id": "p",

@@ -9,7 +9,13 @@ from pipeline.core.states import Way
 from pipeline.passages import import_, table
 from pipeline.store import asks
 from pipeline.tables.findings import FindingKind, ImportOptions
-from tests.integration.passages.workspaces import add_concepts, concept, passages_file, rows, workspace
+from tests.integration.passages.workspaces import (
+    add_concepts,
+    concept,
+    passages_file,
+    rows,
+    workspace,
+)
 
 
 def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
@@ -19,14 +25,17 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
     """
     with workspace(tmp_path / "data") as ws:
         path = passages_file(
-            tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
+            tmp_path / "p.jsonl",
+            *({"id": one, "text": "old", "source": one, "k": one} for one in "abc"),
         )
         import_.run(ws, path)
         wanted = Selection(among=["a"])
         asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
             stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
-            asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
+            asks.add_ended(
+                tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now()
+            )
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
         dry = import_.run(ws, new, ImportOptions(dry=True))
@@ -44,7 +53,10 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
     """Whatever version they are of: the text stays, the line is listed, the others go in."""
     versions_of = {"a": "passage-concepts@1", "b": "another program's", "c": None}
     with workspace(tmp_path / "data") as ws:
-        import_.run(ws, passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)))
+        import_.run(
+            ws,
+            passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)),
+        )
         add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
         new = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))

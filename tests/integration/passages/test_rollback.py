@@ -39,7 +39,9 @@ def asked(workspace: Workspace, **values: str) -> None:
         ran(workspace, command, **values)
 
 
-def foreign(workspace: Workspace, passage: str, *, label: str | None = THEIRS, model: str | None = None) -> None:
+def foreign(
+    workspace: Workspace, passage: str, *, label: str | None = THEIRS, model: str | None = None
+) -> None:
     """Put a concept of another program into the table."""
     workspace.change(
         "INSERT INTO passage_concepts (passage_id, concept_name, confidence, extractor_model, extractor_version,"
@@ -58,7 +60,9 @@ def counted(workspace: Workspace, table: str) -> int:
 @pytest.fixture
 def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
     """Three passages that were not asked about."""
-    file = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items()))
+    file = passages_file(
+        tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items())
+    )
     ran(workspace, "import-passages", str(file))
     return workspace
 
@@ -74,10 +78,14 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]
     assert {label for label, _ in versions(passages)} == {ONE, TWO, THEIRS}
     told = ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
-    assert "2 answers of" in told  # the other model has concepts of the first passage under this label
+    assert (
+        "2 answers of" in told
+    )  # the other model has concepts of the first passage under this label
     assert passages.query(ROWS, label=ONE) == before
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, ""), (ONE, "another-model")}
-    assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{TWO}/{MODEL}",)]
+    assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [
+        (f"{TWO}/{MODEL}",)
+    ]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
     again = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output

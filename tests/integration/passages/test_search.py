@@ -33,7 +33,9 @@ def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, 
 @pytest.fixture
 def asked(workspace: Workspace, tmp_path: Path) -> Workspace:
     """A workspace whose four passages have concepts."""
-    path = passages_file(tmp_path / "passages.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items()))
+    path = passages_file(
+        tmp_path / "passages.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items())
+    )
     ran(workspace, "import-passages", str(path))
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         ran(workspace, command)
@@ -51,12 +53,27 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     index = json.loads(ran(asked, "status", "--json"))["index"]
     assert (index["count"], index["behind"]) == (4, 0)
     hits = found(asked, "who pollinates orchards", RANK="words")
-    told = ["rank", "id", "similarity", "concepts", "text", "score", "weak", "why", "matching_tags", "snippet"]
+    told = [
+        "rank",
+        "id",
+        "similarity",
+        "concepts",
+        "text",
+        "score",
+        "weak",
+        "why",
+        "matching_tags",
+        "snippet",
+    ]
     assert [list(hit) for hit in hits] == [told]
     assert (hits[0]["id"], hits[0]["text"]) == ("17", TEXTS["17"])
     named = asked.query("SELECT concept_name FROM passage_concepts WHERE passage_id = '17'")
     assert hits[0]["concepts"] == sorted({name for (name,) in named})
     assert found(asked, "灌溉")[0]["id"] == "p4"
     (hit,) = found(asked, 'ice "moraines tell"')
-    assert (hit["id"], hit["text"], hit["snippet"]["text"]) == ("p4", TEXTS["p4"][:1000], "Moraines tell ages.")
+    assert (hit["id"], hit["text"], hit["snippet"]["text"]) == (
+        "p4",
+        TEXTS["p4"][:1000],
+        "Moraines tell ages.",
+    )
     assert len(found(asked, "groundwater")) == 4

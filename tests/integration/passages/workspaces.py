@@ -24,11 +24,17 @@ LABEL = "passage-concepts@1"
 def url_of(directory: Path) -> str:
     """Return the URL of the database of a workspace, which need not be there yet."""
     directory.mkdir(parents=True, exist_ok=True)
-    return postgresql.database_of(directory) if ON_POSTGRESQL else f"sqlite:///{directory / 'findable.db'}"
+    return (
+        postgresql.database_of(directory)
+        if ON_POSTGRESQL
+        else f"sqlite:///{directory / 'findable.db'}"
+    )
 
 
 @contextlib.contextmanager
-def workspace(directory: Path, *, task: str = "passages", passages: str = "passages") -> Iterator[OpenWorkspace]:
+def workspace(
+    directory: Path, *, task: str = "passages", passages: str = "passages"
+) -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     settings = Settings(
         data=directory,
@@ -49,7 +55,9 @@ def lines_of(ws: OpenWorkspace) -> list[str]:
 
 def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
     """Write a JSON lines file of these documents, or of lines as they are, and return its path."""
-    whole = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    whole = (
+        line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines
+    )
     path.write_bytes("".join(f"{line}\n" for line in whole).encode("utf-8", "surrogatepass"))
     return path
 
@@ -60,7 +68,10 @@ def rows(ws: OpenWorkspace) -> dict[str, tuple[str, str | None, Any]]:
         here = shape(ws)
         ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
         found = table.item_table(here).rows(tx, ids, here.names)
-    return {key: (row["text"], row.get("source"), loaded(row.get("metadata"))) for key, row in found.items()}
+    return {
+        key: (row["text"], row.get("source"), loaded(row.get("metadata")))
+        for key, row in found.items()
+    }
 
 
 def shape(ws: OpenWorkspace) -> PassagesShape:
@@ -69,9 +80,13 @@ def shape(ws: OpenWorkspace) -> PassagesShape:
         return read_shape(tx, passages=ws.settings.passages_table)
 
 
-def concept(passage_id: str, *, name: str = "beekeeping", version: str = LABEL, model: str = "m") -> ConceptRow:
+def concept(
+    passage_id: str, *, name: str = "beekeeping", version: str = LABEL, model: str = "m"
+) -> ConceptRow:
     """Return one concept of a passage, ready to be written."""
-    return ConceptRow(passage_id, name, "method", '["bees"]', 0.75, model, version, '{"surface": "Bees"}', NOW)
+    return ConceptRow(
+        passage_id, name, "method", '["bees"]', 0.75, model, version, '{"surface": "Bees"}', NOW
+    )
 
 
 def add_concepts(ws: OpenWorkspace, concepts: Sequence[ConceptRow]) -> None:

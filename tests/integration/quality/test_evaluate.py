@@ -35,15 +35,30 @@ def insert(workspace: Workspace, table: str, **values: Any) -> None:
     workspace.change(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", **values)  # noqa: S608 - our names
 
 
-def put(workspace: Workspace, passage: str, names: list[str], *, text: str = TEXT, **values: Any) -> None:
+def put(
+    workspace: Workspace, passage: str, names: list[str], *, text: str = TEXT, **values: Any
+) -> None:
     """Store one passage with some concepts of one version; `values` are other cells of theirs."""
     workspace.change(
-        "INSERT INTO passages (id, text) VALUES (:id, :text) ON CONFLICT DO NOTHING", id=passage, text=text
+        "INSERT INTO passages (id, text) VALUES (:id, :text) ON CONFLICT DO NOTHING",
+        id=passage,
+        text=text,
     )
-    concept: dict[str, Any] = {"concept_type": "method", "aliases": "[]", "confidence": 0.9, "extractor_model": MODEL}
-    concept |= {"extractor_version": LABEL, "evidence": evidence(), "created_at": "2026-03-04 05:06:07+00:00"}
+    concept: dict[str, Any] = {
+        "concept_type": "method",
+        "aliases": "[]",
+        "confidence": 0.9,
+        "extractor_model": MODEL,
+    }
+    concept |= {
+        "extractor_version": LABEL,
+        "evidence": evidence(),
+        "created_at": "2026-03-04 05:06:07+00:00",
+    }
     for name in names:
-        insert(workspace, "passage_concepts", passage_id=passage, concept_name=name, **concept | values)
+        insert(
+            workspace, "passage_concepts", passage_id=passage, concept_name=name, **concept | values
+        )
 
 
 def answered(workspace: Workspace, item: str, **values: Any) -> None:
@@ -55,7 +70,13 @@ def answered(workspace: Workspace, item: str, **values: Any) -> None:
         "applied": True,
         "outdated": False,
     }
-    answer |= {"input_hash": "h", "answer": "{}", "model_version": "m", "response_id": "r", "at": AT}
+    answer |= {
+        "input_hash": "h",
+        "answer": "{}",
+        "model_version": "m",
+        "response_id": "r",
+        "at": AT,
+    }
     cost = {"tokens_in": 100, "tokens_out": 10, "cost": 0.001}
     insert(workspace, "findable_answers", item_id=item, **answer | cost | values)
 
@@ -70,17 +91,36 @@ def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1
         "created_at": AT,
         "requests": 1,
     }
-    batch |= {"request_file": "f", "request_sha256": "s", "request_size": 1, "priced_on": "2026-03-04"}
+    batch |= {
+        "request_file": "f",
+        "request_sha256": "s",
+        "request_size": 1,
+        "priced_on": "2026-03-04",
+    }
     batch |= {"estimated_in": 1, "estimated_out": 1, "estimated_cost": 1.0}
     insert(workspace, "findable_batches", number=number, extractor=extractor, **batch)
 
 
-def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1, extractor: str = EXTRACTOR) -> None:
+def attempt(
+    workspace: Workspace, item: str, outcome: str, *, batch: int = 1, extractor: str = EXTRACTOR
+) -> None:
     """Keep an attempt of a batch that gave no answer and was charged: 50 tokens in, 5 out."""
-    tried: dict[str, Any] = {"task": "passage-concepts", "at": AT, "charged": True, "forgiven": False, "reason": "r"}
+    tried: dict[str, Any] = {
+        "task": "passage-concepts",
+        "at": AT,
+        "charged": True,
+        "forgiven": False,
+        "reason": "r",
+    }
     cost = {"tokens_in": 50, "tokens_out": 5, "cost": 0.0005}
     insert(
-        workspace, "findable_attempts", item_id=item, batch=batch, extractor=extractor, outcome=outcome, **tried | cost
+        workspace,
+        "findable_attempts",
+        item_id=item,
+        batch=batch,
+        extractor=extractor,
+        outcome=outcome,
+        **tried | cost,
     )
 
 
@@ -97,7 +137,9 @@ def figure(found: Quality, name: str) -> Any:
 
 def verdict(found: Quality, name: str) -> Measured:
     """Return the verdict on one figure."""
-    return next(one for one in judged(found, gates_in_force(found.figures, {})) if one.figure.name == name)
+    return next(
+        one for one in judged(found, gates_in_force(found.figures, {})) if one.figure.name == name
+    )
 
 
 def test_figures_are_what_is_stored(workspace: Workspace) -> None:
@@ -157,18 +199,36 @@ def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
     assert verdict(found, "divergence").passed is None
     assert none_there in found.notes
     for number in range(40):
-        put(workspace, f"p-{number}", [f"{word} {number}" for word in words], extractor_version="v@2")
+        put(
+            workspace,
+            f"p-{number}",
+            [f"{word} {number}" for word in words],
+            extractor_version="v@2",
+        )
         put(workspace, f"p-{number}", ["law"], extractor_version="v@3", concept_type="Technique")
     found = measured(workspace)
     assert figure(found, "divergence") == pytest.approx(0)
     assert verdict(found, "divergence").passed is True
-    assert "40 concepts of other versions have types of another vocabulary and are not compared" in found.notes
-    workspace.change("UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'")
+    assert (
+        "40 concepts of other versions have types of another vocabulary and are not compared"
+        in found.notes
+    )
+    workspace.change(
+        "UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'"
+    )
     found = measured(workspace)
-    assert (verdict(found, "divergence").passed, figure(found, "divergence")) == (False, pytest.approx(1))
+    assert (verdict(found, "divergence").passed, figure(found, "divergence")) == (
+        False,
+        pytest.approx(1),
+    )
     samples = [(one.id, one.name) for one in found.samples]
-    assert (len(samples), samples) == (30, [(one.id, one.name) for one in measured(workspace).samples])
-    assert [key for key, _ in samples] != sorted(key for key, _ in samples)  # drawn at random, and alike each time
+    assert (len(samples), samples) == (
+        30,
+        [(one.id, one.name) for one in measured(workspace).samples],
+    )
+    assert [key for key, _ in samples] != sorted(
+        key for key, _ in samples
+    )  # drawn at random, and alike each time
     workspace.change("DELETE FROM passage_concepts WHERE extractor_version = 'v@3'")
     workspace.change("DELETE FROM passage_concepts WHERE extractor_version = 'v@2'")
     assert none_there in measured(workspace).notes
@@ -197,7 +257,9 @@ def test_samples_mark_what_the_offsets_say(workspace: Workspace) -> None:
     assert not any(one.spans for key, one in shown.items() if key != "good")
 
 
-def test_quotations_found_by_likeness_are_read_first_and_those_of_other_texts_fail_a_gate(workspace: Workspace) -> None:
+def test_quotations_found_by_likeness_are_read_first_and_those_of_other_texts_fail_a_gate(
+    workspace: Workspace,
+) -> None:
     """Of forty passages; what stands at another place than its passage says is no quotation."""
     ready(workspace)
     like = evidence().replace('"end": 18}', '"end": 18, "likeness": 0.9}')
@@ -209,7 +271,10 @@ def test_quotations_found_by_likeness_are_read_first_and_those_of_other_texts_fa
     assert (len(found.samples), verdict(found, "unlike-text").passed) == (30, True)
     workspace.change("UPDATE passages SET text = 'Bees and wax, and bees.' WHERE id = 'p-1'")
     found = measured(workspace)
-    assert (verdict(found, "unlike-text").passed, figure(found, "unlike-text")) == (False, pytest.approx(1 / 42))
+    assert (verdict(found, "unlike-text").passed, figure(found, "unlike-text")) == (
+        False,
+        pytest.approx(1 / 42),
+    )
 
 
 def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) -> None:
@@ -234,7 +299,9 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 
 def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any) -> None:
     """Give some people tags, as an answer of the extractor."""
-    workspace.change(f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values)  # noqa: S608 - ours
+    workspace.change(
+        f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values
+    )  # noqa: S608 - ours
     for (key,) in workspace.query(f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}", **values):  # noqa: S608 - ours
         answered(workspace, key, extractor="expert-tags@2/m-1", task="expert-tags", batch=None)
 
@@ -243,12 +310,19 @@ def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> No
     """The extractor's tags are measured, those that came with the data are not; a few people are not judged."""
     names = people(3)
     people_with_tags = '["came with the data"]'
-    workspace.change("INSERT INTO experts (username, tags) VALUES ('theirs', :tags)", tags=people_with_tags)
+    workspace.change(
+        "INSERT INTO experts (username, tags) VALUES ('theirs', :tags)", tags=people_with_tags
+    )
     for number, name in enumerate(names):
         tag(workspace, ["law", f"tag {number}"], where="username = :name", name=name)
     result = workspace.ran("qc", "--json")
     document = json.loads(result.stdout)
     values = {name: one["value"] for name, one in document["figures"].items()}
-    assert (values["tags"], values["used-once"], values["longest-tag"], values["people"]) == (2, 0.75, 5, 3)
+    assert (values["tags"], values["used-once"], values["longest-tag"], values["people"]) == (
+        2,
+        0.75,
+        5,
+        3,
+    )
     assert {one["passed"] for one in document["gates"]} == {None}
     assert {one["name"] for one in document["samples"]} == set(names)

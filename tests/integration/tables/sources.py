@@ -23,7 +23,14 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def record_of(name: str, **given: Any) -> TaskRecord:
     """Return the record of a task, of which only some is given."""
-    told = {"path": "", "prefix": name, "items": "", "is_query": False, "items_sha256": None, "key": ()}
+    told = {
+        "path": "",
+        "prefix": name,
+        "items": "",
+        "is_query": False,
+        "items_sha256": None,
+        "key": (),
+    }
     told |= {"columns": {}, "fields": (), "version": 1, "fingerprint": "", "words": {}, "at": AT}
     return TaskRecord(**{"name": name, **told, **given})
 
@@ -31,7 +38,9 @@ def record_of(name: str, **given: Any) -> TaskRecord:
 class Items:
     """The rows of a task in a database, with the record of it."""
 
-    def __init__(self, store: Store, *, key: Sequence[str] = ("id",), asked: Sequence[str] = ("text",)) -> None:
+    def __init__(
+        self, store: Store, *, key: Sequence[str] = ("id",), asked: Sequence[str] = ("text",)
+    ) -> None:
         """Begin without rows."""
         self.store = store
         self.key = tuple(key)
@@ -42,10 +51,18 @@ class Items:
     def take(self, source: Any, *, at: datetime = AT, **options: Any) -> ItemsReport:
         """Make the rows what a source says."""
         known = dict(self.spec.columns) if self.spec else {}
-        kinds = {name: common_kind(known.get(name), source.columns.get(name)) for name in {**known, **source.columns}}
+        kinds = {
+            name: common_kind(known.get(name), source.columns.get(name))
+            for name in {**known, **source.columns}
+        }
         columns = {name: kind or "text" for name, kind in kinds.items()}
-        keys, words = tuple((name, columns.get(name, "text")) for name in self.key), {"asked": self.asked, "quoted": []}
-        self.spec = record_of(TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None)
+        keys, words = (
+            tuple((name, columns.get(name, "text")) for name in self.key),
+            {"asked": self.asked, "quoted": []},
+        )
+        self.spec = record_of(
+            TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
+        )
         check_names(list(self.spec.columns))
         return ItemsFill(self.store, self.spec, at, **options).run(source, NullProgress())
 
@@ -63,7 +80,9 @@ class Items:
     def values(self) -> dict[str, dict[str, Any]]:
         """Return the source's columns of the rows that are not gone, by key."""
         return {
-            row["findable_key"]: {name: value for name, value in row.items() if not name.startswith("findable_")}
+            row["findable_key"]: {
+                name: value for name, value in row.items() if not name.startswith("findable_")
+            }
             for row in self.rows()
             if row["findable_gone_at"] is None
         }

@@ -36,9 +36,15 @@ class Kind:
 
 KINDS = {
     "experts": Kind("experts", people.adopt, people.is_adopted, EXPERTS, "(1, 'a', 'Bees.')"),
-    "passages": Kind("passages", passages.adopt, passages.is_adopted, "id TEXT, text TEXT", "('a', 'Bees.')"),
+    "passages": Kind(
+        "passages", passages.adopt, passages.is_adopted, "id TEXT, text TEXT", "('a', 'Bees.')"
+    ),
     "concepts": Kind(
-        "passage_concepts", passages.adopt, passages.is_adopted, CONCEPTS, "(1, 'a', 'bees', 'x@1', 'm', 0.5)"
+        "passage_concepts",
+        passages.adopt,
+        passages.is_adopted,
+        CONCEPTS,
+        "(1, 'a', 'bees', 'x@1', 'm', 0.5)",
     ),
 }
 
@@ -66,20 +72,29 @@ def _dump(store: Store) -> list[str]:
     )
     with store.read() as tx:
         found = [
-            tx.exec_driver_sql(one).all() for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
+            tx.exec_driver_sql(one).all()
+            for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
         ]
-        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in inspect(tx).get_table_names()}
+        names = {kind.table for kind in KINDS.values()} & {
+            name.lower() for name in inspect(tx).get_table_names()
+        }
         found += [tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in sorted(names)]  # noqa: S608 - names of ours
     return sorted(repr(row) for rows in found for row in rows)
 
 
-REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program did, what is said of it
+REFUSED: list[
+    tuple[str, str, str]
+] = [  # kind of table, what another program did, what is said of it
     (
         "experts",
         "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
         "`experts` .* is a view here",
     ),
-    ("concepts", "CREATE VIEW passage_concepts AS SELECT 1 AS id", "`passage_concepts` .* is a view here"),
+    (
+        "concepts",
+        "CREATE VIEW passage_concepts AS SELECT 1 AS id",
+        "`passage_concepts` .* is a view here",
+    ),
     ("experts", "name TEXT", "no `username` column"),
     ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
     ("concepts", "id INTEGER, concept_name TEXT", "no `passage_id`"),
@@ -88,11 +103,23 @@ REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program d
         "id INT, text TEXT; INSERT INTO passages VALUES (1, 'a'), (1, 'b'), (NULL, 'c')",
         r"missing or not theirs alone \(2 of 3\)",
     ),
-    ("experts", "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')", "`id` is an empty text"),
+    (
+        "experts",
+        "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')",
+        "`id` is an empty text",
+    ),
     ("passages", "id REAL, text TEXT", "`id` .*must hold text, whole numbers or UUIDs"),
     ("concepts", OF_NUMBERS, "`passage_id` .*must hold text"),
-    ("concepts", f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}", "demands columns that are not ours: `weight`"),
-    ("concepts", f"{CONCEPTS}, UNIQUE (concept_name, passage_id)", "unique key .*: concept_name, passage_id"),
+    (
+        "concepts",
+        f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}",
+        "demands columns that are not ours: `weight`",
+    ),
+    (
+        "concepts",
+        f"{CONCEPTS}, UNIQUE (concept_name, passage_id)",
+        "unique key .*: concept_name, passage_id",
+    ),
     (
         "concepts",
         f"{CONCEPTS}; CREATE UNIQUE INDEX theirs ON passage_concepts (passage_id, extractor_model, concept_name)",
@@ -102,24 +129,56 @@ REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program d
 ON_SQLITE_ALONE = [
     ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
     ("passages", "id, text", "which must hold text, whole numbers or UUIDs"),
-    ("passages", "id INT, text; INSERT INTO passages VALUES (0.5, '')", "bytes or floating-point numbers"),
-    ("passages", "id INT, text; INSERT INTO passages VALUES (7, ''), ('7', '')", "not theirs alone"),
-    ("passages", "id TEXT, text TEXT AS (id || '!')", "`text` .*values of its own, not computed ones"),
+    (
+        "passages",
+        "id INT, text; INSERT INTO passages VALUES (0.5, '')",
+        "bytes or floating-point numbers",
+    ),
+    (
+        "passages",
+        "id INT, text; INSERT INTO passages VALUES (7, ''), ('7', '')",
+        "not theirs alone",
+    ),
+    (
+        "passages",
+        "id TEXT, text TEXT AS (id || '!')",
+        "`text` .*values of its own, not computed ones",
+    ),
 ]
 ON_POSTGRESQL_ALONE = [
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
-    ("experts", "id BYTEA, username TEXT", r"`id` \(bytea\), which must hold text, whole numbers or UUIDs"),
-    ("experts", "id CHAR(9), username TEXT", r"`id` \(char\(9\)\), which must hold text, whole numbers or UUIDs"),
+    (
+        "experts",
+        "id BYTEA, username TEXT",
+        r"`id` \(bytea\), which must hold text, whole numbers or UUIDs",
+    ),
+    (
+        "experts",
+        "id CHAR(9), username TEXT",
+        r"`id` \(char\(9\)\), which must hold text, whole numbers or UUIDs",
+    ),
     ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
     ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
-    ("experts", f"CREATE TYPE kind AS ENUM ('x'); CREATE TABLE experts ({EXPERTS}, category kind)", "`category`"),
+    (
+        "experts",
+        f"CREATE TYPE kind AS ENUM ('x'); CREATE TABLE experts ({EXPERTS}, category kind)",
+        "`category`",
+    ),
     (
         "experts",
         f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
         "`tags` .*, which must hold values of its own",
     ),
-    ("concepts", f"{CONCEPTS}, aliases TEXT[]", r"`aliases` \(text\[\]\), which must hold JSON or text"),
-    ("concepts", f"{CONCEPTS}, confidence NUMERIC(3, 3)", "`confidence` .*numbers from 0 to 1 with 3 places or more"),
+    (
+        "concepts",
+        f"{CONCEPTS}, aliases TEXT[]",
+        r"`aliases` \(text\[\]\), which must hold JSON or text",
+    ),
+    (
+        "concepts",
+        f"{CONCEPTS}, confidence NUMERIC(3, 3)",
+        "`confidence` .*numbers from 0 to 1 with 3 places or more",
+    ),
     (
         "concepts",
         f"CREATE TABLE passages (id UUID, text TEXT); CREATE TABLE passage_concepts ({OF_NUMBERS})",
@@ -132,7 +191,9 @@ ON_POSTGRESQL_ALONE = [
 @pytest.mark.parametrize(
     ("kind", "made", "said"), REFUSED + (ON_POSTGRESQL_ALONE if ON_POSTGRESQL else ON_SQLITE_ALONE)
 )
-def test_what_cannot_be_adopted_is_refused_and_left_alone(store: Store, kind: str, made: str, said: str) -> None:
+def test_what_cannot_be_adopted_is_refused_and_left_alone(
+    store: Store, kind: str, made: str, said: str
+) -> None:
     """The error says what is wrong and what to do; the database is as it was."""
     one = KINDS[kind]
     _run(store, *_statements(one.table, made))
@@ -148,7 +209,10 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(store: Store, kind: st
 
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:
     """An index is added where no key or index of the owner's begins with the column."""
-    cases = {("experts", "id", "username"): ("INTEGER", "TEXT UNIQUE"), ("passages", "id", "text"): ("TEXT", "TEXT")}
+    cases = {
+        ("experts", "id", "username"): ("INTEGER", "TEXT UNIQUE"),
+        ("passages", "id", "text"): ("TEXT", "TEXT"),
+    }
     for (table, *columns), kinds in cases.items():
         told = ", ".join(f"{name} {kind}" for name, kind in zip(columns, kinds, strict=True))
         _run(store, f"CREATE TABLE {table} ({told})")

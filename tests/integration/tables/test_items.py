@@ -25,7 +25,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
     """Outside CSV a column is of the kind that all its values have; each stays what it was."""
-    row = {"id": 2**62, "text": "Bees €", "whole": -3, "number": 1, "sure": True, "list": [1, {"a": None}], "odd": 1}
+    row = {
+        "id": 2**62,
+        "text": "Bees €",
+        "whole": -3,
+        "number": 1,
+        "sure": True,
+        "list": [1, {"a": None}],
+        "odd": 1,
+    }
     other = {"id": 7, "text": None, "number": 2.5, "odd": "x", "long": 2**70}
     items = Items(store)
     items.take_file(write_lines(tmp_path / "a.jsonl", [row, other]))
@@ -48,7 +56,9 @@ def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
     items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
     assert items.values() == {"7": {**dict.fromkeys(row), "long": None, "id": 7, "whole": "many"}}
     assert items.spec.columns["whole"] == "text"
-    items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}]))
+    items.take_file(
+        write_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}])
+    )
     assert items.values()["7"] == {
         **dict.fromkeys(other),
         **dict.fromkeys(row),
@@ -78,7 +88,13 @@ def test_parquet(store: Store, tmp_path: Path) -> None:
     parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
     items = Items(store)
     items.take_file(tmp_path / "a.parquet")
-    first = {"day": "2026-01-02", "at": "2026-01-02T03:00:00+00:00", "price": "19.90", "share": 0.5, "nothing": None}
+    first = {
+        "day": "2026-01-02",
+        "at": "2026-01-02T03:00:00+00:00",
+        "price": "19.90",
+        "share": 0.5,
+        "nothing": None,
+    }
     assert items.values()["1"] == {"id": 1, "text": "a", **first}
     assert items.values()["2"]["share"] is None
 
@@ -93,12 +109,17 @@ def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     assert items.rows() == []
 
 
-def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fill_is_all_or_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where its transaction does not end, nothing is new, changed or gone; the next one is as if it had never begun."""
     versions = [
-        [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))] for first, step in ((0, 3), (4, 2))
+        [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))]
+        for first, step in ((0, 3), (4, 2))
     ]
-    first, second = (write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions))
+    first, second = (
+        write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions)
+    )
     items = Items(store)
     items.take_file(first)
     before = items.rows()

@@ -23,9 +23,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(url_of(tmp_path / "data"))
     with store.write() as tx:
         tx.exec_driver_sql("CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT)")
-        tx.exec_driver_sql('CREATE TABLE reviews (id INTEGER PRIMARY KEY, product INTEGER, "select" TEXT, stars REAL)')
+        tx.exec_driver_sql(
+            'CREATE TABLE reviews (id INTEGER PRIMARY KEY, product INTEGER, "select" TEXT, stars REAL)'
+        )
         tx.exec_driver_sql("INSERT INTO products VALUES (1, 'Bees'), (2, 'Wasps')")
-        tx.exec_driver_sql("INSERT INTO reviews VALUES (10, 1, '100_ :good', 5), (11, 2, 'bad', NULL)")
+        tx.exec_driver_sql(
+            "INSERT INTO reviews VALUES (10, 1, '100_ :good', 5), (11, 2, 'bad', NULL)"
+        )
         tx.execute(text("UPDATE reviews SET \"select\" = replace(\"select\", '_', '%')"))
     yield store
     store.close()
@@ -42,7 +46,9 @@ def test_rows_of_a_join(store: Store) -> None:
         2,
         {"id": "integer", "Name of it": "text", "select": "text", "stars": "real", "a (%)": "text"},
     )
-    assert items.values()["10"] == dict(zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True))
+    assert items.values()["10"] == dict(
+        zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True)
+    )
 
 
 WRITES = {

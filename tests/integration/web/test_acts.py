@@ -19,7 +19,9 @@ def ended(page: Page, answer: Any) -> dict[str, Any]:
 
 
 @pytest.mark.sampled(0)
-def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_of_an_own_task(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
     monkeypatch.chdir(tmp_path)
     reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
@@ -28,7 +30,9 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
 
         def shown() -> dict[str, Any]:
             """Return all that is known of the row."""
-            found: dict[str, Any] = page.get("/api/show", params={"task": "reviews", "item": "1"}).json()
+            found: dict[str, Any] = page.get(
+                "/api/show", params={"task": "reviews", "item": "1"}
+            ).json()
             return found
 
         def act(**form: str) -> None:
@@ -45,7 +49,9 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
         freed = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
         assert (freed["freed"], freed["said"]) == (0, "0 of 1 will be asked again")
         assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
-        many = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))["result"]
+        many = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))[
+            "result"
+        ]
         assert many == {"answered": 2, "asked": 2}
         chosen = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(chosen.splitlines()) == 2

@@ -15,7 +15,10 @@ ADD = "/api/admin/experts"
 def ada(page: Page, api: Api) -> Page:
     """A page with one person who has two tags."""
     api.fault("answer_text", times=1, args={"text": '{"tags": ["bees", "water law"]}'})
-    assert page.post(ADD, json={"username": "a da", "bio": "Bees."}).json()["tags"] == ["bees", "water law"]
+    assert page.post(ADD, json={"username": "a da", "bio": "Bees."}).json()["tags"] == [
+        "bees",
+        "water law",
+    ]
     return page
 
 
@@ -35,11 +38,14 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     def stands() -> list[str]:
         """Return the tags that count."""
         return re.findall(
-            '<span class="chip">(.*?)</span>', browser.get("/row", params=asked).text.split("<h2>Answer")[1]
+            '<span class="chip">(.*?)</span>',
+            browser.get("/row", params=asked).text.split("<h2>Answer")[1],
         )
 
     assert "say who edits" in said("law", state=state)
-    assert "<ins>bees, water law, law</ins>" in said("bees, water law, law", state=state, who="Ünal")
+    assert "<ins>bees, water law, law</ins>" in said(
+        "bees, water law, law", state=state, who="Ünal"
+    )
     late = said("beekeeping", state=state)
     assert "changed meanwhile, last by 'Ünal' (edit 1)" in late
     now = re.findall(r'"state": "(\w+)"', late)[0]

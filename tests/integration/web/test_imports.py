@@ -61,8 +61,12 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     rows = "".join(f"r{number},Kettle,It boils water in {number} minutes.\n" for number in range(7))
     number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
     shown = page.get("/add", params={"task": "new", "number": number}).text
-    assert all(one in shown for one in ("what tells rows apart", "columns sent: ", "boils water in 3"))
-    assert "FIELDS: a choice is expected" in act(page, number, question="Praise?", fields="tone: praise|")
+    assert all(
+        one in shown for one in ("what tells rows apart", "columns sent: ", "boils water in 3")
+    )
+    assert "FIELDS: a choice is expected" in act(
+        page, number, question="Praise?", fields="tone: praise|"
+    )
     before = set(workspace.tables())
     act(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
     page.settle()
@@ -75,9 +79,16 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
 
 def test_a_new_question_names_its_columns(page: Page, workspace: Workspace) -> None:
     """The form takes the text, the key and other columns to send; a wrong name is refused, a kept task has them."""
-    rows = "".join(f"r{number},Kettle {number},It boils in {number} minutes.\n" for number in range(7))
+    rows = "".join(
+        f"r{number},Kettle {number},It boils in {number} minutes.\n" for number in range(7)
+    )
     number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
-    how = {"question": "Praise or blame?", "fields": "tone: praise|blame", "text": "product", "key": "id"}
+    how = {
+        "question": "Praise or blame?",
+        "fields": "tone: praise|blame",
+        "text": "product",
+        "key": "id",
+    }
     assert "did you mean 'product'?" in act(page, number, **how | {"text": "prodact"})
     act(page, number, **how, **{"with": "text"})
     page.settle()
@@ -128,7 +139,9 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     with pytest.raises(ClientDisconnect):
         page.post(DROP, params=asked, content=pieces(2, breaks=True))
     taken.clear()
-    stranger = TestClient(page.guard, base_url=f"http://{HOST}", cookies=dict(page.browser().cookies))
+    stranger = TestClient(
+        page.guard, base_url=f"http://{HOST}", cookies=dict(page.browser().cookies)
+    )
     assert stranger.post(DROP, params=asked, content=pieces(1)).status_code == 403
     assert [one.name for one in kept(workspace)] == ["x.csv"]
     left = files.part_of(workspace.data / "dropped" / "page")

@@ -33,16 +33,24 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     """Parts stand one below the other, in words and not as JSON; the row shows what is quoted, nothing of it twice."""
     monkeypatch.chdir(tmp_path)
     reviews.put(workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."})
-    part = "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
+    part = (
+        "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
+    )
     path = reviews.declare()
     path.write_text(
-        path.read_text().replace("    quote: Quote\n", "    parts: list[Part]\n").replace("class Answer", part)
+        path.read_text()
+        .replace("    quote: Quote\n", "    parts: list[Part]\n")
+        .replace("class Answer", part)
     )
     parts = [
         {"name": "speed", "quote": "Boils in <i>two</i> minutes", "good": True},
         {"name": "lid", "quote": "<i>two</i> minutes, but the lid burned my hånd", "good": False},
     ]
-    api.fault("answer_text", times=1, args={"text": json.dumps({"praise": ["speed"], "parts": parts, "stars": None})})
+    api.fault(
+        "answer_text",
+        times=1,
+        args={"text": json.dumps({"praise": ["speed"], "parts": parts, "stars": None})},
+    )
     workspace.ran("tag-live", LIMIT="1")
     with Page(workspace) as page:
         found = shown(page, "reviews", "1")
@@ -54,7 +62,10 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         ("lid", ", but the lid burned my hånd"),
     ]
     assert first[0] != second[0]
-    for hue, said in ((second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"), (first[0], "Boils in &lt;i&gt;two")):
+    for hue, said in (
+        (second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"),
+        (first[0], "Boils in &lt;i&gt;two"),
+    ):
         assert f'<q class="h{hue}">{said}' in answer
     assert '<span class="chip">speed</span>' in answer
     assert "<pre>" not in answer

@@ -38,10 +38,14 @@ def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, 
 
 
 @pytest.mark.sampled(0)
-def test_a_bio_that_no_request_can_hold_is_refused(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+def test_a_bio_that_no_request_can_hold_is_refused(
+    workspace: Workspace, api: Api, tmp_path: Path
+) -> None:
     """422 with the field and both counts, in the place of a call that could only be refused."""
     known = files("pipeline.gemini").joinpath("models.toml").read_text()
-    (own := tmp_path / "models.toml").write_text(known.replace("input_limit = 1_048_576", "input_limit = 200", 1))
+    (own := tmp_path / "models.toml").write_text(
+        known.replace("input_limit = 1_048_576", "input_limit = 200", 1)
+    )
     workspace.environ["FINDABLE_MODELS_FILE"] = str(own)
     with Page(workspace.begin()) as page:
         got = page.post(ADD, json={"username": "ada", "bio": BIO * 100})

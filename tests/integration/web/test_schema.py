@@ -18,7 +18,10 @@ HEADERS = {"authorization": f"Bearer {TOKEN}"}
     ("examples", "part"),
     [
         (FEW, slice(None)),
-        *(pytest.param(MANY, slice(part, None, PARTS), marks=pytest.mark.full) for part in range(PARTS)),
+        *(
+            pytest.param(MANY, slice(part, None, PARTS), marks=pytest.mark.full)
+            for part in range(PARTS)
+        ),
     ],
 )
 @pytest.mark.sampled(0)
@@ -39,14 +42,21 @@ def test_no_request_breaks_the_api(workspace: Workspace, examples: int, part: sl
 def _ask(page: Page, operation: Any, examples: int) -> None:
     """Send some requests to one address, and look at the answers."""
 
-    @settings(max_examples=examples, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(data=st.data())
     def ask(data: st.DataObject) -> None:
         """Send one."""
         case = data.draw(operation.as_strategy())
         sent = case.as_transport_kwargs(base_url=str(page.base_url), headers=HEADERS)
         sent["content"] = sent.pop("data", None)  # the bytes of a file
-        got = page.request(**{name: value for name, value in sent.items() if name in SENT and value is not None})
+        got = page.request(
+            **{name: value for name, value in sent.items() if name in SENT and value is not None}
+        )
         assert got.status_code < 500, (case.method, case.formatted_path, got.text)
         if got.status_code >= 400:
             assert got.json()["status"] == got.status_code

@@ -19,7 +19,9 @@ ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 def put(name: str = "kettle reviews.csv", *, column: str = "text") -> Path:
     """Write a table, and return its path."""
     path = Path(name)
-    path.write_text("\n".join([f"id,{column}", *(f'{key},"{text}"' for key, text in enumerate(TEXTS, 1)), ""]))
+    path.write_text(
+        "\n".join([f"id,{column}", *(f'{key},"{text}"' for key, text in enumerate(TEXTS, 1)), ""])
+    )
     return path
 
 
@@ -36,17 +38,28 @@ def test_all_commands_take_it(workspace: Workspace) -> None:
     table = put()
     keep(workspace.begin(), table)
     ran(workspace, "ask", str(table), "-q", QUESTION, "--fields", FIELDS, "--name", "other")
-    mine = (workspace.data / "tasks" / "reviews.py").read_text().replace("../sources/reviews.csv", f"../{table}")
-    assert mine.replace("made for reviews.csv", f"made for {table}") == Path("tasks", "other.py").read_text()
+    mine = (
+        (workspace.data / "tasks" / "reviews.py")
+        .read_text()
+        .replace("../sources/reviews.csv", f"../{table}")
+    )
+    assert (
+        mine.replace("made for reviews.csv", f"made for {table}")
+        == Path("tasks", "other.py").read_text()
+    )
     table.unlink()
     assert "3: 0 answered" in ran(workspace, "status", TASK="reviews")
     workspace.ran_each(*ROUND, TASK="reviews")
     ran(workspace, "correct", "2", "--set", 'tone=rather "mixed"', TASK="reviews")
-    assert workspace.query("SELECT id, tone FROM reviews_answered WHERE id = '2'") == [("2", 'rather "mixed"')]
+    assert workspace.query("SELECT id, tone FROM reviews_answered WHERE id = '2'") == [
+        ("2", 'rather "mixed"')
+    ]
     assert "nothing to tag" in ran(workspace, "tag", "--mode", "batch", TASK="reviews")
 
 
-def test_a_copy_of_the_workspace_has_its_file_and_rows(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_copy_of_the_workspace_has_its_file_and_rows(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     """So the task goes on from the copy where the first folder is gone."""
     keep(workspace.begin(), put())
     ran(workspace, "backup", str(tmp_path / "copy"))

@@ -32,7 +32,10 @@ def tried(workspace: Workspace, a: str, b: str, *words: str, **values: str) -> A
 
 def test_two_versions_stand_side_by_side_as_they_are_stored(two: Workspace, api: Api) -> None:
     """Nothing is asked, also where the file is gone; what differs is marked; the same seed draws the same items."""
-    drawn = [[one["id"] for one in tried(two, "2", "1", "--n", "2", SEED=seed)["items"]] for seed in "1123456"]
+    drawn = [
+        [one["id"] for one in tried(two, "2", "1", "--n", "2", SEED=seed)["items"]]
+        for seed in "1123456"
+    ]
     assert drawn[0] == drawn[1]
     assert len({tuple(one) for one in drawn}) > 1
     Path("tasks", "reviews.py").unlink()

@@ -14,7 +14,9 @@ WORDS = tuple(ODD.split())
 BLANKS = st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2003", "\u3000", " \u2028"])
 LETTERS = st.characters(exclude_categories=["Cs"])
 words = st.lists(st.tuples(st.sampled_from(WORDS), BLANKS), min_size=1, max_size=40)
-texts = st.one_of(words.map(lambda pairs: "".join(word + blank for word, blank in pairs)), st.text(LETTERS))
+texts = st.one_of(
+    words.map(lambda pairs: "".join(word + blank for word, blank in pairs)), st.text(LETTERS)
+)
 
 
 @st.composite

@@ -22,23 +22,31 @@ def test_a_slice_of_the_text_is_found_as_it_is(drawn: tuple[str, str]) -> None:
 
 def normal(text: str) -> str:
     """Return a text in one form and case, with single blanks, in another way than the product has."""
-    shown = "".join(char for char in text if unicodedata.category(char) != "Cf").replace("\u0131", "i")
+    shown = "".join(char for char in text if unicodedata.category(char) != "Cf").replace(
+        "\u0131", "i"
+    )
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", shown).casefold())
     return " ".join(plain.translate(str.maketrans("\u2014\u201c\u201d\u2019", '-""\'')).split())
 
 
 @given(words, st.data())
-def test_white_space_and_case_do_not_count(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
+def test_white_space_and_case_do_not_count(
+    pairs: list[tuple[str, str]], data: st.DataObject
+) -> None:
     """Whole words with other blanks, capitals and forms are found, and what is found is the same but for that."""
     text = "".join(word + blank for word, blank in pairs)
     first = data.draw(st.integers(0, len(pairs) - 1))
     chosen = [word for word, _ in pairs[first : data.draw(st.integers(first + 1, len(pairs)))]]
     changed = "".join(word + data.draw(BLANKS) for word in chosen)
     for change in (str.upper, str.lower, str.title, str.swapcase):
-        quote = unicodedata.normalize(data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed))
+        quote = unicodedata.normalize(
+            data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed)
+        )
         assume(any(char.isalnum() for char in quote))
         [found] = SearchableText(text).locate(quote)
-        assert normal(text[found.start : found.end]).strip("\"'-.%()") == normal(quote).strip("\"'-.%()")
+        assert normal(text[found.start : found.end]).strip("\"'-.%()") == normal(quote).strip(
+            "\"'-.%()"
+        )
         assert found.likeness == 1
 
 
@@ -56,7 +64,9 @@ CHANGES = [  # pairs of which a text has one and a quotation the other; empty wh
 
 
 @given(st.lists(st.sampled_from(WRITTEN), min_size=12, max_size=60), st.data())
-def test_another_number_negation_or_name_is_never_found(written: list[str], data: st.DataObject) -> None:
+def test_another_number_negation_or_name_is_never_found(
+    written: list[str], data: st.DataObject
+) -> None:
     """Wherever it stands, whichever of the two has it, and whatever slip stands beside."""
     one, other = data.draw(st.sampled_from([*CHANGES, *((other, one) for one, other in CHANGES)]))
     at = data.draw(st.integers(1, 11))
@@ -70,7 +80,9 @@ def test_another_number_negation_or_name_is_never_found(written: list[str], data
 
 
 @given(st.permutations(WRITTEN), st.data())
-def test_a_slip_beside_a_number_negation_or_name_is_found(written: list[str], data: st.DataObject) -> None:
+def test_a_slip_beside_a_number_negation_or_name_is_found(
+    written: list[str], data: st.DataObject
+) -> None:
     """Whatever capitals, blanks, punctuation and quotation marks the quotation has otherwise; it is a marked slice."""
     fact = data.draw(st.sampled_from([one for pair in CHANGES for one in pair if one]))
     at = data.draw(st.integers(1, 11))

@@ -12,7 +12,11 @@ from findable import Quote
 from pipeline.core.quotes import located
 from tests.property.core.odd_texts import LETTERS, slices
 
-INVENTED = ("banana violin harbour", "puppet thunder cabbage mosque", "velvet zebra jungle fiddle quartz")
+INVENTED = (
+    "banana violin harbour",
+    "puppet thunder cabbage mosque",
+    "velvet zebra jungle fiddle quartz",
+)
 
 
 class Part(BaseModel):
@@ -34,12 +38,25 @@ class Answer(BaseModel):
 def answers(draw: st.DrawFn) -> tuple[str, Answer]:
     """Draw a text and an answer of true slices, mangled slices, invented words and anything."""
     text, part = draw(slices())
-    near = [part, part.upper(), part.replace(" ", "\n"), part[1:] + "z", f"{part[: len(part) // 2]} ... {part}", text]
-    quotes = st.one_of(st.sampled_from(near), st.sampled_from(INVENTED), st.text(LETTERS, max_size=30))
+    near = [
+        part,
+        part.upper(),
+        part.replace(" ", "\n"),
+        part[1:] + "z",
+        f"{part[: len(part) // 2]} ... {part}",
+        text,
+    ]
+    quotes = st.one_of(
+        st.sampled_from(near), st.sampled_from(INVENTED), st.text(LETTERS, max_size=30)
+    )
     perhaps = draw(st.lists(quotes, max_size=6))
     there = st.sampled_from([part, part.upper(), text]) if draw(st.booleans()) else quotes
-    parts = draw(st.lists(st.fixed_dictionaries({"quote": there, "other": st.none() | there}), max_size=3))
-    named = draw(st.dictionaries(st.text(max_size=3), st.tuples(there, st.integers(0, 9)), max_size=2))
+    parts = draw(
+        st.lists(st.fixed_dictionaries({"quote": there, "other": st.none() | there}), max_size=3)
+    )
+    named = draw(
+        st.dictionaries(st.text(max_size=3), st.tuples(there, st.integers(0, 9)), max_size=2)
+    )
     return text, Answer.model_validate({"perhaps": perhaps, "parts": parts, "named": named})
 
 
@@ -66,7 +83,11 @@ def test_all_that_gets_in_is_a_slice_of_the_text(drawn: tuple[str, Answer]) -> N
         return
     assert isinstance(found, Answer)
     assert not set(required) & set(INVENTED)
-    assert all(now is None for before, now in zip(answer.perhaps, found.perhaps, strict=True) if before in INVENTED)
+    assert all(
+        now is None
+        for before, now in zip(answer.perhaps, found.perhaps, strict=True)
+        if before in INVENTED
+    )
     stored = found.model_dump_json()
     quotes = list(quotes_in(json.loads(stored)))
     assert len(quotes) == len(required) + sum(one is not None for one in found.perhaps)

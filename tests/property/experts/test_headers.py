@@ -64,7 +64,9 @@ WANTED = read([*HEADERS.values()], [*HEADERS], ",")
 
 
 @given(st.data(), st.randoms(use_true_random=False), st.sampled_from([",", ";", "\t", "jsonl"]))
-def test_any_aliases_in_any_order_give_the_same_rows(data: st.DataObject, chance: random.Random, kind: str) -> None:
+def test_any_aliases_in_any_order_give_the_same_rows(
+    data: st.DataObject, chance: random.Random, kind: str
+) -> None:
     """Every column under any of its names, spelled any way, in any order, in CSV and JSON lines."""
     columns = data.draw(st.permutations([*HEADERS]))
     names = [spelled(data.draw(st.sampled_from(names_of(one))), chance) for one in columns]

@@ -47,10 +47,12 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], how: tuple[
     for row, person in zip(rows, found, strict=True):
         assert isinstance(person, SoundRow)
         bare = [
-            person.values[column] or "" for column in ("first_name", "last_name", "company", "category", "profile_url")
+            person.values[column] or ""
+            for column in ("first_name", "last_name", "company", "category", "profile_url")
         ]
         given = [value.strip() for value in (*row[:3], *row[4:])]
         names = [True, True, False, False, False]
         assert bare == [
-            "" if is_placeholder(value, in_name=name) else value for value, name in zip(given, names, strict=True)
+            "" if is_placeholder(value, in_name=name) else value
+            for value, name in zip(given, names, strict=True)
         ]

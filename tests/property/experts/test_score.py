@@ -11,9 +11,14 @@ from pipeline.experts.table import score
 
 TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
 RATES = (
-    st.none() | st.floats() | st.integers(-5, 5) | st.sampled_from(["95", "on request", "", "NaN", "-1", b"7", "1e999"])
+    st.none()
+    | st.floats()
+    | st.integers(-5, 5)
+    | st.sampled_from(["95", "on request", "", "NaN", "-1", b"7", "1e999"])
 )
-TAGS = st.none() | st.text(max_size=20) | st.lists(st.text(max_size=5)).map(json.dumps) | st.integers()
+TAGS = (
+    st.none() | st.text(max_size=20) | st.lists(st.text(max_size=5)).map(json.dumps) | st.integers()
+)
 ROWS = st.fixed_dictionaries(
     {"bio": TEXTS, "tags": TAGS, "profile_url": TEXTS, "job_title": TEXTS, "hourly_rate": RATES}
 )

@@ -10,14 +10,45 @@ from pydantic import ValidationError
 from pipeline.experts.declaration import Tags
 from pipeline.tables.cells import list_of, number_of, text_of
 
-PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)
+PLAIN = st.text(
+    st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12
+)
 WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(
-    ["Water  Law", " water law", "WATER\tLAW\n", "İstanbul", "ẞ", "\u00a0", "ﬁ", "C#", "C++", "R&D", "at&t", "3D"]
+    [
+        "Water  Law",
+        " water law",
+        "WATER\tLAW\n",
+        "İstanbul",
+        "ẞ",
+        "\u00a0",
+        "ﬁ",
+        "C#",
+        "C++",
+        "R&D",
+        "at&t",
+        "3D",
+    ]
 )
 MARKS = st.sampled_from(
-    ["<b>", "</b>", "&lt;", "&amp;", "&#0;", "**", "`", "[", "](x)", "{", "\x1b[31m", "\u202e", "\u200b"]
+    [
+        "<b>",
+        "</b>",
+        "&lt;",
+        "&amp;",
+        "&#0;",
+        "**",
+        "`",
+        "[",
+        "](x)",
+        "{",
+        "\x1b[31m",
+        "\u202e",
+        "\u200b",
+    ]
 )
-ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(min_size=55, max_size=70)
+ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(
+    min_size=55, max_size=70
+)
 
 
 @given(st.lists(ANY, min_size=1, max_size=6))

@@ -39,7 +39,9 @@ def _some(calls: Calls, *, until: float) -> list[float]:
     return times[:: max(1, len(times) // 50)]
 
 
-def _work(limiter: Pace, sizes: list[int], *, begin: float, until: float, late: list[float]) -> Calls:
+def _work(
+    limiter: Pace, sizes: list[int], *, begin: float, until: float, late: list[float]
+) -> Calls:
     """Run as a worker with work always waiting does, whose wake-ups come late; the sizes are taken in turn."""
     at = begin
     calls: Calls = []
@@ -66,7 +68,9 @@ def _events(draw: st.DrawFn, *, most: int) -> list[tuple[str, float, int]]:
 def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObject) -> None:
     """Over random arrivals, sizes, settlements below the estimate and tunings, no window holds more than the limit."""
     limiter = Pace(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
-    others = data.draw(st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5)))
+    others = data.draw(
+        st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
+    )
     limiter.prime(others, today=len(others))
     at, last = 0.0, list[Any]()
     calls: Calls = sorted(others)
@@ -95,14 +99,18 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
 
 @minutes_long
 @given(rpm=LIMIT, late=st.lists(st.floats(0, 1), min_size=1, max_size=9))
-def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(rpm: int, late: list[float]) -> None:
+def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(
+    rpm: int, late: list[float]
+) -> None:
     """The limit holds for windows a second longer than a minute: what arrives a second too close is still allowed."""
     calls = _work(Pace(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late)
     assert _worst(calls, width=60.999)[0] <= rpm
 
 
 @minutes_long
-@given(rpm=LIMIT, late=st.lists(st.floats(0, 0.2), min_size=1, max_size=9), begin=st.floats(0, 10**6))
+@given(
+    rpm=LIMIT, late=st.lists(st.floats(0, 0.2), min_size=1, max_size=9), begin=st.floats(0, 10**6)
+)
 def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begin: float) -> None:
     """In each minute, wherever it begins, nine tenths of the requests start, in whole calls; over ten minutes too."""
     limiter = Pace(RateLimits(rpm, None, None), at=begin)
@@ -118,7 +126,9 @@ def test_a_wait_that_was_kept_is_over(rpm: int, tpm: int, data: st.DataObject) -
     """A call that waits as long as was said may start then, or after a moment more; none is sent round in circles."""
     at = data.draw(st.floats(0, 10**7))
     limiter = Pace(RateLimits(rpm, tpm, None), at=at)
-    for tokens, settled in data.draw(st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)):
+    for tokens, settled in data.draw(
+        st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)
+    ):
         at += limiter.wait(tokens, at=at)
         assert limiter.wait(tokens, at=at) == 0.0
         limiter.settle(limiter.start(tokens, at=at), min(settled, tokens))

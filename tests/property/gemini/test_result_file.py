@@ -21,11 +21,18 @@ def line_of(key: str, text: str, *, first: bool) -> bytes:
     return orjson.dumps(members)
 
 
-LINES = st.lists(st.tuples(KEYS, TEXTS, st.booleans()), min_size=1, max_size=5, unique_by=lambda line: line[0])
+LINES = st.lists(
+    st.tuples(KEYS, TEXTS, st.booleans()), min_size=1, max_size=5, unique_by=lambda line: line[0]
+)
 
 
 @settings(max_examples=40)
-@given(LINES, st.randoms(use_true_random=False), st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n  \n"]), st.booleans())
+@given(
+    LINES,
+    st.randoms(use_true_random=False),
+    st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n  \n"]),
+    st.booleans(),
+)
 def test_every_line_is_found_by_its_key(
     lines: list[tuple[str, str, bool]],
     shuffle: random.Random,
@@ -40,7 +47,9 @@ def test_every_line_is_found_by_its_key(
         path = Path(folder, "r")
         path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + end.join(raw[key] for key in order))
         with ResultFile(path) as results:
-            assert {key: results.lines_of([key])[0] for key in raw} == {key: [line] for key, line in raw.items()}
+            assert {key: results.lines_of([key])[0] for key in raw} == {
+                key: [line] for key, line in raw.items()
+            }
             assert (results.unknown, results.unreadable_count, results.duplicates) == (0, 0, 0)
             assert results.total == len(raw)
 

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from pipeline.gemini.models import estimate_tokens
 from pipeline.index.vectors import END, fit_text
 
-LONG = st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=40), st.integers(1, 2000))
+LONG = st.builds(
+    lambda text, times: text * times, st.text(min_size=1, max_size=40), st.integers(1, 2000)
+)
 
 
 @given(LONG, st.integers(100, 9000))

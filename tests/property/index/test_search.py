@@ -20,7 +20,9 @@ from tests.unit.index.toy import cache_in, vectors_of, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -32,9 +34,13 @@ JSON = st.recursive(
     bios=st.lists(JSON, min_size=40, max_size=40),
 )
 @settings(max_examples=settings().max_examples // 3)
-def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: int, bios: list[object]) -> None:
+def test_search_is_exact_and_metadata_survives(
+    texts: list[str], query: str, k: int, bios: list[object]
+) -> None:
     """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
-    entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
+    entries = [
+        Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)
+    ]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack)
@@ -43,14 +49,20 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
         with builds.open() as index:
             ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
             found = [index.metadata_at(row) for row in ranked.rows.tolist()]
-    similarity = {text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)}
+    similarity = {
+        text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)
+    }
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
     assert found == [entries[row].metadata for row in expected]
     assert np.allclose(ranked.scores, [similarity[texts[row]] for row in expected], atol=1e-6)
 
 
 @example(sizes=[0, 3], dim=1, bits=8)
-@given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40), bits=st.sampled_from([8, 32]))
+@given(
+    sizes=st.lists(st.integers(0, 30), max_size=6),
+    dim=st.integers(1, 40),
+    bits=st.sampled_from([8, 32]),
+)
 @settings(max_examples=settings().max_examples // 3)
 def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: int) -> None:
     """However the rows are cut into blocks, the file is the one faiss writes, of whole numbers and of 8 bits."""
@@ -64,5 +76,7 @@ def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: i
             index.train(rows)
         index.add(rows)
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = vector_file.write_vectors(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
+        sealed = vector_file.write_vectors(
+            Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim
+        )
         assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

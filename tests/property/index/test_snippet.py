@@ -13,10 +13,17 @@ def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
     """A word counts once; the first of equal ones, the first of all where no word stands; long ones are cut."""
     texts = ["beekeeper", "Keeps bees, bees, bees. Teaches the law of water. Knows water and law!"]
     weights = {"law": 2.0, "water": 1.0, "bee": 2.5}
-    assert best_snippet(texts, weights) == Snippet("Teaches the law of water.", ((12, 15), (19, 24)))
+    assert best_snippet(texts, weights) == Snippet(
+        "Teaches the law of water.", ((12, 15), (19, 24))
+    )
     assert best_snippet(texts, {"tax": 1.0}) == Snippet("beekeeper")
-    assert best_snippet(["我教水水法。你好。"], {"水水": 1.0, "水法": 1.0}) == Snippet("我教水水法。", ((2, 5),))
-    assert best_snippet(['"No." Said e.g. of law (etc.) Now.'], weights).text == "Said e.g. of law (etc.)"
+    assert best_snippet(["我教水水法。你好。"], {"水水": 1.0, "水法": 1.0}) == Snippet(
+        "我教水水法。", ((2, 5),)
+    )
+    assert (
+        best_snippet(['"No." Said e.g. of law (etc.) Now.'], weights).text
+        == "Said e.g. of law (etc.)"
+    )
     assert best_snippet([], weights) == Snippet("")
     long = best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
     assert long.text.startswith("…")
@@ -24,7 +31,10 @@ def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
     assert [long.text[start:end] for start, end in long.marks] == ["bees", "law"]
 
 
-@given(text=st.text(st.sampled_from("ab水法 .\n!。x"), max_size=700), word=st.sampled_from(["a", "b", "ab", "水法"]))
+@given(
+    text=st.text(st.sampled_from("ab水法 .\n!。x"), max_size=700),
+    word=st.sampled_from(["a", "b", "ab", "水法"]),
+)
 def test_marks_are_where_the_words_are(text: str, word: str) -> None:
     """They are apart and ascending, each is the word or a part of it, and the line is no longer than it may be."""
     found = best_snippet([text], {word: 1.0})
@@ -32,6 +42,8 @@ def test_marks_are_where_the_words_are(text: str, word: str) -> None:
     assert len(found.text) <= LONGEST + 2
     ends = [0, *(at for mark in found.marks for at in mark), len(found.text)]
     assert ends == sorted(ends)
-    assert all(found.text[start:end] and found.text[start:end] in word for start, end in found.marks)
+    assert all(
+        found.text[start:end] and found.text[start:end] in word for start, end in found.marks
+    )
     is_there = any(list(spans_of(line, {word})) for line in re.split(r"\s+|(?<=[.!。])", text))
     assert bool(found.marks) == is_there

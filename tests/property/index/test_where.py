@@ -26,9 +26,20 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
 MOODS: st.SearchStrategy[Any] = st.lists(st.lists(TEXTS, max_size=2), max_size=2)
 CELLS["mood"] = TEXTS | MOODS
 CELLS["price"] = st.none() | st.integers(-3, 3).map(str)
-KINDS = {"rate": NUMBERS, "price": st.integers(-3, 3), "Hourly Currency": TEXTS, "tags": TEXTS, "mood": TEXTS}
-NAMES = {"Hourly Currency": ["Hourly Currency", "hourly_currency", "HOURLY-CURRENCY"], "mood": ["answer.mood", "Mood"]}
-BIOS = st.lists(st.sampled_from(["rate", '"', "\\", ":", "5", ",", "[", "}"]), max_size=7).map("".join)
+KINDS = {
+    "rate": NUMBERS,
+    "price": st.integers(-3, 3),
+    "Hourly Currency": TEXTS,
+    "tags": TEXTS,
+    "mood": TEXTS,
+}
+NAMES = {
+    "Hourly Currency": ["Hourly Currency", "hourly_currency", "HOURLY-CURRENCY"],
+    "mood": ["answer.mood", "Mood"],
+}
+BIOS = st.lists(st.sampled_from(["rate", '"', "\\", ":", "5", ",", "[", "}"]), max_size=7).map(
+    "".join
+)
 ROWS = st.tuples(st.fixed_dictionaries(CELLS), BIOS)
 PLAIN: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -57,7 +68,8 @@ def compared(draw: st.DrawFn) -> Comparison:
 EXPRESSIONS = st.recursive(
     compared(),
     lambda inner: (
-        inner.map(Negation) | st.builds(Junction, st.booleans(), st.lists(inner, min_size=2, max_size=3).map(tuple))
+        inner.map(Negation)
+        | st.builds(Junction, st.booleans(), st.lists(inner, min_size=2, max_size=3).map(tuple))
     ),
     max_leaves=8,
 )
@@ -68,11 +80,16 @@ def written(one: Expression, spellings: random.Random) -> str:
     if isinstance(one, Negation):
         return f"not ({written(one.inner, spellings)})"
     if isinstance(one, Junction):
-        return (" AND " if one.is_every else " or ").join(f"({written(part, spellings)})" for part in one.parts)
+        return (" AND " if one.is_every else " or ").join(
+            f"({written(part, spellings)})" for part in one.parts
+        )
     column = spellings.choice(NAMES.get(one.column, [one.column]))
     if one.operator == "null":
         return f"{column} IS NULL"
-    values = [f"'{one.replace(chr(39), chr(39) * 2)}'" if isinstance(one, str) else repr(one) for one in one.values]
+    values = [
+        f"'{one.replace(chr(39), chr(39) * 2)}'" if isinstance(one, str) else repr(one)
+        for one in one.values
+    ]
     if len(values) > 1:
         return f'"{column}" in ({", ".join(values)})'
     return f"{column} {one.operator} {values[0]}"
@@ -85,7 +102,13 @@ def plainly(one: Expression, row: dict[str, Any]) -> bool | None:
         return None if inner is None else not inner
     if isinstance(one, Junction):
         found = [plainly(part, row) for part in one.parts]
-        return (not one.is_every) if (not one.is_every) in found else None if None in found else one.is_every
+        return (
+            (not one.is_every)
+            if (not one.is_every) in found
+            else None
+            if None in found
+            else one.is_every
+        )
     cell = row[one.column]
     cell = int(cell) if one.column == "price" and cell else cell
     members = [each for each in flat(cell) if each not in (None, "")]
@@ -94,7 +117,9 @@ def plainly(one: Expression, row: dict[str, Any]) -> bool | None:
     if not members:
         return None
     asked = all if one.operator == "!=" else any
-    return asked(PLAIN[one.operator](folded(each), folded(value)) for each in members for value in one.values)
+    return asked(
+        PLAIN[one.operator](folded(each), folded(value)) for each in members for value in one.values
+    )
 
 
 def flat(cell: Any) -> list[Any]:
@@ -115,10 +140,15 @@ def test_an_expression_is_what_plain_python_says(
     read = parse_where(written(expression, spellings))
     for one, other in zip(comparisons(read), comparisons(expression), strict=True):
         assert (one.operator, one.values) == (other.operator, other.values)
-    stored = [{"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}} for row, bio in rows]
+    stored = [
+        {"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}}
+        for row, bio in rows
+    ]
     for row in stored:
         del row["mood"]
-    columns = paths_of({"rate": 1, "price": "1", "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}})
+    columns = paths_of(
+        {"rate": 1, "price": "1", "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}}
+    )
     with closing(sqlite3.connect(":memory:")) as entries:
         entries.execute("CREATE TABLE entries (row, metadata)")
         documents = [orjson.dumps(one).decode() for one in stored]

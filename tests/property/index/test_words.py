@@ -21,12 +21,18 @@ from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)
-WORDS = st.sampled_from(["water", "law", "Wasser", "水法", "水", "вода", "hydrology", "hydrologist", "the", "é", "😀"])
+WORDS = st.sampled_from(
+    ["water", "law", "Wasser", "水法", "水", "вода", "hydrology", "hydrologist", "the", "é", "😀"]
+)
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
-ENTRIES = st.lists(st.fixed_dictionaries({"title": TEXTS, "text": TEXTS, "tags": TEXTS}), min_size=1, max_size=30)
+ENTRIES = st.lists(
+    st.fixed_dictionaries({"title": TEXTS, "text": TEXTS, "tags": TEXTS}), min_size=1, max_size=30
+)
 
 
-def by_definition(groups: Sequence[Sequence[Sequence[str]]], question: Sequence[str]) -> list[float]:
+def by_definition(
+    groups: Sequence[Sequence[Sequence[str]]], question: Sequence[str]
+) -> list[float]:
     """Return the BM25 of each entry for a question, as SQLite documents it for FTS5: weights are of occurrences."""
     lengths = [sum(map(len, one)) for one in groups]
     average, weights = sum(lengths) / len(lengths), [group.weight for group in RANKING.groups]
@@ -35,9 +41,13 @@ def by_definition(groups: Sequence[Sequence[Sequence[str]]], question: Sequence[
         held = sum(any(term in text for text in one) for one in groups)
         rarity = max(math.log((len(groups) - held + 0.5) / (held + 0.5)), 1e-6)
         for row, one in enumerate(groups):
-            often = sum(weight * Counter(text)[term] for weight, text in zip(weights, one, strict=True))
+            often = sum(
+                weight * Counter(text)[term] for weight, text in zip(weights, one, strict=True)
+            )
             if often:
-                scores[row] += rarity * often * (K1 + 1) / (often + K1 * (1 - B + B * lengths[row] / average))
+                scores[row] += (
+                    rarity * often * (K1 + 1) / (often + K1 * (1 - B + B * lengths[row] / average))
+                )
     return scores
 
 
@@ -50,7 +60,9 @@ def normalised(scores: NDArray[Any]) -> NDArray[Any]:
 @given(fields=ENTRIES, question=TEXTS, k=st.integers(1, 12))
 @example(fields=[{"title": "", "text": "😀", "tags": "the"}], question="water", k=3)
 @settings(max_examples=settings().max_examples // 3)
-def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question: str, k: int) -> None:
+def test_entries_are_ranked_as_is_defined(
+    fields: list[dict[str, str]], question: str, k: int
+) -> None:
     """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
     asked = terms.terms_of(question)
@@ -63,10 +75,13 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
             by_words = rank_entries(index, terms=asked, vector=None, k=k)
             by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)
     groups = [
-        [terms.terms_of("\n".join(one[name] for name in group.fields)) for group in RANKING.groups] for one in fields
+        [terms.terms_of("\n".join(one[name] for name in group.fields)) for group in RANKING.groups]
+        for one in fields
     ]
     expected = np.array(by_definition(groups, asked))
-    best = sorted((row for row in range(len(fields)) if expected[row] > 0), key=lambda row: -expected[row])[:k]
+    best = sorted(
+        (row for row in range(len(fields)) if expected[row] > 0), key=lambda row: -expected[row]
+    )[:k]
     assert np.allclose(by_words.scores, expected[best], rtol=1e-4)
     assert np.allclose(expected[by_words.rows], expected[best], rtol=1e-4)
     similarities = vectors_of([entry.text for entry in entries]) @ vectors_of([question])[0]

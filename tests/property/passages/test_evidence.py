@@ -15,7 +15,14 @@ def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
     """Draw a text and an answer whose quotations are slices of it, changed slices, or anything."""
     text, part = draw(slices())
     quote = st.sampled_from(
-        [part, part.upper(), part.replace(" ", "\n"), part[1:] + "z", part[: len(part) // 2] + " ... " + part, text]
+        [
+            part,
+            part.upper(),
+            part.replace(" ", "\n"),
+            part[1:] + "z",
+            part[: len(part) // 2] + " ... " + part,
+            text,
+        ]
     )
     concept = st.fixed_dictionaries(
         {
@@ -33,7 +40,9 @@ def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
 
 @given(answers())
 @example(("\u0130", PassageConcepts.model_validate({"concepts": [ONE | {"quotes": ["i"]}]})))
-def test_all_that_is_stored_as_evidence_is_a_slice_of_the_text(drawn: tuple[str, PassageConcepts]) -> None:
+def test_all_that_is_stored_as_evidence_is_a_slice_of_the_text(
+    drawn: tuple[str, PassageConcepts],
+) -> None:
     """Offsets are exact, in order, and once; surface and context stand in the text; figures lie between 0 and 1."""
     text, answer = drawn
     stored, reason = ground(answer, text)

@@ -53,12 +53,15 @@ PREFERENCES = st.builds(
     Settings,
     task=st.just("passages"),
     prefer_versions=st.none()
-    | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
+    | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(
+        tuple
+    ),
     min_confidence=st.sampled_from([0.0, 0.7, 0.7, 1.0]),
 )
 BEGUN = st.integers(0, 3)  # hours
 BEGINNINGS = st.fixed_dictionaries(
-    {(label, "m"): BEGUN for label in LABELS[:2]}, optional={("v@1", "n/x"): BEGUN, (LABELS[2], "m"): BEGUN}
+    {(label, "m"): BEGUN for label in LABELS[:2]},
+    optional={("v@1", "n/x"): BEGUN, (LABELS[2], "m"): BEGUN},
 )
 SAME = [One("p", "water law", 0.9, label, "m", 0) for label in LABELS]  # the version alone decides
 
@@ -89,9 +92,16 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     preference=Settings(task="passages", min_confidence=0.7),
     begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0},
 )
-@example(concepts=SAME, preference=Settings(task="passages", prefer_versions=LABELS[2:3]), begun={(LABELS[0], "m"): 3})
+@example(
+    concepts=SAME,
+    preference=Settings(task="passages", prefer_versions=LABELS[2:3]),
+    begun={(LABELS[0], "m"): 3},
+)
 def test_the_best_are_those_that_python_would_choose(
-    ws: OpenWorkspace, concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]
+    ws: OpenWorkspace,
+    concepts: Sequence[One],
+    preference: Settings,
+    begun: dict[tuple[str, str], int],
 ) -> None:
     """Of each name in any case the first by preference, in sight and sure enough."""
     with stored(ws, concepts, begun):
@@ -109,7 +119,9 @@ def test_the_best_are_those_that_python_would_choose(
         assert everything == sorted(map(told_of, concepts))
 
 
-def chosen(concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]) -> list[tuple[Any, ...]]:
+def chosen(
+    concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]
+) -> list[tuple[Any, ...]]:
     """Return what the best concepts are, by the words of the setting."""
     labels = preference.prefer_versions or ()
 
@@ -128,7 +140,13 @@ def chosen(concepts: Sequence[One], preference: Settings, begun: dict[tuple[str,
 
 def told(one: ConceptRow) -> tuple[Any, ...]:
     """Return a concept that was read as a tuple that can be sorted."""
-    return (one.passage_id, one.concept_name, one.extractor_version, one.extractor_model, float(one.confidence))
+    return (
+        one.passage_id,
+        one.concept_name,
+        one.extractor_version,
+        one.extractor_model,
+        float(one.confidence),
+    )
 
 
 def told_of(one: One) -> tuple[Any, ...]:
@@ -137,7 +155,9 @@ def told_of(one: One) -> tuple[Any, ...]:
 
 
 @contextmanager
-def stored(ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], int]) -> Iterator[None]:
+def stored(
+    ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], int]
+) -> Iterator[None]:
     """Put concepts and beginnings of versions into the workspace for the length of a block."""
     rows = [
         ConceptRow(

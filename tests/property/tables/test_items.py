@@ -15,7 +15,8 @@ Row = tuple[str, str, str]  # key, text, and a column that is not asked about
 
 TEXTS = st.sampled_from(["", " ", "bees", 'wasps, "or"\nants', "Bienen €"])
 ROWS = st.lists(
-    st.tuples(st.sampled_from(["", "a", "A", "b", "ä", " a"]), TEXTS, st.sampled_from(["", "x"])), max_size=8
+    st.tuples(st.sampled_from(["", "a", "A", "b", "ä", " a"]), TEXTS, st.sampled_from(["", "x"])),
+    max_size=8,
 )
 
 
@@ -52,21 +53,29 @@ class Model:
 @pytest.mark.sqlite_only
 @settings(max_examples=settings().max_examples // 2)
 @given(versions=st.lists(ROWS, min_size=1, max_size=4))
-def test_versions_of_a_file(tmp_path_factory: pytest.TempPathFactory, versions: list[list[Row]]) -> None:
+def test_versions_of_a_file(
+    tmp_path_factory: pytest.TempPathFactory, versions: list[list[Row]]
+) -> None:
     """Counts, values and what is gone are the model's after every version; all its rows are in its order."""
     folder = tmp_path_factory.mktemp("items")
     store = Store(f"sqlite:///{folder}/findable.db")
     items, model = Items(store), Model()
     for number, rows in enumerate(versions):
-        said = items.take_file(write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows]))
+        said = items.take_file(
+            write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows])
+        )
         expected = model.take(rows)
         assert _counts(said) == _counts(expected)
         in_source = [row for row in items.rows() if row["findable_gone_at"] is None]
         cells = [tuple(row[name] or "" for name in ("id", "text", "other")) for row in in_source]
         assert cells == model.last
         stored = [row for row in items.rows() if row["findable_hash"] != NO_HASH]
-        assert {row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored} == model.rows
-        assert {row["findable_key"] for row in stored if row["findable_gone_at"] is not None} == model.gone
+        assert {
+            row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored
+        } == model.rows
+        assert {
+            row["findable_key"] for row in stored if row["findable_gone_at"] is not None
+        } == model.gone
         assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
     store.close()
 

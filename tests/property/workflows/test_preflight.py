@@ -44,7 +44,11 @@ def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
     assert recommend(held, items=items, deadline_s=deadline_s)[0] is None
     fewer = ways | {"batch": replace(ways["batch"], absent="there are none")}
     only, why = recommend(fewer, items=items, deadline_s=deadline_s)
-    assert items == 0 or (only in {"flex", "live"} and "there are none" in why) or "no way is known" in why
+    assert (
+        items == 0
+        or (only in {"flex", "live"} and "there are none" in why)
+        or "no way is known" in why
+    )
 
 
 @given(ways=ALL, deadline_s=DEADLINES)
@@ -56,11 +60,16 @@ def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
     },
     deadline_s=None,
 )
-def test_the_cheapest_that_is_in_time_is_recommended(ways: dict[str, ModeEstimate], deadline_s: float | None) -> None:
+def test_the_cheapest_that_is_in_time_is_recommended(
+    ways: dict[str, ModeEstimate], deadline_s: float | None
+) -> None:
     """Of equal ones the one that is over first, of those in no time whichever is over first; within a budget's room."""
     name, reason = recommend(ways, items=1, deadline_s=deadline_s)
     assert name is not None
-    chosen, others = ways[name], [one for one in ways.values() if one.affordable] or list(ways.values())
+    chosen, others = (
+        ways[name],
+        [one for one in ways.values() if one.affordable] or list(ways.values()),
+    )
     assert chosen in others
     in_time = [one for one in others if deadline_s is None or _known(one) <= deadline_s]
     if not in_time:

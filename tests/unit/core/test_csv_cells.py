@@ -36,5 +36,7 @@ def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
     assert not any(
         cell.lstrip("\u200b\ufeff\x00 \u3000")[:1] in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
         for cell in rows[0]
-        if not re.fullmatch(r"[+-][0-9]+([.,][0-9]+)*|-", cell)  # a number or a dash, which is nothing to be run
+        if not re.fullmatch(
+            r"[+-][0-9]+([.,][0-9]+)*|-", cell
+        )  # a number or a dash, which is nothing to be run
     )

@@ -32,18 +32,28 @@ def bare(text: str) -> str:
 
 @given(TEXT, TEXT, TEXT)
 @example("<b>bees</b><!-- and --><img src=x>", "", "")
-def test_a_text_stays_that_text_and_only_the_quotation_is_bold(before: str, quote: str, after: str) -> None:
+def test_a_text_stays_that_text_and_only_the_quotation_is_bold(
+    before: str, quote: str, after: str
+) -> None:
     """Whatever a text holds, a viewer shows it as it is, without a link, mark-up or HTML; a table keeps its cells."""
     whole = before + quote + after
     code = markdown_code(whole, bold=[(len(before), len(before) + len(quote))] if quote else [])
     tokens = inline(f"> {code}")
     assert {token.type for token in tokens} <= SAFE
-    opened, closed = ([at for at, one in enumerate(tokens) if one.type == f"strong_{way}"] for way in ("open", "close"))
+    opened, closed = (
+        [at for at, one in enumerate(tokens) if one.type == f"strong_{way}"]
+        for way in ("open", "close")
+    )
     assert len(opened) == len(closed) == bool(quote)
     if quote:
         assert seen(tokens[opened[0] : closed[0]]).strip() == bare(quote).strip()
     tokens = (
-        MarkdownIt("commonmark").enable("table").parse(f"| a | b |\n| --- | --- |\n| {markdown_code(whole)} | end |")
+        MarkdownIt("commonmark")
+        .enable("table")
+        .parse(f"| a | b |\n| --- | --- |\n| {markdown_code(whole)} | end |")
     )
     cells = [tokens[at + 1] for at, token in enumerate(tokens) if token.type == "td_open"]
-    assert [seen(cell.children or []).strip() for cell in cells] == [bare(whole.strip()).strip(), "end"]
+    assert [seen(cell.children or []).strip() for cell in cells] == [
+        bare(whole.strip()).strip(),
+        "end",
+    ]

@@ -18,7 +18,9 @@ def _log(patch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch, *, late: bool) -> None:
+def test_a_log_gets_lines_with_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
     """Nothing in the first seconds; then a line now and then, each whole by itself."""
     log = _log(monkeypatch)
     with Terminal().bar("reading", 40, late=late) as bar:

@@ -40,14 +40,21 @@ class Plain:
         (Plain, {"quote": "a zebra in a pyjama"}, "value.quote"),
         (RootModel[list[Quote]], ["a zebra in a pyjama"], "value.root[0]"),
         (Quote | int, "a zebra in a pyjama", "value"),
-        (dict[str, list[Aspect]], {"\x1b]\n": [{"quote": "a zebra in a pyjama"}]}, r"value['\x1b]\n'][0].quote"),
+        (
+            dict[str, list[Aspect]],
+            {"\x1b]\n": [{"quote": "a zebra in a pyjama"}]},
+            r"value['\x1b]\n'][0].quote",
+        ),
     ],
 )
 def test_one_that_is_not_there_makes_the_answer_invalid(kind: Any, given: Any, path: str) -> None:
     """Wherever it stands; the reason names its place."""
     model = create_model("Answer", value=(kind, ...), other=(Quote, "The cat"))
     assert has_quotes(model)
-    assert located(model(value=given), TEXT) == (None, f'{path} is not in the text: "a zebra in a pyjama"')
+    assert located(model(value=given), TEXT) == (
+        None,
+        f'{path} is not in the text: "a zebra in a pyjama"',
+    )
     found, _ = located(model(value=given), "I saw A  ZEBRA in a pyjama. The cat! The mat!")
     assert found is not None
     assert '{"quote":"A  ZEBRA in a pyjama","start":6,"end":26}' in found.model_dump_json()
@@ -91,9 +98,18 @@ def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> Non
 @pytest.mark.parametrize(
     ("declare", "why"),
     [
-        (lambda: has_quotes(create_model("Odd", quote=(Quote, Field(pattern="^T")))), "Odd: a Quote is a slice"),
-        (lambda: create_model("Odd", quotes=(Annotated[list[str], Quote(optional=True)], ...)), "write list"),
-        (lambda: create_model("Odd", quote=(Annotated[int, Quote], ...)), "a Quote is a text, and no int"),
+        (
+            lambda: has_quotes(create_model("Odd", quote=(Quote, Field(pattern="^T")))),
+            "Odd: a Quote is a slice",
+        ),
+        (
+            lambda: create_model("Odd", quotes=(Annotated[list[str], Quote(optional=True)], ...)),
+            "write list",
+        ),
+        (
+            lambda: create_model("Odd", quote=(Annotated[int, Quote], ...)),
+            "a Quote is a text, and no int",
+        ),
     ],
 )
 def test_what_a_quotation_cannot_be_is_refused(declare: Callable[[], Any], why: str) -> None:
@@ -115,7 +131,9 @@ def test_what_a_quotation_cannot_be_is_refused(declare: Callable[[], Any], why: 
         (str, False),
     ],
 )
-def test_an_answer_must_quote_where_none_is_valid_without_a_quotation(kind: Any, *, wanted: bool) -> None:
+def test_an_answer_must_quote_where_none_is_valid_without_a_quotation(
+    kind: Any, *, wanted: bool
+) -> None:
     """As a field of its own, not where it may be null, another text, missing from the text, or left out."""
     assert must_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is wanted
     assert not must_quote(create_model("Answer", other=(kind, None)))

@@ -12,7 +12,9 @@ from pipeline.core.settings import PREFIX, Settings, load_settings, settings_row
 def test_every_setting_can_be_set_and_is_shown_with_what_it_is() -> None:
     """Each is read under its own name, and stands in the list with a description."""
     shown = {row[0]: row for row in settings_rows(load_settings({}))}
-    for one in (field for field in fields(Settings) if field.metadata and not field.metadata["names"]):
+    for one in (
+        field for field in fields(Settings) if field.metadata and not field.metadata["names"]
+    ):
         name = f"{PREFIX}{one.name.upper()}"
         default = shown[name][1]
         assert shown[name][3]
@@ -46,7 +48,10 @@ def test_what_does_not_parse_is_named_with_its_source(name: str, value: str) -> 
     [
         ("postgresql://ada:secret@db:5432/people", "postgresql://ada:…@db:5432/people"),
         ("postgresql://ada:se/cr?et@db/people", "postgresql://ada:…@db/people"),
-        ("postgresql://db/p?user=a&password=secret&sslpassword=s", "postgresql://db/p?user=a&password=…&sslpassword=…"),
+        (
+            "postgresql://db/p?user=a&password=secret&sslpassword=s",
+            "postgresql://db/p?user=a&password=…&sslpassword=…",
+        ),
         ("https://ada:sec:ret@host/v1", "https://ada:…@host/v1"),
         ("https://:secret@host/v1", "https://:…@host/v1"),
         ("postgresql://ada:p@ss/w@db/people", "postgresql://ada:…@db/people"),

@@ -33,9 +33,11 @@ def answering(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., by
         return mine
 
     def resolve(host: str, _port: int) -> Sequence[str]:
-        return {"inner.example": ["10.0.0.1"], "both.example": [PUBLIC, "10.0.0.1"], "no.example": []}.get(
-            host, [PUBLIC]
-        )
+        return {
+            "inner.example": ["10.0.0.1"],
+            "both.example": [PUBLIC, "10.0.0.1"],
+            "no.example": [],
+        }.get(host, [PUBLIC])
 
     yield partial(fetch, resolve=resolve, connect=connect)
     assert {address for address, _ in asked} <= {PUBLIC}
@@ -68,19 +70,33 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
     "not known": ("https://no.example/a", (), "is not known"),
     "private": ("https://inner.example/a", (), "private network"),
     "one of two private": ("https://both.example/a", (), "private network"),
-    "a redirect to a private one": ("https://some.example/", [moved("https://inner.example/")], "private network"),
-    "a redirect to another way": ("https://some.example/", [moved("file:///etc/passwd")], "begins with https://"),
+    "a redirect to a private one": (
+        "https://some.example/",
+        [moved("https://inner.example/")],
+        "private network",
+    ),
+    "a redirect to another way": (
+        "https://some.example/",
+        [moved("file:///etc/passwd")],
+        "begins with https://",
+    ),
     "a circle": ("https://some.example/", [moved("/")] * 6, "redirects more than"),
     "not there": ("https://some.example/", [reply(status="404 Not Found")], "answers 404"),
     "too much": ("https://some.example/", [reply(b"123456789")], "more than 8 bytes"),
-    "cut": ("https://some.example/", [reply(b"12345678")[:-3]], "could not be asked|less than it promised"),
+    "cut": (
+        "https://some.example/",
+        [reply(b"12345678")[:-3]],
+        "could not be asked|less than it promised",
+    ),
     "no answer": ("https://some.example/", [b""], "could not be asked"),
     "no HTTP": ("https://some.example/", [b"hello\r\n\r\n"], "could not be asked"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a reason that names no more than the host."""
     monkeypatch.setattr(pictures, "MAX_BYTES", 8)
     url, replies, reason = REFUSED[case]

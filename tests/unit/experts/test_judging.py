@@ -19,7 +19,9 @@ def person(**cells: object) -> SoundRow:
 def told(row: SoundRow) -> list[tuple[str, str]]:
     """Return the column and reason of everything told about a person; what is kept as it is counts as no change."""
     assert all(change.line == row.line for change in row.changes)
-    assert all((change.kind is FindingKind.NOTED) == ("kept" in change.reason) for change in row.changes)
+    assert all(
+        (change.kind is FindingKind.NOTED) == ("kept" in change.reason) for change in row.changes
+    )
     return [(change.column, change.reason) for change in row.changes]
 
 
@@ -31,7 +33,9 @@ def test_a_placeholder_is_empty_in_every_text_field() -> None:
         called = {"first_name", "last_name"} if word in PLACEHOLDERS_BUT_IN_NAMES else set()
         assert {column for column, value in row.values.items() if value is not None} == called
         reason = f"placeholder {word.upper()!r} read as empty"
-        assert {(label, reason) for column, label in fields.items() if column not in called} <= set(told(row))
+        assert {(label, reason) for column, label in fields.items() if column not in called} <= set(
+            told(row)
+        )
 
 
 @pytest.mark.parametrize(
@@ -52,15 +56,24 @@ def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: s
     """Without a username that can be a key, the row does not go in."""
     row = judge_row({"username": username, "bio": "x"}, line=3)
     assert isinstance(row, Finding)
-    assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, FindingKind.REJECTED)
+    assert (row.line, row.column, row.reason, row.kind) == (
+        3,
+        "Username",
+        reason,
+        FindingKind.REJECTED,
+    )
 
 
 @pytest.mark.parametrize("bad", [b"a\x00b", b"a\xe9b", b"a\xed\xa0\xbdb"])
 @pytest.mark.parametrize("column", ["Bio", "Hat"])
-def test_what_no_database_holds_is_rejected_with_its_column(tmp_path: Path, bad: bytes, column: str) -> None:
+def test_what_no_database_holds_is_rejected_with_its_column(
+    tmp_path: Path, bad: bytes, column: str
+) -> None:
     """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
     path = tmp_path / "people.csv"
-    path.write_bytes(f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode())
+    path.write_bytes(
+        f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode()
+    )
     row, *others = People(path)
     assert isinstance(row, Finding)
     assert (row.column, row.key, len(others)) == (column, "ann", 2)
@@ -76,8 +89,16 @@ def test_a_rate_is_a_number_and_the_currency_stays_as_it_is_given() -> None:
         ("€95", " usd ", (95.0, "usd"), ["read as 95"]),
         ("95", "", (95.0, None), []),
         (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
-        *((one, "", (None, None), ["no rate; stored without a rate"]) for one in (-1, float("inf"), 10**400)),
-        ("80-90", "EUR", (None, "EUR"), ["not one number with a sign or a code beside it; stored without a rate"]),
+        *(
+            (one, "", (None, None), ["no rate; stored without a rate"])
+            for one in (-1, float("inf"), 10**400)
+        ),
+        (
+            "80-90",
+            "EUR",
+            (None, "EUR"),
+            ["not one number with a sign or a code beside it; stored without a rate"],
+        ),
     ):
         row = person(hourly_rate=rate, currency=currency)
         assert (row.values["hourly_rate"], row.values["currency"]) == stored

@@ -24,13 +24,29 @@ from pipeline.experts.rates import parse_rate, rate_text
         ("\u0663\u0665", 35.0, None),
         *(
             (text, None, None)
-            for text in ("", "NaN", "-50", "(50)", "120-150", "1e6", "800/day", "1/2", "80k", "1.234")
+            for text in (
+                "",
+                "NaN",
+                "-50",
+                "(50)",
+                "120-150",
+                "1e6",
+                "800/day",
+                "1/2",
+                "80k",
+                "1.234",
+            )
         ),
-        *((text, None, None) for text in ("USD 80 EUR", "1,2,3", "negotiable", "1" + " " * 500 + "2")),
+        *(
+            (text, None, None)
+            for text in ("USD 80 EUR", "1,2,3", "negotiable", "1" + " " * 500 + "2")
+        ),
         ("9" * 400, None, None),
     ],
 )
-def test_one_number_with_a_sign_or_a_code_is_read(text: str, value: float | None, currency: str | None) -> None:
+def test_one_number_with_a_sign_or_a_code_is_read(
+    text: str, value: float | None, currency: str | None
+) -> None:
     """What has another word, two readings or no number is none."""
     assert parse_rate(text) == (value, currency)
 

@@ -11,7 +11,10 @@ from pipeline.gemini.requests import response_schema
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        (Annotated[str, Field(min_length=2, max_length=9)], "at least 2 characters; at most 9 characters"),
+        (
+            Annotated[str, Field(min_length=2, max_length=9)],
+            "at least 2 characters; at most 9 characters",
+        ),
         (Annotated[float, Field(gt=0, lt=1)], "greater than 0; less than 1"),
         (Annotated[int, Field(gt=-3, lt=0)], "greater than -3; less than 0"),
         (Annotated[int, Field(multiple_of=5)], "a multiple of 5"),
@@ -22,5 +25,7 @@ from pipeline.gemini.requests import response_schema
 def test_limits_that_the_dialect_has_not_are_told(kind: Any, told: str | None) -> None:
     """A bound of 0 too; those that it has are not said twice, and nothing is told where the task is built in."""
     answer = create_model("Answer", one=(kind, ...))
-    assert response_schema(answer, tells_limits=True)["properties"]["one"].get("description") == told
+    assert (
+        response_schema(answer, tells_limits=True)["properties"]["one"].get("description") == told
+    )
     assert "description" not in response_schema(answer)["properties"]["one"]

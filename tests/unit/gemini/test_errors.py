@@ -39,7 +39,10 @@ def test_any_body_gives_an_error(document: Any) -> None:
 
 def test_one_daily_quota_among_others_counts() -> None:
     """Where several quotas are named, one daily quota makes the refusal daily."""
-    violations = [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"quotaId": "GenerateRequestsPerDayPerProject"}]
+    violations = [
+        {"quotaId": "GenerateRequestsPerMinutePerProject"},
+        {"quotaId": "GenerateRequestsPerDayPerProject"},
+    ]
     details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
     error = refusal(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
     assert isinstance(error, ThrottledError)

@@ -39,18 +39,32 @@ def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
     """A file of the same form adds a model and replaces one; batch prices may differ from half."""
     extra = tmp_path / "my.toml"
     extra.write_text(
-        ENTRY.replace("models.m", 'models."gemini-9"').replace("price_out = 1.0", "price_out = 2.0\nbatch_in = 0.9")
-        + ENTRY.replace("models.m", 'models."gemini-2.5-flash"').replace("price_in = 1.0", "price_in = 9.0"),
+        ENTRY.replace("models.m", 'models."gemini-9"').replace(
+            "price_out = 1.0", "price_out = 2.0\nbatch_in = 0.9"
+        )
+        + ENTRY.replace("models.m", 'models."gemini-2.5-flash"').replace(
+            "price_in = 1.0", "price_in = 9.0"
+        ),
         encoding="utf-8",
     )
-    assert find_model("gemini-9", kind="generate", today=TODAY, extra=extra).prices("batch", on=TODAY) == (0.9, 1.0)
-    assert find_model("gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), extra=extra).price_in == 9.0
+    assert find_model("gemini-9", kind="generate", today=TODAY, extra=extra).prices(
+        "batch", on=TODAY
+    ) == (0.9, 1.0)
+    assert (
+        find_model(
+            "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), extra=extra
+        ).price_in
+        == 9.0
+    )
     assert find_model("gemini-2.5-flash", kind="generate", today=TODAY).price_in == 0.30
 
 
 def test_what_no_call_can_ask_is_refused() -> None:
     """An unknown model is refused with those that are known, one of the other kind and a wrong width with why."""
-    for name, kind, known in (("gemini-9", "generate", DEFAULT_GENERATE), ("", "embed", DEFAULT_EMBED)):
+    for name, kind, known in (
+        ("gemini-9", "generate", DEFAULT_GENERATE),
+        ("", "embed", DEFAULT_EMBED),
+    ):
         with pytest.raises(ConfigurationError) as caught:
             find_model(name, kind="generate" if kind == "generate" else "embed", today=TODAY)
         assert known in caught.value.message
@@ -105,7 +119,9 @@ def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) ->
     assert table["gemini-2.5-flash-lite"].limits("free") == models.OURS["generate", "free"]
     assert _model(tmp_path, ONE).limits("1") == RateLimits(rpm=7, tpm=None, rpd=250)
     assert _model(tmp_path, ENTRY).limits("2") == models.OURS["generate", "1"]
-    model = _model(tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n")
+    model = _model(
+        tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n"
+    )
     assert [model.enqueued(tier) for tier in ("free", "1", "2", "3")] == [5, 5, 9, 9]
     assert all(one.limits("1", rpm=300).rpm == 300 for one in table.values())
 
@@ -113,7 +129,10 @@ def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) ->
 def test_wrong_tiers_are_explained(tmp_path: Path) -> None:
     """A tier that is wrong is a configuration error that names the file and the model; nothing of it is used."""
     for text in (
-        *(ONE.replace("rpm = 7", wrong) for wrong in ("rpm = 0", 'rpm = "many"', "rpm = [7]", "rph = 7")),
+        *(
+            ONE.replace("rpm = 7", wrong)
+            for wrong in ("rpm = 0", 'rpm = "many"', "rpm = [7]", "rph = 7")
+        ),
         ONE.replace("tiers.1", "tiers.4"),
         *(ENTRY + more for more in ("tiers = 3\n", "tiers = { 1 = 3 }\n")),
     ):

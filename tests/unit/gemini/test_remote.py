@@ -24,7 +24,9 @@ def test_only_stop_is_an_answer() -> None:
     """Of all finish reasons the SDK knows, STOP alone makes an answer; those we call blocked exist there."""
     answered = set()
     for finish in types.FinishReason:
-        response = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": finish.value}]}
+        response = {
+            "candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": finish.value}]
+        }
         if judge_response(response).outcome is Outcome.ANSWERED:
             answered.add(finish.value)
     assert answered == {"STOP"}
@@ -39,7 +41,9 @@ def kinds(kind: type[Exception]) -> list[type[Exception]]:
 @pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
 def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
-    ours = failure(kind("it broke"), what="try", key="k", now=datetime.now(UTC), address="http://a", seconds=1)
+    ours = failure(
+        kind("it broke"), what="try", key="k", now=datetime.now(UTC), address="http://a", seconds=1
+    )
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
     wanted = NotSentError if kind in unsent else UnavailableError
     assert isinstance(ours, wanted)
@@ -47,12 +51,30 @@ def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
 
 def test_what_is_no_operation_or_page_is_refused() -> None:
     """Without a batch's name there is no batch; only what is empty on the wire passes for an empty page."""
-    documents: list[Any] = [None, [], "x", {}, {"name": 3}, {"name": "files/x"}, {"name": "batches/"}]
+    documents: list[Any] = [
+        None,
+        [],
+        "x",
+        {},
+        {"name": 3},
+        {"name": "files/x"},
+        {"name": "batches/"},
+    ]
     for document in documents:
         with pytest.raises(UnreadableError):
             read_operation(document)
-    wrong: list[Any] = [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}, {"models": []}]
-    for page in (*wrong, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}):
+    wrong: list[Any] = [
+        None,
+        [],
+        {"operations": {}},
+        {"operations": [], "nextPageToken": 3},
+        {"models": []},
+    ]
+    for page in (
+        *wrong,
+        {"brandNew": 1, "nextPageToken": "2"},
+        {"operations": [], "unreachable": ["x"]},
+    ):
         with pytest.raises(UnreadableError):
             read_page(page)
     empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
@@ -62,12 +84,28 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
 def test_nonsense_inside_is_nothing() -> None:
     """Members of a wrong type or form count as missing; a result's name holds no path; a missing count is 0."""
     for metadata in (
-        {"batchStats": "x", "createTime": 3, "output": [], "inputConfig": "x", "state": 7, "displayName": []},
-        {"batchStats": {"requestCount": -1}, "createTime": "yesterday", "output": {"responsesFile": "../../etc"}},
+        {
+            "batchStats": "x",
+            "createTime": 3,
+            "output": [],
+            "inputConfig": "x",
+            "state": 7,
+            "displayName": [],
+        },
+        {
+            "batchStats": {"requestCount": -1},
+            "createTime": "yesterday",
+            "output": {"responsesFile": "../../etc"},
+        },
         {"batchStats": {}, "createTime": "2026-01-01T00:00:00", "output": {"responsesFile": 3}},
     ):
         batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
-        assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (False, None, None, "")
+        assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (
+            False,
+            None,
+            None,
+            "",
+        )
         assert batch.done == 0
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
     batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})

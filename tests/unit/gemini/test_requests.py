@@ -30,7 +30,9 @@ def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
     """U+2028, U+0085 and new lines in a text leave one line, split on the byte alone."""
     written = filled("t/1", "s", "a\u2028b\u0085c\nd\re")
     assert b"\n" not in written
-    assert json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
+    assert (
+        json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
+    )
 
 
 class Level(Enum):
@@ -87,7 +89,16 @@ def test_schema_of_a_rich_model() -> None:
         "sure": {"type": "BOOLEAN"},
     }
     assert schema["propertyOrdering"] == list(Rich.model_fields)
-    assert schema["required"] == ["title", "level", "quote", "either", "when", "share", "fixed", "sure"]
+    assert schema["required"] == [
+        "title",
+        "level",
+        "quote",
+        "either",
+        "when",
+        "share",
+        "fixed",
+        "sure",
+    ]
     assert "Notes for us" not in json.dumps(schema)
 
 

@@ -12,7 +12,9 @@ from pipeline.store.answers import CUT_SHORT
 
 def candidate(text: str | None, finish: str, **more: Any) -> bytes:
     """Return a result line with one candidate."""
-    inner: dict[str, Any] = {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
+    inner: dict[str, Any] = (
+        {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
+    )
     response = {"candidates": [{**inner, "finishReason": finish, "index": 0}], **more}
     return json.dumps({"key": "t/1", "response": response}).encode()
 
@@ -32,7 +34,14 @@ def test_what_else_a_reply_says() -> None:
     assert judge_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
-        assert judge_line(candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})).usage.prompt == 0
+        assert (
+            judge_line(
+                candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})
+            ).usage.prompt
+            == 0
+        )
     assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"
-    assert line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
+    assert (
+        line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
+    )
     assert line_at_fault("Request contains an invalid argument.") is None

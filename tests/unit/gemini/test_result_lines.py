@@ -13,12 +13,18 @@ TRICKY = 'a "quoted" } ] \\ text'
 
 
 @pytest.mark.parametrize(("indent", "is_list"), [(None, True), (1, False)])
-def test_objects_are_split_wherever_a_piece_ends(tmp_path: Path, indent: int | None, *, is_list: bool) -> None:
+def test_objects_are_split_wherever_a_piece_ends(
+    tmp_path: Path, indent: int | None, *, is_list: bool
+) -> None:
     """Brackets, quotation marks and backslashes in texts stay, also where a piece ends inside of them."""
     path = tmp_path / "result.jsonl"
     start = len(json.dumps([{"pad": ""}], indent=indent))
     for offset in range(start + len(TRICKY) + 8):
-        documents: list[Any] = [{"pad": "x" * (PIECE_BYTES - offset)}, {"text": TRICKY, "in": [{}, [1]]}, {"last": 1}]
+        documents: list[Any] = [
+            {"pad": "x" * (PIECE_BYTES - offset)},
+            {"text": TRICKY, "in": [{}, [1]]},
+            {"last": 1},
+        ]
         written = json.dumps(documents, indent=indent)
         if not is_list:
             written = "\n".join(json.dumps(document, indent=indent) for document in documents)
@@ -26,7 +32,9 @@ def test_objects_are_split_wherever_a_piece_ends(tmp_path: Path, indent: int | N
         assert [json.loads(one) for one in read_objects(path)] == documents
 
 
-def test_a_result_in_lines_keeps_its_bytes_and_one_that_is_cut_is_incomplete(tmp_path: Path) -> None:
+def test_a_result_in_lines_keeps_its_bytes_and_one_that_is_cut_is_incomplete(
+    tmp_path: Path,
+) -> None:
     """Lines with texts as keys are not touched, whatever stands between them; a cut list is no result."""
     path = tmp_path / "result.jsonl"
     data = b'\xef\xbb\xbf{"key": "task/1", "response": {}}\r\n%%% garbage [ {\n\n{"key": "task/2"}'
@@ -36,7 +44,9 @@ def test_a_result_in_lines_keeps_its_bytes_and_one_that_is_cut_is_incomplete(tmp
     path.write_bytes(b'[{"key": "task/1"}, {"key": "task/2"}')
     with pytest.raises(IncompleteError):
         rewrite_as_lines(path, task_name="task")
-    path.write_bytes(b'{"key": true}\n{"key": 2}\n{"metadata": {"key": 3}}\n{"key": null, "metadata": 1}\n')
+    path.write_bytes(
+        b'{"key": true}\n{"key": 2}\n{"metadata": {"key": 3}}\n{"key": null, "metadata": 1}\n'
+    )
     rewrite_as_lines(path, task_name="task")
     keys = [json.loads(line)["key"] for line in path.read_bytes().splitlines()]
     assert keys == [True, "task/2", "task/3", None]

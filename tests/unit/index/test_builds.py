@@ -19,7 +19,9 @@ def in_service(builds: Builds) -> int | None:
     return found.number if found else None
 
 
-def test_who_lost_the_lock_puts_nothing_in_service(tmp_path: Path, stage: Stage, builds: Builds, make: Make) -> None:
+def test_who_lost_the_lock_puts_nothing_in_service(
+    tmp_path: Path, stage: Stage, builds: Builds, make: Make
+) -> None:
     """Of a promotion nothing is left in service, of a rollback nothing changed; the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])

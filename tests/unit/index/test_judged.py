@@ -63,5 +63,7 @@ def test_plain_bm25_by_hand() -> None:
     two = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
     words = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
     assert plain_bm25(two, words, 5) == [["one"], *[["two"]] * 3, []]
-    assert plain_bm25({"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2) == [["b", "a"]]
+    assert plain_bm25(
+        {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
+    ) == [["b", "a"]]
     assert plain_bm25({"a": ""}, ["bees"], 5) == [[]]

@@ -42,7 +42,9 @@ def test_what_cannot_be_built_is_said(stage: Stage) -> None:
 
 def with_vectors(staged: Staged, rows: Vectors) -> None:
     """Put other vectors into a staged build."""
-    path = vector_file.write_vectors(staged.directory / manifest.INDEX, [rows], count=len(rows), dim=DIM).path
+    path = vector_file.write_vectors(
+        staged.directory / manifest.INDEX, [rows], count=len(rows), dim=DIM
+    ).path
     resealed(staged, manifest.INDEX, path.read_bytes())
 
 
@@ -97,8 +99,14 @@ def garble_entries(staged: Staged) -> None:
         (swap_metadata, "differ at row 0"),
         (add_metadata, "holds more than its entries"),
         (in_entries("DELETE FROM entries WHERE row = 9"), "lists 9 entries, expected 10"),
-        (in_entries("UPDATE entries SET id = '999' WHERE row = 4"), "row 4 of metadata.json is another entry"),
-        (in_entries("INSERT INTO words (rowid, g0) VALUES (10, 'x')"), "of 11 entries, expected 10"),
+        (
+            in_entries("UPDATE entries SET id = '999' WHERE row = 4"),
+            "row 4 of metadata.json is another entry",
+        ),
+        (
+            in_entries("INSERT INTO words (rowid, g0) VALUES (10, 'x')"),
+            "of 11 entries, expected 10",
+        ),
         (in_entries("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"), "is damaged"),
         (garble_entries, "cannot be read as entries"),
     ],
@@ -124,7 +132,9 @@ def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:
         verify_build(staged, count=11)
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"]
+)
 def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: bytes) -> None:
     """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
     (tmp_path / manifest.MANIFEST).write_bytes(spoiled)
@@ -137,5 +147,8 @@ def test_the_hash_follows_text_facts_and_fields_alone() -> None:
     known = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
     assert content_hash(known) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
     others = [Entry("1", "text.", {}, ["a"]), Entry("1", "text", {}, ["b"]), Entry("1", "text", {})]
-    fields = [Entry("1", "text", {}, ["a"], one) for one in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})]
+    fields = [
+        Entry("1", "text", {}, ["a"], one)
+        for one in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})
+    ]
     assert len({content_hash(each) for each in [known, *others, *fields]}) == 7

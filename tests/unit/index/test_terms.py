@@ -10,7 +10,10 @@ from pipeline.index.terms import NAME, terms_of, terms_of_question
     [
         ("Water-Law, WATER laws; hydrologists'", "water law water law hydrolog"),
         ("I don't know who it is with", "know"),
-        ("Ökologie, naïve Cafés, Straße, E\u0301COLE, ﬁne m²", "okologi naiv cafe strass ecol fine m2"),
+        (
+            "Ökologie, naïve Cafés, Straße, E\u0301COLE, ﬁne m²",
+            "okologi naiv cafe strass ecol fine m2",
+        ),
         ("AI for the UN and CI in a war zone", "ai un ci war zone"),
         ("谁懂水法?法", "谁懂 懂水 水法 法"),
         ("東京タワー ﾄｳｷｮｳ iPhone手机", "東京 京タ タワ ワー トウ ウキ キョ ョウ iphon 手机"),

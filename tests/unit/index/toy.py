@@ -27,13 +27,17 @@ def key_of(text: str) -> bytes:
 def vectors_of(texts: Sequence[str]) -> Vectors:
     """Return a unit vector a text, float32 (n, DIM): equal texts get equal vectors, others different ones."""
     rows = [np.random.default_rng(list(key_of(text))).standard_normal(DIM) for text in texts]
-    return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(len(texts), DIM)
+    return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(
+        len(texts), DIM
+    )
 
 
 def entry(number: int, text: str = "", *, tags: Sequence[str] = ("law",)) -> Entry:
     """Return entry `number`, with a text of its own unless one is given."""
     words = text or f"Person {number}. Knows things."
-    return Entry(str(number), words, {"id": number, "username": f"person{number}", "tags": list(tags)})
+    return Entry(
+        str(number), words, {"id": number, "username": f"person{number}", "tags": list(tags)}
+    )
 
 
 def cache_in(folder: Path) -> VectorCache:
@@ -41,7 +45,9 @@ def cache_in(folder: Path) -> VectorCache:
     return VectorCache(Store(folder / "index" / "vectors.sqlite"), model=MODEL, dim=DIM)
 
 
-def written(builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any) -> Staged:
+def written(
+    builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any
+) -> Staged:
     """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
     keys, rows = [key_of(one.text) for one in entries], vectors_of([one.text for one in entries])
     cache.add(keys, rows)
@@ -49,7 +55,9 @@ def written(builds: Builds, cache: VectorCache, entries: Sequence[Entry], stagin
     pages = [(entries[at : at + PAGE], keys[at : at + PAGE], rows[at : at + PAGE]) for at in places]
     number = builds.next_number()
     known: dict[str, Any] = {"position": 1, "built_at": datetime.now(UTC), "count": len(entries)}
-    return write_build(staging.enter_context(builds.staging(number)), pages, cache, number=number, **(known | how))
+    return write_build(
+        staging.enter_context(builds.staging(number)), pages, cache, number=number, **(known | how)
+    )
 
 
 def comparisons(expression: Expression) -> Iterator[Comparison]:

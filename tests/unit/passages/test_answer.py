@@ -13,7 +13,13 @@ from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageCo
 
 def concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
     """Return a concept as a model writes it."""
-    return {"name": name, "type": "model", "aliases": [], "confidence": 0.9, "quotes": ["a CNN"]} | members
+    return {
+        "name": name,
+        "type": "model",
+        "aliases": [],
+        "confidence": 0.9,
+        "quotes": ["a CNN"],
+    } | members
 
 
 def parsed(*concepts: dict[str, Any], text: str = "") -> tuple[list[NamedConcept], str]:
@@ -29,7 +35,11 @@ def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
     concepts = schema["properties"]["concepts"]
     inner = concepts["items"]["properties"]
     assert (concepts["minItems"], concepts["maxItems"]) == (4, 14)
-    assert list(inner) == concepts["items"]["required"] == ["name", "type", "aliases", "confidence", "quotes"]
+    assert (
+        list(inner)
+        == concepts["items"]["required"]
+        == ["name", "type", "aliases", "confidence", "quotes"]
+    )
     assert inner["type"]["enum"] == list(CONCEPT_TYPES)
     assert {name: inner["confidence"][name] for name in ("type", "minimum", "maximum")} == {
         "type": "NUMBER",
@@ -42,8 +52,12 @@ def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
 @pytest.mark.parametrize("number", [0, 1, 15])
 def test_any_number_of_concepts_and_quotations_is_an_answer(number: int) -> None:
     """What was asked for bounds the question, not the answer; one needs a concept, which may be without a quotation."""
-    concepts, reason = parsed(*(concept(f"concept {at}", quotes=["q"] * at, type="Zoo") for at in range(number)))
-    assert [(one.name, one.type) for one in concepts] == [(f"concept {at}", "Zoo") for at in range(number)]
+    concepts, reason = parsed(
+        *(concept(f"concept {at}", quotes=["q"] * at, type="Zoo") for at in range(number))
+    )
+    assert [(one.name, one.type) for one in concepts] == [
+        (f"concept {at}", "Zoo") for at in range(number)
+    ]
     assert reason.partition(":")[0] == ("ok" if number else "does-not-validate")
 
 
@@ -82,7 +96,13 @@ def test_concepts_of_one_name_become_the_first_with_the_quotations_of_all() -> N
     concepts, _ = parsed(
         concept("Straße", aliases=["road"], quotes=["q1", "q2"]),
         concept("Other"),
-        concept("STRASSE", type="task", confidence=0.1, aliases=["ROAD", "street", "strasse"], quotes=["q2", "q3"]),
+        concept(
+            "STRASSE",
+            type="task",
+            confidence=0.1,
+            aliases=["ROAD", "street", "strasse"],
+            quotes=["q2", "q3"],
+        ),
     )
     assert [one.name for one in concepts] == ["Straße", "Other"]
     assert (concepts[0].aliases, concepts[0].quotes) == (["road", "street"], ["q1", "q2", "q3"])

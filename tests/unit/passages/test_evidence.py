@@ -12,7 +12,10 @@ TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet 
 
 def answer(*concepts: dict[str, Any]) -> PassageConcepts:
     """Return an answer with these concepts; what they do not say is filled in."""
-    whole = [{"name": "CNN", "type": "model", "aliases": [], "confidence": 0.9, "quotes": []} | one for one in concepts]
+    whole = [
+        {"name": "CNN", "type": "model", "aliases": [], "confidence": 0.9, "quotes": []} | one
+        for one in concepts
+    ]
     return PassageConcepts.model_validate({"concepts": whole})
 
 
@@ -31,14 +34,20 @@ def test_supports_stand_in_order_and_once() -> None:
     """Two quotations of one place are one support; their order is that of the text."""
     _, evidence = one(quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"])
     assert [*evidence.support] == ["on ImageNet.", "the CNN is accurate"]
-    assert evidence.quality.model_dump() == {"confidence": 1.0, "notes": ["found by white space and case"]}
+    assert evidence.quality.model_dump() == {
+        "confidence": 1.0,
+        "notes": ["found by white space and case"],
+    }
 
 
 def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
     """The likeness is rounded down, so that only what is there counts as 1."""
     _, evidence = one(quotes=["We train a convolutional neural netwrk"])
     assert evidence.support[0] == "We train a convolutional neural network"
-    assert evidence.quality.model_dump() == {"confidence": 0.98, "notes": ["found by likeness 0.98"]}
+    assert evidence.quality.model_dump() == {
+        "confidence": 0.98,
+        "notes": ["found by likeness 0.98"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,10 +59,14 @@ def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
         ("vision", [], "the CNN is accurate"),
     ],
 )
-def test_the_surface_is_how_the_passage_writes_it(name: str, aliases: list[str], surface: str) -> None:
+def test_the_surface_is_how_the_passage_writes_it(
+    name: str, aliases: list[str], surface: str
+) -> None:
     """The slice of the name or an alias nearest to the support, the name before an alias, or the first quotation."""
     assert one(name=name, aliases=aliases, quotes=["the CNN is accurate"])[1].surface == surface
-    both = one(name="neural network", aliases=["CNN"], quotes=["a convolutional neural network (CNN)"])
+    both = one(
+        name="neural network", aliases=["CNN"], quotes=["a convolutional neural network (CNN)"]
+    )
     assert both[1].surface == "neural network"
 
 

@@ -40,10 +40,14 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
         (b'{"id": "a", "text": 5}', "text", "no text"),
     ],
 )
-def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: str, reason: str) -> None:
+def test_a_line_without_a_passage_is_told(
+    tmp_path: Path, line: bytes, field: str, reason: str
+) -> None:
     """With its number, the field and the reason; the lines around it are read."""
     good = b'{"id": "good", "text": "x"}\n'
-    before, found, after = _read(tmp_path / "p.jsonl", good + line + b"\n" + good.replace(b"good", b"fine"))
+    before, found, after = _read(
+        tmp_path / "p.jsonl", good + line + b"\n" + good.replace(b"good", b"fine")
+    )
     assert isinstance(found, Finding)
     assert (found.line, found.column, found.kind) == (2, field, FindingKind.REJECTED)
     assert reason in found.reason

@@ -17,9 +17,15 @@ GATES = (
 )
 
 
-def quality(*, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100) -> Quality:
+def quality(
+    *, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100
+) -> Quality:
     """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
-    values = {"evidence": (evidence, items), "concepts": (concepts, items), "invalid": (0.01, items)}
+    values = {
+        "evidence": (evidence, items),
+        "concepts": (concepts, items),
+        "invalid": (0.01, items),
+    }
     return Quality("Concepts", "passage-concepts@1", items, GATES, values)
 
 
@@ -30,7 +36,9 @@ def verdict(name: str, measured: Quality, overrides: str = "") -> Measured:
 
 def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds that texts set."""
-    return gates_in_force(GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how)
+    return gates_in_force(
+        GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +54,9 @@ def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
         ("evidence", quality(evidence=0.0, items=20), False),
     ],
 )
-def test_bounds_are_inclusive_and_few_items_are_not_judged(name: str, measured: Quality, expected: object) -> None:
+def test_bounds_are_inclusive_and_few_items_are_not_judged(
+    name: str, measured: Quality, expected: object
+) -> None:
     """A figure on its bound passes, one beside it fails, and none is judged on fewer items than the gate asks for."""
     assert verdict(name, measured).passed is expected
 
@@ -130,6 +140,8 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
         (None, "share", None, "-"),
     ],
 )
-def test_values_are_written_as_people_write_them(value: float, unit: str, bound: float | None, text: str) -> None:
+def test_values_are_written_as_people_write_them(
+    value: float, unit: str, bound: float | None, text: str
+) -> None:
     """A value is rounded, but never onto a bound that it misses."""
     assert shown(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals

@@ -11,7 +11,15 @@ AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
 FIGURES = (
     Figure("coverage", "share", "passages with a concept", 0.99, None, 20, "An answer has one."),
-    Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "Who quotes can be checked."),
+    Figure(
+        "evidence",
+        "share",
+        "concepts with a quotation",
+        0.99,
+        None,
+        20,
+        "Who quotes can be checked.",
+    ),
     Figure("divergence", "bits", "other than other versions", None, 0.25, 20, "A quarter moved."),
 )
 

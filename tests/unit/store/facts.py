@@ -13,7 +13,11 @@ from pipeline.store.database import Store
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _TEXTS = ("task", "extractor", "model", "request_file", "request_sha256", "priced_on")
 _NUMBERS = ("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost")
-BATCH: dict[str, Any] = {"way": Way.BATCH, **dict.fromkeys(_TEXTS, "some"), **dict.fromkeys(_NUMBERS, 1)}
+BATCH: dict[str, Any] = {
+    "way": Way.BATCH,
+    **dict.fromkeys(_TEXTS, "some"),
+    **dict.fromkeys(_NUMBERS, 1),
+}
 
 
 @contextmanager

@@ -18,7 +18,9 @@ Move = Callable[[Connection, Batch], None]
 RESULT = Sealed(Path("batches/result"), "0", 0)
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
-    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(tx, batch, why="no", outcome="refused", at=NOW),
+    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
+        tx, batch, why="no", outcome="refused", at=NOW
+    ),
     BatchState.SUBMITTING: lambda tx, batch: batches.mark_submitting(
         tx, batch, display_name=f"n-t{batch.tries + 1}", at=NOW
     ),
@@ -78,7 +80,9 @@ def bring(store: Store, state: BatchState) -> Batch:
     return read(store)
 
 
-@pytest.mark.parametrize(("old", "new"), [(old, new) for old, new in product(BatchState, BatchState) if new in MOVES])
+@pytest.mark.parametrize(
+    ("old", "new"), [(old, new) for old, new in product(BatchState, BatchState) if new in MOVES]
+)
 def test_only_what_is_allowed_is_possible(old: BatchState, new: BatchState, store: Store) -> None:
     """Every move that is allowed is made and written to the journal; every other one raises and changes nothing."""
     batch = bring(store, old)
@@ -86,7 +90,9 @@ def test_only_what_is_allowed_is_possible(old: BatchState, new: BatchState, stor
         move(store, batch, new)
         assert read(store).state is new
         with store.read() as tx:
-            found = tx.exec_driver_sql("SELECT old, new FROM findable_events ORDER BY id DESC").first()
+            found = tx.exec_driver_sql(
+                "SELECT old, new FROM findable_events ORDER BY id DESC"
+            ).first()
         assert tuple(found or ()) == (old.value, new.value)
     else:
         with pytest.raises(ValueError, match="not a move"):
@@ -94,8 +100,12 @@ def test_only_what_is_allowed_is_possible(old: BatchState, new: BatchState, stor
         assert read(store) == batch
 
 
-@pytest.mark.parametrize(("old", "new"), [(old, new) for old in BatchState for new in sorted(ALLOWED[old])])
-def test_of_two_that_read_the_same_row_one_moves_it(old: BatchState, new: BatchState, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"), [(old, new) for old in BatchState for new in sorted(ALLOWED[old])]
+)
+def test_of_two_that_read_the_same_row_one_moves_it(
+    old: BatchState, new: BatchState, store: Store
+) -> None:
     """The second one finds another state, or another try, and is told; the row stays as the first one left it."""
     seen_by_both = bring(store, old)
     move(store, seen_by_both, new)

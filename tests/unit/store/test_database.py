@@ -12,14 +12,21 @@ from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import noted, notes
 
-THERE = {"sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'", "postgresql": "SELECT to_regclass('more')"}
+THERE = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'",
+    "postgresql": "SELECT to_regclass('more')",
+}
 
 
 @pytest.fixture(name="url", params=["file", "server"])
 def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of either kind."""
     path = tmp_path / "deep" / "people.db"
-    return f"sqlite:///{path}" if request.param == "file" else postgresql.database_of(tmp_path / "data")
+    return (
+        f"sqlite:///{path}"
+        if request.param == "file"
+        else postgresql.database_of(tmp_path / "data")
+    )
 
 
 @pytest.fixture(name="store")
@@ -96,7 +103,10 @@ def test_a_writer_that_waits_too_long_gives_up(store: Store, url: str) -> None:
 
         with psycopg.connect(url.replace("+psycopg", "")) as theirs:
             theirs.execute("UPDATE notes SET note = 'theirs'")
-            with pytest.raises(UnavailableError, match="has held"), store.write(patience_s=0.1) as tx:
+            with (
+                pytest.raises(UnavailableError, match="has held"),
+                store.write(patience_s=0.1) as tx,
+            ):
                 tx.execute(text("UPDATE notes SET note = 'ours'"))
             theirs.rollback()
     assert notes(store) == ["one"]
@@ -110,7 +120,10 @@ def test_a_file_is_made_when_it_is_used_and_its_commits_are_durable(tmp_path: Pa
     with store.write() as tx:
         names = ("journal_mode", "synchronous", "foreign_keys")
         assert [tx.execute(text(f"PRAGMA {name}")).scalar() for name in names] == ["wal", 2, 1]
-        assert tx.execute(text("SELECT CAST(x'48E96C' AS TEXT)")).scalar() == "H\N{REPLACEMENT CHARACTER}l"
+        assert (
+            tx.execute(text("SELECT CAST(x'48E96C' AS TEXT)")).scalar()
+            == "H\N{REPLACEMENT CHARACTER}l"
+        )
     store.close()
 
 

@@ -41,7 +41,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """A function that opens the locks of a workspace, as another process would have them."""
     with contextlib.ExitStack() as closing:
 
-        def made(workspace: str = "workspace", url: str = "", folder: Path = tmp_path / "locks") -> Locks:
+        def made(
+            workspace: str = "workspace", url: str = "", folder: Path = tmp_path / "locks"
+        ) -> Locks:
             store = closing.enter_context(contextlib.closing(Store(url or url_of(tmp_path))))
             return closing.enter_context(contextlib.closing(Locks(store, folder, workspace)))
 
@@ -53,7 +55,9 @@ def held_elsewhere(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
     """Have another process hold `work` for the length of a block."""
     code = HOLD.replace("sys.argv_given", repr([url_of(tmp_path), str(tmp_path / "locks")]))
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "True\n"
         yield child
@@ -66,7 +70,10 @@ class Pooler:
     def __init__(self, folder: Path, server: str) -> None:
         """Listen in a folder for clients of the server that listens in another one."""
         self._free, self._greeting = threading.Lock(), list[bytes]()
-        self._backend, self._listening = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        self._backend, self._listening = (
+            socket.socket(socket.AF_UNIX),
+            socket.socket(socket.AF_UNIX),
+        )
         self._backend.connect(f"{server}/.s.PGSQL.5432")
         self._listening.bind(str(folder / ".s.PGSQL.5432"))
         self._listening.listen()
@@ -82,7 +89,9 @@ class Pooler:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=self._serve, args=[self._listening.accept()[0]], daemon=True).start()
+                threading.Thread(
+                    target=self._serve, args=[self._listening.accept()[0]], daemon=True
+                ).start()
 
     def _serve(self, client: socket.socket) -> None:
         begin = client.recv(4, socket.MSG_WAITALL)
@@ -112,7 +121,11 @@ class Pooler:
 
 def _message(sender: socket.socket) -> bytes:
     head = sender.recv(5, socket.MSG_WAITALL)
-    return head + (sender.recv(size, socket.MSG_WAITALL) if (size := int.from_bytes(head[1:], "big") - 4) > 0 else b"")
+    return head + (
+        sender.recv(size, socket.MSG_WAITALL)
+        if (size := int.from_bytes(head[1:], "big") - 4) > 0
+        else b""
+    )
 
 
 def has(locks: Locks, name: str = "work") -> bool:

@@ -42,9 +42,13 @@ def _cut_off(url: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_write_sees_what_was_committed_while_it_waited(store: Store, url: str, level: str) -> None:
+def test_a_write_sees_what_was_committed_while_it_waited(
+    store: Store, url: str, level: str
+) -> None:
     """Also where the server was told to give every transaction one snapshot, from before the wait."""
-    postgresql.rows(url, f"ALTER DATABASE \"{_name(url)}\" SET default_transaction_isolation = '{level}'")
+    postgresql.rows(
+        url, f"ALTER DATABASE \"{_name(url)}\" SET default_transaction_isolation = '{level}'"
+    )
     seen: list[int | None] = []
 
     def count() -> None:
@@ -82,11 +86,17 @@ def test_a_connection_is_as_findable_needs_it(url: str, query: str, given: dict[
     store = Store(url.replace("postgresql+psycopg://", "postgres://") + query)
     with store.write() as tx:
         told = tx.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]  # psycopg's own
-        shown = [tx.execute(text(f"SHOW {one}")).scalar() for one in ("synchronous_commit", "TimeZone")]
+        shown = [
+            tx.execute(text(f"SHOW {one}")).scalar() for one in ("synchronous_commit", "TimeZone")
+        ]
         assert tx.execute(text("SHOW client_encoding")).scalar() == "UTF8"
     store.close()
     assert shown == ["on", "UTC"]
-    assert (told["keepalives_interval"], told["keepalives_count"], told["tcp_user_timeout"]) == ("10", "3", "60000")
+    assert (told["keepalives_interval"], told["keepalives_count"], told["tcp_user_timeout"]) == (
+        "10",
+        "3",
+        "60000",
+    )
     assert {name: told.get(name) for name in given} == given
 
 
@@ -130,7 +140,10 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
             for one in ("postgresql+asyncpg://h/d", "postgresql://", "postgresql://h:x/d")
         ),
         (f"postgresql+psycopg2://ada:{HIDDEN}@h/d", "postgresql+psycopg://"),
-        *((f"postgresql://ada:{one}", "%40") for one in ("p@ss/w@h/d", "p:w@ss@h/d", "@ss@h/d", "pw@h/d?host=ss@h")),
+        *(
+            (f"postgresql://ada:{one}", "%40")
+            for one in ("p@ss/w@h/d", "p:w@ss@h/d", "@ss@h/d", "pw@h/d?host=ss@h")
+        ),
     ],
 )
 def test_other_drivers_and_passwords_that_are_no_url_are_refused(url: str, hint: str) -> None:

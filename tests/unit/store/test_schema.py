@@ -51,4 +51,8 @@ def test_the_tables_of_the_schema_before_are_brought_to_this_one(store: Store) -
     with store.read() as tx:
         assert schema.is_schema_current(tx)
         assert tx.execute(text("SELECT backend FROM findable_workspace")).scalar() == "local"
-        assert [*tx.execute(text("SELECT tier FROM findable_answers UNION SELECT tier FROM findable_attempts"))] == []
+        assert [
+            *tx.execute(
+                text("SELECT tier FROM findable_answers UNION SELECT tier FROM findable_attempts")
+            )
+        ] == []

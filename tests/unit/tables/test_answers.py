@@ -36,11 +36,23 @@ def database(tmp_path: Path) -> Iterator[Connection]:
 
 def keep(tx: Connection, rows: Sequence[GivenAnswer]) -> None:
     """Put answers into the record."""
-    kept: dict[str, Any] = {"input_hash": "", "applied": True, "outdated": False, "tokens_in": 0, "tokens_out": 0}
+    kept: dict[str, Any] = {
+        "input_hash": "",
+        "applied": True,
+        "outdated": False,
+        "tokens_in": 0,
+        "tokens_out": 0,
+    }
     kept |= {"cost": 0, "model_version": "", "response_id": "", "shares": None}
     kept |= {"task": "reviews", "batch": None, "fingerprint": None}
     for one in rows:
-        said = {**kept, "item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at}
+        said = {
+            **kept,
+            "item_id": one.item_id,
+            "extractor": one.extractor,
+            "answer": one.answer_json,
+            "at": one.at,
+        }
         tx.execute(insert(answers), [said])
 
 
@@ -57,28 +69,53 @@ def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
 
 def test_a_field_that_is_left_out_or_no_value_of_its_kind_is_null(tmp_path: Path) -> None:
     """No answer makes a view fail, whatever an older version of the task said in a field of another kind."""
-    fields = tuple((kind, kind) for kind in ("text", "integer", "real", "boolean", "date", "time", "json"))
-    odd: list[Any] = [{}, dict.fromkeys(dict(fields)), *(dict.fromkeys(dict(fields), one) for one in ODD)]
+    fields = tuple(
+        (kind, kind) for kind in ("text", "integer", "real", "boolean", "date", "time", "json")
+    )
+    odd: list[Any] = [
+        {},
+        dict.fromkeys(dict(fields)),
+        *(dict.fromkeys(dict(fields), one) for one in ODD),
+    ]
     spec = spec_of(fields)
     with database(tmp_path) as tx:
         make_views(tx, spec)
-        keep(tx, [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)])
+        keep(
+            tx,
+            [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)],
+        )
         rows = {row[0]: row[1:-2] for row in rows_of(tx, "SELECT * FROM reviews_answers")}
         assert set(rows["0"]) == set(rows["1"]) == {None}
         for number, one in enumerate(ODD, start=2):
             text, integer, real, boolean, day, moment, document = rows[str(number)]
             assert (document if ON_POSTGRESQL else json.loads(document)) == one
-            assert [integer, real] == NUMBERS.get(one, [None, None]) if isinstance(one, str | float | int) else True
+            assert (
+                [integer, real] == NUMBERS.get(one, [None, None])
+                if isinstance(one, str | float | int)
+                else True
+            )
             assert boolean == (one is True or None)
             assert day == moment == text
             assert text == one or not isinstance(one, str)
 
 
-ODD: Sequence[Any] = ("no number", "1e999", "2026-02-30", "2026-13-45T25:00:00", "NaN", 1.5, True, [1], {"a": None})
+ODD: Sequence[Any] = (
+    "no number",
+    "1e999",
+    "2026-02-30",
+    "2026-13-45T25:00:00",
+    "NaN",
+    1.5,
+    True,
+    [1],
+    {"a": None},
+)
 NUMBERS: Mapping[Any, list[Any]] = {1.5: [None, 1.5]}
 
 
-def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_named(tmp_path: Path) -> None:
+def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_named(
+    tmp_path: Path,
+) -> None:
     """A new field stands behind the others; a column that is another one now is refused where a view holds on to it."""
     before = spec_of((("said", "text"),))
     with database(tmp_path) as tx:
@@ -110,11 +147,24 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
     """Types under other names, limits and None count for nothing; a mix is JSON."""
     limited = Annotated[str, Field(max_length=60)]
     named = NewType("named", str)
-    model = model_of(a=limited | None, b=list[int], c=float | None, d=Literal[True], e=int | float, f=named)
-    assert [kind for _, kind in fields_of(model)] == ["text", "json", "real", "boolean", "json", "text"]
-    model = model_of(a=IntEnum("A", "b c"), b=Enum("B", {"c": "d"}), c=Literal["a", 1], d=date, e=datetime | None)
+    model = model_of(
+        a=limited | None, b=list[int], c=float | None, d=Literal[True], e=int | float, f=named
+    )
+    assert [kind for _, kind in fields_of(model)] == [
+        "text",
+        "json",
+        "real",
+        "boolean",
+        "json",
+        "text",
+    ]
+    model = model_of(
+        a=IntEnum("A", "b c"), b=Enum("B", {"c": "d"}), c=Literal["a", 1], d=date, e=datetime | None
+    )
     assert [kind for _, kind in fields_of(model)] == ["integer", "text", "json", "date", "time"]
-    quoted = model_of(a=Quote, b=Annotated[str, Quote(optional=True)], c=Quote | None, d=Annotated[Quote, limited])
+    quoted = model_of(
+        a=Quote, b=Annotated[str, Quote(optional=True)], c=Quote | None, d=Annotated[Quote, limited]
+    )
     assert [kind for _, kind in fields_of(quoted)] == ["json"] * 4
 
 
@@ -126,7 +176,12 @@ TARGETS |= {"sure": "boolean", "share": "real"}
 
 def own_table(tx: Connection, *, of: str) -> None:
     """Make a table of the user's, whose ids are of a type."""
-    server = {"text": "VARCHAR(9)", "time": "TIMESTAMPTZ", "json": "JSONB", "real": "DOUBLE PRECISION"}
+    server = {
+        "text": "VARCHAR(9)",
+        "time": "TIMESTAMPTZ",
+        "json": "JSONB",
+        "real": "DOUBLE PRECISION",
+    }
     file = {"text": "TEXT COLLATE NOCASE", "time": "TEXT", "json": "TEXT", "real": "REAL"}
     tx.exec_driver_sql(OWN.format(id=of, **(server if ON_POSTGRESQL else file)))
 
@@ -135,7 +190,12 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
     """Only in rows whose key has the same bytes; what stands there stays; what is there now is told."""
     key = (("id", "text"), ("lang", "text"))
     spec = spec_of(tuple(TARGETS.items()), key)
-    said = {"said": "it's", "stars": 2**53 + 1, "day": "0999-01-02", "seen": "2026-05-01T12:00:00+02:00"}
+    said = {
+        "said": "it's",
+        "stars": 2**53 + 1,
+        "day": "0999-01-02",
+        "seen": "2026-05-01T12:00:00+02:00",
+    }
     said |= {"doc": {"b": [1e300, None], "a": "é"}, "sure": False, "share": 0.1}
     with database(tmp_path) as tx:
         own_table(tx, of="BIGINT")
@@ -156,10 +216,14 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
             (2, "DE", None, None, None),
             (3, "en", "mine", 2**53 + 1, 0.1),
         ]
-        long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
+        long = answers[1]._replace(
+            item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"})
+        )
         to = replace(spec, words={"write_to": "own.said=said"})
         if ON_POSTGRESQL:
-            with pytest.raises(RefusedRowError, match="own of this database refuses a row: value too long"):
+            with pytest.raises(
+                RefusedRowError, match="own of this database refuses a row: value too long"
+            ):
                 write_column(tx, to, [long])
         else:
             write_column(tx, to, [long])
@@ -187,7 +251,9 @@ def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         tx.exec_driver_sql("CREATE VIEW seen AS SELECT id, lang, said FROM own")
         tx.exec_driver_sql("CREATE TABLE keyless (id TEXT PRIMARY KEY, said TEXT)")
         tx.exec_driver_sql("CREATE TABLE loose (id TEXT, lang TEXT, said TEXT, UNIQUE (id, said))")
-        tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL")
+        tx.exec_driver_sql(
+            "CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL"
+        )
         for write_to, said in REFUSED.items():
             with pytest.raises(InputError) as refused:
                 column_target(tx, replace(spec, words={"write_to": write_to}))

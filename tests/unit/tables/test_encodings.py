@@ -55,7 +55,11 @@ CASES = [(codec, text) for codec, texts in TEXTS.items() for text in texts]
 @pytest.mark.parametrize(("codec", "text"), CASES)
 def test_a_short_file_is_read_as_it_was_written(tmp_path: Path, codec: str, text: str) -> None:
     """Two to five lines with a header are enough; the note shows a line of them."""
-    lines = ["id;text", *(f"{number};{line}" for number, line in enumerate(text.split("\n"), start=1)), ""]
+    lines = [
+        "id;text",
+        *(f"{number};{line}" for number, line in enumerate(text.split("\n"), start=1)),
+        "",
+    ]
     path = tmp_path / "short.csv"
     path.write_bytes("\r\n".join(lines).encode(codec))
     found = find_encoding(path, path.read_bytes())

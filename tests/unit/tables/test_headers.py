@@ -79,7 +79,9 @@ def test_an_ordinary_table_is_not_refused(tmp_path: Path, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", REFUSED)
-def test_a_table_without_its_header_is_refused_and_read_as_named(tmp_path: Path, table: str) -> None:
+def test_a_table_without_its_header_is_refused_and_read_as_named(
+    tmp_path: Path, table: str
+) -> None:
     """The message shows the first three lines, and what it says to type is taken."""
     path, line = written(tmp_path, table), REFUSED[table]
     with pytest.raises(InputError) as refused:

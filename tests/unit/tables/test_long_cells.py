@@ -44,7 +44,9 @@ def test_each_row_of_a_csv_file_is_a_row_or_one_finding(tmp_path: Path, end: str
             assert tuple(one.values.values()) == row
             continue
         assert one.reason.startswith(f"longer than {LIMIT:,} characters")
-        shown = [cell if len(cell) < MAX_CUT_CELL else f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in row]
+        shown = [
+            cell if len(cell) < MAX_CUT_CELL else f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in row
+        ]
         # What is passed on of a record has a limit, too, that a cell of doubled quotes reaches.
         assert list(one.cells.values())[:2] == shown[:2]
     assert sum(isinstance(one, SourceRow) for one in found) > len(table) // 2
@@ -75,7 +77,9 @@ def test_times_that_python_does_not_have_are_iso_texts() -> None:
             "zone": nanoseconds.cast(pa.timestamp("ns", "Europe/Rome")),
             "year": years,
             "day": years.cast(pa.date32()),
-            "list": pa.array([[one.as_py()] for one in nanoseconds]).cast(pa.list_(pa.timestamp("ns"))),
+            "list": pa.array([[one.as_py()] for one in nanoseconds]).cast(
+                pa.list_(pa.timestamp("ns"))
+            ),
             "took": nanoseconds.cast(pa.duration("ns")),
         }
     )
