@@ -27,7 +27,9 @@ def _check_not_hidden() -> None:
     home = Path(__file__).resolve().parent
     for name in ("pipeline", "jobs", "web", "emulator"):
         spec = find_spec(name)
-        found = [Path(one).resolve() for one in (spec.submodule_search_locations or ())] if spec else []
+        found = (
+            [Path(one).resolve() for one in (spec.submodule_search_locations or ())] if spec else []
+        )
         if spec is None or home / name not in found[:1]:
             there = found[0] if found else spec.origin if spec else "nothing"
             raise ImportError(
@@ -76,7 +78,11 @@ class Warnings(NoProgress):
 
 
 def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
-    data: str | os.PathLike[str] | None = None, *, quiet: bool = False, yes: bool = False, **settings: object
+    data: str | os.PathLike[str] | None = None,
+    *,
+    quiet: bool = False,
+    yes: bool = False,
+    **settings: object,
 ) -> "Workspace":
     """Return the workspace in a folder: the one that is set, else `data`; nothing is opened or made yet.
 

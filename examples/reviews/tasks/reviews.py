@@ -19,7 +19,9 @@ class Answer(BaseModel):
     """All that a review judges."""
 
     aspects: list[Aspect] = Field(max_length=6)
-    stars: int | None = Field(default=None, ge=1, le=5, description="Null where the review names no number")
+    stars: int | None = Field(
+        default=None, ge=1, le=5, description="Null where the review names no number"
+    )
 
 
 task = Task(
