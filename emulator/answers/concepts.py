@@ -224,8 +224,8 @@ def _is_no_end(lower: str, *, left: int) -> bool:
         _ADJECTIVE.fullmatch(lower) is not None and not known - {"front"}
     )
     return (
-        is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))
-    )  # noqa: PLR2004
+        is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))  # noqa: PLR2004
+    )
 
 
 def _says_nothing(words: Sequence[str], surface: str) -> bool:

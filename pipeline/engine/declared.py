@@ -284,8 +284,11 @@ class DeclaredTask(Task):
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
 
     def stale(
-        self, tx: Connection, *, within_s: float | None = None
-    ) -> tuple[int, datetime | None]:  # noqa: ARG002 - one query
+        self,
+        tx: Connection,
+        *,
+        within_s: float | None = None,  # noqa: ARG002 - one query
+    ) -> tuple[int, datetime | None]:
         """Return how many rows changed since they were answered, and since when the first of them."""
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))

@@ -6,7 +6,8 @@ from decimal import Decimal
 # An hour in the currencies with the smallest units (VND, IDR) stays below.
 MAX_RATE = 10_000_000
 _MONEY = r"[^\W\d_]{0,3}[$€£¥₹₩₽₴₺₪₫฿₱₦]|[A-Z]{3}|kr\.?|zł|Kč"
-_HOUR = r"(?:(?:\s*/\s*|\s*\b(?:per|an?|pro|por|par|p)\b[\s./]*|\s+)?(?:h|hrs?|hours?|hourly|std|stunde|heure|ora|uur)\.?)?"
+_PER = r"\s*/\s*|\s*\b(?:per|an?|pro|por|par|p)\b[\s./]*|\s+"
+_HOUR = rf"(?:(?:{_PER})?(?:h|hrs?|hours?|hourly|std|stunde|heure|ora|uur)\.?)?"
 _RATE = re.compile(rf"({_MONEY})?\s*(\d(?:[\d.,'\u2019 \u00a0]*\d)?)\s*({_MONEY})?(?i:{_HOUR})")
 _NUMBER = re.compile(  # a group for each place where the decimals stand
     r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})"

@@ -355,7 +355,10 @@ def _throttled(
         hint = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
         return KeyRefusedError(message, hint=hint, code=429, status=status)
     if CAPACITY_WORDS.search(said):
-        hint = "the model is full, which is no quota of yours; run it again later, or set FINDABLE_MODEL to another model"
+        hint = (
+            "the model is full, which is no quota of yours; "
+            "run it again later, or set FINDABLE_MODEL to another model"
+        )
         return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
     if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
         resets_at = next_midnight_pacific(now)

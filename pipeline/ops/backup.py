@@ -285,7 +285,10 @@ def _server(settings: Settings) -> Iterator[Store | None]:
         if found or store.path is not None:
             why = "a backup is restored into a folder, or into an empty PostgreSQL database"
             if found:
-                why = f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none"
+                why = (
+                    f"{store.shown} has tables of findable already ({first_few(found)}), "
+                    "and a restore overwrites none"
+                )
             raise ConfigurationError(
                 f"{why}; nothing was changed",
                 hint="leave DATABASE_URL out, or name an empty one that createdb made",

@@ -318,8 +318,12 @@ class ConceptsTask(Task):
         return verify_quotes(tx, self.shape)
 
     def remove_row(
-        self, tx: Connection, item_id: str, *, so_far: str = "nothing was changed"
-    ) -> None:  # noqa: ARG002
+        self,
+        tx: Connection,  # noqa: ARG002
+        item_id: str,  # noqa: ARG002
+        *,
+        so_far: str = "nothing was changed",  # noqa: ARG002
+    ) -> None:
         """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",

@@ -206,8 +206,12 @@ class PostgresqlServer:
         )
 
     def _give_passwords(
-        self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]
-    ) -> None:  # noqa: ARG002 - the shape of the event
+        self,
+        dialect: Any,
+        record: Any,  # noqa: ARG002 - the event passes it
+        arguments: Any,  # noqa: ARG002 - the event passes it
+        options: dict[str, Any],
+    ) -> None:
         found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]
         options.update({name: found[name] for name in PASSWORDS if name in found})
 

@@ -236,8 +236,9 @@ def selected_rows(
         f"({_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
     )
     with store.selected(
-        f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}", timeout_s=timeout_s
-    ) as found:  # noqa: S608 - the user's own
+        f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
+        timeout_s=timeout_s,
+    ) as found:
         for number, row in enumerate(found.rows, start=1):
             values = json.dumps(plain_row(dict(zip(found.names, row, strict=True))))
             yield SourceRow(number, json.loads(values))

@@ -221,8 +221,12 @@ class _FileCompiler(_Compiler):
         return _Leaves(table, text, kind == "text", is_truth, is_number, table.c.parent.is_(None))
 
     def folded(
-        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
-    ) -> ColumnElement[Any]:  # noqa: ARG002
+        self,
+        text: ColumnElement[Any],
+        values: Sequence[str],  # noqa: ARG002
+        *,
+        is_ordered: bool,  # noqa: ARG002
+    ) -> ColumnElement[Any]:
         return func.findable_fold(text)
 
 

@@ -79,12 +79,12 @@ def lived(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> in
         AssertionError: an invariant is violated, or a command ended as none may.
     """
     dice, memory, killed, rounds, until = (
-        random.Random(seed),
+        random.Random(seed),  # noqa: S311
         Memory(),
         0,
         0,
         time.monotonic() + seconds,
-    )  # noqa: S311
+    )
     with Engine(folder / "api") as api:
         here = Workspace(folder / "here", api.url, settings=SETTINGS)
         here.people(12)

@@ -28,8 +28,8 @@ def a_week_later(workspace: Workspace, task: str) -> None:
     """Let the last whole reading of a task's query be a week older."""
     with connected(workspace) as connection:
         ((text,),) = connection.execute(
-            f"SELECT words FROM findable_tasks WHERE name = '{task}'"
-        ).fetchall()  # noqa: S608
+            f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
+        ).fetchall()
         words = json.loads(text)
         before = datetime.fromisoformat(words["read"]["full"]) - timedelta(days=7)
         told = json.dumps({**words, "read": {**words["read"], "full": before.isoformat()}}).replace(
@@ -43,12 +43,12 @@ def two_days_later(workspace: Workspace, batch: int) -> None:
     with connected(workspace) as connection:
         where = f"WHERE number = {batch}"
         ((over_at,),) = connection.execute(
-            f"SELECT over_at FROM findable_batches {where}"
-        ).fetchall()  # noqa: S608
+            f"SELECT over_at FROM findable_batches {where}"  # noqa: S608
+        ).fetchall()
         before = datetime.fromisoformat(str(over_at)) - timedelta(days=2)
         connection.execute(
-            f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}"
-        )  # noqa: S608
+            f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}"  # noqa: S608
+        )
 
 
 @contextlib.contextmanager
@@ -91,9 +91,9 @@ def counts(workspace: Workspace) -> dict[str, int]:
     with connected(workspace) as connection:
         every = names(connection)
         return {
-            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - names that the database gave
             for name in every
-        }  # noqa: S608 - names that the database gave
+        }
 
 
 def names(connection: Any) -> list[str]:
@@ -111,8 +111,8 @@ def as_before_states(workspace: Workspace, task: str) -> None:
         rows = f"FROM findable_rows WHERE task = '{task}'"
         connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
         ((text,),) = connection.execute(
-            f"SELECT words FROM findable_tasks WHERE name = '{task}'"
-        ).fetchall()  # noqa: S608
+            f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
+        ).fetchall()
         words = {name: value for name, value in json.loads(text).items() if name != "reading"}
         told = json.dumps(words).replace("'", "''")
         connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608

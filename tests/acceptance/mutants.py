@@ -200,11 +200,11 @@ def main() -> int:
         return int(killed < min(quick.MIN_KILLED, len(verdicts)))
 
     odd = [str(one) for one in verdicts if not one.is_as_listed]
-    print(
+    print(  # noqa: T201
         f"{killed} of {len(verdicts)} faults killed; otherwise than listed:",
         *(odd or ["none"]),
         sep="\n",
-    )  # noqa: T201
+    )
     return 1 if odd else 0
 
 

@@ -18,7 +18,10 @@ from tests.acceptance.test_live import HANGS, LIVE, calls, killed
 from tests.acceptance.test_python import script
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
-FIELDS = "tone: praise|blame|rather mixed; date: date; reason: quote; year: number; stars: int; sure: bool; topics: list"
+FIELDS = (
+    "tone: praise|blame|rather mixed; date: date; reason: quote; year: number; "
+    "stars: int; sure: bool; topics: list"
+)
 TEXTS = (
     "Boils a full litre in two minutes, and the handle stays cool.",
     "Der Deckel klappert. Sonst ein schöner Kessel für die kleine Küche.",

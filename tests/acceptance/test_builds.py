@@ -122,9 +122,9 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
     assert {b"theirs: faiss.index", b"theirs: metadata.json"} <= aside
     for name in ("faiss.index", "metadata.json"):
         assert (workspace.data / name).resolve() == folder(workspace) / name
-        assert not os.path.isabs((workspace.data / name).readlink()), (
+        assert not os.path.isabs((workspace.data / name).readlink()), (  # noqa: PTH117
             "the workspace cannot be moved"
-        )  # noqa: PTH117
+        )
     entries = json.loads((workspace.data / "metadata.json").read_bytes())
     assert [list(one) for one in entries] == [KEYS] * 4
     assert (held(workspace), entries[1]["tags"]) == (names, ["bees", "water law"])

@@ -172,8 +172,8 @@ def stored(workspace: Workspace) -> list[str]:
         return [
             row[0]
             for name in names(server)
-            for row in server.execute(f'SELECT t::text FROM "{name}" AS t')
-        ]  # noqa: S608 - names that the database gave
+            for row in server.execute(f'SELECT t::text FROM "{name}" AS t')  # noqa: S608 - names that the database gave
+        ]
 
 
 def sessions(api: Engine) -> set[str]:

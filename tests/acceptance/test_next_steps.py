@@ -115,9 +115,9 @@ def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(
     words = step(done.stderr)
     assert (
         words[0] == "findable"
-        if path.startswith(os.path.dirname(PYTHON))
+        if path.startswith(os.path.dirname(PYTHON))  # noqa: PTH120
         else words[1:3] == ["-m", "jobs"]
-    )  # noqa: PTH120
+    )
 
 
 def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:

@@ -32,8 +32,8 @@ def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
     for number in (1, 2, 3, 4):
         sql(
             workspace,
-            f"UPDATE experts SET bio = 'I mend clocks, number {number}.' WHERE id = {number}",
-        )  # noqa: S608 - ours
+            f"UPDATE experts SET bio = 'I mend clocks, number {number}.' WHERE id = {number}",  # noqa: S608 - ours
+        )
     workspace.do("correct", NAMES[2], set="tags=clocks")
     sql(workspace, "UPDATE experts SET tags = '[\"theirs\"]' WHERE id = 4")
     sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")

@@ -85,9 +85,9 @@ def everything(workspace: Workspace) -> tuple[Any, ...]:
     files = [path for path in found if ".db" not in path.name]
     with connected(workspace) as connection:
         tables = {
-            one: connection.execute(f'SELECT * FROM "{one}"').fetchall()
+            one: connection.execute(f'SELECT * FROM "{one}"').fetchall()  # noqa: S608 - names that the database gave
             for one in names(connection)
-        }  # noqa: S608 - names that the database gave
+        }
     rows = {one: sorted(map(repr, found)) for one, found in tables.items()}
     return (
         schema(workspace),

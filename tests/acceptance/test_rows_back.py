@@ -44,8 +44,8 @@ def put_table(workspace: Workspace, kind: str) -> None:
         rows = ", ".join(f"({', '.join(repr(cell) for cell in row)})" for row in TABLE)
         for statement in (
             f"CREATE TABLE tickets ({columns})",
-            f"INSERT INTO tickets VALUES {rows}",
-        ):  # noqa: S608 - ours
+            f"INSERT INTO tickets VALUES {rows}",  # noqa: S608 - ours
+        ):
             other(workspace, statement)
 
 

@@ -224,8 +224,10 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     if ON_POSTGRESQL:
         times = "DATE '10000-01-01' AS day, TIMESTAMP '0044-03-15 BC' AS bc, TIMESTAMPTZ 'infinity' AS tz"
         declare(
-            workspace, f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets", name="times"
-        )  # noqa: S608
+            workspace,
+            f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets",  # noqa: S608
+            name="times",
+        )
         workspace.do("preflight")
         (row, _) = workspace.exported()
         assert [row[name] for name in ("day", "bc", "tz", "date")] == [

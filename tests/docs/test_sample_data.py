@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-HEADER = "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
+HEADER = (
+    "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,"
+    "Currency,Profile URL,Profile URL with UTM,category"
+)
 RESERVED = re.compile(r"(^|\.)(example\.(com|net|org)|example)$")
 """Names set aside for examples by RFC 2606: they cannot be owned."""
 

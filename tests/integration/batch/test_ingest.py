@@ -109,8 +109,8 @@ def test_what_changes_while_answers_are_judged_is_seen(
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(one,) for one in tags]
     cells = ", ".join(table.SCORED_BY)
     for points, *row in offline.query(
-        f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"
-    ):  # noqa: S608
+        f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
+    ):
         assert points == score_of(*row)
 
 

@@ -8,7 +8,10 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from tests.integration.passages import workspaces
 
-HEADER = "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
+HEADER = (
+    "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,"
+    "Currency,Profile URL,Profile URL with UTM,category"
+)
 
 
 def workspace(directory: Path) -> AbstractContextManager[OpenWorkspace]:

@@ -49,8 +49,9 @@ def _evidence(workspace: Workspace, document: object) -> None:
     """Put another evidence into the first concept."""
     cell = _as_text(workspace, ":cell")
     workspace.change(
-        f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}", cell=json.dumps(document)
-    )  # noqa: S608 - ours
+        f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}",  # noqa: S608 - ours
+        cell=json.dumps(document),
+    )
 
 
 def _moved(workspace: Workspace) -> None:

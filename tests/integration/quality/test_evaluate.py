@@ -300,8 +300,10 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any) -> None:
     """Give some people tags, as an answer of the extractor."""
     workspace.change(
-        f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values
-    )  # noqa: S608 - ours
+        f"UPDATE experts SET tags = :tags WHERE {where}",  # noqa: S608 - ours
+        tags=json.dumps(tags),
+        **values,
+    )
     for (key,) in workspace.query(f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}", **values):  # noqa: S608 - ours
         answered(workspace, key, extractor="expert-tags@2/m-1", task="expert-tags", batch=None)
 
