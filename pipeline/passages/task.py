@@ -322,7 +322,7 @@ class ConceptsTask(Task):
         tx: Connection,  # noqa: ARG002
         item_id: str,  # noqa: ARG002
         *,
-        so_far: str = "nothing was changed",  # noqa: ARG002
+        so_far: str = "nothing was changed",
     ) -> None:
         """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
