@@ -60,7 +60,8 @@ class Asked:
         default: int,
     ) -> dict[str, Any]:
         """Return the page of a list that is asked for; `rows_of` gives so many rows below a number."""
-        size, token = self.query.get("pageSize", ""), self.query.get("pageToken", "")
+        size = self.query.get("pageSize", "")
+        token = self.query.get("pageToken", "")
         if not all(
             re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)
         ):  # no row has a longer number
@@ -80,7 +81,10 @@ class Api:
         self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]
     ) -> None:
         """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
-        self._state, self._worker, self._quotas, self._log = state, worker, quotas, log
+        self._state = state
+        self._worker = worker
+        self._quotas = quotas
+        self._log = log
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             (
                 "GET",
@@ -118,7 +122,9 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        began, request, status = time.perf_counter(), Request(scope, receive), "-"
+        began = time.perf_counter()
+        request = Request(scope, receive)
+        status = "-"
         try:
             response = await self._response(request)
             status = str(response.status_code)
@@ -247,7 +253,8 @@ class Api:
         if not commands <= {"upload", "finalize", "query"}:
             raise invalid(f"Unknown X-Goog-Upload-Command {', '.join(sorted(commands))!r}.")
         path = self._state.path("file", upload["id"])
-        size, offset = path.stat().st_size, asked.headers.get("x-goog-upload-offset", "0")
+        size = path.stat().st_size
+        offset = asked.headers.get("x-goog-upload-offset", "0")
         if "upload" in commands:
             if offset != str(size):
                 raise invalid(

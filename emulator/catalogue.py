@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 from emulator.messages import TYPES, ApiError
 
-MODEL_VERSION, TAGGER_VERSION = "findable-local-1", "findable-local-1-3"
+MODEL_VERSION = "findable-local-1"
+TAGGER_VERSION = "findable-local-1-3"
 STAND_IN_VERSION = "findable-local-stand-in-1"
 """What answers a question for concepts, one for tags, and any other: of the right form, and no model."""
 _GENERATE = ("generateContent", "countTokens", "batchGenerateContent")
@@ -81,14 +82,16 @@ class Quotas:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         """Hold every model to limits: requests (`rpm`) and input tokens (`tpm`) a minute, requests a day (`rpd`)."""
-        self._limits, self._lock = limits, threading.Lock()
+        self._limits = limits
+        self._lock = threading.Lock()
         self._calls: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)
         self._today: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def admit(self, model: Model, *, requests: int, tokens: int) -> None:
         """Count a call, or refuse it naming every limit that it would pass."""
         with self._lock:
-            now, calls = time.time(), self._calls[model.name]
+            now = time.time()
+            calls = self._calls[model.name]
             while calls and calls[0][0] <= now - 60:
                 calls.popleft()
             day = (model.name, datetime.fromtimestamp(now, tz=PACIFIC).date().isoformat())

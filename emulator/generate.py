@@ -22,7 +22,10 @@ BYTES_PER_TOKEN = 4
 TO_TAG = ("job_title", "biography")
 TO_READ = ("passage",)
 """The sections that tags and concepts must come from."""
-FEWEST_TAGS, MOST_TAGS, FEWEST_CONCEPTS, MOST_CONCEPTS = 3, 8, 4, 14
+FEWEST_TAGS = 3
+MOST_TAGS = 8
+FEWEST_CONCEPTS = 4
+MOST_CONCEPTS = 14
 """How many are given where the schema does not say and the text has as many."""
 _CONCEPT = {
     "name": "STRING",
@@ -50,7 +53,8 @@ def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
     whole = "\n".join(_turns(request))
     found = []
     for name in sections:
-        start, end = whole.find(f"<{name}>"), whole.rfind(f"</{name}>")
+        start = whole.find(f"<{name}>")
+        end = whole.rfind(f"</{name}>")
         found += [whole[start + len(name) + 2 : end]] if 0 <= start < end else []
     return "\n".join(found) if found else whole
 
@@ -87,7 +91,8 @@ def answer(
         model.output_limit,
     )
     shown = full[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
-    prompt, candidates = count_tokens(request, model), tokens_in(shown)
+    prompt = count_tokens(request, model)
+    candidates = tokens_in(shown)
     facts = orjson.dumps([model.name, request], option=_AS_IT_IS)
     return {
         "candidates": [
@@ -120,11 +125,13 @@ def _document(
     name, listed = ask.members[0] if ask.kind == "OBJECT" and len(ask.members) == 1 else ("", ask)
     members = dict(listed.items.members) if listed.items is not None else {}
     if listed.items is not None and fill.is_tag(listed.items):
-        found, version = _tags(request, listed, looks), TAGGER_VERSION
+        found = _tags(request, listed, looks)
+        version = TAGGER_VERSION
     elif {"name", "quotes"} <= members.keys() and all(
         _CONCEPT.get(one) == members[one].kind for one in members
     ):
-        found, version = _concepts(request, listed, members), MODEL_VERSION
+        found = _concepts(request, listed, members)
+        version = MODEL_VERSION
     else:
         last = next((turn for turn in reversed(_turns(request)) if turn.strip()), "")
         return fill.answer(ask, last, looks), STAND_IN_VERSION

@@ -29,9 +29,12 @@ _HUES = (
     (256, "red"),
 )
 """Up to which hue (of 256) a colour has which name."""
-_GREY, _BLACK, _WHITE = 36, 40, 200
+_GREY = 36
+_BLACK = 40
+_WHITE = 200
 """Below these a colour is grey (saturation, of 255) or black (brightness), and above the last one a grey is white."""
-_SHARE, _MOST = 0.08, 4
+_SHARE = 0.08
+_MOST = 4
 """The share of the picture that a colour must have to be named, and how many are."""
 
 
@@ -149,7 +152,8 @@ def _look(mime_type: str, data: str) -> Look | None:
 
 def tokens_of(request: Mapping[str, Any], model: Model) -> int:
     """Return the tokens of a request's media, by the model and the resolution asked for."""
-    usual, tokens = request.get("generationConfig", {}).get("mediaResolution"), 0
+    usual = request.get("generationConfig", {}).get("mediaResolution")
+    tokens = 0
     for part in parts_of(request):
         own = part.get("mediaResolution")
         level = (

@@ -29,7 +29,9 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str, *, details: Sequence[dict[str, Any]] = ()) -> None:
         """Keep the HTTP status, the message and the details of the refusal."""
         super().__init__(message)
-        self.code, self.message, self.details = code, message, list(details)
+        self.code = code
+        self.message = message
+        self.details = list(details)
 
     def body(self) -> dict[str, Any]:
         """Return the reply's JSON document."""
@@ -131,7 +133,8 @@ class FieldError(ApiError):
         super().__init__(
             400, said, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": violations}]
         )
-        self.name, self.of_line = name, of_line or said
+        self.name = name
+        self.of_line = of_line or said
 
 
 def _wrong(value: object, where: str, expected: str) -> FieldError:
@@ -176,7 +179,8 @@ def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
 
 
 def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    fields, message = _FIELDS[kind], {}
+    fields = _FIELDS[kind]
+    message = {}
     for written, member in value.items():
         name = _camel(written)
         if name not in fields:

@@ -15,10 +15,12 @@ import orjson
 
 from emulator.messages import ApiError, invalid
 
-MAX_DEPTH, MOST_VALUES = 16, 10_000
+MAX_DEPTH = 16
+MOST_VALUES = 10_000
 """Levels of the deepest schema (ours: the live service does not say), and the most items or characters at least."""
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
-_WORD, _HUMP = re.compile(r"[^\W\d_]+|\d+"), re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TOLD = re.compile(
     r"\b(at least|at most|greater than|less than) (-?\d{1,15}(?:\.\d{1,15})?)(?: characters\b|(?=[;)]|$))"
 )
@@ -139,16 +141,16 @@ def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
         return _sized(ask, least, schema.get("maxLength", told.get("at most")), path)
     if ask.kind == "BOOLEAN":
         return ask
-    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    low = schema.get("minimum", -math.inf)
+    high = schema.get("maximum", math.inf)
     above = math.nextafter(told["greater than"], math.inf) if "greater than" in told else low
     below = math.nextafter(told["less than"], -math.inf) if "less than" in told else high
     if max(low, above) <= min(high, below):
-        low, high = max(low, above), min(high, below)
+        low = max(low, above)
+        high = min(high, below)
     if ask.kind == "INTEGER":
-        low, high = (
-            low if math.isinf(low) else math.ceil(low),
-            high if math.isinf(high) else math.floor(high),
-        )
+        low = low if math.isinf(low) else math.ceil(low)
+        high = high if math.isinf(high) else math.floor(high)
     if low > high:
         raise _refused(path, f": minimum {low} is above maximum {high}.")
     return replace(
@@ -157,7 +159,8 @@ def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
 
 
 def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
-    at_least, at_most = int(least or 0), None if most is None else int(most)
+    at_least = int(least or 0)
+    at_most = None if most is None else int(most)
     if at_least < 0 or (at_most is not None and at_least > at_most):
         of = "Items" if ask.kind == "ARRAY" else "Length"
         raise _refused(path, f": min{of} {at_least} is above max{of} {at_most}.")

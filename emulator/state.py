@@ -21,7 +21,8 @@ from typing import Any
 from emulator.messages import ApiError, invalid
 
 LIFETIME_NS = 48 * 3600 * 10**9
-MOST_BYTES, MOST_NAME = 2 * 1024**3, 40
+MOST_BYTES = 2 * 1024**3
+MOST_NAME = 40
 """Limits of the Files API (read 2026-11): how long a file is kept, its bytes, the characters of its name."""
 _BATCH = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 _VERSION = 2
@@ -116,7 +117,8 @@ class State:
         Raises:
             RuntimeError: another version of the engine wrote it.
         """
-        self._folder, self._lock = root / "local-engine-files", threading.Lock()
+        self._folder = root / "local-engine-files"
+        self._lock = threading.Lock()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = root / "local-engine.sqlite"
         self._connection = sqlite3.connect(
@@ -166,7 +168,8 @@ class State:
         self, described: Mapping[str, Any], *, size: int | None, mime_type: str
     ) -> str:
         """Begin an upload and return its session, the only credential its chunks need; refuse as the Files API does."""
-        name, session = _new_id(12), _new_id(40)
+        name = _new_id(12)
+        session = _new_id(40)
         if size is not None and size > MOST_BYTES:
             raise invalid(f"File size {size} is above the limit of {MOST_BYTES} bytes.")
         made = "INSERT INTO files (id, session, display_name, mime_type, size, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
@@ -237,11 +240,9 @@ class State:
 
         `count` checks the copy and tells its requests. Two equal calls make two batches: nothing is deduplicated.
         """
-        batch_id, path, now = (
-            _new_id(36),
-            self.path("file", self.file(file_id)["id"]),
-            time.time_ns(),
-        )
+        batch_id = _new_id(36)
+        path = self.path("file", self.file(file_id)["id"])
+        now = time.time_ns()
         copy = self.path("input", batch_id)
         try:
             os.link(path, copy)

@@ -20,7 +20,8 @@ from emulator.catalogue import MODELS
 from emulator.messages import ApiError, invalid
 from emulator.state import Row, State
 
-_LOOK_S, _TELL_S = 0.25, 0.5
+_LOOK_S = 0.25
+_TELL_S = 0.5
 """How often it looks for work where nobody tells it of some, and how often it tells how far it is."""
 
 
@@ -29,7 +30,8 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
 
     Lists come back empty, as the live service was seen to do. A line that is none is refused with its column.
     """
-    column, name = 1, ""
+    column = 1
+    name = ""
     try:
         document = orjson.loads(raw)
         if not isinstance(document, dict):
@@ -37,7 +39,8 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
         elif "request" not in document:
             reason = "missing field: 'request'"
         elif not isinstance(document.get("key", ""), str):
-            name, reason = "key", f"invalid value for 'key': {document['key']!r}"
+            name = "key"
+            reason = f"invalid value for 'key': {document['key']!r}"
         else:
             request = messages.read(
                 "GenerateContentRequest", document.pop("request"), where="request"
@@ -47,12 +50,11 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
             }
     except orjson.JSONDecodeError as error:
         found = raw.decode("utf-8", "replace")[error.pos : error.pos + 1]
-        column, reason = (
-            error.pos + 1,
-            f"unexpected character: {found!r}" if found else "unexpected end",
-        )
+        column = error.pos + 1
+        reason = f"unexpected character: {found!r}" if found else "unexpected end"
     except messages.FieldError as error:
-        name, reason = error.name, error.of_line
+        name = error.name
+        reason = error.of_line
     column = max(raw.find(f'"{name}"'.encode()), 0) + 1 if name else column
     raise invalid(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
 
@@ -80,7 +82,8 @@ class Worker:
     def __init__(self, state: State) -> None:
         """Begin to look for work; who makes some sets `wake`."""
         self._state = state
-        self.wake, self._stopping = threading.Event(), threading.Event()
+        self.wake = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="local-engine-worker", daemon=True)
         self._thread.start()
 
@@ -123,7 +126,9 @@ class Worker:
         """Write all answers, shuffled as the live service's are, and return how many are refusals; None: not all."""
         places = [place for _, place, _ in _lines(file)]
         random.Random(batch["id"]).shuffle(places)  # noqa: S311 - to be the same again, not to be secret
-        model, failed, told = MODELS[batch["model"]], 0, time.monotonic()
+        model = MODELS[batch["model"]]
+        failed = 0
+        told = time.monotonic()
         with part.open("wb") as out:
             for count, place in enumerate(places):
                 if self._stopping.is_set():
@@ -141,7 +146,8 @@ class Worker:
                         "response": generate.answer(request, model, seen=media.looked_at(request))
                     }
                 except ApiError as refusal:
-                    answer, failed = {"error": refusal.line()}, failed + 1
+                    answer = {"error": refusal.line()}
+                    failed = failed + 1
                 out.write(orjson.dumps(answer | echoed) + b"\n")
         return failed
 

@@ -118,7 +118,8 @@ def batch_poll(
     Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
-    report, words = poll.run(ws, wait=wait), ws.task.words
+    report = poll.run(ws, wait=wait)
+    words = ws.task.words
     return Report(
         report.document(), _polled(report, words), lambda: raise_all(report.errors(words))
     )
@@ -206,7 +207,8 @@ def _accounted(account: IngestSummary) -> list[Any]:
 
 
 def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
-    batch, told = account.batch, list[str]()
+    batch = account.batch
+    told = list[str]()
     if batch.not_applied:
         told.append(
             f"{plural(batch.not_applied, 'answer')} not applied ({first_few(account.unapplied)}): the {words.one} was "
@@ -362,7 +364,9 @@ def _show_tagged(report: rounds.Report, words: Words, after: Step | None) -> Non
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}" + (f". Next: {after}" if after else ""))
         return
-    live, lines, answered = report.live, list[str](), report.answered_rows
+    live = report.live
+    lines = list[str]()
+    answered = report.answered_rows
     if report.ingested or not (live or report.under_way):
         came = f" in {plural(len(report.ingested), 'batch', 'batches')}" if report.ingested else ""
         parked = f", {report.parked:,} parked" if report.parked else ""
@@ -408,7 +412,8 @@ def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
 
 def _show_estimated(estimated: Preflight, words: Words) -> None:
     if estimated.waiting.items:
-        what, cost = estimated.waiting.about(words), usd(estimated.waiting.cost)
+        what = estimated.waiting.about(words)
+        cost = usd(estimated.waiting.cost)
         print_line(
             f"{what} in batches that an earlier run prepared go out with it, estimated {cost}"
         )
@@ -471,6 +476,7 @@ def passages_pilot(
 
 
 def _pilot_line(done: rounds.Report) -> str:
-    quality, drawn = done.quality, done.drawn
+    quality = done.quality
+    drawn = done.drawn
     assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"

@@ -159,7 +159,8 @@ def _group_line(group: "FindingGroup") -> str:
 
 
 def _finding_line(one: "Finding") -> str:
-    column, whose = f", {one.column}" if one.column else "", f" [{one.key}]" if one.key else ""
+    column = f", {one.column}" if one.column else ""
+    whose = f" [{one.key}]" if one.key else ""
     return f"{one.kind.value}: line {one.line}{column}: {one.reason}{f' ({one.value})' if one.value else ''}{whose}"
 
 

@@ -177,7 +177,8 @@ def opened(
     """
     from pipeline.engine.workspace import Access, open_to_look, open_workspace, with_default_task
 
-    settings, display = settings or read_settings(), Terminal()
+    settings = settings or read_settings()
+    display = Terminal()
     if task:
         settings = replace(settings, task=task, sources={**settings.sources, "task": "the command"})
     elif access != "create":

@@ -242,10 +242,8 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "prices": Command("prices:prices", "List prices and limits of the models."),
     "settings": Command("prices:settings", "List settings, their values, and where from."),
 }
-DAILY, STEPS = (
-    list(COMMANDS)[:12],
-    ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert"),
-)
+DAILY = list(COMMANDS)[:12]
+STEPS = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
 
 NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
 NO_FILE |= {"encoding": "", "header": ""}

@@ -14,7 +14,8 @@ from pipeline.core.settings import PREFIX, Settings
 from pipeline.core.step import Step, current_form, write_as
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-PASSAGES, IMAGES = "passages", "images"
+PASSAGES = "passages"
+IMAGES = "images"
 STEPS = (
     Step("import", experts=SAMPLE / "experts.csv"),
     *(Step(command) for command in ("batch-submit", "batch-poll", "batch-ingest", "index")),

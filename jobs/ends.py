@@ -95,7 +95,8 @@ def interruptible() -> Iterator[None]:
         yield
         return
     _signals.clear()
-    hook, sys.unraisablehook = sys.unraisablehook, _dropped
+    hook = sys.unraisablehook
+    sys.unraisablehook = _dropped
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     if (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler

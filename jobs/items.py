@@ -322,10 +322,8 @@ def _this_person() -> str:
 def _all_tags(report: Document, find: str, most: int) -> Report:
     found = [one for one in report["tags"] if find.lower() in one["tag"].lower()]
 
-    different, once = (
-        plural(report["different"], "different tag"),
-        plural(report["used_once"], "tag"),
-    )
+    different = plural(report["different"], "different tag")
+    once = plural(report["used_once"], "tag")
     said = f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone"
     rows = [(one["tag"], one["people"], ", ".join(one["examples"])) for one in found[:most]]
     merges = [
@@ -471,7 +469,8 @@ def _stale(stale: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _counted(document: dict[str, Any], subject: str) -> str:
-    counts, reasons = document[subject], document["parked"]
+    counts = document[subject]
+    reasons = document["parked"]
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     found = [

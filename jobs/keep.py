@@ -55,7 +55,8 @@ def work(
     Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
     goes on until it is stopped.
     """
-    wanted, settings = _units(only), read_settings()
+    wanted = _units(only)
+    settings = read_settings()
     if not once and wants_json():
         raise InputError(
             "a document is printed at the end, and this has none", hint=f"add {Option(once=True)}"
@@ -309,11 +310,9 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
     Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
     database: treat it as you treat that.
     """
-    report, words, label = (
-        evaluate.write_report(ws, extractor=extractor),
-        ws.task.words,
-        ws.task.label,
-    )
+    report = evaluate.write_report(ws, extractor=extractor)
+    words = ws.task.words
+    label = ws.task.label
     if report is None and extractor is not None:
         listed = f"`{Step('versions')}` lists whose answers there are"
         raise InputError(f"there is no answer of {extractor!r}; no report was written", hint=listed)
@@ -339,7 +338,8 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
 
 def parked(ws: OpenWorkspace) -> Report:
     """List all people who failed for good and are not asked again, with the reason."""
-    rows, words = items.list_parked(ws.store, ws.task), ws.task.words
+    rows = items.list_parked(ws.store, ws.task)
+    words = ws.task.words
     listed = Listed(
         (words.one, "reason", "since"), [(row.name, row.reason, row.since) for row in rows]
     )

@@ -106,7 +106,8 @@ def params_of(
     fixed: Collection[str],
 ) -> list[click.Parameter]:
     """Return what a function takes besides its workspace and what is fixed, in the order of its parameters."""
-    hints, found = get_type_hints(function, include_extras=True), []
+    hints = get_type_hints(function, include_extras=True)
+    found = []
     for one in inspect.signature(function).parameters.values():
         if one.name == "ws" or one.name in fixed:
             continue
@@ -188,7 +189,9 @@ COUNT = Count(1, LARGEST)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 STREAM = click.Path(path_type=Path, allow_dash=True)
-NAME, VERSION, NUMBER = text, version, number  # how texts are read
+NAME = text  # how texts are read
+VERSION = version
+NUMBER = number
 NAMES = Names()
 MONEY = _bounded(parse_money, "an amount of USD, 0 or more")
 DURATION = _bounded(parse_duration, "a length of time that a person can wait")

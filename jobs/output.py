@@ -241,7 +241,9 @@ class ShownBar:
         self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, after_s: float
     ) -> None:
         """Begin to count time; on a terminal the bar is drawn until `shown` is closed."""
-        self._label, self._total, self._shown = label, total, shown
+        self._label = label
+        self._total = total
+        self._shown = shown
         self._began = time.monotonic()
         self._next, self._drawn = (
             self._began + after_s,
@@ -250,7 +252,8 @@ class ShownBar:
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Move the bar, or write a line, unless that was done just now."""
-        now, self._total = time.monotonic(), self._total if total is None else total
+        now = time.monotonic()
+        self._total = self._total if total is None else total
         if now < self._next:
             return
         self._next = now + (PLAIN_EVERY_S if self._shown is None else 1 / DRAWN_A_SECOND)
@@ -273,7 +276,8 @@ class ShownBar:
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        console, rest = Console(stderr=True), Column(no_wrap=True, ratio=1, overflow="ellipsis")
+        console = Console(stderr=True)
+        rest = Column(no_wrap=True, ratio=1, overflow="ellipsis")
         progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=max(10, min(40, console.width // 5))),

@@ -51,7 +51,8 @@ def index(
     """
     ws.bring_index()
     report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
-    collection, words = ws.collection, ws.task.words
+    collection = ws.collection
+    words = ws.task.words
     for name in report.moved_aside:
         ws.display.warn(f"a file stood where the index has its links; it is now {name}")
     count = plural(report.count, collection.word)
@@ -143,7 +144,9 @@ def search(
     options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     with OpenSearch(ws) as opened:
         report = opened.ask_like(like, options) if like else opened.ask(q, options)
-        words, hits, collection = opened.words, report.hits, opened.collection
+        words = opened.words
+        hits = report.hits
+        collection = opened.collection
         for line in _told(report, words):
             ws.display.warn(line)
         document = [hit_document(collection, hit) for hit in hits]

@@ -38,7 +38,8 @@ def web(
         if not no_open:
             webbrowser.open(address)
 
-    settings, display = read_settings(), Terminal()
+    settings = read_settings()
+    display = Terminal()
     listening = bound("web", serve.LOOPBACK, port)
     serve.run(
         settings,

@@ -61,11 +61,9 @@ MINUTE = "%Y-%m-%d %H:%M"
 
 
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    fields, parked, state = (
-        [(document["task"], document["name"])],
-        document["parked"],
-        document["state"],
-    )
+    fields = [(document["task"], document["name"])]
+    parked = document["parked"]
+    state = document["state"]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(
         state, state
@@ -103,7 +101,8 @@ def _origin(answer: Mapping[str, Any]) -> str:
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
-        source, tokens = "shared", "asked and paid for another that asks the same"
+        source = "shared"
+        tokens = "asked and paid for another that asks the same"
     said = f"{answer['at']:{MINUTE}} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
     return said if answer["applied"] else f"{said} (not applied)"
 
@@ -247,7 +246,8 @@ def _show_tried(report: TryReport, words: Words) -> None:
         _show_end(one)
     asked = [one for one in report.items if one.calls]
     tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
-    told, after = f"{tried}; no answer was stored", str(words.again)
+    told = f"{tried}; no answer was stored"
+    after = str(words.again)
     if report.draft_of:
         version = report.draft_of.partition("@")[2]
         told = f"draft of version {version}: {told}"

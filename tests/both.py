@@ -60,7 +60,8 @@ ALIKE = (
     *("submit", "trails", "trying_again", "verify", "words", "work"),
 )
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "tests.times", "--dist", "worksteal", "-n")
-ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
+ON_SQLITE = "3"  # workers
+ON_POSTGRESQL = "2"
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
 INTERRUPTED = 130
 # A run that takes longer gets a warning.

@@ -105,7 +105,8 @@ def _last_garbage() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
     """Refuse every address that is not loopback, even with a real key set; roots of TLS, then, need not be read."""
-    real, real_roots = socket.socket.connect, ssl.SSLContext.load_verify_locations
+    real = socket.socket.connect
+    real_roots = ssl.SSLContext.load_verify_locations
 
     def connect(self: socket.socket, address: Any) -> None:
         """Connect to this machine alone."""

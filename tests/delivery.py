@@ -56,13 +56,15 @@ def deliver(workspace: Workspace, data: bytes) -> None:
     with workspace.open() as ws, ws.store.write() as tx:
         number = batches.batches_in_states(tx)[-1].number
         sealed = files.seal_bytes(folder.result_path(ws.data, number), data)
-        name, remote_name = f"try-{number}", f"batches/remote-{number}"
+        name = f"try-{number}"
+        remote_name = f"batches/remote-{number}"
         batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())
         batch = batches.get_batch(tx, number)
         batches.mark_submitted(
             tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now()
         )
-        batch, facts = batches.get_batch(tx, number), {"remote_word": "BATCH_STATE_SUCCEEDED"}
+        batch = batches.get_batch(tx, number)
+        facts = {"remote_word": "BATCH_STATE_SUCCEEDED"}
         batches.mark_downloaded(
             tx, batch, sealed.path, sealed, why="succeeded", at=ws.now(), **facts
         )

@@ -147,7 +147,8 @@ def describe_house(known: Mapping[str, Module]) -> Iterator[str]:
 def main(words: Sequence[str]) -> int:
     """Compare, and return an exit code; or print the figures (`house`) and record what fell (`house set`)."""
     known = modules()
-    figures, limits = count_figures(known), read_limits()
+    figures = count_figures(known)
+    limits = read_limits()
     if words[:1] == ["house"]:
         sys.stdout.write(
             "".join(

@@ -59,7 +59,8 @@ class Guard:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
-        self._app, self._access = app, access
+        self._app = app
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is not let in, else hand it on."""
@@ -78,8 +79,10 @@ class Guard:
 
     def _checked(self, scope: Scope) -> Response | None:
         """Return the answer to a request that brings the token in its address; None where it is let in."""
-        headers, is_safe = Headers(scope=scope), scope["method"] in SAFE
-        host, site = headers.get("host", ""), headers.get("sec-fetch-site")
+        headers = Headers(scope=scope)
+        is_safe = scope["method"] in SAFE
+        host = headers.get("host", "")
+        site = headers.get("sec-fetch-site")
         if host not in self._access.hosts:
             raise Refused(421, f"{host!r} is not an address of this page")
         origin = headers.get("origin")
@@ -145,7 +148,8 @@ class _Limited:
     """A request's body, which is cut off where it is longer than it said, or than it may be."""
 
     def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._left = receive, most
+        self._receive = receive
+        self._left = most
 
     async def __call__(self) -> Message:
         message = await self._receive()

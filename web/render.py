@@ -217,14 +217,13 @@ def as_warning(text: str) -> Markup:
 
 def as_marked(text: str, marks: Sequence[Mark]) -> Markup:
     """Return a text as HTML in which those quotations are marked that stand there, each with what it proves."""
-    told, at = Markup(), 0
+    told = Markup()
+    at = 0
     for one in sorted(one for one in marks if one.quote and text[one.start : one.end] == one.quote):
         told += escape(text[at : max(at, one.start)])
         if one.end > at:
-            inside, name = (
-                text[max(at, one.start) : one.end],
-                Markup(' data-name="{}"').format(one.name),
-            )
+            inside = text[max(at, one.start) : one.end]
+            name = Markup(' data-name="{}"').format(one.name)
             told += Markup('<mark class="h{}"{}>{}</mark>').format(
                 one.hue % HUES, name if one.name else "", inside
             )

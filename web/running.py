@@ -52,13 +52,17 @@ class Work:
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
         """Keep how far one part of it has come."""
-        self.label, self.total, self.done, self.note = label, total, 0, ""
+        self.label = label
+        self.total = total
+        self.done = 0
+        self.note = ""
         self.part_began = time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Keep how far it is."""
-        self.done, self.note = done, note
+        self.done = done
+        self.note = note
         self.total = self.total if total is None else total
 
     @property
@@ -82,7 +86,8 @@ class Work:
             "took_s": round((self.ended or now) - self.began, 2),
             "ended_s": round(now - (self.ended or now), 2),
         }
-        took, made = now - self.part_began, self.done
+        took = now - self.part_began
+        made = self.done
         pace: dict[str, float | None] = {"rate": None, "eta_s": None}
         if self.state == "running" and made > 0 and took > 0:
             left = (
@@ -98,7 +103,8 @@ class Running:
     """The long work of this page."""
 
     def __init__(self) -> None:
-        self._numbers, self._lock = count(1), threading.Lock()
+        self._numbers = count(1)
+        self._lock = threading.Lock()
         self._all: dict[int, Work] = {}
 
     def begin(self, kind: str, do: Callable[[Work], Any], *, about: str = "") -> Work:

@@ -26,7 +26,8 @@ from web.views import ROUTERS
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
-REQUESTS_S, WORK_S = 10.0, 20.0  # so long requests, and then what runs, may go on after SIGTERM
+REQUESTS_S = 10.0  # so long requests, and then what runs, may go on after SIGTERM
+WORK_S = 20.0
 IDLE_S = (
     75.0  # longer than programs and browsers keep a connection, or it would end under a request
 )

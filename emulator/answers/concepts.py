@@ -22,17 +22,25 @@ TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "
 """Every type there is."""
 LONGEST = 60
 """Characters of the longest name."""
-_SUREST, _STEP, _LEAST_SURE = 0.95, 0.035, 0.5
+_SUREST = 0.95
+_STEP = 0.035
+_LEAST_SURE = 0.5
 _CANDIDATES = 6.5
 """Of so many candidates 61 % of all concepts are told that may be, of twice as many 84 %; nearly all of very many."""
 _NEARLY_ALL = 0.9685
-_OFTEN, _NEAR = 0.7, 6
+_OFTEN = 0.7
+_NEAR = 6
 """The power of how often a phrase stands there by which it weighs; sentences after which an early place fades."""
 _LENGTHS = {1: 0.45, 2: 1.0, 3: 0.9}
 """People name most key phrases in two or three words; one word alone is rarely telling, four are often an accident."""
-_ABBREVIATED, _UNTYPED, _SAME_HEAD = 2.5, 0.7, 0.6
+_ABBREVIATED = 2.5
+_UNTYPED = 0.7
+_SAME_HEAD = 0.6
 """What a phrase is worth with an acronym, without a type, and behind another one that ends with the same word."""
-_MOST_WORDS, _PIECE, _SHORTEST, _TWICE_QUOTED = 4, 3, 3, 4
+_MOST_WORDS = 4
+_PIECE = 3
+_SHORTEST = 3
+_TWICE_QUOTED = 4
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _CJK_BREAK = (
     "的了和是在与及对等为以其也都而被把将从到于由或但这那有不会能可他她它我你们\u3041-\u309f"
@@ -109,7 +117,8 @@ def _phrases(text: str, readable: str) -> list[_Phrase]:
         phrase.places.append((start, end))
         short = _SHORT_FORM.match(text, end + 1)
         if short and "".join(word[0] for word in words).endswith(short[1].lower()):
-            phrase.acronym, shorts[short[1].lower()] = short[1], words
+            phrase.acronym = short[1]
+            shorts[short[1].lower()] = words
     return list(found.values())
 
 
@@ -130,7 +139,8 @@ def _runs(readable: str) -> Iterator[list[re.Match[str]]]:
 
 def _trimmed(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
     """Return a run without what says nothing at its ends; of one longer than a name its end."""
-    low, high = 0, len(run)
+    low = 0
+    high = len(run)
     while low < high and "front" in _kinds(run[low][0].lower()):
         low += 1
     while low < high and _is_no_end(run[high - 1][0].lower(), left=high - low):
@@ -165,7 +175,8 @@ def _distinct(found: Sequence[_Phrase], *, wanted: int) -> list[_Phrase]:
 
 
 def _is_akin(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    ours, theirs = set(words), set(others)
+    ours = set(words)
+    theirs = set(others)
     shared = len(ours & theirs)
     return (
         "".join(words) == "".join(others)
@@ -267,7 +278,8 @@ def _lists() -> tuple[dict[str, frozenset[str]], list[tuple[str, tuple[str, ...]
 
 
 def _forms(verb: str) -> set[str]:
-    stem, is_soft = verb.removesuffix("e"), verb.endswith("y") and verb[-2] not in "aeiou"
+    stem = verb.removesuffix("e")
+    is_soft = verb.endswith("y") and verb[-2] not in "aeiou"
     third, past = (f"{verb[:-1]}ies", f"{verb[:-1]}ied") if is_soft else (f"{verb}s", f"{stem}ed")
     return {
         verb,

@@ -179,7 +179,8 @@ def _weights() -> "tuple[Any, NDArray[np.float16]]":
     with path.open("rb") as file:  # the length of the head in 8 bytes, the head, the numbers
         length = int.from_bytes(file.read(8), "little")
         tensor = orjson.loads(file.read(length))["embedding.weight"]
-    start, shape = 8 + length + tensor["data_offsets"][0], tuple(tensor["shape"])
+    start = 8 + length + tensor["data_offsets"][0]
+    shape = tuple(tensor["shape"])
     return tokenizer, np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(
         np.ndarray
     )

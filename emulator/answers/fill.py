@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
 FEW = 3
 """Entries of a list at most where the schema does not say."""
-_PHRASE, _SENTENCES = 60, 440
+_PHRASE = 60
+_SENTENCES = 440
 """Characters of a text that is no sentence, and of one that tells something in sentences."""
-_LOOKED_AT, _LOOKED_INTO = 20_000, 50
+_LOOKED_AT = 20_000
+_LOOKED_INTO = 50
 """Characters that are read of a section, and sentences or numbers that are compared."""
 _PHRASES = 24
-_SAID, _NEAR_NAME, _NEAR_BEST = 0.55, 0.5, 0.9
+_SAID = 0.55
+_NEAR_NAME = 0.5
+_NEAR_BEST = 0.9
 """The likeness from which a text says what is asked, a number is of a name, and another choice is near the best."""
 _EXACT = 2**53
 """Beyond, readers of JSON lose digits."""
@@ -50,10 +54,8 @@ _TOLD = re.compile(
     re.IGNORECASE,
 )
 """What the name of a text says that is told in sentences."""
-_COLOURS, _SEEN = (
-    re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE),
-    "image",
-)
+_COLOURS = re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE)
+_SEEN = "image"
 _ASKING = re.compile(
     r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b"
 )
@@ -211,17 +213,16 @@ class _Fill:
         """Return the column of that name, sentences where these are asked for, else key phrases."""
         column = [text for name, text in self._others if name.lower() == ask.name.replace(" ", "_")]
         if _TOLD.search(ask.name) and not is_list:
-            found, most = (
-                [self._told] if self._told else [part] if part else self._telling,
-                _SENTENCES,
-            )
+            found = [self._told] if self._told else [part] if part else self._telling
+            most = _SENTENCES
         else:
             own = (
                 [phrase for phrase in self._phrases if phrase.lower() in part.lower()]
                 if part
                 else self._phrases
             )
-            found, most = own or [part or self.text], _PHRASE
+            found = own or [part or self.text]
+            most = _PHRASE
         return [_fitted(ask, one.strip()[:most]) for one in column + self._unused(found)]
 
 
@@ -268,7 +269,8 @@ def _truth(ask: Ask, said: Sequence[str]) -> list[bool]:
 @functools.lru_cache(maxsize=1 << 12)
 def likeness(words: str, text: str) -> float:
     """Return how near a text comes to saying each of some words, about 0 to 1; 0 where either has none."""
-    wanted, found = _meanings(words), _meanings(text)
+    wanted = _meanings(words)
+    found = _meanings(text)
     return 0.0 if wanted is None or found is None else float((wanted @ found.T).max(axis=1).mean())
 
 
@@ -282,7 +284,8 @@ def _meanings(text: str) -> "NDArray[np.float32] | None":
 def _dates(text: str) -> list[dt.date]:
     found: dict[dt.date, None] = {}
     for match in _DATE.finditer(text):
-        month, day = match["m1"] or match["m2"], match["d1"] or match["d2"] or match["d3"]
+        month = match["m1"] or match["m2"]
+        day = match["d1"] or match["d2"] or match["d3"]
         number = int(month) if month.isdecimal() else _MONTHS.index(month.lower()) + 1
         try:
             found[dt.date(int(match["y1"] or match["y2"]), number, int(day or 0))] = None
@@ -313,7 +316,8 @@ def _date_text(ask: Ask, date: dt.date) -> str:
 
 
 def _fits(ask: Ask, value: float) -> bool:
-    low, high = ask.lowest, ask.highest
+    low = ask.lowest
+    high = ask.highest
     is_within = (low is None or value >= low) and (high is None or value <= high)
     return is_within and abs(value) < _EXACT and (ask.kind == "NUMBER" or value.is_integer())
 

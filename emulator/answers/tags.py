@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TITLE, _NEAR, _EARLY = 15, 15, 60
+_TITLE = 15
+_NEAR = 15
+_EARLY = 60
 """Words of a title at most; behind it those in which one word alone is enough, and those in which several are."""
-_FADES, _OFTEN = 40, 3
+_FADES = 40
+_OFTEN = 3
 """Words after which an early place is worth a third; how often makes sure whatever the place."""
-_MOST, _FEW = 5, 2
+_MOST = 5
+_FEW = 2
 """Tags at most: of what is sure, and of what is broad or only touched on."""
-_LOOKED_AT, _BEGINNING = 4000, 200
+_LOOKED_AT = 4000
+_BEGINNING = 200
 """Characters that the search by meaning reads, and words that tell a language."""
 _SOFTWARE = frozenset(
     {
@@ -186,7 +191,8 @@ def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
     """Return the domains `text` speaks of, the surest first, with broader and near terms up to `at_least`."""
     if not text.strip():
         return []
-    vocabulary, cleaned = _vocabulary(), plain(text)
+    vocabulary = _vocabulary()
+    cleaned = plain(text)
     names = _said(vocabulary, cleaned)
     if len(names) < at_least:
         ups = [up for name in names for up in vocabulary.ancestors(name)]
@@ -196,7 +202,8 @@ def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
 
 
 def _said(vocabulary: _Vocabulary, text: str) -> list[str]:
-    words, lists = cut(text), vocabulary.lists
+    words = cut(text)
+    lists = vocabulary.lists
     first, _, rest = text.partition("\n")
     title = len(cut(first)) if rest.strip() else 0
     title = title if title <= _TITLE else 0
@@ -228,7 +235,9 @@ def _said(vocabulary: _Vocabulary, text: str) -> list[str]:
 
 def _at_work(vocabulary: _Vocabulary, hits: Sequence[_Hit], words: Sequence[Word]) -> list[_Hit]:
     """Return the hits outside what a sentence tells of leisure, of likings that are pastimes, and of studies."""
-    kept, aside, until = [], "", 0
+    kept = []
+    aside = ""
+    until = 0
     for hit in hits:
         aside = aside if hit.at < until else ""
         if hit.name.startswith("-"):

@@ -63,7 +63,8 @@ THREADS = (
     8  # calls about single items under way at once; each may hang for as long as a call may take
 )
 EVERY_S = 60.0  # between two looks at what is due
-UNASKED, LATE = "not asked", "no reply came in time"
+UNASKED = "not asked"
+LATE = "no reply came in time"
 
 
 class Tried(NamedTuple):
@@ -182,7 +183,8 @@ def ask_alone(
 @contextlib.contextmanager
 def _on_signal(do: Callable[[], None]) -> Iterator[None]:
     """Call `do` for each SIGINT and SIGTERM during a block, in its loop; they come to the main thread alone."""
-    loop, names = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    names = (signal.SIGINT, signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     before = {one: signal.getsignal(one) for one in names if is_main}
     ours = [one for one, handler in before.items() if handler not in (signal.SIG_IGN, None)]
@@ -214,10 +216,15 @@ class _Asking:
         deadline: float,
     ) -> None:
         self.report = LiveReport()
-        self._ws, self._way, self._on_progress, self._is_alone = ws, way, on_progress, is_alone
-        self._patience_s, self._deadline = patience_s, deadline
+        self._ws = ws
+        self._way = way
+        self._on_progress = on_progress
+        self._is_alone = is_alone
+        self._patience_s = patience_s
+        self._deadline = deadline
         self._silent = 1 if is_alone else SILENT  # one that is alone is asked again and again
-        self._invalid, self._ended = list[str](), set(wanted.without)
+        self._invalid = list[str]()
+        self._ended = set(wanted.without)
         wanted = replace(wanted, without=self._ended)
         self._preparation = Preparation(ws, wanted, NoProgress(), way=way, is_alone=is_alone)
         self._open: dict[int, OpenBatch] = {}
@@ -315,9 +322,11 @@ class _Asking:
             self._no_more, self.report.why_not = one, one.value if self._is_alone else ""
 
     def _next(self) -> Prepared | StopReason:
-        main, one = self._preparation, None
+        main = self._preparation
+        one = None
         if self._invalid:  # first, so that no row that asks the same is asked in their place
-            again, self._invalid = Selection(among=self._invalid), []
+            again = Selection(among=self._invalid)
+            self._invalid = []
             one = Preparation(self._ws, again, NoProgress(), way=self._way, run=main.run).next()
         if not isinstance(one, Prepared):
             one = main.next()
@@ -339,7 +348,8 @@ class _Asking:
             )
             self.report.waits_s = 0.0 if self._calls else until - now
             return min(LOOK_S, max(0.001, until - now))
-        tokens, most = line.request.usage.prompt, self._ws.limits.tpm
+        tokens = line.request.usage.prompt
+        most = self._ws.limits.tpm
         if most is not None and tokens > most:
             self._ready.remove(line)
             why = (
@@ -352,7 +362,8 @@ class _Asking:
         )
         if math.isinf(pause):
             if not self._calls:
-                ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())
+                ws = self._ws
+                resets_at = next_midnight_pacific(self._ws.now())
                 said = f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
                 when = f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
                 more = f"set {Option('tier')} or {Option('rpd')} where your project has more"
@@ -397,13 +408,17 @@ class _Asking:
         task.add_done_callback(among.discard)
 
     async def _ask(self, line: _Line, call: StartedCall) -> None:
-        ws, opened, tier, began = self._ws, line.batch, self._way.tier, self._ws.monotonic()
+        ws = self._ws
+        opened = line.batch
+        tier = self._way.tier
+        began = self._ws.monotonic()
         try:
             await asyncio.to_thread(opened.lock.check)
         except LockLostError:
             self._pace.withdraw(call)
             raise
-        opened.calls, self.report.calls = opened.calls + 1, self.report.calls + 1
+        opened.calls = opened.calls + 1
+        self.report.calls = self.report.calls + 1
         try:
             reply = await ws.client.generate(
                 ws.model.name, requests.object_of(line.request.data), tier=tier
@@ -451,7 +466,8 @@ class _Asking:
             elif len(self._refused) >= REFUSALS:
                 self._end(error)
             return None
-        now, settings = self._ws.monotonic(), self._ws.settings
+        now = self._ws.monotonic()
+        settings = self._ws.settings
         self._service.failed(error, began=began, about=line.request.item.id)
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, errors.NotSentError)
@@ -469,7 +485,8 @@ class _Asking:
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""
-        refused, self._refused = self._refused, []
+        refused = self._refused
+        self._refused = []
         for line, error in refused:
             told = {
                 "code": error.code or BAD_REQUEST,
@@ -501,7 +518,8 @@ class _Asking:
 
     def _seal(self, opened: OpenBatch) -> None:
         """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""
-        ws, report = self._ws, self.report
+        ws = self._ws
+        report = self.report
         patience_s = HASTE_S if report.interrupted else None
         self._open.pop(opened.number)
         try:
@@ -587,7 +605,8 @@ class _Asking:
     def _count(self, opened: OpenBatch) -> None:
         if opened.calls == opened.counted:
             return
-        calls, day = opened.calls, budget.today(self._ws.now()).isoformat()
+        calls = opened.calls
+        day = budget.today(self._ws.now()).isoformat()
         with self._ws.store.write(patience_s=HASTE_S if self.report.interrupted else None) as tx:
             batches.note(tx, opened.number, day=day, calls=calls, seconds=opened.seconds)
         opened.counted = calls
@@ -597,7 +616,9 @@ class _Asking:
         ws = self._ws
         if all(limit is None for limit in ws.limits):
             return
-        now, at, name = ws.now(), ws.monotonic(), ws.model.name
+        now = ws.now()
+        at = ws.monotonic()
+        name = ws.model.name
         since = now - timedelta(seconds=WINDOW_S)
         with ws.store.read() as tx:
             past = batches.calls_since(tx, name, since=since, but=list(self._open))
@@ -612,7 +633,8 @@ class _Asking:
         self._warn_of_day()
 
     def _warn_of_day(self) -> None:
-        most, used = self._ws.limits.rpd, self._pace.used_today
+        most = self._ws.limits.rpd
+        used = self._pace.used_today
         if most is not None and used >= WARN_AT * most and not self._has_warned:
             self._has_warned = True
             self._ws.display.warn(
@@ -634,7 +656,8 @@ class DueTagger:
         self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
     ) -> None:
         """Take what opens the workspace to be written; nothing is begun yet."""
-        self._opened, self._over = opened, threading.Event()
+        self._opened = opened
+        self._over = threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
         self.asking: set[Future[None]] = set()
 

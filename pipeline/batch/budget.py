@@ -80,10 +80,8 @@ class Budgets:
         return self._error(nearest, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, why: str) -> BudgetError:
-        more, since = (
-            f"give it a larger {budget.name}",
-            f" (since {budget.since:%Y-%m-%d %H:%M} UTC)",
-        )
+        more = f"give it a larger {budget.name}"
+        since = f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
         if budget.name == "BUDGET_PER_DAY":
             more += f", or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
             since = ""
@@ -97,7 +95,8 @@ def budgets(ws: OpenWorkspace, running: Budget | None = None) -> Budgets:
         ConfigurationError: The price of the model is not known, so that no budget can hold.
     """
     ws.check_price(nothing="nothing was written or sent", has_budget=running is not None)
-    found, now = [one for one in (running or ws.budget,) if one is not None], ws.now()
+    found = [one for one in (running or ws.budget,) if one is not None]
+    now = ws.now()
     if ws.settings.budget_per_day is not None:
         day = today(now)
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
@@ -140,12 +139,18 @@ class Calibration:
 
 def calibration(tx: Connection, extractor: str) -> Calibration:
     """Return what past answers of an extractor say of its estimates."""
-    counted, answers, tokens_in, tokens_out = 0.0, 0, 0, 0
-    costs, tokens = list[tuple[float, float]](), list[tuple[float, float]]()  # (estimated, actual)
+    counted = 0.0
+    answers = 0
+    tokens_in = 0
+    tokens_out = 0
+    costs = list[tuple[float, float]]()  # (estimated, actual)
+    tokens = list[tuple[float, float]]()
     for one, used in money.measured(tx, extractor):
         share = used / one.requests
-        counted, answers = counted + (one.counted_in or 0) * share, answers + used
-        tokens_in, tokens_out = tokens_in + (one.tokens_in or 0), tokens_out + (one.tokens_out or 0)
+        counted = counted + (one.counted_in or 0) * share
+        answers = answers + used
+        tokens_in = tokens_in + (one.tokens_in or 0)
+        tokens_out = tokens_out + (one.tokens_out or 0)
         costs.append((one.estimated_cost * share, one.cost or 0.0))
         tokens.append(
             (

@@ -80,7 +80,8 @@ class OpenBatch:
 
     def keep(self, line: bytes) -> None:
         """Append a line with a reply; whatever fails cuts back to the last whole line, and the asking is to end."""
-        data, size = memoryview(line), len(line)
+        data = memoryview(line)
+        size = len(line)
         try:
             while data:
                 data = data[os.write(self.file, data) :]
@@ -95,14 +96,16 @@ class OpenBatch:
 
     def close(self) -> None:
         """Close the file; twice does no harm."""
-        file, self.file = self.file, -1
+        file = self.file
+        self.file = -1
         if file >= 0:
             os.close(file)
 
 
 def seal(ws: OpenWorkspace, number: int, *, patience_s: float | None = None) -> None:
     """Seal what came for a batch, up to its last whole line: asking -> downloaded; who calls holds its lock."""
-    part, path = part_path(ws.data, number), result_path(ws.data, number)
+    part = part_path(ws.data, number)
+    path = result_path(ws.data, number)
     if not part.exists():
         part = path if path.exists() else part  # killed between the rename and the commit
         part.touch()
@@ -119,10 +122,12 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
     """Keep what a trial cost, and remove its files: asking -> ingested."""
     part = part_path(ws.data, number)
     used = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
-    spent, cost = [0, 0], 0.0
+    spent = [0, 0]
+    cost = 0.0
     with ws.store.read() as tx:
         asked = batches.get_batch(tx, number)
-    source, now = source_of(asked, settings=ws.settings), ws.now()
+    source = source_of(asked, settings=ws.settings)
+    now = ws.now()
     if part.exists():
         _cut_to_whole_lines(part)
         for _, line in files.read_lines(part):

@@ -93,7 +93,8 @@ class IngestSummary:
             hint = (
                 f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
             )
-        number, count = self.batch.number, self.batch.requests
+        number = self.batch.number
+        count = self.batch.requests
         requests = f"each of the {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
         message = f"{requests} of batch {number} failed with code {common.code}: {common.excerpt}{charges}"
@@ -200,11 +201,13 @@ class _BatchIngest:
         self.task, self._is_live = self.ws.task, self.batch.way is not Way.BATCH
 
     def run(self) -> IngestSummary:
-        ws, batch = self.ws, self.batch
+        ws = self.ws
+        batch = self.batch
         ws.task.check_declared(
             batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed
         )
-        path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
+        path = ws.data / (batch.result_file or "")
+        what = f"the result of batch {batch.number}"
         source = source_of(batch, settings=ws.settings)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
@@ -252,10 +255,8 @@ class _BatchIngest:
 
     def _write(self, judged: Sequence[Judgement], equals: Equals, source: Source) -> None:
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            kept, others = (
-                write_judgements(tx, self.task, judged, source=source, at=self.ws.now()),
-                set[str](),
-            )
+            kept = write_judgements(tx, self.task, judged, source=source, at=self.ws.now())
+            others = set[str]()
             if equals:
                 others = tell_equals(
                     tx, self.task, judged, kept, equals, source=source, at=self.ws.now()
@@ -276,7 +277,8 @@ class _BatchIngest:
         )
         stopped = dict[str, str]()
         for one in judged:
-            key, has_failed = one.asked.item_id, one.outcome in {Outcome.REFUSED, Outcome.INVALID}
+            key = one.asked.item_id
+            has_failed = one.outcome in {Outcome.REFUSED, Outcome.INVALID}
             reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
             yield Judged(

@@ -84,10 +84,8 @@ class PollReport:
             )
             for number, why in self.gone.items()
         ]
-        stopped, finds_out = (
-            [self.stopped] if self.stopped else [],
-            f"`{words.step('batch-submit')}` finds out",
-        )
+        stopped = [self.stopped] if self.stopped else []
+        finds_out = f"`{words.step('batch-submit')}` finds out"
         said = "it is unclear whether it was created"
         return [
             *gone,
@@ -160,7 +158,9 @@ class _Poll:
 
     def follow(self, *, wait: bool, first: bool, bar: Bar) -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
-        ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
+        ws = self.ws
+        pause = self.ws.settings.poll_first
+        began = self.ws.now()
         while True:
             self._look_at_all(bar)
             at_api = [
@@ -216,7 +216,8 @@ class _Poll:
         return ""
 
     def _look_at(self, batch: Batch) -> str:
-        ws, number = self.ws, batch.number
+        ws = self.ws
+        number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
         self.done[number] = min(remote.done, batch.requests)
         if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
@@ -265,7 +266,8 @@ class _Poll:
         return next(lasting, None) if not waiting else None
 
     def _is_out_of_patience(self) -> bool:
-        since, patience = self.silent_since, timedelta(seconds=self.ws.settings.poll_patience)
+        since = self.silent_since
+        patience = timedelta(seconds=self.ws.settings.poll_patience)
         return since is not None and self.ws.now() - since > patience
 
     def sum_up(self) -> None:
@@ -291,7 +293,8 @@ class _Poll:
 
     def _download_result(self, number: int, remote: RemoteBatch) -> None:
         """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
-        upload, path = None, result_path(self.ws.data, number)
+        upload = None
+        path = result_path(self.ws.data, number)
         with (
             contextlib.suppress(LockLostError, errors.StateConflictError),
             self.ws.locks.hold(lock_of(number)) as lock,
@@ -303,7 +306,8 @@ class _Poll:
             files.sweep_parts(path)
             if batch.state is BatchState.SUBMITTED:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                best, part = files.part_of(path), files.part_of(path)
+                best = files.part_of(path)
+                part = files.part_of(path)
                 try:
                     has_result = remote.has_result and self._fetch(
                         batch, remote, part=part, best=best
@@ -324,7 +328,8 @@ class _Poll:
         The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
         bytes in its place, and the state is committed when the file is on disk.
         """
-        ending, path = _ending(remote), result_path(self.ws.data, batch.number)
+        ending = _ending(remote)
+        path = result_path(self.ws.data, batch.number)
         facts = {"remote_word": remote.word} | (
             {} if remote.state is RemoteState.SUCCEEDED else {"reason": ending}
         )
@@ -362,7 +367,8 @@ class _Poll:
             UnavailableError: what comes is no result each time: no request of the batch can be read in it, or it is
                 provably cut. To take it would charge rows for answers that wait at the API.
         """
-        ws, is_given_up = self.ws, batch.cancel_asked_at is not None
+        ws = self.ws
+        is_given_up = batch.cancel_asked_at is not None
         expected = (
             remote.done
             if remote.done or remote.state is not RemoteState.SUCCEEDED
@@ -390,7 +396,8 @@ class _Poll:
         if is_given_up:
             ws.display.warn(f"{message}; it is given up")
             return False
-        again, give_up = ws.task.words.step("batch-poll"), Step("batch-cancel", batch=batch.number)
+        again = ws.task.words.step("batch-poll")
+        give_up = Step("batch-cancel", batch=batch.number)
         hint = f"run `{again}` again later, or give it up: {give_up}"
         raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
 
@@ -456,7 +463,9 @@ class _Poll:
         for batch in self.in_state(BatchState.DOWNLOADED):
             if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
                 continue
-            ws, path, number = self.ws, result_path(self.ws.data, batch.number), batch.number
+            ws = self.ws
+            path = result_path(self.ws.data, batch.number)
+            number = batch.number
             part = files.part_of(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

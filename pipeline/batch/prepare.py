@@ -42,10 +42,8 @@ SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over 
 LOCK = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
-FEW, FEW_IMAGES = (
-    256,
-    24,
-)  # ours: lines of a file of our own calls, so that answers are stored every few seconds
+FEW = 256  # ours: lines of a file of our own calls, so that answers are stored every few seconds
+FEW_IMAGES = 24
 
 
 class StopReason(StrEnum):
@@ -93,7 +91,8 @@ class _Draft:
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
     def __post_init__(self) -> None:
-        settings, tokens = self.ws.settings, self.ws.settings.batch_tokens
+        settings = self.ws.settings
+        tokens = self.ws.settings.batch_tokens
         if self.way is Way.BATCH:
             if (waiting := self.ws.model.enqueued(settings.tier)) is not None:
                 tokens = max(1, min(tokens, int(waiting * SHARE)))
@@ -127,7 +126,9 @@ class _Draft:
         return new, None
 
     def _add(self, line: PlannedRequest) -> StopReason | None:
-        rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
+        rows = self.rows + 1
+        size = self.size + line.size + 1
+        counted = self.counted + line.usage
         likely = self.calibration.applied(counted, count=rows)
         if rows > 1 and any(
             one > most for one, most in zip((rows, size, likely.prompt), self._full, strict=True)
@@ -135,7 +136,10 @@ class _Draft:
             return StopReason.FULL
         stop = self.stop_for(likely)
         if stop is None:
-            self.rows, self.size, self.counted, self.likely = rows, size, counted, likely
+            self.rows = rows
+            self.size = size
+            self.counted = counted
+            self.likely = likely
         return stop
 
     def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
@@ -189,21 +193,22 @@ class Selection:
 
 def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan:
     """Return what the next submit would write, whatever budgets and quotas say; nothing is written."""
-    made, size, usage = 0, 0, NO_USAGE
+    made = 0
+    size = 0
+    usage = NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
         draft = _Draft(ws, Way.BATCH, known, wanted.limit)
         for some in _lines(tx, ws, wanted, Way.BATCH):
-            left, stop = some, None
+            left = some
+            stop = None
             while left and stop is not StopReason.DONE:
                 before = draft.looked_at
                 new, stop = draft.take(tx, left)
                 draft.given.clear()
                 left = left[draft.looked_at - before :]
-                size, usage = (
-                    size + sum(one.size + 1 for one in new),
-                    sum((one.usage for one in new), usage),
-                )
+                size = size + sum(one.size + 1 for one in new)
+                usage = sum((one.usage for one in new), usage)
                 if stop is StopReason.FULL:
                     made += 1
                     draft.rows, draft.size, draft.counted, draft.likely = 0, 0, NO_USAGE, NO_USAGE
@@ -211,7 +216,8 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan
             if stop is StopReason.DONE:
                 break
     likely = known.applied(usage, count=len(draft.asks))
-    batched, cost = made + bool(draft.rows), draft.price(likely)
+    batched = made + bool(draft.rows)
+    cost = draft.price(likely)
     return BatchPlan(draft.looked_at, batched, len(draft.asks), size, usage.prompt, likely, cost)
 
 
@@ -219,12 +225,10 @@ def _lines(
     tx: "Connection", ws: OpenWorkspace, wanted: Selection, way: Way, *, after: str | None = None
 ) -> Iterator[list[PlannedRequest]]:
     """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
-    task, builder, some, size = (
-        ws.task,
-        RequestBuilder(ws.task, ws.model),
-        list[PlannedRequest](),
-        0,
-    )
+    task = ws.task
+    builder = RequestBuilder(ws.task, ws.model)
+    some = list[PlannedRequest]()
+    size = 0
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
         among = wanted.among if way is Way.TRIAL else asks.askable_among(tx, task, wanted.among)
@@ -240,7 +244,8 @@ def _lines(
             size += line.size
             if len(some) == TOGETHER or size >= TOGETHER_BYTES:
                 yield some
-                some, size = [], 0
+                some = []
+                size = 0
     if some:
         yield some
 
@@ -252,7 +257,8 @@ def prepare_batches(
 
     Return the batches' numbers, why there are no more, and how many items were given another's answer.
     """
-    preparation, numbers = Preparation(ws, wanted, bar), list[int]()
+    preparation = Preparation(ws, wanted, bar)
+    numbers = list[int]()
 
     def once() -> StopReason:
         with ws.lock(LOCK):
@@ -323,7 +329,8 @@ class Preparation:
             if one is StopReason.DONE and self._last is not None:
                 one = self._prepare(after=None)
         if isinstance(one, Prepared):
-            self._taken, self._last = self._taken + one.items, one.last
+            self._taken = self._taken + one.items
+            self._last = one.last
             if self.way is Way.TRIAL and self.wanted.among is not None:  # nothing claims these
                 left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
                 self.wanted = replace(self.wanted, among=left)
@@ -365,7 +372,9 @@ class Preparation:
 
     def _write(self, tx: "Connection", after: str | None) -> _Draft | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
-        stop, is_batch, draft = StopReason.DONE, self.way is Way.BATCH, self._draft(tx)
+        stop = StopReason.DONE
+        is_batch = self.way is Way.BATCH
+        draft = self._draft(tx)
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
             for lines in _lines(tx, self.ws, self.wanted, self.way, after=after):
@@ -395,10 +404,8 @@ class Preparation:
 
     def _claim(self, tx: "Connection", draft: _Draft) -> Prepared:
         """Add the batch and claim its items, all or none; of our own calls its lock is held before it can be seen."""
-        number, stop = (
-            batches.next_number(tx),
-            self._draft(tx).stop_for(draft.likely, slack=ROUNDING),
-        )
+        number = batches.next_number(tx)
+        stop = self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(
                 f"the {stop.name.lower()} of batch", number, expected="free", wanted="used"
@@ -427,7 +434,9 @@ class Preparation:
     def _add(
         self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str
     ) -> None:
-        ws, task, now = self.ws, self.ws.task, self.ws.now()
+        ws = self.ws
+        task = self.ws.task
+        now = self.ws.now()
         batches.add_batch(
             tx,
             way=self.way,
@@ -455,7 +464,8 @@ class Preparation:
             )
 
     def _draft(self, tx: "Connection") -> _Draft:
-        ws, known = self.ws, budget.calibration(tx, self.ws.extractor)
+        ws = self.ws
+        known = budget.calibration(tx, self.ws.extractor)
         most = None if self.wanted.limit is None else self.wanted.limit - self._taken
         asks_each = self.way is Way.TRIAL or self.is_alone
         quota = (

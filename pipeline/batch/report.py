@@ -144,7 +144,8 @@ def costs(
     other tasks than `only` are left out.
     """
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
-    rows, total = defaultdict[str, Counter[str]](Counter), Counter[str]()
+    rows = defaultdict[str, Counter[str]](Counter)
+    total = Counter[str]()
     with store.read() as tx:
         for keys, amounts in _entries(tx, names, only):
             for row in (rows[keys[KEYS.index(by)]], total):
@@ -185,7 +186,8 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
     settings = settings.for_backend(settings.wanted_backend)
     uses = {settings.model: "answers", settings.embedding_model: "embeds"}
     uses = {name.removeprefix("models/"): use for name, use in uses.items()}
-    own, found = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}, []
+    own = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}
+    found = []
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
         ways = {way: model.prices(Way(way).tier, on=on) for way in ("live", "batch")}
@@ -205,7 +207,8 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
 
 def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
-    found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
+    found = list(asks.asked_in_vain(tx, task.name))
+    waiting = set(asks.due_ids(tx, task))
     names = task.table(tx).names(tx, [one.item_id for one in found])
 
     parked = {row[0] for row in asks.parked_rows(tx, task.name, own=task.own)} if found else set()

@@ -74,7 +74,8 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
         KeyRefusedError, MissingError, SchemaRefusedError: a person must change something; the batch is *prepared*
             again.
     """
-    unclear, is_first = 0, True
+    unclear = 0
+    is_first = True
 
     def step() -> SendOutcome | Look | None:
         with ws.locks.hold(lock_of(number)) as lock:
@@ -86,7 +87,8 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
             return send.once(may_create=unclear < MAX_UNCLEAR)
 
     while True:
-        found, is_first = read_again(step, times=MAX_LOST), False
+        found = read_again(step, times=MAX_LOST)
+        is_first = False
         if isinstance(found, SendOutcome):
             return found
         if found is None:
@@ -125,7 +127,8 @@ class _Send(NamedTuple):
 
     def _create(self) -> SendOutcome | Look | None:
         """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
-        ws, number = self.ws, self.batch.number
+        ws = self.ws
+        number = self.batch.number
         with ws.store.read() as tx:
             self._check_room(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
@@ -180,7 +183,8 @@ class _Send(NamedTuple):
             errors.RemoteError
         ):  # a server that keeps no list, or has none to give: no reason not to ask
             return []
-        number, prefix = self.batch.number, batches.name_prefix(name)
+        number = self.batch.number
+        prefix = batches.name_prefix(name)
         with (
             self.ws.store.read() as tx
         ):  # after the list: whatever is in it was recorded before it was created
@@ -200,7 +204,8 @@ class _Send(NamedTuple):
         ]
 
     def _commit_intent(self, name: str) -> Batch:
-        ws, batch = self.ws, self.batch
+        ws = self.ws
+        batch = self.batch
         with ws.store.write() as tx:
             self._check_room(tx)  # again: others may have sent while this one uploaded
             if batch.state is BatchState.SUBMITTING:
@@ -211,7 +216,8 @@ class _Send(NamedTuple):
             return batches.get_batch(tx, batch.number)
 
     def _check_room(self, tx: Connection) -> None:
-        reason, words = budget.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
+        reason = budget.quota_shortfall(tx, self.batch, self.ws.settings)
+        words = self.ws.task.words
         if reason:
             raise budget.QuotaFullError(
                 f"batch {self.batch.number} is ready and waits: {reason}",
@@ -219,7 +225,8 @@ class _Send(NamedTuple):
             )
 
     def _upload(self, name: str) -> str:
-        ws, batch = self.ws, self.batch
+        ws = self.ws
+        batch = self.batch
         if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
             return batch.upload
         what = f"the request file of batch {batch.number}"
@@ -237,7 +244,9 @@ class _Send(NamedTuple):
         A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
         that is named, or at the second time the batch.
         """
-        ws, why, at = self.ws, error.message, self.ws.now()
+        ws = self.ws
+        why = error.message
+        at = self.ws.now()
         facts: dict[str, object] = {"upload": None, "uploaded_at": None}
         if error.code == TOO_MANY_REQUESTS:
             facts = {}
@@ -247,7 +256,8 @@ class _Send(NamedTuple):
             if isinstance(error, errors.SchemaRefusedError):
                 drop_upload(ws.client, batch.upload)
             raise schema_refusal(ws.task, error)
-        line, facts["refusals"] = responses.line_at_fault(why), batch.refusals + 1
+        line = responses.line_at_fault(why)
+        facts["refusals"] = batch.refusals + 1
         with (
             ws.store.write() as tx
         ):  # all at once: a moment later another process may send the batch again
@@ -270,7 +280,8 @@ class _Send(NamedTuple):
                 give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
         drop_upload(ws.client, upload)
         if asked is None:
-            submit, is_over = ws.task.words.step("batch-submit"), batch.refusals >= MAX_REFUSALS
+            submit = ws.task.words.step("batch-submit")
+            is_over = batch.refusals >= MAX_REFUSALS
             again = f" {batch.refusals} times and given up" if is_over else ""
             hint = (
                 f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
@@ -317,7 +328,9 @@ def reconcile(
     found = sorted(ours, key=lambda one: (one.state in USELESS, one.created_at or NEVER, one.name))
     if found:
         with ws.store.write() as tx:
-            name, display_name, at = found[0].name, found[0].display_name, ws.now()
+            name = found[0].name
+            display_name = found[0].display_name
+            at = ws.now()
             batches.mark_submitted(
                 tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at
             )
@@ -325,7 +338,8 @@ def reconcile(
         ws.display.say(f"batch {batch.number}: found again as {name}")
         cancel_duplicates(ws, batch.number)
         return Look(adopted=True)
-    lag, sent = timedelta(seconds=ws.settings.list_lag), batch.create_sent_at or ws.now()
+    lag = timedelta(seconds=ws.settings.list_lag)
+    sent = batch.create_sent_at or ws.now()
     due = (batch.create_ended_at or sent + timedelta(seconds=ws.settings.create_timeout)) + lag
     if listing is None and began > due:
         return Look(absent=True)

@@ -27,7 +27,8 @@ SHED_FOR_S = 3_600.0  # ours: flex sheds what it has no room for, and is tried a
 
 def calls_at_once(ws: OpenWorkspace, mean_s: float) -> int:
     """Return how many calls of so many seconds may be under way: those that may begin in the time that one takes."""
-    first, rpm = ws.settings.concurrency, ws.limits.rpm
+    first = ws.settings.concurrency
+    rpm = ws.limits.rpm
     needed = math.ceil(rpm / 60 * mean_s) if rpm is not None and first > 1 else 0
     return max(first, min(MOST, needed))
 
@@ -39,7 +40,10 @@ class Service:
         self, ws: OpenWorkspace, end: Callable[[FindableError], None], way: Way, *, hurries: bool
     ) -> None:
         """Begin with a service that is taken to be well."""
-        self._ws, self._end, self._hurries, is_flex = ws, end, hurries, way is Way.FLEX
+        self._ws = ws
+        self._end = end
+        self._hurries = hurries
+        is_flex = way is Way.FLEX
         self._shed_for_s = SHED_FOR_S if is_flex else 0.0
         self._stall_s = FLEX_S if is_flex else STALL_S
         self.pace = Pace(ws.limits, at=ws.monotonic())
@@ -48,9 +52,13 @@ class Service:
                 FLEX_CALL_S if is_flex else 0.0
             )
         self.hold_until = self._quiet_since = ws.monotonic()
-        self._throttled, self.has_answered, self._is_stalled = 0, False, False
+        self._throttled = 0
+        self.has_answered = False
+        self._is_stalled = False
         self.down: RemoteError | None = None  # how the service failed the last call
-        self._troubles, self._trouble_at, self._trouble_about = 0, -math.inf, ""
+        self._troubles = 0
+        self._trouble_at = -math.inf
+        self._trouble_about = ""
         self._failing_since = self._throttled_since = math.inf
 
     def patience_s(self, error: RemoteError) -> float:
@@ -86,7 +94,10 @@ class Service:
         if self._is_stalled:
             self._ws.display.say("answers come again: several calls at once")
         self._mean_s += (took_s - self._mean_s) / (20 if self.has_answered else 1)
-        self.has_answered, self._is_stalled, self._troubles, self.down = True, False, 0, None
+        self.has_answered = True
+        self._is_stalled = False
+        self._troubles = 0
+        self.down = None
         self._failing_since = self._throttled_since = math.inf
 
     def refused(self, error: ThrottledError) -> None:
@@ -107,10 +118,13 @@ class Service:
         Calls that were under way together fail together, and that is one trouble: another try must fail, too. Those
         `about` one item in a row are one as well, for it may be the item's.
         """
-        settings, now = self._ws.settings, self._ws.monotonic()
+        settings = self._ws.settings
+        now = self._ws.monotonic()
         self.down, self._failing_since = error, min(self._failing_since, now)
         if began >= self._trouble_at and about != self._trouble_about:
-            self._troubles, self._trouble_at, self._trouble_about = self._troubles + 1, now, about
+            self._troubles = self._troubles + 1
+            self._trouble_at = now
+            self._trouble_about = about
         if self._troubles > 1:
             self.hold_until = now + min(
                 LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10)

@@ -86,7 +86,8 @@ class Submitted:
 
 def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
     """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; it writes nothing."""
-    new, new_rows = BatchPlan(), _count_new(ws, wanted)
+    new = BatchPlan()
+    new_rows = _count_new(ws, wanted)
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
             new = prepare.plan_batches(ws, wanted, bar=bar)
@@ -251,9 +252,11 @@ class _Submission:
 
     def send_new(self, wanted: Selection, most: int, *, is_any: bool) -> None:
         """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
-        ws, refused = self.ws, set[str]()
+        ws = self.ws
+        refused = set[str]()
         for turn in range(MAX_REBUILDS):
-            rebuilt, self.rebuild = self.rebuild, []
+            rebuilt = self.rebuild
+            self.rebuild = []
             with ws.store.read() as tx:
                 items = (
                     answers.items_of_batch(tx, number, outcome=Outcome.REFUSED)
@@ -266,7 +269,8 @@ class _Submission:
             ):  # rows may be given what was answered, and nothing is asked
                 return
             refused |= again
-            wanted, most = replace(wanted, limit=most, without=refused), 0
+            wanted = replace(wanted, limit=most, without=refused)
+            most = 0
             with ws.display.bar("writing requests", wanted.limit) as bar:
                 numbers, stop, shared = prepare.prepare_batches(ws, wanted, bar=bar)
             self.stops.add(stop)
@@ -280,7 +284,8 @@ class _Submission:
 
     def sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
-        ws, report = self.ws, self.report
+        ws = self.ws
+        report = self.report
         report.items = self._items(report.at_api)
         if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
             return

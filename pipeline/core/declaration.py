@@ -126,7 +126,8 @@ class Declaration(Generic[A_co]):
 
         A DeclarationError says what is wrong; one that is read of a pickle was judged when it was made.
         """
-        made, faults = super().__new__(cls), list[InputError]()
+        made = super().__new__(cls)
+        faults = list[InputError]()
         for name in given.keys() - MEMBERS:
             near = get_close_matches(name, MEMBERS, n=1)
             faults.append(
@@ -136,10 +137,8 @@ class Declaration(Generic[A_co]):
                 )
             )
         for one in fields(cls) if given else ():
-            value, default = (
-                given.get(one.name, one.default),
-                "-" if one.default is MISSING else one.default,
-            )
+            value = given.get(one.name, one.default)
+            default = "-" if one.default is MISSING else one.default
             kinds: list[Any] = [
                 get_origin(kind) or kind for kind in get_args(one.type) or [one.type]
             ]
@@ -239,12 +238,10 @@ class Declaration(Generic[A_co]):
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
             is_taken = value in RESERVED or value.startswith("findable_")
             yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
-        level, tokens, heat, thinking = (
-            self.media_resolution,
-            self.max_output_tokens,
-            self.temperature,
-            self.thinking,
-        )
+        level = self.media_resolution
+        tokens = self.max_output_tokens
+        heat = self.temperature
+        thinking = self.thinking
         yield (
             level not in (None, *RESOLUTIONS),
             f"media_resolution= is {level!r}",
@@ -310,7 +307,8 @@ class DeclarationError(InputError):
     def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
         several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
-        self.faults, self.declared = faults, declared
+        self.faults = faults
+        self.declared = declared
 
 
 @dataclass(frozen=True, kw_only=True)

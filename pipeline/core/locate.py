@@ -38,7 +38,9 @@ NEAREST = 6  # beginnings, and ends, that are tried
 _LEFT_OUT = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
 BY_LOOK = "by white space and case"
-NUMBER, NEGATION, NAME = "number", "negation", "name"
+NUMBER = "number"
+NEGATION = "negation"
+NAME = "name"
 SAME = 0.8  # share of characters in common (Indel) from which on two words are one, but for a slip
 FEWEST_LEFT = 3  # characters of a word without its negative prefix or suffix
 
@@ -123,7 +125,9 @@ class Folded:
     """
 
     def __init__(self, text: str) -> None:
-        pieces, self._starts, self._ends = list[str](), array("L"), array("L")
+        pieces = list[str]()
+        self._starts = array("L")
+        self._ends = array("L")
         for word in _RUN.finditer(_hide_markup(text)):
             if units := [one for one in _units(word[0], word.start()) if one[2]]:
                 blank = [word.start()], [word.start()], " "
@@ -146,7 +150,8 @@ def is_boundary(text: str, at: int) -> bool:
     """Return whether a word may begin or end between these two characters; never between a letter and its marks."""
     if not 0 < at < len(text):
         return True
-    before, after = text[at - 1], text[at]
+    before = text[at - 1]
+    after = text[at]
     if before.isascii() and after.isascii():  # as nearly all are
         return not (before.isalnum() and after.isalnum())
     if unicodedata.category(after)[0] == "M":
@@ -233,8 +238,10 @@ def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
 
 def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
     """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
-    start, end = max(0, start), min(len(text), end)
-    front, back = "… " if start else "", " …" if end < len(text) else ""
+    start = max(0, start)
+    end = min(len(text), end)
+    front = "… " if start else ""
+    back = " …" if end < len(text) else ""
     return f"{front}{text[start:end]}{back}", len(front) - start
 
 
@@ -309,7 +316,8 @@ class SearchableText:
 
     def _alike(self, quote: str, *, occurrence: int) -> Location | None:
         """Return where a quotation stands as it is, or but for its look; at last without punctuation at its ends."""
-        plain, folded = quote.strip(), Folded(quote).text
+        plain = quote.strip()
+        folded = Folded(quote).text
         as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
         return (
             self._chosen(as_it_is, "", occurrence, must_be_whole=len(quote) < MIN_PART)
@@ -325,7 +333,8 @@ class SearchableText:
 
     def _likest(self, quote: str) -> Location | None:
         """Return the words that are most like a quotation, where they are like enough."""
-        text, wanted = self._text.text, _bare(Folded(quote).text)
+        text = self._text.text
+        wanted = _bare(Folded(quote).text)
         if not MIN_LIKE <= len(wanted) <= MAX_LIKE:
             return None
         if len(wanted) > len(text):
@@ -398,7 +407,8 @@ def _places(text: str, wanted: str) -> Iterator[int]:
 
 def _boundaries(text: str, near: int, side: int) -> Iterator[int]:
     """Yield the nearest places where a word begins (side 0) or ends (side 1), six at most."""
-    least, most = max(near - REACH, side), min(near + REACH, len(text) - 1 + side)
+    least = max(near - REACH, side)
+    most = min(near + REACH, len(text) - 1 + side)
     around = sorted(range(least, most + 1), key=lambda at: abs(at - near))
     return islice(
         (at for at in around if _has_letters(text[at - side]) and is_boundary(text, at)), NEAREST
@@ -407,7 +417,8 @@ def _boundaries(text: str, near: int, side: int) -> Iterator[int]:
 
 def _bare(text: str) -> str:
     """Return a text without what is neither letter nor digit, nor the mark of one, at its ends."""
-    start, end = 0, len(text)
+    start = 0
+    end = len(text)
     while start < end and not _has_letters(text[start]):
         start += 1
     while end > start and not _has_letters(text[end - 1]) and is_boundary(text, end - 1):
@@ -426,18 +437,23 @@ class _Word(NamedTuple):
 
 def _difference(quote: str, text: str, start: int, end: int) -> str:
     """Return what a quotation has another one of than the slice text[start:end]: NEGATION, NUMBER, NAME or nothing."""
-    before, slice_ = shown(text[max(0, start - REACH) : start]), shown(text[start:end])
-    around, plain = before + slice_ + shown(text[end : end + REACH]), shown(_hide_markup(quote))
+    before = shown(text[max(0, start - REACH) : start])
+    slice_ = shown(text[start:end])
+    around = before + slice_ + shown(text[end : end + REACH])
+    plain = shown(_hide_markup(quote))
     # where a quotation is in capitals as a whole, and the text is not, these say nothing
     said = list(_words(plain.lower() if quote.isupper() and not slice_.isupper() else plain))
-    words, first, last = list(_words(around)), len(before), len(before) + len(slice_)
+    words = list(_words(around))
+    first = len(before)
+    last = len(before) + len(slice_)
     there = [
         one for one in words if one.end > first and one.start < last
     ]  # of which it may have a part alone
     if blocks := _matching(said, there)[
         :-1
     ]:  # where the slice lacks words of the quotation's ends: what is there?
-        first, last = min(first, there[0].start), max(last, there[-1].end)
+        first = min(first, there[0].start)
+        last = max(last, there[-1].end)
         first -= len(_LAST_WORDS.findall(around[:first])[0]) if blocks[0].a > blocks[0].b else 0
         is_short = len(said) - blocks[-1].a > len(there) - blocks[-1].b
         last += len(_FIRST_WORDS.findall(around[last:])[0]) if is_short else 0
@@ -450,7 +466,8 @@ def _words(plain: str) -> Iterator[_Word]:
     """Yield the words of a text as it shows, those of a compound apart, each with where all of that stands."""
     kinds = "".join(map(_kind, plain))
     for match in _TOKEN.finditer(kinds):
-        written, is_number = plain[slice(*match.span())], kinds[match.start()] in "d-s"
+        written = plain[slice(*match.span())]
+        is_number = kinds[match.start()] in "d-s"
         for part in [written] if is_number else written.split("-"):
             form = part if is_number else unicodedata.normalize("NFKC", part.casefold())
             if is_number:
@@ -459,7 +476,8 @@ def _words(plain: str) -> Iterator[_Word]:
                 kind = NEGATION
             else:
                 is_name = part.lower() == part.upper() or part != part.lower()
-                kind, form = _STATED.get(form) or (NAME if is_name else ""), form.removesuffix("'s")
+                kind = _STATED.get(form) or (NAME if is_name else "")
+                form = form.removesuffix("'s")
             yield _Word(form, kind, *match.span())
 
 
@@ -483,11 +501,13 @@ def _regions(
     one: Sequence[_Word], other: Sequence[_Word]
 ) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
     """Yield the stretches in which two texts differ, those that stand between words that both have."""
-    begun, until = 0, 0
+    begun = 0
+    until = 0
     for block in _matching(one, other):
         if (begun, until) != (block.a, block.b):
             yield one[begun : block.a], other[until : block.b]
-        begun, until = block.a + block.size, block.b + block.size
+        begun = block.a + block.size
+        until = block.b + block.size
 
 
 def _differences(said: Sequence[_Word], there: Sequence[_Word]) -> Iterator[str]:

@@ -114,7 +114,10 @@ def _read(value: Any, handler: Any) -> Quote:
         return Quote(handler(str(value)), start=value.start, end=value.end, likeness=value.likeness)
     if not is_stored_quotation(value):
         return Quote(handler(value))
-    quote, start, end, likeness = value["quote"], value["start"], value["end"], value.get(LIKENESS)
+    quote = value["quote"]
+    start = value["start"]
+    end = value["end"]
+    likeness = value.get(LIKENESS)
     if not (
         type(quote) is str
         and type(start) is type(end) is int
@@ -226,11 +229,13 @@ def _slice_of(quote: str, path: str, source: _Source, *, is_optional: bool) -> Q
     text = source.text
     found = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
     if len(found) == 1:
-        start, end = found[0].start, found[0].end
+        start = found[0].start
+        end = found[0].end
         before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote
         return Quote(text.text[start:end], start=start, end=end, likeness=before or found[0].mark)
     if not is_optional:
-        why, told = text.why_not(str(quote)), escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
+        why = text.why_not(str(quote))
+        told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
         but = f", which has another {why}" if why else ""
         raise _MissingError(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')
     return None

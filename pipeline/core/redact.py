@@ -59,7 +59,8 @@ class Secret:
     __slots__ = ("__shown", "__text")
 
     def __init__(self, text: str, shown: Callable[[str], str] = masked) -> None:
-        self.__text, self.__shown = text, shown
+        self.__text = text
+        self.__shown = shown
 
     @classmethod
     def url(cls, text: str) -> "Secret":

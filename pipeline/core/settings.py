@@ -448,10 +448,8 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
                 else f"`{Step('settings', all=True)}` lists them, in upper case"
             )
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
-        one, text = (
-            known[name],
-            ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value),
-        )
+        one = known[name]
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         values[name] = one.default if value is None else _parsed(one, text, name)
     return replace(
         settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")}

@@ -107,7 +107,8 @@ class Hint:
     """A text kept for later, with `{}` for each step in it, which are written when it is printed."""
 
     def __init__(self, text: str, *steps: Step | Option | str) -> None:
-        self.text, self.steps = text, steps
+        self.text = text
+        self.steps = steps
 
     def __str__(self) -> str:
         return self.text.format(*self.steps)

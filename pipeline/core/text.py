@@ -167,7 +167,8 @@ class FormulaGuard:
 
     def __init__(self, *, raw: bool = False) -> None:
         """Begin with no cell."""
-        self.raw, self.changed_cells = raw, 0
+        self.raw = raw
+        self.changed_cells = 0
 
     def __call__(self, cell: str) -> str:
         """Return a cell as it is written."""

@@ -139,7 +139,8 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Junction(is_every=word == "and", parts=tuple(parts))
 
     def _one(self) -> Expression:
-        at, is_negated = self._next.at, self._took("not")
+        at = self._next.at
+        is_negated = self._took("not")
         if not is_negated and not self._took("("):
             return self._comparison()
         self._depth += 1
@@ -153,13 +154,15 @@ class _Parser:
         return inner
 
     def _comparison(self) -> Expression:
-        place, column = f"WHERE, character {self._next.at + 1}", self._column()
+        place = f"WHERE, character {self._next.at + 1}"
+        column = self._column()
         if self._next.kind == "operator":
             sign = self._take()
             return Comparison(
                 column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place
             )
-        is_null, is_negated = self._took("is"), self._took("not")
+        is_null = self._took("is")
+        is_negated = self._took("not")
         found = Comparison(column, "null", place=place)
         if is_null:
             self._need("null")

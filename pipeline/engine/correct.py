@@ -55,10 +55,12 @@ def correct(
     state any more.
     """
     with ws.store.write() as tx:
-        task, item_id = ws.task, ws.task.id_of(tx, name)
+        task = ws.task
+        item_id = ws.task.id_of(tx, name)
         if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
             raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
-        now, edits = _told(tx, task, item_id), by_hand.list_edits(tx, task.name, item_id)
+        now = _told(tx, task, item_id)
+        edits = by_hand.list_edits(tx, task.name, item_id)
         if of_state not in {None, now["state"]}:
             last = "".join(f", last by {one.who!r} (edit {one.number})" for one in edits[-1:])
             raise ChangedMeanwhileError(
@@ -69,9 +71,11 @@ def correct(
         if not isinstance(change, int):
             for field in change.keys() - task.answer.model_fields.keys():
                 raise _no_field(task, field)
-            said, undoes = {**now["answer"], **change}, None
+            said = {**now["answer"], **change}
+            undoes = None
         elif 1 <= change <= len(edits):
-            said, undoes = _without(now["answer"], edits[change - 1]), change
+            said = _without(now["answer"], edits[change - 1])
+            undoes = change
         else:
             there = f"{len(edits)} were made, and count from 1"
             raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
@@ -97,7 +101,8 @@ def typed(task: Task, text: str) -> Document:
     A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
     field takes it, a list has commas, and nothing is null, or the empty text or list.
     """
-    found, rest = Document(), text.strip()
+    found = Document()
+    rest = text.strip()
     while rest:
         name, is_set, rest = (part.strip() for part in rest.partition("="))
         if not is_set:
@@ -127,7 +132,8 @@ def typed(task: Task, text: str) -> Document:
 
 
 def _told(tx: Connection, task: Task, item_id: str) -> Document:
-    answer, edits = task.standing(tx, item_id), by_hand.list_edits(tx, task.name, item_id)
+    answer = task.standing(tx, item_id)
+    edits = by_hand.list_edits(tx, task.name, item_id)
     state = hashlib.sha256(json.dumps([item_id, len(edits), answer]).encode()).hexdigest()[:STATE]
     shown = [{**one._asdict(), "changes": _changes(one)} for one in edits]
     return {"item": item_id, "answer": answer, "state": state, "edits": shown}
@@ -203,8 +209,10 @@ def _in_force(edits: list[Edit]) -> bool:
     """Return whether any edit is left that was not undone; to undo an undoing is to do it again."""
     left = dict[int, bool]()
     for one in edits:
-        target, is_done = one, True
+        target = one
+        is_done = True
         while target.undoes is not None:
-            target, is_done = edits[target.undoes - 1], not is_done
+            target = edits[target.undoes - 1]
+            is_done = not is_done
         left[target.number] = is_done
     return any(left.values())

@@ -98,17 +98,22 @@ class DeclaredTask(Task):
     ) -> None:
         """Make the task of a record; no file is loaded. `provider` is the backend that answers now."""
         told = record.words
-        self.record, self.settings, self.provider = record, settings, provider
+        self.record = record
+        self.settings = settings
+        self.provider = provider
         self.refreshes = settings.refresh and bool(told.get("refresh"))
         self.preferred = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
         self.name = self.subject = record.name
-        self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
-        self.model, place = told.get("model"), Path(record.path)
+        self.label = f"{self.name}@{record.version}"
+        self.fingerprint = record.fingerprint
+        self.model = told.get("model")
+        place = Path(record.path)
         self.declared_in = None if name_in_python(place) else place
         self.images: Sequence[str] = told.get("images", ())
-        self.sends_images, self.gates = bool(self.images), str(told.get("gates") or "")
+        self.sends_images = bool(self.images)
+        self.gates = str(told.get("gates") or "")
         self.words = Words(
             one="row",
             many="rows",
@@ -189,7 +194,8 @@ class DeclaredTask(Task):
 
     def row_images(self) -> RowImages:
         """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
-        record, side = self.record, self.declaration.image_side
+        record = self.record
+        side = self.declaration.image_side
         beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
         is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
@@ -197,12 +203,12 @@ class DeclaredTask(Task):
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the record tells
         """Return the table of the items, in the order of their source."""
-        mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
-        is_gone, is_refused = mine.findable_gone_at.is_not(None), mine.findable_hash == NO_HASH
-        others, is_open = (
-            list[tuple[str, ColumnElement[bool]]](),
-            and_(~is_gone, ~mine.findable_empty, ~is_answered),
-        )
+        mine = self.items_table.c
+        is_answered = self._is_answered(of_input=self.refreshes)
+        is_gone = mine.findable_gone_at.is_not(None)
+        is_refused = mine.findable_hash == NO_HASH
+        others = list[tuple[str, ColumnElement[bool]]]()
+        is_open = and_(~is_gone, ~mine.findable_empty, ~is_answered)
         if self.images:
             others.append((UNUSABLE, mine.findable_unusable.is_not(None)))
             is_open &= mine.findable_unusable.is_(None)
@@ -249,10 +255,8 @@ class DeclaredTask(Task):
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the row of a key; of several columns it is their values, with commas between them."""
-        kinds, parts = (
-            [kind for _, kind in self.record.key],
-            [one.strip() for one in name.split(",")],
-        )
+        kinds = [kind for _, kind in self.record.key]
+        parts = [one.strip() for one in name.split(",")]
         if len(parts) == len(kinds) > 1 and not name.startswith("["):
             pairs = zip(parts, kinds, strict=True)
             name = compact_json(
@@ -330,7 +334,8 @@ class DeclaredTask(Task):
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Return the open rows of some hashes, by these."""
-        mine, found = self.items_table.c, dict[str, list[str]]()
+        mine = self.items_table.c
+        found = dict[str, list[str]]()
         query = (
             select(mine.findable_hash, mine.findable_key)
             .where(self.table(tx).is_open)
@@ -394,7 +399,8 @@ class DeclaredTask(Task):
         An answer to a row that has changed is not applied where only the row could tell whether it is valid, and not
         written into a table of another program. There a new answer replaces one about an older text of the row.
         """
-        asked, table = {one.item_id: one for one in answers}, self.table(tx)
+        asked = {one.item_id: one for one in answers}
+        table = self.table(tx)
         kept_rows = table.rows(tx, list(asked), [HASH, VALUES], locked=True)
         outdated = {key for key, row in kept_rows.items() if row[HASH] != asked[key].input_hash}
         is_done = self._is_answered(
@@ -458,7 +464,8 @@ class DeclaredTask(Task):
         provider and model counts, too; with `of_input` where another program wrote it, or the answer is to the row as
         it is now.
         """
-        mine, told = self.items_table.c, record_of_answers.c
+        mine = self.items_table.c
+        told = record_of_answers.c
         is_own = answers.is_by(told.extractor, self.label)
         is_own = is_own if of_models else or_(is_own, told.extractor == answers.PERSON)
         query = select(told.id).where(
@@ -497,10 +504,8 @@ class DeclaredTask(Task):
         )
         if not self.images or (found := tx.execute(first).first()) is None:
             return []
-        count, listed = (
-            self.table(tx).total(tx, *told),
-            Step("items", task=self.name, state="unusable"),
-        )
+        count = self.table(tx).total(tx, *told)
+        listed = Step("items", task=self.name, state="unusable")
         said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
         return [
             RowFault(
@@ -531,7 +536,8 @@ class DeclaredTask(Task):
             is_answer = answers.is_effective(self.preference(tx))
             written = answers.version_counts(tx, self.name, is_answer, *is_here)
             if {one.extractor for one in written} - {chosen, answers.PERSON}:
-                chosen, counts = None, {one.extractor: one.items for one in written}
+                chosen = None
+                counts = {one.extractor: one.items for one in written}
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -585,10 +591,8 @@ def _entries(
         for key, values in rows:
             answer = json.loads(given[key][1])
             row = task.read({KEY: key, VALUES: values})
-            label, told = (
-                task.label_of(row),
-                {name: answer.get(name) for name, _ in task.record.fields},
-            )
+            label = task.label_of(row)
+            told = {name: answer.get(name) for name, _ in task.record.fields}
             by_place = {
                 name: value_text(row[place])
                 if place is not None
@@ -624,13 +628,12 @@ def _refused_reason(row: Mapping[str, Any]) -> str | None:
 
 
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
-    record, items, mine, kinds = (
-        task.record,
-        task.table(tx),
-        record_of_answers.c,
-        dict(task.record.fields),
-    )
-    keys, values = [name for name, _ in record.key], items.table.c[VALUES]
+    record = task.record
+    items = task.table(tx)
+    mine = record_of_answers.c
+    kinds = dict(task.record.fields)
+    keys = [name for name, _ in record.key]
+    values = items.table.c[VALUES]
     preference = task.preference(tx)
 
     def value_of(name: str, row: Mapping[str, Any]) -> Any:

@@ -52,7 +52,8 @@ MAX_PIXELS = (
 )  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
 MAX_SENT = 4_000_000  # ours; bytes of an image within a request; what has more is scaled further
 SENT_TYPE = "image/jpeg"
-QUALITY, OF_SMALL = 90, 80  # letters on a screenshot stay sharp, with colours at full resolution
+QUALITY = 90  # letters on a screenshot stay sharp, with colours at full resolution
+OF_SMALL = 80
 MAX_FRAMES = 50  # ours; of an animation, in which the first ones may be blank
 WHITE = 255
 BLANK_LEVELS = 2  # ours; of 255, by which white may differ after it was scaled
@@ -76,13 +77,11 @@ _TYPES = {
 _TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-_ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = (
-    0x0112,
-    0x0132,
-    0x8769,
-    0x9003,
-    0x9011,
-)  # tags of EXIF
+_ORIENTATION = 0x0112  # tags of EXIF
+_CHANGED = 0x0132
+_EXIF = 0x8769
+_TAKEN = 0x9003
+_OFFSET = 0x9011
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
 
 
@@ -315,7 +314,8 @@ def _eight_bits(image: "Image") -> "Image":
         low, high = map(float, extrema)
         is_narrow = high - low < NARROW_SHARE * MAX_16_BITS
         if image.mode.startswith("I;16") and not (is_narrow and high > low):
-            low, high = 0.0, MAX_16_BITS
+            low = 0.0
+            high = MAX_16_BITS
         scale = 255 / max(high - low, 1.0)
         return wide.point(lambda value: value * scale - low * scale).convert("RGB")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -330,10 +330,8 @@ def _exif_of(image: "Image") -> dict[int, Any]:
 
 
 def _taken_at(exif: dict[int, Any]) -> datetime | None:
-    taken, offset = (
-        str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19],
-        str(exif.get(_OFFSET) or ""),
-    )
+    taken = str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19]
+    offset = str(exif.get(_OFFSET) or "")
     for text in (f"{taken}{offset}", taken):
         with suppress(ValueError):
             return datetime.fromisoformat(text.replace(":", "-", 2))
@@ -383,7 +381,8 @@ def fetch(
     until = time.monotonic() + seconds
     for _ in range(REDIRECTS + 1):
         parts = _parts(url)
-        host, port = str(parts.hostname), parts.port or PORT
+        host = str(parts.hostname)
+        port = parts.port or PORT
         address = _public_address(host, port, resolve)
         try:
             found = _answer(
@@ -531,7 +530,8 @@ class RowImages:
         told = known if known.get("named") == named and not known.get("why") else {}
         seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
         try:
-            is_address, stamp = named.startswith(ADDRESSES), told.get("stamp")
+            is_address = named.startswith(ADDRESSES)
+            stamp = told.get("stamp")
             if told.get("sha256") and is_address and not self.refetches:
                 return dict(told)
             if stamp and not is_address and _stamp_of(self._place(named).stat()) == tuple(stamp):

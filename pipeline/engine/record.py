@@ -80,7 +80,8 @@ class Question:
 
     def filled(self, row: Mapping[str, Any]) -> str:
         """Return the text that is put to the model about a row: each value between tags of its column's name."""
-        names, places = self.declared.asked, self.places
+        names = self.declared.asked
+        places = self.places
 
         def tagged(name: str) -> str:
             said = text.harmless(self.text_of(places[name], row.get(places[name])), names=names)
@@ -100,7 +101,8 @@ class Question:
         row, answer = example
         shown = {self.places.get(name, name): value for name, value in row.items()}
         valid = self.declared.answer.model_validate(answer)
-        model, said = self.declared.answer, valid.model_dump_json(by_alias=True)
+        model = self.declared.answer
+        said = valid.model_dump_json(by_alias=True)
         replied = requests.as_replied(document := json.loads(said), model)
         said = said if replied == document else json.dumps(replied, ensure_ascii=False)
         return f"Example:\n{self.filled(shown)}\nAnswer:\n{said}"
@@ -135,7 +137,8 @@ class RequestBuilder:
 
     @cached_property
     def _form(self) -> requests.Form:
-        declared, model = self.task.question.declared, self.model
+        declared = self.task.question.declared
+        model = self.model
         level = declared.media_resolution if declared.images else None
         resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
         return requests.Form(
@@ -149,8 +152,10 @@ class RequestBuilder:
 
     def lines(self, tx: Connection, rows: Rows) -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order."""
-        task, fill = self.task, self._form.fill
-        cut, limit = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit
+        task = self.task
+        fill = self._form.fill
+        cut = answers.count_cut_short(tx, task.name, list(rows))
+        limit = self.model.output_limit
         for item in task.items(rows):
             item_id, prompt, _, _ = item
             room = prompt.max_output_tokens
@@ -441,7 +446,8 @@ class Known(NamedTuple):
 
 def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
     """Return what is known of requests about to be made under a version."""
-    items, given = [one.item for one in lines], dict[str, Judgement]()
+    items = [one.item for one in lines]
+    given = dict[str, Judgement]()
     found = asks.equal_asks(tx, task.name, extractor, [one.input_hash for one in items])
     equal = {one.id: found.get(one.input_hash, ("", one.id)) for one in items}
     waiting = frozenset(key for key, (state, _) in equal.items() if state == asks.CLAIMED)
@@ -495,7 +501,8 @@ def tell_equals(
     free = set(asks.askable_among(tx, task, others))
     rows = task.items(task.rows(tx, list(free)))
     same = {item.id: item for item in rows}
-    told, parked = list[Judgement](), dict[Ask, str]()
+    told = list[Judgement]()
+    parked = dict[Ask, str]()
     for one in ended:
         for key in equals[one.asked.input_hash]:
             item = same.get(key)
@@ -525,7 +532,8 @@ def _given(
     valid, _ = task.judged(answer, item.context, input_hash=item.input_hash)
     if valid is None:
         return None
-    version, asked = stored.model_version, Ask(item.id, item.input_hash, is_given=True)
+    version = stored.model_version
+    asked = Ask(item.id, item.input_hash, is_given=True)
     reply = responses.Response(
         Outcome.ANSWERED, "ok", model_version=version, response_id=stored.response_id
     )

@@ -136,7 +136,8 @@ class Indexed:
     ) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
         told = self.told(metadata)
-        key, cosine = next(iter(told)), None if similarity is None else round(float(similarity), 4)
+        key = next(iter(told))
+        cosine = None if similarity is None else round(float(similarity), 4)
         return {"rank": rank, key: told[key], "similarity": cosine, **told}
 
 
@@ -165,7 +166,8 @@ class RowFaults(Counter[str]):
     def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
         """Begin with none."""
         super().__init__()
-        self.kinds, self._named = kinds, {kind: dict[str, None]() for kind in kinds}
+        self.kinds = kinds
+        self._named = {kind: dict[str, None]() for kind in kinds}
 
     def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
         """Count a fault, of rows of these names."""

@@ -43,7 +43,8 @@ SOURCES = "sources"  # the folder of a workspace with the rows of tasks that the
 ENDING = ".py"
 ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
-_FRONT, _BACK = "<Python: ", ">"
+_FRONT = "<Python: "
+_BACK = ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
 given_rows: dict[Path, "ItemsRows"] = {}  # that were handed over last, by the places of their tasks
 
@@ -251,8 +252,10 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     # on stdout stands what a command was asked for, maybe as JSON
     module.__dict__["print"] = lambda *values, **how: print(*values, **{"file": sys.stderr, **how})  # noqa: T201
     sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
-    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    asked, sys.stdin = sys.stdin, io.StringIO()
+    kept = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    asked = sys.stdin
+    sys.stdin = io.StringIO()
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - it is the user's own code
     finally:

@@ -85,7 +85,8 @@ def declared_tasks(tx: Connection, settings: Settings) -> tuple[DeclaredTask, ..
 
 def recorded_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
-    named, path = settings.task, Path(settings.task).resolve()
+    named = settings.task
+    path = Path(settings.task).resolve()
     known = {one.name: one.path for one in workspace.list_tasks(tx)}
     by_place = [name for name, place in known.items() if place == named or Path(place) == path]
     if named in known or not by_place:
@@ -168,7 +169,8 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
             return name
         path = _path_of(settings, [one.name for one in workspace.list_tasks(tx)])
     if not may_write:
-        few, every = Step("try", task=settings.task), Step("tag", task=settings.task)
+        few = Step("try", task=settings.task)
+        every = Step("tag", task=settings.task)
         raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
     declaration = load_declaration(path)
     columns = _source(store, declaration, path).columns
@@ -180,7 +182,8 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
 def task_beside(task: Task, *, at: datetime) -> Task:
     """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine, found = before.record, Path(before.record.path)
+    mine = before.record
+    found = Path(before.record.path)
     found = find_task_file(str(found), found.parent) or found
     declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
@@ -207,7 +210,8 @@ class GivenRows(DeclaredTask):
         ):  # many questions have that name, and their answers are of different lengths
             self.label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
-        self.total, self._given = 0, dict[str, Mapping[str, Any]]()
+        self.total = 0
+        self._given = dict[str, Mapping[str, Any]]()
 
     def take(
         self,
@@ -460,7 +464,9 @@ def _check_change(
     tx: Connection, old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
-    anew, why, hint = "give it another name='…' to begin anew", "", ""
+    anew = "give it another name='…' to begin anew"
+    why = ""
+    hint = ""
     if old.path != new.path and Path(old.path).is_file():
         why = f"the task {new.name} is in {old.path} here, and {new.path} has the same name"
         hint = "give one of them another name='…'"
@@ -469,10 +475,8 @@ def _check_change(
         hint = f"a task keeps its tables; {anew}"
     elif old.key != new.key:
         was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        why, hint = (
-            f"the key of {new.name} was {was} and is {now} now",
-            f"a task keeps its key; {anew}",
-        )
+        why = f"the key of {new.name} was {was} and is {now} now"
+        hint = f"a task keeps its key; {anew}"
     if why:
         raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
     known = workspace.accepted_question(tx, new.name, new.version)
@@ -509,7 +513,9 @@ def bring_items(
 ) -> None:
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
-    path, record, declaration = Path(before.record.path), before.record, before.declaration
+    path = Path(before.record.path)
+    record = before.record
+    declaration = before.declaration
     if declaration.name != record.name:
         said = f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; nothing was changed"
         raise ConfigurationError(said, hint=f"{Option(task=path)} asks what it declares now")

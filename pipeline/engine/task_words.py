@@ -177,7 +177,8 @@ def _field_name(part: str, before: Sequence[str]) -> str:
 
 
 def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:
-    lines, examples = ["class Answer(BaseModel):"], []
+    lines = ["class Answer(BaseModel):"]
+    examples = []
     for name, kind, choices in fields:
         annotation, example, said = KINDS[kind]
         literals = [*map(_literal, choices)]
@@ -240,7 +241,10 @@ def task_text(
 
     Without `fields` an answer is one that fits any text: a summary, a tone, points, and a quotation.
     """
-    items, guess, what, where = draft.items, draft.guess, draft.what, draft.where
+    items = draft.items
+    guess = draft.guess
+    what = draft.what
+    where = draft.where
     if not fields:
         usual = [one for one in _USUAL if guess.can_be_quoted or one.kind != "quote"]
         taken = fold(guess.key)
@@ -256,10 +260,8 @@ def task_text(
         *(f"{name}: {{{name}}}" for name in guess.names[:-1]),
         *(f"{{{name}}}" for name in guess.names[-1:]),
     ]
-    is_made, has_quotes = (
-        guess.key == MADE_KEY,
-        re.search(r"^    \w+: Quote\b", classes, re.MULTILINE),
-    )
+    is_made = guess.key == MADE_KEY
+    has_quotes = re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
         question="\n".join(
             "".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")

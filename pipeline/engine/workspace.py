@@ -216,10 +216,8 @@ def check_access(
         engine = (
             [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
         )
-        added, several = (
-            "; ".join([*engine, *made, *plan]),
-            f"tables of another program ({first_few(others, SHOWN)})",
-        )
+        added = "; ".join([*engine, *made, *plan])
+        several = f"tables of another program ({first_few(others, SHOWN)})"
         whose = f"{store.shown} holds {several if others else 'a table of another program'}"
         hint = (
             f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
@@ -258,7 +256,8 @@ def _added(
     tx: Connection, settings: Settings, access: Access, *, whole: bool
 ) -> tuple[list[str], list[str], list[str]]:
     seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
-    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, seen)
+    is_ours = schema.is_workspace(tx)
+    rooms_here = _tables_here(tx, seen)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, seen)]
     others = [] if is_ours else schema.other_tables(tx)
     found = _missing_tables(tx, seen) if is_ours or others else {}
@@ -320,12 +319,11 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
 def _no_workspace(
     settings: Settings, store: Store, others: list[str], *, to_begin: object
 ) -> ConfigurationError:
-    where, left = str(settings.data), "made"
+    where = str(settings.data)
+    left = "made"
     if others:
-        where, left = (
-            f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})",
-            "changed",
-        )
+        where = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})"
+        left = "changed"
         to_begin = f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks"
     elif settings.database_url is not None:
         where = f"{store.shown} ({Option(data=settings.data)})"
@@ -443,7 +441,8 @@ class OpenWorkspace:
         """Return the client of the backend; on the local backend the engine is started first, inside this process."""
         from pipeline.gemini.client import Client
 
-        settings, base_url = self.settings, self.settings.base_url
+        settings = self.settings
+        base_url = self.settings.base_url
         local = self.backend == "local"
         if not local and not settings.api_key:
             hint = "set GEMINI_API_KEY in the environment or in .env"
@@ -517,7 +516,8 @@ class OpenWorkspace:
     @property
     def collection(self) -> Indexed:
         """Return what of the task in use is indexed."""
-        words, index = self.task.words, self.task.index
+        words = self.task.words
+        index = self.task.index
         if index is None or not self.is_indexed:
             export = (
                 f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
@@ -552,7 +552,8 @@ class OpenWorkspace:
             found = declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
-        self.tasks, self._is_brought = (*others, self.task), True
+        self.tasks = (*others, self.task)
+        self._is_brought = True
         if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
             self.display.say(
                 f"temperature= is not sent: {self.model.name} ignores it, as current models do"
@@ -623,7 +624,9 @@ class OpenWorkspace:
 
     def tell_backend(self) -> None:
         """Say once a run what a person should know of where the work is done."""
-        tells, self.tells_backend, said = self.tells_backend, False, ""
+        tells = self.tells_backend
+        self.tells_backend = False
+        said = ""
         if tells and self.backend != "local":
             said = self.leaving
         elif tells and self.settings.backend is None:
@@ -754,7 +757,9 @@ def _opened(
         if access is not Access.READ:
             declared().store_preference(store, name, settings, display=display)
     with store.read() as tx:
-        row, lag, now = workspace.get_workspace(tx), workspace.list_lag(tx), store.clock(tx)
+        row = workspace.get_workspace(tx)
+        lag = workspace.list_lag(tx)
+        now = store.clock(tx)
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
@@ -865,7 +870,8 @@ def open_to_look(
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
     in a workspace that is there, which is asked in another program's database.
     """
-    is_own, people = is_declared(settings), of_people(settings)
+    is_own = is_declared(settings)
+    people = of_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
             is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))

@@ -48,7 +48,8 @@ TYPED = 10  # names that a command is shown with
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 EXPECTED = ", ".join(HEADERS.values())
-WHOLE_NAME, PARTS = "full_name", ("first_name", "last_name")
+WHOLE_NAME = "full_name"
+PARTS = ("first_name", "last_name")
 LAYOUT = Layout(
     USERNAME,
     {**HEADERS, WHOLE_NAME: "Full name"},
@@ -247,10 +248,8 @@ def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
     if WHOLE_NAME not in cells:
         return cells
-    whole, others = (
-        cells[WHOLE_NAME],
-        {name: cell for name, cell in cells.items() if name != WHOLE_NAME},
-    )
+    whole = cells[WHOLE_NAME]
+    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
     if not isinstance(whole, str):
         return {PARTS[0]: whole, **others}
     whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
@@ -408,7 +407,8 @@ def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> li
     updated = _write_beside(tx, people, known, done)
     asked_about: dict[str, tuple[SoundRow, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
-        row, wanted = known.get(person.key, {}), table.as_stored(tx, person.values)
+        row = known.get(person.key, {})
+        wanted = table.as_stored(tx, person.values)
         values = {
             name: value
             for name, value in person.values.items()

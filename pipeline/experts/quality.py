@@ -32,7 +32,8 @@ from pipeline.store import answers, asks
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, text_of
 
-ENCODER, WIDTH = "findable-local-embedding-1", 768
+ENCODER = "findable-local-embedding-1"
+WIDTH = 768
 ALIKE = (
     0.6  # of the longer of two terms: what they begin with in common, where they are of one root
 )
@@ -58,12 +59,10 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
     condition = table.tagged
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
-    people, lengths, used, read = (
-        table.people(tx),
-        Counter[int](),
-        Counter[str](),
-        Choice[str](READ, seed=SEED),
-    )
+    people = table.people(tx)
+    lengths = Counter[int]()
+    used = Counter[str]()
+    read = Choice[str](READ, seed=SEED)
     for key, cell in people.cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
         lengths[len(members)] += 1
@@ -75,9 +74,11 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
         not commonest.isdisjoint(list_of(cell) or ())
         for (cell,) in people.cells(tx, ("tags",), condition)
     )
-    count, parked = lengths.total(), len(asks.parked_rows(tx, table.TASK))
+    count = lengths.total()
+    parked = len(asks.parked_rows(tx, table.TASK))
     texts = _in_english(tx, list(read)) if count >= FEWEST else []
-    unlike, judged = Counter(_unsupported(texts)), sum(len(tags) for _, tags in texts)
+    unlike = Counter(_unsupported(texts))
+    judged = sum(len(tags) for _, tags in texts)
     values: dict[str, Value] = {
         **list_values("tags", lengths),
         "used-once": (share(sum(times == 1 for times in used.values()), len(used)), count),

@@ -73,7 +73,8 @@ _OWN: Mapping[str, Callable[[Row], Any]] = {
 }
 
 
-RATE, SCORED = HEADERS["hourly_rate"], "findability_score"
+RATE = HEADERS["hourly_rate"]
+SCORED = "findability_score"
 KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
 
 

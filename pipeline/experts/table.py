@@ -64,10 +64,8 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, mentions, refusals
 
-MOST_LOOKED_AT, LOOK_S = (
-    1000,
-    0.05,
-)  # untagged people whose texts a search looks at, and for how long
+MOST_LOOKED_AT = 1000  # untagged people whose texts a search looks at, and for how long
+LOOK_S = 0.05
 TASK = "expert-tags"
 PAGE = 2000
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
@@ -215,12 +213,10 @@ class _People(Tables):
 
 
 PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
-adopt, adoption_plan, is_adopted, makes = (
-    PEOPLE.adopt,
-    PEOPLE.adoption_plan,
-    PEOPLE.is_adopted,
-    PEOPLE.makes,
-)
+adopt = PEOPLE.adopt
+adoption_plan = PEOPLE.adoption_plan
+is_adopted = PEOPLE.is_adopted
+makes = PEOPLE.makes
 
 
 # ---- find people
@@ -305,10 +301,8 @@ def put_beside(
 
     Cells that only an earlier file had stay. Whose they are is kept with them, for a table may give an id again.
     """
-    known, changed = (
-        kept.kept_rows(tx, TASK, [key for key, _, _ in people]),
-        dict[str, tuple[str, str]](),
-    )
+    known = kept.kept_rows(tx, TASK, [key for key, _, _ in people])
+    changed = dict[str, tuple[str, str]]()
     for key, username, cells in people:
         whose, old = known.get(key, ("", "{}"))
         mine = orjson.loads(old) if whose == text_hash(username) else {}
@@ -428,7 +422,8 @@ def write_tags(
 
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Write the scores of some or all people that are wrong, a page at a time; return how many those were."""
-    written, own = 0, experts.c.id
+    written = 0
+    own = experts.c.id
     query = (
         select(own, experts.c.findability_score, *(experts.c[one] for one in SCORED_BY))
         .order_by(own)

@@ -57,7 +57,9 @@ def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
 
 def count_tags(store: Store) -> Document:
     """Return all tags that people have, the most used first, each with how many have it and the first of them."""
-    used, examples, people = Counter[str](), dict[str, list[str]](), 0
+    used = Counter[str]()
+    examples = dict[str, list[str]]()
+    people = 0
     with store.read() as tx:
         for name, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged):
             people += 1
@@ -141,14 +143,15 @@ def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[in
 
     Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
     """
-    now, people, due, written = by_hand.rules_in_force(tx, table.TASK), table.people(tx), 0, 0
+    now = by_hand.rules_in_force(tx, table.TASK)
+    people = table.people(tx)
+    due = 0
+    written = 0
     for page in pages(
         [str(key) for (key,) in people.cells(tx, ("id",), table.tagged)] if numbers else []
     ):
-        given, rows = (
-            answers.last_applied(tx, table.TASK, page),
-            people.rows(tx, page, table.WRITTEN, locked=True),
-        )
+        given = answers.last_applied(tx, table.TASK, page)
+        rows = people.rows(tx, page, table.WRITTEN, locked=True)
         others = dict[str, str | None]()
         for key, row in rows.items():
             tags = list_of(row["tags"]) or []

@@ -81,8 +81,11 @@ def index_entry(*cells: Any) -> Entry:
 
 def _index_text(metadata: Mapping[str, Any]) -> str:
     """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry, what is missing left out."""
-    first, last, tags = metadata["First Name"], metadata["Last Name"], metadata["tags"]
-    title, company = metadata["Job Title"], metadata["Company"]
+    first = metadata["First Name"]
+    last = metadata["Last Name"]
+    tags = metadata["tags"]
+    title = metadata["Job Title"]
+    company = metadata["Company"]
     name = f"{first} {last}" if first and last else first or last
     work = (
         f"{title} at {company}"
@@ -140,7 +143,8 @@ WITH_TEXT = replace(  # and everyone with a text
 class ExpertsTask(Task):
     """Tags for experts, in the table `experts`."""
 
-    name, subject = table.TASK, "experts"
+    name = table.TASK
+    subject = "experts"
     label = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
     answer_tokens = 11  # the mean of the local engine's answers
     words = Words(
@@ -257,7 +261,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, of what it says, and of the biography in it."""
-        whose, text = text_hash(text_of(row["username"])), self.text(row) if said is None else said
+        whose = text_hash(text_of(row["username"]))
+        text = self.text(row) if said is None else said
         biography = text_hash(text_of(row["bio"]))
         return f"{whose[:_PERSON]}:{text_hash(text)}:{biography[:_BIOGRAPHY]}"
 
@@ -340,7 +345,8 @@ class ExpertsTask(Task):
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
         """Write the tags that a person said, merged, and the score that follows."""
         rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
-        who, before = text_of(rows[item_id][table.USERNAME]), list_of(rows[item_id]["tags"])
+        who = text_of(rows[item_id][table.USERNAME])
+        before = list_of(rows[item_id]["tags"])
         if before is None:
             raise InputError(
                 f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}"

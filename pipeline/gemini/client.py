@@ -108,7 +108,8 @@ class _GzipStream(httpx2.AsyncByteStream):
     """
 
     def __init__(self, body: Any) -> None:
-        self._body, self._tail = body, b""
+        self._body = body
+        self._tail = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._body:
@@ -150,7 +151,8 @@ class Client:
             raise ConfigurationError(
                 "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
             )
-        self._key, self._address = Secret(key), Secret.url(base_url or GOOGLE)
+        self._key = Secret(key)
+        self._address = Secret.url(base_url or GOOGLE)
         self._backoff = tenacity.wait_random_exponential(
             multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S
         )
@@ -194,7 +196,8 @@ class Client:
             raise refusal(
                 error["code"], document, what=what, key=self._key.reveal(), now=self.now()
             )
-        file, waited = remote.file_in(document), 0.0
+        file = remote.file_in(document)
+        waited = 0.0
         while file.get("state") == "PROCESSING" and waited < self._transfer_s:
             await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
             waited += LOOK_EVERY_S
@@ -213,7 +216,8 @@ class Client:
 
     def delete(self, name: str) -> None:
         """Delete an upload or a batch; one that is gone or not ours any more (403, 404) counts as deleted."""
-        is_file, config = name.startswith("files/"), _options(self.call_timeout_s)
+        is_file = name.startswith("files/")
+        config = _options(self.call_timeout_s)
         _check_name(name, FILE_NAME if is_file else BATCH_NAME, "file" if is_file else "batch")
 
         async def delete(sdk: "genai.Client") -> None:
@@ -494,7 +498,8 @@ class Client:
                 _under_way.set(_Call(bound))
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
-            key, address = self._key.reveal(), str(self._address)
+            key = self._key.reveal()
+            address = str(self._address)
             raise failure(
                 error, what=what, key=key, now=self.now(), address=address, seconds=seconds
             ) from None
@@ -537,7 +542,8 @@ class Client:
         from google import genai
         from google.genai import types
 
-        address, url = self._address.reveal(), httpx2.URL()
+        address = self._address.reveal()
+        url = httpx2.URL()
         with contextlib.suppress(httpx2.InvalidURL):
             url = httpx2.URL(address)
         if url.scheme not in {"http", "https"} or not url.host or re.search(r"\s", address):

@@ -127,9 +127,11 @@ class Model:
 
     def prices(self, tier: str, *, on: date) -> tuple[float, float]:
         """Return (input, output) in USD per 1 M tokens of a tier on that day, promotions included; see `Way.tier`."""
-        price_in, price_out = self.price_in, self.price_out
+        price_in = self.price_in
+        price_out = self.price_out
         if self._is_promotion(on):
-            price_in, price_out = self.promotion_in, self.promotion_out
+            price_in = self.promotion_in
+            price_out = self.promotion_out
         share_in = share_out = SHARES.get(tier, 1.0)
 
         # The table gives the batch price of the time without a promotion; its share holds in a promotion, too.
@@ -334,7 +336,8 @@ def _read(path: Path) -> dict[str, Model]:
         return {name: Model(name=name, **entry) for name, entry in models.items()}
     from pydantic import TypeAdapter, ValidationError  # a tenth of a second, for a user's own file
 
-    form, found = TypeAdapter(Model), {}
+    form = TypeAdapter(Model)
+    found = {}
     for name, entry in models.items():
         try:
             found[name] = form.validate_python(
@@ -437,7 +440,8 @@ def estimate_request(
     prompt = sum(
         estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts
     )
-    most, thinking = settings["maxOutputTokens"], settings.get("thinkingConfig") or {}
+    most = settings["maxOutputTokens"]
+    thinking = settings.get("thinkingConfig") or {}
     thoughts = thinking.get("thinkingBudget", -1)
     if thoughts < 0:
         thoughts = 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS

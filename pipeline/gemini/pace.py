@@ -54,11 +54,13 @@ class Pace:
         self._most = [
             math.inf if one is None else one for one in limits
         ]  # a minute; requests a day
-        self._now, self._burst_s = at, burst_s
+        self._now = at
+        self._burst_s = burst_s
         self._calls: deque[StartedCall] = deque()  # of the last minute, oldest first
         self._counted = [0, 0]  # of these: requests, tokens
         self._taken_until = [at, at]  # in step, what was counted takes until then: requests, tokens
-        self._hold, self._refused_in_a_row = -math.inf, 0
+        self._hold = -math.inf
+        self._refused_in_a_row = 0
 
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
         """Count what others did in the last minute, in place of what was told before, and all requests of the day."""
@@ -82,21 +84,21 @@ class Pace:
         self._now = at
         while self._calls and self._calls[0].at + WINDOW_S <= at:
             self._count(self._calls.popleft(), -1)
-        count, total = self._counted[0] + requests, self._counted[1] + tokens
+        count = self._counted[0] + requests
+        total = self._counted[1] + tokens
         until = max(self._hold, max(self._taken_until) - self._burst_s)
         for one in self._calls:
             if count <= self._most[0] and total <= self._most[1]:
                 break
-            count, total, until = (
-                count - one.requests,
-                total - one.tokens,
-                max(until, one.at + WINDOW_S),
-            )
+            count = count - one.requests
+            total = total - one.tokens
+            until = max(until, one.at + WINDOW_S)
         return until - at if until - at > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
         """Count a call that starts now, as `wait` lets it, and return it, to be settled or withdrawn."""
-        self._now, call = at, StartedCall(at, tokens, requests)
+        self._now = at
+        call = StartedCall(at, tokens, requests)
         self.used_today += requests
         if self._most[:2] != [math.inf, math.inf]:
             self._calls.append(call)
@@ -160,7 +162,9 @@ class SharedPace:
             limits.rpm, limits.tpm, rpd=None
         )  # of the day nothing is counted: its refusal tells
         self._pace = Pace(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
-        self._patience_s, self._sleep, self._monotonic = patience_s, sleep, monotonic
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._throttled_since = math.inf  # the first refusal since the last success of any call
         self._failure: BaseException | None = None

@@ -83,7 +83,8 @@ def read_operation(document: Any) -> RemoteBatch:
         if isinstance(metadata.get("state"), str)
         else _word_without_metadata(document)
     )
-    created_at, stats = None, _object(metadata.get("batchStats"))
+    created_at = None
+    stats = _object(metadata.get("batchStats"))
     with contextlib.suppress(ValueError):
         created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
     places = [_object(place) for place in (metadata.get("output"), document.get("response"))]
@@ -128,7 +129,8 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
-    found, token = document.get("operations", []), document.get("nextPageToken", "")
+    found = document.get("operations", [])
+    token = document.get("nextPageToken", "")
     is_another = "operations" not in document and not document.keys() <= {
         "nextPageToken",
         "unreachable",
@@ -236,7 +238,8 @@ def failure(
     if isinstance(error, errors.APIError):
         headers = getattr(error.response, "headers", None)
         return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
-    name, said = type(error).__name__, redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
+    name = type(error).__name__
+    said = redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
     if isinstance(
         error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError
     ):

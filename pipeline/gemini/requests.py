@@ -158,7 +158,8 @@ _TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED = ("minItems", "maxItems", "minimum", "maximum")
 # what is left out only narrows a value, or says nothing about it
 _BOUNDS = {"minProperties": "minItems", "maxProperties": "maxItems"}
-_KEY, _VALUE = "key", "value"  # of a pair
+_KEY = "key"  # of a pair
+_VALUE = "value"
 _KNOWN = {
     *_BOUNDS, "propertyNames",
     "type", "const", "enum", "items", "properties", "required", "format", "description", *_COPIED, "title", "default",
@@ -281,7 +282,8 @@ class _Converter:
             raise TypeError(
                 f"{where}: responseSchema cannot say a free mapping; use a model with fields"
             )
-        inner, faults = dict[str, Any](), list[str]()
+        inner = dict[str, Any]()
+        faults = list[str]()
         for name, one in node["properties"].items():
             try:
                 inner[name] = self.converted(one, f"{where}.{name}")

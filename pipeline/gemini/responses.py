@@ -253,7 +253,8 @@ def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     candidate = candidates[0]
     if not isinstance(candidate, dict):
         return Outcome.INVALID, "unreadable", "", ""
-    text, finish = _text(candidate.get("content")), _word(candidate.get("finishReason"))
+    text = _text(candidate.get("content"))
+    finish = _word(candidate.get("finishReason"))
     return *_judge_finish(finish, text), finish, text
 
 
@@ -369,9 +370,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         self._places: dict[str, list[int]] = {}  # where the lines of each key begin
         self._asked: dict[str, None] = {}  # those of the keys that were asked for, in that order
         self._unreadable: list[tuple[int, str]] = []  # the first few
-        last_offset, last_line = 0, b""
+        last_offset = 0
+        last_line = b""
         for offset, line in read_lines(path):
-            last_offset, last_line = offset, line
+            last_offset = offset
+            last_line = line
             self.total += 1
             if (key := key_of_line(line)) is not None:
                 self._places.setdefault(key, []).append(offset)

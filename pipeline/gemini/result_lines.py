@@ -103,7 +103,8 @@ def read_objects(path: Path) -> Iterator[bytes]:
 
 def _marks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
     """Yield the piece, the offset behind and the byte of each mark outside texts; no byte at the end of a piece."""
-    is_text, position = False, 0
+    is_text = False
+    position = 0
     for piece in pieces:
         while token := (_INSIDE_TEXT if is_text else _OUTSIDE_TEXT).search(piece, position):
             position = token.end()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 TASK = "images"
-ASSETS, ASSET_AI = "assets", "asset_ai"
+ASSETS = "assets"
+ASSET_AI = "asset_ai"
 MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted
 how_to_begin = Hint("`{}` brings images in", Step("import-images", folder="photos/"))
 

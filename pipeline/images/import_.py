@@ -39,10 +39,8 @@ from pipeline.store.database import PAGE, Connection, pages, streamed
 from pipeline.tables.findings import in_blocks
 from pipeline.tables.lists import refusals
 
-BLOCK, BLOCK_BYTES = (
-    200,
-    64 * 2**20,
-)  # files and their bytes that are in memory at a time, and one file more
+BLOCK = 200  # files and their bytes that are in memory at a time, and one file more
+BLOCK_BYTES = 64 * 2**20
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
 HINT = Hint("{} names one with images", Option("folder"))
@@ -69,14 +67,10 @@ _MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)",
     re.DOTALL,
 )
-OTHERS, LINKS = (
-    "other files",
-    "links, which are not followed",
-)  # why something is left out, in words for several
-UNREAD, CHANGED = (
-    "files and folders that cannot be read",
-    "files that changed meanwhile, which the next import takes",
-)
+OTHERS = "other files"  # why something is left out, in words for several
+LINKS = "links, which are not followed"
+UNREAD = "files and folders that cannot be read"
+CHANGED = "files that changed meanwhile, which the next import takes"
 
 Row = Mapping[str, Any]
 
@@ -138,7 +132,8 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     With REFRESH=1 broken ones are opened again.
     """
     check_folder(folder)
-    done, left_out = ImagesImportReport(str(folder)), Counter[str]()
+    done = ImagesImportReport(str(folder))
+    left_out = Counter[str]()
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
         for some in in_blocks(
             _files(folder, left_out), most=BLOCK, size=lambda one: len(one.data), sizes=BLOCK_BYTES

@@ -50,7 +50,8 @@ def _assets(own: Column[Any], *more: Any, **how: Any) -> Table:
 
 def _asset_ai(whose: TypeEngine[Any], buckets: TypeEngine[Any], **how: Any) -> Table:
     words = (Column(name, Text) for name in ("provider", "model", "summary"))
-    key, made = PrimaryKeyConstraint(*KEY), Column("created_at", IsoTime)
+    key = PrimaryKeyConstraint(*KEY)
+    made = Column("created_at", IsoTime)
     return Table(
         ASSET_AI,
         MetaData(),
@@ -89,9 +90,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
 
 
 LIBRARY = Tables(_specs, names=(ASSETS, ASSET_AI))
-adopt, adoption_plan, is_adopted, makes = (
-    LIBRARY.adopt,
-    LIBRARY.adoption_plan,
-    LIBRARY.is_adopted,
-    LIBRARY.makes,
-)
+adopt = LIBRARY.adopt
+adoption_plan = LIBRARY.adoption_plan
+is_adopted = LIBRARY.is_adopted
+makes = LIBRARY.makes

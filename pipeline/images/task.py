@@ -36,7 +36,9 @@ class ImagesTask(DeclaredTask):
     def __init__(self, *told: Any, **more: Any) -> None:
         """Make the task of a record."""
         super().__init__(*told, **more)
-        self.words, self.how_to_fill, self.items_from = WORDS, how_to_begin, how_to_begin
+        self.words = WORDS
+        self.how_to_fill = how_to_begin
+        self.items_from = how_to_begin
         self.answer_tokens = 220
         self.index = self.index and replace(self.index, word="image")
 

@@ -76,11 +76,9 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
 def _record(ws: OpenWorkspace, lock: Lock, why: str, found: Manifest) -> None:
     """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
     lock.check()
-    facts, at, takes = (
-        {name: getattr(found, name) for name in FACTS},
-        ws.now(),
-        ws.settings.index_untagged,
-    )
+    facts = {name: getattr(found, name) for name in FACTS}
+    at = ws.now()
+    takes = ws.settings.index_untagged
     with ws.store.write() as tx:
         if takes is not None:
             workspace.record_event(
@@ -101,7 +99,8 @@ def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
 
 class _Building:
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
-        self._ws, self._worse_ok = ws, worse_ok
+        self._ws = ws
+        self._worse_ok = worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = Embedder(ws)
         self._embedded = 0
@@ -138,9 +137,12 @@ class _Building:
 
     def _embed_missing(self) -> None:
         """Embed every text that is new, and say before what that costs, where it is a cent or more."""
-        ws, entries, embedder = self._ws, self._ws.collection.entries, self._embedder
+        ws = self._ws
+        entries = self._ws.collection.entries
+        embedder = self._embedder
         with ws.store.read() as tx:
-            count, is_missing = ws.collection.count(tx), True
+            count = ws.collection.count(tx)
+            is_missing = True
             if embedder.is_paid():
                 with ws.display.bar("reading", count) as bar:
                     texts, tokens, cost = embedder.cost(entries(tx), bar=bar)
@@ -156,12 +158,10 @@ class _Building:
     def _promoted(
         self, lock: Lock, floor: Vectors | None, number: int, staging: Path
     ) -> IndexReport:
-        ws, builds, collection, cache = (
-            self._ws,
-            self._builds,
-            self._ws.collection,
-            self._embedder.cache,
-        )
+        ws = self._ws
+        builds = self._builds
+        collection = self._ws.collection
+        cache = self._embedder.cache
         builds.follow(ws.store)
         ranking = collection.ranking
         if not ws.embedding_model.local:
@@ -189,7 +189,8 @@ class _Building:
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         decide = partial(_record, ws, lock, f"promoted with {count} entries")
         moved = builds.promote(staged, decide=decide)
-        embedded, cached = self._embedded, max(0, count - self._embedded)
+        embedded = self._embedded
+        cached = max(0, count - self._embedded)
         reasons = {entry_id: refused_text.reason for entry_id, refused_text in refused.items()}
         done = IndexReport(
             number, count, embedded, cached, cache.model, cache.dim, moved, refused=reasons
@@ -200,7 +201,8 @@ class _Building:
 
     def _pages(self, entries: Iterable[Entry], bar: Bar) -> Iterator[Page]:
         """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
-        cache, done = self._embedder.cache, 0
+        cache = self._embedder.cache
+        done = 0
         for all_entries in pages(entries):
             page = self._without_refused(all_entries)
             keys = self._embedder.keys(page)
@@ -231,7 +233,8 @@ class _Building:
 
     def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return the texts that the model refused, keyed by the id of their entry."""
-        reasons, entries = self._embedder.refused, self._ws.collection.entries
+        reasons = self._embedder.refused
+        entries = self._ws.collection.entries
         if not reasons:
             return {}
 

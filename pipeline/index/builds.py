@@ -167,16 +167,15 @@ class Builds:
             raise InconsistentError(
                 f"build {staged.manifest.number} was not verified, so it was not promoted"
             )
-        current, number = self.in_service(), staged.manifest.number
+        current = self.in_service()
+        number = staged.manifest.number
         staged.directory.rename(self._builds / str(number))
         files.sync_directory(self._builds)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
         self._flip(number)
-        before, others = (
-            current and current.number,
-            [other for other in self.whole() if other != number],
-        )
+        before = current and current.number
+        others = [other for other in self.whole() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._numbers() - kept:
             files.remove_link(
@@ -214,7 +213,8 @@ class Builds:
         with store.read() as tx:
             told = tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at))
             known = {row[0]: row[1] for row in told}
-        linked, there = None, self._numbers() & known.keys()
+        linked = None
+        there = self._numbers() & known.keys()
         with contextlib.suppress(
             InconsistentError
         ):  # what stands there is no link, as in a copy that followed links
@@ -319,7 +319,8 @@ def count_stale(
     """
     if index is None:
         return collection.count(tx)
-    build, position = index.manifest.number, index.manifest.position
+    build = index.manifest.number
+    position = index.manifest.position
     if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
         return 0
     known_hashes = index.content_hashes()
@@ -344,7 +345,8 @@ def place_of_entry(
     nothing = {"indexed": False, "up_to_date": False, "build": None}
     try:
         with Builds(data, collection.folder).open() as index:
-            held, number = index.entry_of(item_id), index.manifest.number
+            held = index.entry_of(item_id)
+            number = index.manifest.number
     except InputError:  # there is none yet
         return nothing
     except FindableError as error:

@@ -37,11 +37,9 @@ if TYPE_CHECKING:
 
     from pipeline.engine.task import Indexed
 
-FOLDER, QUERIES, QRELS = (
-    "judged",
-    "queries.jsonl",
-    "qrels.tsv",
-)  # below DATA: what builds of a collection are held to
+FOLDER = "judged"  # below DATA: what builds of a collection are held to
+QUERIES = "queries.jsonl"
+QRELS = "qrels.tsv"
 FEWEST = 50  # judged questions, below which no difference is told from chance
 FIRST = 10  # entries of each ranking that the measure looks at
 QUESTION = 'a line is {"qid": …, "text": …}'
@@ -50,7 +48,9 @@ JUDGED = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.AS
 MAIN = "nDCG@10"  # what builds are compared by; gains are the grades themselves
 MEASURES = (MAIN, "MRR", "P@5", "R@10")
 DEPTH = 100  # entries of a ranking that are looked at
-SEED, RESAMPLES, AT_ONCE = 20261122, 5000, 250  # of a bootstrap, and how many are in memory
+SEED = 20261122  # of a bootstrap, and how many are in memory
+RESAMPLES = 5000
+AT_ONCE = 250
 ALL = "all"
 EACH = 500  # vectors of its own, and as many others, of which a build of 8 bits a number is asked
 LEAST_RECALL = 0.95  # of the ten nearest: the lower end of its 95 % interval
@@ -87,9 +87,11 @@ def plain_bm25(texts: Mapping[str, str], questions: Iterable[str], depth: int) -
     import bm25s
     import numpy as np
 
-    names, words = [*texts], [[*words_of(text)] for text in texts.values()]
+    names = [*texts]
+    words = [[*words_of(text)] for text in texts.values()]
     known = {word for some in words for word in some}
-    found, bm25 = list[list[str]](), bm25s.BM25(k1=K1, b=B, method="lucene")
+    found = list[list[str]]()
+    bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
     if known:
         bm25.index(words, show_progress=False)
     for question in questions:
@@ -113,13 +115,15 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     A figure is its mean and the ends of its 95 % interval; `weak` is the share of questions whose first ten hits all
     are, None where that is not known.
     """
-    judged, collection = judged_of_files(queries, qrels), ws.collection
+    judged = judged_of_files(queries, qrels)
+    collection = ws.collection
     with Builds(ws.data, collection.folder).open() as index:
         check_embedding(ws, index.manifest)
         documents = (index.metadata_at(row) for row in range(len(index)))
         texts = {collection.name_of(one): " ".join(collection.texts(one)) for one in documents}
         _tell_unknown(ws, judged, texts)
-        build, weak = _open_build(ws, index), dict[str, list[bool]]()
+        build = _open_build(ws, index)
+        weak = dict[str, list[bool]]()
         ranked = {"bm25": plain_bm25(texts, judged.texts, DEPTH)}
         for rank in Rank:
             found = [*build.ask_many(judged.texts, SearchOptions(DEPTH, rank))]
@@ -174,21 +178,17 @@ def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
 
 def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
     """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest."""
-    folder, builds, display = (
-        ws.data / FOLDER / ws.collection.folder,
-        Builds(ws.data, ws.collection.folder),
-        ws.display,
-    )
+    folder = ws.data / FOLDER / ws.collection.folder
+    builds = Builds(ws.data, ws.collection.folder)
+    display = ws.display
     if not (folder / QUERIES).exists() or builds.current() is None:
         return
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
         with Index(staged.directory, staged.manifest) as new, builds.open() as before:
-            number, asked, why = (
-                before.manifest.number,
-                [_open_build(ws, one) for one in (new, before)],
-                "",
-            )
+            number = before.manifest.number
+            asked = [_open_build(ws, one) for one in (new, before)]
+            why = ""
             if len(judged.questions) < FEWEST:
                 why = f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
             elif not all(one.is_free(judged.texts) for one in asked):
@@ -241,7 +241,9 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
     from pipeline.index.vector_file import BLOCK, is_exact, nearest_in
     from pipeline.index.write import TIE, keys_at
 
-    count, cache, rng = staged.manifest.count, staged.cache, np.random.default_rng(SEED)
+    count = staged.manifest.count
+    cache = staged.cache
+    rng = np.random.default_rng(SEED)
     if is_exact(count):
         return
     with Index(staged.directory, staged.manifest) as index:
@@ -271,7 +273,8 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
 
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
     """Return the judged questions of files."""
-    questions, grades = read_questions(queries), read_grades(qrels)
+    questions = read_questions(queries)
+    grades = read_grades(qrels)
     found = [
         one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())
     ]
@@ -385,7 +388,8 @@ def difference(values: "NDArray[Any]", others: "NDArray[Any]") -> tuple[float, f
     import numpy as np
 
     differences = values - others
-    rng, count = np.random.default_rng(SEED), len(differences)
+    rng = np.random.default_rng(SEED)
+    count = len(differences)
     drawn = (
         rng.multinomial(count, np.full(count, 1 / count), AT_ONCE)
         for _ in range(RESAMPLES // AT_ONCE)

@@ -89,9 +89,11 @@ def rank_entries(
     others = np.zeros(len(index), bool)
     others[[*found.keys() - set(near.tolist())]] = True
     beside, far = index.nearest(vector, len(found), others)
-    rows, similarities = np.concatenate([near, far]), np.concatenate([similar, beside])
+    rows = np.concatenate([near, far])
+    similarities = np.concatenate([similar, beside])
     order = np.argsort(rows)  # in which equal ones are ranked
-    rows, similarities = rows[order], similarities[order]
+    rows = rows[order]
+    similarities = similarities[order]
     words = np.array([found.get(row, 0.0) for row in rows.tolist()], np.float32)
     share = index.ranking.share
     fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
@@ -117,22 +119,22 @@ def found_hits(
     One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing. With
     `words`, by their terms, each has why it was found, and the sentence and the tags in which they stand.
     """
-    rows, floor, asked = (
-        ranked.rows.tolist(),
-        index.manifest.floor,
-        list(dict.fromkeys(terms or ())),
-    )
+    rows = ranked.rows.tolist()
+    floor = index.manifest.floor
+    asked = list(dict.fromkeys(terms or ()))
     scored = (
         index.word_scores(asked)
         if ranked.words is None
         else dict(zip(rows, ranked.words.tolist(), strict=True))
     )
-    told, weights = index.told(asked), {term: index.idf(term) for term in words or ()}
+    told = index.told(asked)
+    weights = {term: index.idf(term) for term in words or ()}
     held = {term: index.holding([term], rows) for term in weights}
 
     def hit(at: int, row: int) -> Hit:
         similarity = None if ranked.similarities is None else float(ranked.similarities[at])
-        metadata, is_weak = index.metadata_at(row), None
+        metadata = index.metadata_at(row)
+        is_weak = None
         tags = {tag: set(kept_terms(tag)) for tag in collection.tags(metadata)}
         if terms is not None and floor is not None:
             is_weak = (
@@ -158,12 +160,16 @@ def found_hits(
 
 def best_snippet(texts: Iterable[str], weights: Mapping[str, float]) -> Snippet:
     """Return the sentence of some texts in which the terms of a question weigh most; the first where none stands."""
-    best, found, most = "", list[Place](), -1.0
+    best = ""
+    found = list[Place]()
+    most = -1.0
     for sentence in (one for text in texts for one in _sentences(text)):
         here = list(spans_of(sentence, weights.keys()))
         weight = sum(weights[term] for term in {term for *_, term in here})
         if weight > most:
-            best, found, most = sentence, here, weight
+            best = sentence
+            found = here
+            most = weight
     return _cut(best, found, weights)
 
 
@@ -175,7 +181,8 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
-    begin, end = 0, len(line)
+    begin = 0
+    end = len(line)
     if end > LONGEST:  # from a blank a little before the heaviest word, to one that is near
         start = max(places, key=lambda place: weights[place[2]])[0] if places else 0
         if wanted := max(0, min(start - _LEAD, end - LONGEST)):

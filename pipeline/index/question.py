@@ -31,10 +31,8 @@ MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
-TAGS, ANSWER = (
-    ("tags", "concepts"),
-    "answer.",
-)  # columns of tags, and before the names of an answer's fields
+TAGS = ("tags", "concepts")  # columns of tags, and before the names of an answer's fields
+ANSWER = "answer."
 SOURCE_ROW = "row"  # the column that holds those of the source
 
 
@@ -54,7 +52,9 @@ def parse_question(given: str) -> Question:
     of a word, or between blanks, is none.
     """
     text = _checked(given)
-    words, phrases, without = [], list[str](), list[str]()
+    words = []
+    phrases = list[str]()
+    without = list[str]()
     at = 0
     while opening := _OPENING.search(text, at):
         mark = opening.start("quote") + 1
@@ -128,7 +128,9 @@ def mask_of(
     """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them."""
     import numpy as np
 
-    masks, columns, wanted = [], paths_of(index.metadata_at(0)), list[Expression]()
+    masks = []
+    columns = paths_of(index.metadata_at(0))
+    wanted = list[Expression]()
     tagged = [name for name in columns if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
     for tag in options.tags:
         wanted.append(

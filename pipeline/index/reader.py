@@ -77,7 +77,8 @@ class Index(AbstractContextManager["Index"]):
             said = f"the index has words made by {made}, and this version makes {terms.NAME}"
             raise InconsistentError(said, hint=f"run `{Step('index')}`")
         self._directory = directory
-        self.manifest, self.ranking = found, ranking_from_json(found.words)
+        self.manifest = found
+        self.ranking = ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
         self._vectors = os.open(directory / manifest.INDEX, os.O_RDONLY)
         self._close = weakref.finalize(
@@ -239,7 +240,8 @@ def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
 
 def heading(collection: "Indexed", hit: Hit) -> tuple[str, list[str]]:
     """Return the name by which people know what was found, and what is told beside it in a word or two."""
-    found, key = collection.told(hit.metadata), collection.name_of(hit.metadata)
+    found = collection.told(hit.metadata)
+    key = collection.name_of(hit.metadata)
     name = next(str(one) for one in (found.get("name"), found.get("label"), key) if one)
     beside = [
         key,

@@ -37,7 +37,8 @@ class SearchWords(TypedDict, total=False):
 
 def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
     """Return how to search, of the words for it."""
-    tag, rank = how.get("tag", ()), how.get("rank", Rank.HYBRID)
+    tag = how.get("tag", ())
+    rank = how.get("rank", Rank.HYBRID)
     if strange := how.keys() - SearchWords.__optional_keys__:
         raise InputError(
             f"a search has no {strange.pop()}=",
@@ -79,7 +80,8 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     ) -> None:
         """Open the build in service, or take one; vectors of questions are kept if said."""
         self._ws = ws
-        self.collection, self.words = ws.collection, ws.task.words
+        self.collection = ws.collection
+        self.words = ws.task.words
         self.index = settled_builds(ws).open() if index is None else index
         self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
 
@@ -91,17 +93,18 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
         Where no entry has its phrases, the best are those without them.
         """
-        asked, index, collection = parse_question(question), self.index, self.collection
-        told, lacking = self._told(asked), tuple[str, ...]()
+        asked = parse_question(question)
+        index = self.index
+        collection = self.collection
+        told = self._told(asked)
+        lacking = tuple[str, ...]()
         if options.rank is Rank.WORDS and not told:
             said = f"the question {asked.text[:NAMED]!r} has no words to search by, or stop words alone"
             raise InputError(said, hint=f"leave {Option(rank='words')} out")
         mask = mask_of(index, collection, options, asked)
         if asked.phrases and mask is not None and not mask.any():
-            lacking, mask = (
-                asked.phrases,
-                mask_of(index, collection, options, replace(asked, phrases=())),
-            )
+            lacking = asked.phrases
+            mask = mask_of(index, collection, options, replace(asked, phrases=()))
         vectors = self._vectors([asked], options.rank)
         words: dict[str, str] = {}
         for start, end, term in spans_of(asked.text, set(told)):
@@ -134,12 +137,12 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
                 "what is like an entry is found by its vector",
                 hint=f"leave {Option(rank='words')} out",
             )
-        index, collection, words = self.index, self.collection, self._ws.task.words
+        index = self.index
+        collection = self.collection
+        words = self._ws.task.words
         with self._ws.store.read() as tx:
-            found, behind = (
-                index.entry_of(self._ws.task.id_of(tx, name)),
-                count_stale(collection, tx, index),
-            )
+            found = index.entry_of(self._ws.task.id_of(tx, name))
+            behind = count_stale(collection, tx, index)
         if found is None:
             hint = f"it is once it is {words.done}: `{words.step('index')}`"
             raise InputError(f"{name!r} is not in the index in service", hint=hint)
@@ -197,7 +200,8 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
 def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:
     """Pass when a build's vectors can be compared with those of a question."""
-    model, dim = ws.embedding_model.name, ws.settings.dim
+    model = ws.embedding_model.name
+    dim = ws.settings.dim
     if (built.model, built.dim) != (model, dim):
         raise ConfigurationError(
             f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "

@@ -69,7 +69,8 @@ class VectorCache:
         Column("crc", BigInteger, nullable=False),
         Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
-    key, vector = table.c.key, table.c.vector
+    key = table.c.key
+    vector = table.c.vector
     record: Select[Any] = select(key, vector, table.c.crc)
 
     def __init__(self, store: Store, *, model: str, dim: int) -> None:

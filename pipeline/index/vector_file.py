@@ -22,7 +22,8 @@ Vectors = NDArray[np.float32]
 untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
 LARGE = 200_000  # rows, beyond which exact ones would take too much memory (docs/decisions.md, 7)
 BLOCK = 4096  # rows that are looked at at once
-_COUNT, _NUMBERS = slice(8, 16), slice(-8, None)  # of a header: rows, and the numbers that follow
+_COUNT = slice(8, 16)  # of a header: rows, and the numbers that follow
+_NUMBERS = slice(-8, None)
 
 
 def is_exact(count: int) -> bool:
@@ -91,7 +92,8 @@ def nearest(
     shared, all who share it are asked for.
     """
     passing = index.ntotal if mask is None else int(np.count_nonzero(mask))
-    k, among = min(k, passing), None
+    k = min(k, passing)
+    among = None
     if not k:
         return np.empty(0, np.float32), np.empty(0, np.int64)
     if mask is not None:
@@ -118,18 +120,14 @@ def nearest_in(
 
     As quick for a thousand queries as for some dozens one by one: faiss multiplies matrices.
     """
-    best, rows, first = (
-        np.full((len(queries), k), -np.inf, np.float32),
-        np.zeros((len(queries), k), np.int64),
-        0,
-    )
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    rows = np.zeros((len(queries), k), np.int64)
+    first = 0
     for block in blocks:
         similarities, near = faiss.knn(queries, block, k, faiss.METRIC_INNER_PRODUCT)
         both = np.hstack([best, similarities])
         order = np.argsort(-both, axis=1)[:, :k]
         best = np.take_along_axis(both, order, axis=1)
-        rows, first = (
-            np.take_along_axis(np.hstack([rows, near + first]), order, axis=1),
-            first + len(block),
-        )
+        rows = np.take_along_axis(np.hstack([rows, near + first]), order, axis=1)
+        first = first + len(block)
     return best, rows

@@ -104,7 +104,9 @@ class Embedder:
 
     def cost(self, entries: Iterable[Entry], *, bar: Bar) -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
-        texts, tokens, seen = 0, 0, 0
+        texts = 0
+        tokens = 0
+        seen = 0
         for page in pages(entries, ASKED):
             missing = self.cache.missing(self.keys(page))
             texts += len(missing)
@@ -123,7 +125,8 @@ class Embedder:
         The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the
         calls that were under way. A text that the API refuses gets no vector; `refused` has its reason.
         """
-        embedded, seen = 0, 0
+        embedded = 0
+        seen = 0
         for page in pages(entries, ASKED):
             keys = self.keys(page)
             for places, answer in self._answered([*self._together(page, self.cache.missing(keys))]):
@@ -145,7 +148,8 @@ class Embedder:
 
         After one has failed no other is begun; its error is raised when those under way have ended.
         """
-        ws, failures = self._ws, list[BaseException]()
+        ws = self._ws
+        failures = list[BaseException]()
         if not calls:
             return
         if ws.backend == "local":
@@ -188,14 +192,20 @@ class Embedder:
 
     def _together(self, page: list[Entry], missing: list[int]) -> Iterator[Call]:
         """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
-        places, texts, tokens, size = list[int](), list[str](), 0, 0
+        places = list[int]()
+        texts = list[str]()
+        tokens = 0
+        size = 0
         for at in missing:
             text, more = self._outgoing(page[at])
             text_bytes = embedding_bytes(text, self._model, dim=self._ws.settings.dim, query=False)
             is_full = len(texts) == MAX_EMBED_TEXTS or size + text_bytes > MAX_EMBED_BYTES
             if texts and (is_full or not self._pacing.fits(len(texts) + 1, tokens + more)):
                 yield Call(places, texts, tokens)
-                places, texts, tokens, size = [], [], 0, 0
+                places = []
+                texts = []
+                tokens = 0
+                size = 0
             places.append(at)
             texts.append(text)
             tokens += more
@@ -250,7 +260,8 @@ def _embed_apart(
 
 def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
     """Embed what is missing, block by block, or that block, each under its lock; return how many texts that were."""
-    embedder, done = Embedder(ws), 0
+    embedder = Embedder(ws)
+    done = 0
     with ws.store.read() as tx, ws.display.bar("embedding", ws.collection.count(tx)) as bar:
         for at, block in enumerate(pages(ws.collection.entries(tx), BLOCK)):
             if number in (None, at):
@@ -273,7 +284,8 @@ def fit_text(text: str, *, limit: int | None) -> str:
     A model drops the end of what is too long for it, or refuses it; and at the end stand the tags. Tokens are
     estimated, so a quarter of the limit is left free.
     """
-    cut, keep = text, len(text)
+    cut = text
+    keep = len(text)
     while limit is not None and keep and estimate_tokens(cut) > limit * 3 // 4:
         keep = keep * 4 // 5
         end = min(END, keep // 2)

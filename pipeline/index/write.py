@@ -35,11 +35,9 @@ from pipeline.index.vector_cache import (
 )
 from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
 
-OPEN, BETWEEN, CLOSE = (
-    b"[\n",
-    b",\n",
-    b"\n]\n",
-)  # before, between and behind the lines of metadata.json
+OPEN = b"[\n"  # before, between and behind the lines of metadata.json
+BETWEEN = b",\n"
+CLOSE = b"\n]\n"
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
 ROUNDED = 0.02  # how far from 1 a vector of 8 bits a number may be
@@ -78,7 +76,9 @@ def write_build(
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
     `nonsense`, in its order; without them there is none. `refused` are the entries that are left out, by their ids.
     """
-    ranking, path, done = ranking or Ranking(), directory / manifest.ENTRIES, 0
+    ranking = ranking or Ranking()
+    path = directory / manifest.ENTRIES
+    done = 0
     groups = [f"g{number}" for number in range(len(ranking.groups))]
     sealed: dict[str, files.Sealed] = {}
     with (
@@ -196,7 +196,8 @@ def learn_floor(index: Index, questions: Vectors) -> Floor:
 
 def verify_build(staged: Staged, *, count: int) -> None:
     """Pass when the build on disk is whole, its parts agree, and it holds `count` entries."""
-    found, path = manifest.read_manifest(staged.directory), staged.directory / manifest.ENTRIES
+    found = manifest.read_manifest(staged.directory)
+    path = staged.directory / manifest.ENTRIES
     if found != staged.manifest:
         raise InconsistentError(
             f"{staged.directory / manifest.MANIFEST} changed after it was written"
@@ -256,7 +257,9 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
 
     What 8 bits a number find is held against an exact scan, see `pipeline.index.evaluate`.
     """
-    count, dim, held = index.manifest.count, index.manifest.dim, index.faiss
+    count = index.manifest.count
+    dim = index.manifest.dim
+    held = index.faiss
     if (held.ntotal, held.d) != (count, dim):
         raise InconsistentError(
             f"the index holds {held.ntotal} x {held.d} numbers, expected {count} x {dim}"

@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 MANIFEST = "manifest.json"
-DATABASE, VECTORS = "findable.db", "index/vectors.sqlite"
-ENGINE, ENGINE_FILES = "local-engine.sqlite", "local-engine-files"
+DATABASE = "findable.db"
+VECTORS = "index/vectors.sqlite"
+ENGINE = "local-engine.sqlite"
+ENGINE_FILES = "local-engine-files"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         return BackupReport(str(target), typed=tuple(shlex.join(map(str, line)) for line in lines))
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_of(target) as staging:
-        found, made_at = _copied(ws, staging), ws.now().isoformat(timespec="seconds")
+        found = _copied(ws, staging)
+        made_at = ws.now().isoformat(timespec="seconds")
         document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
         _rename(staging, target)
@@ -133,7 +136,8 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
         found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
         assert tx is not None  # noqa: S101 - the file is there
-        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+        everyone = batches.batches_in_states(tx)
+        cleaned = erase.cleaned_batches(tx)
     for batch in everyone:
         for name, sha256, _ in clean.sealed_files(batch, cleaned):
             is_needed = not (batch.is_over or batch.number in cleaned)
@@ -162,7 +166,8 @@ def _copy_database(source: Any, target: Path) -> str:
 
 def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
     """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
-    copied, said = "", f"{name} was changed after it was sealed"
+    copied = ""
+    said = f"{name} was changed after it was sealed"
     try:
         copied = _copy_file(ws.data / name, staging / name)
     except FileNotFoundError:
@@ -198,7 +203,8 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     why = "" if is_free(data) else "not empty, and a restore goes into a new folder"
     free = f"{data}-restored"
     if data.is_relative_to(source):
-        why, free = "in the backup itself", str(source.with_name(f"{data.name}-restored"))
+        why = "in the backup itself"
+        free = str(source.with_name(f"{data.name}-restored"))
     if why:
         hint = f"take a new folder: {Step('restore', from_=source, data=free)}"
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
@@ -222,10 +228,8 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     try:
         document = json.loads((folder / MANIFEST).read_bytes())
         hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
-        made_at, is_known = (
-            str(document["made_at"]),
-            document["format"] == FORMAT and DATABASE in hashes,
-        )
+        made_at = str(document["made_at"])
+        is_known = document["format"] == FORMAT and DATABASE in hashes
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = (
             f"it has no {MANIFEST}"

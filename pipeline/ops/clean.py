@@ -78,7 +78,8 @@ def _removed(paths: Iterable[Path], report: CleanReport) -> None:
 def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> None:
     """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
     with ws.store.read() as tx:
-        everyone, known = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+        everyone = batches.batches_in_states(tx)
+        known = erase.cleaned_batches(tx)
     for batch in everyone:
         names = filter(None, (batch.request_file, batch.result_file))
         paths = [path for name in names if (path := ws.data / name).is_file()]
@@ -95,7 +96,8 @@ def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> 
         if report.dry:
             continue
         if not is_known:
-            hashes, why = _seal_hashes(ws.data, batch), f"older than {report.keep_days:g} days"
+            hashes = _seal_hashes(ws.data, batch)
+            why = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
                 erase.note_cleaned(tx, batch.number, why=why, at=ws.now(), hashes=hashes)
         for path in paths:
@@ -124,7 +126,8 @@ def _seal_hashes(data: Path, batch: Batch) -> str | None:
 
     Of a file that is not as it was sealed they would prove nothing.
     """
-    path, count = data / FOLDER / f"{batch.number:06d}-hashes.jsonl", 0
+    path = data / FOLDER / f"{batch.number:06d}-hashes.jsonl"
+    count = 0
     with files.SealedWriter(path) as writer:
         for (name, sha256, _), kind in zip(sealed_files(batch), ("request", "reply"), strict=False):
             for _, line in files.read_lines(data / name) if is_whole(data, name, sha256) else ():
@@ -170,7 +173,8 @@ def unknown_sealed(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]
 def litter(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
     """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
     with ws.store.read() as tx:
-        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+        everyone = batches.batches_in_states(tx)
+        cleaned = erase.cleaned_batches(tx)
     known = {
         ws.data / one[0]
         for batch in everyone

@@ -91,7 +91,8 @@ def _lines(
 def _batches(report: DoctorReport) -> Iterator[RowFault]:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with report.ws.store.read() as tx:  # one snapshot: a batch may end meanwhile
-        everyone, outcomes = _asked(tx), answers.count_outcomes(tx)
+        everyone = _asked(tx)
+        outcomes = answers.count_outcomes(tx)
         taken_back = workspace.numbers_with_event(tx, answers.ROLLBACK)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
@@ -122,11 +123,9 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
     """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
     data = report.ws.data
     with report.ws.store.read() as tx:
-        everyone, cleaned, is_forgetting = (
-            _asked(tx),
-            erase.cleaned_batches(tx),
-            bool(erase.open_erasures(tx)),
-        )
+        everyone = _asked(tx)
+        cleaned = erase.cleaned_batches(tx)
+        is_forgetting = bool(erase.open_erasures(tx))
     for batch in everyone:
         for name, sha256, what in clean.sealed_files(batch, cleaned):
             is_request = name == batch.request_file
@@ -154,10 +153,8 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
                     else Step("batch-cancel", batch=batch.number)
                 )
             else:
-                why, next_ = (
-                    "its answers are paid for and not ingested yet",
-                    f"{step('batch-poll')} fetches it again",
-                )
+                why = "its answers are paid for and not ingested yet"
+                next_ = f"{step('batch-poll')} fetches it again"
             is_wrong = not (batch.is_over and is_forgetting)
             yield RowFault(f"batch {batch.number} ({batch.state}): {wrong}", why, next_, is_wrong)
 
@@ -209,7 +206,8 @@ def _refused(report: DoctorReport) -> Iterator[RowFault]:
 
 def _tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
-    known, strange = {one.name for one in report.ws.tasks}, dict[str, list[str]]()
+    known = {one.name for one in report.ws.tasks}
+    strange = dict[str, list[str]]()
     with report.ws.store.read() as tx:
         for batch in (one for one in _asked(tx) if one.task not in known):
             strange.setdefault(batch.task, []).append(str(batch.number))
@@ -233,11 +231,9 @@ def _tasks(report: DoctorReport) -> Iterator[RowFault]:
 
 def _index(report: DoctorReport) -> Iterator[RowFault]:
     """Is each build in service whole, byte for byte, of the model that is set, and do the stable names lead to it?"""
-    model, dim, misled = (
-        report.ws.settings.embedding_model,
-        report.ws.settings.dim,
-        "other programs read another index",
-    )
+    model = report.ws.settings.embedding_model
+    dim = report.ws.settings.dim
+    misled = "other programs read another index"
     for collection in report.ws.collections:
         builds = Builds(report.ws.data, collection.folder)
         rebuild = report.ws.task_of(collection.task).words.step("index")
@@ -246,7 +242,8 @@ def _index(report: DoctorReport) -> Iterator[RowFault]:
             damage = builds.damage(current.number) if current else []
             wrong = f"the build in service is damaged: {'; '.join(damage)}" if damage else ""
         except InconsistentError as error:
-            current, wrong = None, error.message
+            current = None
+            wrong = error.message
         if wrong:
             yield RowFault(wrong, "search finds nothing, or the wrong entries", rebuild)
         if current is None or wrong:
@@ -288,7 +285,8 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
     with (
         ws.store.read() as tx
     ):  # after the list: whatever is in it was recorded before it was created
-        everyone, ours = _asked(tx), f"findable-{workspace.get_workspace(tx).workspace_id}-"
+        everyone = _asked(tx)
+        ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {
             twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]
         }
@@ -345,7 +343,8 @@ def _submitted(ws: OpenWorkspace, batch: Batch, prefixes: frozenset[str]) -> Ite
 
 def _litter(report: DoctorReport) -> Iterator[RowFault]:
     """Is every file and build here of something that is known here?"""
-    ws, folders = report.ws, [one.folder for one in report.ws.collections]
+    ws = report.ws
+    folders = [one.folder for one in report.ws.collections]
     for path in clean.unknown_sealed(ws, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"

@@ -60,7 +60,8 @@ def run(
             unless it was to be overwritten.
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
-    task, formats = ws.task, ws.task.export_formats
+    task = ws.task
+    formats = ws.task.export_formats
     format_ = format_ or (
         formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
     )
@@ -85,7 +86,8 @@ def run(
         report.extractor = found.extractor
         chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
         report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
-        rows, guard = iter(found.rows), FormulaGuard(raw=raw)
+        rows = iter(found.rows)
+        guard = FormulaGuard(raw=raw)
         first = list(islice(rows, 1))
         counted = _counted(found._replace(rows=chain(first, rows)), report, ws.display)
         pieces = found.encode(counted, report.format, guard)
@@ -110,10 +112,8 @@ def _said(report: ExportReport, words: Words) -> Iterator[str]:
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"
     for one in report.versions:
-        name, have = (
-            one["extractor"] or NO_ANSWER,
-            plural(one["items"], f"{words.one} has", f"{words.many} have"),
-        )
+        name = one["extractor"] or NO_ANSWER
+        have = plural(one["items"], f"{words.one} has", f"{words.many} have")
         is_written = report.extractor in {None, one["extractor"]}
         yield (
             f"wrote {name}, which {have}"
@@ -177,7 +177,8 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     Raises:
         InputError: it cannot be written; an old file there is as it was.
     """
-    target, count = target_of(path), 0
+    target = target_of(path)
+    count = 0
     try:
         sweep_parts(target)
         with SealedWriter(target) as writer:

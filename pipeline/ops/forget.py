@@ -113,11 +113,13 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
         RemoteError: The API is needed and cannot be reached; what was done is kept, and the next run goes on.
     """
     names = list(dict.fromkeys(names))
-    task, report = ws.task, ForgetReport(", ".join(names), names)
+    task = ws.task
+    report = ForgetReport(", ".join(names), names)
     ids, report.went_on = _begin(ws, names)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
-        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+        everyone = batches.batches_in_states(tx)
+        cleaned = erase.cleaned_batches(tx)
     mine = [batch for batch in everyone if batch.number in numbers]
     engine = ENGINE if ws.backend == "local" else ()
     if engine and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
@@ -239,14 +241,17 @@ def _drop_lines(
 
     A line that cannot be read goes too: it may be about them, and answers nothing.
     """
-    keys, done = {request_key(batch.task, one) for one in ids}, dict[str, int]()
+    keys = {request_key(batch.task, one) for one in ids}
+    done = dict[str, int]()
     for name, recorded, _ in dict.fromkeys(
         [*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]
     ):
         path = ws.data / name
         if not path.is_file():
             continue
-        was, draft, done[name] = files.sha256_of(path), files.part_of(path), 0
+        was = files.sha256_of(path)
+        draft = files.part_of(path)
+        done[name] = 0
         try:
             with files.SealedWriter(draft) as writer, path.open("rb") as file:
                 for line in file:
@@ -294,7 +299,8 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
 
 def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> None:
     """Build the index anew where the one in service holds one of these items, and remove every other build."""
-    builds, is_there = settled_builds(ws), True
+    builds = settled_builds(ws)
+    is_there = True
     with ws.store.read() as tx:
         left = ws.collection.count(tx)
     with contextlib.suppress(FindableError):  # one that cannot be read may hold it

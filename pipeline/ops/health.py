@@ -32,7 +32,8 @@ def serve_health(
             try:
                 code, body = pages.get(self.path, lambda: (404, b"not found\n"))()
             except FindableError as error:
-                code, body = 503, f"{error.message}\n".encode()
+                code = 503
+                body = f"{error.message}\n".encode()
             self.send_response(code)
             self.send_header(
                 "Content-Type", "text/plain; version=0.0.4; charset=utf-8"
@@ -70,13 +71,14 @@ def exposition(opened: Iterable[OpenWorkspace], errors: Mapping[str, int]) -> by
 
 def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
     """Yield what there is to see of a task: (name, what it is, its labels) with the values."""
-    task, model, now = ws.task.subject, ws.model.name, ws.now()
+    task = ws.task.subject
+    model = ws.model.name
+    now = ws.now()
     with ws.store.read() as tx:
-        rows, held = (
-            ws.task.table(tx).counts(tx),
-            batches.batches_in_states(tx, *OPEN, task=ws.task.name),
-        )
-        waiting, spent = batches.batches_in_states(tx, *WAITING), money.sum_spent(tx)
+        rows = ws.task.table(tx).counts(tx)
+        held = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
+        waiting = batches.batches_in_states(tx, *WAITING)
+        spent = money.sum_spent(tx)
     ages = defaultdict[tuple[str, ...], float](float)
     for one in held:
         key = (task, str(one.state))

@@ -65,7 +65,8 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
-        parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
+        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
+        asked = answers.asked_tasks(tx)
         stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
         twins = batches.all_duplicates(tx)
         by_state, gone = ws.task.table(tx).counts_and_gone(tx)
@@ -94,7 +95,8 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     document |= _failures(ws, failed_reasons | {item_id: reason for item_id, reason, _ in parked})
-    dead, now = folder.dead_batches(ws), ws.now()
+    dead = folder.dead_batches(ws)
+    now = ws.now()
     waiting = Counter(one.state.value for one in mine)
     waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
     counts = StatusCounts(*list(by_state.values())[:6])._replace(
@@ -111,7 +113,8 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 
 
 def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
-    done, number = min(max(one.calls, one.replies), one.requests), one.run or one.number
+    done = min(max(one.calls, one.replies), one.requests)
+    number = one.run or one.number
     is_killed = number in killed
     eta_s = (
         (one.requests - done) * (now - one.created_at).total_seconds() / done

@@ -22,7 +22,8 @@ from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import Version
 from pipeline.store.database import Connection, pages
 
-LOCK, NEXT = "rollback", Step("versions")
+LOCK = "rollback"
+NEXT = Step("versions")
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 
 
@@ -143,10 +144,8 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
     """Refuse while something may still come in under a version, and what has no version at all."""
     said = hint = ""
     if any(not one.counts.label.strip() for one in going):
-        said, hint = (
-            "rows without a version are another program's",
-            f"{Step('versions')} lists those that are here",
-        )
+        said = "rows without a version are another program's"
+        hint = f"{Step('versions')} lists those that are here"
     if any(one.counts.label == answers.PERSON for one in going):
         said = "what people said by hand is no version of a model"
         hint = f"an edit is undone by its number: {Step('correct', item='username', undo=1)}"

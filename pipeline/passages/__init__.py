@@ -36,13 +36,12 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     from pipeline.passages.table import TASK, read_shape
     from pipeline.passages.task import LABEL, ConceptsTask
 
-    label, skips = settings.version, settings.skip_versions
+    label = settings.version
+    skips = settings.skip_versions
     if label is not None:
         skips = (label,) if skips is None else skips
     elif (backfill := runs.unfinished_run(tx, TASK, mode=runs.BACKFILL)) is not None:
-        label, skips = (
-            backfill.extractor.partition("/")[0],
-            backfill.skipped if skips is None else skips,
-        )
+        label = backfill.extractor.partition("/")[0]
+        skips = backfill.skipped if skips is None else skips
     shape = read_shape(tx, passages=settings.passages_table)
     return ConceptsTask(shape, settings, label or LABEL, skips)

@@ -115,9 +115,11 @@ _EMPHASIZED = re.compile(
 
 def _cleaned(name: str) -> str:
     """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
-    text, before = name[: MAX_RAW + 1], None
+    text = name[: MAX_RAW + 1]
+    before = None
     while text != before:  # a layer of mark-up at a time, that round the whole of it too
-        before, text = text, _EMPHASIZED.sub(r"\2", without_markup(text))
+        before = text
+        text = _EMPHASIZED.sub(r"\2", without_markup(text))
     return text if len(text) <= MAX_NAME and any(char.isalnum() for char in text) else ""
 
 

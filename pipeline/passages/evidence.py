@@ -142,11 +142,13 @@ def _surface(
     names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText
 ) -> str:
     """Return how the passage writes the concept nearest to its support, the first quotation where it does not."""
-    found, nearest = support[0], len(passage.text)
+    found = support[0]
+    nearest = len(passage.text)
     for start, end in (span for name in names for span in passage.spans(name)):
         distance = min(max(start - after, before - end, 0) for before, after in support)
         if distance < nearest:
-            found, nearest = (start, end), distance
+            found = (start, end)
+            nearest = distance
         if not distance:
             break
     return passage.text[slice(*found)]

@@ -88,7 +88,8 @@ class Passages(MappedFile):
         ) -> None:
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
-        source, metadata = value.get("source"), value.get("metadata")
+        source = value.get("source")
+        metadata = value.get("metadata")
         if isinstance(metadata, str) and self.format in {
             "csv",
             "xlsx",
@@ -189,7 +190,8 @@ def _write(
     shape: PassagesShape, tx: Connection, passages: Sequence[SoundRow], done: PassagesImportReport
 ) -> list[Finding]:
     """Write some passages, and count them; return what else is to be told. Of a `dry` import nothing is written."""
-    items, ids = table.item_table(shape), [one.key for one in passages]
+    items = table.item_table(shape)
+    ids = [one.key for one in passages]
     known = {} if shape.passages.name in shape.missing else items.rows(tx, ids, shape.names)
     there = [(one, known[one.key]) for one in passages if one.key in known]
     other = [one.key for one, row in there if cell_words(row["text"]) != one.values["text"]]

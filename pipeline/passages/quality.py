@@ -54,7 +54,8 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
     concepts = shape.concepts.c
     by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
     query = select(*by, func.count(), func.count(concepts.evidence)).group_by(*by)
-    types, proven = Types(), Counter[tuple[str, str]]()
+    types = Types()
+    proven = Counter[tuple[str, str]]()
     for label, model, kind, count, with_evidence in tx.execute(query):
         version = cell_words(label), cell_words(model)
         types.setdefault(version, Counter())[" ".join(cell_words(kind).casefold().split())] += count
@@ -80,7 +81,9 @@ def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
     support = evidence.get("support") if isinstance(evidence, dict) else None
     for one in support if isinstance(support, list) else ():
         if isinstance(one, dict):
-            start, end, quote = one.get("start"), one.get("end"), one.get("quote")
+            start = one.get("start")
+            end = one.get("end")
+            quote = one.get("quote")
             if (
                 type(start) is int
                 and type(end) is int
@@ -107,8 +110,10 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
     by_version, proven = _tallied(tx, shape)
     mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
     others = [one for one in sorted(by_version) if one not in mine]
-    lengths, chosen = Counter[int](), Choice[_Answer](READ, seed=SEED + 1)
-    repeated, name = 0, shape.concepts.c.concept_name
+    lengths = Counter[int]()
+    chosen = Choice[_Answer](READ, seed=SEED + 1)
+    repeated = 0
+    name = shape.concepts.c.concept_name
     for passage, label, model, size, names, is_like in _answers(tx, shape, mine):
         lengths[size] += 1
         repeated += size - len({" ".join(one.casefold().split()) for one in names.split(BETWEEN)})
@@ -123,7 +128,8 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
     )
     read = _read(tx, shape, list(chosen))
     are_there = [is_there for one in read for is_there in one.quotations()]
-    count, told = lengths.total(), sum(length * times for length, times in lengths.items())
+    count = lengths.total()
+    told = sum(length * times for length, times in lengths.items())
     full = sum(times for length, times in lengths.items() if length >= MOST)
     replies = answers.count_replies(tx, table.TASK, extractor)
     without = answers.count_unanswered(tx, table.TASK, extractor)
@@ -205,10 +211,8 @@ class _Read(NamedTuple):
             is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
             drawn.offer(f"{self.key} {number}", concept, first=is_like)
         (one,), text = drawn, self.text
-        told, spans = (
-            f"{one.concept_type or 'no type'}, {one.confidence}",
-            sorted(quotations_of(one.evidence)),
-        )
+        told = f"{one.concept_type or 'no type'}, {one.confidence}"
+        spans = sorted(quotations_of(one.evidence))
         if text is None:
             return Sample(self.key, one.concept_name, "", (), f"{told}; the passage is gone")
         if not spans or any(text[start:end] != quote for start, end, quote in spans):
@@ -274,22 +278,24 @@ def verify_quotes(
 
     Versions that are being rolled back are left out.
     """
-    ours, found, concepts, quotations = (
-        answers.list_versions(tx, table.TASK),
-        RowFaults(FAULTS),
-        0,
-        0,
-    )
+    ours = answers.list_versions(tx, table.TASK)
+    found = RowFaults(FAULTS)
+    concepts = 0
+    quotations = 0
     ours.append(Version(answers.PERSON))
-    passage_id, mine = shape.concepts.c.passage_id, _of(shape, ours)
+    passage_id = shape.concepts.c.passage_id
+    mine = _of(shape, ours)
     labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
     for ids in values_in_pages(tx, passage_id, labels, size=BLOCK):
         texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
         for row in tx.execute(
             select(passage_id, shape.concepts.c.evidence).where(passage_id.in_(ids), mine)
         ):
-            key, quoted = cell_words(row[0]), list(quotations_of(loaded(row[1])))
-            concepts, quotations, text = concepts + 1, quotations + len(quoted), texts.get(key)
+            key = cell_words(row[0])
+            quoted = list(quotations_of(loaded(row[1])))
+            concepts = concepts + 1
+            quotations = quotations + len(quoted)
+            text = texts.get(key)
             wrong = sum(
                 start >= end or (text or "")[start:end] != quote for start, end, quote in quoted
             )

@@ -152,8 +152,10 @@ class PassagesShape:
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted, or will be."""
-    found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    holds, empty = {"source": Holds.TEXT, "metadata": Holds.JSON}, {"source": "", "metadata": "{}"}
+    found = columns_of(tx, passages)
+    concepts = columns_of(tx, CONCEPTS)
+    holds = {"source": Holds.TEXT, "metadata": Holds.JSON}
+    empty = {"source": "", "metadata": "{}"}
     fits = [name for name in OPTIONAL if name in found and not holds[name].misfit(tx, found[name])]
     return PassagesShape(
         _as_there(passages, ("id", "text", *(fits if found else OPTIONAL))),
@@ -184,10 +186,8 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     That of passages is read in place, and nothing is added but an index; the type of their ids is that of a concept's
     `passage_id`.
     """
-    name, words = (
-        settings.passages_table,
-        (Column("text", Text, nullable=False), Column("source", Text)),
-    )
+    name = settings.passages_table
+    words = (Column("text", Text, nullable=False), Column("source", Text))
     own: Column[Any] = Column("id", Text, primary_key=True)
     passages = TableSpec(
         made=Table(name, MetaData(), own, *words, Column("metadata", _JSON)),
@@ -271,12 +271,10 @@ class _Passages(Tables):
 
 
 TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
-adopt, adoption_plan, is_adopted, makes = (
-    TABLES.adopt,
-    TABLES.adoption_plan,
-    TABLES.is_adopted,
-    TABLES.makes,
-)
+adopt = TABLES.adopt
+adoption_plan = TABLES.adoption_plan
+is_adopted = TABLES.is_adopted
+makes = TABLES.makes
 
 
 # ---- find and write rows
@@ -286,7 +284,8 @@ def of_extractors(
     shape: PassagesShape, extractors: Iterable[tuple[str, str]]
 ) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
-    version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
+    version = shape.concepts.c.extractor_version
+    model = shape.concepts.c.extractor_model
     return or_(
         false(), *(and_(is_named(version, one[0]), is_named(model, one[1])) for one in extractors)
     )
@@ -353,11 +352,10 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the concepts of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
-    whose, name = concepts.passage_id, concepts.concept_name
-    query, found = (
-        select(whose, name).where(name.is_not(None), counts_now(shape)),
-        dict[str, set[str]](),
-    )
+    whose = concepts.passage_id
+    name = concepts.concept_name
+    query = select(whose, name).where(name.is_not(None), counts_now(shape))
+    found = dict[str, set[str]]()
     for row in among(tx, query, whose, shape.concept_ids.native(ids)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
@@ -431,7 +429,8 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
 # ---- the best concepts
 
 
-VIEW, OF = "best_concepts", "PREFER_VERSIONS and MIN_CONFIDENCE"
+VIEW = "best_concepts"
+OF = "PREFER_VERSIONS and MIN_CONFIDENCE"
 PAGE = 500  # passages in one query, rows in one fetch
 MAX_SOURCE = 1200  # characters of the text that stand with a quotation
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -490,7 +489,8 @@ def _rows(
 
 def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
-    concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
+    concepts = shape.concepts.c
+    begun = answers.begun().subquery("begun")
     number: ColumnElement[Any] = (
         concepts.confidence if is_sqlite(tx) else cast(concepts.confidence, Text)
     )
@@ -529,7 +529,8 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
 
 def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:
     """Return a SELECT whose evidence holds the part of the passage that it speaks of; of numbered rows the first."""
-    rows, passages = chosen.subquery("chosen"), shape.passages.c
+    rows = chosen.subquery("chosen")
+    passages = shape.passages.c
     key = passages.id if shape.has_same_ids else shape.item_id
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
@@ -559,7 +560,9 @@ def _with_part(
     if not is_sqlite(tx):  # where a text would lose its quotation marks
         told = [cast(first.op("->")(plain(f"'{name}'")), Text) for name in ("start", "end")]
     start, end = (cast(one, Integer) for one in told)
-    whole, room, none = func.length(text), plain(str(MAX_SOURCE), Integer), plain("0", Integer)
+    whole = func.length(text)
+    room = plain(str(MAX_SOURCE), Integer)
+    none = plain("0", Integer)
     least, most = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
     before = (room - least(most(end - start, none), room)) // plain("2", Integer)
     at = most(least(start - before, whole - room), none)

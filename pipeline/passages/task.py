@@ -76,13 +76,15 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
 def _entries(
     shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
-    items, found = table.item_table(shape), table.has_concepts(shape, None)
+    items = table.item_table(shape)
+    found = table.has_concepts(shape, None)
     _, *beside = shape.names  # which WHERE= of a search may name
     for some in pages(items.cells(tx, ("id", "text", *beside), found, among=among), _PAGE):
         page = {cell_words(row[0]): row[1:] for row in some}
         named = table.concept_names(tx, shape, list(page))
         for key, cells in page.items():
-            concepts, text = named.get(key, []), cell_words(cells[0])
+            concepts = named.get(key, [])
+            text = cell_words(cells[0])
             told = {name: loaded(cell) for name, cell in zip(beside, cells[1:], strict=True)}
             whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
             words = {"text": text, "concepts": "\n".join(concepts)}
@@ -97,7 +99,8 @@ class ConceptsTask(Task):
     None those of any version.
     """
 
-    name, subject = table.TASK, "passages"
+    name = table.TASK
+    subject = "passages"
     answer_tokens = 900  # nine concepts of about a hundred tokens each, most of them quotations
     words = Words(
         one="passage",
@@ -135,7 +138,10 @@ class ConceptsTask(Task):
         skips: tuple[str, ...] | None = None,
     ) -> None:
         """Make the task of the tables as they are, under one version."""
-        self.shape, self._settings, self.label, self.skips = shape, settings, label, skips
+        self.shape = shape
+        self._settings = settings
+        self.label = label
+        self.skips = skips
         self.preferred = settings.prefer_versions or ()
         self.index = _indexed_of(shape)
 

@@ -50,7 +50,8 @@ class Figure(NamedTuple):
     @property
     def wanted(self) -> str:
         """What the bounds demand, in words."""
-        low, high = shown(self.low, self.unit), shown(self.high, self.unit)
+        low = shown(self.low, self.unit)
+        high = shown(self.high, self.unit)
         if self.low is None:
             return "anything" if self.high is None else f"at most {high}"
         return f"at least {low}" if self.high is None else f"{low} to {high}"
@@ -216,12 +217,14 @@ def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float | 
 
     The weights need not add up to 1; None where one of them has none.
     """
-    whole, whole_other = sum(one.values()), sum(other.values())
+    whole = sum(one.values())
+    whole_other = sum(other.values())
     if not whole or not whole_other:
         return None
     found = 0.0
     for name in sorted(one.keys() | other.keys()):
-        share, share_other = one.get(name, 0) / whole, other.get(name, 0) / whole_other
+        share = one.get(name, 0) / whole
+        share_other = other.get(name, 0) / whole_other
         middle = (share + share_other) / 2
         found += sum(part * math.log2(part / middle) for part in (share, share_other) if part) / 2
     return min(1.0, max(0.0, found))

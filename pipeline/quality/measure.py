@@ -39,15 +39,12 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
         tally.add(item_id, answer)
-    replies, cut = (
-        answers.count_replies(tx, task.name, extractor),
-        answers.count_cut(tx, task.name, extractor),
-    )
-    parked, count = len(asks.parked_rows(tx, task.name, own=task.own)), tally.count
-    asked, places = (
-        count + parked,
-        tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted),
-    )
+    replies = answers.count_replies(tx, task.name, extractor)
+    cut = answers.count_cut(tx, task.name, extractor)
+    parked = len(asks.parked_rows(tx, task.name, own=task.own))
+    count = tally.count
+    asked = count + parked
+    places = tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted)
     values: dict[str, Value] = {
         "answered": (share(count, asked), asked),
         "parked": (share(parked, asked), asked),
@@ -83,19 +80,16 @@ class _Tally:
     """What one pass over some answers came to, by the paths of fields; `whole` are the answers by their hash."""
 
     def __init__(self) -> None:
-        self.count, self.whole, self.shown = (
-            0,
-            Counter[int](),
-            Choice[tuple[str, str]](SAMPLES, seed=SEED),
-        )
-        self.values, self.numbers = dict[str, Counter[str]](), dict[str, tuple[int, float]]()
+        self.count = 0
+        self.whole = Counter[int]()
+        self.shown = Choice[tuple[str, str]](SAMPLES, seed=SEED)
+        self.values = dict[str, Counter[str]]()
+        self.numbers = dict[str, tuple[int, float]]()
         # Answers with a text that is the word "null", and how often it is there by field.
         self.null_answers = 0
         self.null_texts = Counter[str]()
-        self.quoted, self.missing = (
-            Counter[str](),
-            Counter[str](),
-        )  # missing: where another answer may quote
+        self.quoted = Counter[str]()  # missing: where another answer may quote
+        self.missing = Counter[str]()
 
     def add(self, item_id: str, said: str) -> None:
         """Count one answer, as JSON."""
@@ -147,7 +141,8 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _samples(tx: Connection, task: Task, shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
-    names, texts = task.table(tx).names(tx, ids), task.asked_texts(tx, ids)
+    names = task.table(tx).names(tx, ids)
+    texts = task.asked_texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
             yield Sample(

@@ -33,8 +33,10 @@ def next_pilot(
     """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
     before = runs.newest_pilot(tx, extractor)
     if before is not None and before.ended_at is None:
-        size, seed = size or before.size, before.seed if seed is None else seed
-    size, seed = size or SIZE, SEED if seed is None else seed
+        size = size or before.size
+        seed = before.seed if seed is None else seed
+    size = size or SIZE
+    seed = SEED if seed is None else seed
     return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 

@@ -124,10 +124,8 @@ class QualityReport(NamedTuple):
 
     def markdown(self, *, again: object = Step("qc")) -> str:
         """Return it for people; `again` is what to type to judge the answers once more."""
-        quality, told = (
-            self.quality,
-            {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS},
-        )
+        quality = self.quality
+        told = {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
         tables = [*quality.distributions, *quality.tables]
         return _template().render(
             self._asdict() | told, tables=tables, again=again, option=Option, step=Step
@@ -182,7 +180,8 @@ def _aligned(rows: Rows) -> list[str]:
 
 def _holds(measured: Measured) -> str:
     """Return a gate with bounds that its figure would keep, as GATES takes them."""
-    gate, value = measured.figure, measured.value or 0.0
+    gate = measured.figure
+    value = measured.value or 0.0
     low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
     high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
     return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
@@ -235,7 +234,8 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
 
 def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:
     """Return the files of a task's reports written before a moment, but of those named `kept` and of the newest."""
-    reports, moment = reports_of_task(data, task), f"{task}-{before:%Y%m%dT%H%M%SZ}"
+    reports = reports_of_task(data, task)
+    moment = f"{task}-{before:%Y%m%dT%H%M%SZ}"
     newest = max(
         (name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)),
         default="",

@@ -114,7 +114,8 @@ def service_failures(
     tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool
 ) -> dict[str, int]:
     """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
-    later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
+    later = attempts.alias()
+    is_lost = attempts.c.reason.startswith(LOST, autoescape=True)
     same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
     is_past = select(later.c.id).where(*same, later.c.charged, later.c.id > attempts.c.id).exists()
     is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
@@ -210,10 +211,8 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     The first were given answers that were not applied, the input of the second had changed meanwhile, and the versions
     are not of the model that was asked: `gemini-x-002` is one of `gemini-x`; `gemini-x-lite` is another model.
     """
-    mine, told = (
-        answers.c.batch == batch,
-        (answers.c.item_id, answers.c.applied, answers.c.outdated),
-    )
+    mine = answers.c.batch == batch
+    told = (answers.c.item_id, answers.c.applied, answers.c.outdated)
     odd = select(*told).where(mine, or_(~answers.c.applied, answers.c.outdated))
     items = tx.execute(odd.order_by(func.length(answers.c.item_id), answers.c.item_id)).all()
     others = (
@@ -533,7 +532,8 @@ class ReplyCounts(NamedTuple):
 
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
     """Count the replies to the questions of a version, or of all, and their use: no person's, no forgiven failures."""
-    used, found = [], Counter[str]()
+    used = []
+    found = Counter[str]()
     failed = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
     for table, how in ((answers, literal(Outcome.ANSWERED.value)), (attempts, failed)):
         mine = (

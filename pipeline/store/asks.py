@@ -40,7 +40,9 @@ PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
 MANY = 500  # claims at once, after which a server counts its asks anew, or its planner scans them for each look,
 SHARE = 10  # where it knows of fewer than so many times as many
-CLAIMED, ANSWERED, PARKED = "claimed", "answered", "parked"
+CLAIMED = "claimed"
+ANSWERED = "answered"
+PARKED = "parked"
 EVERY = ""  # the extractor of an ask that stands for every version
 BEING_FORGOTTEN = (
     "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more

@@ -16,7 +16,8 @@ from pipeline.store import workspace
 from pipeline.store.answers import PERSON
 from pipeline.store.schema import answers
 
-MERGE, UNDONE = "merge ", "undone merge "  # the journal's kinds, before the task
+MERGE = "merge "  # the journal's kinds, before the task
+UNDONE = "undone merge "
 
 
 class Merge(NamedTuple):
@@ -84,7 +85,8 @@ def resolved(rules: Mapping[str, str]) -> dict[str, str]:
     """Return for each value the last of the chain that begins with it; a value in a circle stays itself."""
     found = {}
     for old in rules:
-        seen, new = {old}, rules[old]
+        seen = {old}
+        new = rules[old]
         while new in rules and new not in seen:
             seen.add(new)
             new = rules[new]

@@ -34,7 +34,8 @@ def copy_tables(
 def _copy(tx: Connection, there: Connection, table: Table) -> int:
     import psycopg
 
-    count, driver = 0, there.connection.driver_connection
+    count = 0
+    driver = there.connection.driver_connection
     names = ", ".join(f'"{column.name}"' for column in table.c)
     rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE))
     try:

@@ -214,15 +214,14 @@ class Store:
         The text is never looked at: what it may do is the database's decision. Beside a file that is not ours none is
         made, where its program has none open there.
         """
-        kind, still = self._kind, None
+        kind = self._kind
+        still = None
         if isinstance(kind, SqliteFile):
             still = None if self._is_ours else resting(kind.path)
             engine = kind.open_unchanged(still)
         else:
-            engine, query = (
-                self._open(),
-                query.replace("\0", "\\0"),
-            )  # behind a null character it would see nothing
+            engine = self._open()  # behind a null character it would see nothing
+            query = query.replace("\0", "\\0")
         with self._translated(), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
             if not isinstance(kind, SqliteFile):

@@ -21,7 +21,8 @@ from pipeline.store.schema import answers, asks, attempts, batches, creates, row
 from pipeline.store.schema import events as journal
 
 KIND = "forget"  # of the journal's lines about this
-BEGUN, DONE = "begun", "done"
+BEGUN = "begun"
+DONE = "done"
 GONE = "forgotten"
 CLEANED = "clean"  # of the journal's lines about batches whose files were removed
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
@@ -106,7 +107,8 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
     if tx.execute(update(journal).where(here).values(new=sha256)).rowcount:
         return True
     for kind in ("request", "result"):
-        digest, length = batches.c[f"{kind}_sha256"], batches.c[f"{kind}_size"]
+        digest = batches.c[f"{kind}_sha256"]
+        length = batches.c[f"{kind}_size"]
         here = (batches.c.number == batch) & (digest == was)
         if tx.execute(update(batches).where(here).values({digest: sha256, length: size})).rowcount:
             return True

@@ -53,12 +53,10 @@ class Locks:
 
     def __init__(self, store: Store, folder: Path, workspace_id: str) -> None:
         """Take the store, the folder of lock files, and the workspace's id; nothing is made or connected yet."""
-        self._store, self._folder, self._id, self._mutex = (
-            store,
-            folder,
-            workspace_id,
-            threading.Lock(),
-        )
+        self._store = store
+        self._folder = folder
+        self._id = workspace_id
+        self._mutex = threading.Lock()
         self._session: Session | None = None
 
     @contextlib.contextmanager
@@ -80,13 +78,15 @@ class Locks:
         self, name: str, *, say: Callable[[str], None], sleep: Callable[[float], None]
     ) -> Iterator[Lock]:
         """Hold a name for the length of a block, waiting for who has it; `say` gets who that is when it changes."""
-        said, looks = "", 0
+        said = ""
+        looks = 0
         while True:
             with self.hold(name) as lock:
                 if lock is not None:
                     yield lock
                     return
-            holder, looks = self.holder(name), looks + 1
+            holder = self.holder(name)
+            looks = looks + 1
             if holder != said and (
                 holder != UNKNOWN or looks * LOOK_S >= 1
             ):  # it may be about to sign

@@ -242,7 +242,8 @@ class Session:
         pooled.detach()
         connection.autocommit = True
         self.connection = connection
-        self._server, self._mutex = server, threading.RLock()
+        self._server = server
+        self._mutex = threading.RLock()
         self._held = set[int]()  # a session would get what it has a second time
         self.ask("SELECT set_config('application_name', %s, false)", name)
         self.ask(

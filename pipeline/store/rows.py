@@ -180,7 +180,8 @@ class Reading(NamedTuple):
         )
         own = insert_into(rows, self.held.dialect.name)
         own = own.from_select(["task", "item_id", "n", *READ], found.where(is_other))
-        new, now = own.excluded, literal(at, rows.c.changed_at.type)
+        new = own.excluded
+        now = literal(at, rows.c.changed_at.type)
         values = {name: new[name] for name in READ} | {
             "gone_at": None,
             "changed_at": case((rows.c.input_hash != new.input_hash, now), else_=rows.c.changed_at),
@@ -288,8 +289,10 @@ class RefusedOfFile:
 
     def __init__(self, tx: Connection, task: str, path: str) -> None:
         """Delete the refused rows of an earlier import of the file, in the caller's transaction."""
-        self._tx, self._task = tx, task
-        self._prefix, self._count = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-", 0
+        self._tx = tx
+        self._task = task
+        self._prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
+        self._count = 0
         before = rows.c.item_id.startswith(self._prefix, autoescape=True)
         tx.execute(delete(rows).where(rows.c.task == task, is_refused, before))
 

@@ -299,7 +299,8 @@ def _table_of(
         kind = (get_args(one.type) or (one.type,))[0]
         made = BigInteger if one.name in big else _TYPES.get(kind, Text)
         default = None if one.default in {MISSING, None} else text(json.dumps(one.default))
-        is_key, may_lack = not columns, NoneType in get_args(one.type)
+        is_key = not columns
+        may_lack = NoneType in get_args(one.type)
         columns.append(
             Column(
                 one.name,

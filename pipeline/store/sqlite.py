@@ -44,7 +44,8 @@ class SqliteFile:
                 f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
-        self._url, self._pool = url, QueuePool if is_kept else NullPool
+        self._url = url
+        self._pool = QueuePool if is_kept else NullPool
         self.path = Path(url.database.removeprefix("file:"))  # file:… is how SQLite takes options
         self.shown = str(self.path)
 
@@ -212,7 +213,8 @@ def _begin(connection: Connection) -> None:
     if (patience := connection.get_execution_options().get("findable_patience")) is None:
         connection.exec_driver_sql("BEGIN")
         return
-    until, has_begun = time.monotonic() + patience, False
+    until = time.monotonic() + patience
+    has_begun = False
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOOK_MS}")
     try:
         while not has_begun:

@@ -189,11 +189,9 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
             yield names
 
 
-_TEXTS, _WHOLES, _REALS = (
-    ("TEXT", "VARCHAR"),
-    ("SMALLINT", "INTEGER", "BIGINT"),
-    ("REAL", "DOUBLE_PRECISION"),
-)
+_TEXTS = ("TEXT", "VARCHAR")
+_WHOLES = ("SMALLINT", "INTEGER", "BIGINT")
+_REALS = ("REAL", "DOUBLE_PRECISION")
 
 
 class Holds(Enum):
@@ -258,7 +256,8 @@ class Ids:
 
 def ids_in(tx: Connection, own: Column[Any] | None) -> Ids:
     """Return which ids a reflected column holds; text where it is not there."""
-    kind, typed = None if own is None else own.type, not is_sqlite(tx)
+    kind = None if own is None else own.type
+    typed = not is_sqlite(tx)
     if isinstance(kind, Uuid):
         return Ids("UUIDs", typed=typed)
     if isinstance(kind, Integer):
@@ -281,7 +280,8 @@ def new_ids(
     None where the database gives such. `above` finds the highest number that a row ever had, where those that are there
     do not tell.
     """
-    counts, newest = ids_in(tx, own).kind == "whole numbers", None
+    counts = ids_in(tx, own).kind == "whole numbers"
+    newest = None
     if counts:
         made = tx.execute(_MADE, {"table": own.table.name}).first() if is_sqlite(tx) else None
         if own.server_default is not None or "AUTOINCREMENT" in str(made and made.sql).upper():
@@ -366,7 +366,8 @@ class TableSpec:
         Return a line on what was done to one that is adopted. Nothing is changed, and ConfigurationError says so, where
         what has its name cannot be.
         """
-        found, table = self._judged(tx), quoted(tx, self.name)
+        found = self._judged(tx)
+        table = quoted(tx, self.name)
         added, unfound = (self._missing(found), self._unfound(tx, found)) if found else ([], [])
         if not found:
             self.made.create(tx)
@@ -418,10 +419,12 @@ class TableSpec:
 
         Ids that are no whole numbers become text.
         """
-        found, columns = columns_of(tx, self.name), list[Column[Any]]()
+        found = columns_of(tx, self.name)
+        columns = list[Column[Any]]()
         ids = {"id", self.refers[0] if self.refers else "id"}
         for one in (one for one in self.made.columns if one.name in found):
-            there, is_key = found[one.name], one.primary_key
+            there = found[one.name]
+            is_key = one.primary_key
             is_whole = ids_in(tx, there).kind == "whole numbers"
             kind = one.type if one.name not in ids else BigInteger() if is_whole else Text()
             counts = [Identity()] if one.identity is not None and is_whole else []
@@ -479,7 +482,8 @@ class TableSpec:
 
     def _settle_ids(self, tx: Connection) -> None:
         """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
-        own, table = self.made.c.id, quoted(tx, self.name)
+        own = self.made.c.id
+        table = quoted(tx, self.name)
         if is_sqlite(tx) and has_index(tx, self.name, self._index("own_id")):
             newest = tx.execute(select(func.max(own))).scalar() or 0
             waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted

@@ -90,7 +90,9 @@ class ColumnMapping:
         self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path
     ) -> None:
         """Find out what the names of a file mean, where `given` is what MAP= says."""
-        self.layout, self.notes, self.not_read = layout, list[str](), dict[str, None]()
+        self.layout = layout
+        self.notes = list[str]()
+        self.not_read = dict[str, None]()
         self.others = dict[str, None]()
         self._there = there = list(dict.fromkeys(filter(None, names)))
         said = _said(there, given, layout=layout, path=path)
@@ -112,10 +114,8 @@ class ColumnMapping:
             if len(alike) == 1:
                 known[alike[0]] = column
             elif alike:
-                both, use = (
-                    " and ".join(repr(excerpt(name)) for name in alike),
-                    _map_option({column: alike[0]}),
-                )
+                both = " and ".join(repr(excerpt(name)) for name in alike)
+                use = _map_option({column: alike[0]})
                 self.notes.append(
                     f"{both} both mean {layout.columns[column]}: add {use} to use the first"
                 )
@@ -202,7 +202,8 @@ class MappedFile(SourceFile):
 
         It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
         """
-        layout, given = self.layout, given or {}
+        layout = self.layout
+        given = given or {}
         super().__init__(
             path,
             layout.hint,
@@ -216,7 +217,8 @@ class MappedFile(SourceFile):
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
-            which, ask = Option(map=f"{layout.key}=…"), Step("ask", from_=path, q="…")
+            which = Option(map=f"{layout.key}=…")
+            ask = Step("ask", from_=path, q="…")
             hint = f"say which one it is: {which}; of any other table `{ask}` asks"
             if near := mapping.near.get(layout.key):
                 given = {**given, layout.key: near}
@@ -268,7 +270,8 @@ class MappedFile(SourceFile):
 
         Of rows that are the same one the first goes in.
         """
-        key, first = self.layout.key, "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
+        key = self.layout.key
+        first = "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
         self._seen = seen = sqlite3.connect("", isolation_level=None)
         weakref.finalize(self, seen.close)
         seen.executescript(_SEEN)
@@ -340,10 +343,8 @@ def _said(
             else [one for one in there if wanted and fold(one) == fold(wanted)]
         )
         if wanted and len(alike) != 1:
-            near, which = (
-                _most_like(wanted, there, least=0),
-                f"which {Option('map')} gives for {said}",
-            )
+            near = _most_like(wanted, there, least=0)
+            which = f"which {Option('map')} gives for {said}"
             raise InputError(
                 f"{path} has no column {excerpt(wanted)!r}, {which}; nothing was imported. Found: {_listed(there)}",
                 hint=f"did you mean {_map_option({said: near})}?" if near else "",

@@ -38,7 +38,8 @@ from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, stored_cell
 from pipeline.tables.view import beside as named_beside
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
-STATE, REASON = "state", "reason"  # columns of an export
+STATE = "state"  # columns of an export
+REASON = "reason"
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
 _READ: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
 _COSTS = {
@@ -188,7 +189,8 @@ def answers_rows(
 
     def found() -> Iterator[_Row]:
         for row in streamed(tx, query, page=PAGE).mappings():
-            values, given = orjson.loads(row[VALUES]), orjson.loads(row["answer"] or "{}")
+            values = orjson.loads(row[VALUES])
+            given = orjson.loads(row["answer"] or "{}")
             said = {name: values.get(name) for name in sources}
             said |= {name: loaded(said[name]) for name, kind in sources.items() if kind == "json"}
             cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
@@ -282,7 +284,8 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
                 f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
             )
             raise InputError(said, hint=f"they have {', '.join(own)}")
-        within, own = own.pop(inner[0]), dict(_spread(own))
+        within = own.pop(inner[0])
+        own = dict(_spread(own))
         for member in _members(within, inner[0], inner[1:]):
             yield own | {
                 f"{inner[0]}_{name}" if name in own else name: value

@@ -32,12 +32,10 @@ KEYS = (
     200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
 )
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
-KEY, HASH, VALUES, UNUSABLE = (
-    "findable_key",
-    "findable_hash",
-    "findable_values",
-    "findable_unusable",
-)
+KEY = "findable_key"
+HASH = "findable_hash"
+VALUES = "findable_values"
+UNUSABLE = "findable_unusable"
 SEEN = "findable_seen"
 _COLUMNS = {
     KEY: stored.c.item_id,
@@ -130,7 +128,9 @@ class ItemsFill:
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
         """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
-        number, report, name = 0, self.report, self.record.name
+        number = 0
+        report = self.report
+        name = self.record.name
         with self.store.read() as tx:
             is_forgotten = erase.buried_items(tx, name)
         with kept.reading(self.store) as reading:
@@ -235,7 +235,8 @@ class ItemsFill:
         return row
 
     def _refuse_double(self, row: Mapping[str, Any], line: int) -> dict[str, Any]:
-        key, cells = row["item_id"], values_in(row["row"])
+        key = row["item_id"]
+        cells = values_in(row["row"])
         reason = f"the key is on line {line}, too"
         finding = rejected(
             row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells
@@ -322,7 +323,8 @@ def changed_in_source(
         for page in pages(sorted(changed_ids), KEYS):
             rows = selected_rows(store, record, page, as_text=as_text, timeout_s=TIMEOUT_S)
             for row in fill.rows(rows):
-                values, before = values_in(row["row"]), kept.get(row["item_id"], {})
+                values = values_in(row["row"])
+                before = kept.get(row["item_id"], {})
                 if all(values.get(name) == before.get(name) for name in asked):
                     changed_ids.discard(row["item_id"])
     return changed_ids

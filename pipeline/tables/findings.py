@@ -107,10 +107,8 @@ def unsound(
         )
         for one in (name, *inner):
             if isinstance(one, str) and (bad := UNSOUND.search(one)):
-                why, shown = (
-                    "a NUL character" if bad[0] == "\0" else "not valid UTF-8",
-                    one[max(0, bad.start() - 20) :],
-                )
+                why = "a NUL character" if bad[0] == "\0" else "not valid UTF-8"
+                shown = one[max(0, bad.start() - 20) :]
                 known = key if isinstance(key, str) and not UNSOUND.search(key) else None
                 return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
     return None
@@ -301,7 +299,8 @@ class ImportReport:
 
     def check(self) -> None:
         """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
-        bad, changed = self.counts[FindingKind.REJECTED], self.counts[FindingKind.CHANGED]
+        bad = self.counts[FindingKind.REJECTED]
+        changed = self.counts[FindingKind.CHANGED]
         if self.refused:
             said = (
                 f"{self.path}: {bad} rejected and {changed} changed, so --strict imported nothing"
@@ -421,5 +420,6 @@ def in_blocks(
         held += size(row)
         if len(some) == most or held > sizes:
             yield some
-            some, held = [], 0
+            some = []
+            held = 0
     yield some

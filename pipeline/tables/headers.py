@@ -118,7 +118,8 @@ def _title_above(records: Sequence[Record], *, is_certain_table: bool) -> Header
     title_count = 0
     while title_count < len(records) and _can_be_title(records[title_count]):
         title_count += 1
-    titles, table = records[:title_count], records[title_count:]
+    titles = records[:title_count]
+    table = records[title_count:]
     is_uneven = any(len(record.cells) != width for record in table)
     if not titles or len(table) <= 1 or width < _MIN_WIDTH or is_uneven:
         return None

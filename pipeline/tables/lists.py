@@ -58,11 +58,10 @@ from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.adopt import Ids, is_sqlite
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
-REFUSED, GONE = (
-    "refused",
-    "gone",
-)  # states: of a row that cannot be asked about, and of one that left its source
-HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
+REFUSED = "refused"  # states: of a row that cannot be asked about, and of one that left its source
+GONE = "gone"
+HASH = "findable_hash"  # cells of tables that keep them
+CHANGED = "findable_changed_at"
 _WHITE = "".join(
     chr(n) for n in range(0x3001) if chr(n).isspace()
 )  # what str.strip() takes away, for SQL's trim
@@ -128,7 +127,8 @@ class ItemTable:
     @property
     def state(self) -> ColumnElement[str]:
         """Return a row's state as an expression."""
-        told, key = self.states, self.item_id
+        told = self.states
+        key = self.item_id
         claimed = _is_among(key, asks.claimed_ids(self.task))
         parked = _is_among(key, asks.parked(self.task, self.own))
         ways = [(told.gone, GONE)] if told.gone is not None else []
@@ -150,7 +150,8 @@ class ItemTable:
 
     def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
         """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
-        order, columns = self.table.c[self.order], [self.table.c[name] for name in names]
+        order = self.table.c[self.order]
+        columns = [self.table.c[name] for name in names]
         query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
         if after is None:
             return query
@@ -289,16 +290,12 @@ class Grid:
         """Return the items that are wanted, in their order, by few queries."""
         if wanted.which.state == REFUSED and self.table.states.refused is None:
             return refused_grid(self.table.task).page(tx, wanted._replace(sort=None, fields=None))
-        sort, fields, conditions = (
-            wanted.sort or "",
-            self._fields(wanted),
-            self.conditions(tx, wanted.which),
-        )
-        keys, descends, is_slow = (
-            self._order(sort),
-            sort.startswith("-"),
-            sort.removeprefix("-") in self.slow_sorts,
-        )
+        sort = wanted.sort or ""
+        fields = self._fields(wanted)
+        conditions = self.conditions(tx, wanted.which)
+        keys = self._order(sort)
+        descends = sort.startswith("-")
+        is_slow = sort.removeprefix("-") in self.slow_sorts
         if wanted.only is not None:
             conditions.append(self.table.is_among([wanted.only]))
         elif (is_gone := self._is_left_out(wanted.which)) is not None:
@@ -333,14 +330,15 @@ class Grid:
         more = (
             self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
         )
-        items, rare = (
-            [],
+        items = []
+        rare = (
             {*chain.from_iterable(self.in_state.values())}
             if wanted.only is not None
-            else set[str](),
+            else set[str]()
         )
         for key, state, *found in rows[: wanted.limit]:
-            row, own = dict(zip(self.cells, found, strict=True)), more.get(key, {})
+            row = dict(zip(self.cells, found, strict=True))
+            own = more.get(key, {})
             shown = {
                 name: self.columns[name](row) if name in self.columns else own.get(name)
                 for name in fields
@@ -399,14 +397,13 @@ class Grid:
         counted = self.table.count_listed(tx, *conditions)
         if not conditions and self.table.states.refused is None:
             counted[REFUSED] = count_refused(tx, self.table.task)
-        gone, states = 0, {name: counted[name] for name in self.table.states.listed_names}
+        gone = 0
+        states = {name: counted[name] for name in self.table.states.listed_names}
         if (is_gone := self._is_left_out(which)) is not None:
             gone = states.pop(GONE)
             conditions.append(~is_gone)
-        total, some = (
-            sum(states.values()),
-            select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery(),
-        )
+        total = sum(states.values())
+        some = select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
         facets = [one for one in (self.tags, self.versions) if one is not None]
         if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
             with contextlib.suppress(SlowError), within(tx, within_s):
@@ -437,10 +434,8 @@ class Grid:
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
         """Return how often the words of facets, and the values of fields, stand in pages of rows, all within a time."""
         until = math.inf if within_s is None else time.monotonic() + within_s
-        tallies, fields = (
-            [Counter[str]() for _ in facets],
-            {name: _FieldTally() for name in self.fields},
-        )
+        tallies = [Counter[str]() for _ in facets]
+        fields = {name: _FieldTally() for name in self.fields}
         for rows in pages:
             for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
                 tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
@@ -453,7 +448,8 @@ class Grid:
 
     def _order(self, sort: str) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
-        name, sorts = sort.removeprefix("-"), {**self.slow_sorts, **self.sorts}
+        name = sort.removeprefix("-")
+        sorts = {**self.slow_sorts, **self.sorts}
         own = self.table.table.c[self.table.order]
         if sort and name not in sorts:
             known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
@@ -480,7 +476,9 @@ class _FieldTally:
     """How often a field of answers has each of its values, or those in its lists, where these are few and short."""
 
     def __init__(self) -> None:
-        self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
+        self.found = Counter[tuple[type, Any]]()
+        self.is_list = False
+        self.is_told = True
 
     def add(self, values: Sequence[Any]) -> None:
         """Count values, each with its type; nothing is none."""
@@ -497,10 +495,8 @@ class _FieldTally:
         told = [(one, items) for (_, one), items in self.found.items() if len(str(one)) <= _LONGEST]
         if not self.is_told or (len(told) < len(self.found) and not self.is_list):
             return []
-        name, found = (
-            name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""')),
-            [],
-        )
+        name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
+        found = []
         for one, items in sorted(told, key=lambda one: (-one[1], str(one[0])))[:_VALUES]:
             literal = (
                 "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)

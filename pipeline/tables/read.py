@@ -108,8 +108,13 @@ class SourceFile:
         `is_known` tells which names of columns are known, by which a delimiter is told; a first row with one of them is
         the header.
         """
-        self.path, self.hint, self.max_line, self.options = path, hint, max_line, options
-        self._delimiter, self._skips, self._before_rows = ",", False, 0
+        self.path = path
+        self.hint = hint
+        self.max_line = max_line
+        self.options = options
+        self._delimiter = ","
+        self._skips = False
+        self._before_rows = 0
         parts = files.parts_of(path)
         if not parts:
             what = files.why_not_readable(path) or "is no regular file"
@@ -428,14 +433,16 @@ class SourceFile:
             yield _row_in(1, f"{text}{file.read(self.max_line)}".strip())
             return
         at = text.index("[") + 1
-        line, sign = 1 + text.count("\n", 0, at), ","
+        line = 1 + text.count("\n", 0, at)
+        sign = ","
         while sign == ",":
             try:
                 began, ends, then = _element(text, at)
             except (ValueError, RecursionError) as error:
                 more = file.read(_PIECE) if len(text) - at <= self.max_line else ""
                 if more:
-                    text, at = text[at:] + more, 0
+                    text = text[at:] + more
+                    at = 0
                     continue
                 rest = (
                     self._after_long_element(file, text[at:])
@@ -459,7 +466,9 @@ class SourceFile:
             line += text.count("\n", at, began)
             if ends > began:
                 yield _row_in(line, text[began:ends])
-            line, at, sign = line + text.count("\n", began, then), then, text[then - 1]
+            line = line + text.count("\n", began, then)
+            at = then
+            sign = text[then - 1]
         if f"{text[at:]}{file.read(_PIECE)}".strip():
             raise self._refused(
                 f", line {line}: text after the end of the list", hint="mend the file"

@@ -55,7 +55,8 @@ class ItemsFile(SourceFile):
     def __init__(self, path: Path, options: ReadOptions = AS_IT_IS) -> None:
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
-        self.path, self.options = path, options
+        self.path = path
+        self.options = options
         self.sha256 = self._digest() if parts_of(path) else ""
         super().__init__(path, HINT, options=options)
         if self.format == "csv":
@@ -115,15 +116,14 @@ class Cursor:
     def __init__(
         self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool
     ) -> None:
-        read, known = record.words.get(READ, {}), record.columns
+        read = record.words.get(READ, {})
+        known = record.columns
         whole = (
             is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
         )
-        self.column, self.known, self.since = (
-            column,
-            {} if whole else known,
-            None if whole else read["seen"],
-        )
+        self.column = column
+        self.known = {} if whole else known
+        self.since = None if whole else read["seen"]
         self.read = {
             "of": of,
             "seen": self.since,
@@ -202,7 +202,8 @@ class ItemsQuery:
 
 def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str:
     """Return the query of the rows that are read, and note the greatest value, which is read first."""
-    source, since = f"FROM (\n{query}\n) AS q", cursor.since
+    source = f"FROM (\n{query}\n) AS q"
+    since = cursor.since
     with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as found:
         name = column_named(cursor.column, found.names)
     if name is None:  # which is told with what else is not there
@@ -312,7 +313,8 @@ def check_names(
     where = f"{source}: " if source else ""
     folded: dict[str, str] = {}
     for name in names:
-        why, other = _why_not(name), folded.get(name.casefold())
+        why = _why_not(name)
+        other = folded.get(name.casefold())
         if not why and other is not None:
             why = (
                 "is there twice"

@@ -40,7 +40,8 @@ from pipeline.tables.cells import LARGEST, compact_json, number_of, text_hash
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
+EXTRACTOR = "extractor"
+ANSWERED_AT = "answered_at"
 SYSTEM = (
     "ctid",
     "xmin",
@@ -85,10 +86,8 @@ def check_columns(task: TaskRecord) -> None:
         f"the field `{name}`" for name, _ in task.fields
     ]
     for word, (name, _) in zip(words, (*task.key, *task.fields), strict=True):
-        other, why = (
-            found.setdefault(name.casefold(), word),
-            f"has a name of more than {MAX_COLUMN} bytes",
-        )
+        other = found.setdefault(name.casefold(), word)
+        why = f"has a name of more than {MAX_COLUMN} bytes"
         if other != word or len(name.encode()) > MAX_COLUMN:
             why = (
                 f"and {other} would be one column of `{views_of(task)[0]}`"
@@ -194,7 +193,8 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool
     """
     if (there := _mark_of(tx, name)) is not None and not there.startswith(_OURS):
         return False
-    view, sql = quoted(tx, name), _sql_of(tx, query)
+    view = quoted(tx, name)
+    sql = _sql_of(tx, query)
     mark = _mark(of, sql)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
@@ -256,10 +256,8 @@ def _sql_of(tx: Connection, query: Select[Any]) -> str:
 
 def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
     """Return a column of the source, of the kind that it has, by the column with a row's JSON."""
-    cell, whole = (
-        _file_cell if is_sqlite(tx) else _server_cell,
-        str(row.compile(dialect=tx.dialect)),
-    )
+    cell = _file_cell if is_sqlite(tx) else _server_cell
+    whole = str(row.compile(dialect=tx.dialect))
     kind = "text" if kind == JSON else kind  # the text of its JSON
     return literal_column(cell(kind, name, whole), _TYPES[kind])
 
@@ -285,10 +283,12 @@ def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
 def _file_cell(kind: str, name: str, whole: str) -> str:
     """Return SQL for a member of a JSON object in SQLite; NULL where it is no value of its kind."""
     at = _literal(f'$."{name}"')
-    cell, is_ = f"json_extract({whole}, {at})", f"json_type({whole}, {at})"
+    cell = f"json_extract({whole}, {at})"
+    is_ = f"json_type({whole}, {at})"
     if _IN_NO_PATH.search(name):
         member = f"FROM json_each({whole}) AS e WHERE e.key = {_literal(name)}"
-        cell, is_ = f"(SELECT e.value {member})", f"(SELECT e.type {member})"
+        cell = f"(SELECT e.value {member})"
+        is_ = f"(SELECT e.type {member})"
     # decimal numbers are texts
     is_number = f"CASE {is_} WHEN 'text' THEN CASE WHEN json_valid({cell}) THEN json_type({cell}) END ELSE {is_} END"
     is_number += " IN ('integer', 'real')"
@@ -303,12 +303,12 @@ def _file_cell(kind: str, name: str, whole: str) -> str:
 
 def _server_cell(kind: str, name: str, whole: str) -> str:
     """Return SQL for a member of a JSON object in PostgreSQL; NULL where it is no value of its kind."""
-    whole, at = f"{whole}::jsonb", _literal(name)
-    cell, is_ = f"({whole} ->> {at})", f"jsonb_typeof({whole} -> {at})"
-    is_number, size = (
-        f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'",
-        f"abs({cell}::numeric)",
-    )
+    whole = f"{whole}::jsonb"
+    at = _literal(name)
+    cell = f"({whole} ->> {at})"
+    is_ = f"jsonb_typeof({whole} -> {at})"
+    is_number = f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'"
+    size = f"abs({cell}::numeric)"
     real = f"CASE WHEN {size} < 3e-324 THEN 0 WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
     return {
         "text": cell,
@@ -321,7 +321,8 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
 
 def beside(own: Iterable[str], names: Iterable[str], prefix: str) -> dict[str, str]:
     """Return under which names some columns stand beside others, which keep theirs; one without room is left out."""
-    taken, found = {one.casefold() for one in own}, dict[str, str]()
+    taken = {one.casefold() for one in own}
+    found = dict[str, str]()
     for name in names:
         ways = (
             f"{prefix * times}{name}".encode()[:MAX_COLUMN].decode(errors="ignore")

@@ -212,7 +212,8 @@ class _FileCompiler(_Compiler):
         # SQLite's own paths have no escapes for a quotation mark in a name.
         member = func.findable_member(cell.document, *cell.path)
         table = func.json_tree(member).table_valued("type", "atom", "parent")
-        kind, atom = table.c.type, table.c.atom
+        kind = table.c.type
+        atom = table.c.atom
         is_truth = kind.in_(("true", "false"))
         text = case((is_truth, kind), else_=atom)
         is_number = case(

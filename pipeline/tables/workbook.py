@@ -22,11 +22,9 @@ from pipeline.tables.headers import MAX_RECORDS, SHOWN_LINES, Record, find_fault
 MARK = b"PK\x03\x04"  # begins such a file
 LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
 MOST_BYTES = 2 << 30  # of what is packed in one; a small file may unpack to anything
-MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = (
-    1_048_576,
-    16_384,
-    32_767,
-)  # of a sheet, the header in; of a cell
+MOST_ROWS = 1_048_576  # of a sheet, the header in; of a cell
+MOST_COLUMNS = 16_384
+MOST_CHARACTERS = 32_767
 MOST_CELLS = (
     10_000_000  # ours: of a sheet that is read, blank ones in; some 300 bytes each while it is
 )
@@ -213,7 +211,9 @@ def _plain(cell: Any) -> Any:
 
 def _check_room(path: Path, data: bytes) -> None:
     """Refuse a sheet with cells so far out that the reader, which fills all before them, has no memory for it."""
-    rows, columns, widest = 0, 0, b""
+    rows = 0
+    columns = 0
+    widest = b""
     for letters, digits in _CELL.findall(data):
         rows = max(rows, int(digits))
         if (len(letters), letters) > (len(widest), widest):
@@ -230,7 +230,8 @@ def _data_of(path: Path, name: str) -> bytes:
     from zipfile import ZipFile
 
     with suppress(KeyError, StopIteration), ZipFile(path) as packed:
-        book, parts = packed.read("xl/workbook.xml"), packed.read("xl/_rels/workbook.xml.rels")
+        book = packed.read("xl/workbook.xml")
+        parts = packed.read("xl/_rels/workbook.xml.rels")
         ids = {unescape(found[1].decode()): found[2] for found in _SHEET.finditer(book)}
         links = (
             one

@@ -120,7 +120,8 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
     if target is None or target.field is None:
         raise wrong(" names no column")
     schema, plain_table, name, _ = target
-    table, field = target.shown, target.field
+    table = target.shown
+    field = target.field
     kind = dict(task.fields).get(field)
     if kind is None:
         raise wrong(f": the answer has no field `{field}`")
@@ -128,10 +129,12 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
         raise wrong(f": `{table}` is findable's own", "name a table of your own")
     if kind_of(tx, plain_table, schema) != "table":
         raise wrong(f": this database has no table `{table}`")
-    found, own = columns_of(tx, plain_table, schema), [key for key, _ in task.key]
+    found = columns_of(tx, plain_table, schema)
+    own = [key for key, _ in task.key]
     if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
         raise wrong(f": `{table}` has no column `{lacking}`")
-    to, keys = found[folded(tx, name)], {one: found[folded(tx, one)] for one in own}
+    to = found[folded(tx, name)]
+    keys = {one: found[folded(tx, one)] for one in own}
     if must := Holds[kind.upper()].misfit(tx, to):
         raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
     if strange := next((one for one in own if Holds.ID.misfit(tx, keys[one])), None):
@@ -171,7 +174,8 @@ def write_column(
     names = dict.fromkeys((*(name for name, _ in own), target.name))
     columns = (column(name, AsTheColumn()) for name in names)
     table = table_of(target.table.name, *columns, schema=target.table.schema)
-    to, keys = table.c[target.name], [table.c[name] for name, _ in own]
+    to = table.c[target.name]
+    keys = [table.c[name] for name, _ in own]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
     here = [
         one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])
@@ -263,15 +267,18 @@ class RowTarget:
             GivenAnswer(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))
         ]
         left = [one for one in applied if without is None or (without and one.extractor != without)]
-        before, after = self._said(applied), self._said([*left, *more])
+        before = self._said(applied)
+        after = self._said([*left, *more])
         after = {
             key: {} for key in (*((one, record.PERSON) for one in ids if over), *before)
         } | after
-        table, names = self.table, [record.PERSON, *self.preferred]
+        table = self.table
+        names = [record.PERSON, *self.preferred]
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.task.fields if kind == "text"]
         for item_id, model in sorted(after):
-            said, was = after[item_id, model], before.get((item_id, model), {}).values()
+            said = after[item_id, model]
+            was = before.get((item_id, model), {}).values()
             own = {self.key: item_id, "provider": self.provider, "model": model}
             here = and_(*(table.c[name] == value for name, value in own.items()))
             row = tx.execute(

@@ -131,7 +131,8 @@ def as_stored(
         parked = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
         is_due = saved.item_id in asks.due_ids(tx, ws.task)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
-    score, tags = number_of(row["findability_score"]) or 0.0, list_of(row["tags"]) or []
+    score = number_of(row["findability_score"]) or 0.0
+    tags = list_of(row["tags"]) or []
     now = replace(
         saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due
     )

@@ -103,7 +103,8 @@ _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$
 _IMAGE = re.compile(
     r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE
 )
-_NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
+_NO_WORD = re.compile(r"\W+")
+_NO_LETTERS = re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
@@ -461,7 +462,8 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
         InputError: there is such a task, or the rows stand in no file; nothing was kept.
         ConfigurationError: the names of its views are taken, or there is no room for the file.
     """
-    name, draft = new.name, new.draft
+    name = new.name
+    draft = new.draft
     if draft is None or not isinstance(draft.rows, ItemsFile):
         raise InputError("only the rows of a file are kept with a question; nothing was written")
     _check_name(name)
@@ -648,7 +650,8 @@ def _guess_columns(
         [*_called(can_be_key, COLUMN_NAMES["key"]), *ends, *_called(can_be_key, _LAST_KEYS)]
     )
     if chosen.key:
-        key, key_note = chosen.key, _chosen_key_note(chosen.key, can_be_key, rows)
+        key = chosen.key
+        key_note = _chosen_key_note(chosen.key, can_be_key, rows)
     else:
         # one row without a key refuses a query as a whole
         key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, ItemsQuery))
@@ -664,7 +667,8 @@ def _guess_columns(
         if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))
     ]
     if chosen.text:
-        main, why = chosen.text, f"as {Option('text')} says"
+        main = chosen.text
+        why = f"as {Option('text')} says"
     else:
         free = [
             name

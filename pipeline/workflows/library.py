@@ -510,7 +510,9 @@ class Answers(Rows, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
     def __init__(self, workspace: Workspace, task: TaskLike | None, extractor: str | None) -> None:
-        self._workspace, self._task, self._extractor = workspace, task, extractor
+        self._workspace = workspace
+        self._task = task
+        self._extractor = extractor
 
     def __repr__(self) -> str:
         name = (
@@ -533,7 +535,9 @@ class Answers(Rows, Generic[A_co]):
             ConfigurationError: there is no such task or workspace.
         """
         with self._workspace._opened(self._task, None, None, Access.READ, alone=False) as ws:  # noqa: SLF001
-            task, after, is_chosen = ws.task, "", self._extractor is None
+            task = ws.task
+            after = ""
+            is_chosen = self._extractor is None
             record = task.record if isinstance(task, DeclaredTask) else None
             keys = [name for name, _ in record.key] if record else ()
             with ws.store.read() as tx:
@@ -545,7 +549,8 @@ class Answers(Rows, Generic[A_co]):
                     and is_chosen
                     and not ws.settings.version_of(task.name, task.label)
                 ):
-                    of, preference = None, task.preference(tx)
+                    of = None
+                    preference = task.preference(tx)
             while True:
                 with ws.store.read() as tx:
                     found = answers.newest_answers(
@@ -571,7 +576,8 @@ def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | N
 
     Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
     """
-    task, prefer = ws.task, tuple(ws.task.preferred)
+    task = ws.task
+    prefer = tuple(ws.task.preferred)
     if extractor is None and "extractor" not in task.export_choices:
         return None
     there = [one.extractor for one in answers.version_counts(tx, task.name)]

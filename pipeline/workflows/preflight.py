@@ -178,7 +178,8 @@ class Preflight:
 
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
-        used, known = self.plan.usage, self.known
+        used = self.plan.usage
+        known = self.known
         ways = {
             name: one.document("batches" if name == "batch" else "calls")
             for name, one in self.ways.items()
@@ -211,12 +212,12 @@ class Preflight:
 
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
         """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
-        plan, more, own = self.plan, self.waiting, self.ways[mode]
-        items, requests, batches = (
-            plan.items + more.items,
-            plan.requests + more.requests,
-            plan.batches + more.batches,
-        )
+        plan = self.plan
+        more = self.waiting
+        own = self.ways[mode]
+        items = plan.items + more.items
+        requests = plan.requests + more.requests
+        batches = plan.batches + more.batches
         return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
@@ -274,17 +275,16 @@ def estimate_plan(
     waives_pilot: bool = False,
 ) -> Preflight:
     """Return what a plan would come to by each way."""
-    model, now, limits = ws.model, ws.now(), ws.limits
-    reset, today = next_midnight_pacific(now), budget.today(now).isoformat()
+    model = ws.model
+    now = ws.now()
+    limits = ws.limits
+    reset = next_midnight_pacific(now)
+    today = budget.today(now).isoformat()
     with ws.store.read() as tx:
-        known, waiting = (
-            budget.calibration(tx, ws.extractor),
-            submit.with_prepared(tx, ws.task, BatchPlan()),
-        )
-        room, used = (
-            budget.budgets(ws).room(tx, error=known.reserve),
-            batches.calls_of_day(tx, model.name, day=today),
-        )
+        known = budget.calibration(tx, ws.extractor)
+        waiting = submit.with_prepared(tx, ws.task, BatchPlan())
+        room = budget.budgets(ws).room(tx, error=known.reserve)
+        used = batches.calls_of_day(tx, model.name, day=today)
         past = Counter(money.batch_seconds(tx, model.name))
         times = {way: batches.call_seconds(tx, model.name, way) for way in (Way.FLEX, Way.LIVE)}
         refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
@@ -305,16 +305,16 @@ def estimate_plan(
 
     def by_calls(way: Way) -> ModeEstimate:
         usual = None if model.local else FLEX_CALL_S if way is Way.FLEX else CALL_S
-        each, count, full = times[way] or usual, plan.requests, ""
+        each = times[way] or usual
+        count = plan.requests
+        full = ""
         if limits.rpd is not None and used + count > limits.rpd:
             left = f"{max(0, limits.rpd - used):,} of the day's {limits.rpd:,} requests are left"
             full = f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC"
         elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
             full = f"{used + count:,} of the day's {limits.rpd:,} requests would be used"
-        rate, until_s = (
-            calls_at_once(ws, each) / each if each else None,
-            (reset - now).total_seconds(),
-        )
+        rate = calls_at_once(ws, each) / each if each else None
+        until_s = (reset - now).total_seconds()
         how: dict[str, Any] = {
             "limits": limits,
             "used_today": used,
@@ -332,7 +332,8 @@ def estimate_plan(
         )
 
     def by_batch() -> ModeEstimate:
-        most, tokens = model.enqueued(ws.settings.tier), plan.usage.prompt
+        most = model.enqueued(ws.settings.tier)
+        tokens = plan.usage.prompt
         together = (
             int(most * plan.batches / tokens) if most is not None and tokens else MAX_ACTIVE_BATCHES
         )

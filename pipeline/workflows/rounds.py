@@ -168,7 +168,9 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
-        quality, drawn, live = self.quality, self.drawn, self.live
+        quality = self.quality
+        drawn = self.drawn
+        live = self.live
         told = {
             "ingested": {str(one.batch.number): one.answered_rows for one in self.ingested},
             "passed": None if quality is None else quality.passed,
@@ -227,12 +229,14 @@ class Rounds:
         judges: bool = True,
     ) -> None:
         """Note where the task stands; with `judges` reports are written."""
-        self._ws, self._limit, self._among, self.judges = ws, limit, among, judges
-        self.report, self.began = Report(ws.extractor), ws.now()
-        self._report_at, self._waits_for_room = (
-            0.0,
-            False,
-        )  # before which no further report is written
+        self._ws = ws
+        self._limit = limit
+        self._among = among
+        self.judges = judges
+        self.report = Report(ws.extractor)
+        self.began = ws.now()
+        self._report_at = 0.0  # before which no further report is written
+        self._waits_for_room = False
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         # Batches at the API, since items were sent the last time.
         self._failed_batches = set[int]()
@@ -266,7 +270,8 @@ class Rounds:
         if wait and self.batches(BatchState.DOWNLOADED):
             self.ingest()
         while self._may_submit():
-            sent, came = self.submit(patient=wait), 0
+            sent = self.submit(patient=wait)
+            came = 0
             while wait and self.batches(*AT_API):
                 came += self.collect(wait=True)
                 if self.is_stopped or (came and self._waits_for_room):
@@ -305,7 +310,8 @@ class Rounds:
         Raises:
             RemoteError, ConfigurationError: see `batch.submit.run`.
         """
-        ws, report = self._ws, self.report
+        ws = self._ws
+        report = self.report
         self._failed_batches.clear()
         self._has_succeeded = self._waits_for_room = False
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
@@ -324,7 +330,8 @@ class Rounds:
         if sent.held_back:
             report.held_back = f"{sent.budget} has no room for more"
         if sent.full or sent.no_room:
-            report.held_back, self._waits_for_room = FULL, True
+            report.held_back = FULL
+            self._waits_for_room = True
         if sent.full:
             report.no_room = sum(one.requests for one in self.batches(BatchState.PREPARED))
             report.no_room += self.askable() if wanted.limit != 0 else 0
@@ -339,10 +346,13 @@ class Rounds:
             InputError: there are no items at all.
             ConfigurationError: no key, or no such model; nothing was asked.
         """
-        ws, report, limit = self._ws, self.report, self.left()
+        ws = self._ws
+        report = self.report
+        limit = self.left()
         with ws.store.read() as tx:
             askable = asks.count_askable(tx, ws.task)
-        to_ask, report.live = askable if limit is None else min(askable, limit), LiveReport()
+        to_ask = askable if limit is None else min(askable, limit)
+        report.live = LiveReport()
         if not to_ask:
             ws.check_any_items()
             return report.live
@@ -430,7 +440,8 @@ class Rounds:
 
     def judge(self, *, last: bool) -> None:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
-        ws, began = self._ws, self._ws.monotonic()
+        ws = self._ws
+        began = self._ws.monotonic()
         if not (self.judges and self._stale) or (began < self._report_at and not last):
             return
         for extractor in self._stale:
@@ -454,7 +465,9 @@ class Rounds:
 
         A backfill that is over is reported on without new answers, too: who ingested them may have died before.
         """
-        ws, report, task = self._ws, self.report, self._ws.task
+        ws = self._ws
+        report = self.report
+        task = self._ws.task
         report.left, report.under_way = (
             self.askable(),
             sum(one.requests for one in self.batches(*OPEN)),
@@ -502,7 +515,8 @@ class Rounds:
 
 def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
     """Ingest every downloaded batch, and report on the answers; an error of one that cannot be is returned, too."""
-    going, failures = Rounds(ws), list[FindableError]()
+    going = Rounds(ws)
+    failures = list[FindableError]()
     try:
         going.ingest()
     except FindableError as error:

@@ -98,7 +98,8 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     going.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
         clear(ws, compulsory=options.backfill and ws.task.needs_pilot)
-    waives, is_waiting = options.skip_pilot, bool(going.batches(*OPEN))
+    waives = options.skip_pilot
+    is_waiting = bool(going.batches(*OPEN))
     estimated = preflight.estimate(
         ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives
     )
@@ -184,11 +185,9 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
 
     One of its kind that is not over goes on, a backfill under the same version.
     """
-    plan, mode, usd = (
-        estimated.plan,
-        runs.BACKFILL if options.backfill else runs.TAG,
-        options.budget,
-    )
+    plan = estimated.plan
+    mode = runs.BACKFILL if options.backfill else runs.TAG
+    usd = options.budget
     with ws.store.write() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=mode)
         if found is not None and options.backfill and found.extractor != ws.extractor:
@@ -213,7 +212,8 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
 
 
 def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
-    report, wait = going.report, bool(options.wait)
+    report = going.report
+    wait = bool(options.wait)
     if options.pilot is not None:
         done = clear(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
         report.pilot = done
@@ -230,7 +230,8 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
             None,
         )
     if wait and not asked.interrupted and going.batches(*OPEN):
-        held, money = report.held_back, report.no_money
+        held = report.held_back
+        money = report.no_money
         going.stop_asking()
         going.advance(wait=True)  # what is under way is collected, and no new item is asked
         report.held_back, report.no_money = held, money
@@ -327,7 +328,8 @@ def run_pilot(
 def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
     going = Rounds(ws, among=ids, judges=False)
-    report, is_claimed = going.report, True
+    report = going.report
+    is_claimed = True
     going.submit(agreed=agreed, patient=True)
     while is_claimed:
         going.advance(wait=True)

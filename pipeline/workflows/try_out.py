@@ -28,8 +28,10 @@ from pipeline.store import answers, asks
 from pipeline.store.asks import Ask
 from pipeline.store.database import Connection
 
-FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
-LOST, NOT_JUDGED = "lost", "not judged"
+FEW = 3  # how many are tried alone, and by two sides
+SIZE = 50
+LOST = "lost"
+NOT_JUDGED = "not judged"
 UNJUDGED = ("not asked", LOST, NOT_JUDGED)  # how an item may end without a judgement
 DRAFT = "draft"  # as a side: what the task's file asks now
 
@@ -86,7 +88,8 @@ class TryReport:
         told = {
             name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")
         }
-        items, stopped = list(map(vars, self.items)), self.stopped.message if self.stopped else None
+        items = list(map(vars, self.items))
+        stopped = self.stopped.message if self.stopped else None
         return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
 
     def check(self) -> None:

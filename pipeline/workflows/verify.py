@@ -60,7 +60,8 @@ def run(ws: OpenWorkspace) -> dict[str, Any]:
 
 
 def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
-    facts, began = dict[str, str](), ws.monotonic()
+    facts = dict[str, str]()
+    began = ws.monotonic()
     rounds.begin(beside)
     going = Rounds(beside, limit=len(ROWS) - 1, judges=False)
     cost = preflight.estimate(beside, limit=None, deadline_s=None).ways["live"].cost
@@ -85,10 +86,8 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
     facts["the batch"] = f"over at {ws.monotonic() - began:.0f} s"
     with beside.store.read() as tx:
         total, done, *_ = beside.task.table(tx).counts(tx).values()
-        spent, names = (
-            money.sum_spent(tx).known,
-            [one.remote_name for one in batches.batches_in_states(tx)],
-        )
+        spent = money.sum_spent(tx).known
+        names = [one.remote_name for one in batches.batches_in_states(tx)]
     if done < total:
         raise RemoteError(
             f"{total - done} of {total} rows got no valid answer", hint="run it again"

@@ -49,7 +49,8 @@ FACTS = (
     "no_room",
 )  # told where there are some
 AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
-LEAST_S, LONGEST_S = 1.0, 60.0  # between two passes of one process
+LEAST_S = 1.0  # between two passes of one process
+LONGEST_S = 60.0
 
 Opened = Callable[[str], AbstractContextManager[OpenWorkspace]]  # what opens a workspace for a task
 
@@ -78,13 +79,13 @@ class Pass:
 
     def __init__(self, ws: OpenWorkspace, units: Collection[str], number: int | None) -> None:
         """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
-        self.ws, self.units, self.number, self.going = (
-            ws,
-            units,
-            number,
-            Rounds(ws, judges=number is None),
-        )
-        self.did, self.facts, self.failures = list[str](), dict[str, Any](), list[FindableError]()
+        self.ws = ws
+        self.units = units
+        self.number = number
+        self.going = Rounds(ws, judges=number is None)
+        self.did = list[str]()
+        self.facts = dict[str, Any]()
+        self.failures = list[FindableError]()
         self._is_behind = False  # the index, when it was looked at for texts
 
     def each(self, *steps: Callable[[], object]) -> bool:
@@ -99,12 +100,15 @@ class Pass:
 
     def collect(self) -> None:
         """Look, download and ingest, also where one of these fails."""
-        words, going, number = self.ws.task.words, self.going, self.number
+        words = self.ws.task.words
+        going = self.going
+        number = self.number
         if {"look", "download"} & set(self.units) and going.batches(*AT_API):
             self.each(
                 lambda: going.poll(wait=False, number=number, fetches="download" in self.units)
             )
-        polled, failed = going.report.polled, going.report.failed
+        polled = going.report.polled
+        failed = going.report.failed
         if polled.downloaded:
             self.did.append(f"{plural(len(polled.downloaded), 'batch', 'batches')} downloaded")
         self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
@@ -136,7 +140,10 @@ class Pass:
 
     def submit(self) -> None:
         """Prepare new items, unless a pilot is missing or failed, within the budget, and send what is prepared."""
-        ws, going, done, sends = self.ws, self.going, self.going.report, "send" in self.units
+        ws = self.ws
+        going = self.going
+        done = self.going.report
+        sends = "send" in self.units
         if not sends and "prepare" not in self.units:
             return
         with ws.store.read() as tx:
@@ -228,13 +235,15 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
     for name in names:
         try:
             with opened(name) as ws:
-                done, due = once(ws, units), [*next_due(ws)]
+                done = once(ws, units)
+                due = [*next_due(ws)]
                 with ws.store.read() as tx:
                     told.document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
             told.failures.append(error)
             continue
-        parts, facts = [*done.did], done.facts
+        parts = [*done.did]
+        facts = done.facts
         if why := facts.get("out_of_money") or facts.get("no_pilot"):
             parts.append(f"{facts['left']:,} left: {why}")
         if room := facts.get("no_room"):
@@ -267,7 +276,8 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
 
     What is to be embedded takes a reading of all entries, which is left out where it `indexes` not.
     """
-    name, pause = ws.task.subject, ws.settings.poll_most
+    name = ws.task.subject
+    pause = ws.settings.poll_most
     with ws.store.read() as tx:
         open_ = batches.batches_in_states(
             tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name
@@ -298,7 +308,8 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
 
 
 def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
-    settings, name = ws.settings, ws.task.subject
+    settings = ws.settings
+    name = ws.task.subject
     if one.state is BatchState.DOWNLOADED:
         return Due("ingest", name, number=one.number)
     if one.state is not BatchState.SUBMITTED:

@@ -33,10 +33,8 @@ from pipeline.workflows.work import Due
 
 SCHEMA = schema.WORKER_SCHEMA
 SURVEY_S = 5.0  # between two looks at what is due
-HEARTBEAT_S, STALLED_S = (
-    5.0,
-    20.0,
-)  # a worker without a sign of life for so long is taken for dead, its jobs retried
+HEARTBEAT_S = 5.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
+STALLED_S = 20.0
 INDEXING = {"embed", "build"}  # while one of these waits or is done, no other is looked for
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
@@ -143,8 +141,13 @@ class _Worker:
     def __init__(
         self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool
     ) -> None:
-        self._app, self._settings, self._pool, self._agrees = app, settings, pool, agrees
-        self._stopping, self._errors, self.busy = threading.Event(), Counter[str](), set[int]()
+        self._app = app
+        self._settings = settings
+        self._pool = pool
+        self._agrees = agrees
+        self._stopping = threading.Event()
+        self._errors = Counter[str]()
+        self.busy = set[int]()
         self._working: asyncio.Task[None] | None = None
         app.task(self._work, name="unit")
 
@@ -188,7 +191,8 @@ class _Worker:
         from procrastinate.exceptions import ConnectorException, ProcrastinateException
         from procrastinate.jobs import Status
 
-        loop, jobs = asyncio.get_running_loop(), self._app.job_manager
+        loop = asyncio.get_running_loop()
+        jobs = self._app.job_manager
         while True:
             try:
                 there = list(await jobs.list_jobs_async())
@@ -229,7 +233,10 @@ class _Worker:
 
     def _do(self, one: Due) -> datetime | None:
         """Do one unit; return when it is due again, where it failed."""
-        about, began, failed, again_at = one.about, time.monotonic(), list[FindableError](), None
+        about = one.about
+        began = time.monotonic()
+        failed = list[FindableError]()
+        again_at = None
         self.busy.add(me := threading.get_ident())
         did = ["stopped"]
         try:
@@ -237,12 +244,11 @@ class _Worker:
                 contextlib.suppress(KeyboardInterrupt),
                 self._opened(one.task, Access.WRITE, about) as ws,
             ):
-                done, again_at = work.once(ws, [one.unit], number=one.number), ws.now()
-                failed, did, again_at = (
-                    done.failures,
-                    done.did,
-                    again_at + timedelta(seconds=ws.settings.poll_most),
-                )
+                done = work.once(ws, [one.unit], number=one.number)
+                again_at = ws.now()
+                failed = done.failures
+                did = done.did
+                again_at = again_at + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
             failed = [error]
         finally:

@@ -270,7 +270,8 @@ def spend_adds_up(here: Look) -> Iterator[str]:
         )  # one line for each
         if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
             yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
-    said, total = here.status["spent"], here.documents["costs", ""]["total"]
+    said = here.status["spent"]
+    total = here.documents["costs", ""]["total"]
     if abs(said["actual"] - total["cost"]) > CENT_PARTS:
         yield f"status says {said}, costs say {total}"
     batched = sum(batch["cost"] for batch in here.batches.values() if batch["state"] == "ingested")

@@ -78,13 +78,11 @@ def lived(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> in
     Raises:
         AssertionError: an invariant is violated, or a command ended as none may.
     """
-    dice, memory, killed, rounds, until = (
-        random.Random(seed),  # noqa: S311
-        Memory(),
-        0,
-        0,
-        time.monotonic() + seconds,
-    )
+    dice = random.Random(seed)  # noqa: S311 - a repeatable choice
+    memory = Memory()
+    killed = 0
+    rounds = 0
+    until = time.monotonic() + seconds
     with Engine(folder / "api") as api:
         here = Workspace(folder / "here", api.url, settings=SETTINGS)
         here.people(12)
@@ -139,10 +137,8 @@ def round_of(here: Workspace, dice: random.Random, number: int) -> int:
 
 def main() -> None:
     """Let the crowd work, and say what came of it."""
-    seed, minutes = (
-        os.environ.get("FINDABLE_SEED") or "7",
-        float(os.environ.get("FINDABLE_MINUTES") or 30),
-    )
+    seed = os.environ.get("FINDABLE_SEED") or "7"
+    minutes = float(os.environ.get("FINDABLE_MINUTES") or 30)
     with tempfile.TemporaryDirectory(prefix="findable-crowd-") as name:
         killed = lived(Path(name), seed=seed, seconds=60 * minutes)
     end_sessions()

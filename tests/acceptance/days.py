@@ -110,13 +110,14 @@ def always(fault: str, key: str = "", *, path: str = "", **args: Any) -> Mapping
 UNFOUNDED = {"name": "a", "type": "task", "aliases": [], "confidence": 1, "quotes": ["not there"]}
 NO_QUOTE = always("answer_text", "passage-concepts/p-3", text=json.dumps({"concepts": [UNFOUNDED]}))
 HOPELESS = always("error_line", "expert-tags/9", code=3)
-REFUSED, NO_LINE = (
-    always("error_line", "expert-tags/10", code=13),
-    always("missing_line", "expert-tags/11"),
-)
+REFUSED = always("error_line", "expert-tags/10", code=13)
+NO_LINE = always("missing_line", "expert-tags/11")
 SILENT = always("status", path=":generateContent", code=503)
 
-SUBMIT, POLL, INGEST, INDEX = line("submit"), line("poll"), line("ingest"), line("index")
+SUBMIT = line("submit")
+POLL = line("poll")
+INGEST = line("ingest")
+INDEX = line("index")
 COLLECT = (POLL, INGEST)
 CHAIN = (SUBMIT, *COLLECT, INDEX)
 EXPORT = line("export", "{here}/data/out.csv", overwrite=True)
@@ -567,7 +568,8 @@ def write_inputs(folder: Path) -> None:
         f"r-{number},{reviews[at].partition(',')[2]}"
         for number, at in enumerate((0, 1, 0, 1, 2, 0, 2, 3, 3, 1))
     ]
-    columns, blank = "id,product,text\n", "blank,,\n"
+    columns = "id,product,text\n"
+    blank = "blank,,\n"
     texts = {
         "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
         "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],

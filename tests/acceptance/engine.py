@@ -43,8 +43,11 @@ class Engine:
     ) -> None:
         """Take a folder; `settings` and `faults` are as the control paths take them."""
         self.root = root
-        self.url, self.pid, self._port = "", 0, 0
-        self._settings, self._faults = dict(settings or {}), [dict(one) for one in faults]
+        self.url = ""
+        self.pid = 0
+        self._port = 0
+        self._settings = dict(settings or {})
+        self._faults = [dict(one) for one in faults]
         self._connection: socket.socket | None = None
 
     def start(self) -> Self:
@@ -62,7 +65,8 @@ class Engine:
         self._connection.sendall(json.dumps(order).encode() + b"\n")
         said = json.loads(self._connection.makefile("r", encoding="utf-8").readline())
         assert "url" in said, said["failed"]
-        self.url, self.pid = said["url"], said["pid"]
+        self.url = said["url"]
+        self.pid = said["pid"]
         self._port = int(self.url.rpartition(":")[2])
         return self
 

@@ -53,11 +53,12 @@ BETWEEN = "\x1e\n"  # printed between what two commands of one order print
 LONGEST_ORDER = 1 << 20  # bytes
 MOST_STATEMENTS = 5000
 ENDING_S = 60.0  # so long the threads of the first commands may take to end
-NEW_MOUNTS, NEW_USER = (
-    0x00020000,
-    0x10000000,
-)  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
-PRIVATE, BIND, REMOUNT, READ_ONLY = 1 << 18 | 1 << 14, 1 << 12, 1 << 5, 1
+NEW_MOUNTS = 0x00020000  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
+NEW_USER = 0x10000000
+PRIVATE = 1 << 18 | 1 << 14
+BIND = 1 << 12
+REMOUNT = 1 << 5
+READ_ONLY = 1
 KEPT = (
     2 | 4 | 8
 )  # nosuid, nodev, noexec: who is not root may not take them off what was mounted by others
@@ -189,7 +190,8 @@ def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> i
 def made_read_only(folder: str) -> bool:
     """Let this process, and no other, see a folder as on a disk that cannot be written; false where it may not."""
     system = ctypes.CDLL(None)
-    here, nothing = folder.encode(), None
+    here = folder.encode()
+    nothing = None
     whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
     kept = os.statvfs(folder).f_flag & KEPT
     return not (

@@ -135,10 +135,8 @@ def covering(
 def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Verdict:
     """Plant a fault in a copy of its own and run these tests against it until one fails."""
     began = time.monotonic()
-    word, said = (
-        "survived",
-        fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line",
-    )
+    word = "survived"
+    said = fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line"
     if tests:
         product = Path(shutil.copytree(unchanged, folder / fault.name))
         write(
@@ -151,9 +149,11 @@ def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Ve
         done = run(product, "-x", "-p", "no:xdist", f"@{names}")
         failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
         if done.returncode == TESTS_FAILED and failed:
-            word, said = "killed", failed[1]
+            word = "killed"
+            said = failed[1]
         elif done.returncode:
-            word, said = "not judged", (done.stdout + done.stderr).strip()[-300:]
+            word = "not judged"
+            said = (done.stdout + done.stderr).strip()[-300:]
         shutil.rmtree(product)
     return Verdict(fault, word, said, time.monotonic() - began)
 

@@ -34,7 +34,9 @@ from tests.acceptance.steps import Fate
 
 ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
 KEY = "key-that-must-never-be-seen-anywhere"
-PEOPLE, PASSAGES, IMAGES = "experts", "passages", "images"
+PEOPLE = "experts"
+PASSAGES = "passages"
+IMAGES = "images"
 MODEL = "gemini-3.5-flash-lite"
 BATCH_PRICE = (
     0.15,
@@ -155,7 +157,9 @@ class Workspace:
 
         An option that is true stands alone, one that is false is left out.
         """
-        words, where, environ = [typed(verb, *arguments, **how)], self.version(), self._begin(how)
+        words = [typed(verb, *arguments, **how)]
+        where = self.version()
+        environ = self._begin(how)
         how = {"fate": fate, "read_only": read_only}
         return Running(where, words, environ=environ, cwd=self.home, below=self.below, **how)
 
@@ -181,7 +185,8 @@ class Workspace:
         """Run commands in a session, which has read the files of declared tasks as they are."""
         files = sorted((self.home / "tasks").glob("**/*.py"))
         read = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-        here, where = self.version(), {"cwd": self.home, "below": self.below}
+        here = self.version()
+        where = {"cwd": self.home, "below": self.below}
         return quickly(here, commands, environ=environ, knows=read, **where)
 
     def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:

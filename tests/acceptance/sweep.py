@@ -139,7 +139,8 @@ class Sweep:
 
     def live_in_peace(self, *, for_short_lives: bool = False) -> None:
         """Live the day once, and before it what it begins after, with a picture before each command."""
-        day, stage = self.day, self.stage
+        day = self.day
+        stage = self.stage
         if day.before:
             live(day.before[-1], stage.home, stage.engine)
         stage.home.mkdir(exist_ok=True)
@@ -159,7 +160,8 @@ class Sweep:
 
     def live(self, one: Misfortune, *, short: bool = False) -> Lived:
         """Live the day again from the command that meets its fates one after the other and then none."""
-        day, stage = self.day, self.stage
+        day = self.day
+        stage = self.stage
         lived = Lived(day.name, day.commands[one.number], one.fates)
         stage.back_to(str(one.number))
         here = begin(day, stage.home, stage.engine)
@@ -190,7 +192,8 @@ class Sweep:
 
     def _meet(self, here: Workspace, lived: Lived) -> None:
         for fate in lived.fates:
-            codes, there = _codes(lived.command, fate), _half_written(here.home)
+            codes = _codes(lived.command, fate)
+            there = _half_written(here.home)
             done = type_in(here, self.day, self.stage.engine, lived.command, codes=codes, fate=fate)
             lived.ended.append(done)
             give_back_numbers(here)
@@ -201,7 +204,9 @@ class Sweep:
             )
 
     def _go_on(self, here: Workspace, number: int, lived: Lived, *, short: bool) -> None:
-        day, engine, memory = self.day, self.stage.engine, copy.deepcopy(self._memories[number])
+        day = self.day
+        engine = self.stage.engine
+        memory = copy.deepcopy(self._memories[number])
         for at, command in enumerate(day.commands[number:], number):
             type_in(here, day, engine, command, codes=command.again)
             if short:

@@ -82,7 +82,8 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
     assert shlex.split(done.err.rpartition("next: ")[2]) == step
     found = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
     for one in found["answers"]:
-        quote, text = one["reason"], TEXTS[int(one["No."][2:]) - 1]
+        quote = one["reason"]
+        text = TEXTS[int(one["No."][2:]) - 1]
         assert text[quote["start"] : quote["end"]] == quote["quote"]
     cost = found["tried"]["cost"]
     assert cost > 0

@@ -170,7 +170,8 @@ def test_vectors_that_do_not_fit_are_in_no_build(workspace: Workspace, api: Engi
     """Whatever the service sends: the command ends with 4, nothing of it is kept, and the index in service stays."""
     tagged(workspace, 3)
     workspace.do("index")
-    served, files = folder(workspace), builds(workspace)
+    served = folder(workspace)
+    files = builds(workspace)
     tagged(workspace, 2, first=9)
     for word in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
         api.fault(word, times=10_000)
@@ -210,7 +211,8 @@ def rebuilt(workspace: Workspace) -> Workspace:
 @pytest.mark.alike
 def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
     """One step back; damaged it is refused with 5, and what is in service stays; what comes later has a new number."""
-    before, served = folder(rebuilt).with_name("1"), folder(rebuilt)
+    before = folder(rebuilt).with_name("1")
+    served = folder(rebuilt)
     files = sorted(before.iterdir())
     assert {path.name for path in files} >= set(READ)
     for path in files:
@@ -253,7 +255,8 @@ def test_each_file_damaged_before_it_is_verified(rebuilt: Workspace, how: str, o
     if how == OTHER:  # any file's hash tells it; those that readers know have checks of their own
         files = {name: at for name, at in files.items() if name in READ and name != other}
     sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0001'")
-    served, kept = folder(rebuilt), builds(rebuilt)
+    served = folder(rebuilt)
+    kept = builds(rebuilt)
     text = {path.name: path.read_bytes() for path in served.iterdir()}
     for name, at in files.items():
         fate = Fate(at=at, side="after", how=how, other=other.format(name))
@@ -280,7 +283,8 @@ def damaged(path: Path, how: str, other: Path) -> Iterator[None]:
 def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     """Doctor says so with 5, a search finds as before or says so with 5; the next build puts it right."""
     rebuilt.each("score", "doctor")
-    served, before = folder(rebuilt), folder(rebuilt).with_name("1")
+    served = folder(rebuilt)
+    before = folder(rebuilt).with_name("1")
     people = sorted(held(rebuilt))
     turns: list[tuple[Path, str, Path]] = [
         (path, ROT, path) for path in sorted(served.iterdir()) if path.name != "manifest.json"
@@ -308,7 +312,8 @@ def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
 @pytest.mark.alike
 def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
     """A search finds as before, or says so with 5."""
-    path, people = folder(rebuilt) / "entries.sqlite", sorted(held(rebuilt))
+    path = folder(rebuilt) / "entries.sqlite"
+    people = sorted(held(rebuilt))
     whole = path.read_bytes()
     for at in range(7, len(whole), len(whole) // 60):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 128]) + whole[at + 1 :])
@@ -322,7 +327,8 @@ def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server keeps its files sound by itself")
 def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
     """One that is kept for the next build and rotted meanwhile is in none: the text is sent again."""
-    before, texts = vectors(rebuilt), len(embedded(api))
+    before = vectors(rebuilt)
+    texts = len(embedded(api))
     kept = rebuilt.data / "index" / "vectors.sqlite"
     data = bytearray(kept.read_bytes())
     for at in range(
@@ -425,7 +431,8 @@ def test_what_a_killed_build_left_is_removed(rebuilt: Workspace) -> None:
         (flip, "after"),
     ]
     for turn, (at, side) in enumerate(moments):
-        whole, names = folder(rebuilt), set(builds(rebuilt))
+        whole = folder(rebuilt)
+        names = set(builds(rebuilt))
         tagged(rebuilt, 1, first=21 + turn)
         rebuilt.do("index", fate=Fate(at=at, side=side), code=-signal.SIGKILL)
         assert set(builds(rebuilt)) - names, "nothing was left"

@@ -274,7 +274,8 @@ def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: st
         connected_to.execute("CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text")
         connected_to.close()
         address = f"sqlite:///{workspace.home / 'other.db'}"
-    workspace.task, said = "notes", ""
+    workspace.task = "notes"
+    said = ""
     verbs = (
         "try",
         "tag",

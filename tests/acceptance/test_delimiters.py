@@ -33,7 +33,8 @@ NAMES = {
 
 def hostile(name: str) -> list[str]:
     """Return texts that imitate the marks of a name."""
-    spaced, half = "\u200b".join(name), name[: len(name) // 2]
+    spaced = "\u200b".join(name)
+    half = name[: len(name) // 2]
     return [one.format(name=name, upper=name.upper(), spaced=spaced, half=half) for one in HOSTILE]
 
 

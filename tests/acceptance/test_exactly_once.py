@@ -195,7 +195,8 @@ REFUSED: Sequence[tuple[str, dict[str, Any], int, bool]] = (  # word, args, exit
 def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Engine) -> None:
     """One create, no batch, claims kept; the next run sends the same file, uploaded anew if need be."""
     workspace.people(5)
-    begun, there = 0, False
+    begun = 0
+    there = False
     for number, (word, args, code, keeps) in enumerate(REFUSED, 1):
         fail_creates(api, word, args)
         assert "next: " in workspace.do("submit", code=code).err
@@ -205,7 +206,8 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: En
     assert (workspace.batch_states(), workspace.states()) == (["prepared"], {"claimed": 5})
     fail_creates(api, "quota_bare")
     workspace.do("submit", code=4)
-    url, workspace.url = workspace.url, "http://127.0.0.1:9"
+    url = workspace.url
+    workspace.url = "http://127.0.0.1:9"
     workspace.do("submit", RETRY_FOR=0.05, code=4)
     workspace.url = url
     workspace.do("submit")

@@ -171,7 +171,8 @@ def test_a_server_that_is_not_there_changes_nothing(
 ) -> None:
     """What needs it says that it cannot be reached, with 4; what does not works."""
     bring(workspace, api, stage)
-    before, url = standing(workspace, api), workspace.url
+    before = standing(workspace, api)
+    url = workspace.url
     needing: Mapping[str, tuple[str, ...]] = {
         "prepared": ("submit", "doctor"),
         "unclear": ("submit", "doctor"),

@@ -11,7 +11,9 @@ from tests.acceptance.steps import Fate
 from tests.outside.answers import user_text
 from tests.outside.server import Outside
 
-KILLS, AT_ONCE, KILLED = 10, 4, -9
+KILLS = 10
+AT_ONCE = 4
+KILLED = -9
 PEOPLE = 60
 
 

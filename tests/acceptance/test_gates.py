@@ -13,10 +13,8 @@ from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
 
 GATE_FAILED = 6
-FEWEST, MOST = (
-    20,
-    14,
-)  # passages from which on lists are judged, and concepts of a full one (docs/quality.md)
+FEWEST = 20  # passages from which on lists are judged, and concepts of a full one (docs/quality.md)
+MOST = 14
 QUOTE = "Old `<b>bees</b> keep longer"
 WORDS = """
 beekeeping hydrology archery pottery astronomy forestry opera geology plumbing carpentry sailing baking botany chess

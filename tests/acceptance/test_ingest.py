@@ -358,7 +358,8 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(
         return b"\n".join([*lines, error(keys[3], 13)])
 
     account = ingested(elsewhere, outside, results)
-    prompt, output = 8 + 100 + 31, 11 + 829 + 20
+    prompt = 8 + 100 + 31
+    output = 11 + 829 + 20
     cost = pytest.approx((prompt * BATCH_PRICE[0] + output * BATCH_PRICE[1]) / 1e6)
     assert (account["tokens_in"], account["tokens_out"], account["cost"]) == (prompt, output, cost)
     [batch] = elsewhere.batches()
@@ -409,7 +410,8 @@ def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(
     assert [account["batch"] for account in elsewhere.read("ingest")] == [1]
 
 
-PEOPLE, FILES = 6, 15
+PEOPLE = 6
+FILES = 15
 # what one line may be, as its person's first line: its outcome, and how it is written; none, where it is nobody's line
 KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
     "good": ("answered", line),

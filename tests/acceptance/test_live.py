@@ -48,7 +48,8 @@ def test_one_line_that_fails_for_ever_holds_no_other_back(
 ) -> None:
     """It is tried for as long as RETRY_FOR says and goes back uncharged; all others are answered meanwhile."""
     workspace.url = outside.url
-    names, tried = workspace.people(20), Counter[bool]()
+    names = workspace.people(20)
+    tried = Counter[bool]()
 
     def answer(request: Json) -> Json:
         """Refuse one person, whenever they are asked about."""

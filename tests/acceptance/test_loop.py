@@ -131,7 +131,8 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
         parts = [{"name": "leg", "sizes": [4, 5]}, {"name": "seat", "sizes": []}]
         return {"level": "2", "size": "20", "scores": pairs, "price": "1.10", "parts": parts}
 
-    own.url, outside.answerer = outside.url, answer
+    own.url = outside.url
+    outside.answerer = answer
     example: Json = {"level": 3, "size": None, "scores": {"x": 1}, "price": "2.50", "parts": []}
     declare(own, f"examples=[({{'text': 'x'}}, {example})]", head=HEAD, **RICH)
     own.do("tag", mode="live")
@@ -206,7 +207,8 @@ def test_rows_are_found_by_their_columns_and_answers(own: Workspace, outside: Ou
             "note": "Zest",
         }
 
-    own.url, outside.answerer = outside.url, answer
+    own.url = outside.url
+    outside.answerer = answer
     declare(own, verdict="str", level="int", topics="list[str]", sure="bool", note="str | None")
     own.do("tag", mode="live")
     for where, keys in WHERE.items():

@@ -37,7 +37,8 @@ def test_a_prepared_batch_with_a_refused_level_is_made_anew(
     elsewhere.settings["MODEL"] = "gemini-3.8-flash"
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    address, elsewhere.url = elsewhere.url, "http://127.0.0.1:9"  # where nothing listens
+    address = elsewhere.url  # where nothing listens
+    elsewhere.url = "http://127.0.0.1:9"
     elsewhere.do("submit", yes=True, MODELS_FILE=models_file, code=4)
     assert sent_levels(elsewhere, 1) == {"MINIMAL"}
 

@@ -18,7 +18,9 @@ from tests.outside.answers import Answerer, Json, user_text
 from tests.outside.server import Outside
 
 ROUND = ("submit", "poll", "ingest")
-A, B, C = "the kettle leaks", "a lamp that hums", "two chairs, one leg short"
+A = "the kettle leaks"
+B = "a lamp that hums"
+C = "two chairs, one leg short"
 ROWS = (A, B, C)
 LIVE = ":generateContent"
 
@@ -535,7 +537,8 @@ def test_what_a_table_refuses_is_parked_and_written_once_it_takes_it(
 ) -> None:
     """All others are written; it is paid for once, and a row that has a value keeps it."""
     column, kind, texts, written = ROOMS[room]
-    own.url, outside.answerer = outside.url, answer
+    own.url = outside.url
+    outside.answerer = answer
     own.people(1)
     sql(own, f"CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v {column})")
     for number, text in enumerate(texts, 1):
@@ -575,7 +578,8 @@ def test_a_cell_that_another_program_filled_is_not_overwritten(
     own: Workspace, outside: Outside
 ) -> None:
     """Before the row is asked about or while it is, what stands in the user's own table stays."""
-    own.url, outside.answerer = outside.url, lambda _request: {"v": "said"}
+    own.url = outside.url
+    outside.answerer = lambda _request: {"v": "said"}
     own.people(1)
     sql(own, "CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v TEXT)")
     sql(
@@ -885,7 +889,8 @@ def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outsid
         }
         return {**told, "seen": number % 2 == 0, "topics": ["lid", f"it's {number}"]}
 
-    own.url, outside.answerer = outside.url, said
+    own.url = outside.url
+    outside.answerer = said
     own.do("tag_live", limit=29)
     listed = own.read("items", sort="stars", limit=100, fields="stars,tone")["items"]
     assert [one["stars"] for one in listed] == [
@@ -893,14 +898,13 @@ def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outsid
         *sorted(number % 5 + 1 for number in range(29)),
     ]
     for sort in ("-price", "tone", "-text"):
-        whole, pages, how = (
-            own.read("items", sort=sort, limit=100)["items"],
-            list[Any](),
-            dict[str, Any](),
-        )
+        whole = own.read("items", sort=sort, limit=100)["items"]
+        pages = list[Any]()
+        how = dict[str, Any]()
         while True:
             page = own.read("items", sort=sort, limit=7, **how)
-            pages, how = pages + page["items"], {"after": page["after"]}
+            pages = pages + page["items"]
+            how = {"after": page["after"]}
             if page["after"] is None:
                 break
         assert pages == whole

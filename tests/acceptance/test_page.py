@@ -65,7 +65,9 @@ def pages(client: httpx2.Client, *first: str) -> dict[str, str]:
 
     Of addresses that ask for the same with other values one is opened.
     """
-    found, waiting, kinds = {}, list(first or ["/"]), set()
+    found = {}
+    waiting = list(first or ["/"])
+    kinds = set()
     while waiting:
         path, _, asked = waiting.pop(0).partition("?")
         if (kind := (path, *sorted(one.partition("=")[0] for one in asked.split("&")))) in kinds:
@@ -372,7 +374,8 @@ def settled(client: httpx2.Client) -> list[dict[str, Any]]:
 def _edit(client: httpx2.Client) -> None:
     """Correct a person's tags on the page and by the command; what is late, or no edit, is refused."""
     shown = client.get("/row", params={**ROW, "key": "ada"}).text
-    state, who = re.findall(r'"state": "(\w+)"', shown)[0], "Ünal"
+    state = re.findall(r'"state": "(\w+)"', shown)[0]
+    who = "Ünal"
 
     def sent(**body: str) -> dict[str, Any]:
         """Carry out the command."""

@@ -35,10 +35,8 @@ INVENTED = json.dumps(
 
 def text_of(number: int) -> str:
     """Return the text of one passage, another one for each number."""
-    one, other = (
-        TOPICS[number % len(TOPICS)],
-        TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)],
-    )
+    one = TOPICS[number % len(TOPICS)]
+    other = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
     return (
         f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
         f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "
@@ -223,7 +221,8 @@ def test_gates_and_money_hold_a_backfill_back(texts: Workspace, api: Engine) -> 
     api.fault("answer_text", times=10_000, args={"text": INVENTED})
     stopped = backfill(texts, code=6, **how)
     assert ("nothing more was sent" in stopped["held_back"], stopped["is_over"]) == (True, False)
-    made, left = len(api.creates()), texts.states()["open"]
+    made = len(api.creates())
+    left = texts.states()["open"]
     assert left > 40
     assert "failed its gates" in texts.do("backfill", wait=True, yes=True, code=6).err
     assert "no_pilot" in str(texts.read("run", **window(texts, api, 9000))["tasks"])

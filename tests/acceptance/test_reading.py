@@ -179,7 +179,8 @@ def test_reading_makes_no_table_of_a_task_that_was_never_used(
     }[task]
     (adopted.home / "photos").mkdir()
     (adopted.home / "photos" / "a.png").write_bytes(PNG)
-    before, tables = everything(adopted), tables_of(adopted)
+    before = everything(adopted)
+    tables = tables_of(adopted)
     for words in reading(task):
         done = adopted.run(*words, TASK=task)
         assert everything(adopted) == before, words

@@ -28,10 +28,8 @@ KEYS = [row[0] for row in TABLE]
 
 def put_table(workspace: Workspace, kind: str) -> None:
     """Write the table beside the task's file, or into another database, in which its rows stand in this order."""
-    path, told = (
-        workspace.home / f"tickets.{kind}",
-        [dict(zip(NAMES, row, strict=True)) for row in TABLE],
-    )
+    path = workspace.home / f"tickets.{kind}"
+    told = [dict(zip(NAMES, row, strict=True)) for row in TABLE]
     if kind == "csv":
         lines = "".join(f"{','.join(row)}\n" for row in (NAMES, *TABLE))
         workspace.put(path.name, lines)
@@ -267,7 +265,8 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in workspace.home.glob("other.db*")
         }
-    name, address = "tickets", source(workspace)
+    name = "tickets"
+    address = source(workspace)
     workspace.put(".env", f"{name}_url={address}\n")
     said = workspace.do(
         "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}

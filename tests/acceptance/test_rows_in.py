@@ -51,7 +51,8 @@ def read_file(client: httpx2.Client, number: int) -> dict[str, Any]:
 
 def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engine) -> None:
     """cp1252, where no other is clearly better; ENCODING= is kept with the task, and read again with it."""
-    french, polish = workspace.put("fr.csv", ""), workspace.put("pl.csv", "")
+    french = workspace.put("fr.csv", "")
+    polish = workspace.put("pl.csv", "")
     french.write_bytes(FRENCH.encode("cp1252"))
     polish.write_bytes(POLISH.encode("cp1250"))
     done = workspace.do("ask", "fr.csv", q="Praise?", fields="topic", json=True)

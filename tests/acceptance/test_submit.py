@@ -106,7 +106,8 @@ def test_request_files_are_full_at_the_first_of_three_limits(
     api.configure(paused=True)
     workspace.do("submit")
     lines = _lines(workspace, 1)
-    most, room = sum(map(len, lines)) // 3, counted[-1] // 3
+    most = sum(map(len, lines)) // 3
+    room = counted[-1] // 3
     cases: list[dict[str, int]] = [{"BATCH_ROWS": 3}, {"BATCH_BYTES": most}]
     cases += [{"BATCH_TOKENS": room, "BATCH_ROWS": 4, "LIMIT": 7}, {"BATCH_TOKENS": 1}]
     for limits in cases:
@@ -144,8 +145,10 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
         )
         if file and is_over:
             yield file
-            file, counted = [], 0
-        file, counted = [*file, line], counted + count
+            file = []
+            counted = 0
+        file = [*file, line]
+        counted = counted + count
     yield file
 
 

@@ -18,7 +18,8 @@ from tests.acceptance.sweep import Misfortune, Sweep, dice_of, drawn_days, meet,
 from tests.acceptance.trails import broken
 
 EACH = 10 if ON_POSTGRESQL else 12  # lives of a day
-READ_NOTHING, INTERRUPTED = 3, 130
+READ_NOTHING = 3
+INTERRUPTED = 130
 READ_ONLY = 2  # commands of each day on a disk that cannot be written
 NO_ROOM = (
     0,
@@ -56,7 +57,8 @@ def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
 def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
     """Killed at any further call, a live command goes on with that one: each reply is on disk before the next."""
     sweep = Sweep(tmp_path, DAY_OF["own-live"])
-    engine, live = sweep.stage.engine, 1
+    engine = sweep.stage.engine
+    live = 1
     with sweep.stage:
         sweep.live_in_peace()
         calls = [

@@ -13,7 +13,9 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
 from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace
 
-LIVE, CREATE, COUNT = ":generateContent", ":batchGenerateContent", ":countTokens"
+LIVE = ":generateContent"
+CREATE = ":batchGenerateContent"
+COUNT = ":countTokens"
 FULL = {"code": 429, "message": "Resource exhausted"}
 LIMITED = """
 [models."small-one"]
@@ -51,7 +53,8 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(
     The figures are those that the run is held against when it is over.
     """
     workspace.people(7, without_bio=2)
-    look, dry = workspace.read("preflight"), workspace.read("submit", dry=True)
+    look = workspace.read("preflight")
+    dry = workspace.read("submit", dry=True)
     assert (look["items"], look["batch"]["batches"], look["live"]["calls"]) == (7, 1, 7)
     assert look["live"]["cost"] == pytest.approx(2 * look["batch"]["cost"], abs=2e-5)
     tokens = look["tokens_in"], look["tokens_out"]
@@ -199,7 +202,8 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
     """Spent live, then nothing goes out by batch or live; batches that are prepared go out while there is room."""
     workspace.people(9)
     tag(workspace, mode="live", limit=3)
-    spent, made = workspace.spent()["actual"], posts(api, LIVE)
+    spent = workspace.spent()["actual"]
+    made = posts(api, LIVE)
     day = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
     for verb, code in (("submit", 3), ("tag_live", 0)):
         assert "BUDGET_PER_DAY" in workspace.do(verb, code=code, **day).err
@@ -344,7 +348,8 @@ def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engin
     """The stored answers of one beside what another says now, within every limit; nothing is stored but the cost."""
     workspace.people(3)
     tag(workspace, mode="live")
-    before, two = posts(api, LIVE), ("--a", "2", "--b", "draft")
+    before = posts(api, LIVE)
+    two = ("--a", "2", "--b", "draft")
     found = workspace.read("try", *two, N=2, MODEL="gemini-2.5-pro")
     assert (len(found["items"]), posts(api, LIVE)) == (2, before + 2)
     assert "no version, and no draft" in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err

@@ -174,7 +174,8 @@ def test_after_a_cut_answer_there_is_more_room(
     workspace.people(3)
     round_of(workspace, api, (word, "1", None), ("error_line", "2", 13))
     round_of(workspace, api)
-    first, second = room(workspace, 1), room(workspace, 2)
+    first = room(workspace, 1)
+    second = room(workspace, 2)
     assert second == {
         "expert-tags/1": 4 * first["expert-tags/1"],
         "expert-tags/2": first["expert-tags/2"],

@@ -7,7 +7,8 @@ from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.server import Outside
 
-KILLED, KILLS = -9, 4
+KILLED = -9
+KILLS = 4
 VERIFY = "verify-gemini"
 
 

@@ -397,7 +397,8 @@ def test_a_header_in_another_language_is_taken_and_said(
 def test_the_engine_and_the_binding_are_told(workspace: Workspace) -> None:
     """Without a key the local engine works, and is named; a workspace stays with who answered, whatever comes later."""
     workspace.people(2)
-    url, workspace.url = workspace.url, ""
+    url = workspace.url
+    workspace.url = ""
     workspace.settings["BACKEND"] = ""
     said = workspace.do("submit").err
     assert said.count("no key is set: the local engine does the work") == 1

@@ -10,7 +10,8 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
 from tests.acceptance.product import Workspace
 
-LIVE, CREATE = ":generateContent", ":batchGenerateContent"
+LIVE = ":generateContent"
+CREATE = ":batchGenerateContent"
 FULL = {"code": 429, "message": "Resource exhausted"}
 MOST = 200  # runs until something must have come
 

@@ -31,7 +31,8 @@ def synced_before_renamed(trail: Sequence[str]) -> Iterator[str]:
     """Nothing gets its final name before all that was written to it is on the disk."""
     unsynced: set[str] = set()
     for at, (what, *paths) in _files(trail):
-        source, target = paths[0], paths[-1]
+        source = paths[0]
+        target = paths[-1]
         if what in {"open", "write"} and not _may_be_in_place(source):
             unsynced.add(source)
         elif what == "fsync":

@@ -74,7 +74,8 @@ def watch(steps: Steps) -> None:
         setattr(os, name, _told_afterwards(steps, getattr(os, name)))
     os.fsync, os.fdatasync = _synced(steps, os.fsync), _synced(steps, os.fdatasync)
     io.open = _opening(steps, io.open)  # what pathlib calls
-    connect, connection = sqlite3.connect, _connection_class(steps)
+    connect = sqlite3.connect
+    connection = _connection_class(steps)
 
     def watched(*arguments: Any, **options: Any) -> Any:
         return connect(*arguments, **({"factory": connection} | options))
@@ -104,7 +105,8 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
 
         def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
             super().__init__(database, *arguments, **options)
-            self._step, self._wrote = f"commit {Path(str(database)).name}", False
+            self._step = f"commit {Path(str(database)).name}"
+            self._wrote = False
             self._names: list[str] = []  # files that what is not committed yet names
             if steps.folder in str(database):
                 _limit(self, str(database), steps.fate.pages)
@@ -146,8 +148,11 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
 def _watch_server(steps: Steps) -> None:
     """Count what is committed on a PostgreSQL server: the end of a transaction in which something was written."""
     wrote: WeakKeyDictionary[psycopg.Connection[Any], list[str]] = WeakKeyDictionary()
-    execute, many, copy = psycopg.Cursor.execute, psycopg.Cursor.executemany, psycopg.Cursor.copy
-    commit, rollback = psycopg.Connection.commit, psycopg.Connection.rollback
+    execute = psycopg.Cursor.execute
+    many = psycopg.Cursor.executemany
+    copy = psycopg.Cursor.copy
+    commit = psycopg.Connection.commit
+    rollback = psycopg.Connection.rollback
 
     def noted(call: Callable[..., Any]) -> Callable[..., Any]:
         def run(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:

@@ -9,7 +9,8 @@ from tests.integration.many_passages import put, put_foreign
 from tests.lab import Workspace
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-PEOPLE, PASSAGES = 16, 12
+PEOPLE = 16
+PASSAGES = 12
 OTHER = "notes@1"
 COLOURS = {"blue": "navy", "green": "lime", "red": "crimson"}
 

@@ -27,7 +27,8 @@ SHOWN = {
     "quality": "/quality",
     "settings": "/settings",
 }
-COLOURS, MOST = 48, 90_000  # of a picture: colours and bytes
+COLOURS = 48  # of a picture: colours and bytes
+MOST = 90_000
 NARROW = {"viewport": {"width": 360, "height": 720}}
 
 

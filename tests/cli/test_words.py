@@ -17,7 +17,9 @@ def listed(*words: str) -> list[str]:
 
 def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
     """Twelve targets, and the five of the steps of a batch; aliases are listed nowhere."""
-    everyday, everyones, developers = listed("help"), listed("help", "ALL=1"), listed("help-dev")
+    everyday = listed("help")
+    everyones = listed("help", "ALL=1")
+    developers = listed("help-dev")
     day = "import new-task ask try tag status index search show export web doctor"
     assert everyday == [
         *day.split(),

@@ -76,7 +76,8 @@ RARE = frozenset(
 
 def settings() -> str:
     """Return the list of settings with their defaults, and at the end those that few need, without what they are."""
-    lines, rare = [], []
+    lines = []
+    rare = []
     for one in (one for one in fields(Settings) if "help" in one.metadata):
         unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default

@@ -26,7 +26,8 @@ def _people() -> list[dict[str, str]]:
 
 def _web_problems(person: dict[str, str]) -> list[str]:
     """List what is wrong with the two addresses of one person."""
-    page, tracked = person["Profile URL"], person["Profile URL with UTM"]
+    page = person["Profile URL"]
+    tracked = person["Profile URL with UTM"]
     problems = []
     for url in filter(None, (page, tracked)):
         parts = urlsplit(url)

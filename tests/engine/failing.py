@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 Document = dict[str, Any]
 Args = Mapping[str, Any]
 
-CREATE, GENERATE = r":batchGenerateContent$", r":(batchGenerateContent|generateContent)(\?|$)"
-ANY, ONE_BATCH, LIST, EMBED = (
-    r"^/(upload/|download/)?v1",
-    r"/batches/[^/:?]+$",
-    r"/batches(\?|$)",
-    r":(batchE|e)mbedContent",
-)
+CREATE = r":batchGenerateContent$"
+GENERATE = r":(batchGenerateContent|generateContent)(\?|$)"
+ANY = r"^/(upload/|download/)?v1"
+ONE_BATCH = r"/batches/[^/:?]+$"
+LIST = r"/batches(\?|$)"
+EMBED = r":(batchE|e)mbedContent"
 DOWNLOAD = r":download"
-JSON, HTML = "application/json; charset=UTF-8", "text/html; charset=UTF-8"
+JSON = "application/json; charset=UTF-8"
+HTML = "text/html; charset=UTF-8"
 PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
 STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -63,11 +63,15 @@ class Exchange:
 
     def __init__(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         """Keep them."""
-        self._app, self._scope, self._receive, self._send = app, scope, receive, send
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
 
     async def drain(self) -> bytes:
         """Read the body to its end."""
-        taken, more = b"", True
+        taken = b""
+        more = True
         while more:
             message = await self._receive()
             taken += message.get("body", b"")
@@ -561,7 +565,8 @@ def made(one: Mapping[str, Any]) -> Fault:
     Raises:
         ValueError: there is no such word.
     """
-    word, match = one["fault"], one.get("match") or {}
+    word = one["fault"]
+    match = one.get("match") or {}
     for place, words in PLACES.items():
         if word in words:
             method, path, act = words[word]

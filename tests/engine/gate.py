@@ -29,7 +29,9 @@ class Gate:
 
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
         """Open the state under a folder, where work begins as the settings have it; nothing is scripted yet."""
-        self.script, self.settings, self.clock = Script(), SETTINGS | settings, Clock()
+        self.script = Script()
+        self.settings = SETTINGS | settings
+        self.clock = Clock()
         self._state = State(root, self.script, self.settings, self.clock)
         self._worker = Worker(self._state)
         self._journal: list[dict[str, Any]] = []
@@ -112,7 +114,8 @@ class Gate:
         exchange = Exchange(None, scope, receive, send)
         body = await exchange.drain()
         said = orjson.loads(body) if body else None
-        method, name = scope["method"], scope["path"].removeprefix("/_emu/")
+        method = scope["method"]
+        name = scope["path"].removeprefix("/_emu/")
         try:
             await exchange.reply(document(self._controlled(method, name, said) or {}))
         except (ValueError, KeyError, TypeError) as error:

@@ -50,8 +50,11 @@ class State(state.State):
     ) -> None:
         """Open it under a folder."""
         super().__init__(root)
-        self.settings, self.creating = settings, threading.RLock()
-        self._root, self._script, self._clock = root, script, clock
+        self.settings = settings
+        self.creating = threading.RLock()
+        self._root = root
+        self._script = script
+        self._clock = clock
         self._deleted: list[Row] = []
         self._lines: dict[str, list[Fault]] = {}
 
@@ -127,10 +130,8 @@ class State(state.State):
             return {**said, "operations": [self.with_ends(one) for one in said["operations"]]}
         if "metadata" not in said:
             return said
-        found, batch_id = (
-            said["metadata"]["state"].removeprefix("BATCH_STATE_"),
-            said["name"].removeprefix("batches/"),
-        )
+        found = said["metadata"]["state"].removeprefix("BATCH_STATE_")
+        batch_id = said["name"].removeprefix("batches/")
         end = self._end(batch_id, found)
         shown = (
             said
@@ -193,7 +194,8 @@ class State(state.State):
 
     def _check_quota(self, model: str, raw: bytes) -> None:
         """Refuse a batch over the number of those that are not over, or over the tokens in them."""
-        limits, active = self.settings["enqueued_tokens"], self.unfinished()
+        limits = self.settings["enqueued_tokens"]
+        active = self.unfinished()
         limit = limits.get(model, limits.get("*"))
         held = [
             self.path("input", row["id"]).read_bytes()
@@ -236,7 +238,8 @@ class Worker(worker.Worker):
     def _answer_all(self, batch: Row, file: BinaryIO, part: Path) -> int | None:
         """Answer all, give up a share of it where that was scripted, and let faults strike lines."""
         failed = super()._answer_all(batch, file, part)
-        fate, faults = self._state.fate(batch["id"]), self._state.lines(batch["id"])
+        fate = self._state.fate(batch["id"])
+        faults = self._state.lines(batch["id"])
         if failed is None or not (faults or "share" in fate):
             return failed
         file.seek(0)

@@ -21,10 +21,8 @@ TOPICS = (
 
 def text_of(number: int) -> str:
     """Return the text of one passage, another one for each number: four sentences on two topics."""
-    one, other = (
-        TOPICS[number % len(TOPICS)],
-        TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)],
-    )
+    one = TOPICS[number % len(TOPICS)]
+    other = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
     return (
         f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
         f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "

@@ -19,7 +19,8 @@ class Role:
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         """Make the database and the user, who may make tables."""
         self.workspace = workspace
-        self.name, self.url = postgresql.name_of(folder) + "_user", postgresql.database_of(folder)
+        self.name = postgresql.name_of(folder) + "_user"
+        self.url = postgresql.database_of(folder)
         postgresql.shared().execute(f'CREATE ROLE "{self.name}" LOGIN')
         self.does(f'GRANT ALL ON SCHEMA public TO "{self.name}"')
         workspace.environ[URL] = self.url.replace("postgres@", f"{self.name}@")

@@ -28,7 +28,8 @@ class RefusedLine(Exception):  # noqa: N818 - an outcome of one line, as the pro
     def __init__(self, code: int, message: str = "") -> None:
         """Keep the code and Google's words."""
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code = code
+        self.message = message
 
 
 def member(document: Any, name: str) -> Any:
@@ -97,7 +98,8 @@ class Filler:
 
     def array(self, schema: Json, path: str) -> list[Any]:
         """Return one or two values, or as many as there must be."""
-        least, most = int(member(schema, "minItems") or 1), int(member(schema, "maxItems") or 9)
+        least = int(member(schema, "minItems") or 1)
+        most = int(member(schema, "maxItems") or 9)
         count = max(least, min(most, 1 + self._draw(f"{path}[]", 2)))
         return [self.value(schema["items"], f"{path}[{number}]") for number in range(count)]
 
@@ -142,7 +144,8 @@ class Filler:
 def reply(request: Json, document: Json, *, model: str) -> Json:
     """Return the reply that brings a document, as generateContent and result lines have it."""
     text = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
-    asked, written = tokens(user_text(request)), tokens(text)
+    asked = tokens(user_text(request))
+    written = tokens(text)
     half = len(text) // 2
     parts = [
         {"text": text[:half]},

@@ -118,7 +118,8 @@ def _read_line(line: bytes, number: int) -> tuple[str, Json]:
         raise BadRequestError(
             f"{where} 1: unexpected character: {line[:1].decode()!r}; expected '{{'"
         )
-    key, request = document.get("key"), document.get("request")
+    key = document.get("key")
+    request = document.get("request")
     if not isinstance(key, str) or not isinstance(request, dict):
         raise BadRequestError(f"Error on line {number}: 'key' and 'request' are required")
     try:

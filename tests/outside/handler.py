@@ -216,7 +216,9 @@ class Handler(BaseHTTPRequestHandler):
                 )
             name = f"up-{hashlib.sha256(secret.encode()).hexdigest()[:30]}"
             self._kept.rows("DELETE FROM sessions WHERE id = ?", secret)
-            label, mime, owner = session["label"], session["mime"], session["owner"]
+            label = session["label"]
+            mime = session["mime"]
+            owner = session["owner"]
             self._kept.keep_file(name, owner, data, label=label, mime=mime, generated=False)
             self._owner = owner
             return {
@@ -266,7 +268,8 @@ class Handler(BaseHTTPRequestHandler):
         batch = self._document().get("batch", {})
         name = member(member(batch, "inputConfig"), "fileName") or ""
         row = self._file(name.removeprefix("files/"))
-        manner, troubles = self._outside.manner, self._outside.troubles
+        manner = self._outside.manner
+        troubles = self._outside.troubles
         made = self._kept.make_batch(
             read_lines(row["data"]),
             runs_s=manner.pending_s,
@@ -371,7 +374,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _tier(self, request: Json) -> str:
         """Return which tier serves a call that asks for one; flex is shed, or served as another."""
-        asked, troubles = str(member(request, "serviceTier") or ""), self._outside.troubles
+        asked = str(member(request, "serviceTier") or "")
+        troubles = self._outside.troubles
         if asked == "flex" and troubles.befalls("shed"):
             raise OutsideError(503, "The service is overloaded. Please try again later.")
         served = "standard" if asked and troubles.befalls("downgraded") else asked

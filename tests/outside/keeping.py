@@ -113,7 +113,8 @@ class Keeping:
         self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **facts: str
     ) -> str:
         """Make a batch and return its id; `facts` are owner, model, label and input."""
-        name, now = str(uuid.uuid4()), time.time()
+        name = str(uuid.uuid4())
+        now = time.time()
         with self.whole():
             columns = ", ".join(facts)
             self.rows(

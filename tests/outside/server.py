@@ -134,7 +134,8 @@ class Outside:
         """
         labels = [batch.label for batch in self.kept.created()]
         assert len(set(labels)) == len(labels), f"made twice: {labels}"
-        asked, answered = self.kept.asked() - self.kept.answered(refused=True), self.kept.answered()
+        asked = self.kept.asked() - self.kept.answered(refused=True)
+        answered = self.kept.answered()
         assert set(answered.values()) <= {1}, (
             f"answered twice: {[key for key, count in answered.items() if count > 1]}"
         )

@@ -45,7 +45,9 @@ class OutsideError(Exception):
     def __init__(self, code: int, message: str, *details: Json) -> None:
         """Keep what is sent."""
         super().__init__(message)
-        self.code, self.message, self.details = code, message, details
+        self.code = code
+        self.message = message
+        self.details = details
 
     def body(self) -> Any:
         """Return the document; some of Google's come in a list."""
@@ -64,7 +66,8 @@ class OutsideError(Exception):
 
 def operation(row: Any, requests: int, manner: Manner) -> Json:
     """Return the operation that a batch is told of as."""
-    now, over = time.time(), row["over"]
+    now = time.time()
+    over = row["over"]
     is_done = over in ENDED
     kind = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
     metadata: Json = {

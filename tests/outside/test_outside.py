@@ -36,7 +36,8 @@ def test_the_server_refuses_a_file_for_one_bad_line(
 ) -> None:
     """The first bad line is named, and no batch is made; a client of no SDK sees it."""
     first = '{"key": "a", "request": {"contents": [{"parts": [{"text": "t"}]}]}}\n'
-    key, data = {"x-goog-api-key": KEY}, f"{first}{second}".encode()
+    key = {"x-goog-api-key": KEY}
+    data = f"{first}{second}".encode()
     start = {
         "X-Goog-Upload-Command": "start",
         "X-Goog-Upload-Header-Content-Length": str(len(data)),
@@ -65,7 +66,8 @@ def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) ->
     sdk = genai.Client(
         api_key=KEY, vertexai=False, http_options={"base_url": outside.url, "api_version": "v1beta"}
     )
-    path, names = tmp_path / "lines.jsonl", []
+    path = tmp_path / "lines.jsonl"
+    names = []
     for size in (1, 1, 1, 8 * 1024 * 1024):
         line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x" * size}]}]}}
         path.write_text(json.dumps(line), encoding="utf-8")

@@ -33,7 +33,8 @@ def settle(
             ).encode()
             failed = sum("error" in one for one in answered)
         else:
-            data, failed = results([line.key for line in kept.lines_of(row["number"])]), 0
+            data = results([line.key for line in kept.lines_of(row["number"])])
+            failed = 0
         kept.keep_file(
             f"batch-{name}", row["owner"], data, label="", mime="application/jsonl", generated=True
         )

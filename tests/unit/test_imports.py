@@ -70,7 +70,9 @@ SHARED_BY_JOBS = {"cli", "command", "commands", "ends", "options", "output", "va
 
 def why_not(module: str, name: str) -> str | None:
     """Return what is wrong with `module` importing `name`, with where it belongs instead; None where nothing is."""
-    here, there, top = room_of(module), room_of(name), name.partition(".")[0]
+    here = room_of(module)
+    there = room_of(name)
+    top = name.partition(".")[0]
     if top not in OURS:
         return _why_not_library(here, top)
     if here == there or DOORS.get(name) == module:

@@ -30,7 +30,8 @@ def test_the_libraries_of_the_design_are_used() -> None:
 
 def test_every_figure_is_recorded() -> None:
     """The product and the file have the same figures, and each counts something."""
-    figures, limits = ratchet.count_figures(modules()), ratchet.read_limits()
+    figures = ratchet.count_figures(modules())
+    limits = ratchet.read_limits()
     assert figures.keys() == limits.keys()
     for name in ("statements", "settings", "tables", "commands", "arrows between packages"):
         assert figures[name] > 0, name

@@ -135,7 +135,8 @@ def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
 
 def embedding(ws: OpenWorkspace) -> dict[str, Any]:
     """Return how many texts a new build would embed, and what that costs in USD."""
-    embedder, collection = Embedder(ws), ws.task.index
+    embedder = Embedder(ws)
+    collection = ws.task.index
     if collection is None or not embedder.is_paid():
         return {"cost": 0.0, "recommended": ""}
     with ws.store.read() as tx:
@@ -150,7 +151,8 @@ def state_part(request: Request, task: str) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
         report = status.run(ws)
-        document, works = report.document, shown_works(desk.running)
+        document = report.document
+        works = shown_works(desk.running)
         return show_page(
             request,
             "parts/state.html",
@@ -176,9 +178,11 @@ def state_part(request: Request, task: str) -> HTMLResponse:
 def next_part(request: Request, task: str) -> HTMLResponse:
     """Show the button of the next step, with what it costs."""
     with desk_of(request).to_read(task) as ws:
-        report, words = status.run(ws), ws.task.words
+        report = status.run(ws)
+        words = ws.task.words
         # The rows of a stopped run are claimed until the next step, which asks them again.
-        found, is_open = _next(ws, report.next), report.counts.open or report.counts.claimed
+        found = _next(ws, report.next)
+        is_open = report.counts.open or report.counts.claimed
         if not found["command"]:
             return HTMLResponse("")  # there is nothing to begin by now
         many = words.one if is_open == 1 else words.many

@@ -56,7 +56,8 @@ async def add_person(request: Request) -> JSONResponse:
     later than the reply is kept all the same, and `retrying` says so. 503 where more come at once than can be saved in
     time: this one was not.
     """
-    desk, began = desk_of(request), time.monotonic()
+    desk = desk_of(request)
+    began = time.monotonic()
     saved = await desk.save(await request.body())
     if saved.is_due:
         asking = asyncio.wrap_future(desk.tagger.ask([saved.item_id]))
@@ -89,7 +90,8 @@ TRIED = 5  # rows that a new question is tried on
 TRIAL_USD = 0.05  # which that may cost at most
 FIRST = 4  # rows of a file that are shown
 SHOWN = 200  # findings on the page
-WAITS, OPEN = ("reading", "trying", "importing"), ("ready", "failed")  # states of a file
+WAITS = ("reading", "trying", "importing")  # states of a file
+OPEN = ("ready", "failed")
 TO_DO = {  # what a finding means, and what to do
     "rejected": "stays out: mend it, and drop the file again",
     "changed": "goes in without it, or as it says",
@@ -267,7 +269,8 @@ def _asking_of(
 ) -> ask.NewTask:
     """Return the question of the form about a dropped file, with the columns that it names."""
     choice = ColumnChoice(asked["text"], asked["key"], asked["with"])
-    question, fields = asked["question"], asked["fields"]
+    question = asked["question"]
+    fields = asked["fields"]
     return ask.prepared(
         dropped.path,
         question,

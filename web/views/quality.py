@@ -21,7 +21,9 @@ from web.render import desk_of, show_page
 router = APIRouter()
 
 SHOWN = 12  # reports that are told of
-SAMPLES, NAMED, TAGS = 8, 10, 60
+SAMPLES = 8
+NAMED = 10
+TAGS = 60
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 

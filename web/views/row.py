@@ -39,7 +39,8 @@ UNUSABLE = "unusable"  # the state of an image that cannot be opened
 SIDE = 640  # pixels of the longer side of the picture
 LONG = 60  # characters; a longer cell is a text to read
 MOST = 500  # rows that are chosen at once
-ASKING, FORGETTING = "ask {} again", "forget one of {}"  # kinds of work, which name no row
+ASKING = "ask {} again"  # kinds of work, which name no row
+FORGETTING = "forget one of {}"
 WHO = "findable_who"  # the cookie that keeps the name of who edits
 KEPT_S = 365 * 24 * 3600
 LONGEST = 10  # digits that no number of an edit has
@@ -64,11 +65,9 @@ def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
 @router.post("/parts/row", include_in_schema=False)
 def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     """Do what a button of the page says, and show what became of it."""
-    desk, who, refused = (
-        desk_of(request),
-        sent.get("who") or unquote(request.cookies.get(WHO, "")),
-        "",
-    )
+    desk = desk_of(request)
+    who = sent.get("who") or unquote(request.cookies.get(WHO, ""))
+    refused = ""
     try:
         if sent.get("act") == "forget":
             _forget(desk, task, key, sent.get("name", ""))
@@ -100,7 +99,8 @@ def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> 
     if (undo := sent.get("undo", "")).isdecimal() and len(undo) < LONGEST:
         correct.correct(ws, key, int(undo), who=who, of_state=sent.get("state"))
         return
-    name, value = sent.get("field", ""), sent.get("value", "")
+    name = sent.get("field", "")
+    value = sent.get("value", "")
     now = correct.history(ws, key)["answer"].get(name)
     text = json.dumps(value) if isinstance(now, str) or is_quotation(now) else value
     correct.correct(
@@ -176,7 +176,8 @@ def _heading(
     known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
-    name, picture = known["name"], ""
+    name = known["name"]
+    picture = ""
     if task == IMAGES:
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
         return {

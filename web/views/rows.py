@@ -26,7 +26,8 @@ from web.render import Mark, desk_of, show_page
 router = APIRouter()
 
 PASSAGES = "passages"
-ROWS, TEXTS = 50, 12  # of one page; of texts with their quotations
+ROWS = 50  # of one page; of texts with their quotations
+TEXTS = 12
 LINES = 500  # of CSV that are sent at once
 FEW = 8  # values of a kind that are shown at first
 BEGINNING = 400  # characters of a text that nothing is quoted of
@@ -128,10 +129,8 @@ def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Cho
     def choices(
         name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]
     ) -> list[Choice]:
-        given, several = (
-            [one for one in chosen if one],
-            name in {"tag", "only"},
-        )  # these narrow; of others one is chosen
+        given = [one for one in chosen if one]  # these narrow; of others one is chosen
+        several = name in {"tag", "only"}
         missing = [
             (one, one, 0)
             for one in given

@@ -135,7 +135,8 @@ def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
 
 
 def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
-    state, done = batch["state"], sum(batch[name] or 0 for name in LINES)
+    state = batch["state"]
+    done = sum(batch[name] or 0 for name in LINES)
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
     files = [
         which for which in ("requests", "results") if _file(data, batch["number"], which).is_file()

@@ -73,7 +73,8 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
 
 
 def _builds(builds: Builds) -> list[dict[str, Any]]:
-    others, names = builds.others(), ("number", "built_at", "count", "model", "dim")
+    others = builds.others()
+    names = ("number", "built_at", "count", "model", "dim")
     return [
         {"in_service": number not in others, **{name: getattr(one, name) for name in names}}
         for number, one in reversed(builds.whole().items())

@@ -35,7 +35,8 @@ def _meanwhile(
     ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
 ) -> Iterator[None]:
     """Let another program change something before the first time that is written, when the answers are judged."""
-    writes, real = count(), ws.store.write
+    writes = count()
+    real = ws.store.write
 
     def write(**how: Any) -> Any:
         if next(writes) == 0:

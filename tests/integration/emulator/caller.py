@@ -13,10 +13,8 @@ TAGS_SCHEMA = {
     "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}},
 }
 MODEL = "gemini-3.5-flash-lite"
-GENERATE, CREATE = (
-    f"/v1beta/models/{MODEL}:generateContent",
-    f"/v1beta/models/{MODEL}:batchGenerateContent",
-)
+GENERATE = f"/v1beta/models/{MODEL}:generateContent"
+CREATE = f"/v1beta/models/{MODEL}:batchGenerateContent"
 LONGEST_S = 60.0  # to end a hang
 
 

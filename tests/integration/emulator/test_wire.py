@@ -79,7 +79,8 @@ def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller)
 
 def test_what_gemini_would_refuse_is_refused(caller: Caller) -> None:
     """Loose and contradicting schemas, with their place; a nest too deep; no contents."""
-    string, of_objects = {"type": "STRING"}, {"type": "OBJECT"}
+    string = {"type": "STRING"}
+    of_objects = {"type": "OBJECT"}
     nest: dict[str, Any] = string
     for _ in range(16):
         nest = {"type": "ARRAY", "items": nest}

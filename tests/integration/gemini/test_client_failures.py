@@ -303,7 +303,8 @@ def test_an_interrupt_ends_the_call_that_is_under_way(script: Script, client: Cl
 
 def test_a_client_that_is_closed_ends_what_is_under_way(script: Script, client: Client) -> None:
     """No thread waits on for a reply when the workspace is closed, and none is left behind."""
-    begun, ended = threading.Event(), list[BaseException]()
+    begun = threading.Event()
+    ended = list[BaseException]()
 
     def reply(_seen: object) -> Answer:
         """Say that the call is under way, and hang."""

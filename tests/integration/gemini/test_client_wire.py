@@ -212,7 +212,8 @@ def test_lost_piece_begins_a_new_upload(
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"y" * size)
     uploads(script, size=size, sha="")
-    good, broken = script.reply, [piece]
+    good = script.reply
+    broken = [piece]
 
     def reply(seen: Seen) -> Answer:
         """Break the first piece once."""

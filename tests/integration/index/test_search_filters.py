@@ -102,7 +102,8 @@ def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> 
     """The sentence with the question's words marked, the tags that match; for a pipe with plain marks."""
     best = found(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
-    text, marks = best["snippet"]["text"], best["snippet"]["marks"]
+    text = best["snippet"]["text"]
+    marks = best["snippet"]["marks"]
     assert (text, [text[start:end] for start, end in marks]) == (
         "Teaches water law.",
         ["water", "law"],

@@ -91,7 +91,8 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
 
     No workspace is made of any of them.
     """
-    copy, other = tmp_path / "copy", at(backed, tmp_path / "other")
+    copy = tmp_path / "copy"
+    other = at(backed, tmp_path / "other")
     for name in (DATABASE, "batches/000001-results.jsonl", "index/vectors.sqlite"):
         content = (copy / name).read_bytes()
         changed = content[:50] + bytes([content[50] ^ 1]) + content[51:]

@@ -44,7 +44,8 @@ def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
 
     Within KEEP_DAYS, with DRY=1 and with days that are none nothing does; a second time there is nothing.
     """
-    before, files_before = ledger.snapshot(used), sealed(used)
+    before = ledger.snapshot(used)
+    files_before = sealed(used)
     for days in ("-1", "nan", "soon"):
         ran(used, "clean", KEEP_DAYS=days, code=3)
     assert "nothing to clean" in ran(used, "clean")

@@ -10,8 +10,10 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Workspace
 
-MODEL, OTHER = "gemini-3.5-flash-lite", "gemini-3.5-flash"
-FIRST, SECOND = f"reviews@1/{MODEL}", f"reviews@2/{MODEL}"
+MODEL = "gemini-3.5-flash-lite"
+OTHER = "gemini-3.5-flash"
+FIRST = f"reviews@1/{MODEL}"
+SECOND = f"reviews@2/{MODEL}"
 
 
 @pytest.fixture(name="two")

@@ -67,7 +67,8 @@ def test_another_database_is_refused_before_anything_is_written(
 
     So it is with the database of another workspace: two folders are two workspaces, each with its database.
     """
-    before, other = files_of(paid.data), elsewhere(paid, tmp_path)
+    before = files_of(paid.data)
+    other = elsewhere(paid, tmp_path)
     for words in COMMANDS:
         result = other.ran(*words, code=3)
         assert "belong to workspace" in result.stderr

@@ -73,10 +73,8 @@ def merge(workspace: Workspace) -> None:
 
 def words_of(workspace: Workspace) -> list[str]:
     """Return which of the person's terms are among those of a build."""
-    named, found = (
-        terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings"),
-        set[str](),
-    )
+    named = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
+    found = set[str]()
     for path in workspace.data.glob("index/builds/*/entries.sqlite"):
         with closing(sqlite3.connect(path)) as build:
             build.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)")
@@ -102,16 +100,15 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     """
     merge(chained)
     assert len(words_of(chained)) == 6
-    snapshot, spent = ledger.snapshot(chained), ledger.status(chained)["spent"]
+    snapshot = ledger.snapshot(chained)
+    spent = ledger.status(chained)["spent"]
     assert "nothing was changed" in ran(chained, "forget", "zq-77", code=2)
     assert ledger.snapshot(chained) == snapshot
     assert {"batches/000001-requests.jsonl"} <= set(holding(chained.data))
     assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
     assert telling(chained)
-    before, account = (
-        others(chained),
-        chained.query("SELECT answered, tokens_in, cost FROM findable_batches"),
-    )
+    before = others(chained)
+    account = chained.query("SELECT answered, tokens_in, cost FROM findable_batches")
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(
         chained, "forget", "zq-77", "--yes"
     )

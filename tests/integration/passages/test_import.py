@@ -60,7 +60,8 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
         add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
         new = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
-        same, other = ("x", None, None), ("x ", "s", None)
+        same = ("x", None, None)
+        other = ("x ", "s", None)
         assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
     assert (done.added, done.updated, done.counts[FindingKind.REJECTED]) == (1, 0, 3)
     assert [(told.line, told.column, told.key) for told in done.findings] == [

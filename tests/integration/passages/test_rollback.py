@@ -14,7 +14,9 @@ TEXTS = {
     "p2": "Water law governs irrigation districts. Groundwater models estimate aquifer depletion under heavy pumping.",
     "p3": "Bees pollinate orchards. Apiculture measures honey yield and colony health with infrared cameras.",
 }
-ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "rake v1/2024"
+ONE = "passage-concepts@1"
+TWO = "passage-concepts@2"
+THEIRS = "rake v1/2024"
 MODEL = "gemini-3.5-flash-lite"
 ROWS = (
     "SELECT id, passage_id, concept_name, concept_type, aliases, confidence, extractor_model, extractor_version,"

@@ -12,7 +12,8 @@ from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import Measured, Quality, gates_in_force, judged
 from tests.lab import Workspace
 
-LABEL, MODEL = "passage-concepts@1", "m-1"
+LABEL = "passage-concepts@1"
+MODEL = "m-1"
 EXTRACTOR = f"{LABEL}/{MODEL}"
 TEXT = "We study water law here."
 AT = "2026-03-04 05:06:07"

@@ -56,10 +56,8 @@ class Items:
             for name in {**known, **source.columns}
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
-        keys, words = (
-            tuple((name, columns.get(name, "text")) for name in self.key),
-            {"asked": self.asked, "quoted": []},
-        )
+        keys = tuple((name, columns.get(name, "text")) for name in self.key)
+        words = {"asked": self.asked, "quoted": []}
         self.spec = record_of(
             TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
         )
@@ -72,7 +70,8 @@ class Items:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows that are kept, in the order of first sight, with their values by column."""
-        table, columns = items_table(TASK), self.spec.columns if self.spec else ()
+        table = items_table(TASK)
+        columns = self.spec.columns if self.spec else ()
         with self.store.read() as tx:
             found = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
             return [{**dict.fromkeys(columns), **row, **values_in(row[VALUES])} for row in found]

@@ -102,7 +102,8 @@ def test_parquet(store: Store, tmp_path: Path) -> None:
 def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     """A file that changes while it is read is not taken for either of what it was."""
     path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
-    items, source = Items(store), ItemsFile(path)
+    items = Items(store)
+    source = ItemsFile(path)
     path.write_text(path.read_text() + json.dumps({"id": "3"}))
     with pytest.raises(InputError, match="changed while it was read"):
         items.take(source)

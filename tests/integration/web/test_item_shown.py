@@ -55,7 +55,8 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     with Page(workspace) as page:
         found = shown(page, "reviews", "1")
     at = found.index("<h2>Answer")
-    row, answer = found[:at], found[at : found.index("<h2>History")]
+    row = found[:at]
+    answer = found[at : found.index("<h2>History")]
     first, second = re.findall(r'<mark class="h(\d)" data-name="(\w+)">([^<]*)</mark>', row)
     assert [first[1:], second[1:]] == [
         ("speed", "Boils in &lt;i&gt;two&lt;/i&gt; minutes"),

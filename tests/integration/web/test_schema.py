@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.lab import Workspace
 from tests.page import TOKEN, Page
 
-FEW, MANY, PARTS = 2, 200, 12  # requests of each address
+FEW = 2  # requests of each address
+MANY = 200
+PARTS = 12
 SENT = {"method", "url", "headers", "params", "json", "content"}
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 

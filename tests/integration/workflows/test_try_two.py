@@ -39,7 +39,8 @@ def test_two_versions_stand_side_by_side_as_they_are_stored(two: Workspace, api:
     assert drawn[0] == drawn[1]
     assert len({tuple(one) for one in drawn}) > 1
     Path("tasks", "reviews.py").unlink()
-    before, calls = two.query(COUNTS), len(api.journal())
+    before = two.query(COUNTS)
+    calls = len(api.journal())
     found = tried(two, "1", "2")
     assert (two.query(COUNTS), len(api.journal()), found["cost"]) == (before, calls, 0)
     assert [one["id"] for one in found["items"] if one["a"] != one["b"]] == ["3"]

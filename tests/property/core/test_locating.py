@@ -107,7 +107,8 @@ def test_a_slip_beside_a_number_negation_or_name_is_found(
 def test_folding_leads_back_to_what_it_was_made_from(text: str) -> None:
     """Every word of the folded text was made from a slice that folds to it, in order; what was folded once stays so."""
     folded = Folded(text)
-    at, last = 0, 0
+    at = 0
+    last = 0
     for word in folded.text.split(" "):
         if word:
             start, end = folded.real(at, at + len(word))

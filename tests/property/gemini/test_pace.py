@@ -19,7 +19,8 @@ minutes_long = settings(max_examples=15)  # each example is minutes of calls
 def _worst(calls: Calls, *, width: float) -> tuple[int, int]:
     """Return the most calls and the most tokens in any window [t, t + width); the calls are in order of time."""
     sums = [0, *accumulate(tokens for _, tokens in calls)]
-    most, first = (0, 0), 0
+    most = (0, 0)
+    first = 0
     for last, (at, _) in enumerate(calls):
         while calls[first][0] <= at - width:
             first += 1
@@ -72,7 +73,8 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
         st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
     )
     limiter.prime(others, today=len(others))
-    at, last = 0.0, list[Any]()
+    at = 0.0
+    last = list[Any]()
     calls: Calls = sorted(others)
     for what, lapse, tokens in data.draw(_events(most=tpm)):
         at += lapse

@@ -35,7 +35,8 @@ def by_definition(
 ) -> list[float]:
     """Return the BM25 of each entry for a question, as SQLite documents it for FTS5: weights are of occurrences."""
     lengths = [sum(map(len, one)) for one in groups]
-    average, weights = sum(lengths) / len(lengths), [group.weight for group in RANKING.groups]
+    average = sum(lengths) / len(lengths)
+    weights = [group.weight for group in RANKING.groups]
     scores = [0.0] * len(groups)
     for term in dict.fromkeys(question):
         held = sum(any(term in text for text in one) for one in groups)

@@ -30,7 +30,8 @@ class Model:
 
     def take(self, rows: list[Row]) -> ItemsReport:
         """Take a version of the file."""
-        report, now = ItemsReport(), dict[str, Row]()
+        report = ItemsReport()
+        now = dict[str, Row]()
         for row in rows:
             if not row[0].strip():
                 report.refused["the key is blank"] += 1
@@ -59,7 +60,8 @@ def test_versions_of_a_file(
     """Counts, values and what is gone are the model's after every version; all its rows are in its order."""
     folder = tmp_path_factory.mktemp("items")
     store = Store(f"sqlite:///{folder}/findable.db")
-    items, model = Items(store), Model()
+    items = Items(store)
+    model = Model()
     for number, rows in enumerate(versions):
         said = items.take_file(
             write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows])

@@ -66,10 +66,8 @@ def test_the_cheapest_that_is_in_time_is_recommended(
     """Of equal ones the one that is over first, of those in no time whichever is over first; within a budget's room."""
     name, reason = recommend(ways, items=1, deadline_s=deadline_s)
     assert name is not None
-    chosen, others = (
-        ways[name],
-        [one for one in ways.values() if one.affordable] or list(ways.values()),
-    )
+    chosen = ways[name]
+    others = [one for one in ways.values() if one.affordable] or list(ways.values())
     assert chosen in others
     in_time = [one for one in others if deadline_s is None or _known(one) <= deadline_s]
     if not in_time:

@@ -10,7 +10,8 @@ from pipeline.core.settings import Settings
 from pipeline.gemini import models
 from pipeline.gemini.models import RateLimits, find_model
 
-DEFAULT_GENERATE, DEFAULT_EMBED = Settings.model, Settings.embedding_model
+DEFAULT_GENERATE = Settings.model
+DEFAULT_EMBED = Settings.embedding_model
 TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 

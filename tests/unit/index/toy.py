@@ -16,7 +16,8 @@ from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.write import write_build
 from pipeline.store.database import PAGE, Store
 
-MODEL, DIM = "toy-embedding", 16
+MODEL = "toy-embedding"
+DIM = 16
 
 
 def key_of(text: str) -> bytes:
@@ -49,7 +50,8 @@ def written(
     builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any
 ) -> Staged:
     """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
-    keys, rows = [key_of(one.text) for one in entries], vectors_of([one.text for one in entries])
+    keys = [key_of(one.text) for one in entries]
+    rows = vectors_of([one.text for one in entries])
     cache.add(keys, rows)
     places = range(0, len(entries), PAGE)
     pages = [(entries[at : at + PAGE], keys[at : at + PAGE], rows[at : at + PAGE]) for at in places]

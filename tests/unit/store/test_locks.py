@@ -69,11 +69,10 @@ class Pooler:
 
     def __init__(self, folder: Path, server: str) -> None:
         """Listen in a folder for clients of the server that listens in another one."""
-        self._free, self._greeting = threading.Lock(), list[bytes]()
-        self._backend, self._listening = (
-            socket.socket(socket.AF_UNIX),
-            socket.socket(socket.AF_UNIX),
-        )
+        self._free = threading.Lock()
+        self._greeting = list[bytes]()
+        self._backend = socket.socket(socket.AF_UNIX)
+        self._listening = socket.socket(socket.AF_UNIX)
         self._backend.connect(f"{server}/.s.PGSQL.5432")
         self._listening.bind(str(folder / ".s.PGSQL.5432"))
         self._listening.listen()
@@ -136,7 +135,8 @@ def has(locks: Locks, name: str = "work") -> bool:
 
 def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Make) -> None:
     """Who waits says who has it, by process, command and that it is stopped; after SIGKILL it is free at once."""
-    locks, said = make(), list[str]()
+    locks = make()
+    said = list[str]()
 
     def say(line: str) -> None:
         """Let the holder die once it was named."""
@@ -159,7 +159,8 @@ def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Mak
 
 def test_a_thread_is_refused_what_its_sibling_has(make: Make) -> None:
     """As another process would be: by the same object, too, though a session would get it twice; then it gets it."""
-    locks, got = make(), list[bool]()
+    locks = make()
+    got = list[bool]()
     one = threading.Thread(target=lambda: got.append(has(locks)))
     with locks.hold("work") as lock:
         one.start()

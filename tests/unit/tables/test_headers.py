@@ -83,7 +83,8 @@ def test_a_table_without_its_header_is_refused_and_read_as_named(
     tmp_path: Path, table: str
 ) -> None:
     """The message shows the first three lines, and what it says to type is taken."""
-    path, line = written(tmp_path, table), REFUSED[table]
+    path = written(tmp_path, table)
+    line = REFUSED[table]
     with pytest.raises(InputError) as refused:
         ItemsFile(path)
     assert all(f"line {number} '" in refused.value.message for number in (1, 2, 3))
