@@ -60,9 +60,9 @@ def correct(
         if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
             raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
         now = _told(tx, task, item_id)
-        edits = by_hand.list_edits(tx, task.name, item_id)
+        row_edits = by_hand.list_edits(tx, task.name, item_id)
         if of_state not in {None, now["state"]}:
-            last = "".join(f", last by {one.who!r} (edit {one.number})" for one in edits[-1:])
+            last = "".join(f", last by {one.who!r} (edit {one.number})" for one in row_edits[-1:])
             raise ChangedMeanwhileError(
                 f"the answer was changed meanwhile{last}; {NOTHING}",
                 hint="look at what is there now, and say again what is to be changed",
@@ -73,16 +73,16 @@ def correct(
                 raise _no_field(task, field)
             said = {**now["answer"], **change}
             undoes = None
-        elif 1 <= change <= len(edits):
-            said = _without(now["answer"], edits[change - 1])
+        elif 1 <= change <= len(row_edits):
+            said = _without(now["answer"], row_edits[change - 1])
             undoes = change
         else:
-            there = f"{len(edits)} were made, and count from 1"
+            there = f"{len(row_edits)} were made, and count from 1"
             raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
         if (row := task.rows(tx, [item_id]).get(item_id)) is None:
             raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
-        made = Edit(len(edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
-        if stands := _in_force([*edits, made]):
+        made = Edit(len(row_edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
+        if stands := _in_force([*row_edits, made]):
             made = made._replace(after=_valid(task, item_id, said, row))
         if made.after == made.before:  # nothing is to be changed
             return {**now, "edit": None}

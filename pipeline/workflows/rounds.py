@@ -170,17 +170,19 @@ class Report:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
         quality = self.quality
         drawn = self.drawn
-        live = self.live
+        live_report = self.live
         told = {
             "ingested": {str(one.batch.number): one.answered_rows for one in self.ingested},
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
         }
-        asked = live and {
-            **{name: getattr(live, name) for name in LIVE},
+        asked = live_report and {
+            **{name: getattr(live_report, name) for name in LIVE},
             "left": self.unasked,
-            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
-            "stopped": live.stopped.message if live.stopped else None,
+            "samples": [
+                {"username": name, "reason": reason} for name, reason in live_report.samples
+            ],
+            "stopped": live_report.stopped.message if live_report.stopped else None,
         }
         if drawn is not None:
             found = {
@@ -364,15 +366,19 @@ class Rounds:
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
             shown = partial(_show_live, bar)
-            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, on_progress=shown)
+            live_report = report.live = ask.ask_rows(
+                ws, Selection(limit), way=way, on_progress=shown
+            )
         with ws.store.read() as tx:
-            report.unasked = min(max(0, to_ask - live.done), asks.count_askable(tx, ws.task))
-            names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live.samples])
-        live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
-        if live.run is not None and not live.interrupted:
+            report.unasked = min(max(0, to_ask - live_report.done), asks.count_askable(tx, ws.task))
+            names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live_report.samples])
+        live_report.samples = [
+            (names.get(item_id, item_id), reason) for item_id, reason in live_report.samples
+        ]
+        if live_report.run is not None and not live_report.interrupted:
             self._stale[ws.extractor] = None
             self.judge(last=False)  # before batches are waited for, which may take a day
-        return live
+        return live_report
 
     def stop_asking(self) -> None:
         """Ask no further new item; what was prepared goes out, and what is under way is collected."""

@@ -209,16 +209,20 @@ def ask_and_keep(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     planned = plan_rows(ws, ids)
     with ws.store.read() as tx:
         open_ids = asks.askable_among(tx, ws.task, ids)
-    live = ask.LiveReport()
+    live_report = ask.LiveReport()
     if open_ids and ws.agreed is None:
         confirm_cost(ws, plan_rows(ws, open_ids))
     if open_ids:
         with ws.display.bar("asking", len(open_ids)) as bar:
             wanted = Selection(among=open_ids)
-            live = ask.ask_rows(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+            live_report = ask.ask_rows(
+                ws, wanted, on_progress=lambda report: bar.show(report.replies)
+            )
     with ws.store.read() as tx:
         items = [_stored_item(tx, ws.task, item) for item in planned.items.values()]
-    return TryReport(ws.extractor, planned.schema, items, live.stopped, live.interrupted)
+    return TryReport(
+        ws.extractor, planned.schema, items, live_report.stopped, live_report.interrupted
+    )
 
 
 def _stored_item(tx: Connection, task: Task, item: TriedItem) -> TriedItem:
