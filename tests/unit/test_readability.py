@@ -1,0 +1,66 @@
+"""The figures of readability are counted as documented, and may only improve until the goal."""
+
+from pathlib import Path
+
+from tests import readability
+from tests.readability import COMMENTS, EMPTY_NAMES, NESTED, PACKED, PROSE, TWO_LOOPS
+
+SAMPLE = '''"""Tell what is where."""
+
+# A comment.
+
+
+def one(path):
+    found, said = path, 2
+    kind = 1 if path else 2 if said else 3
+    return [cell for row in found for cell in row]
+'''
+
+
+def test_each_figure_counts_its_construct(tmp_path: Path) -> None:
+    """One of five names is not empty, and each construct occurs once."""
+    path = tmp_path / "sample.py"
+    path.write_text(SAMPLE)
+    counts = readability._Counts()
+    counts.add_file(path)
+    assert dict(counts.empty_names) == {
+        "one": 1,
+        "path": 0,
+        "found": 1,
+        "said": 1,
+        "kind": 0,
+        "row": 0,
+        "cell": 0,
+    }
+    figures = counts.figures()
+    assert figures[EMPTY_NAMES] == round(100 * 3 / 7, 2)
+    assert figures[COMMENTS] == round(100 / 9, 2)
+    assert {figures[name] for name in (PACKED, NESTED, TWO_LOOPS)} == {250.0}
+    assert figures[PROSE] == 500.0  # "Tell", "what is" and "where" in six words
+
+
+def test_a_figure_may_only_improve_until_its_goal(tmp_path: Path) -> None:
+    """Between the goal and the recorded value a figure is free; an improvement is recorded."""
+    file = tmp_path / "readability.toml"
+    recorded = {"core": {EMPTY_NAMES: 9.0, COMMENTS: 1.0}}
+    better = {"core": {EMPTY_NAMES: 8.0, COMMENTS: 1.5}}
+    worse = {"core": {EMPTY_NAMES: 9.5, COMMENTS: 0.5}}
+    reached = {"core": {EMPTY_NAMES: 1.5, COMMENTS: 2.0}}
+
+    assert list(readability.find_violations(better, recorded)) == []
+    assert list(readability.find_violations(reached, better)) == []
+    assert list(readability.find_violations(worse, recorded)) == [
+        "core: empty names, %: 9.5, recorded are 9.0",
+        "core: comment lines, %: 0.5, recorded are 1.0",
+    ]
+
+    readability.record_improvements(better, recorded, file)
+    assert readability.read_recorded(file) == better
+    readability.record_improvements(worse, better, file)
+    assert readability.read_recorded(file) == better
+
+
+def test_goals_of_tests_are_twice_as_wide() -> None:
+    """Test code may have twice as many empty names, and half as many comments."""
+    assert readability.goal_of("tests", EMPTY_NAMES) == 2 * readability.goal_of("core", EMPTY_NAMES)
+    assert readability.goal_of("tests", COMMENTS) == readability.goal_of("core", COMMENTS) / 2
