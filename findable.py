@@ -51,9 +51,9 @@ from pipeline.core.settings import with_given  # noqa: E402
 if TYPE_CHECKING:
     from pipeline.workflows.answered_row import AnsweredRow
     from pipeline.workflows.ask import AskReport
-    from pipeline.workflows.library import Answers, Workspace
     from pipeline.workflows.preflight import Preflight
-    from pipeline.workflows.rounds import Report as TagReport
+    from pipeline.workflows.python_api import Answers, Workspace
+    from pipeline.workflows.rounds import TagReport
     from pipeline.workflows.try_out import TryReport
 
 __all__ = [
@@ -92,7 +92,7 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
     Raises:
         InputError, ConfigurationError: a setting is not known, or not one of its values.
     """
-    from pipeline.workflows.library import Workspace
+    from pipeline.workflows.python_api import Workspace
 
     begin_form("")
     given = settings if data is None else {**settings, "data": os.fspath(data)}
@@ -102,8 +102,8 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
 
 def __getattr__(name: str) -> Any:
     """Return one of the classes of reports, which are loaded when they are used."""
-    from pipeline.workflows import library
+    from pipeline.workflows import python_api
 
-    if name in __all__ and hasattr(library, name):
-        return getattr(library, name)
+    if name in __all__ and hasattr(python_api, name):
+        return getattr(python_api, name)
     raise AttributeError(f"module 'findable' has no attribute {name!r}")

@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 from emulator import embed, generate, media, messages
 from emulator.catalogue import MODELS, Model, Quotas, find
 from emulator.messages import ApiError, invalid
-from emulator.state import Row, State, batch_document, file_document
-from emulator.worker import Worker, count_requests
+from emulator.state import EngineState, Row, batch_document, file_document
+from emulator.worker import BatchWorker, count_requests
 
 
 def _json(document: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -30,7 +30,7 @@ def _json(document: object, code: int = 200, headers: Mapping[str, str] | None =
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """What a request says; `base_url` is the address it was sent to, up to and with the version."""
 
     base_url: str
@@ -78,7 +78,7 @@ class Api:
     """The application for one state."""
 
     def __init__(
-        self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]
+        self, state: EngineState, worker: BatchWorker, quotas: Quotas, log: Callable[[str], None]
     ) -> None:
         """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
         self._state = state
@@ -141,7 +141,7 @@ class Api:
             place = re.fullmatch(r"/(upload/|download/|)(v1|v1beta)/(.+)", request.url.path)
             if place is not None:
                 base_url = f"http://{request.headers.get('host', 'localhost')}/{place[2]}"
-                asked = Asked(base_url, place[2], request.headers, request.query_params)
+                asked = ApiRequest(base_url, place[2], request.headers, request.query_params)
                 if (
                     place[1] == "upload/"
                     and "upload_id" in asked.query
@@ -174,9 +174,9 @@ class Api:
             )
         return _json(refusal.body(), refusal.code)
 
-    def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any] | Response:
+    def _call_model(self, asked: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
         model = find(name, method, asked.version)
-        calls: dict[str, Callable[[Asked, Model], dict[str, Any] | Response]] = {
+        calls: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate,
             "countTokens": self._count,
             "embedContent": partial(self._embed, many=False),
@@ -185,7 +185,7 @@ class Api:
         }
         return calls[method](asked, model)
 
-    def _generate(self, asked: Asked, model: Model) -> Response:
+    def _generate(self, asked: ApiRequest, model: Model) -> Response:
         request = asked.message("GenerateContentRequest")
         generate.check_request(request)
         seen = media.looked_at(request)
@@ -194,14 +194,14 @@ class Api:
         served = {"x-gemini-service-tier": tier} if tier else None
         return _json(generate.answer(request, model, seen=seen), headers=served)
 
-    def _count(self, asked: Asked, model: Model) -> dict[str, Any]:
+    def _count(self, asked: ApiRequest, model: Model) -> dict[str, Any]:
         """Count tokens as an answer counts those of its prompt; contents beside a whole request are ignored."""
         request = asked.message("CountTokensRequest")
         request = request.get("generateContentRequest", request)
         media.looked_at(request)
         return {"totalTokens": generate.count_tokens(request, model)}
 
-    def _embed(self, asked: Asked, model: Model, *, many: bool) -> dict[str, Any]:
+    def _embed(self, asked: ApiRequest, model: Model, *, many: bool) -> dict[str, Any]:
         """Return one vector for each request, within the quotas."""
         if many:
             requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
@@ -217,7 +217,7 @@ class Api:
         vectors = [{"values": vector} for vector in embed.vectors(requests, model)]
         return {"embeddings": vectors} if many else {"embedding": vectors[0]}
 
-    def _create_batch(self, asked: Asked, model: Model) -> dict[str, Any]:
+    def _create_batch(self, asked: ApiRequest, model: Model) -> dict[str, Any]:
         """Create a batch: the whole file is checked, one bad line refuses it all."""
         described = asked.message("CreateBatchRequest").get("batch", {})
         file = described.get("inputConfig", {}).get("fileName", "").removeprefix("files/")
@@ -230,7 +230,7 @@ class Api:
         self._worker.wake.set()
         return batch_document(batch)
 
-    def _start_upload(self, asked: Asked) -> Response:
+    def _start_upload(self, asked: ApiRequest) -> Response:
         if asked.headers.get("x-goog-upload-command", "") != "start":
             raise invalid("Expected X-Goog-Upload-Command: start.")
         declared = asked.headers.get("x-goog-upload-header-content-length", "")
@@ -244,7 +244,7 @@ class Api:
         url = f"{asked.base_url.removesuffix(asked.version)}{place}"
         return _json({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
 
-    async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:
+    async def _take_chunk(self, asked: ApiRequest, pieces: AsyncIterator[bytes]) -> Response:
         """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
         upload = await run_in_threadpool(self._state.upload, asked.query["upload_id"])
         commands = {
@@ -276,7 +276,7 @@ class Api:
         return _json(shown, headers=received | {"X-Goog-Upload-Status": "final"})
 
 
-def _check_key(asked: Asked) -> None:
+def _check_key(asked: ApiRequest) -> None:
     if not (asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")).strip():
         message = (
             "Method doesn't allow unregistered callers (callers without established identity)."

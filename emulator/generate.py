@@ -12,9 +12,9 @@ from emulator.answers import fill
 from emulator.answers.concepts import concepts
 from emulator.answers.tags import tags
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
-from emulator.media import Look
+from emulator.media import ImageFeatures
 from emulator.messages import invalid
-from emulator.schema import Ask, asked_for
+from emulator.schema import SchemaNode, asked_for
 
 BYTES_PER_TOKEN = 4
 """The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
@@ -67,7 +67,7 @@ def _turns(request: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_request(request: Mapping[str, Any]) -> Ask:
+def check_request(request: Mapping[str, Any]) -> SchemaNode:
     """Return what is asked for; refuse a request without contents, or with a schema that cannot be served."""
     if not any(content.get("parts") for content in request.get("contents", [])):
         raise invalid("* GenerateContentRequest.contents: contents is not specified")
@@ -75,7 +75,7 @@ def check_request(request: Mapping[str, Any]) -> Ask:
 
 
 def answer(
-    request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | None] = ()
+    request: Mapping[str, Any], model: Model, *, seen: Sequence[ImageFeatures | None] = ()
 ) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
 
@@ -115,7 +115,7 @@ def answer(
 
 
 def _document(
-    request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]
+    request: Mapping[str, Any], ask: SchemaNode, looks: Sequence[ImageFeatures | None]
 ) -> tuple[object, str]:
     """Return the document that is wanted, and what made it.
 
@@ -138,7 +138,9 @@ def _document(
     return {name: found} if name else found, version
 
 
-def _tags(request: Mapping[str, Any], listed: Ask, looks: Sequence[Look | None]) -> list[Any]:
+def _tags(
+    request: Mapping[str, Any], listed: SchemaNode, looks: Sequence[ImageFeatures | None]
+) -> list[Any]:
     """Return tags: of images the words of what is measured of them, of a person no more than the text supports."""
     at_most = MOST_TAGS if listed.at_most is None else listed.at_most
     if looks:
@@ -149,7 +151,7 @@ def _tags(request: Mapping[str, Any], listed: Ask, looks: Sequence[Look | None])
 
 
 def _concepts(
-    request: Mapping[str, Any], listed: Ask, members: Mapping[str, Ask]
+    request: Mapping[str, Any], listed: SchemaNode, members: Mapping[str, SchemaNode]
 ) -> list[dict[str, Any]]:
     """Return concepts, of each what is asked for and allowed: of the types `other`, or else the last."""
     at_most = MOST_CONCEPTS if listed.at_most is None else listed.at_most

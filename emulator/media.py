@@ -39,7 +39,7 @@ _MOST = 4
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageFeatures:
     """What is measured of one image."""
 
     width: int
@@ -57,7 +57,7 @@ class Look:
         ]
 
 
-def told(seen: Look | None) -> str:
+def told(seen: ImageFeatures | None) -> str:
     """Return what there is to tell of an image; of one that was not opened, that."""
     if seen is None:
         return "Not seen, only counted, by the local engine: an image that is not opened here."
@@ -68,7 +68,7 @@ def told(seen: Look | None) -> str:
     )
 
 
-def look(data: bytes) -> Look | None:
+def look(data: bytes) -> ImageFeatures | None:
     """Return what is measured of an image's bytes; None where they are no image that can be opened whole."""
     import numpy as np
     from PIL import Image
@@ -93,7 +93,7 @@ def look(data: bytes) -> Look | None:
     found, counts = np.unique(np.where(value < _BLACK, "black", names), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     large = [place for place in order if counts[place] >= _SHARE * len(names)][:_MOST] or [order[0]]
-    return Look(width, height, tuple(str(found[one]) for one in large))
+    return ImageFeatures(width, height, tuple(str(found[one]) for one in large))
 
 
 OPENED = ("image/png", "image/jpeg", "image/webp")
@@ -125,7 +125,7 @@ def parts_of(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from content.get("parts", [])
 
 
-def looked_at(request: Mapping[str, Any]) -> list[Look | None]:
+def looked_at(request: Mapping[str, Any]) -> list[ImageFeatures | None]:
     """Return what is measured of the media of a request, in order: of an image that is opened here, else None."""
     if any("fileData" in part for part in parts_of(request)):
         raise invalid(
@@ -137,7 +137,7 @@ def looked_at(request: Mapping[str, Any]) -> list[Look | None]:
     return [_look(blob.get("mimeType", ""), blob.get("data", "")) for blob in blobs]
 
 
-def _look(mime_type: str, data: str) -> Look | None:
+def _look(mime_type: str, data: str) -> ImageFeatures | None:
     if mime_type not in OPENED:
         if not _OTHERS.fullmatch(mime_type):
             raise invalid(f"Unsupported MIME type: {mime_type}")

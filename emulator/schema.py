@@ -28,7 +28,7 @@ _TOLD = re.compile(
 
 
 @dataclass(frozen=True)
-class Ask:
+class SchemaNode:
     """One value that is asked for: what it is and what bounds it, as far as its kind has such bounds.
 
     `kind` is one of `KINDS`, blank for a choice between the `options`; `name` has the words of its name, or of the
@@ -40,9 +40,9 @@ class Ask:
     about: str = ""
     nullable: bool = False
     choices: tuple[Any, ...] = ()
-    members: tuple[tuple[str, "Ask"], ...] = ()
-    items: "Ask | None" = None
-    options: tuple["Ask", ...] = ()
+    members: tuple[tuple[str, "SchemaNode"], ...] = ()
+    items: "SchemaNode | None" = None
+    options: tuple["SchemaNode", ...] = ()
     at_least: int = 0
     at_most: int | None = None
     lowest: float | None = None
@@ -59,7 +59,7 @@ def _refused(path: str, what: str) -> ApiError:
     return invalid(f"* GenerateContentRequest.{path}{what}")
 
 
-def asked_for(config: Mapping[str, Any]) -> Ask:
+def asked_for(config: Mapping[str, Any]) -> SchemaNode:
     """Return what a generation config asks for; refuse a schema that the live service refuses, naming the place."""
     if config.get("responseSchema") is None:
         raise invalid(
@@ -69,18 +69,18 @@ def asked_for(config: Mapping[str, Any]) -> Ask:
 
 
 @functools.lru_cache(maxsize=256)
-def _read_again(document: bytes) -> Ask:
+def _read_again(document: bytes) -> SchemaNode:
     return _read(orjson.loads(document), "", "generation_config.response_schema", 1)
 
 
-def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> Ask:
+def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
     if depth > MAX_DEPTH:
         raise invalid(
             "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."
         )
     kind = _kind(schema)
     about = " ".join(str(schema[one]) for one in ("title", "description") if schema.get(one))
-    ask = Ask(kind, name, about, nullable=bool(schema.get("nullable")))
+    ask = SchemaNode(kind, name, about, nullable=bool(schema.get("nullable")))
     if schema.get("anyOf") and not kind:
         return _options(ask, schema["anyOf"], path, depth)
     if kind not in KINDS:
@@ -100,7 +100,9 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "")).upper().replace("TYPE_UNSPECIFIED", "")
 
 
-def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], path: str, depth: int) -> Ask:
+def _options(
+    ask: SchemaNode, schemas: Sequence[Mapping[str, Any]], path: str, depth: int
+) -> SchemaNode:
     options = tuple(
         _read(one, ask.name, f"{path}.any_of[{at}]", depth + 1)
         for at, one in enumerate(schemas)
@@ -111,7 +113,7 @@ def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], path: str, depth: i
     return replace(ask, options=options, nullable=ask.nullable or len(options) < len(schemas))
 
 
-def _object(ask: Ask, schema: Mapping[str, Any], path: str, depth: int) -> Ask:
+def _object(ask: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
     properties = schema.get("properties") or {}
     if not properties:
         raise _refused(path, ".properties: should be non-empty for OBJECT type")
@@ -130,7 +132,7 @@ def _words_of(name: str) -> str:
     return " ".join(_WORD.findall(_HUMP.sub(" ", name))).lower()
 
 
-def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
+def _plain(ask: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Return what a text, a number or a yes or no asks for; a bound that is told gives way to those that are set."""
     if ask.kind != "STRING" and schema.get("enum"):
         raise _refused(path, ".enum: only allowed for STRING type")
@@ -158,7 +160,7 @@ def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
     )
 
 
-def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
+def _sized(ask: SchemaNode, least: float | None, most: float | None, path: str) -> SchemaNode:
     at_least = int(least or 0)
     at_most = None if most is None else int(most)
     if at_least < 0 or (at_most is not None and at_least > at_most):

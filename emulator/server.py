@@ -16,8 +16,8 @@ import uvicorn
 
 from emulator.api import Api
 from emulator.catalogue import Quotas
-from emulator.state import State
-from emulator.worker import Worker
+from emulator.state import EngineState
+from emulator.worker import BatchWorker
 
 
 class Server:
@@ -40,8 +40,8 @@ class Server:
             OSError: the folder cannot be written.
             RuntimeError: the state was written by another version of the engine.
         """
-        self._state = State(root)
-        self._worker = Worker(self._state)
+        self._state = EngineState(root)
+        self._worker = BatchWorker(self._state)
         listening = listening or socket.create_server(("127.0.0.1", 0), backlog=256)
         # asyncio sets it only on sockets that name their protocol; without it small answers wait 40 ms
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

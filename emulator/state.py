@@ -108,7 +108,7 @@ def batch_document(batch: Row) -> dict[str, Any]:
     )
 
 
-class State:
+class EngineState:
     """All files and batches; one connection, which the threads of this process use in turn."""
 
     def __init__(self, root: Path) -> None:

@@ -18,7 +18,7 @@ import orjson
 from emulator import generate, media, messages
 from emulator.catalogue import MODELS
 from emulator.messages import ApiError, invalid
-from emulator.state import Row, State
+from emulator.state import EngineState, Row
 
 _LOOK_S = 0.25
 _TELL_S = 0.5
@@ -76,10 +76,10 @@ def count_requests(path: Path) -> int:
     return count
 
 
-class Worker:
+class BatchWorker:
     """Works on the batches of one state until it is told to stop."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EngineState) -> None:
         """Begin to look for work; who makes some sets `wake`."""
         self._state = state
         self.wake = threading.Event()

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from jobs.commands import COMMANDS, EVERY
-from jobs.ends import exit_on_error, flush, interruptible
+from jobs.exit_codes import exit_on_error, flush, interruptible
 from jobs.output import begin_output
 from jobs.variables import begin_form, nearest, take_short_names
 from pipeline.core import __version__

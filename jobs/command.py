@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands import EVERY, Command
-from jobs.options import NamedArgument, Report
+from jobs.options import CommandReport, NamedArgument
 from jobs.output import Terminal, print_all, print_json
 from jobs.variables import (
     KEPT,
@@ -22,13 +22,13 @@ from jobs.variables import (
     read_settings,
     typed_variable,
 )
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN, FLAGS, PREFIX, Settings, read_dotenv
-from pipeline.core.step import Option
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
-    from web.desk import Act
+    from pipeline.engine.workspace import WorkspaceSession
+    from web.app_state import PageCommand
 
 WENT_ON = "findable_went_on"  # in a context: whether a question was answered with yes
 DUMMY = click.Context(click.Command("page"))  # in which values of a form are read
@@ -133,7 +133,7 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         begin_form(ctx.info_name or "")
 
 
-def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
+def carry_out(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
     """Run a command with its options, on the workspace that the settings name.
 
     Raises:
@@ -146,9 +146,9 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
     typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
     if task and typed and typed != task:
         how = (
-            f"{Option('item')} names one of {typed}"
+            f"{OptionHint('item')} names one of {typed}"
             if entry.task_if
-            else f"leave out {Option('task')}"
+            else f"leave out {OptionHint('task')}"
         )
         raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
     several = entry.whole or entry.of_several
@@ -170,7 +170,7 @@ def opened(
     task: str | None = None,
     whole: bool = False,
     may_be_several: bool = False,
-) -> "Iterator[OpenWorkspace]":
+) -> "Iterator[WorkspaceSession]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 
     To look is to see what would be written, in a temporary workspace where there is none; see `open_to_look`.
@@ -260,22 +260,22 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in entry.fixed}
 
 
-def acts() -> "dict[str, Act]":
+def acts() -> "dict[str, PageCommand]":
     """Return what a page may carry out, by the names of the commands."""
     return {name: _act(entry) for name, entry in EVERY.items() if entry.api}
 
 
-def _act(entry: Command) -> "Act":
-    from web.desk import Act
+def _act(entry: Command) -> "PageCommand":
+    from web.app_state import PageCommand
 
     def writes(form: Mapping[str, str], task: str) -> bool:
         access = _access(entry, {**options_from(entry, form), **entry.fixed})
         return access == "write" or (access in {"bring", "look"} and task not in BUILT_IN)
 
-    def run(ws: "OpenWorkspace", form: Mapping[str, str]) -> Any:
+    def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
         report = entry.function(ws, **options_from(entry, form), **entry.fixed)
         if report.check is not None:
             report.check()
         return report.document
 
-    return Act(entry.api == "look", writes, run)
+    return PageCommand(entry.api == "look", writes, run)

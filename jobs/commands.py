@@ -69,52 +69,73 @@ class Command:
 
 COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and the rest
     "import": Command(
-        "begin:import_rows",
+        "import_commands:import_rows",
         "Bring in people, passages or images.",
         ("experts",),
         such="EXPERTS=people.csv",
     ),
     "new-task": Command(
-        "begin:new_task",
+        "import_commands:new_task",
         "Write the file of a task of your own.",
         ("name",),
         such="NAME=reviews FROM=reviews.csv",
     ),
     "ask": Command(
-        "begin:ask",
+        "import_commands:ask",
         "Ask about five rows of a table, and price all.",
         ("from",),
         such='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
-        *("show:try_", "Ask about a few rows; show what goes out and comes back.", (), "write"),
+        *(
+            "inspect_commands:try_",
+            "Ask about a few rows; show what goes out and comes back.",
+            (),
+            "write",
+        ),
         private=("a", "b"),
         api="begin",
     ),
     "tag": Command(
-        *("asking:tag", "Ask about all that are open, by batch or live.", (), "write", "bring"),
+        *(
+            "batch_commands:tag",
+            "Ask about all that are open, by batch or live.",
+            (),
+            "write",
+            "bring",
+        ),
         such="TASK=reviews LIMIT=50 DRY=1",
         api="begin",
         fixed={"backfill": False, "no_resume": False},
     ),
     "status": Command(
-        *("items:status", "Show where everything stands, and what to type next.", (), "read"),
+        *(
+            "row_commands:status",
+            "Show where everything stands, and what to type next.",
+            (),
+            "read",
+        ),
         of_several=True,
         api="look",
     ),
     "index": Command(
-        "search:index",
+        "search_commands:index",
         "Embed what changed, build, verify, put in service.",
         opens="write",
         api="begin",
     ),
     "search": Command(
-        *("search:search", "Find what fits a question best.", ("q",), "read"),
+        *("search_commands:search", "Find what fits a question best.", ("q",), "read"),
         such='Q="who knows water law"',
         api="look",
     ),
     "show": Command(
-        *("show:show", "Show all about one, or the newest requests.", ("expert",), "read"),
+        *(
+            "inspect_commands:show",
+            "Show all about one, or the newest requests.",
+            ("expert",),
+            "read",
+        ),
         task="experts",
         task_if="expert",
         such="EXPERT=username",
@@ -122,18 +143,22 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         private=("expert",),
     ),
     "export": Command(
-        "items:export", "Write rows and answers to a file.", ("to",), "read", such="TO=tagged.csv"
+        "row_commands:export",
+        "Write rows and answers to a file.",
+        ("to",),
+        "read",
+        such="TO=tagged.csv",
     ),
-    "web": Command("serve:web", "Serve the page: see, search, add, correct.", json=False),
+    "web": Command("server_commands:web", "Serve the page: see, search, add, correct.", json=False),
     "doctor": Command(
-        "keep:doctor",
+        "maintenance_commands:doctor",
         "Check what is stored; say what mends it.",
         opens="read",
         whole=True,
         api="begin",
     ),
     "batch-submit": Command(
-        "asking:batch_submit",
+        "batch_commands:batch_submit",
         "Submit batches for all that are open.",
         (),
         "write",
@@ -142,41 +167,64 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="begin",
     ),
     "batch-poll": Command(
-        "asking:batch_poll", "Wait for batches, download results.", opens="write", api="begin"
+        "batch_commands:batch_poll",
+        "Wait for batches, download results.",
+        opens="write",
+        api="begin",
     ),
     "batch-ingest": Command(
-        "asking:batch_ingest", "Judge results, write the answers.", opens="write", api="begin"
+        "batch_commands:batch_ingest",
+        "Judge results, write the answers.",
+        opens="write",
+        api="begin",
     ),
     "add-expert": Command(
-        "begin:add_expert", "Add one person, tagged at once.", ("expert",), such="EXPERT=new.json"
+        "import_commands:add_expert",
+        "Add one person, tagged at once.",
+        ("expert",),
+        such="EXPERT=new.json",
     ),
     "demo": Command(
         "demo:demo", "Run the whole chain on invented data, on the local engine.", json=False
     ),
     "verify-gemini": Command(
-        "keep:verify_gemini",
+        "maintenance_commands:verify_gemini",
         "Meet the API with five rows, and report what it does.",
         opens="create",
         whole=True,
     ),
     "work": Command(
-        "keep:work", "Do whatever is due, for all tasks; with ONCE=1 once, for cron.", such="ONCE=1"
+        "maintenance_commands:work",
+        "Do whatever is due, for all tasks; with ONCE=1 once, for cron.",
+        such="ONCE=1",
     ),
-    "worker": Command("keep:worker", "Do what is due beside other workers; on PostgreSQL."),
+    "worker": Command(
+        "maintenance_commands:worker", "Do what is due beside other workers; on PostgreSQL."
+    ),
     "items": Command(
-        *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
+        *(
+            "row_commands:items",
+            "List rows, or count them; filter, sort, write them.",
+            ("find",),
+            "read",
+        ),
         private=("to", "overwrite"),
         api="look",
     ),
     "tags": Command(
-        *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
+        *(
+            "row_commands:tags",
+            "List the tags of people; merge them, or edit those of one.",
+            (),
+            "read",
+        ),
         writes=("merge", "undo", "add", "remove"),
         task="experts",
         api="begin",
     ),
     "correct": Command(
         *(
-            "items:correct",
+            "row_commands:correct",
             "Correct the answer about one row by hand, or undo that.",
             ("item",),
             "read",
@@ -186,13 +234,20 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="begin",
     ),
     "parked": Command(
-        "keep:parked", "List those that failed for good, and why.", opens="read", api="look"
+        "maintenance_commands:parked",
+        "List those that failed for good, and why.",
+        opens="read",
+        api="look",
     ),
     "batches": Command(
-        "asking:batches", "List batches and live runs.", opens="read", whole=True, api="look"
+        "batch_commands:batches",
+        "List batches and live runs.",
+        opens="read",
+        whole=True,
+        api="look",
     ),
     "batch-cancel": Command(
-        "asking:batch_cancel",
+        "batch_commands:batch_cancel",
         "Cancel a batch, or give it up.",
         ("batch",),
         "write",
@@ -200,32 +255,48 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="begin",
     ),
     "costs": Command(
-        "asking:costs", "Add up what was spent.", opens="read", of_several=True, api="look"
+        "batch_commands:costs", "Add up what was spent.", opens="read", of_several=True, api="look"
     ),
     "qc": Command(
-        "keep:qc", "Measure the answers, and write the report.", opens="read", api="begin"
+        "maintenance_commands:qc",
+        "Measure the answers, and write the report.",
+        opens="read",
+        api="begin",
     ),
     "versions": Command(
-        "keep:versions", "List every version of answers.", opens="read", of_several=True, api="look"
+        "maintenance_commands:versions",
+        "List every version of answers.",
+        opens="read",
+        of_several=True,
+        api="look",
     ),
-    "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
+    "rollback": Command(
+        "maintenance_commands:rollback", "Take back the answers of one version.", ("extractor",)
+    ),
     "eval": Command(
-        "search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"
+        "search_commands:measure",
+        "Measure the search with judged questions.",
+        ("queries", "qrels"),
+        "read",
     ),
     "forget": Command(
-        "keep:forget",
+        "maintenance_commands:forget",
         "Remove people or rows everywhere.",
         ("expert",),
         "write",
         task="experts",
         task_if="expert",
     ),
-    "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), "read", whole=True),
+    "backup": Command(
+        "maintenance_commands:backup", "Copy the whole workspace.", ("to",), "read", whole=True
+    ),
     "restore": Command(
-        "keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)
+        "maintenance_commands:restore",
+        "Put a backup into a new folder, or into PostgreSQL.",
+        ("from",),
     ),
     "clean": Command(
-        "keep:clean",
+        "maintenance_commands:clean",
         "Remove old files and builds that nothing needs.",
         (),
         "write",
@@ -234,13 +305,18 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="begin",
     ),
     "remove-tables": Command(
-        "keep:remove_tables", "Remove our tables from a database.", opens="read", whole=True
+        "maintenance_commands:remove_tables",
+        "Remove our tables from a database.",
+        opens="read",
+        whole=True,
     ),
     "emulator": Command(
-        "serve:emulator", "Serve Gemini's protocol from the local engine.", json=False
+        "server_commands:emulator", "Serve Gemini's protocol from the local engine.", json=False
     ),
-    "prices": Command("prices:prices", "List prices and limits of the models."),
-    "settings": Command("prices:settings", "List settings, their values, and where from."),
+    "prices": Command("settings_commands:prices", "List prices and limits of the models."),
+    "settings": Command(
+        "settings_commands:settings", "List settings, their values, and where from."
+    ),
 }
 DAILY = list(COMMANDS)[:12]
 STEPS = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
@@ -267,7 +343,7 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     ),
     "tag-live": replace(COMMANDS["tag"], fixed={**COMMANDS["tag"].fixed, "mode": "live"}, api=""),
     "passages-pilot": Command(
-        "asking:passages_pilot",
+        "batch_commands:passages_pilot",
         "Ask about a few passages, and judge them.",
         opens="write",
         task="passages",
@@ -277,11 +353,15 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "passages-status": replace(COMMANDS["status"], task="passages", api=""),
     "people": replace(COMMANDS["items"], task="experts", api=""),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
-    "run": Command("keep:work", "Do once whatever is due.", fixed={"once": True}),
+    "run": Command("maintenance_commands:work", "Do once whatever is due.", fixed={"once": True}),
     "unpark": Command(
-        "keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"
+        "maintenance_commands:unpark",
+        "Let parked ones be asked again.",
+        ("expert",),
+        "write",
+        api="begin",
     ),
-    "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
+    "score": Command("row_commands:score", "Compute anew what follows from rows.", opens="write"),
 }
 EVERY = {**COMMANDS, **ALIASES}
 

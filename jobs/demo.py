@@ -10,31 +10,31 @@ import click
 from jobs.cli import main as findable
 from jobs.output import Terminal, print_text
 from jobs.variables import GIVEN, read_settings
+from pipeline.core.command_hint import CommandHint, current_form, write_as
 from pipeline.core.settings import PREFIX, Settings
-from pipeline.core.step import Step, current_form, write_as
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 PASSAGES = "passages"
 IMAGES = "images"
 STEPS = (
-    Step("import", experts=SAMPLE / "experts.csv"),
-    *(Step(command) for command in ("batch-submit", "batch-poll", "batch-ingest", "index")),
-    Step("add-expert", expert=SAMPLE / "new_expert.json"),
-    Step("index"),
-    Step("search", q="sign language interpreter", k=3),
-    Step("status"),
-    Step("import-passages", passages=SAMPLE / "passages.jsonl"),
-    Step("passages-pilot", n=4),
-    Step("passages-backfill", wait=True, yes=True),
-    Step(
+    CommandHint("import", experts=SAMPLE / "experts.csv"),
+    *(CommandHint(command) for command in ("batch-submit", "batch-poll", "batch-ingest", "index")),
+    CommandHint("add-expert", expert=SAMPLE / "new_expert.json"),
+    CommandHint("index"),
+    CommandHint("search", q="sign language interpreter", k=3),
+    CommandHint("status"),
+    CommandHint("import-passages", passages=SAMPLE / "passages.jsonl"),
+    CommandHint("passages-pilot", n=4),
+    CommandHint("passages-backfill", wait=True, yes=True),
+    CommandHint(
         "tag", task=PASSAGES, version="passage-concepts@2", limit=3, mode="live"
     ),  # beside the first
-    Step("index", task=PASSAGES),
-    Step("search", task=PASSAGES, q="how is wood bent for a boat?", k=2),
-    Step("import-images", folder=SAMPLE / "photos"),
-    Step("tag", task=IMAGES, mode="live"),
-    Step("index", task=IMAGES),
-    Step("search", q="help me restore a wooden boat", k=3),
+    CommandHint("index", task=PASSAGES),
+    CommandHint("search", task=PASSAGES, q="how is wood bent for a boat?", k=2),
+    CommandHint("import-images", folder=SAMPLE / "photos"),
+    CommandHint("tag", task=IMAGES, mode="live"),
+    CommandHint("index", task=IMAGES),
+    CommandHint("search", q="help me restore a wooden boat", k=3),
 )
 
 
@@ -43,7 +43,7 @@ def demo() -> None:
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
-    yours = str(Step("import", experts="people.csv"))
+    yours = str(CommandHint("import", experts="people.csv"))
     data = read_settings().data / "demo"
     _start_afresh(data)
     form = replace(
@@ -56,8 +56,8 @@ def demo() -> None:
     print_text(
         "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:"
     )
-    print_text(f"  {Step('search', q='who knows water law')}\n  {yours}")
-    print_text(f"All of it as a page in the browser:\n  {Step('web')}")
+    print_text(f"  {CommandHint('search', q='who knows water law')}\n  {yours}")
+    print_text(f"All of it as a page in the browser:\n  {CommandHint('web')}")
 
 
 def _start_afresh(data: Path) -> None:
@@ -79,13 +79,13 @@ def _start_afresh(data: Path) -> None:
     os.environ.update({PREFIX + name: value for name, value in fixed.items()})
 
 
-def _run(step: Step, data: Path) -> None:
+def _run(step: CommandHint, data: Path) -> None:
     Terminal().say("")
     shown = {
         name: os.path.relpath(one) if isinstance(one, Path) else one
         for name, one in step.options.items()
     }
-    click.secho(f"$ {Step(step.command, **shown)}", bold=True)
+    click.secho(f"$ {CommandHint(step.command, **shown)}", bold=True)
     given = {PREFIX + name.upper(): str(value) for name, value in step.options.items()}
     os.environ.update(given)
     findable.main(args=[step.command, "--data", str(data)], standalone_mode=False)

@@ -10,14 +10,14 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 import click
 
 from jobs.output import Shown
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import PREFIX, parse_count, parse_duration, parse_money
-from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
 
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
 
 
-class Report(NamedTuple):
+class CommandReport(NamedTuple):
     """What a command ends with: a document for programs, else what is shown; then an error, if it is one.
 
     `hint` is what to type next, where the line does not say it.
@@ -26,11 +26,11 @@ class Report(NamedTuple):
     document: Any
     shown: Shown
     check: Callable[[], object] | None = None
-    hint: Step | None = None
+    hint: CommandHint | None = None
 
 
 @dataclass(frozen=True)
-class Taken:
+class Parameter:
     """How a parameter is read, and its help. Its option, its variable of make and its member in a form are its name."""
 
     help: str = ""
@@ -112,14 +112,14 @@ def params_of(
         if one.name == "ws" or one.name in fixed:
             continue
         shown = names.get(one.name, one.name.rstrip("_"))
-        taken: Taken = get_args(hints[one.name])[1]
+        taken: Parameter = get_args(hints[one.name])[1]
         found.append(
             taken.param(one.name, one.default, shown=shown, is_argument=shown in arguments)
         )
     return found
 
 
-class Count(click.IntRange):
+class CountParam(click.IntRange):
     """A whole number in a range, as people write it: 1,000 or 1k."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -131,7 +131,7 @@ class Count(click.IntRange):
         return super().convert(number, param, ctx)
 
 
-class Names(click.ParamType[str]):
+class NamesParam(click.ParamType[str]):
     """Names of a command line; of a variable its whole text, for names may hold blanks."""
 
     name = "text"
@@ -155,7 +155,7 @@ def text(value: str) -> str:
 def version(value: str) -> str:
     """Return a version, or version/model; raise BadParameter if it names none."""
     if not text(value).partition("/")[0].strip():
-        raise click.BadParameter(f"it names no version; `{Step('versions')}` lists all")
+        raise click.BadParameter(f"it names no version; `{CommandHint('versions')}` lists all")
     return value
 
 
@@ -185,69 +185,72 @@ def _bounded(parse: Callable[[str], float], wanted: str) -> Callable[[str], floa
     return amount
 
 
-COUNT = Count(1, LARGEST)
+COUNT = CountParam(1, LARGEST)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 STREAM = click.Path(path_type=Path, allow_dash=True)
 NAME = text  # how texts are read
 VERSION = version
 NUMBER = number
-NAMES = Names()
+NAMES = NamesParam()
 MONEY = _bounded(parse_money, "an amount of USD, 0 or more")
 DURATION = _bounded(parse_duration, "a length of time that a person can wait")
 
-Limit = Annotated[int | None, Taken("Ask about at most this many.", COUNT)]
-Pilot = Annotated[int | None, Taken("Ask and judge this many first, then the rest.", COUNT)]
-SkipPilot = Annotated[bool, Taken("Go on without a pilot that passed.")]
-Strict = Annotated[bool, Taken("End with exit code 6 if a quality gate fails.")]
-NoResume = Annotated[bool, Taken("Ask about all anew, under VERSION or the next free.")]
-Deadline = Annotated[float | None, Taken("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
-Dry = Annotated[bool, Taken("Only show what would happen.")]
-Wait = Annotated[bool | None, Taken("Go on until all is done.", bool)]
-Raw = Annotated[bool, Taken("Requests and replies as they went over the wire.")]
-Seed = Annotated[int | None, Taken("Draw them by this.", Count(0, 2**63 - 1))]
-Expert = Annotated[str | None, Taken("A person, by username.", NAME)]
+Limit = Annotated[int | None, Parameter("Ask about at most this many.", COUNT)]
+Pilot = Annotated[int | None, Parameter("Ask and judge this many first, then the rest.", COUNT)]
+SkipPilot = Annotated[bool, Parameter("Go on without a pilot that passed.")]
+Strict = Annotated[bool, Parameter("End with exit code 6 if a quality gate fails.")]
+NoResume = Annotated[bool, Parameter("Ask about all anew, under VERSION or the next free.")]
+Deadline = Annotated[float | None, Parameter("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
+Dry = Annotated[bool, Parameter("Only show what would happen.")]
+Wait = Annotated[bool | None, Parameter("Go on until all is done.", bool)]
+Raw = Annotated[bool, Parameter("Requests and replies as they went over the wire.")]
+Seed = Annotated[int | None, Parameter("Draw them by this.", CountParam(0, 2**63 - 1))]
+Expert = Annotated[str | None, Parameter("A person, by username.", NAME)]
 Experts = Annotated[
-    tuple[str, ...], Taken("People, by username; several with commas between them.", NAMES)
+    tuple[str, ...], Parameter("People, by username; several with commas between them.", NAMES)
 ]
-Item = Annotated[str | None, Taken("An item of the task TASK=, by its key.", NAME)]
-Passage = Annotated[str | None, Taken("A passage, by its id.", NAME)]
+Item = Annotated[str | None, Parameter("An item of the task TASK=, by its key.", NAME)]
+Passage = Annotated[str | None, Parameter("A passage, by its id.", NAME)]
 Version = Annotated[
-    str | None, Taken("A version, or version/model; default: the task's own.", VERSION)
+    str | None, Parameter("A version, or version/model; default: the task's own.", VERSION)
 ]
-Tag = Annotated[str, Taken("Only those with each of these tags.", metavar="TAG,…")]
-MinScore = Annotated[float | None, Taken("Only those with this score or a higher one.", NUMBER)]
-MaxScore = Annotated[float | None, Taken("Only those with this score or a lower one.", NUMBER)]
+Tag = Annotated[str, Parameter("Only those with each of these tags.", metavar="TAG,…")]
+MinScore = Annotated[float | None, Parameter("Only those with this score or a higher one.", NUMBER)]
+MaxScore = Annotated[float | None, Parameter("Only those with this score or a lower one.", NUMBER)]
 Where = Annotated[
     str,
-    Taken(
+    Parameter(
         "Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION"
     ),
 ]
-Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
+Sheet = Annotated[str, Parameter("The sheet of an .xlsx file; else the first.", NAME)]
 Encoding = Annotated[
-    str, Taken("The encoding of a text file, such as cp1250; else it is found out.", NAME)
+    str, Parameter("The encoding of a text file, such as cp1250; else it is found out.", NAME)
 ]
 Header = Annotated[
-    str, Taken("The line with the names of the columns, or none.", NAME, metavar="LINE")
+    str, Parameter("The line with the names of the columns, or none.", NAME, metavar="LINE")
 ]
 Source = Annotated[
-    str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")
+    str,
+    Parameter("The SELECT's database: its address, or $NAME of a variable; else the workspace's."),
 ]
 TextColumn = Annotated[
-    str, Taken("The column to ask about; else it is found.", NAME, metavar="COLUMN")
+    str, Parameter("The column to ask about; else it is found.", NAME, metavar="COLUMN")
 ]
 KeyColumn = Annotated[
     str,
-    Taken("The column that tells rows apart; 'row' is a hash of each row.", NAME, metavar="COLUMN"),
+    Parameter(
+        "The column that tells rows apart; 'row' is a hash of each row.", NAME, metavar="COLUMN"
+    ),
 ]
 WithColumns = Annotated[
-    str, Taken("Other columns to send with the text.", NAME, metavar="COLUMN,…")
+    str, Parameter("Other columns to send with the text.", NAME, metavar="COLUMN,…")
 ]
-Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
+Overwrite = Annotated[bool, Parameter("Replace the file TO, if it is there.")]
 Map = Annotated[
     str,
-    Taken(
+    Parameter(
         "What names in a file's header mean: bio=Kurzbiografie,username=Mail.",
         metavar="COLUMN=NAME,…",
     ),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import click
 
 from pipeline.core.errors import FindableError
-from pipeline.core.progress import Bar
+from pipeline.core.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -47,12 +47,12 @@ class Terminal:
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[Bar]:
+    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[ProgressBar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
         with contextlib.ExitStack() as shown:
             is_terminal = sys.stderr.isatty()
             after_s = SHOW_AFTER_S if late or not is_terminal else 0
-            yield ShownBar(label, total, shown if is_terminal else None, after_s=after_s)
+            yield TerminalProgressBar(label, total, shown if is_terminal else None, after_s=after_s)
 
 
 def raise_all(errors: Sequence[FindableError]) -> None:
@@ -155,7 +155,7 @@ def print_marked(*pieces: str, indent: int = 0) -> None:
     Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
 
 
-class Listed(NamedTuple):
+class TextTable(NamedTuple):
     """A table: the names of its columns, and its rows."""
 
     headers: Sequence[str]
@@ -163,7 +163,7 @@ class Listed(NamedTuple):
 
 
 Shown = (
-    str | Listed | Callable[[], object] | list[Any]
+    str | TextTable | Callable[[], object] | list[Any]
 )  # a line, a table, what prints, or several of these
 
 
@@ -171,7 +171,7 @@ def print_all(shown: Shown) -> None:
     """Print a result: lines and tables, one below the other."""
     if isinstance(shown, str):
         print_line(shown)
-    elif isinstance(shown, Listed):
+    elif isinstance(shown, TextTable):
         print_table(*shown)
     elif isinstance(shown, list):
         for one in shown:
@@ -234,7 +234,7 @@ DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for ev
 _drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
 
 
-class ShownBar:
+class TerminalProgressBar:
     """Progress with rate and ETA: a moving bar on a terminal, drawn from a moment on, else a line of a log at times."""
 
     def __init__(

@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from jobs.commands import EVERY, Command
+from pipeline.core.command_hint import CommandForm, write_as
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
-from pipeline.core.step import Form, write_as
 
 GIVEN = (
     "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
@@ -108,7 +108,7 @@ def begin_form(command: str) -> None:
         if name in given
     }
     places |= {name: value for name in ("data", "database_url") if (value := given_option(name))}
-    form = Form(
+    form = CommandForm(
         "" if GIVEN in os.environ else program(),
         {name: without_password(value) for name, value in places.items() if value},
         {name: entry.takes for name, entry in EVERY.items()},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.batch import folder
+from pipeline.batch import batch_files
 from pipeline.batch import prepare as batch_prepare
 from pipeline.core import files
 from pipeline.experts import table
@@ -47,7 +47,7 @@ def prepare(workspace: Workspace) -> list[str]:
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)[0]
         assert len(numbers) == 1
-        requests = folder.request_path(ws.data, numbers[0]).read_bytes().splitlines()
+        requests = batch_files.request_path(ws.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
@@ -55,7 +55,7 @@ def deliver(workspace: Workspace, data: bytes) -> None:
     """Hand the last prepared batch a result file, as if `batch-poll` had brought it home."""
     with workspace.open() as ws, ws.store.write() as tx:
         number = batches.batches_in_states(tx)[-1].number
-        sealed = files.seal_bytes(folder.result_path(ws.data, number), data)
+        sealed = files.seal_bytes(batch_files.result_path(ws.data, number), data)
         name = f"try-{number}"
         remote_name = f"batches/remote-{number}"
         batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())

@@ -15,23 +15,23 @@ from starlette.testclient import TestClient
 from jobs.command import acts
 from pipeline.core import settings
 from tests.lab import Workspace
-from web.desk import Desk
-from web.guard import Access
+from web.app_state import AppState
+from web.guard import AccessRules
 from web.serve import application
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests
 LONG_S = 120.0  # no test waits for it to end: a busy machine may take long
-ACCESS = Access(TOKEN, frozenset({HOST}))
+ACCESS = AccessRules(TOKEN, frozenset({HOST}))
 
 
 class Page(TestClient):
     """A program that has the token; `desk` is what the page works with, `routes` are all of the application's."""
 
-    def __init__(self, workspace: Workspace, access: Access = ACCESS) -> None:
+    def __init__(self, workspace: Workspace, access: AccessRules = ACCESS) -> None:
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
-        self.desk = Desk(
+        self.desk = AppState(
             settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts()
         )
         self.guard = application(self.desk)
@@ -56,7 +56,7 @@ class Page(TestClient):
         assert isinstance(app, FastAPI)
         return app.routes
 
-    def browser(self, *, access: Access = ACCESS) -> TestClient:
+    def browser(self, *, access: AccessRules = ACCESS) -> TestClient:
         """Return a reader's browser that opened the address with the token."""
         found = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         found.get("/", params={"token": access.token})

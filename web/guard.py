@@ -15,9 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.core.step import Option, Step
-from web import problem
-from web.problem import Refused
+from pipeline.core.command_hint import CommandHint, OptionHint
+from web import errors
+from web.errors import RequestRefused
 
 MAX_BODY = 1 << 20  # bytes of a request
 UPLOAD = ("POST", "/api/imports")  # what takes a file
@@ -34,12 +34,12 @@ HEADERS = {
     "cache-control": "private, no-cache",
 }
 _LOCKED = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
-<p>This page needs its token. Open the address that <code>{Step("web")}</code> printed: it ends with
+<p>This page needs its token. Open the address that <code>{CommandHint("web")}</code> printed: it ends with
 <code>?token=…</code>.</p></main></html>"""
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessRules:
     """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
 
     Cookies know no ports, so `cookie` is another name for each page of a machine.
@@ -58,7 +58,7 @@ class Access:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(self, app: ASGIApp, *, access: AccessRules) -> None:
         self._app = app
         self._access = access
 
@@ -70,7 +70,7 @@ class Guard:
         sending = partial(_sent, send)
         try:
             answer = self._checked(scope)
-        except Refused as refused:
+        except RequestRefused as refused:
             answer = _refusal(scope, refused)
         if answer is not None:
             await answer(scope, receive, sending)
@@ -84,28 +84,28 @@ class Guard:
         host = headers.get("host", "")
         site = headers.get("sec-fetch-site")
         if host not in self._access.hosts:
-            raise Refused(421, f"{host!r} is not an address of this page")
+            raise RequestRefused(421, f"{host!r} is not an address of this page")
         origin = headers.get("origin")
         is_other = origin is not None and origin.partition("://")[2] != host
         if is_other or (not is_safe and site not in {None, "same-origin", "none"}):
-            raise Refused(403, "another site asked for this")
+            raise RequestRefused(403, "another site asked for this")
         if entered := self._entered(scope):
             return entered
         by_cookie = self._has_cookie(headers)
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
-            raise Refused(
+            raise RequestRefused(
                 422, "the address holds NUL, which no text here does", hint="leave it out"
             )
         if is_safe:
             return None
         if self._access.readonly:
-            raise Refused(
+            raise RequestRefused(
                 403,
                 "this page is read-only; nothing was changed",
-                hint=f"start it without {Option(readonly=True)}",
+                hint=f"start it without {OptionHint(readonly=True)}",
             )
         if by_cookie and origin is None and site != "same-origin":
-            raise Refused(
+            raise RequestRefused(
                 403,
                 "the request does not come from this page; nothing was changed",
                 hint="reload the page",
@@ -136,10 +136,10 @@ class Guard:
         except CookieError:
             found = None
         if found is None or not self._access.is_token(found.value):
-            raise Refused(
+            raise RequestRefused(
                 401,
                 "the token is missing or wrong",
-                hint=f"open the address that `{Step('web')}` printed",
+                hint=f"open the address that `{CommandHint('web')}` printed",
             )
         return True
 
@@ -155,7 +155,7 @@ class _Limited:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise Refused(413, "the body is too long")
+            raise RequestRefused(413, "the body is too long")
         return message
 
 
@@ -171,10 +171,10 @@ def _most(scope: Scope) -> int:
     return MAX_FILE if (scope["method"], scope["path"]) == UPLOAD else MAX_BODY
 
 
-def _refusal(scope: Scope, refused: Refused) -> Response:
+def _refusal(scope: Scope, refused: RequestRefused) -> Response:
     is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get(
         "accept", ""
     )
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_LOCKED, status_code=refused.status)
-    return problem.response(problem.of(refused))
+    return errors.response(errors.of(refused))

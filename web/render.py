@@ -16,10 +16,10 @@ from markupsafe import Markup, escape
 from pipeline.core.quotes import is_quotation, likeness_told
 from pipeline.core.text import first_few
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store.answers import PERSON
-from web.desk import Desk
-from web.running import Work
+from web.app_state import AppState
+from web.background_work import BackgroundJob
 
 CUT = 160  # characters of a cell
 NAMED = 10  # items of a batch in one line
@@ -65,7 +65,7 @@ class Mark(NamedTuple):
     hue: int = 0
 
 
-def accepted(work: Work) -> JSONResponse:
+def accepted(work: BackgroundJob) -> JSONResponse:
     """Return the answer to a request that began long work: 202, and where to look."""
     return JSONResponse(
         work.document, status_code=202, headers={"location": f"/api/work/{work.number}"}
@@ -81,14 +81,14 @@ async def _sent(request: Request) -> dict[str, str]:
 Sent = Annotated[dict[str, str], Depends(_sent)]
 
 
-def desk_of(request: Request) -> Desk:
+def desk_of(request: Request) -> AppState:
     """Return what the page works with."""
-    found: Desk = request.app.state.desk
+    found: AppState = request.app.state.desk
     return found
 
 
 def show_page(
-    request: Request, template: str, ws: OpenWorkspace, here: str = "", **values: Any
+    request: Request, template: str, ws: WorkspaceSession, here: str = "", **values: Any
 ) -> HTMLResponse:
     """Return a page, or a part of one, about the task of a workspace; `here` is the place that it is of."""
     task = ws.settings.task

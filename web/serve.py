@@ -18,9 +18,9 @@ from starlette.staticfiles import StaticFiles
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from web import problem
-from web.desk import Act, Desk
-from web.guard import Access, Guard
+from web import errors
+from web.app_state import AppState, PageCommand
+from web.guard import AccessRules, Guard
 from web.render import problem_page
 from web.views import ROUTERS
 
@@ -42,7 +42,7 @@ def run(
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
-    acts: Mapping[str, Act] = MappingProxyType({}),
+    acts: Mapping[str, PageCommand] = MappingProxyType({}),
 ) -> None:
     """Serve the page of the workspace that the settings name, on a socket of loopback, until SIGINT or SIGTERM.
 
@@ -60,13 +60,13 @@ def run(
             )
         number = listening.getsockname()[1]
         hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
-        access = Access(
+        access = AccessRules(
             token or secrets.token_urlsafe(24),
             hosts,
             cookie=f"findable_{number}",
             readonly=readonly,
         )
-        desk = Desk(settings, access, acts=acts)
+        desk = AppState(settings, access, acts=acts)
         try:
             desk.begin_workspace(display)
             with desk.to_read():
@@ -78,7 +78,7 @@ def run(
             desk.close()
 
 
-def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
+def _serve(desk: AppState, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until a signal comes; requests end first, then the work in the background."""
     config = uvicorn.Config(
         application(desk),
@@ -99,7 +99,7 @@ def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> N
     desk.stop(within_s=WORK_S)
 
 
-def application(desk: Desk) -> Guard:
+def application(desk: AppState) -> Guard:
     """Return the application on a workspace, behind its guard."""
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk
@@ -115,7 +115,7 @@ def application(desk: Desk) -> Guard:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    found = problem.of(error)
+    found = errors.of(error)
     if request.url.path.startswith("/api") or "hx-request" in request.headers:
-        return problem.response(found)
+        return errors.response(found)
     return problem_page(request, found)

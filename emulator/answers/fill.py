@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from emulator.answers import encoder
 from emulator.answers.concepts import concepts
 from emulator.answers.text import sections, sentences
-from emulator.media import Look, told
-from emulator.schema import Ask
+from emulator.media import ImageFeatures, told
+from emulator.schema import SchemaNode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,19 +94,19 @@ _AROUND = 24
 """Characters before and behind a number that say what it counts."""
 
 
-def answer(ask: Ask, said: str, looks: Sequence[Look | None] = ()) -> object:
+def answer(ask: SchemaNode, said: str, looks: Sequence[ImageFeatures | None] = ()) -> object:
     """Return the JSON document that answers what is asked about what is said, and about the images beside it."""
     return _Fill(said, looks).value(ask)
 
 
-def is_tag(ask: Ask) -> bool:
+def is_tag(ask: SchemaNode) -> bool:
     """Return whether the items of a list are words about the text: no choices, quotations or dates."""
     is_text = ask.kind == "STRING" and not ask.choices and not ask.form
     return is_text and not (_QUOTED.search(ask.said) or _DATED.search(ask.name))
 
 
 class _Fill:
-    def __init__(self, said: str, looks: Sequence[Look | None]) -> None:
+    def __init__(self, said: str, looks: Sequence[ImageFeatures | None]) -> None:
         shown = sections(said) or ([] if looks else [("", said)])
         self._told = " ".join(map(told, looks))
         self._colours = [word for one in looks if one for word in one.colours]
@@ -137,7 +137,7 @@ class _Fill:
 
         return sorted(self._sentences, key=weight, reverse=True)
 
-    def value(self, ask: Ask, part: str = "") -> Any:
+    def value(self, ask: SchemaNode, part: str = "") -> Any:
         if ask.nullable and not self.text.strip():
             return None
         if ask.options:
@@ -150,7 +150,7 @@ class _Fill:
         self._used.update(str(one) for one in found[:1])
         return found[0] if found else None if ask.nullable else _least(ask)
 
-    def _option(self, ask: Ask, part: str) -> Any:
+    def _option(self, ask: SchemaNode, part: str) -> Any:
         """Return the first of the options that the text supports, else the first; beside a number a text is words."""
         is_decimal = any(option.kind == "NUMBER" for option in ask.options)
         for option in (one for one in ask.options if not (is_decimal and one.kind == "STRING")):
@@ -159,7 +159,7 @@ class _Fill:
                 return found
         return None if ask.nullable else self.value(ask.options[0], part)
 
-    def _list(self, ask: Ask, part: str) -> list[Any]:
+    def _list(self, ask: SchemaNode, part: str) -> list[Any]:
         """Return as many different entries as the text supports, within the bounds; the fewest whatever it says."""
         items = ask.items or ask
         most = max(FEW, ask.at_least) if ask.at_most is None else ask.at_most
@@ -173,7 +173,7 @@ class _Fill:
             entries.append(others.pop(0) if others else self.value(items, part))
         return entries
 
-    def _entries(self, items: Ask, part: str, most: int) -> Iterator[Any]:
+    def _entries(self, items: SchemaNode, part: str, most: int) -> Iterator[Any]:
         if items.options or items.kind in ("OBJECT", "ARRAY"):
             chosen = set(self._telling[:most])
             for sentence in [part] if part else [one for one in self._sentences if one in chosen]:
@@ -185,7 +185,7 @@ class _Fill:
         else:
             yield from self._found(items, part, is_list=True)
 
-    def _found(self, ask: Ask, part: str, *, is_list: bool = False) -> list[Any]:
+    def _found(self, ask: SchemaNode, part: str, *, is_list: bool = False) -> list[Any]:
         every = part or "\n".join(text for _, text in [("", self.text), *self._others])
         if ask.choices:
             return _chosen(ask, every, is_list=is_list)
@@ -209,7 +209,7 @@ class _Fill:
     def _unused(self, found: Sequence[str]) -> list[str]:
         return sorted(found, key=lambda one: one in self._used)
 
-    def _texts(self, ask: Ask, part: str, *, is_list: bool) -> list[str]:
+    def _texts(self, ask: SchemaNode, part: str, *, is_list: bool) -> list[str]:
         """Return the column of that name, sentences where these are asked for, else key phrases."""
         column = [text for name, text in self._others if name.lower() == ask.name.replace(" ", "_")]
         if _TOLD.search(ask.name) and not is_list:
@@ -226,7 +226,7 @@ class _Fill:
         return [_fitted(ask, one.strip()[:most]) for one in column + self._unused(found)]
 
 
-def _chosen(ask: Ask, text: str, *, is_list: bool) -> list[Any]:
+def _chosen(ask: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
     """Return the choices, nearest in meaning first, as a description tells them ("billing: invoices; delivery: …")."""
     near = []
     for choice in ask.choices:
@@ -241,7 +241,7 @@ def _chosen(ask: Ask, text: str, *, is_list: bool) -> list[Any]:
     ]
 
 
-def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
+def _numbers(ask: SchemaNode, text: str, *, is_any: bool) -> list[float]:
     """Return the numbers within the bounds, those first whose words are near to the name; others only if `is_any`."""
     rest = _DATE.sub(lambda found: " " * len(found[0]), text)
     near: list[float] = []
@@ -258,7 +258,7 @@ def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
     return list(dict.fromkeys(near + far * is_any))
 
 
-def _truth(ask: Ask, said: Sequence[str]) -> list[bool]:
+def _truth(ask: SchemaNode, said: Sequence[str]) -> list[bool]:
     """Return whether one of some sentences says what is asked; nothing where that may be left open, and is."""
     wanted = _ASKING.sub(" ", ask.name).strip() or ask.said
     best = max(said, key=lambda sentence: likeness(wanted, sentence), default="")
@@ -294,7 +294,7 @@ def _dates(text: str) -> list[dt.date]:
     return list(found)
 
 
-def _is_date(ask: Ask) -> bool:
+def _is_date(ask: SchemaNode) -> bool:
     if ask.kind != "STRING" or ask.form in ("date", "date-time"):
         return ask.kind == "STRING"
     length = len(str(_NO_DATE))
@@ -302,7 +302,7 @@ def _is_date(ask: Ask) -> bool:
     return has_room and (_DATED.search(ask.said) or _DATED.search(ask.name)) is not None
 
 
-def _is_quote(ask: Ask) -> bool:
+def _is_quote(ask: SchemaNode) -> bool:
     return (
         ask.kind == "STRING"
         and not ask.choices
@@ -311,23 +311,23 @@ def _is_quote(ask: Ask) -> bool:
     )
 
 
-def _date_text(ask: Ask, date: dt.date) -> str:
+def _date_text(ask: SchemaNode, date: dt.date) -> str:
     return f"{date.isoformat()}T00:00:00Z" if ask.form == "date-time" else date.isoformat()
 
 
-def _fits(ask: Ask, value: float) -> bool:
+def _fits(ask: SchemaNode, value: float) -> bool:
     low = ask.lowest
     high = ask.highest
     is_within = (low is None or value >= low) and (high is None or value <= high)
     return is_within and abs(value) < _EXACT and (ask.kind == "NUMBER" or value.is_integer())
 
 
-def _fitted(ask: Ask, text: str) -> str:
+def _fitted(ask: SchemaNode, text: str) -> str:
     """Return a text within the lengths of the schema, cut, or followed by dots."""
     return text[: ask.at_most].ljust(ask.at_least, ".")
 
 
-def _least(ask: Ask) -> Any:
+def _least(ask: SchemaNode) -> Any:
     if ask.choices or ask.kind == "BOOLEAN":
         return ask.choices[0] if ask.choices else False
     if ask.kind in ("INTEGER", "NUMBER"):

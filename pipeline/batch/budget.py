@@ -11,11 +11,11 @@ from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
 from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs
-from pipeline.store.batches import Batch
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
 # Ours: this share of an unmeasured estimate is kept free in a budget; it is never shown as an error of the estimate.
@@ -62,7 +62,7 @@ class Budgets:
         """Return how much more may be started, in USD, at least 0; None where no budget is set."""
         return min((max(0.0, left) for _, left in self.left(tx, error=error)), default=None)
 
-    def check(self, tx: Connection, batch: Batch) -> None:
+    def check(self, tx: Connection, batch: BatchRow) -> None:
         """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
         for budget, left in self.left(tx, but=batch.number):
             if batch.estimated_cost > left:
@@ -88,7 +88,7 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
 
 
-def budgets(ws: OpenWorkspace, running: Budget | None = None) -> Budgets:
+def budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
     """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on.
 
     Raises:
@@ -179,7 +179,7 @@ def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
     return max(0, most - sum(waiting)) if waiting else None
 
 
-def quota_shortfall(tx: Connection, batch: Batch, settings: Settings) -> str:
+def quota_shortfall(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch for what is there already: batches, or their tokens; else ""."""
     active = [one for one in batches.batches_in_states(tx, *AT_API) if one.number != batch.number]
     model = load_models(settings.models_file).get(batch.model)

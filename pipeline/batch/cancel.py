@@ -9,19 +9,19 @@ import contextlib
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch.folder import is_whole, lock_of, read_again
+from pipeline.batch.batch_files import is_whole, lock_of, read_again
 from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
-from pipeline.core.step import Step
-from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches, erase
-from pipeline.store.batches import Batch
+from pipeline.engine.workspace import WorkspaceSession
+from pipeline.store import batches, erasure
+from pipeline.store.batches import BatchRow
 
 TRIES = 3  # how often the batch is read again because another process moved it meanwhile
 
 
-def run(ws: OpenWorkspace, *, number: int) -> tuple[str, Step]:
+def run(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch and return what happened, and what to type next; a person is asked before one is given up.
 
     Raises:
@@ -34,7 +34,7 @@ def run(ws: OpenWorkspace, *, number: int) -> tuple[str, Step]:
     return read_again(partial(_once, about, number), times=TRIES)
 
 
-def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
+def _once(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.state is BatchState.SUBMITTING:
@@ -45,12 +45,12 @@ def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
     if batch.state is BatchState.DOWNLOADED and not is_whole(
         ws.data, batch.result_file, batch.result_sha256
     ):
-        lost = f"the result of batch {number} is lost or was changed, and `{Step('batch-poll')}` may have it"
+        lost = f"the result of batch {number} is lost or was changed, and `{CommandHint('batch-poll')}` may have it"
         ws.agree(f"{lost}. Give the batch up, {again}")
         return _give_up(ws, batch, why="given up: its result was lost")
     if batch.state is not BatchState.SUBMITTED:
         said = f"batch {number} is {batch.state}, there is nothing to cancel"
-        raise InputError(said, hint=f"`{Step('batches')}` lists them")
+        raise InputError(said, hint=f"`{CommandHint('batches')}` lists them")
     try:
         return _cancel(ws, batch)
     except MissingError as error:
@@ -62,7 +62,7 @@ def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
         return _give_up(ws, batch, why=f"given up: {error.message}")
 
 
-def _cleared_up(ws: OpenWorkspace, number: int) -> Batch:
+def _cleared_up(ws: WorkspaceSession, number: int) -> BatchRow:
     """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
     with ws.locks.hold(lock_of(number)) as lock:
         if lock is None:
@@ -82,7 +82,7 @@ def _cleared_up(ws: OpenWorkspace, number: int) -> Batch:
             return batches.get_batch(tx, number)
 
 
-def _cancel(ws: OpenWorkspace, batch: Batch) -> tuple[str, Step]:
+def _cancel(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
     """Record that a person cancels this batch, then ask the API to.
 
     In this order: a poll that sees it cancelled a moment later must know that a person did it, for the items of such a
@@ -108,7 +108,7 @@ def _cancel(ws: OpenWorkspace, batch: Batch) -> tuple[str, Step]:
     return said, ws.task.words.step("batch-poll")
 
 
-def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> tuple[str, Step]:
+def _give_up(ws: WorkspaceSession, batch: BatchRow, *, why: str) -> tuple[str, CommandHint]:
     with ws.store.write() as tx:
         free = give_up_batch(tx, batch, why=why, at=ws.now())
         pairs = (
@@ -118,7 +118,7 @@ def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> tuple[str, Step]:
         if not all(
             is_whole(ws.data, *pair) for pair in pairs if pair[0]
         ):  # no check is to miss them later
-            erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
+            erasure.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     if batch.state is BatchState.PREPARED:
         drop_upload(ws.client, batch.upload)
     return f"given up; {free} items can be asked again", ws.task.words.again

@@ -11,28 +11,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.batch.folder import lock_of, read_again, seal_dead
+from pipeline.batch.batch_files import lock_of, read_again, seal_dead
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
-from pipeline.core.step import Step
+from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.engine.record import (
     Equals,
-    Judgement,
-    Source,
+    JudgedReply,
+    Provenance,
     judge_lines,
     source_of,
     tell_equals,
     write_judgements,
 )
-from pipeline.engine.task import Task, Words, WriteResult
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import Task, TaskLabels, WriteResult
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
-from pipeline.gemini.responses import Response, ResultFile
-from pipeline.store import answers, asks, batches
-from pipeline.store.asks import Ask
-from pipeline.store.batches import Batch
+from pipeline.gemini.responses import ParsedReply, ResultFile
+from pipeline.store import answers, batches, claims
+from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
 CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
@@ -65,21 +65,21 @@ class IngestSummary:
     `copied_rows` ask the same as others, and got a copy of their answers.
     """
 
-    batch: Batch
+    batch: BatchRow
     anomalies: list[Anomaly] = field(default_factory=list)
     unapplied: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
     copied_rows: int = 0
     # The code and words of the error that every request of a batch came back with.
-    common_error: Response | None = None
+    common_error: ParsedReply | None = None
 
     @property
     def answered_rows(self) -> int:
         """Return how many rows the batch answered, including equal rows that got a copy."""
         return self.batch.taken + self.copied_rows
 
-    def error(self, words: Words) -> RemoteError | None:
+    def error(self, words: TaskLabels) -> RemoteError | None:
         """Return the error of a batch whose requests all failed in one way, if they did."""
         common = self.common_error
         if common is None:
@@ -101,7 +101,7 @@ class IngestSummary:
         return RemoteError(message, hint=hint)
 
 
-class Judged(NamedTuple):
+class RowOutcome(NamedTuple):
     """A row of our own calls, and why its answer was not taken; not `is_asked` where no call was made to its end."""
 
     item_id: str
@@ -111,7 +111,7 @@ class Judged(NamedTuple):
 
 
 def run(
-    ws: OpenWorkspace, *, own: bool = False, number: int | None = None
+    ws: WorkspaceSession, *, own: bool = False, number: int | None = None
 ) -> Iterator[IngestSummary]:
     """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and yield each that is over.
 
@@ -146,7 +146,7 @@ def run(
         raise errors[-1]
 
 
-def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | None:
+def _ingest(ws: WorkspaceSession, number: int, *, waits: bool) -> IngestSummary | None:
     """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
     name = lock_of(number)
     with ws.lock(name) if waits else ws.locks.hold(name) as lock:
@@ -160,13 +160,13 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
 
 
 def ingest_asked(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     number: int,
     silent: Mapping[str, str],
     *,
     default: str,
     patience_s: float | None = None,
-) -> list[Judged]:
+) -> list[RowOutcome]:
     """Ingest a batch of our own calls, whose lock is held; `silent`, else `default`, says why rows got no reply."""
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -177,28 +177,28 @@ def ingest_asked(
     return ingest.told
 
 
-def end_dead(ws: OpenWorkspace) -> None:
+def end_dead(ws: WorkspaceSession) -> None:
     """End what dead processes left of the task: what came is ingested, and all else is open again."""
     with ws.store.read() as tx:
-        stuck = asks.claims_of_ended(tx)
+        stuck = claims.claims_of_ended(tx)
     if stuck:
         with ws.store.write() as tx:
-            asks.close_claims_of_ended(tx)
+            claims.close_claims_of_ended(tx)
     for _ in run(ws, own=True):
         pass
 
 
 @dataclass
 class _BatchIngest:
-    ws: OpenWorkspace
-    batch: Batch
+    ws: WorkspaceSession
+    batch: BatchRow
     silent: Mapping[str, str] = field(default_factory=dict)
     default: str = ENDED
     patience_s: float | None = None
-    told: list[Judged] = field(default_factory=list)  # of our own calls
+    told: list[RowOutcome] = field(default_factory=list)  # of our own calls
 
     def __post_init__(self) -> None:
-        self.task, self._is_live = self.ws.task, self.batch.way is not Way.BATCH
+        self.task, self._is_live = self.ws.task, self.batch.way is not Mode.BATCH
 
     def run(self) -> IngestSummary:
         ws = self.ws
@@ -215,7 +215,7 @@ class _BatchIngest:
                 tx, batch.number
             )  # where a run that was killed had got to
             equals = self.task.equals(
-                tx, [one.input_hash for one in asks.claimed(tx, batch.number)]
+                tx, [one.input_hash for one in claims.claimed(tx, batch.number)]
             )
         display = NoProgress() if self._is_live else ws.display
         bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
@@ -229,11 +229,11 @@ class _BatchIngest:
         with ws.store.read() as tx:
             return batch_account(tx, self.task, batch.number, examples=examples)
 
-    def _pages(self) -> Iterator[tuple[Sequence[Ask], Mapping[str, Any]]]:
+    def _pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = asks.claimed(tx, self.batch.number, after=line, limit=CHUNK)
+                page = claims.claimed(tx, self.batch.number, after=line, limit=CHUNK)
                 contexts = (
                     self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
                 )
@@ -243,8 +243,8 @@ class _BatchIngest:
             line = page[-1].line or 0
 
     def _judged(
-        self, results: ResultFile, page: Sequence[Ask], contexts: Mapping[str, Any]
-    ) -> list[Judgement]:
+        self, results: ResultFile, page: Sequence[RowClaim], contexts: Mapping[str, Any]
+    ) -> list[JudgedReply]:
         found = results.lines_of([request_key(self.batch.task, one.item_id) for one in page])
         return [
             judge_lines(
@@ -253,7 +253,7 @@ class _BatchIngest:
             for one, lines in zip(page, found, strict=True)
         ]
 
-    def _write(self, judged: Sequence[Judgement], equals: Equals, source: Source) -> None:
+    def _write(self, judged: Sequence[JudgedReply], equals: Equals, source: Provenance) -> None:
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             kept = write_judgements(tx, self.task, judged, source=source, at=self.ws.now())
             others = set[str]()
@@ -267,13 +267,13 @@ class _BatchIngest:
     def _judged_rows(
         self,
         tx: Connection,
-        judged: Sequence[Judgement],
+        judged: Sequence[JudgedReply],
         kept: WriteResult,
         equals: Equals,
         others: set[str],
-    ) -> Iterator[Judged]:
+    ) -> Iterator[RowOutcome]:
         waiting = set(
-            asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others])
+            claims.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others])
         )
         stopped = dict[str, str]()
         for one in judged:
@@ -281,19 +281,19 @@ class _BatchIngest:
             has_failed = one.outcome in {Outcome.REFUSED, Outcome.INVALID}
             reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            yield Judged(
+            yield RowOutcome(
                 key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked
             )
             if one.answer is None and key in kept.parked:
                 stopped |= dict.fromkeys(equals.get(one.asked.input_hash, ()), kept.parked[key])
-        yield from (Judged(key, stopped.get(key, "")) for key in sorted(others - waiting))
+        yield from (RowOutcome(key, stopped.get(key, "")) for key in sorted(others - waiting))
 
-    def _missing(self, asked: Ask) -> Judgement:
+    def _missing(self, asked: RowClaim) -> JudgedReply:
         """Return what a request without a line means: the item's fault in a batch that succeeded, else not."""
         batch = self.batch
         if self._is_live:
             reason = self.silent.get(asked.item_id) or self.default
-            return Judgement(
+            return JudgedReply(
                 asked,
                 Outcome.MISSING,
                 reason,
@@ -302,8 +302,8 @@ class _BatchIngest:
             )
         forgiven = batch.cancel_asked_at is not None
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not forgiven:
-            return Judgement(asked, Outcome.MISSING, NO_LINE)
-        return Judgement(
+            return JudgedReply(asked, Outcome.MISSING, NO_LINE)
+        return JudgedReply(
             asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven
         )
 
@@ -322,7 +322,7 @@ class _BatchIngest:
                     f"batch {number} asked {self.batch.requests} times and {told} are accounted for"
                 )
                 raise InconsistentError(
-                    f"{said}; it stays downloaded", hint=f"run `{Step('doctor')}`"
+                    f"{said}; it stays downloaded", hint=f"run `{CommandHint('doctor')}`"
                 )
             account: dict[str, Any] = outcomes | used | {"not_applied": len(not_applied)}
             account |= {"unknown": results.unknown, "duplicates": results.duplicates}
@@ -372,19 +372,19 @@ def batch_account(
         told = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
         anomalies.append(Anomaly(*kind, count, told))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
-    copied = asks.count_copied(tx, batch.task, batch.extractor, number)
+    copied = claims.count_copied(tx, batch.task, batch.extractor, number)
     return IngestSummary(
         batch, anomalies, unapplied, outdated, other, copied, _common_error(batch, errors)
     )
 
 
-def _common_error(batch: Batch, errors: Mapping[int | None, str]) -> Response | None:
+def _common_error(batch: BatchRow, errors: Mapping[int | None, str]) -> ParsedReply | None:
     """Return the error of every request of a batch, if there is one; of a single request only one of the account."""
-    if batch.way is not Way.BATCH or batch.refused != batch.requests or len(errors) != 1:
+    if batch.way is not Mode.BATCH or batch.refused != batch.requests or len(errors) != 1:
         return None
 
     [(code, excerpt)] = errors.items()
-    error = Response(Outcome.REFUSED, "error-line", code=code, shown=excerpt)
+    error = ParsedReply(Outcome.REFUSED, "error-line", code=code, shown=excerpt)
     if code is None or (batch.requests == 1 and not error.is_account_failure):
         return None
     return error

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.batch.folder import is_whole, lock_of, result_path
+from pipeline.batch.batch_files import is_whole, lock_of, result_path
 from pipeline.batch.send import (
     BY_HAND,
     cancel_duplicates,
@@ -22,18 +22,18 @@ from pipeline.batch.send import (
     write_failures,
 )
 from pipeline.core import errors, files
-from pipeline.core.progress import Bar
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.progress import ProgressBar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
-from pipeline.core.step import Step
-from pipeline.engine.record import Judgement, source_of
-from pipeline.engine.task import Words
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.record import JudgedReply, source_of
+from pipeline.engine.task import TaskLabels
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile
 from pipeline.gemini.result_lines import EMPTY_BODY, describe_body, rewrite_as_lines, write_inlined
-from pipeline.store import asks, batches
-from pipeline.store.batches import Batch
+from pipeline.store import batches, claims
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE
 from pipeline.store.locks import LockLostError
 
@@ -75,12 +75,12 @@ class PollReport:
     unclear: list[int] = field(default_factory=list)
     stopped: errors.RemoteError | None = None
 
-    def errors(self, words: Words) -> list[errors.FindableError]:
+    def errors(self, words: TaskLabels) -> list[errors.FindableError]:
         """Return what needs a person or another time: batches that are gone or unclear, an API that was not reached."""
         gone = [
             errors.ConfigurationError(
                 f"batch {number}: {why}; it was left as it is, claims kept",
-                hint=f"check the key, or give it up: {Step('batch-cancel', batch=number)}",
+                hint=f"check the key, or give it up: {CommandHint('batch-cancel', batch=number)}",
             )
             for number, why in self.gone.items()
         ]
@@ -99,7 +99,7 @@ class PollReport:
 
 
 def run(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     *,
     wait: bool,
     first: bool = False,
@@ -135,7 +135,7 @@ def run(
 
 @dataclass
 class _Poll:
-    ws: OpenWorkspace
+    ws: WorkspaceSession
     only: int | None
     fetches: bool
     report: PollReport = field(default_factory=PollReport)
@@ -156,7 +156,7 @@ class _Poll:
         trouble = self.troubled.get(number)
         return number not in self.report.gone and (trouble is None or isinstance(trouble, MAY_PASS))
 
-    def follow(self, *, wait: bool, first: bool, bar: Bar) -> None:
+    def follow(self, *, wait: bool, first: bool, bar: ProgressBar) -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
         ws = self.ws
         pause = self.ws.settings.poll_first
@@ -183,7 +183,7 @@ class _Poll:
             pause = min(pause * GROWTH, ws.settings.poll_most)
             self.follow_new()
 
-    def _look_at_all(self, bar: Bar) -> None:
+    def _look_at_all(self, bar: ProgressBar) -> None:
         for number in list(self.done):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -196,7 +196,7 @@ class _Poll:
                     return
             bar.show(sum(self.done.values()), total=sum(self.requests.values()), note=note)
 
-    def _look_patiently(self, batch: Batch) -> str:
+    def _look_patiently(self, batch: BatchRow) -> str:
         try:
             note = self._look_at(batch)
         except errors.KeyRefusedError:
@@ -215,7 +215,7 @@ class _Poll:
             return note
         return ""
 
-    def _look_at(self, batch: Batch) -> str:
+    def _look_at(self, batch: BatchRow) -> str:
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
@@ -233,7 +233,7 @@ class _Poll:
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
 
-    def _may_get_its_file(self, batch: Batch, remote: RemoteBatch) -> bool:
+    def _may_get_its_file(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""
         if (
             remote.state is not RemoteState.SUCCEEDED
@@ -286,7 +286,7 @@ class _Poll:
             number: why for number, why in report.gone.items() if number not in report.downloaded
         }
 
-    def in_state(self, state: BatchState) -> list[Batch]:
+    def in_state(self, state: BatchState) -> list[BatchRow]:
         with self.ws.store.read() as tx:
             found = batches.batches_in_states(tx, state, task=self.ws.task.name)
         return [one for one in found if self.only in (None, one.number)]
@@ -322,7 +322,7 @@ class _Poll:
                 upload = batch.upload
         drop_upload(self.ws.client, upload, warn=self.ws.display.warn)
 
-    def _keep(self, batch: Batch, remote: RemoteBatch, draft: files.Sealed) -> None:
+    def _keep(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
         """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
 
         The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
@@ -337,7 +337,7 @@ class _Poll:
             batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **facts)
             files.rename(draft, path)
 
-    def _fail(self, batch: Batch, remote: RemoteBatch) -> None:
+    def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         forgiven = batch.cancel_asked_at is not None
         why = (
@@ -348,15 +348,15 @@ class _Poll:
         source = source_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
             batches.note_submitted(tx, batch, remote_word=remote.word)
-            while page := asks.claimed(tx, batch.number, limit=PAGE):
+            while page := claims.claimed(tx, batch.number, limit=PAGE):
                 judged = [
-                    Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven)
+                    JudgedReply(one, Outcome.MISSING, why, charged=False, forgiven=forgiven)
                     for one in page
                 ]
                 write_failures(tx, self.ws, judged, source=source)
             give_up_batch(tx, batch, why=why, at=self.ws.now())
 
-    def _fetch(self, batch: Batch, remote: RemoteBatch, *, part: Path, best: Path) -> bool:
+    def _fetch(self, batch: BatchRow, remote: RemoteBatch, *, part: Path, best: Path) -> bool:
         """Fetch the result to the one path, keep the fullest at the other; false where it is not there or not wanted.
 
         Fewer requests than the API counted, or without its counts than were asked, are fetched again: a body that was
@@ -397,12 +397,12 @@ class _Poll:
             ws.display.warn(f"{message}; it is given up")
             return False
         again = ws.task.words.step("batch-poll")
-        give_up = Step("batch-cancel", batch=batch.number)
+        give_up = CommandHint("batch-cancel", batch=batch.number)
         hint = f"run `{again}` again later, or give it up: {give_up}"
         raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
 
     def _download_fullest(
-        self, batch: Batch, remote: RemoteBatch, *, part: Path, best: Path, expected: int
+        self, batch: BatchRow, remote: RemoteBatch, *, part: Path, best: Path, expected: int
     ) -> tuple[Download, Download]:
         """Download until all that is expected came, or three times; return the fullest, which is kept, and the last."""
         fullest = latest = Download()
@@ -424,7 +424,7 @@ class _Poll:
             self.ws.sleep(self.ws.settings.poll_first if left else 0)
         return fullest, latest
 
-    def _download_once(self, batch: Batch, remote: RemoteBatch, part: Path) -> Download:
+    def _download_once(self, batch: BatchRow, remote: RemoteBatch, part: Path) -> Download:
         """Download the result to a path and return what came; of one that is incomplete nothing may be there."""
         try:
             body = self._write_result(batch, remote, part)
@@ -438,7 +438,7 @@ class _Poll:
                 "a file that ends inside a line" if results.is_cut else body,
             )
 
-    def _write_result(self, batch: Batch, remote: RemoteBatch, part: Path) -> str:
+    def _write_result(self, batch: BatchRow, remote: RemoteBatch, part: Path) -> str:
         """Write the result of a batch to a path, in lines with the keys of requests, and return in words what came."""
         if remote.inlined:
             write_inlined(part, remote.inlined)
@@ -448,11 +448,11 @@ class _Poll:
         rewrite_as_lines(part, task_name=batch.task)
         return body
 
-    def _request_keys(self, batch: Batch) -> Iterator[str]:
+    def _request_keys(self, batch: BatchRow) -> Iterator[str]:
         line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = asks.claimed(tx, batch.number, after=line, limit=PAGE)
+                page = claims.claimed(tx, batch.number, after=line, limit=PAGE)
             if not page:
                 return
             yield from (request_key(batch.task, asked.item_id) for asked in page)
@@ -483,7 +483,7 @@ class _Poll:
                 said = (
                     f"batch {number}: its result is lost and cannot be had again ({error.message})"
                 )
-                give_up = Step("batch-cancel", batch=number)
+                give_up = CommandHint("batch-cancel", batch=number)
                 ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
             finally:
                 part.unlink(missing_ok=True)

@@ -14,27 +14,27 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
+from pipeline.batch.batch_files import FOLDER, lock_of, read_again, request_path, result_path
 from pipeline.batch.budget import Calibration
-from pipeline.batch.folder import FOLDER, lock_of, read_again, request_path, result_path
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
-from pipeline.core.progress import Bar
-from pipeline.core.states import Way
+from pipeline.core.progress import ProgressBar
+from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine.record import (
-    Judgement,
-    Known,
+    EarlierRequests,
+    JudgedReply,
     PlannedRequest,
+    Provenance,
     RequestBuilder,
-    Source,
     look_up,
     write_given,
 )
-from pipeline.engine.task import Rows, Words
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import Rows, TaskLabels
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
-from pipeline.store import asks, batches
-from pipeline.store.asks import Ask
+from pipeline.store import batches, claims
+from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
 
@@ -69,8 +69,8 @@ class _Draft:
     answered.
     """
 
-    ws: OpenWorkspace
-    way: Way
+    ws: WorkspaceSession
+    way: Mode
     calibration: Calibration
     most: int | None
     asks_each: bool = False
@@ -79,10 +79,10 @@ class _Draft:
     lines: list[PlannedRequest] = field(
         default_factory=list
     )  # of our own calls, sealed where they are claimed
-    file: files.Sealed | None = None  # of a batch
-    asks: list[Ask] = field(default_factory=list)
+    file: files.SealedFile | None = None  # of a batch
+    asks: list[RowClaim] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
-    given: list[Judgement] = field(default_factory=list)
+    given: list[JudgedReply] = field(default_factory=list)
     looked_at: int = 0
     last: str = ""  # row that was looked at
     rows: int = 0  # of the file
@@ -93,7 +93,7 @@ class _Draft:
     def __post_init__(self) -> None:
         settings = self.ws.settings
         tokens = self.ws.settings.batch_tokens
-        if self.way is Way.BATCH:
+        if self.way is Mode.BATCH:
             if (waiting := self.ws.model.enqueued(settings.tier)) is not None:
                 tokens = max(1, min(tokens, int(waiting * SHARE)))
             self._full = (settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
@@ -105,7 +105,11 @@ class _Draft:
         self, tx: "Connection", lines: Sequence[PlannedRequest]
     ) -> tuple[list[PlannedRequest], StopReason | None]:
         """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
-        known = Known() if self.asks_each else look_up(tx, self.ws.task, self.ws.extractor, lines)
+        known = (
+            EarlierRequests()
+            if self.asks_each
+            else look_up(tx, self.ws.task, self.ws.extractor, lines)
+        )
         new: list[PlannedRequest] = []
         for line in lines:
             item = line.item
@@ -120,7 +124,7 @@ class _Draft:
                     return new, full
                 new.append(line)
                 self.hashes.add(hash(item.input_hash))
-                self.asks.append(Ask(item.id, item.input_hash, len(self.asks) + 1))
+                self.asks.append(RowClaim(item.id, item.input_hash, len(self.asks) + 1))
             self.looked_at += 1
             self.last = item.id
         return new, None
@@ -167,7 +171,7 @@ class BatchPlan:
     usage: Usage = NO_USAGE
     cost: float = 0.0
 
-    def about(self, words: Words) -> str:
+    def about(self, words: TaskLabels) -> str:
         """Return how many items it is about and, where some ask the same, how many questions they are."""
         items = plural(self.items, words.one, words.many)
         return (
@@ -176,7 +180,7 @@ class BatchPlan:
             else f"{items}, {plural(self.requests, 'question')}"
         )
 
-    def sentence(self, words: Words) -> str:
+    def sentence(self, words: TaskLabels) -> str:
         """Return in words what would be sent, but for its price."""
         tokens = f"about {self.usage.prompt:,} tokens in and {self.usage.answer + self.usage.thoughts:,} out"
         return f"{self.about(words)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
@@ -191,15 +195,15 @@ class Selection:
     among: Sequence[str] | None = None
 
 
-def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan:
+def plan_batches(ws: WorkspaceSession, wanted: Selection, *, bar: ProgressBar) -> BatchPlan:
     """Return what the next submit would write, whatever budgets and quotas say; nothing is written."""
     made = 0
     size = 0
     usage = NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
-        draft = _Draft(ws, Way.BATCH, known, wanted.limit)
-        for some in _lines(tx, ws, wanted, Way.BATCH):
+        draft = _Draft(ws, Mode.BATCH, known, wanted.limit)
+        for some in _lines(tx, ws, wanted, Mode.BATCH):
             left = some
             stop = None
             while left and stop is not StopReason.DONE:
@@ -222,16 +226,21 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan
 
 
 def _lines(
-    tx: "Connection", ws: OpenWorkspace, wanted: Selection, way: Way, *, after: str | None = None
+    tx: "Connection",
+    ws: WorkspaceSession,
+    wanted: Selection,
+    way: Mode,
+    *,
+    after: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
     """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
     some = list[PlannedRequest]()
     size = 0
-    found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
+    found: Iterator[Rows] = claims.askable_rows(tx, task, after=after)
     if wanted.among is not None:
-        among = wanted.among if way is Way.TRIAL else asks.askable_among(tx, task, wanted.among)
+        among = wanted.among if way is Mode.TRIAL else claims.askable_among(tx, task, wanted.among)
         found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
         free = (
@@ -251,7 +260,7 @@ def _lines(
 
 
 def prepare_batches(
-    ws: OpenWorkspace, wanted: Selection, *, bar: Bar
+    ws: WorkspaceSession, wanted: Selection, *, bar: ProgressBar
 ) -> tuple[list[int], StopReason, int]:
     """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
@@ -271,7 +280,7 @@ def prepare_batches(
     return numbers, stop, preparation.given
 
 
-def _sweep_request_files(ws: OpenWorkspace) -> None:
+def _sweep_request_files(ws: WorkspaceSession) -> None:
     """Remove request files that no batch knows, left by a process that died before its claim.
 
     In a transaction that writes, so that no file is claimed between the look and its removal.
@@ -307,10 +316,10 @@ class Preparation:
     `run` is the first batch of a run of our own calls, and None before there is one, or where the one is alone.
     """
 
-    ws: OpenWorkspace
+    ws: WorkspaceSession
     wanted: Selection
-    bar: Bar
-    way: Way = Way.BATCH
+    bar: ProgressBar
+    way: Mode = Mode.BATCH
     run: int | None = None
     is_alone: bool = False  # it belongs to no run, and waits for no other's preparing
     given: int = 0  # rows that were answered by what was asked before
@@ -331,7 +340,7 @@ class Preparation:
         if isinstance(one, Prepared):
             self._taken = self._taken + one.items
             self._last = one.last
-            if self.way is Way.TRIAL and self.wanted.among is not None:  # nothing claims these
+            if self.way is Mode.TRIAL and self.wanted.among is not None:  # nothing claims these
                 left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
                 self.wanted = replace(self.wanted, among=left)
         return one
@@ -373,7 +382,7 @@ class Preparation:
     def _write(self, tx: "Connection", after: str | None) -> _Draft | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
         stop = StopReason.DONE
-        is_batch = self.way is Way.BATCH
+        is_batch = self.way is Mode.BATCH
         draft = self._draft(tx)
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
@@ -397,7 +406,7 @@ class Preparation:
     def _write_given(self, draft: _Draft) -> None:
         ws = self.ws
         if draft.given:
-            source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
+            source = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
             with ws.store.write() as tx:
                 self.given += write_given(tx, ws.task, draft.given, source=source, at=ws.now())
             draft.given.clear()
@@ -411,7 +420,7 @@ class Preparation:
                 f"the {stop.name.lower()} of batch", number, expected="free", wanted="used"
             )
         self.ws.bind(tx)
-        if self.way is not Way.BATCH:
+        if self.way is not Mode.BATCH:
             self._lock = self.ws.locks.take(lock_of(number))
             if self._lock is None:
                 raise StateConflictError(
@@ -432,7 +441,7 @@ class Preparation:
         return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock)
 
     def _add(
-        self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str
+        self, tx: "Connection", draft: _Draft, number: int, file: files.SealedFile, name: str
     ) -> None:
         ws = self.ws
         task = self.ws.task
@@ -441,7 +450,7 @@ class Preparation:
             tx,
             way=self.way,
             run=self.run
-            or (None if self.is_alone or self.way in (Way.BATCH, Way.TRIAL) else number),
+            or (None if self.is_alone or self.way in (Mode.BATCH, Mode.TRIAL) else number),
             at=now,
             number=number,
             task=task.name,
@@ -458,8 +467,8 @@ class Preparation:
             estimated_cost=draft.price(draft.likely),
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
-        if self.way is not Way.TRIAL:
-            asks.claim(
+        if self.way is not Mode.TRIAL:
+            claims.claim(
                 tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now
             )
 
@@ -467,10 +476,10 @@ class Preparation:
         ws = self.ws
         known = budget.calibration(tx, self.ws.extractor)
         most = None if self.wanted.limit is None else self.wanted.limit - self._taken
-        asks_each = self.way is Way.TRIAL or self.is_alone
+        asks_each = self.way is Mode.TRIAL or self.is_alone
         quota = (
             budget.quota_left(tx, ws.model, tier=ws.settings.tier)
-            if self.way is Way.BATCH
+            if self.way is Mode.BATCH
             else None
         )
         return _Draft(

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from pipeline.batch.budget import today
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Way
+from pipeline.core.states import BatchState, Mode
 from pipeline.core.text import usd
 from pipeline.engine.task import Task
 from pipeline.gemini.models import load_models
-from pipeline.store import asks, batches, money, runs
-from pipeline.store.batches import Batch
+from pipeline.store import batches, claims, money, runs
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 SHOWN = (
@@ -59,7 +59,7 @@ TRIALS = "trials"  # in the place of a batch's number
 class BatchSummary(NamedTuple):
     """One batch with its age; `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
 
-    batch: Batch
+    batch: BatchRow
     age: timedelta
     cost: float
     is_actual: bool
@@ -102,7 +102,7 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
         return [summary_of(one, now=now) for one in batches.by_run(batches.batches_in_states(tx))]
 
 
-def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:
+def summary_of(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """Return a batch with its age and what it cost, or is estimated to cost."""
     never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated = 0.0 if never_sent else batch.estimated_cost
@@ -126,7 +126,7 @@ KEYS = ("day", "task", "model", "batch")
 AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
 
 
-def unpriced_models(everyone: Iterable[Batch]) -> dict[str, int]:
+def unpriced_models(everyone: Iterable[BatchRow]) -> dict[str, int]:
     """Return how many requests were sent to each model whose price nobody knew when they were prepared."""
     counts = Counter[str]()
     for batch in everyone:
@@ -168,8 +168,8 @@ def _entries(
     keys = {}
     for batch in batches.batches_in_states(tx, task=only):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
-        counts = (1, 0, 0) if batch.way is Way.BATCH else (0, batch.calls, money.lost_calls(batch))
-        name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
+        counts = (1, 0, 0) if batch.way is Mode.BATCH else (0, batch.calls, money.lost_calls(batch))
+        name = TRIALS if batch.way is Mode.TRIAL else str(batch.run or batch.number)
         keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
             yield (
@@ -190,7 +190,7 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
     found = []
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
-        ways = {way: model.prices(Way(way).tier, on=on) for way in ("live", "batch")}
+        ways = {way: model.prices(Mode(way).tier, on=on) for way in ("live", "batch")}
         limits = model.limits(settings.tier, **(own if use == "answers" else {}))._asdict()
         limits |= {"tier": settings.tier, "enqueued_tokens": model.enqueued(settings.tier)}
         told = {name: getattr(model, name) for name in ("kind", "source", "priced_on", "shutdown")}
@@ -207,11 +207,11 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
 
 def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
-    found = list(asks.asked_in_vain(tx, task.name))
-    waiting = set(asks.due_ids(tx, task))
+    found = list(claims.asked_in_vain(tx, task.name))
+    waiting = set(claims.due_ids(tx, task))
     names = task.table(tx).names(tx, [one.item_id for one in found])
 
-    parked = {row[0] for row in asks.parked_rows(tx, task.name, own=task.own)} if found else set()
+    parked = {row[0] for row in claims.parked_rows(tx, task.name, own=task.own)} if found else set()
     ends = {key: "parked" if key in parked else "tagged" for key in names} | dict.fromkeys(waiting)
     return [
         {

@@ -15,19 +15,25 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.folder import lock_of, read_again
+from pipeline.batch.batch_files import lock_of, read_again
 from pipeline.core import errors, files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.core.step import Step
-from pipeline.engine.record import Judgement, Source, schema_refusal, tell_equals, write_judgements
+from pipeline.engine.record import (
+    JudgedReply,
+    Provenance,
+    schema_refusal,
+    tell_equals,
+    write_judgements,
+)
 from pipeline.engine.task import WriteResult
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch
-from pipeline.store import asks, batches, workspace
-from pipeline.store.batches import Batch
+from pipeline.store import batches, claims, workspace
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.store.locks import Lock
 
@@ -57,7 +63,7 @@ class SendOutcome(StrEnum):
     REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
 
 
-class Look(NamedTuple):
+class ReconcileResult(NamedTuple):
     """What the list says of a batch whose create is unclear: adopted, certainly absent, or wait so many seconds."""
 
     adopted: bool = False
@@ -65,7 +71,7 @@ class Look(NamedTuple):
     wait_s: float = 0.0
 
 
-def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
+def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lock.
 
     Raises:
@@ -77,7 +83,7 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
     unclear = 0
     is_first = True
 
-    def step() -> SendOutcome | Look | None:
+    def step() -> SendOutcome | ReconcileResult | None:
         with ws.locks.hold(lock_of(number)) as lock:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
@@ -101,12 +107,12 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
 
 
 class _Send(NamedTuple):
-    ws: OpenWorkspace
-    batch: Batch
+    ws: WorkspaceSession
+    batch: BatchRow
     lock: Lock
     is_first: bool  # of this process
 
-    def once(self, *, may_create: bool) -> SendOutcome | Look | None:
+    def once(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
         """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
@@ -125,7 +131,7 @@ class _Send(NamedTuple):
             return SendOutcome.ELSEWHERE
         return self._create()
 
-    def _create(self) -> SendOutcome | Look | None:
+    def _create(self) -> SendOutcome | ReconcileResult | None:
         """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
         ws = self.ws
         number = self.batch.number
@@ -197,13 +203,13 @@ class _Send(NamedTuple):
         if count := sum(one == number or one >= least for one in unknown):
             self.ws.display.warn(
                 f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
-                f"older copy, and what they asked may be paid for twice. `{Step('doctor')}` names them"
+                f"older copy, and what they asked may be paid for twice. `{CommandHint('doctor')}` names them"
             )
         return [
             one for found, one in there if found and found[0] == prefix and one.state not in USELESS
         ]
 
-    def _commit_intent(self, name: str) -> Batch:
+    def _commit_intent(self, name: str) -> BatchRow:
         ws = self.ws
         batch = self.batch
         with ws.store.write() as tx:
@@ -238,7 +244,7 @@ class _Send(NamedTuple):
             batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
-    def _refused(self, batch: Batch, error: errors.RefusedError) -> SendOutcome:
+    def _refused(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
         """Deal with a clear refusal of the create call: nothing was made.
 
         A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
@@ -263,13 +269,15 @@ class _Send(NamedTuple):
         ):  # all at once: a moment later another process may send the batch again
             batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             batch, upload = batches.get_batch(tx, batch.number), batch.upload
-            asked = next((one for one in asks.claimed(tx, batch.number) if one.line == line), None)
+            asked = next(
+                (one for one in claims.claimed(tx, batch.number) if one.line == line), None
+            )
             if asked is not None:
                 said = (
                     why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
                 )
-                source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
-                judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
+                source = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
+                judged = [JudgedReply(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
                 kept = write_failures(tx, ws, judged, source=source)
                 name = (
                     ws.task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
@@ -296,7 +304,7 @@ class _Send(NamedTuple):
 
 
 def write_failures(
-    tx: Connection, ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source
+    tx: Connection, ws: WorkspaceSession, judged: Sequence[JudgedReply], *, source: Provenance
 ) -> WriteResult:
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
@@ -304,15 +312,15 @@ def write_failures(
     return kept
 
 
-def give_up_batch(tx: Connection, batch: "Batch", *, why: str, at: datetime) -> int:
+def give_up_batch(tx: Connection, batch: "BatchRow", *, why: str, at: datetime) -> int:
     """End a batch and let its items go, uncharged; return how many can be asked again."""
     batches.mark_failed(tx, batch, why=why, at=at)
-    return asks.release_claims(tx, batch.number)
+    return claims.release_claims(tx, batch.number)
 
 
 def reconcile(
-    ws: OpenWorkspace, batch: Batch, listing: Sequence[RemoteBatch] | None = None
-) -> Look:
+    ws: WorkspaceSession, batch: BatchRow, listing: Sequence[RemoteBatch] | None = None
+) -> ReconcileResult:
     """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
 
     The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
@@ -337,22 +345,24 @@ def reconcile(
             _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)
         ws.display.say(f"batch {batch.number}: found again as {name}")
         cancel_duplicates(ws, batch.number)
-        return Look(adopted=True)
+        return ReconcileResult(adopted=True)
     lag = timedelta(seconds=ws.settings.list_lag)
     sent = batch.create_sent_at or ws.now()
     due = (batch.create_ended_at or sent + timedelta(seconds=ws.settings.create_timeout)) + lag
     if listing is None and began > due:
-        return Look(absent=True)
-    return Look(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
+        return ReconcileResult(absent=True)
+    return ReconcileResult(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
 
 
-def hidden_for(batch: Batch, settings: Settings, *, now: datetime) -> float:
+def hidden_for(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
     """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it."""
     made = batch.submitted_at or now
     return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
 
 
-def cancel_duplicates(ws: OpenWorkspace, number: int, listing: Iterable[RemoteBatch] = ()) -> None:
+def cancel_duplicates(
+    ws: WorkspaceSession, number: int, listing: Iterable[RemoteBatch] = ()
+) -> None:
     """Record every remote batch of ours that is not the adopted one, and cancel those that are not known to be over.
 
     One that cannot be reached now is tried again at the next look. While a create of the batch is unclear its remote
@@ -381,7 +391,7 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: Iterable[RemoteBa
 
 
 def _record_duplicates(
-    tx: Connection, batch: Batch, listing: Iterable[RemoteBatch], *, at: datetime
+    tx: Connection, batch: BatchRow, listing: Iterable[RemoteBatch], *, at: datetime
 ) -> None:
     prefixes = batches.numbers_by_prefix(tx, batch.number)
     for one in listing:

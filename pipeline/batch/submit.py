@@ -12,23 +12,23 @@ from pipeline.batch import budget, prepare, send
 from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
-from pipeline.core.step import Step
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import Model, Usage, describe_cost, load_models
 from pipeline.gemini.requests import object_of
-from pipeline.store import answers, asks, batches
-from pipeline.store.batches import Batch
+from pipeline.store import answers, batches, claims
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
 
 
 @dataclass
-class Submitted:
+class SubmitReport:
     """What was sent: the plan with what waited already, each batch with its fate, and how many items were not sent.
 
     `shared` ask what was answered before and share that answer; `held_back` had to wait for money, by
@@ -84,7 +84,7 @@ class Submitted:
         }
 
 
-def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
+def plan_all(ws: WorkspaceSession, wanted: Selection) -> BatchPlan:
     """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; it writes nothing."""
     new = BatchPlan()
     new_rows = _count_new(ws, wanted)
@@ -96,14 +96,14 @@ def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
 
 
 def run(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     wanted: Selection,
     *,
     agreed: bool = False,
     patient: bool = False,
     sends: bool = True,
     number: int | None = None,
-) -> Submitted:
+) -> SubmitReport:
     """Submit what waits in *prepared* or *submitting*, or that `number`, then the new items that are wanted.
 
     Where it `sends` nothing, what is new is prepared.
@@ -121,7 +121,7 @@ def run(
         if agreed
         else plan_all(ws, wanted)
     )
-    report = Submitted(plan)
+    report = SubmitReport(plan)
     if not plan.items and not left:
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
@@ -152,25 +152,25 @@ def run(
     return report
 
 
-def priced(ws: OpenWorkspace, plan: BatchPlan) -> str:
+def priced(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return in words what a plan would send, and its price."""
     cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
     priced_on = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
     return f"{plan.sentence(ws.task.words)}, {cost}{priced_on}"
 
 
-def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
+def _count_new(ws: WorkspaceSession, wanted: Selection) -> int:
     with ws.store.read() as tx:
         among = wanted.among
         askable = (
-            asks.count_askable(tx, ws.task)
+            claims.count_askable(tx, ws.task)
             if among is None
-            else len(asks.askable_among(tx, ws.task, among))
+            else len(claims.askable_among(tx, ws.task, among))
         )
     return askable if wanted.limit is None else min(askable, wanted.limit)
 
 
-def let_go_changed(ws: OpenWorkspace) -> None:
+def let_go_changed(ws: WorkspaceSession) -> None:
     """Give up prepared batches that are outdated, so that their rows are asked anew.
 
     A batch is outdated if the task's declaration changed, or if the model does not accept the thinking level in it.
@@ -196,7 +196,7 @@ def let_go_changed(ws: OpenWorkspace) -> None:
             )
 
 
-def _refused_thinking_level(ws: OpenWorkspace, batch: Batch) -> str:
+def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return the thinking level of a batch's requests if its model does not accept it; else ""."""
     model = load_models(ws.settings.models_file).get(batch.model)
     path = ws.data / batch.request_file
@@ -237,8 +237,8 @@ def with_prepared(tx: Connection, task: Task, new: BatchPlan) -> BatchPlan:
 class _Submission:
     """What one run sends: batches an earlier run left, then new ones, and those that take the place of refused ones."""
 
-    ws: OpenWorkspace
-    report: Submitted
+    ws: WorkspaceSession
+    report: SubmitReport
     sends: bool
     rebuild: list[int] = field(
         default_factory=list
@@ -279,7 +279,7 @@ class _Submission:
             self.send(numbers)
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-            hint=f"`{ws.task.words.step('parked')}` and `{Step('batches')}` show the reasons",
+            hint=f"`{ws.task.words.step('parked')}` and `{CommandHint('batches')}` show the reasons",
         )
 
     def sum_up(self, announced: int, old: set[int]) -> None:
@@ -295,7 +295,7 @@ class _Submission:
             announced - self._items(whole) - (len(new) - len(whole))
         )  # what was refused counts as sent
         with ws.store.read() as tx:
-            unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
+            unmet = max(0, min(unmet, claims.count_askable(tx, ws.task)))
             held = budget.budgets(ws)
             nearest = held.nearest(tx)
             if StopReason.BUDGET not in self.stops:

@@ -1,6 +1,6 @@
 """Declare a task of one's own: what an answer is, which rows are asked about, and how each is put to the model.
 
-A declaration says nothing of how it is carried out; `pipeline.engine.declared` makes a `Task` of the engine from it.
+A declaration says nothing of how it is carried out; `pipeline.engine.user_task` makes a `Task` of the engine from it.
 """
 
 import json

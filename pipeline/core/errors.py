@@ -6,7 +6,7 @@ Every message says what happened and what was left as it was; the hint says what
 from datetime import datetime
 from typing import Any
 
-from pipeline.core.step import Step
+from pipeline.core.command_hint import CommandHint
 
 
 class FindableError(Exception):
@@ -150,7 +150,7 @@ class StateConflictError(InconsistentError):
     ) -> None:
         super().__init__(
             f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
-            hint=f"run `{Step('status')}`, then the same command again",
+            hint=f"run `{CommandHint('status')}`, then the same command again",
         )
 
 

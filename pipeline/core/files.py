@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
 
 PART = ".part"  # the ending of everything that is not sealed yet
@@ -26,7 +26,7 @@ BESIDE = ".link-part"  # the ending of a link that has not taken its place yet; 
 
 
 @dataclass(frozen=True)
-class Sealed:
+class SealedFile:
     """A file that is whole on disk: where, its SHA-256 as hex, and its size in bytes."""
 
     path: Path
@@ -55,14 +55,14 @@ class SealedWriter:
         self._hash.update(data)
         self.size += len(data)
 
-    def seal(self) -> Sealed:
+    def seal(self) -> SealedFile:
         """Make the file durable and final, on disk under its name when this returns."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.replace(self.path)
         sync_directory(self.path.parent)
-        return Sealed(self.path, self._hash.hexdigest(), self.size)
+        return SealedFile(self.path, self._hash.hexdigest(), self.size)
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +114,7 @@ def sweep_parts(path: Path) -> None:
             remove_link(part)
 
 
-def seal_bytes(path: Path, data: bytes) -> Sealed:
+def seal_bytes(path: Path, data: bytes) -> SealedFile:
     """Write a small file whole, durable and final when this returns; what dead processes left of it is removed."""
     sweep_parts(path)
     with SealedWriter(path) as writer:
@@ -122,18 +122,18 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
         return writer.seal()
 
 
-def sync_part(part: Path) -> Sealed:
+def sync_part(part: Path) -> SealedFile:
     """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    return Sealed(part, sha256_of(part), part.stat().st_size)
+    return SealedFile(part, sha256_of(part), part.stat().st_size)
 
 
-def rename(sealed: Sealed, path: Path) -> Sealed:
+def rename(sealed: SealedFile, path: Path) -> SealedFile:
     """Give a sealed file another name in its folder, durable when this returns; what stood there is replaced."""
     sealed.path.replace(path)
     sync_directory(path.parent)
-    return Sealed(path, sealed.sha256, sealed.size)
+    return SealedFile(path, sealed.sha256, sealed.size)
 
 
 def sync_directory(directory: Path) -> None:
@@ -158,11 +158,12 @@ def verify(path: Path, *, sha256: str, what: str) -> Path:
     """Return `path` when its bytes are those that were sealed; else raise InconsistentError."""
     if not path.is_file():
         raise InconsistentError(
-            f"{what} is gone: {path} was sealed and is not there", hint=f"run `{Step('doctor')}`"
+            f"{what} is gone: {path} was sealed and is not there",
+            hint=f"run `{CommandHint('doctor')}`",
         )
     if sha256_of(path) != sha256:
         raise InconsistentError(
-            f"{what} was changed after it was sealed: {path}", hint=f"run `{Step('doctor')}`"
+            f"{what} was changed after it was sealed: {path}", hint=f"run `{CommandHint('doctor')}`"
         )
     return path
 

@@ -117,7 +117,7 @@ def _hide_markup(text: str) -> str:
     return _LINE_PREFIX.sub(lambda prefix: " " * len(prefix[0]), text)
 
 
-class Folded:
+class FoldedText:
     """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
 
     Folding changes lengths ("ß" is "ss", "İ" is two characters, "…" is three), so each folded character knows which
@@ -274,8 +274,8 @@ class SearchableText:
         return _hide_markup(self.text)
 
     @cached_property
-    def _text(self) -> Folded:
-        return Folded(self.text)
+    def _text(self) -> FoldedText:
+        return FoldedText(self.text)
 
     def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
         """Return where a quotation stands, in pieces where it leaves something out; none where one is missing.
@@ -310,14 +310,14 @@ class SearchableText:
 
     def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the slices that are a phrase, in order, as words of their own; white space and case do not count."""
-        for start, end in self._looks(Folded(phrase).text):
+        for start, end in self._looks(FoldedText(phrase).text):
             if is_boundary(self.text, start) and is_boundary(self.text, end):
                 yield start, end
 
     def _alike(self, quote: str, *, occurrence: int) -> Location | None:
         """Return where a quotation stands as it is, or but for its look; at last without punctuation at its ends."""
         plain = quote.strip()
-        folded = Folded(quote).text
+        folded = FoldedText(quote).text
         as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
         return (
             self._chosen(as_it_is, "", occurrence, must_be_whole=len(quote) < MIN_PART)
@@ -334,7 +334,7 @@ class SearchableText:
     def _likest(self, quote: str) -> Location | None:
         """Return the words that are most like a quotation, where they are like enough."""
         text = self._text.text
-        wanted = _bare(Folded(quote).text)
+        wanted = _bare(FoldedText(quote).text)
         if not MIN_LIKE <= len(wanted) <= MAX_LIKE:
             return None
         if len(wanted) > len(text):

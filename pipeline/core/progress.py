@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     """How far one piece of work has come."""
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
     def bar(
         self, label: str, total: int | None, *, late: bool = False
-    ) -> contextlib.AbstractContextManager[Bar]:
+    ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Show progress for the length of a block, of what is done alone without a total; after two seconds if late."""
 
 
@@ -39,6 +39,6 @@ class NoProgress:
         """Leave out how far it is."""
 
     @contextlib.contextmanager
-    def bar(self, *_: object, **__: object) -> Iterator[Bar]:
+    def bar(self, *_: object, **__: object) -> Iterator[ProgressBar]:
         """Show nothing for the length of a block."""
         yield self

@@ -9,7 +9,7 @@ K1 = 1.2  # how soon a repeated word stops counting (Robertson and Zaragoza 2009
 B = 0.75  # how much a long text counts against its words (same source)
 
 
-class Rank(StrEnum):
+class RankMode(StrEnum):
     """By what entries are ranked."""
 
     HYBRID = "hybrid"

@@ -18,9 +18,9 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, masked, without_password
-from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
 
 PREFIX = "FINDABLE_"
@@ -445,7 +445,7 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
             meant = (
                 f"did you mean {near[0]}?"
                 if near
-                else f"`{Step('settings', all=True)}` lists them, in upper case"
+                else f"`{CommandHint('settings', all=True)}` lists them, in upper case"
             )
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
         one = known[name]

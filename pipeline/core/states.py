@@ -9,7 +9,7 @@ from enum import StrEnum
 STANDARD = "standard"  # the tier of a call that asks for none
 
 
-class Way(StrEnum):
+class Mode(StrEnum):
     """Who answers the lines of a batch, and how: the Batch API, or our own calls."""
 
     BATCH = "batch"
@@ -23,7 +23,7 @@ class Way(StrEnum):
     @property
     def tier(self) -> str:
         """Return what the API calls the service that is asked for, by which a reply is priced."""
-        return self.value if self in {Way.BATCH, Way.FLEX, Way.PRIORITY} else STANDARD
+        return self.value if self in {Mode.BATCH, Mode.FLEX, Mode.PRIORITY} else STANDARD
 
 
 class BatchState(StrEnum):

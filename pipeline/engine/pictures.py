@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option, Step
 from pipeline.tables.cells import compact_json
-from pipeline.tables.fill import Look, hash_of
+from pipeline.tables.row_sync import ImageInspection, hash_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -254,7 +254,7 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
         whole = found[0] if found else b""
         if hashlib.sha256(whole).hexdigest() != digest:
             raise ChangedError(
-                f"it changed since it was imported; `{Step('import-images')}` looks again"
+                f"it changed since it was imported; `{CommandHint('import-images')}` looks again"
             )
         return prepare(whole, side=side, quality=OF_SMALL)
 
@@ -484,15 +484,15 @@ class RowImages:
     side: int
     refetches: bool = False
 
-    def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
-        """Look at what a row names, given what the look before saw; see `pipeline.tables.fill.LookAt`."""
+    def look(self, values: Mapping[str, Any], seen: str | None) -> ImageInspection:
+        """Look at what a row names, given what the look before saw; see `pipeline.tables.row_sync.LookAt`."""
         known = json.loads(seen) if seen else {}
         found = {
             name: self._look(named, known.get(name) or {}) for name, named in self._named(values)
         }
         wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)
         hashes = {name: found.get(name, {}).get("sha256") for name in self.columns}
-        return Look(
+        return ImageInspection(
             hashes, compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}"
         )
 
@@ -558,7 +558,7 @@ class RowImages:
             ) from None
         if not place.is_relative_to(self.folder.resolve()):
             raise PictureError(
-                f"it is not below {self.folder}; {Option('folder')} names another folder"
+                f"it is not below {self.folder}; {OptionHint('folder')} names another folder"
             )
         return place
 

@@ -28,14 +28,14 @@ from pipeline.core.errors import (
 )
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.settings import Settings
-from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
-from pipeline.engine.task import Answered, Item, Rows, Task, WriteResult
+from pipeline.core.states import SUPPORTS_NONE, Mode, Outcome
+from pipeline.engine.task import Rows, Task, TaskRow, ValidAnswer, WriteResult
 from pipeline.gemini import models, requests, responses
 from pipeline.gemini.models import MAX_FILE_BYTES, Model, Usage
 from pipeline.gemini.requests import Prompt
-from pipeline.store import answers, asks, workspace
-from pipeline.store.asks import Ask
-from pipeline.store.batches import Batch
+from pipeline.store import answers, claims, workspace
+from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 from pipeline.tables.cells import value_text
 
@@ -60,7 +60,7 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
 @dataclass(frozen=True)
-class Question:
+class PromptBuilder:
     """What a declaration asks about rows; `places` are the columns that the names in its prompt mean.
 
     `told` says what is data, where the declaration's own instruction does not, and `text_of` what a cell of a column
@@ -111,7 +111,7 @@ class Question:
 class PlannedRequest(NamedTuple):
     """One request: its item, the bytes of its line without the line end, and what it was counted to use."""
 
-    item: Item
+    item: TaskRow
     data: bytes
     usage: Usage
 
@@ -136,12 +136,12 @@ class RequestBuilder:
         )
 
     @cached_property
-    def _form(self) -> requests.Form:
+    def _form(self) -> requests.RequestSettings:
         declared = self.task.question.declared
         model = self.model
         level = declared.media_resolution if declared.images else None
         resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
-        return requests.Form(
+        return requests.RequestSettings(
             schema=self.schema,
             thinking=model.checked_thinking(declared.thinking),
             temperature=declared.temperature if model.takes_temperature else None,
@@ -195,24 +195,24 @@ def schema_refusal(task: Task, error: RemoteError) -> RemoteError:
 # ---- what became of a request
 
 
-class Judgement(NamedTuple):
+class JudgedReply(NamedTuple):
     """What became of one request.
 
     `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
     because a person wanted it so, or the account of the key failed.
     """
 
-    asked: Ask
+    asked: RowClaim
     outcome: Outcome
     reason: str
     answer: "BaseModel | None" = None
-    reply: responses.Response | None = None
+    reply: responses.ParsedReply | None = None
     charged: bool = True
     forgiven: bool = False
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """Where judgements come from: a batch's number (None of what rows are given), the extractor, the model asked.
 
     `way` says who answered; `fingerprint` is of the declaration that was asked with, None where the task is built in.
@@ -222,19 +222,19 @@ class Source:
     extractor: str
     model: Model
     fingerprint: str | None = None
-    way: Way = Way.BATCH
+    way: Mode = Mode.BATCH
 
-    def tier_of(self, reply: responses.Response | None) -> str:
+    def tier_of(self, reply: responses.ParsedReply | None) -> str:
         """Return which tier served a reply: that of the batch, unless the API says another one of a call of ours."""
-        told = reply.tier if reply and self.way is not Way.BATCH else ""
+        told = reply.tier if reply and self.way is not Mode.BATCH else ""
         return told or self.way.tier
 
-    def cost_of(self, reply: responses.Response, at: datetime) -> float:
+    def cost_of(self, reply: responses.ParsedReply, at: datetime) -> float:
         """Return what a reply cost in USD, at the price of a day."""
         return models.usage_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
 
 
-def source_of(batch: Batch, *, settings: Settings) -> Source:
+def source_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return a batch as the source of judgements.
 
     Raises:
@@ -250,17 +250,22 @@ def source_of(batch: Batch, *, settings: Settings) -> Source:
         raise ConfigurationError(
             f"{said}; nothing was changed", hint="describe it in the file of FINDABLE_MODELS_FILE"
         )
-    return Source(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
+    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
 def judge_lines(
-    task: Task, asked: Ask, lines: Iterable[bytes], *, missing: Judgement, context: Any = None
-) -> Judgement:
+    task: Task,
+    asked: RowClaim,
+    lines: Iterable[bytes],
+    *,
+    missing: JudgedReply,
+    context: Any = None,
+) -> JudgedReply:
     """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
 
     `missing` is what it comes to without a line, `context` the item's row where it takes that to judge.
     """
-    first: Judgement | None = None
+    first: JudgedReply | None = None
     for line in lines:
         found = judge_reply(task, asked, responses.judge_line(line), context=context)
         if found.outcome is Outcome.ANSWERED:
@@ -270,15 +275,15 @@ def judge_lines(
 
 
 def judge_reply(
-    task: Task, asked: Ask, reply: responses.Response, *, context: Any = None
-) -> Judgement:
+    task: Task, asked: RowClaim, reply: responses.ParsedReply, *, context: Any = None
+) -> JudgedReply:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
     An error about the account of the key is held against no row.
     """
     if reply.outcome is not Outcome.ANSWERED:
         is_account_failure = reply.is_account_failure
-        return Judgement(
+        return JudgedReply(
             asked,
             reply.outcome,
             reply.reason,
@@ -296,15 +301,20 @@ def judge_reply(
         answer, why = task.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return Judgement(asked, outcome, reason, answer, reply)
+    return JudgedReply(asked, outcome, reason, answer, reply)
 
 
 def write_judgements(
-    tx: Connection, task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
+    tx: Connection,
+    task: Task,
+    judgements: Sequence[JudgedReply],
+    *,
+    source: Provenance,
+    at: datetime,
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
     told = [
-        Answered(one.asked.item_id, one.answer, one.asked.input_hash)
+        ValidAnswer(one.asked.item_id, one.answer, one.asked.input_hash)
         for one in judgements
         if one.answer is not None
     ]
@@ -322,24 +332,24 @@ def write_judgements(
         [one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True)
     )
     if source.batch is not None:
-        asks.end_claims(
+        claims.end_claims(
             tx, task.name, source.extractor, source.batch, _ends(asked, written.parked), at=at
         )
-    asks.add_ended(tx, task.name, source.extractor, _ends(others, written.parked), at=at)
+    claims.add_ended(tx, task.name, source.extractor, _ends(others, written.parked), at=at)
     return written
 
 
-def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.Ends:
+def _ends(judgements: Sequence[JudgedReply], parked: Mapping[str, str]) -> claims.ClaimOutcomes:
     stopped = {
         one.asked: parked[one.asked.item_id] for one in judgements if one.asked.item_id in parked
     }
     others = [one for one in judgements if one.asked not in stopped]
     good = [one.asked for one in others if one.answer is not None]
-    return asks.Ends(good, stopped, [one.asked for one in others if one.answer is None])
+    return claims.ClaimOutcomes(good, stopped, [one.asked for one in others if one.answer is None])
 
 
 def _written(
-    tx: Connection, task: Task, told: Sequence[Answered], *, source: Source, at: datetime
+    tx: Connection, task: Task, told: Sequence[ValidAnswer], *, source: Provenance, at: datetime
 ) -> WriteResult:
     """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
     try:
@@ -356,12 +366,12 @@ def _written(
 
 
 def _why_parked(
-    tx: Connection, task: Task, failed: Sequence[Judgement], *, source: Source
+    tx: Connection, task: Task, failed: Sequence[JudgedReply], *, source: Provenance
 ) -> dict[str, str]:
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
-    live = source.way is not Way.BATCH
+    live = source.way is not Mode.BATCH
     spent = answers.count_charged(tx, task.name, source.extractor, ids)
     silent = [one.asked.item_id for one in failed if not one.charged]
     unserved = answers.service_failures(tx, task.name, source.extractor, silent, live=live)
@@ -384,7 +394,7 @@ def _why_parked(
     return reasons
 
 
-def _told(judgement: Judgement) -> str:
+def _told(judgement: JudgedReply) -> str:
     reply = judgement.reply
     if reply is not None and reply.code is not None:
         return f"error {reply.code}: {reply.excerpt}"
@@ -395,7 +405,9 @@ def _told(judgement: Judgement) -> str:
     )
 
 
-def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) -> dict[str, Any]:
+def _kept(
+    one: JudgedReply, source: Provenance, at: datetime, written: WriteResult
+) -> dict[str, Any]:
     """Return what is kept of a judgement; an equal row has no batch and no cost, so that these are its requests'."""
     (item_id, input_hash, line, is_given), reply = one.asked, one.reply
     paid = None if is_given else reply
@@ -437,20 +449,22 @@ def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) ->
 Equals = Mapping[str, Sequence[str]]  # the ids of open rows, by the hash of their input
 
 
-class Known(NamedTuple):
+class EarlierRequests(NamedTuple):
     """What was asked already, of some requests, by item: those that ask what is asked now, and what others are told."""
 
     waiting: frozenset[str] = frozenset()
-    given: Mapping[str, Judgement] = {}
+    given: Mapping[str, JudgedReply] = {}
 
 
-def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
+def look_up(
+    tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]
+) -> EarlierRequests:
     """Return what is known of requests about to be made under a version."""
     items = [one.item for one in lines]
-    given = dict[str, Judgement]()
-    found = asks.equal_asks(tx, task.name, extractor, [one.input_hash for one in items])
+    given = dict[str, JudgedReply]()
+    found = claims.equal_asks(tx, task.name, extractor, [one.input_hash for one in items])
     equal = {one.id: found.get(one.input_hash, ("", one.id)) for one in items}
-    waiting = frozenset(key for key, (state, _) in equal.items() if state == asks.CLAIMED)
+    waiting = frozenset(key for key, (state, _) in equal.items() if state == claims.CLAIMED)
     # an item's own answer may stand in no row
     free = [(one, (equal[one.id][1], one.id)) for one in items if one.id not in waiting]
     ids = list(dict.fromkeys(key for _, keys in free for key in keys))
@@ -462,14 +476,14 @@ def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedR
         judged = (_given(task, item, one, is_own=key == item.id) for key, one in kept.items())
         if (first := next(filter(None, judged), None)) is not None:
             given[item.id] = first
-    return Known(waiting, given)
+    return EarlierRequests(waiting, given)
 
 
 def write_given(
-    tx: Connection, task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime
+    tx: Connection, task: Task, judged: Sequence[JudgedReply], *, source: Provenance, at: datetime
 ) -> int:
     """Write what earlier answers are for items that can still be asked; return how many rows took theirs."""
-    free = set(asks.askable_among(tx, task, [one.asked.item_id for one in judged]))
+    free = set(claims.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
     kept = write_judgements(tx, task, ready, source=source, at=at)
     return len(ready) - len(kept.blocked)
@@ -478,11 +492,11 @@ def write_given(
 def tell_equals(
     tx: Connection,
     task: Task,
-    judged: Sequence[Judgement],
+    judged: Sequence[JudgedReply],
     kept: WriteResult,
     equals: Equals | None,
     *,
-    source: Source,
+    source: Provenance,
     at: datetime,
 ) -> set[str]:
     """Tell open rows what the rows that ask the same were answered, or park them with these; return which ones.
@@ -498,30 +512,30 @@ def tell_equals(
     others = [
         key for one in ended for key in equals[one.asked.input_hash] if key != one.asked.item_id
     ]
-    free = set(asks.askable_among(tx, task, others))
+    free = set(claims.askable_among(tx, task, others))
     rows = task.items(task.rows(tx, list(free)))
     same = {item.id: item for item in rows}
-    told = list[Judgement]()
-    parked = dict[Ask, str]()
+    told = list[JudgedReply]()
+    parked = dict[RowClaim, str]()
     for one in ended:
         for key in equals[one.asked.input_hash]:
             item = same.get(key)
             if item is None or item.input_hash != one.asked.input_hash:
                 continue
             del same[key]
-            ask = Ask(key, item.input_hash, is_given=True)
+            ask = RowClaim(key, item.input_hash, is_given=True)
             if one.answer is not None and one.reply is not None:
                 told.append(judge_reply(task, ask, one.reply, context=item.context))
             elif one.answer is None:
                 parked[ask] = kept.parked[one.asked.item_id]
     write_judgements(tx, task, told, source=source, at=at)
-    asks.add_ended(tx, task.name, source.extractor, asks.Ends((), parked, ()), at=at)
+    claims.add_ended(tx, task.name, source.extractor, claims.ClaimOutcomes((), parked, ()), at=at)
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
 
 
 def _given(
-    task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool
-) -> Judgement | None:
+    task: Task, item: TaskRow, stored: answers.StoredAnswer, *, is_own: bool
+) -> JudgedReply | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
     Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.
@@ -533,8 +547,8 @@ def _given(
     if valid is None:
         return None
     version = stored.model_version
-    asked = Ask(item.id, item.input_hash, is_given=True)
-    reply = responses.Response(
+    asked = RowClaim(item.id, item.input_hash, is_given=True)
+    reply = responses.ParsedReply(
         Outcome.ANSWERED, "ok", model_version=version, response_id=stored.response_id
     )
-    return Judgement(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)
+    return JudgedReply(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)

@@ -1,7 +1,7 @@
 """One task: what is asked about which rows, what a valid answer is, where it goes, and how it is found again.
 
 A task is facts, and methods that a subclass gives where its rows or its answers are kept in a way of their own. Some
-tasks ship; a user's own is made from a declaration, see `pipeline.engine.declared`. `tx` is a connection inside a
+tasks ship; a user's own is made from a declaration, see `pipeline.engine.user_task`. `tx` is a connection inside a
 transaction of `pipeline.store`, which the caller ends.
 """
 
@@ -17,27 +17,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Table
 
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import first_few
 from pipeline.store import answers as record
-from pipeline.store.answers import Version
-from pipeline.store.by_hand import Edit
-from pipeline.tables.lists import ItemTable
+from pipeline.store.answers import VersionCounts
+from pipeline.store.edits import AnswerEdit
+from pipeline.tables.lists import RowTable
 
 if TYPE_CHECKING:  # which load when they are used
     from pydantic import BaseModel
 
-    from pipeline.engine.record import Question
+    from pipeline.engine.record import PromptBuilder
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.lists import Grid
 
 Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns
 
 
-class Item(NamedTuple):
+class TaskRow(NamedTuple):
     """A row that a task asks about: its id, what to ask, the hash of what that was made from, and what judges it."""
 
     id: str
@@ -46,7 +46,7 @@ class Item(NamedTuple):
     context: Any = None
 
 
-class Answered(NamedTuple):
+class ValidAnswer(NamedTuple):
     """One validated answer on its way into the database: the item's id, the answer, and the hash it was asked with."""
 
     item_id: str
@@ -76,7 +76,7 @@ class WriteResult:
         )
 
 
-class Words(NamedTuple):
+class TaskLabels(NamedTuple):
     """How people call the items of a task, what they say of those that are answered, and what comes after that."""
 
     one: str
@@ -85,17 +85,17 @@ class Words(NamedTuple):
     all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
     input: str  # what the question is made from
     inputs: str  # the same of several
-    after: Step  # what to type once answers are in
-    again: Step = Step("batch-submit")  # what asks about those that are left
+    after: CommandHint  # what to type once answers are in
+    again: CommandHint = CommandHint("batch-submit")  # what asks about those that are left
     named: str | None = None  # the name of the task, where it is not the one that is meant without
 
-    def step(self, command: str, **options: Any) -> Step:
+    def step(self, command: str, **options: Any) -> CommandHint:
         """Return what to type so that a command is about this task."""
-        return Step(command, task=self.named, **options)
+        return CommandHint(command, task=self.named, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Indexed:
+class IndexedTask:
     """What of a task is indexed and searched: its answered items, each an entry.
 
     `entries` yields those of a snapshot in the order of ids, or those among some ids, and `count` tells how many there
@@ -186,7 +186,7 @@ class RowFaults(Counter[str]):
         ]
 
 
-class ExportWanted(NamedTuple):
+class ExportOptions(NamedTuple):
     """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
 
     Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
@@ -239,8 +239,8 @@ class Task(ABC):
     ]  # that are read of a row to ask about it, to hash it and to judge its answer
     subject: str  # as TASK= has it
     label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
-    words: Words
-    how_to_fill: Hint  # what to type where there are no items yet
+    words: TaskLabels
+    how_to_fill: HintTemplate  # what to type where there are no items yet
     answer_tokens: (
         int  # about how many an answer has, before past answers of the extractor tell better
     )
@@ -255,15 +255,17 @@ class Task(ABC):
         None  # of a declaration in a user's file, which batches, calls and answers carry
     )
     model: str | None = None  # that the task itself asks; None: the one that is set
-    items_from: Hint | str = (
+    items_from: HintTemplate | str = (
         ""  # where its items stand, and what to change for others, where none are imported
     )
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
     preferred: Sequence[str] = ()  # versions, the one whose answers count first
     sends_images = False  # whether images go out with what is asked
-    index: Indexed | None = None
-    how_to_index: Hint | str = ""  # what puts the items into a search index, where they are in none
+    index: IndexedTask | None = None
+    how_to_index: HintTemplate | str = (
+        ""  # what puts the items into a search index, where they are in none
+    )
     derives = False  # columns of its rows follow from others, as a score does
     brings_items = (
         False  # a source is read again and again, and would bring back an item that was forgotten
@@ -275,7 +277,7 @@ class Task(ABC):
     # ---- its rows
 
     @abstractmethod
-    def table(self, tx: Connection) -> ItemTable:
+    def table(self, tx: Connection) -> RowTable:
         """Return the table of the items, which tells which are there, which may be asked, and their states."""
 
     @abstractmethod
@@ -334,9 +336,9 @@ class Task(ABC):
         return None
 
     @property
-    def how_to_refresh(self) -> Hint:
+    def how_to_refresh(self) -> HintTemplate:
         """Return what asks about those again."""
-        return Hint("`{}` asks about them again", self.words.step("tag", refresh=True))
+        return HintTemplate("`{}` asks about them again", self.words.step("tag", refresh=True))
 
     @abstractmethod
     def remove_row(
@@ -348,7 +350,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def question(self) -> "Question":
+    def question(self) -> "PromptBuilder":
         """Return how rows are put to the model."""
 
     @property
@@ -356,12 +358,12 @@ class Task(ABC):
         """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
         return self.question.declared.answer
 
-    def items(self, rows: Rows) -> Iterator[Item]:
+    def items(self, rows: Rows) -> Iterator[TaskRow]:
         """Yield what to ask about rows, in their order, without those that cannot be asked about any more."""
         for key, row in rows.items():
             said = self.text(row)
             context = row if self.needs_row else None
-            yield Item(key, self.question.prompt(said), self.input_hash(row, said), context)
+            yield TaskRow(key, self.question.prompt(said), self.input_hash(row, said), context)
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return what is said to the model about a row."""
@@ -400,7 +402,7 @@ class Task(ABC):
 
     @abstractmethod
     def write(
-        self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
         """Write answers of label/model where there is none yet, with what follows from them (a score).
 
@@ -414,9 +416,9 @@ class Task(ABC):
         Return how many rows that were.
         """
 
-    def preference(self, tx: Connection) -> record.Preference:
+    def preference(self, tx: Connection) -> record.VersionPreference:
         """Return which of the answers to a row counts."""
-        return record.Preference.of(tx, self.name, label=self.label, versions=self.preferred)
+        return record.VersionPreference.of(tx, self.name, label=self.label, versions=self.preferred)
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the answer to an item that counts, as it is kept; empty where there is none."""
@@ -429,7 +431,9 @@ class Task(ABC):
         """Return an answer as it is kept, or in part, as a model gives one."""
         return answer
 
-    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: B027
+    def show_corrected(  # noqa: B027
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+    ) -> None:
         """Bring what other programs are shown of an item to an edit that was kept; it no longer `stands` if undone."""
 
     @property
@@ -448,7 +452,7 @@ class Task(ABC):
         """Return the task under another version, `label` or the next free one; older answers do not count for it."""
         raise InputError(f"{self.name} has one version alone")
 
-    def versions(self, tx: Connection) -> list[Version] | None:  # noqa: ARG002 - few hold others' answers
+    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
         """Return every version that has answers, by label and model; None where the record of answers has them."""
         return None
 
@@ -468,7 +472,7 @@ class Task(ABC):
         if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
             raise ConfigurationError(
                 f"{what} was asked with another declaration than {self.declared_in} has now; it stays as it is",
-                hint=f"put the file back, or judge by the new declaration with {Option(accept_changed=True)}",
+                hint=f"put the file back, or judge by the new declaration with {OptionHint(accept_changed=True)}",
             )
 
     def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - ours by itself
@@ -498,7 +502,7 @@ class Task(ABC):
         """Bring columns that follow from others up to date; return how many rows were written."""
         return 0
 
-    def exported(self, tx: Connection, there: Sequence[str], wanted: ExportWanted) -> str | None:
+    def exported(self, tx: Connection, there: Sequence[str], wanted: ExportOptions) -> str | None:
         """Return the extractor whose answers are exported, of those there are; None where there is none."""
         among = [
             one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)
@@ -509,10 +513,10 @@ class Task(ABC):
                 hint=f"`{self.words.step('versions')}` lists whose answers there are",
             )
         label = self.label if self.fingerprint else ""
-        preference = record.Preference.of(tx, self.name, label=label, versions=wanted.prefer)
+        preference = record.VersionPreference.of(tx, self.name, label=label, versions=wanted.prefer)
         models = (one for one in among if one != record.PERSON or wanted.extractor)
         return min(models, key=preference.rank, default=None)
 
     @abstractmethod
-    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
+    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import (
     NAME,
     RESERVED,
@@ -32,7 +33,6 @@ from pipeline.core.declaration import (
 )
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
-from pipeline.core.step import Option
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import bytes_note, compact_json, plain_row, value_text, without_bytes
 from pipeline.tables.read import SourceRow
@@ -46,7 +46,9 @@ ROOMS = Path(__file__).parents[1]
 _FRONT = "<Python: "
 _BACK = ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
-given_rows: dict[Path, "ItemsRows"] = {}  # that were handed over last, by the places of their tasks
+given_rows: dict[
+    Path, "MemorySource"
+] = {}  # that were handed over last, by the places of their tasks
 
 
 Fault = tuple[str, str, str]  # what is wrong with a task's file: its place, what, and what mends it
@@ -56,7 +58,7 @@ def _not_asked(said: str, hint: str) -> InputError:
     return InputError(f"{said}; nothing was asked", hint=hint)
 
 
-class ItemsRows:
+class MemorySource:
     """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -125,7 +127,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
         path = Path(named)
         if not path.is_file():
             raise _not_asked(
-                f"{path}: there is no such file of a task", f"{Option('task')} takes its path"
+                f"{path}: there is no such file of a task", f"{OptionHint('task')} takes its path"
             )
         return path.resolve()
     places = (Path(FOLDER), data / FOLDER)
@@ -168,7 +170,7 @@ def hand_over(
     if keeps and place in _tasks:
         return place
     if rows is not None:
-        given_rows[place] = ItemsRows(rows)
+        given_rows[place] = MemorySource(rows)
         declaration = replace(declaration, items=ROWS)
     _tasks[place] = declaration
     return place
@@ -225,7 +227,7 @@ def _checked(found: Declaration, name: str, path: Path, told: Sequence[Fault] = 
     faults += of_answer
     refuse(faults, path)
     if not isinstance(found.items, str):
-        given_rows[path] = ItemsRows(found.items)
+        given_rows[path] = MemorySource(found.items)
         found = replace(found, items=ROWS)
     return replace(found, name=name)
 
@@ -284,7 +286,7 @@ def _naming_lines(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _not_asked(
             f"{path} cannot be read: {error.strerror}",
-            f"{Option('task')} takes the path where it is now",
+            f"{OptionHint('task')} takes the path where it is now",
         ) from error
     except FindableError as error:
         if (line := line_in(error, path)) is None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -36,9 +37,8 @@ from pipeline.core.errors import (
 )
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import BAD_TEXT, first_few
-from pipeline.engine.task import Indexed, Task
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.models import Kind, Model, RateLimits
 from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
@@ -48,11 +48,14 @@ from pipeline.tables.adopt import columns_of, kind_of
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client
 
-TO_BEGIN = Hint(
-    "`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo")
+TO_BEGIN = HintTemplate(
+    "`{}` makes one from a file, and `{}` shows how all of it works",
+    CommandHint("import"),
+    CommandHint("demo"),
 )
-OF_QUERY = Hint(
-    "`{}` makes one from a folder; a query needs the database that it reads", Step("import-images")
+OF_QUERY = HintTemplate(
+    "`{}` makes one from a folder; a query needs the database that it reads",
+    CommandHint("import-images"),
 )
 SHOWN = 5  # names of tables in a message
 LOCAL_KEY = (
@@ -80,7 +83,7 @@ def tables_of(room: ModuleType) -> ModuleType:
 
 def declared() -> Any:
     """Return the module that carries out declared tasks."""
-    return import_module("pipeline.engine.task_record")
+    return import_module("pipeline.engine.task_registry")
 
 
 def is_declared(settings: Settings) -> bool:
@@ -130,7 +133,7 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
     if may_be_several or len(names) == 1:
         return replace(settings, task=names[0])
     said = f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done"
-    raise InputError(said, hint=f"{Option(task=names[0])} names the one that is meant")
+    raise InputError(said, hint=f"{OptionHint(task=names[0])} names the one that is meant")
 
 
 def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
@@ -196,7 +199,7 @@ def check_access(
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
         own = (
-            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
+            f"`{CommandHint('try', task=settings.task)}` makes one, and asks about a few rows"
             if has_file
             else OF_QUERY
         )
@@ -206,7 +209,7 @@ def check_access(
     if access is Access.READ:
         if not settings.data.is_dir():
             said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
-            hint = f"set {Option('data')} to the folder that belongs to that database"
+            hint = f"set {OptionHint('data')} to the folder that belongs to that database"
             raise ConfigurationError(f"{said}; nothing was made", hint=hint)
         if plan:
             said = f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed"
@@ -219,9 +222,7 @@ def check_access(
         added = "; ".join([*engine, *made, *plan])
         several = f"tables of another program ({first_few(others, SHOWN)})"
         whose = f"{store.shown} holds {several if others else 'a table of another program'}"
-        hint = (
-            f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
-        )
+        hint = f"{OptionHint(yes=True)} agrees; or set {OptionHint('database_url')} to a database of its own"
         _agreed(
             agrees,
             f"{whose}. Add {added}?",
@@ -230,7 +231,10 @@ def check_access(
         )
     elif is_ours and not settings.data.is_dir():
         lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
-        hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
+        hint = (
+            f"set {OptionHint('data')} to the folder that belongs to that database; "
+            f"{OptionHint(yes=True)} makes a new one"
+        )
         _agreed(
             agrees,
             f"{lost} there. Go on in a new folder, without them?",
@@ -324,9 +328,12 @@ def _no_workspace(
     if others:
         where = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})"
         left = "changed"
-        to_begin = f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks"
+        to_begin = (
+            f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
+            "says what it would add there, and asks"
+        )
     elif settings.database_url is not None:
-        where = f"{store.shown} ({Option(data=settings.data)})"
+        where = f"{store.shown} ({OptionHint(data=settings.data)})"
     return ConfigurationError(
         f"there is no workspace in {where}; nothing was {left}", hint=to_begin
     )
@@ -362,7 +369,7 @@ def check_links(data: Path) -> None:
         if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
             raise ConfigurationError(
-                said, hint=f"set {Option('data')} to a directory whose name is"
+                said, hint=f"set {OptionHint('data')} to a directory whose name is"
             )
         home = Path(os.path.realpath(data))
         ours = (one for one in home.glob("*") if _WRITTEN.fullmatch(one.name))
@@ -372,7 +379,7 @@ def check_links(data: Path) -> None:
         )
     if link is not None:
         said = f"{data / link.relative_to(home)} is a link that leads out of the workspace, to {os.path.realpath(link)}"
-        hint = f"put a real file or folder there, or set {Option('data')} to the place that the link leads to"
+        hint = f"put a real file or folder there, or set {OptionHint('data')} to the place that the link leads to"
         raise ConfigurationError(f"{said}; nothing was changed", hint=hint)
 
 
@@ -384,7 +391,7 @@ def _refusing(data: Path) -> Iterator[None]:
         found = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {found}; nothing was changed",
-            hint=f"set {Option('data')} to a directory that can be written",
+            hint=f"set {OptionHint('data')} to a directory that can be written",
         ) from error
 
 
@@ -392,7 +399,7 @@ def _refusing(data: Path) -> Iterator[None]:
 
 
 @dataclass
-class OpenWorkspace:
+class WorkspaceSession:
     """An open workspace. What is costly to make is made when first used."""
 
     settings: Settings
@@ -514,7 +521,7 @@ class OpenWorkspace:
         return self.indexes(self.task)
 
     @property
-    def collection(self) -> Indexed:
+    def collection(self) -> IndexedTask:
         """Return what of the task in use is indexed."""
         words = self.task.words
         index = self.task.index
@@ -527,7 +534,7 @@ class OpenWorkspace:
         return index
 
     @property
-    def collections(self) -> list[Indexed]:
+    def collections(self) -> list[IndexedTask]:
         """Return what is indexed of all tasks, whichever is worked on."""
         return [one.index for one in self.tasks if one.index is not None and self.indexes(one)]
 
@@ -577,7 +584,9 @@ class OpenWorkspace:
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
         """Pass where a person says yes. InputError where nobody does; `nothing` says what was left as it was."""
         if not self.agrees(question):
-            raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
+            raise InputError(
+                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes"
+            )
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
         """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
@@ -597,7 +606,7 @@ class OpenWorkspace:
                 raise InputError(f"{said}; {nothing}", hint="look at the estimate again")
         elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
             raise InputError(
-                f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes{also}"
+                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes{also}"
             )
 
     def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
@@ -609,7 +618,7 @@ class OpenWorkspace:
     def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
         return ConfigurationError(
             f"the price of {self.model.name} is not known, and {reason}; {nothing}",
-            hint=f"{Option(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
+            hint=f"{OptionHint(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
         )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
@@ -662,7 +671,7 @@ class OpenWorkspace:
         if model.local and self.backend != "local":
             said = f"{name} is a model of the local engine, and this workspace uses Gemini"
             raise ConfigurationError(
-                said, hint=f"set one of Gemini's: `{Step('prices')}` lists them"
+                said, hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them"
             )
         if warning := model.warning(today):
             self.display.warn(warning)
@@ -706,7 +715,7 @@ def open_workspace(
     access: Access = Access.CREATE,
     agrees: Callable[[str], bool] = lambda _question: False,
     whole: bool = False,
-) -> Iterator[OpenWorkspace]:
+) -> Iterator[WorkspaceSession]:
     """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
 
     What is about the `whole` of it takes a task that was never used here as the built-in one. ConfigurationError where
@@ -736,7 +745,7 @@ def _opened(
     *,
     whole: bool,
     adopted_rooms: list[ModuleType] | None,
-) -> OpenWorkspace:
+) -> WorkspaceSession:
     make_directory(settings.data)
     found = workspace.find_marker(settings.data)
     if whole:
@@ -768,20 +777,20 @@ def _opened(
     if row.backend is not None and settings.backend not in (None, row.backend):
         local = row.backend == "local"
         way = (
-            f", or take back all that the local engine answered: `{Step('versions')}` lists it"
+            f", or take back all that the local engine answered: `{CommandHint('versions')}` lists it"
             if local
             else ""
         )
-        asked_for = Option(backend=settings.backend)
+        asked_for = OptionHint(backend=settings.backend)
         said = (
             f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
         )
         raise ConfigurationError(
-            f"{said}; nothing was changed", hint=f"take another {Option('data')} directory{way}"
+            f"{said}; nothing was changed", hint=f"take another {OptionHint('data')} directory{way}"
         )
     backend = row.backend or settings.wanted_backend
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
-    return OpenWorkspace(
+    return WorkspaceSession(
         settings=settings.for_backend(backend, lag_s=lag),
         store=store,
         backend=backend,
@@ -851,7 +860,7 @@ def _rooms_of(
         if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
-                hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
+                hint=f"`{CommandHint('restore')}` puts a backup back; a command that writes makes it, with no row",
             )
     if not is_ready:
         for line in schema.ensure_schema(
@@ -864,7 +873,7 @@ def _rooms_of(
 @contextlib.contextmanager
 def open_to_look(
     settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
-) -> Iterator[OpenWorkspace]:
+) -> Iterator[WorkspaceSession]:
     """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
 
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded

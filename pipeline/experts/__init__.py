@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.step import Hint, Option, Step
 from pipeline.experts.names import EXPERTS, MARK
 from pipeline.store import schema
 from pipeline.store.workspace import UNTAGGED, events_of
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-how_to_begin = Hint("`{}` brings people in", Step("import", experts="people.csv"))
+how_to_begin = HintTemplate("`{}` brings people in", CommandHint("import", experts="people.csv"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:
@@ -39,6 +39,6 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"{Option(version=label)}: people are asked about under {task.label}"
+            f"{OptionHint(version=label)}: people are asked about under {task.label}"
         )
     return task

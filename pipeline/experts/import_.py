@@ -18,18 +18,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few, restore_formula
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.rates import parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
-from pipeline.store import asks, workspace
+from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold
-from pipeline.tables.findings import (
+from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold
+from pipeline.tables.read import SourceRow, parse_json
+from pipeline.tables.row_import import (
     PLAIN,
     Finding,
     FindingKind,
@@ -41,7 +42,6 @@ from pipeline.tables.findings import (
     key_of,
     rejected,
 )
-from pipeline.tables.read import SourceRow, parse_json
 
 BLOCK = 500  # people written at a time
 TYPED = 10  # names that a command is shown with
@@ -50,7 +50,7 @@ MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 EXPECTED = ", ".join(HEADERS.values())
 WHOLE_NAME = "full_name"
 PARTS = ("first_name", "last_name")
-LAYOUT = Layout(
+LAYOUT = ColumnLayout(
     USERNAME,
     {**HEADERS, WHOLE_NAME: "Full name"},
     f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
@@ -191,7 +191,7 @@ def _rate(cell: object) -> tuple[float | None, str]:
 # ---- read a file, or a JSON document
 
 
-class People(MappedFile):
+class PeopleFile(MappedFile):
     """The people in one file."""
 
     layout = LAYOUT
@@ -227,7 +227,7 @@ def _not_read(mapping: ColumnMapping) -> Iterator[str]:
         if names:
             yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
     if any(fold(name) in _ANSWERED for name in unread):
-        edits = Step("correct", item="…")
+        edits = CommandHint("correct", item="…")
         yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
 
@@ -291,7 +291,7 @@ def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[So
     if isinstance(value, list):
         if len(value) > 1:
             said = f"{name} is a list of {len(value)}; one person at a time is added here, and none was"
-            raise InputError(said, hint=f"`{Step('import')}` adds many")
+            raise InputError(said, hint=f"`{CommandHint('import')}` adds many")
         if not value:
             raise _refused(said, "the list holds no person")
         (value,) = value
@@ -306,7 +306,7 @@ def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[So
             said, f"{person.column}: {person.reason}{found}", field=_field(person.column)
         )
     mends = [
-        f"who is stored already is mended by `{Step('import')}` with that {Option('map')}"
+        f"who is stored already is mended by `{CommandHint('import')}` with that {OptionHint('map')}"
     ] * bool(mapping.near)
     return person, [*mapping.notes, *mends, *_not_read(mapping)]
 
@@ -344,17 +344,17 @@ class PeopleImportReport(ImportReport):
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
 
 
-check_file = People.check
+check_file = PeopleFile.check
 
 
-def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
+def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
     """Import the people in a file, in one transaction.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
-    file, done = People.begun(path, options, PeopleImportReport)
+    file, done = PeopleFile.begun(path, options, PeopleImportReport)
     missing = partial(_missing_usernames, file)
     import_rows(
         ws.store,
@@ -373,7 +373,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     return done
 
 
-def _missing_usernames(file: People, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
+def _missing_usernames(file: PeopleFile, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
     """Yield the usernames of stored people who are not in the file.
 
     If the file names nobody who was stored before, nobody is yielded.
@@ -390,11 +390,11 @@ def _missing_note(path: Path, count: int, names: Sequence[str], report: Path | N
     """Return how many people are missing in a file, and what forgets them."""
     said = f"{count:,} people of earlier files are not in {path}, and stay: {first_few(names)}"
     if count <= TYPED and len(names) == count and not any("," in name for name in names):
-        return f"{said}; to remove them: {Step('forget', expert=','.join(names))}"
+        return f"{said}; to remove them: {CommandHint('forget', expert=','.join(names))}"
     listed = report or "missing.csv"
-    step = Step("import", experts=path, dry=True, report=listed)
+    step = CommandHint("import", experts=path, dry=True, report=listed)
     written = "" if report else f"{step} lists them, then "
-    return f"{said}; to remove them: {written}{Step('forget', file=listed)}"
+    return f"{said}; to remove them: {written}{CommandHint('forget', file=listed)}"
 
 
 def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> list[Finding]:
@@ -426,18 +426,18 @@ def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> li
     done.added += len(new)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
-    claimed = asks.claimed_among(tx, table.TASK, list(asked_about))
+    claimed = claims.claimed_among(tx, table.TASK, list(asked_about))
     new_bios = [
         key
         for key, (_, _, values) in asked_about.items()
         if values.get("bio") and key not in claimed
     ]
     done.released += len(
-        (asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios)
+        (claims.unparkable if done.dry else claims.unpark)(tx, table.TASK, ids=new_bios)
     )
     for key, (person, row, values) in asked_about.items():
         if list_of(row["tags"]) != []:
-            again = f"; {Step('tag', refresh=True)} asks again" if "bio" in values else ""
+            again = f"; {CommandHint('tag', refresh=True)} asks again" if "bio" in values else ""
             told.append(_kept(person, values, f"changed, and the tags stay as they are{again}"))
         elif key in claimed:
             told.append(

@@ -14,11 +14,11 @@ from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
-from pipeline.index.terms import terms_of
+from pipeline.index.tokenizer import terms_of
 from pipeline.quality.figures import (
-    Choice,
-    Quality,
-    Rows,
+    QualityFigures,
+    ReportTable,
+    ReservoirSample,
     Sample,
     Value,
     histogram_bars,
@@ -28,7 +28,7 @@ from pipeline.quality.figures import (
     share,
 )
 from pipeline.quality.measure import cut_text
-from pipeline.store import answers, asks
+from pipeline.store import answers, claims
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, text_of
 
@@ -54,7 +54,7 @@ FEWEST = 50  # people: of fewer no text is read
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
+def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged
     if extractor is not None:
@@ -62,7 +62,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
     people = table.people(tx)
     lengths = Counter[int]()
     used = Counter[str]()
-    read = Choice[str](READ, seed=SEED)
+    read = ReservoirSample[str](READ, seed=SEED)
     for key, cell in people.cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
         lengths[len(members)] += 1
@@ -75,7 +75,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
         for (cell,) in people.cells(tx, ("tags",), condition)
     )
     count = lengths.total()
-    parked = len(asks.parked_rows(tx, table.TASK))
+    parked = len(claims.parked_rows(tx, table.TASK))
     texts = _in_english(tx, list(read)) if count >= FEWEST else []
     unlike = Counter(_unsupported(texts))
     judged = sum(len(tags) for _, tags in texts)
@@ -93,7 +93,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
     }
     long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
     strange = sorted(unlike.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
-    return Quality(
+    return QualityFigures(
         title="Quality of the tags of people",
         extractor=extractor or "all",
         items=count,
@@ -101,9 +101,9 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # no
         values=values,
         distributions=list(histogram_bars("Tags of a person", "people", lengths, most=LONGEST_BAR)),
         tables=[
-            Rows("Most used tags", ("tag", "people"), often[:EXAMPLES]),
-            Rows("Longest tags", ("tag", "people"), long),
-            Rows("Tags unlike the text", ("tag", "people in the sample"), strange),
+            ReportTable("Most used tags", ("tag", "people"), often[:EXAMPLES]),
+            ReportTable("Longest tags", ("tag", "people"), long),
+            ReportTable("Tags unlike the text", ("tag", "people in the sample"), strange),
         ],
         samples=list(_samples(tx, list(read)[:SAMPLES])),
     )

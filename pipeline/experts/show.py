@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.step import Step
 from pipeline.core.text import neutralize_formula
 from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.import_ import of_export
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
-from pipeline.store import answers, asks, by_hand
+from pipeline.store import answers, claims, edits
 from pipeline.store import rows as kept
 from pipeline.store.database import pages
 from pipeline.tables import export
+from pipeline.tables.answer_views import beside as named_beside
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import REFUSED, Grid, GridFacet, says_text, version_facet
-from pipeline.tables.view import beside as named_beside
 
 Row = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def people_grid(tx: Connection) -> Grid:
         tags=GridFacet(
             experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
         ),
-        versions=version_facet(answers.Preference(table.TASK), item_id),
+        versions=version_facet(answers.VersionPreference(table.TASK), item_id),
     )
 
 
@@ -90,13 +90,13 @@ class ExportedPerson(NamedTuple):
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the rows of files that were refused, with their cells."""
     people = table.people(tx)
-    parked = {key: reason for key, reason, _ in asks.parked_rows(tx, table.TASK)}
+    parked = {key: reason for key, reason, _ in claims.parked_rows(tx, table.TASK)}
     for some in pages(table.all_with_beside(tx), table.PAGE):
         ids = [str(row["id"]) for row, _ in some]
         states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
         for key, (row, beside) in zip(ids, some, strict=True):
             yield ExportedPerson(
-                row, beside, states[key], parked.get(key) if states[key] == asks.PARKED else None
+                row, beside, states[key], parked.get(key) if states[key] == claims.PARKED else None
             )
     for refused in kept.refused_rows(tx, table.TASK):
         cells = {
@@ -157,7 +157,7 @@ SCORES = "scores that do not follow from their row"
 TAGS = "lists of tags that another program changed after they were written"
 TEXT = "rows with text that is no UTF-8, read with gaps"
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    SCORES: ("a list sorted by it is in a wrong order", Step("score"), True),
+    SCORES: ("a list sorted by it is in a wrong order", CommandHint("score"), True),
     TAGS: ("what they came from cannot be told any more", "nothing, where that was meant", False),
     TEXT: (
         "it is asked about and found with gaps; it is never written back",
@@ -173,7 +173,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     wrong = RowFaults(FAULTS)
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
     lost = kept.ids_of(tx, table.TASK) | applied.keys()
-    rules = by_hand.rules_in_force(tx, table.TASK)
+    rules = edits.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):
             key = str(row["id"])
@@ -186,7 +186,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
         first = min(lost)
         said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
         why = "another program deleted their rows; what was asked about them, or imported, is still kept"
-        next_ = f"{Step('forget', task='experts', item=first)}, and so on"
+        next_ = f"{CommandHint('forget', task='experts', item=first)}, and so on"
         found.append(RowFault(said, why, next_, contradiction=False))
     return found
 
@@ -196,7 +196,7 @@ def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str])
         yield SCORES
     if answer is not None:
         said = json.loads(answer).get("tags")
-        if list_of(row["tags"]) != (said and by_hand.merged(said, rules)):
+        if list_of(row["tags"]) != (said and edits.merged(said, rules)):
             yield TAGS
     if any(GAP in text_of(row[column]) for column in HEADERS):
         yield TEXT

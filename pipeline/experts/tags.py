@@ -1,6 +1,6 @@
 """Count the tags of people, and merge tags as a person says; what is returned is documents.
 
-Those of one person are corrected as any answer is, see `pipeline.engine.correct`.
+Those of one person are corrected as any answer is, see `pipeline.engine.corrections`.
 """
 
 import json
@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option, Step
-from pipeline.engine import correct
-from pipeline.engine.correct import NOTHING
+from pipeline.engine import corrections
+from pipeline.engine.corrections import NOTHING
 from pipeline.experts import table
-from pipeline.store import answers, by_hand, workspace
+from pipeline.store import answers, edits, workspace
 from pipeline.store.database import Connection, Store, pages
 from pipeline.tables.cells import compact_json, list_of, text_of
 
@@ -29,7 +29,7 @@ def typed(text: str) -> list[tuple[str, str]]:
     if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
         raise InputError(
             f"{text!r} names no two tags; {NOTHING}",
-            hint=f"write it like {Option(merge='ml=machine learning')}",
+            hint=f"write it like {OptionHint(merge='ml=machine learning')}",
         )
     return [(old, new) for old, _, new in parts]
 
@@ -67,7 +67,7 @@ def count_tags(store: Store) -> Document:
                 used[tag] += 1
                 if used[tag] <= EXAMPLES:
                     examples.setdefault(tag, []).append(text_of(name))
-        done = by_hand.list_merges(tx, table.TASK)
+        done = edits.list_merges(tx, table.TASK)
     often = sorted(used, key=lambda tag: (-used[tag], tag))
     return {
         "people": people,
@@ -89,9 +89,9 @@ def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datet
     from pipeline.experts.declaration import checked_tag
 
     with store.write() as tx:
-        before = by_hand.rules_in_force(tx, table.TASK)
+        before = edits.rules_in_force(tx, table.TASK)
         rules = {
-            one.old: one.new for one in by_hand.list_merges(tx, table.TASK) if one.undone_at is None
+            one.old: one.new for one in edits.list_merges(tx, table.TASK) if one.undone_at is None
         }
         wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
@@ -105,20 +105,20 @@ def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datet
             if old in rules:
                 raise InputError(
                     f"{old!r} goes into {rules[old]!r}; {NOTHING}",
-                    hint=f"undo that merge first: {Step('tags')}",
+                    hint=f"undo that merge first: {CommandHint('tags')}",
                 )
             if old not in used:
                 raise InputError(
                     f"no person has the tag {old!r}; {NOTHING}",
-                    hint=f"`{Step('tags', find='…')}` finds tags",
+                    hint=f"`{CommandHint('tags', find='…')}` finds tags",
                 )
             rules[old] = new
-        if circles := rules.keys() - by_hand.resolved(rules).keys():
+        if circles := rules.keys() - edits.resolved(rules).keys():
             said = f"{min(circles)!r} would go round in a circle; {NOTHING}"
             raise InputError(said, hint="leave one of these merges out")
-        editor = correct.name_of(who)
+        editor = corrections.name_of(who)
         numbers = {
-            by_hand.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh
+            edits.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh
         }
         return {**_rewritten(tx, before, numbers), "same": same}
 
@@ -129,11 +129,11 @@ def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document
     Tags that another program wrote stay merged, for what they were is not known.
     """
     with store.write() as tx:
-        before = by_hand.rules_in_force(tx, table.TASK)
-        if not by_hand.undo_merge(tx, table.TASK, number, who=correct.name_of(who), at=at):
+        before = edits.rules_in_force(tx, table.TASK)
+        if not edits.undo_merge(tx, table.TASK, number, who=corrections.name_of(who), at=at):
             raise InputError(
                 f"no merge {number} is in force; {NOTHING}",
-                hint=f"`{Step('tags')}` lists the merges",
+                hint=f"`{CommandHint('tags')}` lists the merges",
             )
         return {**_rewritten(tx, before, {number}), "same": []}
 
@@ -143,7 +143,7 @@ def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[in
 
     Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
     """
-    now = by_hand.rules_in_force(tx, table.TASK)
+    now = edits.rules_in_force(tx, table.TASK)
     people = table.people(tx)
     due = 0
     written = 0
@@ -156,12 +156,12 @@ def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[in
         for key, row in rows.items():
             tags = list_of(row["tags"]) or []
             said = json.loads(given[key][1]).get("tags", []) if key in given else tags
-            wanted = by_hand.merged(said if by_hand.merged(said, before) == tags else tags, now)
+            wanted = edits.merged(said if edits.merged(said, before) == tags else tags, now)
             if wanted != tags:
                 others[key] = compact_json(wanted)
         due += len(others)
         written += len(table.write_tags(tx, others, rows=rows, over=True))
     if written:
         workspace.touch_revision(tx, table.TASK)
-    done = [one._asdict() for one in by_hand.list_merges(tx, table.TASK) if one.number in numbers]
+    done = [one._asdict() for one in edits.list_merges(tx, table.TASK) if one.number in numbers]
     return {"merges": done, "people": written, "kept": due - written}

@@ -12,31 +12,31 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, exc, select
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
-from pipeline.core.step import Step
-from pipeline.engine.record import Question
+from pipeline.engine.record import PromptBuilder
 from pipeline.engine.task import (
-    Answered,
+    ExportOptions,
     ExportRows,
-    ExportWanted,
-    Indexed,
+    IndexedTask,
     RowFault,
     Task,
-    Words,
+    TaskLabels,
+    ValidAnswer,
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import PLACES, Tags, task
-from pipeline.store import answers, asks, by_hand
+from pipeline.store import answers, claims, edits
 from pipeline.store import rows as kept
-from pipeline.store.by_hand import Edit
 from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
+from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import Grid, ItemTable, is_refusal
+from pipeline.tables.lists import Grid, RowTable, is_refusal
 
 NOTHING = "nothing was changed"
 _PERSON = (
@@ -110,7 +110,7 @@ def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, **{one: metadata[one] for one in ("tags", "findability_score")}}
 
 
-TAGGED = Indexed(  # every tagged expert
+TAGGED = IndexedTask(  # every tagged expert
     task=table.TASK,
     word="expert",
     question="who knows …",
@@ -136,7 +136,7 @@ WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable),
     entries=partial(_entries, table.indexable),
-    left_out=Indexed.left_out,
+    left_out=IndexedTask.left_out,
 )
 
 
@@ -147,14 +147,14 @@ class ExpertsTask(Task):
     subject = "experts"
     label = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
     answer_tokens = 11  # the mean of the local engine's answers
-    words = Words(
+    words = TaskLabels(
         one="person",
         many="people",
         done="tagged",
         all_done="everyone with a bio is tagged, claimed or parked",
         input="biography",
         inputs="biographies",
-        after=Step("index"),
+        after=CommandHint("index"),
     )
     how_to_fill = how_to_begin
     measured_by = "pipeline.experts.quality"
@@ -162,7 +162,7 @@ class ExpertsTask(Task):
     export_word = "expert"
     columns = table.ASKED
 
-    def __init__(self, index: Indexed, *, refreshes: bool = False) -> None:
+    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
         """Make the task, of which so many are indexed.
 
         With `refreshes`, tagged people whose biography changed are open, too.
@@ -173,11 +173,11 @@ class ExpertsTask(Task):
         self._to_refresh: tuple[list[str], int] | None = None
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> PromptBuilder:
         """Return the question."""
-        return Question(task, PLACES, told="", text_of=_told)
+        return PromptBuilder(task, PLACES, told="", text_of=_told)
 
-    def table(self, tx: Connection) -> ItemTable:
+    def table(self, tx: Connection) -> RowTable:
         """Return the table of people."""
         people = table.people(tx)
         if not self.refreshes:
@@ -213,7 +213,7 @@ class ExpertsTask(Task):
         asked = answers.last_asked(table.TASK, people.item_id)
         columns = [people.item_id, asked, *(table.experts.c[name] for name in table.ASKED)]
         is_changeable = (
-            table.tagged & table.has_bio & people.item_id.not_in(asks.parked(table.TASK))
+            table.tagged & table.has_bio & people.item_id.not_in(claims.parked(table.TASK))
         )
         rows: Iterable[Sequence[Any]]
         if ids is None:
@@ -269,7 +269,7 @@ class ExpertsTask(Task):
     def write(
         self,
         tx: Connection,
-        answers: Sequence[Answered],
+        answers: Sequence[ValidAnswer],
         *,
         extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
         at: datetime,  # noqa: ARG002 - nor since when
@@ -281,7 +281,7 @@ class ExpertsTask(Task):
         so is one whose text, as it still is, supports none.
         """
         asked = {one.item_id: one for one in answers}
-        rules = by_hand.rules_in_force(tx, table.TASK)
+        rules = edits.rules_in_force(tx, table.TASK)
         rows = table.people(tx).rows(tx, list(asked), table.WRITTEN, locked=True)
         hashes = {key: self.input_hash(row) for key, row in rows.items()}
         # A hash of before had no part of the biography.
@@ -289,7 +289,7 @@ class ExpertsTask(Task):
         strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
         tags = {
-            key: compact_json(by_hand.merged(one, rules) if rules else one)
+            key: compact_json(edits.merged(one, rules) if rules else one)
             for key, one in said.items()
             if one
         }
@@ -332,9 +332,9 @@ class ExpertsTask(Task):
         mine = {
             key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}
         }
-        rules = by_hand.rules_in_force(tx, table.TASK)
+        rules = edits.rules_in_force(tx, table.TASK)
         tags = table.people(tx).rows(tx, list(mine), ("tags",))
-        said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
+        said = {key: edits.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
         return [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
@@ -342,7 +342,9 @@ class ExpertsTask(Task):
         row = table.people(tx).rows(tx, [item_id], ("tags",)).get(item_id, {"tags": None})
         return {"tags": list_of(row["tags"]) or []}
 
-    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
+    def show_corrected(
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+    ) -> None:
         """Write the tags that a person said, merged, and the score that follows."""
         rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
         who = text_of(rows[item_id][table.USERNAME])
@@ -351,7 +353,7 @@ class ExpertsTask(Task):
             raise InputError(
                 f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}"
             )
-        wanted = by_hand.merged(edit.after["tags"], by_hand.rules_in_force(tx, table.TASK))
+        wanted = edits.merged(edit.after["tags"], edits.rules_in_force(tx, table.TASK))
         if not wanted and before and stands and edit.undoes is None:
             raise InputError(
                 f"{who!r} would be left without tags, and be asked about again; {NOTHING}",
@@ -404,7 +406,7 @@ class ExpertsTask(Task):
         """Bring scores up to date."""
         return table.refresh_scores(tx)
 
-    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
+    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row with what came beside it and its state; tags are what the table holds, of any version."""
         from pipeline.experts.show import beside_names, encode_experts, exported_people
 

@@ -30,6 +30,7 @@ import httpx2
 import orjson
 import tenacity
 
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -42,8 +43,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
-from pipeline.core.states import STANDARD, Way
-from pipeline.core.step import Hint, Step
+from pipeline.core.states import STANDARD, Mode
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
@@ -53,7 +53,7 @@ from pipeline.gemini.remote import (
     LATER,
     UNREAD,
     RemoteBatch,
-    UnreadableError,
+    UnreadableReplyError,
     failure,
     refusal,
 )
@@ -89,7 +89,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Call:
+class _RunningCall:
     """The call that is under way: until when it may take, the bytes of its last reply, and the tier that served it.
 
     Of a download that comes gzipped it has the `gzip` stream in the place of the bytes.
@@ -124,7 +124,7 @@ class _GzipStream(httpx2.AsyncByteStream):
         return int.from_bytes(self._tail, "little") == size % 2**32
 
 
-_under_way: ContextVar[_Call] = ContextVar("findable_call")
+_under_way: ContextVar[_RunningCall] = ContextVar("findable_call")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -204,7 +204,7 @@ class Client:
             look = sdk.aio.files.get(name=file["name"], config=_options(self.call_timeout_s))
             file = remote.file_in({"file": await self._raw(look)})
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
-            raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
+            raise UnreadableReplyError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
 
     async def _delete_orphan(self, sdk: "genai.Client") -> None:
@@ -246,9 +246,9 @@ class Client:
             made = remote.read_operation(document)
             inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
-                raise UnreadableError("the answer is about another batch")
+                raise UnreadableReplyError("the answer is about another batch")
             if isinstance(inside, dict) and inside.get("name", made.name) != made.name:
-                raise UnreadableError(
+                raise UnreadableReplyError(
                     "the answer names two batches"
                 )  # the list tells which is ours
             return made
@@ -267,7 +267,7 @@ class Client:
                 await self._raw(sdk.aio.batches.get(name=name, config=config))
             )
             if batch.name != name:
-                raise UnreadableError("the answer is about another batch")
+                raise UnreadableReplyError("the answer is about another batch")
             return batch
 
         return self._call(look, what=f"read {name}")
@@ -283,7 +283,7 @@ class Client:
             config: Any = _options(self.call_timeout_s)
             document = await self._raw(sdk.aio.models.get(model=name, config=config))
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
-                raise UnreadableError("the answer describes no model")
+                raise UnreadableReplyError("the answer describes no model")
             return document
 
         return self._call(look, what=f"describe the model {name}")
@@ -371,7 +371,7 @@ class Client:
         status 200 is raised as the status that it carries. The tier that served it stands in the document's
         `usageMetadata`, as `serviceTier`, where the API says so in a header.
         """
-        seconds = max(FLEX_S, self.call_timeout_s) if tier == Way.FLEX else self.call_timeout_s
+        seconds = max(FLEX_S, self.call_timeout_s) if tier == Mode.FLEX else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
         what = f"ask {model}"
 
@@ -384,7 +384,7 @@ class Client:
                 sdk.aio.models.generate_content(model=model, contents="-", config=config)
             )
             if not isinstance(document, dict) or not document:
-                raise UnreadableError("the answer is no JSON object")
+                raise UnreadableReplyError("the answer is no JSON object")
             if (code := remote.code_in_reply(document)) is not None:
                 raise refusal(code, document, what=what, key=self._key.reveal(), now=self.now())
             if served := _under_way.get().tier:
@@ -495,7 +495,7 @@ class Client:
             sdk = self._sdk
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
-                _under_way.set(_Call(bound))
+                _under_way.set(_RunningCall(bound))
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             key = self._key.reveal()
@@ -598,7 +598,7 @@ async def _keep(response: httpx2.Response) -> None:
             response.stream = _under_way.get().gzip = _GzipStream(response.stream)
         return
     if int(response.headers.get("content-length", 0)) > MOST_REPLY:
-        raise UnreadableError("the answer does not end")
+        raise UnreadableReplyError("the answer does not end")
     call = _under_way.get()
     call.body, call.tier = await response.aread(), response.headers.get("x-gemini-service-tier", "")
     command = response.request.headers.get("x-goog-upload-command", "")
@@ -607,7 +607,7 @@ async def _keep(response: httpx2.Response) -> None:
     await errors.APIError.raise_for_async_response(response)
     word = response.headers.get("x-goog-upload-status")
     if word != ("final" if "finalize" in command else "active"):
-        raise UnreadableError(f"a piece of the upload was answered with the status {word!r}")
+        raise UnreadableReplyError(f"a piece of the upload was answered with the status {word!r}")
 
 
 def _options(seconds: float, *, body: Mapping[str, Any] | None = None) -> Any:
@@ -621,4 +621,4 @@ def _check_name(name: str, form: re.Pattern[str], what: str) -> None:
         raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
 
 
-_DOCTOR = Hint("run `{}`", Step("doctor"))
+_DOCTOR = HintTemplate("run `{}`", CommandHint("doctor"))

@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Len
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.core.states import Way
+from pipeline.core.states import Mode
 from pipeline.core.text import usd
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ class Model:
         share_in = share_out = SHARES.get(tier, 1.0)
 
         # The table gives the batch price of the time without a promotion; its share holds in a promotion, too.
-        if tier == Way.BATCH and self.batch_in is not None and self.price_in:
+        if tier == Mode.BATCH and self.batch_in is not None and self.price_in:
             share_in = self.batch_in / self.price_in
-        if tier == Way.BATCH and self.batch_out is not None and self.price_out:
+        if tier == Mode.BATCH and self.batch_out is not None and self.price_out:
             share_out = self.batch_out / self.price_out
         return price_in * share_in, price_out * share_out
 
@@ -150,7 +150,7 @@ class Model:
         is_promotion = self._is_promotion(on) and self.promotion_cached_in is not None
         live_price = self.promotion_cached_in if is_promotion else self.cached_in
         share = SHARES.get(tier, 1.0)
-        if tier == Way.BATCH and self.batch_cached_in is not None and self.cached_in:
+        if tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
             share = self.batch_cached_in / self.cached_in
         return min(full_price, (live_price or 0.0) * share)
 

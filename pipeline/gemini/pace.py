@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ThrottledError
-from pipeline.core.step import Hint, Option
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.remote import LATER
 
@@ -30,7 +30,9 @@ FIRST_DELAY_S = (
 )
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
-_OTHER_TIER = Hint(f"{LATER}, or set {{}} to the tier that your project has", Option("tier"))
+_OTHER_TIER = HintTemplate(
+    f"{LATER}, or set {{}} to the tier that your project has", OptionHint("tier")
+)
 
 T = TypeVar("T")
 
@@ -45,7 +47,7 @@ class StartedCall:
     is_ours: bool = True
 
 
-class Pace:
+class RateLimiter:
     """The limits of one model for one process; not for two threads at once."""
 
     def __init__(self, limits: RateLimits, *, at: float, burst_s: float = BURST_S) -> None:
@@ -146,7 +148,7 @@ class Pace:
             self._taken_until[at] = max(self._now, began + amount * WINDOW_S / self._most[at])
 
 
-class SharedPace:
+class SharedRateLimiter:
     """The limits of one model for the calls of one run, whichever thread makes them."""
 
     def __init__(
@@ -161,7 +163,7 @@ class SharedPace:
         self._limits = RateLimits(
             limits.rpm, limits.tpm, rpd=None
         )  # of the day nothing is counted: its refusal tells
-        self._pace = Pace(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
+        self._pace = RateLimiter(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
         self._patience_s = patience_s
         self._sleep = sleep
         self._monotonic = monotonic

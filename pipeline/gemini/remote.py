@@ -43,7 +43,7 @@ RESULT_NAME = re.compile(
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
 
-class UnreadableError(ValueError):
+class UnreadableReplyError(ValueError):
     """An answer of the API that is not what it should be; the client turns it into one of our errors."""
 
 
@@ -76,7 +76,7 @@ def read_operation(document: Any) -> RemoteBatch:
     """Return the batch an operation is about; raise UnreadableError where it is about none."""
     name = _object(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
-        raise UnreadableError("the answer has no name of a batch")
+        raise UnreadableReplyError("the answer has no name of a batch")
     metadata = _object(document.get("metadata"))
     word = (
         metadata.get("state")
@@ -128,7 +128,7 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     list is another document, which must not pass for an empty list.
     """
     if not isinstance(document, dict):
-        raise UnreadableError("the answer is no JSON object")
+        raise UnreadableReplyError("the answer is no JSON object")
     found = document.get("operations", [])
     token = document.get("nextPageToken", "")
     is_another = "operations" not in document and not document.keys() <= {
@@ -136,9 +136,9 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
         "unreachable",
     }
     if not isinstance(found, list) or not isinstance(token, str) or is_another:
-        raise UnreadableError("the answer is no page of a list of operations")
+        raise UnreadableReplyError("the answer is no page of a list of operations")
     if document.get("unreachable"):
-        raise UnreadableError("the list is not whole: a part of it cannot be reached")
+        raise UnreadableReplyError("the list is not whole: a part of it cannot be reached")
     return [read_operation(one) for one in found], token
 
 
@@ -146,7 +146,7 @@ def file_in(document: Any) -> dict[str, Any]:
     """Return the file resource of an upload's last reply, `{"file": {…}}`; raise UnreadableError where is none."""
     file = _object(_object(document).get("file"))
     if not FILE_NAME.fullmatch(_text(file.get("name"))):
-        raise UnreadableError("the answer has no name of a file")
+        raise UnreadableReplyError("the answer has no name of a file")
     return dict(file)
 
 
@@ -157,14 +157,14 @@ def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """
     arrived = file.get("sizeBytes") or 0
     if str(arrived) != str(size):
-        raise UnreadableError(f"{arrived} of {size} bytes arrived")
+        raise UnreadableReplyError(f"{arrived} of {size} bytes arrived")
     ours = [
         base64.urlsafe_b64encode(one).rstrip(b"=").decode()
         for one in (bytes.fromhex(sha256), sha256.encode())
     ]
     theirs = _text(file.get("sha256Hash")).replace("+", "-").replace("/", "_").rstrip("=")
     if theirs not in ours and len(theirs) in map(len, ours):
-        raise UnreadableError("other bytes arrived than were sent")
+        raise UnreadableReplyError("other bytes arrived than were sent")
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -97,7 +97,7 @@ def _shown(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Form:
+class RequestSettings:
     """What all requests of one task have in common: the answer's schema, and what is set of the model.
 
     `thinking` is the `thinkingConfig`, `media_resolution` a word of the API; without them and without a `temperature`

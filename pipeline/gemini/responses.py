@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.files import read_lines
-from pipeline.core.states import STANDARD, Outcome, Way
+from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import UNSOUND
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.gemini.requests import as_declared
@@ -82,7 +82,7 @@ _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however la
 _SHORT.maxstring = MAX_EXCERPT
 
 
-class Response(NamedTuple):
+class ParsedReply(NamedTuple):
     """One judged reply.
 
     `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
@@ -123,7 +123,7 @@ class Response(NamedTuple):
         )
 
 
-def judge_line(line: bytes) -> Response:
+def judge_line(line: bytes) -> ParsedReply:
     """Return what one raw line of a result file says, `{"key", "response" | "error"}`; where both stand, the error.
 
     An error that says nothing, beside a response, does not count.
@@ -131,24 +131,24 @@ def judge_line(line: bytes) -> Response:
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return Response(Outcome.INVALID, "unreadable", shown=line)
+        return ParsedReply(Outcome.INVALID, "unreadable", shown=line)
     if not isinstance(document, dict):
-        return Response(Outcome.INVALID, "unreadable", shown=document)
+        return ParsedReply(Outcome.INVALID, "unreadable", shown=document)
     error = document.get("error")
     if error is not None and (is_error(error) or "response" not in document):
         return _judge_error(error)
     if document.get("response") is None:
-        return Response(Outcome.REFUSED, "no-response", shown=document)
+        return ParsedReply(Outcome.REFUSED, "no-response", shown=document)
     return judge_response(document["response"])
 
 
-def judge_response(response: Any) -> Response:
+def judge_response(response: Any) -> ParsedReply:
     """Return what one GenerateContentResponse says; of several candidates the first counts."""
     if not isinstance(response, dict):
-        return Response(Outcome.INVALID, "unreadable", shown=response)
+        return ParsedReply(Outcome.INVALID, "unreadable", shown=response)
     outcome, reason, finish, text = _judge_candidate(response)
     used = _object(response.get("usageMetadata"))
-    return Response(
+    return ParsedReply(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
@@ -162,7 +162,7 @@ def judge_response(response: Any) -> Response:
 
 
 def parse_answer(
-    reply: Response, answer_model: "type[BaseModel]"
+    reply: ParsedReply, answer_model: "type[BaseModel]"
 ) -> "tuple[BaseModel | None, str]":
     """Return (answer, "ok"), or (None, reason) where the text is not what the model wants.
 
@@ -238,11 +238,11 @@ def error_code(error: Mapping[str, Any]) -> int | None:
     return code
 
 
-def _judge_error(error: Any) -> Response:
+def _judge_error(error: Any) -> ParsedReply:
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
     shown = message if isinstance(message, str) and message else error
-    return Response(Outcome.REFUSED, "error-line", code=error_code(fields), shown=shown)
+    return ParsedReply(Outcome.REFUSED, "error-line", code=error_code(fields), shown=shown)
 
 
 def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
@@ -286,7 +286,8 @@ def _tier(metadata: Mapping[str, Any]) -> str:
     """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
     told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
     return next(
-        (one for one in (Way.FLEX.tier, Way.PRIORITY.tier) if one in told), STANDARD if told else ""
+        (one for one in (Mode.FLEX.tier, Mode.PRIORITY.tier) if one in told),
+        STANDARD if told else "",
     )
 
 

@@ -6,7 +6,7 @@ there are no images.
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.step import Hint, Step
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.store import schema
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ TASK = "images"
 ASSETS = "assets"
 ASSET_AI = "asset_ai"
 MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted
-how_to_begin = Hint("`{}` brings images in", Step("import-images", folder="photos/"))
+how_to_begin = HintTemplate("`{}` brings images in", CommandHint("import-images", folder="photos/"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
-from pipeline.core.step import Hint, Option
 from pipeline.core.text import UNSOUND
 from pipeline.engine.pictures import (
     NEEDS_HEIC,
@@ -31,19 +31,19 @@ from pipeline.engine.pictures import (
     probe,
     read_file,
 )
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
-from pipeline.store import asks, workspace
+from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE, Connection, pages, streamed
-from pipeline.tables.findings import in_blocks
 from pipeline.tables.lists import refusals
+from pipeline.tables.row_import import in_blocks
 
 BLOCK = 200  # files and their bytes that are in memory at a time, and one file more
 BLOCK_BYTES = 64 * 2**20
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
-HINT = Hint("{} names one with images", Option("folder"))
+HINT = HintTemplate("{} names one with images", OptionHint("folder"))
 GONE = "the file is not there any more"  # as the declaration leaves them out
 ENDINGS = (
     *(
@@ -126,7 +126,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is no folder; nothing was imported", hint=HINT)
 
 
-def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
+def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, some at a time; `check` of the report raises where there are none.
 
     With REFRESH=1 broken ones are opened again.
@@ -272,8 +272,8 @@ def _write(
             done.moved += row["path"] != one.path
             done.updated += row["path"] == one.path
             changed += [str(row["id"])] if row["hash"] != one.sha256 else []
-    free = set(changed) - set(asks.claimed_among(tx, TASK, changed))
-    done.released += len(asks.unpark(tx, TASK, ids=sorted(free)))
+    free = set(changed) - set(claims.claimed_among(tx, TASK, changed))
+    done.released += len(claims.unpark(tx, TASK, ids=sorted(free)))
 
 
 def _mark_gone(tx: Connection, folder: str) -> int:

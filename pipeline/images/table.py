@@ -22,8 +22,15 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.store.schema import AsTheColumn, BigId, IsoTime
-from pipeline.tables.adopt import Holds, Tables, TableSpec, check_demands, columns_of, ids_in
+from pipeline.store.schema import BigId, ColumnTyped, IsoTime
+from pipeline.tables.adopt import (
+    ColumnNeed,
+    TableSpec,
+    TaskTables,
+    check_demands,
+    columns_of,
+    ids_in,
+)
 
 KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row
 
@@ -65,8 +72,8 @@ def _asset_ai(whose: TypeEngine[Any], buckets: TypeEngine[Any], **how: Any) -> T
 
 
 # what is read and written of both, their ids and the buckets of whatever type they are there
-assets = _assets(Column("id", AsTheColumn()))
-asset_ai = _asset_ai(AsTheColumn(), AsTheColumn())
+assets = _assets(Column("id", ColumnTyped()))
+asset_ai = _asset_ai(ColumnTyped(), ColumnTyped())
 
 
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: ARG001 - the tables have one name
@@ -81,7 +88,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
         TableSpec(
             made=said,
             needs=tuple(said.c.keys()),
-            holds={"buckets": Holds.JSON, "created_at": Holds.TIME},
+            holds={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
             refers=("asset_id", ids_in(tx, whose)),
             mark=(MARK, f"({', '.join(KEY)})"),
             refuses=lambda _tx, columns: check_demands(ASSET_AI, columns, known=said.c.keys()),
@@ -89,7 +96,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     )
 
 
-LIBRARY = Tables(_specs, names=(ASSETS, ASSET_AI))
+LIBRARY = TaskTables(_specs, names=(ASSETS, ASSET_AI))
 adopt = LIBRARY.adopt
 adoption_plan = LIBRARY.adoption_plan
 is_adopted = LIBRARY.is_adopted

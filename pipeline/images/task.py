@@ -7,30 +7,30 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Step
-from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.pictures import PictureError, thumbnail
-from pipeline.engine.task import Words
+from pipeline.engine.task import TaskLabels
+from pipeline.engine.user_task import UserTask
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
 from pipeline.tables.write_to import RowTarget
 
-WORDS = Words(
+WORDS = TaskLabels(
     one="image",
     many="images",
     done="described",
     all_done="every image that can be opened is described, claimed or parked",
     input="image",
     inputs="the images",
-    after=Step("export", task="images", to="images.csv"),
-    again=Step("tag", task="images"),
+    after=CommandHint("export", task="images", to="images.csv"),
+    again=CommandHint("tag", task="images"),
     named="images",
 )
 
 
-class ImagesTask(DeclaredTask):
+class ImagesTask(UserTask):
     """Images of a library, whose answers go to one table of other programs, whatever a file says."""
 
     def __init__(self, *told: Any, **more: Any) -> None:
@@ -93,8 +93,11 @@ def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
         row = tx.execute(known.limit(1)).first()
     if row is None:
         raise InputError(
-            f"there is no image {item_id!r}", hint=f"`{Step('items', task='images')}` lists them"
+            f"there is no image {item_id!r}",
+            hint=f"`{CommandHint('items', task='images')}` lists them",
         )
     if row[2] is not None or not row[1]:
-        raise PictureError(row[2] or f"it was not looked at yet; `{Step('import-images')}` does so")
+        raise PictureError(
+            row[2] or f"it was not looked at yet; `{CommandHint('import-images')}` does so"
+        )
     return thumbnail(row[0], row[1], side=side)

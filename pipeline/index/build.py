@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
-from pipeline.core.progress import Bar, NoProgress
+from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.text import one_line
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
@@ -53,7 +53,7 @@ class IndexReport:
     __repr__ = one_line
 
 
-def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
+def run(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
 
     With `worse_ok` also where it does worse on judged questions than the one in service, or where the
@@ -62,7 +62,7 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     return _Building(ws, worse_ok=worse_ok).run()
 
 
-def roll_back_index(ws: OpenWorkspace) -> IndexReport:
+def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     """Put the previous build of the task in use back in service."""
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
@@ -73,7 +73,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     )
 
 
-def _record(ws: OpenWorkspace, lock: Lock, why: str, found: Manifest) -> None:
+def _record(ws: WorkspaceSession, lock: Lock, why: str, found: Manifest) -> None:
     """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
     lock.check()
     facts = {name: getattr(found, name) for name in FACTS}
@@ -98,7 +98,7 @@ def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
 
 
 class _Building:
-    def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
+    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
         self._ws = ws
         self._worse_ok = worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
@@ -199,7 +199,7 @@ class _Building:
             done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count)
         )
 
-    def _pages(self, entries: Iterable[Entry], bar: Bar) -> Iterator[Page]:
+    def _pages(self, entries: Iterable[Entry], bar: ProgressBar) -> Iterator[Page]:
         """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
         cache = self._embedder.cache
         done = 0

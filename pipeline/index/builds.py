@@ -25,14 +25,14 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError
 from pipeline.core.ranking import Entry
-from pipeline.core.step import Step
-from pipeline.engine.task import Indexed
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import IndexedTask
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index import manifest
-from pipeline.index.manifest import Manifest, Staged, content_hash
-from pipeline.index.reader import Index
+from pipeline.index.build_reader import Index
+from pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 
@@ -53,7 +53,7 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
 
 
-def settled_builds(ws: OpenWorkspace) -> "Builds":
+def settled_builds(ws: WorkspaceSession) -> "Builds":
     """Return the builds of the collection in use, after the link has followed the database."""
     builds = Builds(ws.data, ws.collection.folder)
     if builds.decided(ws.store) is not None:
@@ -70,10 +70,8 @@ class Builds:
         self._data = data_dir
         self._index = data_dir / "index" / folder
         self._linked = () if folder else LINKED
-        self._make = Step("index", task=self._index.name if folder else None)
-        self._rebuild = (
-            f"run `{self._make}` to build it again, or `{Step('doctor')}` to see what is wrong"
-        )
+        self._make = CommandHint("index", task=self._index.name if folder else None)
+        self._rebuild = f"run `{self._make}` to build it again, or `{CommandHint('doctor')}` to see what is wrong"
         self._builds = self._index / "builds"
         self._current = self._index / "current"
 
@@ -157,7 +155,7 @@ class Builds:
         finally:
             files.remove_link(directory)
 
-    def promote(self, staged: Staged, *, decide: Decide) -> tuple[str, ...]:
+    def promote(self, staged: StagedBuild, *, decide: Decide) -> tuple[str, ...]:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
 
         All others are deleted but the one before it, or else the newest whole one. Return the names that foreign files
@@ -311,7 +309,7 @@ class Builds:
 
 
 def count_stale(
-    collection: Indexed, tx: Connection, index: Index | None, *, exact: bool = False
+    collection: IndexedTask, tx: Connection, index: Index | None, *, exact: bool = False
 ) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
@@ -336,7 +334,7 @@ def count_stale(
 
 
 def place_of_entry(
-    data: Path, collection: Indexed, item_id: str, entry: Entry | None
+    data: Path, collection: IndexedTask, item_id: str, entry: Entry | None
 ) -> dict[str, Any]:
     """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
 

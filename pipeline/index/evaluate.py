@@ -22,20 +22,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
-from pipeline.core.ranking import K1, B, Rank
+from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import UNSOUND, first_few, plural
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
+from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Staged
-from pipeline.index.question import SearchOptions, parse_question
-from pipeline.index.reader import Index
-from pipeline.index.search import OpenSearch, check_embedding
-from pipeline.index.terms import words_of
+from pipeline.index.manifest import StagedBuild
+from pipeline.index.query import SearchOptions, parse_question
+from pipeline.index.search import SearchSession, check_embedding
+from pipeline.index.tokenizer import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.engine.task import Indexed
+    from pipeline.engine.task import IndexedTask
 
 FOLDER = "judged"  # below DATA: what builds of a collection are held to
 QUERIES = "queries.jsonl"
@@ -56,7 +56,7 @@ EACH = 500  # vectors of its own, and as many others, of which a build of 8 bits
 LEAST_RECALL = 0.95  # of the ten nearest: the lower end of its 95 % interval
 
 
-class JudgedQuestion(BaseModel):
+class JudgedQuery(BaseModel):
     """One question; `type` groups questions in a report and may be empty."""
 
     model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
@@ -66,10 +66,10 @@ class JudgedQuestion(BaseModel):
     type: str = ""
 
 
-class Judged(NamedTuple):
+class JudgedQueries(NamedTuple):
     """Questions with something relevant, and the grades of names for each."""
 
-    questions: Sequence[JudgedQuestion]
+    questions: Sequence[JudgedQuery]
     grades: Mapping[str, Mapping[str, int]]
 
     @property
@@ -102,14 +102,14 @@ def plain_bm25(texts: Mapping[str, str], questions: Iterable[str], depth: int) -
     return found
 
 
-def _open_build(ws: OpenWorkspace, index: Index) -> OpenSearch:
+def _open_build(ws: WorkspaceSession, index: Index) -> SearchSession:
     """Return a search in an open build, whose questions are embedded with its own model, and kept in the cache."""
     found = index.manifest
     settings = replace(ws.settings, embedding_model=found.model, dim=found.dim)
-    return OpenSearch(replace(ws, settings=settings), index=index, keeps=True)
+    return SearchSession(replace(ws, settings=settings), index=index, keeps=True)
 
 
-def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
+def run(ws: WorkspaceSession, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     """Return {system, type, queries, figures, weak} of the search by each rank and a plain BM25, in all and by type.
 
     A figure is its mean and the ends of its 95 % interval; `weak` is the share of questions whose first ten hits all
@@ -125,12 +125,12 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         build = _open_build(ws, index)
         weak = dict[str, list[bool]]()
         ranked = {"bm25": plain_bm25(texts, judged.texts, DEPTH)}
-        for rank in Rank:
+        for rank in RankMode:
             found = [*build.ask_many(judged.texts, SearchOptions(DEPTH, rank))]
             ranked[rank] = [[collection.name_of(hit.metadata) for hit in hits] for hits in found]
             if index.manifest.floor is not None:
                 weak[rank] = [all(hit.is_weak for hit in hits[:FIRST]) for hits in found]
-    values = {system: measured(judged, ranked[system]) for system in (*Rank, "bm25")}
+    values = {system: measured(judged, ranked[system]) for system in (*RankMode, "bm25")}
     types = {ALL: list(range(len(judged.questions)))}
     for place, one in enumerate(judged.questions):
         types.setdefault(one.type or "none", []).append(place)
@@ -152,7 +152,7 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _tell_unknown(ws: OpenWorkspace, judged: Judged, known: Collection[str]) -> None:
+def _tell_unknown(ws: WorkspaceSession, judged: JudgedQueries, known: Collection[str]) -> None:
     """Warn of names that are judged an answer and cannot be found: mistyped, or in no index."""
     wanted = {
         name: None
@@ -165,7 +165,7 @@ def _tell_unknown(ws: OpenWorkspace, judged: Judged, known: Collection[str]) -> 
         ws.display.warn(f"{said}, and count as not found: {first_few(unknown)}")
 
 
-def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
+def gate_questions(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
     """Return the questions that builds of some collections are held to; of a broken file none."""
     found: list[str] = []
     for path in (data / FOLDER / one.folder / QUERIES for one in collections):
@@ -176,7 +176,7 @@ def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
     return found
 
 
-def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
+def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
     """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest."""
     folder = ws.data / FOLDER / ws.collection.folder
     builds = Builds(ws.data, ws.collection.folder)
@@ -220,7 +220,7 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
         _refuse(ws, staged, worse, worse_ok=worse_ok)
 
 
-def _refuse(ws: OpenWorkspace, staged: Staged, why: str, *, worse_ok: bool) -> None:
+def _refuse(ws: WorkspaceSession, staged: StagedBuild, why: str, *, worse_ok: bool) -> None:
     if not worse_ok:
         raise GateError(
             f"build {staged.manifest.number} was not promoted: {why}",
@@ -229,7 +229,7 @@ def _refuse(ws: OpenWorkspace, staged: Staged, why: str, *, worse_ok: bool) -> N
     ws.display.warn(why)
 
 
-def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
+def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
     """Hold a build of 8 bits a number against an exact scan, and keep in its manifest what it finds; pass an exact one.
 
     Asked are some of its own vectors, and as many that it does not hold: the middle of two of its own each. The scan
@@ -271,7 +271,7 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
         _refuse(ws, staged, f"{said}, and {LEAST_RECALL} is the least", worse_ok=worse_ok)
 
 
-def judged_of_files(queries: Path, qrels: Path) -> Judged:
+def judged_of_files(queries: Path, qrels: Path) -> JudgedQueries:
     """Return the judged questions of files."""
     questions = read_questions(queries)
     grades = read_grades(qrels)
@@ -283,18 +283,18 @@ def judged_of_files(queries: Path, qrels: Path) -> Judged:
             f"{qrels} judges none of the questions in {queries}",
             hint="are these two of one collection?",
         )
-    return Judged(found, grades)
+    return JudgedQueries(found, grades)
 
 
-def read_questions(path: Path) -> list[JudgedQuestion]:
+def read_questions(path: Path) -> list[JudgedQuery]:
     """Return the questions of a JSON lines file."""
     import jsonlines
     import orjson
 
-    found: dict[str, JudgedQuestion] = {}
+    found: dict[str, JudgedQuery] = {}
     for place, line in _lines(path):
         try:
-            question = JudgedQuestion.model_validate(
+            question = JudgedQuery.model_validate(
                 jsonlines.Reader([line], loads=orjson.loads).read()
             )
             parse_question(question.text)
@@ -352,7 +352,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     )
 
 
-def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, NDArray[Any]]":
+def measured(judged: JudgedQueries, rankings: Iterable[Sequence[str]]) -> "dict[str, NDArray[Any]]":
     """Return by measure its value for each judged question, float64 (questions,), of names, best first.
 
     A question without a ranking scores zero.

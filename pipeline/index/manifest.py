@@ -100,7 +100,7 @@ class Manifest(BaseModel):
 
 
 @dataclass
-class Staged:
+class StagedBuild:
     """A build that is written but not in service; `verified` is set by `verify_build` alone."""
 
     directory: Path

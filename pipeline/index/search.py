@@ -5,28 +5,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.ranking import Rank
-from pipeline.core.step import Option
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.ranking import RankMode
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
+from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
-from pipeline.index.reader import Hit, Index
-from pipeline.index.terms import spans_of, terms_of, terms_of_question
+from pipeline.index.query import SearchOptions, SearchQuery, mask_of, parse_question
+from pipeline.index.tokenizer import spans_of, terms_of, terms_of_question
 from pipeline.index.vector_cache import vector_cache
 from pipeline.index.vectors import OF_QUESTIONS, question_vectors
 
 if TYPE_CHECKING:
-    from pipeline.index.fusion import Scores
-    from pipeline.index.question import Mask
+    from pipeline.index.query import Mask
+    from pipeline.index.scoring import Scores
     from pipeline.index.vector_cache import Vectors
 
 NAMED = 60  # characters of a question that a message names
 
 
-class SearchWords(TypedDict, total=False):
+class SearchSettings(TypedDict, total=False):
     """How to search, in the words of `findable search`: by what to rank, and what to leave out."""
 
     rank: Literal["hybrid", "words", "vectors"]
@@ -35,23 +35,23 @@ class SearchWords(TypedDict, total=False):
     where: str
 
 
-def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
+def search_options(k: int = 10, **how: Unpack[SearchSettings]) -> SearchOptions:
     """Return how to search, of the words for it."""
     tag = how.get("tag", ())
-    rank = how.get("rank", Rank.HYBRID)
-    if strange := how.keys() - SearchWords.__optional_keys__:
+    rank = how.get("rank", RankMode.HYBRID)
+    if strange := how.keys() - SearchSettings.__optional_keys__:
         raise InputError(
             f"a search has no {strange.pop()}=",
-            hint=f"it has {', '.join(SearchWords.__annotations__)}",
+            hint=f"it has {', '.join(SearchSettings.__annotations__)}",
         )
     if k < 1:
         raise InputError(f"k is {k}", hint="1 or more")
-    if rank not in list(Rank):
-        raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
+    if rank not in list(RankMode):
+        raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(RankMode)}")
     tags = tuple(
         filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag)))
     )
-    return SearchOptions(k, Rank(rank), tags, how.get("min_score"), how.get("where", ""))
+    return SearchOptions(k, RankMode(rank), tags, how.get("min_score"), how.get("where", ""))
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class SearchReport:
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
-class OpenSearch(AbstractContextManager["OpenSearch"]):
+class SearchSession(AbstractContextManager["SearchSession"]):
     """A build, open for one question after the other."""
 
     def __init__(
-        self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False
+        self, ws: WorkspaceSession, *, index: Index | None = None, keeps: bool = False
     ) -> None:
         """Open the build in service, or take one; vectors of questions are kept if said."""
         self._ws = ws
@@ -98,9 +98,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         collection = self.collection
         told = self._told(asked)
         lacking = tuple[str, ...]()
-        if options.rank is Rank.WORDS and not told:
+        if options.rank is RankMode.WORDS and not told:
             said = f"the question {asked.text[:NAMED]!r} has no words to search by, or stop words alone"
-            raise InputError(said, hint=f"leave {Option(rank='words')} out")
+            raise InputError(said, hint=f"leave {OptionHint(rank='words')} out")
         mask = mask_of(index, collection, options, asked)
         if asked.phrases and mask is not None and not mask.any():
             lacking = asked.phrases
@@ -130,12 +130,12 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         """Return what is like one entry, which is left out, by its vector."""
         import numpy as np
 
-        from pipeline.index.fusion import found_hits, rank_entries
+        from pipeline.index.scoring import found_hits, rank_entries
 
-        if options.rank is Rank.WORDS:
+        if options.rank is RankMode.WORDS:
             raise InputError(
                 "what is like an entry is found by its vector",
-                hint=f"leave {Option(rank='words')} out",
+                hint=f"leave {OptionHint(rank='words')} out",
             )
         index = self.index
         collection = self.collection
@@ -173,18 +173,18 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask: "Mask | None",
         words: Mapping[str, str] | None = None,
     ) -> list[Hit]:
-        from pipeline.index.fusion import found_hits, rank_entries
+        from pipeline.index.scoring import found_hits, rank_entries
 
-        by = None if options.rank is Rank.VECTORS else terms
+        by = None if options.rank is RankMode.VECTORS else terms
         ranked = rank_entries(self.index, terms=by, vector=vector, k=options.k, mask=mask)
         return found_hits(self.index, self.collection, ranked, terms, words)
 
-    def _told(self, asked: Question) -> list[str]:
+    def _told(self, asked: SearchQuery) -> list[str]:
         return terms_of_question(asked.text, asking=self.collection.ranking.asking)
 
-    def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
+    def _vectors(self, asked: Sequence[SearchQuery], rank: RankMode) -> "Vectors | None":
         """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank."""
-        if rank is Rank.WORDS:
+        if rank is RankMode.WORDS:
             return None
         ws = self._ws
         check_embedding(ws, self.index.manifest)
@@ -198,7 +198,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         )
 
 
-def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:
+def check_embedding(ws: WorkspaceSession, built: Manifest) -> None:
     """Pass when a build's vectors can be compared with those of a question."""
     model = ws.embedding_model.name
     dim = ws.settings.dim

@@ -32,9 +32,9 @@ from sqlalchemy import (
     select,
 )
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.step import Step
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store.database import PAGE, Store, among, change_among, insert_new, streamed
 
 Vectors = NDArray[np.float32]
@@ -149,7 +149,7 @@ class VectorCache:
             if key not in sound:
                 raise InconsistentError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
-                    hint=f"run `{Step('index')}` again: it embeds what is missing",
+                    hint=f"run `{CommandHint('index')}` again: it embeds what is missing",
                 )
         return np.frombuffer(b"".join(sound[key] for key in keys), "<f4").reshape(
             len(keys), self.dim
@@ -194,7 +194,7 @@ class VectorCache:
             with self.store.read() as tx:
                 yield tx if inspect(tx).has_table(self.table.name) else None
         except InconsistentError as error:
-            hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
+            hint = f"move the file away and run `{CommandHint('index')}`: it embeds again what is needed"
             raise InconsistentError(
                 error.message, hint=hint if self.store.path else error.hint
             ) from error
@@ -222,7 +222,7 @@ def vector_store(store: Store, data: Path) -> Store:
     return store if store.path is None else Store(data / "index" / "vectors.sqlite")
 
 
-def vector_cache(ws: OpenWorkspace) -> VectorCache:
+def vector_cache(ws: WorkspaceSession) -> VectorCache:
     """Return the cache of vectors of the workspace's model and width."""
     return VectorCache(
         vector_store(ws.store, ws.data), model=ws.embedding_model.name, dim=ws.settings.dim

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.step import Step
 
 Vectors = NDArray[np.float32]
 untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
@@ -31,7 +31,9 @@ def is_exact(count: int) -> bool:
     return count <= LARGE
 
 
-def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
+def write_vectors(
+    path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
+) -> files.SealedFile:
     """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
     if is_exact(count):
         return _seal(path, untyped.IndexFlatIP(dim), blocks, count)
@@ -57,7 +59,7 @@ def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
         return _seal(path, index, again(), count)
 
 
-def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.Sealed:
+def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.SealedFile:
     header = bytearray(untyped.serialize_index(empty))
     header[_COUNT], header[_NUMBERS] = (
         count.to_bytes(8, "little"),
@@ -79,7 +81,7 @@ def open_vectors(path: Path, descriptor: int) -> Any:
         return faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise InconsistentError(
-            f"{path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
+            f"{path} is no index that faiss can read: {error}", hint=f"run `{CommandHint('index')}`"
         ) from None
 
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.core.errors import RefusedError
-from pipeline.core.progress import Bar
+from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.embed import embed_locally, embedding_bytes, frame_text
 from pipeline.gemini.models import (
     MAX_EMBED_BYTES,
@@ -24,7 +24,7 @@ from pipeline.gemini.models import (
     estimate_tokens,
     usage_cost,
 )
-from pipeline.gemini.pace import SharedPace
+from pipeline.gemini.pace import SharedRateLimiter
 from pipeline.index.vector_cache import VectorCache, Vectors, vector_cache
 from pipeline.store.database import pages
 
@@ -39,7 +39,7 @@ BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others em
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
-class Call(NamedTuple):
+class EmbeddingCall(NamedTuple):
     """What goes out in one embedding call: places in a page, texts, and about how many tokens they have."""
 
     places: list[int]
@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
 
 def question_vectors(
-    ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache | None = None
+    ws: WorkspaceSession, texts: Sequence[str], cache: VectorCache | None = None
 ) -> Vectors:
     """Return the vectors of questions, float32 (len(texts), dim): from a cache, or made now, paid for once, and kept.
 
@@ -72,7 +72,7 @@ def question_vectors(
 class Embedder:
     """Keys and vectors for the entries of one workspace, under the model and width in use."""
 
-    def __init__(self, ws: OpenWorkspace) -> None:
+    def __init__(self, ws: WorkspaceSession) -> None:
         """Open the cache; the calls of one object keep together to the limits, which the local engine has not."""
         self.cache = vector_cache(ws)
         # Why the API refused a text, by the key of its vector.
@@ -80,7 +80,7 @@ class Embedder:
         self._ws = ws
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
-        self._pacing = SharedPace(
+        self._pacing = SharedRateLimiter(
             limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic
         )
 
@@ -102,7 +102,7 @@ class Embedder:
             and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
         )
 
-    def cost(self, entries: Iterable[Entry], *, bar: Bar) -> tuple[int, int, float]:
+    def cost(self, entries: Iterable[Entry], *, bar: ProgressBar) -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
         texts = 0
         tokens = 0
@@ -119,7 +119,7 @@ class Embedder:
             usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date()),
         )
 
-    def embed_missing(self, entries: Iterable[Entry], *, bar: Bar) -> int:
+    def embed_missing(self, entries: Iterable[Entry], *, bar: ProgressBar) -> int:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.
 
         The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the
@@ -143,7 +143,9 @@ class Embedder:
             bar.show(seen, note=f"{embedded} embedded" if embedded else "")
         return embedded
 
-    def _answered(self, calls: Sequence[Call]) -> Iterator[tuple[list[int], Vectors | str]]:
+    def _answered(
+        self, calls: Sequence[EmbeddingCall]
+    ) -> Iterator[tuple[list[int], Vectors | str]]:
         """Yield the vectors of calls as they come, several at once; for a text that is refused, the reason.
 
         After one has failed no other is begun; its error is raised when those under way have ended.
@@ -158,7 +160,7 @@ class Embedder:
         else:  # the client is made here, once: from Python 3.12 on, threads make several
             embed = partial(ws.client.embed, is_paced=True)
 
-        def ask(call: Call) -> list[tuple[list[int], Vectors | str]]:
+        def ask(call: EmbeddingCall) -> list[tuple[list[int], Vectors | str]]:
             if failures:
                 return []
             try:
@@ -190,7 +192,7 @@ class Embedder:
 
         return self._pacing.call(embed_once, requests=len(texts), tokens=tokens)
 
-    def _together(self, page: list[Entry], missing: list[int]) -> Iterator[Call]:
+    def _together(self, page: list[Entry], missing: list[int]) -> Iterator[EmbeddingCall]:
         """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
         places = list[int]()
         texts = list[str]()
@@ -201,7 +203,7 @@ class Embedder:
             text_bytes = embedding_bytes(text, self._model, dim=self._ws.settings.dim, query=False)
             is_full = len(texts) == MAX_EMBED_TEXTS or size + text_bytes > MAX_EMBED_BYTES
             if texts and (is_full or not self._pacing.fits(len(texts) + 1, tokens + more)):
-                yield Call(places, texts, tokens)
+                yield EmbeddingCall(places, texts, tokens)
                 places = []
                 texts = []
                 tokens = 0
@@ -211,7 +213,7 @@ class Embedder:
             tokens += more
             size += text_bytes
         if texts:
-            yield Call(places, texts, tokens)
+            yield EmbeddingCall(places, texts, tokens)
 
     def _outgoing(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it goes out, and about how many tokens it has."""
@@ -226,7 +228,7 @@ class Embedder:
 
 
 def _embed_apart(
-    call: Call, embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError]
+    call: EmbeddingCall, embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError]
 ) -> Iterator[tuple[list[int], Vectors | str]]:
     """Yield the vectors of a call; halve a refused call until each text at fault is alone.
 
@@ -252,13 +254,13 @@ def _embed_apart(
     middle = len(call.texts) // 2
     share = call.tokens // 2
     for half in (
-        Call(call.places[:middle], call.texts[:middle], share),
-        Call(call.places[middle:], call.texts[middle:], call.tokens - share),
+        EmbeddingCall(call.places[:middle], call.texts[:middle], share),
+        EmbeddingCall(call.places[middle:], call.texts[middle:], call.tokens - share),
     ):
         yield from _embed_apart(half, embed_texts)
 
 
-def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
+def embed_blocks(ws: WorkspaceSession, *, number: int | None = None) -> int:
     """Embed what is missing, block by block, or that block, each under its lock; return how many texts that were."""
     embedder = Embedder(ws)
     done = 0
@@ -270,7 +272,7 @@ def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
     return done
 
 
-def missing_blocks(ws: OpenWorkspace) -> list[int]:
+def missing_blocks(ws: WorkspaceSession) -> list[int]:
     """Return the numbers of the blocks of which a text was not embedded yet."""
     embedder = Embedder(ws)
     with ws.store.read() as tx:

@@ -20,12 +20,12 @@ import numpy as np
 import orjson
 
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.step import Step
-from pipeline.index import manifest, terms
-from pipeline.index.manifest import Floor, Manifest, RefusedText, Staged, come_to, content_hash
-from pipeline.index.reader import Index
+from pipeline.index import manifest, tokenizer
+from pipeline.index.build_reader import Index
+from pipeline.index.manifest import Floor, Manifest, RefusedText, StagedBuild, come_to, content_hash
 from pipeline.index.vector_cache import (
     TASK_TYPE,
     UNIT_TOLERANCE,
@@ -70,7 +70,7 @@ def write_build(
     ranking: Ranking | None = None,
     nonsense: Vectors | None = None,
     refused: Mapping[str, RefusedText] | None = None,
-) -> Staged:
+) -> StagedBuild:
     """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
@@ -80,7 +80,7 @@ def write_build(
     path = directory / manifest.ENTRIES
     done = 0
     groups = [f"g{number}" for number in range(len(ranking.groups))]
-    sealed: dict[str, files.Sealed] = {}
+    sealed: dict[str, files.SealedFile] = {}
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as db,
         files.SealedWriter(directory / manifest.METADATA) as metadata,
@@ -110,7 +110,7 @@ def write_build(
                     ),
                 )
                 texts = (ranking.texts(one.fields or {"text": one.text}) for one in entries)
-                words = ([" ".join(terms.terms_of(text)) for text in some] for some in texts)
+                words = ([" ".join(tokenizer.terms_of(text)) for text in some] for some in texts)
                 db.executemany(
                     f"INSERT INTO words (rowid, {', '.join(groups)}) VALUES (?{', ?' * len(groups)})",  # noqa: S608 - names of ours
                     ((row, *some) for row, some in zip(rows, words, strict=True)),
@@ -118,7 +118,7 @@ def write_build(
                 yield vectors
                 done += len(entries)
             if not done:
-                step = Step("batch-submit")
+                step = CommandHint("batch-submit")
                 raise InputError(
                     "there is nothing to index", hint=f"run `{step}` to have rows answered first"
                 )
@@ -141,10 +141,10 @@ def write_build(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
-        words={"terms": terms.NAME, **ranking.as_json()},
+        words={"terms": tokenizer.NAME, **ranking.as_json()},
         refused=dict(refused or {}),
     )
-    staged = Staged(directory, written, cache)
+    staged = StagedBuild(directory, written, cache)
     if nonsense is None:
         staged.seal()
         return staged
@@ -183,7 +183,7 @@ def learn_floor(index: Index, questions: Vectors) -> Floor:
     question that it makes up has a floor of its own.
     """
     cosines = index.faiss.search(questions, 1)[0].ravel()
-    asked = [terms.terms_of_question(one) for one in nonsense()]
+    asked = [tokenizer.terms_of_question(one) for one in nonsense()]
     words = [max(index.word_scores(some, most=1).values(), default=0.0) for some in asked]
     alone = [come_to(score, index.told(some)) for score, some in zip(words, asked, strict=True)]
     slope = max(float(np.std(cosines)), 1e-3) / max(
@@ -194,7 +194,7 @@ def learn_floor(index: Index, questions: Vectors) -> Floor:
     return Floor(round(height, 4), round(height / slope, 4), round(least, 4))
 
 
-def verify_build(staged: Staged, *, count: int) -> None:
+def verify_build(staged: StagedBuild, *, count: int) -> None:
     """Pass when the build on disk is whole, its parts agree, and it holds `count` entries."""
     found = manifest.read_manifest(staged.directory)
     path = staged.directory / manifest.ENTRIES

@@ -25,20 +25,20 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import __version__, files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.step import Step
 from pipeline.core.text import first_few
 from pipeline.engine.task_file import FOLDER, SOURCES
-from pipeline.engine.workspace import Access, OpenWorkspace, is_free, open_workspace
+from pipeline.engine.workspace import Access, WorkspaceSession, is_free, open_workspace
 from pipeline.index.vector_cache import VectorCache, vector_cache, vector_store
 from pipeline.ops import clean
 from pipeline.quality import report
-from pipeline.store import asks, batches, erase, schema, workspace
-from pipeline.store.copy import copy_tables
+from pipeline.store import batches, claims, erasure, schema, workspace
 from pipeline.store.database import Store
+from pipeline.store.table_copy import copy_tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -76,7 +76,7 @@ class RestoreReport:
     rows: dict[str, int] = field(default_factory=dict)
 
 
-def run(ws: OpenWorkspace, target: Path) -> BackupReport:
+def run(ws: WorkspaceSession, target: Path) -> BackupReport:
     """Make a backup in the folder `target`, which must not be there yet.
 
     Raises:
@@ -126,7 +126,7 @@ def _copy_file(source: Path, target: Path) -> str:
         return writer.seal().sha256
 
 
-def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
+def _copied(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     found = dict[str, str]()
     with vector_cache(ws).reading() as kept:
         if kept is not None:
@@ -137,7 +137,7 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         everyone = batches.batches_in_states(tx)
-        cleaned = erase.cleaned_batches(tx)
+        cleaned = erasure.cleaned_batches(tx)
     for batch in everyone:
         for name, sha256, _ in clean.sealed_files(batch, cleaned):
             is_needed = not (batch.is_over or batch.number in cleaned)
@@ -164,7 +164,7 @@ def _copy_database(source: Any, target: Path) -> str:
     return files.sync_part(target).sha256
 
 
-def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
+def _sealed(ws: WorkspaceSession, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
     """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
     copied = ""
     said = f"{name} was changed after it was sealed"
@@ -173,7 +173,9 @@ def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_need
     except FileNotFoundError:
         said = f"{name} is gone"
     if not copied or (copied != sha256 and is_needed):
-        raise InconsistentError(f"{said}; no backup was made", hint=f"run `{Step('doctor')}`")
+        raise InconsistentError(
+            f"{said}; no backup was made", hint=f"run `{CommandHint('doctor')}`"
+        )
     if copied != sha256:
         ws.display.warn(f"{said}; it is in the backup as it is")
     return copied
@@ -206,7 +208,7 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
         why = "in the backup itself"
         free = str(source.with_name(f"{data.name}-restored"))
     if why:
-        hint = f"take a new folder: {Step('restore', from_=source, data=free)}"
+        hint = f"take a new folder: {CommandHint('restore', from_=source, data=free)}"
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)
     with _server(settings) as server, files.staging_of(data) as staging:
@@ -237,7 +239,8 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             else f"its {MANIFEST} cannot be read"
         )
         raise InputError(
-            f"{folder} is no backup: {why}", hint=f"name a folder that `{Step('backup')}` made"
+            f"{folder} is no backup: {why}",
+            hint=f"name a folder that `{CommandHint('backup')}` made",
         ) from error
     paths = [PurePosixPath(name) for name in hashes]
     if not is_known or any(
@@ -314,7 +317,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             one.make_tables(tx, there)
             own = one.tables(tx)
             everything += own
-            above |= {table.name: asks.highest_id(tx, one.name) for table in own}
+            above |= {table.name: claims.highest_id(tx, one.name) for table in own}
         report.rows = copy_tables(tx, there, everything, above=above)
         with VectorCache(vector_store(ws.store, staging), model="", dim=0).reading() as kept:
             if kept is not None:

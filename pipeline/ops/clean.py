@@ -16,15 +16,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pipeline.batch import prepare
-from pipeline.batch.folder import FOLDER, is_whole
+from pipeline.batch.batch_files import FOLDER, is_whole
 from pipeline.core import files
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.responses import key_of_line
 from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.quality import report as reports
-from pipeline.store import batches, erase, runs
-from pipeline.store.batches import Batch
+from pipeline.store import batches, erasure, runs
+from pipeline.store.batches import BatchRow
 
 OURS = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
 
@@ -48,7 +48,7 @@ class CleanReport:
         return not any((self.files, self.builds, self.reports, self.litter))
 
 
-def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
+def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what."""
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
@@ -75,11 +75,11 @@ def _removed(paths: Iterable[Path], report: CleanReport) -> None:
             files.remove_link(path)
 
 
-def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> None:
+def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -> None:
     """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
-        known = erase.cleaned_batches(tx)
+        known = erasure.cleaned_batches(tx)
     for batch in everyone:
         names = filter(None, (batch.request_file, batch.result_file))
         paths = [path for name in names if (path := ws.data / name).is_file()]
@@ -99,13 +99,13 @@ def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> 
             hashes = _seal_hashes(ws.data, batch)
             why = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                erase.note_cleaned(tx, batch.number, why=why, at=ws.now(), hashes=hashes)
+                erasure.note_cleaned(tx, batch.number, why=why, at=ws.now(), hashes=hashes)
         for path in paths:
             path.unlink(missing_ok=True)
 
 
 def sealed_files(
-    batch: Batch, cleaned: Mapping[int, str] = MappingProxyType({})
+    batch: BatchRow, cleaned: Mapping[int, str] = MappingProxyType({})
 ) -> list[tuple[str, str, str]]:
     """Return (name, SHA-256, what it is) of the sealed files of a batch; of one that was cleaned its lines' hashes."""
     found = [(batch.request_file, batch.request_sha256, "its request file")]
@@ -121,7 +121,7 @@ def sealed_files(
     return [one for one in found if one[1]]
 
 
-def _seal_hashes(data: Path, batch: Batch) -> str | None:
+def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
     """Seal a file with the key and SHA-256 of each line of a batch's files; return its hash, None without a line.
 
     Of a file that is not as it was sealed they would prove nothing.
@@ -137,7 +137,7 @@ def _seal_hashes(data: Path, batch: Batch) -> str | None:
         return writer.seal().sha256 if count else None
 
 
-def _clean_builds(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> None:
+def _clean_builds(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -> None:
     """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
     folders = [one.folder for one in ws.collections]
     for builds in (Builds(ws.data, folder) for folder in folders):
@@ -151,7 +151,7 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> N
     _removed(left_folders(ws.data, folders), report)
 
 
-def unknown_sealed(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
+def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
 
     A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
@@ -170,11 +170,11 @@ def unknown_sealed(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]
     return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
 
 
-def litter(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
+def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
-        cleaned = erase.cleaned_batches(tx)
+        cleaned = erasure.cleaned_batches(tx)
     known = {
         ws.data / one[0]
         for batch in everyone

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipeline.batch import send
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -18,22 +19,21 @@ from pipeline.core.errors import (
     MissingError,
     RemoteError,
 )
-from pipeline.core.states import BatchState, Outcome, Way
-from pipeline.core.step import Hint, Option, Step
+from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.task import RowFault
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.index.vector_cache import vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_report import DoctorReport, notice
-from pipeline.store import answers, asks, batches, erase, rows, schema, workspace
-from pipeline.store.batches import Batch, name_prefix
+from pipeline.store import answers, batches, claims, erasure, rows, schema, workspace
+from pipeline.store.batches import BatchRow, name_prefix
 from pipeline.store.database import Connection
 
 MAX_REFUSED_SHOWN = 3
-RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
+RESTORE = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 
@@ -41,7 +41,7 @@ NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its
 Check = Callable[[DoctorReport], Iterator[RowFault]]
 
 
-def run(ws: OpenWorkspace) -> DoctorReport:
+def run(ws: WorkspaceSession) -> DoctorReport:
     """Run every check, one after the other; a check that cannot be carried out is a finding."""
     report = DoctorReport(ws)
     ws.tells_backend = False
@@ -68,8 +68,8 @@ def run(ws: OpenWorkspace) -> DoctorReport:
     return report
 
 
-def _asked(tx: Connection) -> list[Batch]:
-    return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
+def _asked(tx: Connection) -> list[BatchRow]:
+    return [one for one in batches.batches_in_states(tx) if one.way is not Mode.TRIAL]
 
 
 def _lines(
@@ -102,9 +102,9 @@ def _batches(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
 
 
-def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
+def _wrong_batch(batch: BatchRow, there: dict[str, int] | None) -> Iterator[str]:
     """Yield what is wrong with one batch, as the end of a sentence; nothing is `there` where it was taken back."""
-    if batch.way is Way.BATCH and batch.state in NAMED and not batch.remote_name:
+    if batch.way is Mode.BATCH and batch.state in NAMED and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in {BatchState.DOWNLOADED, BatchState.INGESTED} and not batch.result_file:
         yield "and names no result file"
@@ -124,8 +124,8 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
     data = report.ws.data
     with report.ws.store.read() as tx:
         everyone = _asked(tx)
-        cleaned = erase.cleaned_batches(tx)
-        is_forgetting = bool(erase.open_erasures(tx))
+        cleaned = erasure.cleaned_batches(tx)
+        is_forgetting = bool(erasure.open_erasures(tx))
     for batch in everyone:
         for name, sha256, what in clean.sealed_files(batch, cleaned):
             is_request = name == batch.request_file
@@ -141,7 +141,7 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
                 why = (
                     "it is the proof of what was asked and answered; nothing else needs it any more"
                 )
-                next_ = f"the same {Step('forget')} again" if is_forgetting else str(RESTORE)
+                next_ = f"the same {CommandHint('forget')} again" if is_forgetting else str(RESTORE)
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"
                 is_answered = (
@@ -150,7 +150,7 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
                 next_ = str(
                     step("batch-ingest")
                     if is_answered
-                    else Step("batch-cancel", batch=batch.number)
+                    else CommandHint("batch-cancel", batch=batch.number)
                 )
             else:
                 why = "its answers are paid for and not ingested yet"
@@ -159,10 +159,10 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(f"batch {batch.number} ({batch.state}): {wrong}", why, next_, is_wrong)
 
 
-def _other_items(ws: OpenWorkspace, batch: Batch) -> str:
+def _other_items(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
     with ws.store.read() as tx:
-        items = asks.claimed(tx, batch.number)
+        items = claims.claimed(tx, batch.number)
     with contextlib.closing(files.read_lines(ws.data / batch.request_file)) as lines:
         asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
     mine = all(asked.get(one.line or 0) == request_key(batch.task, one.item_id) for one in items)
@@ -200,7 +200,7 @@ def _refused(report: DoctorReport) -> Iterator[RowFault]:
             ]
         if count:
             told = f"{plural(count, 'row')} of {subject.subject} {'was' if count == 1 else 'were'} refused"
-            listed = Step("items", task=subject.words.named, state="refused")
+            listed = CommandHint("items", task=subject.words.named, state="refused")
             yield notice(f"{told}: {'; '.join(examples)}", "they are not asked about", listed)
 
 
@@ -213,7 +213,7 @@ def _tasks(report: DoctorReport) -> Iterator[RowFault]:
             strange.setdefault(batch.task, []).append(str(batch.number))
     for task, numbers in strange.items():
         said = f"nothing here is known of the task {task!r} of batch {', '.join(numbers)}"
-        next_ = f"name its table as it was named before ({Option(passages_table='…')})"
+        next_ = f"name its table as it was named before ({OptionHint(passages_table='…')})"
         yield notice(said, "its answers go nowhere, and its items are not counted", next_)
     for subject in report.ws.tasks:
         place = subject.declared_in
@@ -225,7 +225,7 @@ def _tasks(report: DoctorReport) -> Iterator[RowFault]:
             yield notice(
                 said,
                 why,
-                f"put it back, or name it where it is now: {Option(task=f'path/{place.name}')}",
+                f"put it back, or name it where it is now: {OptionHint(task=f'path/{place.name}')}",
             )
 
 
@@ -260,7 +260,7 @@ def _index(report: DoctorReport) -> Iterator[RowFault]:
             position = workspace.get_workspace(tx).position
         if current.position > position:
             said = f"the build was read at database position {current.position}, and the database is at {position}"
-            ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
+            ways = f"put the newer database back, or {rebuild} {OptionHint(worse_ok=True)}"
             yield RowFault(said, "the database is an older copy than the index", ways)
 
 
@@ -272,7 +272,7 @@ def _vectors(report: DoctorReport) -> Iterator[RowFault]:
         yield notice(
             said,
             "they count as absent and are asked for again",
-            f"{Step('index')}, which embeds them again",
+            f"{CommandHint('index')}, which embeds them again",
         )
 
 
@@ -321,9 +321,11 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
-def _submitted(ws: OpenWorkspace, batch: Batch, prefixes: frozenset[str]) -> Iterator[RowFault]:
+def _submitted(
+    ws: WorkspaceSession, batch: BatchRow, prefixes: frozenset[str]
+) -> Iterator[RowFault]:
     """Is a submitted batch there, under a name of ours?"""
-    cancel = Step("batch-cancel", batch=batch.number)
+    cancel = CommandHint("batch-cancel", batch=batch.number)
     try:
         remote = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
@@ -348,23 +350,23 @@ def _litter(report: DoctorReport) -> Iterator[RowFault]:
     for path in clean.unknown_sealed(ws, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
-        next_ = (
-            f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
-        )
+        next_ = f"put the newer database back, or restore a newer backup ({CommandHint('restore', from_='…')})"
         yield RowFault(said, why, next_)
     left = [*clean.litter(ws, report.unknown), *left_folders(ws.data, folders)]
     if ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
         left += [path for one in folders for path in Builds(ws.data, one).stale()]
     for path in left:
         yield notice(
-            f"{path.name} belongs to nothing: a run died over it", "it takes room", Step("clean")
+            f"{path.name} belongs to nothing: a run died over it",
+            "it takes room",
+            CommandHint("clean"),
         )
 
 
 def _begun(tx: Connection) -> list[str]:
     return [
         f"item {one} was begun to be forgotten, and that is not over"
-        for one in erase.open_erasures(tx)
+        for one in erasure.open_erasures(tx)
     ]
 
 
@@ -373,9 +375,9 @@ CHECKS: Mapping[str, Check] = {
     "states": _lines(batches.unknown_states, "no command knows what to do with it", RESTORE),
     "batches": _batches,
     "claims": _lines(
-        asks.claims_of_ended,
+        claims.claims_of_ended,
         "they are not asked again",
-        Hint("{}, which frees them", Step("batch-submit")),
+        HintTemplate("{}, which frees them", CommandHint("batch-submit")),
     ),
     "sealed files": _sealed,
     "derived": _derived,
@@ -387,7 +389,7 @@ CHECKS: Mapping[str, Check] = {
     "forgotten": _lines(
         _begun,
         "traces of it may be left",
-        Hint("the same {} again", Step("forget")),
+        HintTemplate("the same {} again", CommandHint("forget")),
         contradiction=False,
     ),
     "backend": _backend,

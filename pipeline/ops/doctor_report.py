@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
 from pipeline.engine.task import RowFault
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 
 notice = partial(RowFault, contradiction=False)  # what does no harm to data
 
@@ -19,7 +19,7 @@ class DoctorReport:
     Of each subject `seen` has what was looked at row by row, in words and in figures, also where nothing is wrong.
     """
 
-    ws: OpenWorkspace
+    ws: WorkspaceSession
     looked: int = 0
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)

@@ -7,15 +7,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
-from pipeline.core.step import Option
 from pipeline.core.text import FormulaGuard, one_line, plural
-from pipeline.engine.task import ExportRows, ExportWanted, Task, Words
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import ExportOptions, ExportRows, Task, TaskLabels
+from pipeline.engine.workspace import WorkspaceSession
 
-EVERY = ExportWanted()
+EVERY = ExportOptions()
 NO_ANSWER = "no version, as they came with the table"
 
 
@@ -40,11 +40,11 @@ class ExportReport:
 
 
 def run(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     path: Path | None,
     *,
     format_: str | None = None,
-    wanted: ExportWanted = EVERY,
+    wanted: ExportOptions = EVERY,
     overwrite: bool = False,
     raw: bool = False,
     write: Callable[[bytes], object] = lambda _piece: None,
@@ -108,7 +108,7 @@ def run(
     return report
 
 
-def _said(report: ExportReport, words: Words) -> Iterator[str]:
+def _said(report: ExportReport, words: TaskLabels) -> Iterator[str]:
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"
     for one in report.versions:
@@ -118,14 +118,14 @@ def _said(report: ExportReport, words: Words) -> Iterator[str]:
         yield (
             f"wrote {name}, which {have}"
             if is_written
-            else f"{have} {name}: {Option(extractor=name)} exports it"
+            else f"{have} {name}: {OptionHint(extractor=name)} exports it"
         )
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
-        yield f"{cells} like a formula and got an apostrophe (') in front; {Option(raw=True)} writes them unchanged"
+        yield f"{cells} like a formula and got an apostrophe (') in front; {OptionHint(raw=True)} writes them unchanged"
 
 
-def _check_choices(task: Task, wanted: ExportWanted) -> None:
+def _check_choices(task: Task, wanted: ExportOptions) -> None:
     refused = [
         name
         for name, value in wanted._asdict().items()
@@ -139,7 +139,7 @@ def _check_choices(task: Task, wanted: ExportWanted) -> None:
         )
         raise InputError(
             f"{said} is not for an export of {task.words.many}; nothing was written",
-            hint=f"with {Option(task=task.subject)} it takes {takes}",
+            hint=f"with {OptionHint(task=task.subject)} it takes {takes}",
         )
 
 
@@ -161,7 +161,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise InputError(
             f"{path} is there already; nothing was written",
-            hint=f"{Option(overwrite=True)} replaces it",
+            hint=f"{OptionHint(overwrite=True)} replaces it",
         )
     if not target.parent.is_dir():
         made = shlex.quote(str(path.parent))

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pipeline.batch import prepare
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.core.files import check_named_in_utf8
-from pipeline.core.step import Step
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
@@ -32,11 +32,11 @@ from pipeline.index.vectors import OF_QUESTIONS
 from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import batches, erase, rows, workspace
-from pipeline.store.batches import Batch
+from pipeline.store import batches, erasure, rows, workspace
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.tables.columns import fold
-from pipeline.tables.findings import MISSING
+from pipeline.tables.row_import import MISSING
 
 ENGINE = (
     "local-engine.sqlite",
@@ -65,7 +65,7 @@ class ForgetReport:
     out_of_reach: str = OUT_OF_REACH
 
 
-def split_names(ws: OpenWorkspace, texts: Sequence[str]) -> list[str]:
+def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
     """Return the names that a person typed: a text with commas is several names, unless it is one itself."""
     with ws.store.read() as tx:
         whole = {text for text in texts if "," not in text or _is_known(tx, ws.task, text)}
@@ -73,7 +73,7 @@ def split_names(ws: OpenWorkspace, texts: Sequence[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def names_in(ws: OpenWorkspace, path: Path) -> list[str]:
+def names_in(ws: WorkspaceSession, path: Path) -> list[str]:
     """Return the names in a file: of a CSV file with a column of them that column, else each line.
 
     Of the report of an import they are those that it lists as missing.
@@ -104,7 +104,7 @@ def names_in(ws: OpenWorkspace, path: Path) -> list[str]:
     return names
 
 
-def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
+def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Forget people, or by their names items of the task in use, once a person agrees.
 
     Raises:
@@ -117,9 +117,9 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
     report = ForgetReport(", ".join(names), names)
     ids, report.went_on = _begin(ws, names)
     with ws.store.read() as tx:
-        numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
+        numbers = {number for one in ids for number in erasure.batches_of(tx, task.name, one)}
         everyone = batches.batches_in_states(tx)
-        cleaned = erase.cleaned_batches(tx)
+        cleaned = erasure.cleaned_batches(tx)
     mine = [batch for batch in everyone if batch.number in numbers]
     engine = ENGINE if ws.backend == "local" else ()
     if engine and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
@@ -160,7 +160,7 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
         )
     with ws.store.write() as tx:
         for name in names:
-            erase.finish_erasure(tx, _mark(task, name))
+            erasure.finish_erasure(tx, _mark(task, name))
     return report
 
 
@@ -173,10 +173,12 @@ def _is_known(tx: Connection, task: Task, name: str) -> bool:
     """Return whether there is an item of that name, or something is kept of one, or it was begun to be forgotten."""
     with contextlib.suppress(InputError):
         return bool(task.id_of(tx, name))
-    return bool(erase.open_erasures(tx, _mark(task, name))) or erase.is_kept(tx, task.name, name)
+    return bool(erasure.open_erasures(tx, _mark(task, name))) or erasure.is_kept(
+        tx, task.name, name
+    )
 
 
-def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
+def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
     """Mark what is being forgotten, all or nothing; return the ids to forget, and whether a row was gone before."""
     task = ws.task
     # The id of each name, empty if only a mark is left of it, and whether its row is there.
@@ -188,7 +190,7 @@ def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
             said = f"{first_few(unknown, SHOWN)}: there is no {task.words.one} of that name; nothing was changed"
             raise InputError(said, hint="leave them out, or correct the names")
         for name in names:
-            is_begun = bool(erase.open_erasures(tx, _mark(task, name)))
+            is_begun = bool(erasure.open_erasures(tx, _mark(task, name)))
             try:
                 begun[name] = task.id_of(tx, name), True
             except (
@@ -199,7 +201,7 @@ def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
                 begun[name] = "" if is_begun else name, False
             if begun[name][0]:
                 _check_free(tx, task.name, begun[name][0], name)
-        is_new = any(not erase.open_erasures(tx, _mark(task, name)) for name in names)
+        is_new = any(not erasure.open_erasures(tx, _mark(task, name)) for name in names)
     if is_new:
         whose = (
             repr(names[0])
@@ -218,24 +220,27 @@ def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
                 part = tx.begin_nested()  # which shows whether the database lets go of the row
                 task.remove_row(tx, item_id, so_far="nothing was changed")
                 part.rollback()
-            erase.begin_erasure(tx, task.name, item_id, name=_mark(task, name), at=ws.now())
-        ids = [item_id for name in names for item_id in erase.open_erasures(tx, _mark(task, name))]
+            erasure.begin_erasure(tx, task.name, item_id, name=_mark(task, name), at=ws.now())
+        ids = [
+            item_id for name in names for item_id in erasure.open_erasures(tx, _mark(task, name))
+        ]
     return list(dict.fromkeys(ids)), any(not is_there for _, is_there in begun.values())
 
 
 def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
     """Refuse while the person is being asked about, in a batch that is not over."""
-    for number in erase.batches_of(tx, task, item_id):
+    for number in erasure.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
             raise InputError(
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
-                hint=f"`{Step('status')}` says how to finish it, `{Step('batch-cancel', batch=number)}` gives it up",
+                hint=f"`{CommandHint('status')}` says how to finish it, "
+                f"`{CommandHint('batch-cancel', batch=number)}` gives it up",
             )
 
 
 def _drop_lines(
-    ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: Mapping[int, str]
+    ws: WorkspaceSession, batch: BatchRow, ids: Collection[str], cleaned: Mapping[int, str]
 ) -> dict[str, int]:
     """Seal the files of a batch anew without the lines about these items; return how many lines each lost.
 
@@ -262,7 +267,7 @@ def _drop_lines(
                 written = writer.seal()
             if done[name] and was == recorded:
                 with ws.store.write() as tx:
-                    if not erase.reseal(
+                    if not erasure.reseal(
                         tx, batch.number, was=was, sha256=written.sha256, size=written.size
                     ):
                         raise InconsistentError(
@@ -283,9 +288,9 @@ def _erase(
         _check_free(tx, task.name, item_id, name)
     for one in ids:
         task.remove_row(tx, one)
-        erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
+        erasure.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
         if is_brought:
-            erase.bury_item(tx, task.name, one, at=now)
+            erasure.bury_item(tx, task.name, one, at=now)
     workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 
@@ -297,7 +302,7 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
     return True
 
 
-def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> None:
+def _rebuild(ws: WorkspaceSession, ids: Collection[str], report: ForgetReport) -> None:
     """Build the index anew where the one in service holds one of these items, and remove every other build."""
     builds = settled_builds(ws)
     is_there = True
@@ -325,7 +330,7 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
         builds.delete(builds.others())
 
 
-def _drop_vectors(ws: OpenWorkspace) -> int:
+def _drop_vectors(ws: WorkspaceSession) -> int:
     """Remove every cached vector that no entry asks for, of all models; return how many."""
     removed = 0
     for cache in caches(vector_store(ws.store, ws.data)):

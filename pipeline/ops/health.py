@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.batch.budget import WAITING
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import batches, money
 
 Kind = tuple[str, str, tuple[str, ...]]  # name, what it is, labels
@@ -50,7 +50,7 @@ def serve_health(
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def exposition(opened: Iterable[OpenWorkspace], errors: Mapping[str, int]) -> bytes:
+def exposition(opened: Iterable[WorkspaceSession], errors: Mapping[str, int]) -> bytes:
     """Return the figures of tasks, each with its workspace open, and how many units failed here, by unit."""
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -69,7 +69,7 @@ def exposition(opened: Iterable[OpenWorkspace], errors: Mapping[str, int]) -> by
     return generate_latest(registry)
 
 
-def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
+def _figures(ws: WorkspaceSession) -> Iterator[tuple[Kind, Figures]]:
     """Yield what there is to see of a task: (name, what it is, its labels) with the values."""
     task = ws.task.subject
     model = ws.model.name

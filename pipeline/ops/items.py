@@ -9,54 +9,59 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.listed import (
+from pipeline.core.row_listing import (
     WITHIN_S,
-    ItemCounts,
-    ItemFilter,
-    ItemsPage,
-    ItemsWanted,
-    ListedItem,
+    ListedRow,
+    RowCounts,
+    RowFilter,
+    RowListOptions,
+    RowsPage,
 )
-from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import one_line
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import place_of_entry
 from pipeline.ops.export import ExportReport, check_target, write_file
-from pipeline.store import answers, asks, batches, erase, workspace
-from pipeline.store.batches import Batch
+from pipeline.store import answers, batches, claims, erasure, workspace
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 
 ROWS = 1_000  # of a file that are read at once
-ALL = ItemFilter()
-CLEANED = Hint("the batch's files were removed by `{}`", Step("clean"))
+ALL = RowFilter()
+CLEANED = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
 
 
 def page(
-    ws: OpenWorkspace, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any
-) -> ItemsPage:
+    ws: WorkspaceSession,
+    which: RowFilter = ALL,
+    *,
+    limit: int,
+    after: str | None = None,
+    **how: Any,
+) -> RowsPage:
     """Return at most `limit` items of the task in use, those behind the place `after` where it is given.
 
     Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
     """
     with ws.store.read() as tx:
-        return ws.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
+        return ws.task.grid(tx).page(tx, RowListOptions(limit, which, after, **how))
 
 
 def counts(
-    ws: OpenWorkspace, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S
-) -> ItemCounts:
+    ws: WorkspaceSession, which: RowFilter = ALL, *, within_s: float | None = WITHIN_S
+) -> RowCounts:
     """Return how many items there are of each state; what else tells them apart where that takes no longer."""
     with ws.store.read() as tx:
         return ws.task.grid(tx).counts(tx, which, within_s=within_s)
 
 
 def write_csv(
-    ws: OpenWorkspace, path: Path, which: ItemFilter = ALL, *, overwrite: bool, **how: Any
+    ws: WorkspaceSession, path: Path, which: RowFilter = ALL, *, overwrite: bool, **how: Any
 ) -> ExportReport:
     """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
     check_target(path, overwrite=overwrite)
@@ -64,10 +69,10 @@ def write_csv(
     return ExportReport(str(path), "csv", lines - 1, ws.task.words.one)  # the header is a line, too
 
 
-def csv(ws: OpenWorkspace, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:
+def csv(ws: WorkspaceSession, which: RowFilter = ALL, **how: Any) -> Iterator[bytes]:
     """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
     with ws.store.read() as tx:
-        pages = ws.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, within_s=None, **how))
+        pages = ws.task.grid(tx).pages(tx, RowListOptions(ROWS, which, within_s=None, **how))
         first = next(pages)
         rows = (
             [*map(_cell, one.values.values()), one.state]
@@ -86,7 +91,7 @@ def _cell(value: Any) -> str | float:
 # ---- one item
 
 
-def show(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
+def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
     """Return what is known about the item of that name, from one snapshot.
 
     Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
@@ -100,9 +105,9 @@ def show(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     """
     with ws.store.read() as tx:
         item_id = ws.task.id_of(tx, name)
-        listed = next(iter(ws.task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
+        listed = next(iter(ws.task.grid(tx).page(tx, RowListOptions(1, only=item_id)).items), None)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
-        parked = asks.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
+        parked = claims.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
         called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         index = None  # where nothing of the task is indexed
         if ws.is_indexed:
@@ -135,7 +140,7 @@ def show(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
 
 
 def newest_requests(
-    ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False
+    ws: WorkspaceSession, *, limit: int, every: bool = False, raw: bool = False
 ) -> list[dict[str, Any]]:
     """Return the newest requests of the task in use, or of `every` task, newest first.
 
@@ -155,14 +160,14 @@ def newest_requests(
 
 
 def _with_wire(tx: Connection, found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
-    cleaned = erase.cleaned_batches(tx)
+    cleaned = erasure.cleaned_batches(tx)
     return [
         {**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)}
         for one in found
     ]
 
 
-def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:
+def _is_stale(listed: ListedRow | None, given: Sequence[dict[str, Any]]) -> bool | None:
     """Return whether the input is another one than that of the last answer that stands."""
     stands = [one for one in given if one["applied"] and one["answer"] != answers.FORGOTTEN]
     if listed is None or listed.input_hash is None or not stands:
@@ -170,7 +175,7 @@ def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> boo
     return bool(stands[-1]["input_hash"] != listed.input_hash)
 
 
-def _wire(data: Path, batch: Batch, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
+def _wire(data: Path, batch: BatchRow, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
     """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
 
     def lines(name: str, sha256: str | None) -> tuple[tuple[str, ...], str]:
@@ -203,7 +208,7 @@ def _wire(data: Path, batch: Batch, item_id: str, cleaned: Collection[int]) -> d
 
 
 @dataclass(frozen=True)
-class ParkedItem:
+class ParkedRow:
     """One parked item: the name it goes by, the reason, and since when."""
 
     name: str
@@ -213,15 +218,15 @@ class ParkedItem:
     __repr__ = one_line
 
 
-def list_parked(store: Store, task: Task) -> list[ParkedItem]:
+def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked item of the task, longest first."""
     with store.read() as tx:
-        rows = asks.parked_rows(tx, task.name, own=task.own)
+        rows = claims.parked_rows(tx, task.name, own=task.own)
         names = task.table(tx).names(tx, [row[0] for row in rows])
-    return [ParkedItem(names.get(key, key), reason, since) for key, reason, since in rows]
+    return [ParkedRow(names.get(key, key), reason, since) for key, reason, since in rows]
 
 
-def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list[str]:
+def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
     """Let one item or all of the task go again, and return their names.
 
     Raises:
@@ -230,12 +235,12 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
     if (name is None) == (not everyone):
         raise InputError(
             "say who: one by name, or everyone",
-            hint=f"`{ws.task.words.step('parked')}` lists them; {Option(all=True)} is everyone",
+            hint=f"`{ws.task.words.step('parked')}` lists them; {OptionHint(all=True)} is everyone",
         )
     task = ws.task
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
-        free = asks.unparkable(tx, task.name, own=task.own, ids=ids)
+        free = claims.unparkable(tx, task.name, own=task.own, ids=ids)
     if not free:
         return []
     if everyone:
@@ -244,12 +249,12 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
             nothing="nothing was let go",
         )
     with ws.store.write() as tx:
-        unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
+        unparked = claims.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)
 
 
-def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
+def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     """Let some rows be asked again, and return those that are open by then.
 
     Parked ones are let go. What a model answered is kept, and counts no more; a person's word stays, as does a row that
@@ -257,13 +262,13 @@ def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
     """
     task = ws.task
     with ws.store.write() as tx:
-        asks.unpark(tx, task.name, own=task.own, ids=ids)
-        taken = asks.claimed_among(tx, task.name, ids) | answers.spoken_for_among(
+        claims.unpark(tx, task.name, own=task.own, ids=ids)
+        taken = claims.claimed_among(tx, task.name, ids) | answers.spoken_for_among(
             tx, task.name, ids
         )
         free = [one for one in ids if one not in taken]
         task.take_back(tx, free)
         answers.set_aside(tx, task.name, free)
-        asks.reopen(tx, task.name, free)
+        claims.reopen(tx, task.name, free)
         workspace.touch_revision(tx, task.name)
-        return asks.askable_among(tx, task, free)
+        return claims.askable_among(tx, task, free)

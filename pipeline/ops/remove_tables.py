@@ -3,10 +3,10 @@
 The files of the workspace stay.
 """
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
-from pipeline.engine.workspace import OpenWorkspace, rooms
+from pipeline.engine.workspace import WorkspaceSession, rooms
 from pipeline.store import batches
 from pipeline.store.database import Connection
 from pipeline.tables.removal import RemovedTables, count_rows, drop_tables, list_removable
@@ -14,7 +14,7 @@ from pipeline.tables.removal import RemovedTables, count_rows, drop_tables, list
 SHOWN = 5  # names in a message
 
 
-def run(ws: OpenWorkspace, *, gives_up_batches: bool = False) -> RemovedTables:
+def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovedTables:
     """Remove what findable made in the database, after a person agrees.
 
     With `gives_up_batches` also while batches are under way; what they bring is lost then.
@@ -51,5 +51,5 @@ def _check_batches(tx: Connection, *, gives_up_batches: bool) -> None:
     numbers = [str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over]
     if numbers and not gives_up_batches:
         message = f"batches are under way ({first_few(numbers, SHOWN)}); nothing was changed"
-        hint = f"`{Step('status')}` says how to finish them; {Option(give_up=True)} gives up what they bring"
+        hint = f"`{CommandHint('status')}` says how to finish them; {OptionHint(give_up=True)} gives up what they bring"
         raise InputError(message, hint=hint)

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pipeline.batch import folder, report
+from pipeline.batch import batch_files, report
 from pipeline.batch.budget import quota_shortfall
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Way, fate_of
-from pipeline.core.step import Step
+from pipeline.core.states import BatchState, Mode, fate_of
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import Builds, count_stale
 from pipeline.quality.report import FOLDER as REPORTS
 from pipeline.quality.report import report_documents
-from pipeline.store import answers, asks, batches, money, workspace
-from pipeline.store.batches import Batch
+from pipeline.store import answers, batches, claims, money, workspace
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.tables.lists import REFUSED
 
@@ -50,14 +50,14 @@ class StatusReport:
     subject: str
     counts: StatusCounts
     document: dict[str, Any]
-    open_batches: list[Batch]
+    open_batches: list[BatchRow]
     under_way: list[str]
     runs: list[dict[str, Any]]
     entry: str
-    next: Step | None
+    next: CommandHint | None
 
 
-def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
+def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     """Return where everything stands, from one snapshot; `exact` finds what other programs changed, too.
 
     Without it, the index is compared only where a command has changed what it is made of.
@@ -65,7 +65,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
-        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
+        parked = claims.parked_rows(tx, ws.task.name, own=ws.task.own)
         asked = answers.asked_tasks(tx)
         stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
         twins = batches.all_duplicates(tx)
@@ -95,10 +95,10 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     document |= _failures(ws, failed_reasons | {item_id: reason for item_id, reason, _ in parked})
-    dead = folder.dead_batches(ws)
+    dead = batch_files.dead_batches(ws)
     now = ws.now()
     waiting = Counter(one.state.value for one in mine)
-    waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
+    waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Mode.TRIAL for one in dead)
     counts = StatusCounts(*list(by_state.values())[:6])._replace(
         refused=by_state[REFUSED], gone=gone
     )
@@ -107,12 +107,12 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
     killed = {one.run or one.number for one in dead}
-    runs = [_of_calls(one, now, killed) for one in going if one.way not in (Way.BATCH, Way.TRIAL)]
+    runs = [_of_calls(one, now, killed) for one in going if one.way not in (Mode.BATCH, Mode.TRIAL)]
     told = [_going(ws, one, killed, step) for one in going]
     return StatusReport(ws.settings.task, counts, document, going, told, runs, entry, step)
 
 
-def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
+def _of_calls(one: BatchRow, now: datetime, killed: Collection[int]) -> dict[str, Any]:
     done = min(max(one.calls, one.replies), one.requests)
     number = one.run or one.number
     is_killed = number in killed
@@ -125,13 +125,15 @@ def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, A
     return {"number": number, "items": one.requests, "done": done, "eta_s": eta_s, "state": state}
 
 
-def _going(ws: OpenWorkspace, one: Batch, killed: Collection[int], step: Step | None) -> str:
+def _going(
+    ws: WorkspaceSession, one: BatchRow, killed: Collection[int], step: CommandHint | None
+) -> str:
     """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left.
 
     A run whose process is gone has no time left; the command that continues it is named.
     """
     now = ws.now()
-    if one.way is Way.BATCH:
+    if one.way is Mode.BATCH:
         took = report.time_words((now - one.created_at).total_seconds())
         return (
             f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
@@ -146,15 +148,15 @@ def _going(ws: OpenWorkspace, one: Batch, killed: Collection[int], step: Step | 
     )
 
 
-def open_work(ws: OpenWorkspace) -> list[str]:
+def open_work(ws: WorkspaceSession) -> list[str]:
     """Return in words each batch and each run of the task in use that is not over, the oldest first."""
-    killed = {one.run or one.number for one in folder.dead_batches(ws)}
+    killed = {one.run or one.number for one in batch_files.dead_batches(ws)}
     with ws.store.read() as tx:
         runs = batches.by_run(batches.batches_in_states(tx, task=ws.task.name))
     return [_going(ws, one, killed, ws.task.words.step("tag")) for one in runs if not one.is_over]
 
 
-def _failures(ws: OpenWorkspace, reasons: Mapping[str, str]) -> dict[str, Any]:
+def _failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Return {"failures": …} if rows of the task failed or a gate of its newest report did, else nothing.
 
     `reasons` say why each row without an answer failed, or is parked, by its id.
@@ -187,7 +189,7 @@ def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "is_over": one["cancelled_at"] is not None}
 
 
-def _index(ws: OpenWorkspace, tx: Connection, *, exact: bool) -> dict[str, Any]:
+def _index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at, refused}; a broken index says so and counts as none.
 
     `refused` has the name of each row whose text the embedding model refused, and its reason.
@@ -211,13 +213,13 @@ def _index(ws: OpenWorkspace, tx: Connection, *, exact: bool) -> dict[str, Any]:
     return {**found, "behind": count_stale(ws.collection, tx, None)}
 
 
-def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
+def _count_by_state(everyone: list[BatchRow]) -> dict[str, int]:
     counted = Counter(one.state for one in batches.by_run(everyone))
     shown = (state for state in BatchState if state is not BatchState.ASKING or counted[state])
     return {state.value: counted[state] for state in shown}
 
 
-def _spent(tx: Connection, everyone: list[Batch]) -> dict[str, float]:
+def _spent(tx: Connection, everyone: list[BatchRow]) -> dict[str, float]:
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
     found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
@@ -229,7 +231,7 @@ def _spent(tx: Connection, everyone: list[Batch]) -> dict[str, float]:
     }
 
 
-def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
+def _wants_room(tx: Connection, mine: list[BatchRow], settings: Settings) -> bool:
     """Return whether a batch was put off, by the API or by our count, while others of its task under way make room."""
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
@@ -243,16 +245,16 @@ def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
 def _next(
     document: dict[str, Any],
     items: StatusCounts,
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     waiting: Mapping[str, int],
     *,
     wants_room: bool,
-) -> Step | None:
+) -> CommandHint | None:
     """Return what to type next, None when there is nothing to do; `waiting` are the task's batches."""
     task = ws.task
     index = document["index"] or {"count": 0, "behind": 0}
     asked = ws.collection.question if ws.is_indexed else ""
-    others = [Step("status", task=one) for one in document["others"]]
+    others = [CommandHint("status", task=one) for one in document["others"]]
     steps = (
         (waiting["stopped"], _asking(document, task)),
         (waiting["downloaded"], _going_on(document, task, "batch-ingest")),
@@ -269,7 +271,7 @@ def _next(
     return next((step for condition, step in steps if condition), None)
 
 
-def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
+def _going_on(document: dict[str, Any], task: Task, step: str) -> CommandHint:
     """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
     pilot = document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
@@ -280,17 +282,17 @@ def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
             else task.words.step(step)
         )
     if is_begun:
-        return Step(f"{task.words.many}-pilot")
+        return CommandHint(f"{task.words.many}-pilot")
     if document["backfill"] is not None:
-        return Step(f"{task.words.many}-backfill")
-    return Step(step, task=task.subject)
+        return CommandHint(f"{task.words.many}-backfill")
+    return CommandHint(step, task=task.subject)
 
 
-def _asking(document: dict[str, Any], task: Task) -> Step:
+def _asking(document: dict[str, Any], task: Task) -> CommandHint:
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
         return task.words.step("tag", pilot=pilot["size"] if is_stopped else None)
-    return Step(
+    return CommandHint(
         f"{task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"
     )

@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import ingest
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN
-from pipeline.core.step import Step
 from pipeline.core.text import usd
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, workspace
-from pipeline.store.answers import Version
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, pages
 
 LOCK = "rollback"
-NEXT = Step("versions")
+NEXT = CommandHint("versions")
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 
 
@@ -31,7 +31,7 @@ class VersionSummary(NamedTuple):
     """One version of which something is here: what there is of it, and USD paid for it."""
 
     subject: str
-    counts: Version
+    counts: VersionCounts
     paid: float
 
     @property
@@ -65,7 +65,7 @@ class RollbackReport:
 
     subject: str
     found: list[VersionSummary]
-    next: Step = NEXT
+    next: CommandHint = NEXT
     rows: int = 0
     answers: int = 0
     attempts: int = 0
@@ -73,7 +73,7 @@ class RollbackReport:
     unbound: bool = False
 
 
-def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
+def every_version(ws: WorkspaceSession) -> list[VersionSummary]:
     """Return every version of every subject, or where TASK= is set of that one, from one snapshot; reads all rows."""
     only = "task" in ws.settings.sources
     with ws.store.read() as tx:
@@ -82,7 +82,7 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
         ]
 
 
-def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
+def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Roll back a label with all its models, or with one (label/model); what would go is said before a person is asked.
 
     Raises:
@@ -127,7 +127,7 @@ def _summaries(tx: Connection, task: Task) -> list[VersionSummary]:
     ]
 
 
-def _find(tx: Connection, name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
+def _find(tx: Connection, name: str, ws: WorkspaceSession) -> tuple[Task, list[VersionSummary]]:
     named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
     named = [ws.task] if "task" in ws.settings.sources else named
     for one in named or ws.tasks:
@@ -145,10 +145,10 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
     said = hint = ""
     if any(not one.counts.label.strip() for one in going):
         said = "rows without a version are another program's"
-        hint = f"{Step('versions')} lists those that are here"
+        hint = f"{CommandHint('versions')} lists those that are here"
     if any(one.counts.label == answers.PERSON for one in going):
         said = "what people said by hand is no version of a model"
-        hint = f"an edit is undone by its number: {Step('correct', item='username', undo=1)}"
+        hint = f"an edit is undone by its number: {CommandHint('correct', item='username', undo=1)}"
     names = {one.counts.extractor for one in going}
     for one in (
         one
@@ -156,14 +156,14 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
         if one.extractor in names
     ):
         said = f"batch {one.number} of {one.extractor} is {one.state}, not over"
-        ways = task.words.step("status"), Step("batch-cancel", batch=one.number)
+        ways = task.words.step("status"), CommandHint("batch-cancel", batch=one.number)
         hint = "`{}` says how to finish it, `{}` gives it up".format(*ways)
     if said:
         raise InputError(f"{said}; nothing was changed", hint=hint)
 
 
 def _remove(
-    tx: Connection, task: Task, one: Version, report: RollbackReport, *, at: datetime
+    tx: Connection, task: Task, one: VersionCounts, report: RollbackReport, *, at: datetime
 ) -> None:
     rows = task.roll_back(tx, one.label, model=one.model)
     if rows is None:  # what is still as the version gave it goes
@@ -178,7 +178,7 @@ def _remove(
         workspace.touch_revision(tx, task.name)
 
 
-def _unbound(ws: OpenWorkspace) -> bool:
+def _unbound(ws: WorkspaceSession) -> bool:
     """Unbind a workspace of which nothing is left that the local engine answered; return whether that was so.
 
     What it embedded is told from Gemini's by the name of its model.

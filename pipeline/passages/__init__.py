@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.step import Hint, Step
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.store import runs, schema
 
 if TYPE_CHECKING:
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 CONCEPTS = "passage_concepts"
 MARK = "passage_concepts_of_passage"  # its index that is made last: where it is, the tables were adopted
-how_to_begin = Hint("`{}` brings passages in", Step("import-passages", passages="file.jsonl"))
+how_to_begin = HintTemplate(
+    "`{}` brings passages in", CommandHint("import-passages", passages="file.jsonl")
+)
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

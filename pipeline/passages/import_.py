@@ -10,17 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option
 from pipeline.core.text import first_few
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
-from pipeline.store import asks, workspace
+from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_words, compact_json, loaded
-from pipeline.tables.columns import Layout, MappedFile
-from pipeline.tables.findings import (
+from pipeline.tables.columns import ColumnLayout, MappedFile
+from pipeline.tables.read import SourceRow, parse_json
+from pipeline.tables.row_import import (
     PLAIN,
     Finding,
     FindingKind,
@@ -32,7 +33,6 @@ from pipeline.tables.findings import (
     key_of,
     rejected,
 )
-from pipeline.tables.read import SourceRow, parse_json
 
 ANSWERED = "has concepts, and another text here; the one that is stored stays"
 BLOCK = 2000  # passages written at a time
@@ -45,13 +45,13 @@ OURS = ("id", "text", "source", "metadata")
 _REMEMBERED = 1000  # names of keys, for a note
 
 
-class Passages(MappedFile):
+class PassagesFile(MappedFile):
     """The passages of one file; ids are as the table of a `shape` has them, and InputError where one does not fit in.
 
     A source or metadata that are None leave what is stored alone.
     """
 
-    layout = Layout(
+    layout = ColumnLayout(
         "id",
         {name: name for name in OURS},
         HINT,
@@ -141,10 +141,10 @@ class PassagesImportReport(ImportReport):
     WORD = "passage"
 
 
-check_file = Passages.check
+check_file = PassagesFile.check
 
 
-def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
+def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
     """Import the passages in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
@@ -153,7 +153,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     InputError where the file cannot be read, an id in it does not fit into the table,
     or the list cannot be written. Nothing was changed.
     """
-    file, done = Passages.begun(path, options, PassagesImportReport)
+    file, done = PassagesFile.begun(path, options, PassagesImportReport)
     with ws.store.read() as tx:
         file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
     write = partial(_write, shape)
@@ -182,7 +182,7 @@ def _key_there(shape: PassagesShape, key: str, line: int) -> str:
     raise InputError(
         f"line {line}: the id {excerpt(key)!r} does not fit into the column `id` of "
         f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-        hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
+        hint=f"give every line an id of that kind, or name another table with {OptionHint('passages_table')}",
     )
 
 
@@ -206,9 +206,9 @@ def _write(
         if one.key not in answered and (one.key in other or _is_described(shape, one, row))
     ]
     texts = [key for key in other if key not in answered]
-    free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
+    free = set(texts) - set(claims.claimed_among(tx, table.TASK, texts))
     done.released += len(
-        (asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free))
+        (claims.unparkable if done.dry else claims.unpark)(tx, table.TASK, ids=sorted(free))
     )
     if not done.dry:
         table.put_passages(tx, shape, new, changed)

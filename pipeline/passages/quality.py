@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
 
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_part
 from pipeline.core.quotes import LIKENESS, likeness_told
-from pipeline.core.step import Hint, Step
 from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
-    Choice,
-    Quality,
-    Rows,
+    QualityFigures,
+    ReportTable,
+    ReservoirSample,
     Sample,
     Value,
     divergence,
@@ -34,7 +34,7 @@ from pipeline.quality.figures import (
     share,
 )
 from pipeline.store import answers
-from pipeline.store.answers import Version
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import streamed
 from pipeline.store.schema import answers as given
 from pipeline.tables.cells import cell_words, loaded
@@ -104,14 +104,14 @@ MOST = 14  # concepts of a passage that the question asks for at most
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Quality:
+def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> QualityFigures:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
     shape = task.shape
     by_version, proven = _tallied(tx, shape)
     mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
     others = [one for one in sorted(by_version) if one not in mine]
     lengths = Counter[int]()
-    chosen = Choice[_Answer](READ, seed=SEED + 1)
+    chosen = ReservoirSample[_Answer](READ, seed=SEED + 1)
     repeated = 0
     name = shape.concepts.c.concept_name
     for passage, label, model, size, names, is_like in _answers(tx, shape, mine):
@@ -153,7 +153,7 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
         "passages": (count, count),
     }
     by_title = {"Types of concepts": types, "Types in other versions": other_types}
-    return Quality(
+    return QualityFigures(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
         items=count,
@@ -162,13 +162,15 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
         distributions=[
             *histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR),
             *(
-                Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
+                ReportTable(title, ("", "concepts"), some.most_common(EXAMPLES))
                 for title, some in by_title.items()
                 if some
             ),
         ],
         tables=[
-            Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))
+            ReportTable(
+                "Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)
+            )
         ],
         samples=[one.sample() for one in read[:SAMPLES]],
         notes=list(_notes(mine, other_types)),
@@ -206,7 +208,7 @@ class _Read(NamedTuple):
 
         It is drawn at random, of those with a quotation that was found by likeness where there are.
         """
-        drawn = Choice[ConceptRow](1, seed=SEED)
+        drawn = ReservoirSample[ConceptRow](1, seed=SEED)
         for number, concept in enumerate(self.concepts):
             is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
             drawn.offer(f"{self.key} {number}", concept, first=is_like)
@@ -243,8 +245,9 @@ def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> li
 # ---- check every row
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time
-AGAIN = Hint(
-    "{} takes that version back, and asking again gives another", Step("rollback", extractor="…")
+AGAIN = HintTemplate(
+    "{} takes that version back, and asking again gives another",
+    CommandHint("rollback", extractor="…"),
 )
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
     "quotations that are not what the text says at their place": (
@@ -282,7 +285,7 @@ def verify_quotes(
     found = RowFaults(FAULTS)
     concepts = 0
     quotations = 0
-    ours.append(Version(answers.PERSON))
+    ours.append(VersionCounts(answers.PERSON))
     passage_id = shape.concepts.c.passage_id
     mine = _of(shape, ours)
     labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
@@ -315,7 +318,9 @@ def verify_quotes(
     return said, figures, found.found()
 
 
-def _compare(tx: Connection, shape: PassagesShape, version: Version, found: RowFaults) -> None:
+def _compare(
+    tx: Connection, shape: PassagesShape, version: VersionCounts, found: RowFaults
+) -> None:
     """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
     stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
         _of(shape, [version])
@@ -332,7 +337,7 @@ def _compare(tx: Connection, shape: PassagesShape, version: Version, found: RowF
 
 
 def _of(
-    shape: PassagesShape, some: Sequence[Version]
+    shape: PassagesShape, some: Sequence[VersionCounts]
 ) -> ColumnElement[bool]:  # true or false, never unknown
     return func.coalesce(
         table.of_extractors(shape, [(one.label, one.model) for one in some]), false()

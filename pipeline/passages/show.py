@@ -6,19 +6,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
-from pipeline.tables.lists import Grid, GridFacet, ItemTable
+from pipeline.tables.lists import Grid, GridFacet, RowTable
 
 # source, text, and concepts, each (name, type, each (start, end, quotation))
 Passage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
+def quoted_passage(ws: WorkspaceSession, passage: str) -> Passage:
     """Return source and text of a passage, and what the version that wrote last found in it, whoever that was."""
     from pipeline.passages.quality import quotations_of
 
@@ -38,7 +38,7 @@ def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
     return cell_words(row.get("source")), cell_words(row["text"]), concepts
 
 
-def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Grid:
+def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid:
     """Return what lists passages, looked for in id, source and text; their tags are the types of their concepts."""
     names = ["id", *(name for name in ("source", "text") if name in shape.names)]
     mine = shape.concepts.c

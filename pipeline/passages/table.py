@@ -45,20 +45,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.settings import Settings
-from pipeline.core.step import Hint, Option, Step
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import answers
-from pipeline.store.answers import Version
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import among, pages, run_many, streamed, update_rows
-from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
+from pipeline.store.schema import NUMBER, BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import (
     DEFAULTS,
+    ColumnNeed,
     Columns,
-    Holds,
-    Ids,
-    Tables,
+    IdColumnFacts,
     TableSpec,
+    TaskTables,
     check_demands,
     columns_of,
     ids_in,
@@ -67,16 +67,16 @@ from pipeline.tables.adopt import (
     unfit,
     unique_keys,
 )
+from pipeline.tables.answer_views import is_view_made, make_view
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.lists import (
-    ItemStates,
-    ItemTable,
+    RowStates,
+    RowTable,
     filled,
     has_words,
     refusals,
     values_in_pages,
 )
-from pipeline.tables.view import is_view_made, make_view
 
 TASK = "passage-concepts"
 PASSAGES = "passages"
@@ -121,8 +121,8 @@ class PassagesShape:
 
     passages: Table
     concepts: Table
-    ids: Ids
-    concept_ids: Ids
+    ids: IdColumnFacts
+    concept_ids: IdColumnFacts
     own: Column[Any] | None
     blanks: dict[str, str]
     missing: frozenset[str] = frozenset()
@@ -154,7 +154,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted, or will be."""
     found = columns_of(tx, passages)
     concepts = columns_of(tx, CONCEPTS)
-    holds = {"source": Holds.TEXT, "metadata": Holds.JSON}
+    holds = {"source": ColumnNeed.TEXT, "metadata": ColumnNeed.JSON}
     empty = {"source": "", "metadata": "{}"}
     fits = [name for name in OPTIONAL if name in found and not holds[name].misfit(tx, found[name])]
     return PassagesShape(
@@ -177,7 +177,7 @@ def _own_id(found: Columns) -> tuple[str, ...]:
 
 def _as_there(name: str, columns: Iterable[str]) -> Table:
     kinds = {"created_at": IsoTime}
-    return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
+    return Table(name, MetaData(), *(Column(one, kinds.get(one, ColumnTyped)) for one in columns))
 
 
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
@@ -192,7 +192,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     passages = TableSpec(
         made=Table(name, MetaData(), own, *words, Column("metadata", _JSON)),
         needs=("id", "text"),
-        elsewhere=Hint("name another table with {}", Option("passages_table")),
+        elsewhere=HintTemplate("name another table with {}", OptionHint("passages_table")),
         found_by=("id",),
     )
     whose = columns_of(tx, name).get("id", own)
@@ -211,9 +211,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
         made=Table(CONCEPTS, MetaData(), *own_id, *columns),
         needs=("passage_id", "concept_name"),  # without these a table is one of other things
         holds={
-            **dict.fromkeys(("aliases", "evidence"), Holds.JSON),
-            "confidence": Holds.SHARE,
-            "created_at": Holds.TIME,
+            **dict.fromkeys(("aliases", "evidence"), ColumnNeed.JSON),
+            "confidence": ColumnNeed.SHARE,
+            "created_at": ColumnNeed.TIME,
         },
         refers=("passage_id", ids_in(tx, whose)),
         adds=True,
@@ -236,7 +236,7 @@ def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
             )
 
 
-class _Passages(Tables):
+class _Passages(TaskTables):
     """The two tables, and the view of the best concepts."""
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
@@ -249,7 +249,7 @@ class _Passages(Tables):
         lines += super().adopt(tx, settings)
         if settings.task == "passages" and not make_view(tx, VIEW, self._best(tx, settings), of=OF):
             said = f"`{VIEW}` in this database is not ours and stays as it is"
-            lines.append(f"{said}; `{Step('best-concepts')}` does without it")
+            lines.append(f"{said}; `{CommandHint('best-concepts')}` does without it")
         return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
@@ -312,7 +312,7 @@ def counts_now(shape: PassagesShape) -> ColumnElement[bool]:
 
 def item_table(
     shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = ""
-) -> ItemTable:
+) -> RowTable:
     """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
     Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
@@ -324,9 +324,9 @@ def item_table(
         shape.item_id != "" if shape.ids.kind == "text" else true()
     )  # an id that a request can name
     holds = and_(has_words(shape.passages.c.text), named)
-    states = ItemStates(("with_concepts", answered), ("open", holds), "empty")
+    states = RowStates(("with_concepts", answered), ("open", holds), "empty")
     own = "" if skip is None else label
-    return ItemTable(TASK, shape.passages, states, and_(~answered, holds), shape.ids, own=own)
+    return RowTable(TASK, shape.passages, states, and_(~answered, holds), shape.ids, own=own)
 
 
 def passage_texts(
@@ -410,7 +410,7 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
-def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
+def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
     """Return every version that has concepts, by label and model; reads the whole table."""
     concepts = shape.concepts.c
     # NULL and the empty text are one name
@@ -422,7 +422,8 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
     moments = (func.min(concepts.created_at), func.max(concepts.created_at))
     rows = tx.execute(select(*whose, *facts, *moments).group_by(*whose)).all()
     return sorted(
-        Version(cell_words(label), cell_words(model), *counts) for label, model, *counts in rows
+        VersionCounts(cell_words(label), cell_words(model), *counts)
+        for label, model, *counts in rows
     )
 
 
@@ -478,7 +479,7 @@ def _rows(
     else:
         pages_of_ids = values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE)
         ends = (
-            (literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
+            (literal(ids[0], ColumnTyped()), literal(ids[-1], ColumnTyped()))
             for ids in pages_of_ids
         )
         conditions = (whose.between(*both) for both in ends)

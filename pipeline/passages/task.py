@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Table
 
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import NONE_THERE
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
-from pipeline.core.step import Hint, Option, Step
-from pipeline.engine.record import Question
+from pipeline.engine.record import PromptBuilder
 from pipeline.engine.task import (
-    Answered,
+    ExportOptions,
     ExportRows,
-    ExportWanted,
-    Indexed,
+    IndexedTask,
     RowFault,
     Task,
-    Words,
+    TaskLabels,
+    ValidAnswer,
     WriteResult,
 )
 from pipeline.passages import how_to_begin, table
 from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
-from pipeline.store.answers import Version
-from pipeline.store.by_hand import Edit
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import pages
+from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import DEFAULTS
 from pipeline.tables.cells import cell_words, loaded, text_hash
-from pipeline.tables.lists import Grid, ItemTable
+from pipeline.tables.lists import Grid, RowTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,9 +53,9 @@ _PAGE = 500  # passages whose concepts are read at once
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
 
 
-def _indexed_of(shape: PassagesShape) -> Indexed:
+def _indexed_of(shape: PassagesShape) -> IndexedTask:
     """Return what of the passages is indexed: each that has concepts, once that is asked for."""
-    return Indexed(
+    return IndexedTask(
         task=table.TASK,
         folder="tasks/passages",
         word="passage",
@@ -102,21 +102,21 @@ class ConceptsTask(Task):
     name = table.TASK
     subject = "passages"
     answer_tokens = 900  # nine concepts of about a hundred tokens each, most of them quotations
-    words = Words(
+    words = TaskLabels(
         one="passage",
         many="passages",
         done="with concepts",
         all_done="every passage with a text has concepts, or is claimed or parked",
         input="text",
         inputs="texts",
-        after=Step("passages-status"),
-        again=Step("passages-backfill"),
+        after=CommandHint("passages-status"),
+        again=CommandHint("passages-backfill"),
         named="passages",
     )
     how_to_fill = how_to_begin
-    how_to_index = Hint(
+    how_to_index = HintTemplate(
         "`{}` embeds those that have concepts, and builds their index",
-        Step("index", task="passages"),
+        CommandHint("index", task="passages"),
     )
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
@@ -146,11 +146,11 @@ class ConceptsTask(Task):
         self.index = _indexed_of(shape)
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> PromptBuilder:
         """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.passages.declaration import task
 
-        return Question(
+        return PromptBuilder(
             task,
             {"passage": "text"},
             told="",
@@ -166,7 +166,7 @@ class ConceptsTask(Task):
         """Return the hash of the whole text: offsets are of it as it stood, also beyond what was shown."""
         return text_hash(cell_words(row["text"]))
 
-    def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the shape was read from it
+    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages."""
         return table.item_table(self.shape, skip=self.skips, label=self.label)
 
@@ -183,7 +183,7 @@ class ConceptsTask(Task):
         return ground(cast("PassageConcepts", answer), text)
 
     def write(
-        self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""
         (label, _, model), kept = extractor.partition("/"), self.kept_model
@@ -245,7 +245,9 @@ class ConceptsTask(Task):
                 one["quotes"] = [quotation["quote"] for quotation in support]
         return {"concepts": concepts}
 
-    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
+    def show_corrected(
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+    ) -> None:
         """Write the concepts that a person said in the place of those said before, or take them away."""
         table.remove_concepts(tx, self.shape, version=versions.PERSON, model="", ids=[item_id])
         if stands:
@@ -300,7 +302,7 @@ class ConceptsTask(Task):
             )
         return ConceptsTask(self.shape, self._settings, label, (label,))
 
-    def versions(self, tx: Connection) -> list[Version]:
+    def versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts here, other programs' too."""
         return table.concept_versions(tx, self.shape)
 
@@ -333,18 +335,18 @@ class ConceptsTask(Task):
         """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",
-            hint=f"`{Step('rollback')}` takes back what a version found in all of them",
+            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
 
-    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
+    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
         """Return the concepts of one extractor, or the best of each name, by passage."""
         from pipeline.passages.show import encode_concepts
 
         encode = partial(encode_concepts, full=wanted.full)
         if wanted.best and wanted.extractor:
             raise InputError(
-                f"{Option('best')} and {Option('extractor')} exclude each other; nothing was written",
-                hint=f"{Option('prefer_versions')} chooses",
+                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; nothing was written",
+                hint=f"{OptionHint('prefer_versions')} chooses",
             )
         found = table.concept_versions(tx, self.shape)
         shares = {one.extractor: one.items for one in found}

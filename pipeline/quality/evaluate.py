@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality import figures
-from pipeline.quality.figures import Figure, Quality
+from pipeline.quality.figures import Figure, QualityFigures
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers
 from pipeline.store.database import Connection
@@ -17,7 +17,7 @@ BY_CONSTRUCTION = (
 )
 
 
-def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
+def gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     """Return the gates of the task with the bounds that its file and GATES set, None where one is off.
 
     GATES may stand in `.env`, so that it may name gates of other tasks.
@@ -35,7 +35,7 @@ def _figures_of(task: Task) -> Sequence[Figure]:
 
 
 def write_report(
-    ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequence[str] = ()
+    ws: WorkspaceSession, *, extractor: str | None = None, notes: Sequence[str] = ()
 ) -> QualityReport | None:
     """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
 
@@ -45,7 +45,7 @@ def write_report(
         chosen = extractor or (
             ws.task.label if ws.settings.version else _answered_label(tx, ws.task)
         )
-        quality: Quality = import_module(ws.task.measured_by or OF_ANY_TASK).measure(
+        quality: QualityFigures = import_module(ws.task.measured_by or OF_ANY_TASK).measure(
             tx, ws.task, chosen
         )
     if not quality.items and not any(items for _, items in quality.values.values()):

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.step import Hint, Option
 from pipeline.store.answers import ReplyCounts
 
 T = TypeVar("T")
@@ -25,7 +25,9 @@ Value = tuple[
 ]  # None where there was nothing to measure it on, and on how many items it was
 FIRST = 10  # samples that are to be read first
 FEWEST = 20  # items: of fewer a figure may be anything by chance
-HOW = Hint("write it like {}", Option(gates="evidence=0.95,concepts=3..16,divergence=off"))
+HOW = HintTemplate(
+    "write it like {}", OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off")
+)
 
 
 class Figure(NamedTuple):
@@ -65,7 +67,7 @@ class Figure(NamedTuple):
         )
 
 
-class Measured(NamedTuple):
+class MeasuredFigure(NamedTuple):
     """A figure as it was measured on so many items; of a gate whether it passed, None where it was not judged."""
 
     figure: Figure
@@ -87,7 +89,7 @@ class Measured(NamedTuple):
         return f"{self.figure.name} is {self.shown}, wanted: {self.figure.wanted}"
 
 
-class Rows(NamedTuple):
+class ReportTable(NamedTuple):
     """A small table: few columns, for it is read on a phone. A cell that is a text is data and is shown as such."""
 
     title: str
@@ -108,7 +110,7 @@ class Sample(NamedTuple):
     said: str
 
 
-class Quality(NamedTuple):
+class QualityFigures(NamedTuple):
     """All that was measured of one extractor's answers, or of all of a label; `items` is how many items have some."""
 
     title: str
@@ -116,8 +118,10 @@ class Quality(NamedTuple):
     items: int
     figures: Sequence[Figure]
     values: Mapping[str, Value]
-    distributions: Sequence[Rows] = ()  # (label, how many) in the order in which they are shown
-    tables: Sequence[Rows] = ()
+    distributions: Sequence[
+        ReportTable
+    ] = ()  # (label, how many) in the order in which they are shown
+    tables: Sequence[ReportTable] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
 
@@ -230,7 +234,7 @@ def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float | 
     return min(1.0, max(0.0, found))
 
 
-class Choice(Generic[T]):
+class ReservoirSample(Generic[T]):
     """At most `size` of all that is offered, each as likely as any other; the same ones for one seed, in any order.
 
     Before them stand some of what is to be read `first`. What is kept are those whose keys have the smallest hashes, so
@@ -274,23 +278,23 @@ def share(part: float, whole: float) -> float | None:
 
 def histogram_bars(
     title: str, unit: str, histogram: Mapping[int, int], *, most: int
-) -> Iterator[Rows]:
+) -> Iterator[ReportTable]:
     """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
     if histogram:
         bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
         more = sum(times for number, times in histogram.items() if number >= most)
-        yield Rows(title, ("", unit), [*bars, (f"{most} and more", more)])
+        yield ReportTable(title, ("", unit), [*bars, (f"{most} and more", more)])
 
 
 # ---- gates
 
 
-def judged(quality: Quality, gates: Mapping[str, Figure | None]) -> list[Measured]:
+def judged(quality: QualityFigures, gates: Mapping[str, Figure | None]) -> list[MeasuredFigure]:
     """Return every figure as it was measured, and judged by the bounds in force; see `gates_in_force`."""
     return [_judged(one, *quality.values[one.name], gates.get(one.name)) for one in quality.figures]
 
 
-def _judged(figure: Figure, value: float | None, items: int, gate: Figure | None) -> Measured:
+def _judged(figure: Figure, value: float | None, items: int, gate: Figure | None) -> MeasuredFigure:
     why = ""
     if gate is None:
         why = "switched off by GATES" if figure.is_gate else "it has no bounds"
@@ -299,8 +303,8 @@ def _judged(figure: Figure, value: float | None, items: int, gate: Figure | None
     elif items < gate.at_least:
         why = f"measured on {items:,}, judged from {gate.at_least:,} on"
     if why or gate is None:
-        return Measured(figure, value, items, None, why)
-    return Measured(gate, value, items, gate.missed(value) is None)
+        return MeasuredFigure(figure, value, items, None, why)
+    return MeasuredFigure(gate, value, items, gate.missed(value) is None)
 
 
 def gates_in_force(

@@ -13,17 +13,17 @@ from typing import Any
 from pipeline.core.quotes import LIKENESS, is_stored_quotation
 from pipeline.engine.task import Task
 from pipeline.quality.figures import (
-    Choice,
     Figure,
-    Quality,
-    Rows,
+    QualityFigures,
+    ReportTable,
+    ReservoirSample,
     Sample,
     Value,
     listed,
     reply_values,
     share,
 )
-from pipeline.store import answers, asks
+from pipeline.store import answers, claims
 from pipeline.store.database import Connection
 
 NULL_WORD = "null"  # what models write as a text where they mean that there is nothing
@@ -34,14 +34,14 @@ MOST_VALUES = 24  # different values of a field that has bars
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
+def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
         tally.add(item_id, answer)
     replies = answers.count_replies(tx, task.name, extractor)
     cut = answers.count_cut(tx, task.name, extractor)
-    parked = len(asks.parked_rows(tx, task.name, own=task.own))
+    parked = len(claims.parked_rows(tx, task.name, own=task.own))
     count = tally.count
     asked = count + parked
     places = tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted)
@@ -61,7 +61,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
     means = [
         Figure(f"mean-{path}", "mean", f"{path} on the mean, or how many") for path in tally.numbers
     ]
-    return Quality(
+    return QualityFigures(
         title=f"Quality of the answers of {task.name}",
         extractor=extractor or "all",
         items=count,
@@ -82,7 +82,7 @@ class _Tally:
     def __init__(self) -> None:
         self.count = 0
         self.whole = Counter[int]()
-        self.shown = Choice[tuple[str, str]](SAMPLES, seed=SEED)
+        self.shown = ReservoirSample[tuple[str, str]](SAMPLES, seed=SEED)
         self.values = dict[str, Counter[str]]()
         self.numbers = dict[str, tuple[int, float]]()
         # Answers with a text that is the word "null", and how often it is there by field.
@@ -118,11 +118,11 @@ class _Tally:
         if len(seen) <= MOST_VALUES or told in seen:
             seen[told] += 1
 
-    def bars(self) -> Iterator[Rows]:
+    def bars(self) -> Iterator[ReportTable]:
         """Yield how often each value is there, of the fields that have a few."""
         for path, seen in self.values.items():
             if 1 < len(seen) <= MOST_VALUES and path not in self.quoted:
-                yield Rows(path, ("", "rows"), seen.most_common())
+                yield ReportTable(path, ("", "rows"), seen.most_common())
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

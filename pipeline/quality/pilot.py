@@ -8,10 +8,10 @@ import heapq
 from collections.abc import Iterable
 from itertools import chain
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.step import Option, Step
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, streamed
@@ -88,14 +88,14 @@ def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> st
     return ""
 
 
-def waive_open_pilot(ws: OpenWorkspace) -> None:
+def waive_open_pilot(ws: WorkspaceSession) -> None:
     """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
     with ws.store.write() as tx:
         if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
-def note_failed_pilot(ws: OpenWorkspace, quality: QualityReport) -> bool:
+def note_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     """Keep that answers are hopeless after all, so that no item is asked until a user has looked; return whether.
 
     A gate that is missed by a little is a warning, and stops nothing. A pilot that passes or is waived opens the way
@@ -120,14 +120,14 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: boo
     size = newest.size if newest is not None and newest.size else SIZE
     has_failed = newest is not None and newest.verdict is PilotVerdict.FAILED
     again = (
-        Step(f"{task.words.many}-pilot", version=task.label)
+        CommandHint(f"{task.words.many}-pilot", version=task.label)
         if task.needs_pilot
-        else Step("tag", pilot=size)
+        else CommandHint("tag", pilot=size)
     )
     free = (
         f"`{task.words.step('unpark', all=True)}` frees rows that failed for the API's sake; "
         if has_failed
         else ""
     )
-    hint = f"{free}run `{again}`, or {Option(skip_pilot=True)} to do without"
+    hint = f"{free}run `{again}`, or {OptionHint(skip_pilot=True)} to do without"
     raise GateError(f"{why}; nothing was prepared or sent", hint=hint)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.step import Option, Step
 from pipeline.core.text import markdown_code
-from pipeline.quality.figures import FEWEST, Measured, Quality, Rows
+from pipeline.quality.figures import FEWEST, MeasuredFigure, QualityFigures, ReportTable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -34,19 +34,19 @@ WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
 class QualityReport(NamedTuple):
     """A report: what was measured and judged, when, by which settings, and where it is written, if it is."""
 
-    quality: Quality
-    measured: Sequence[Measured]
+    quality: QualityFigures
+    measured: Sequence[MeasuredFigure]
     at: datetime
     settings: Mapping[str, str]
     path: Path = Path()
 
     @property
-    def gates(self) -> list[Measured]:
+    def gates(self) -> list[MeasuredFigure]:
         """Return the figures that have bounds."""
         return [one for one in self.measured if one.figure.is_gate]
 
     @property
-    def failed(self) -> list[Measured]:
+    def failed(self) -> list[MeasuredFigure]:
         """Return the gates that failed; those that were not judged do not."""
         return [one for one in self.gates if one.passed is False]
 
@@ -73,7 +73,7 @@ class QualityReport(NamedTuple):
         return GateError(
             f"{count} failed: {'; '.join(one.said for one in self.failed)}; the answers are stored",
             hint=f"read {self.path}; then a better prompt or model under a new version, "
-            f"or other bounds by {Option('gates')}",
+            f"or other bounds by {OptionHint('gates')}",
         )
 
     def check(self) -> None:
@@ -122,16 +122,18 @@ class QualityReport(NamedTuple):
             **({"report": str(self.path)} if self.path.name else {}),
         }
 
-    def markdown(self, *, again: object = Step("qc")) -> str:
+    def markdown(self, *, again: object = CommandHint("qc")) -> str:
         """Return it for people; `again` is what to type to judge the answers once more."""
         quality = self.quality
         told = {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
         tables = [*quality.distributions, *quality.tables]
         return _template().render(
-            self._asdict() | told, tables=tables, again=again, option=Option, step=Step
+            self._asdict() | told, tables=tables, again=again, option=OptionHint, step=CommandHint
         )
 
-    def sealed(self, data: Path, task: str, *, again: object = Step("qc")) -> "QualityReport":
+    def sealed(
+        self, data: Path, task: str, *, again: object = CommandHint("qc")
+    ) -> "QualityReport":
         """Write it into a workspace, durable when this returns, and return it with the path of its Markdown."""
         folder = data / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,7 @@ def _template() -> "Template":
     return environment.get_template("report.md")
 
 
-def _document(one: Measured, *names: str) -> dict[str, Any]:
+def _document(one: MeasuredFigure, *names: str) -> dict[str, Any]:
     told = {name: getattr(one.figure, name) for name in ("name", *names)}
     return {**told, "value": one.value, "items": one.items, "passed": one.passed}
 
@@ -173,12 +175,12 @@ def _cell(cell: str | float) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
-def _aligned(rows: Rows) -> list[str]:
+def _aligned(rows: ReportTable) -> list[str]:
     columns = zip(*rows.cells, strict=True)
     return ["---" if any(isinstance(one, str) for one in column) else "---:" for column in columns]
 
 
-def _holds(measured: Measured) -> str:
+def _holds(measured: MeasuredFigure) -> str:
     """Return a gate with bounds that its figure would keep, as GATES takes them."""
     gate = measured.figure
     value = measured.value or 0.0

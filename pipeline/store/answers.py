@@ -36,9 +36,9 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import OPEN, OVER, Outcome, Way
+from pipeline.core.states import OPEN, OVER, Mode, Outcome
 from pipeline.store import workspace
-from pipeline.store.asks import CLAIMED, IS_CLAIMED, PARKED
+from pipeline.store.claims import CLAIMED, IS_CLAIMED, PARKED
 from pipeline.store.database import PAGE, among, change_among, run_many, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.schema import events as journal
@@ -70,7 +70,7 @@ CUT_SHORT = (
 )  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-class Version(NamedTuple):
+class VersionCounts(NamedTuple):
     """One version: its label and model (may be empty), rows, items that have some, first and last time."""
 
     label: str
@@ -81,7 +81,7 @@ class Version(NamedTuple):
     last: datetime | None = None
 
     @classmethod
-    def of(cls, extractor: str, *counts: Any) -> "Version":
+    def of(cls, extractor: str, *counts: Any) -> "VersionCounts":
         """Return the version that an extractor names."""
         label, _, model = extractor.partition("/")
         return cls(label, model, *counts)
@@ -240,7 +240,7 @@ def applied_answers(
 
 
 @dataclass(frozen=True)
-class Preference:
+class VersionPreference:
     """Which of the answers to a row counts: the one that comes first in `order`.
 
     A person's comes before all models'. Then come those of `versions`, in their order, then those of `label`, the
@@ -256,7 +256,7 @@ class Preference:
     @classmethod
     def of(
         cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()
-    ) -> "Preference":
+    ) -> "VersionPreference":
         """Return the preference of a task as its versions are now."""
         return cls(
             task, label, tuple(versions), tuple(one.extractor for one in list_versions(tx, task))
@@ -290,7 +290,11 @@ class Preference:
 
 
 def is_effective(
-    preference: Preference, *, of: str | None = None, corrected: bool = False, each: bool = False
+    preference: VersionPreference,
+    *,
+    of: str | None = None,
+    corrected: bool = False,
+    each: bool = False,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an applied answer is the preferred one of its row.
 
@@ -314,7 +318,7 @@ def is_effective(
 
 
 def effective_of_item(
-    preference: Preference, key: ColumnElement[str], what: str | ColumnElement[Any]
+    preference: VersionPreference, key: ColumnElement[str], what: str | ColumnElement[Any]
 ) -> ColumnElement[Any]:
     """Return a column, or an expression, of the answer that counts of the item of a key, in a query."""
     query = select(answers.c[what] if isinstance(what, str) else what)
@@ -329,11 +333,11 @@ def last_applied(
     task: str,
     ids: Sequence[str] | None = None,
     *,
-    preference: Preference | None = None,
+    preference: VersionPreference | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Return (extractor, JSON) of the answer of each item that counts; without a preference a person's, or the last."""
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer)
-    query = query.where(is_effective(preference or Preference(task)))
+    query = query.where(is_effective(preference or VersionPreference(task)))
     rows = (
         streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
     )
@@ -353,7 +357,7 @@ def answers_to_other_inputs(
     return former_answers
 
 
-class GivenAnswer(NamedTuple):
+class StoredAnswer(NamedTuple):
     """One answer as it is kept: JSON, whether it was applied, and what the model said of itself."""
 
     answer: str
@@ -374,12 +378,12 @@ def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
 
 def given_answers(
     tx: Connection, task: str, extractor: str, fingerprint: str | None, ids: Sequence[str]
-) -> dict[tuple[str, str], GivenAnswer]:
+) -> dict[tuple[str, str], StoredAnswer]:
     """Return what an extractor answered to each of these items, applied or not, by (item id, hash of the input)."""
     columns = (
         answers.c.item_id,
         answers.c.input_hash,
-        *(answers.c[name] for name in GivenAnswer._fields),
+        *(answers.c[name] for name in StoredAnswer._fields),
     )
     mine = and_(
         answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN
@@ -390,12 +394,17 @@ def given_answers(
         .order_by(answers.c.id)
     )
     return {
-        (row[0], row[1]): GivenAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)
+        (row[0], row[1]): StoredAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)
     }
 
 
 def newest_answers(
-    tx: Connection, preference: Preference, *, of: str | None, corrected: bool, after: str = ""
+    tx: Connection,
+    preference: VersionPreference,
+    *,
+    of: str | None,
+    corrected: bool,
+    after: str = "",
 ) -> list[tuple[str, str, str, datetime]]:
     """Return (item id, extractor, JSON, when) of the answers that count, as `is_effective` has it, by id, a page."""
     told = answers.c
@@ -417,7 +426,7 @@ def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple
     """Yield (item id, answer as JSON) of the last answer of a version, or of any, that was applied to each item."""
     query = (
         select(answers.c.item_id, answers.c.answer)
-        .where(is_effective(Preference(task), of=version))
+        .where(is_effective(VersionPreference(task), of=version))
         .order_by(answers.c.id)
     )
     yield from map(tuple, streamed(tx, query, page=PAGE))
@@ -454,7 +463,7 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
 def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
     """Return a column: extractor, blank and input hash of a person's answer, else of the newest."""
     return effective_of_item(
-        Preference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash
+        VersionPreference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash
     )
 
 
@@ -487,7 +496,9 @@ def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElem
     )
 
 
-def version_counts(tx: Connection, task: str, *conditions: ColumnElement[bool]) -> list[Version]:
+def version_counts(
+    tx: Connection, task: str, *conditions: ColumnElement[bool]
+) -> list[VersionCounts]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (
         func.count(),
@@ -500,7 +511,7 @@ def version_counts(tx: Connection, task: str, *conditions: ColumnElement[bool]) 
         .where(_stands(task), *conditions)
         .group_by(answers.c.extractor)
     )
-    return [Version.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
+    return [VersionCounts.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
 
 
 def _stands(
@@ -602,7 +613,7 @@ ROLLBACK = "rollback"  # of the journal's lines about this, by batch
 def begun() -> Select[tuple[str, str, datetime]]:
     """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
     of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
-    of_batches = of_batches.where(~_is_marked(), batches.c.way != Way.TRIAL)
+    of_batches = of_batches.where(~_is_marked(), batches.c.way != Mode.TRIAL)
     of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
         runs.c.ended_at.is_(None)
     )
@@ -611,12 +622,13 @@ def begun() -> Select[tuple[str, str, datetime]]:
     return select(*whose, func.min(every.at).label("began_at")).group_by(*whose)
 
 
-def list_versions(tx: Connection, task: str) -> list[Version]:
+def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
     """Return every version of a task, oldest first."""
     found = begun().subquery().c
     query = select(found.extractor).where(found.task == task)
     return [
-        Version.of(row[0]) for row in tx.execute(query.order_by(found.began_at, found.extractor))
+        VersionCounts.of(row[0])
+        for row in tx.execute(query.order_by(found.began_at, found.extractor))
     ]
 
 

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true, update
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
-from pipeline.core.files import Sealed
-from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Way
-from pipeline.core.step import Step
+from pipeline.core.files import SealedFile
+from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Mode
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.schema import Batch, batches, creates
+from pipeline.store.schema import BatchRow, batches, creates
 
-__all__ = ["Batch"]
+__all__ = ["BatchRow"]
 
 TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
 _DUPLICATE = "duplicate"
@@ -34,11 +34,11 @@ def batches_in_states(
     task: str | None = None,
     own: bool = False,
     since: datetime | None = None,
-) -> list[Batch]:
+) -> list[BatchRow]:
     """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
     wanted: list[ColumnElement[bool]] = []
     if own:
-        wanted.append(batches.c.way != Way.BATCH)
+        wanted.append(batches.c.way != Mode.BATCH)
     if task is not None:
         wanted.append(batches.c.task == task)
     if states:
@@ -85,16 +85,16 @@ _SUMMED = (
 )
 
 
-def by_run(some: Iterable[Batch]) -> list[Batch]:
+def by_run(some: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches as people count them: a run of our own calls as one, under its first number; trials left out."""
-    found: dict[int, Batch] = {}
-    for one in (one for one in some if one.way is not Way.TRIAL):
+    found: dict[int, BatchRow] = {}
+    for one in (one for one in some if one.way is not Mode.TRIAL):
         key = one.run or one.number
         found[key] = one if key not in found else _together(found[key], one)
     return list(found.values())
 
 
-def _together(run: Batch, more: Batch) -> Batch:
+def _together(run: BatchRow, more: BatchRow) -> BatchRow:
     sums: dict[str, Any] = {}
     for name in _SUMMED:
         both = [one for one in (getattr(run, name), getattr(more, name)) if one is not None]
@@ -103,11 +103,13 @@ def _together(run: Batch, more: Batch) -> Batch:
     return replace(run, state=going.state, ended_at=going.ended_at, remote_done=None, **sums)
 
 
-def get_batch(tx: Connection, number: int) -> Batch:
+def get_batch(tx: Connection, number: int) -> BatchRow:
     """Return one batch; that there is none is an error of the input."""
     row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
-        raise InputError(f"there is no batch {number}", hint=f"`{Step('batches')}` lists them")
+        raise InputError(
+            f"there is no batch {number}", hint=f"`{CommandHint('batches')}` lists them"
+        )
     return _batch(row)
 
 
@@ -116,10 +118,10 @@ def next_number(tx: Connection) -> int:
     return next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, way: Way, at: datetime, **values: Any) -> None:
+def add_batch(tx: Connection, *, way: Mode, at: datetime, **values: Any) -> None:
     """Add a batch in the transaction that claims its items: *prepared*, or where our own calls ask it, *asking*."""
-    new = BatchState.PREPARED if way is Way.BATCH else BatchState.ASKING
-    sent = {} if way is Way.BATCH else {"create_sent_at": at, "submitted_at": at}
+    new = BatchState.PREPARED if way is Mode.BATCH else BatchState.ASKING
+    sent = {} if way is Mode.BATCH else {"create_sent_at": at, "submitted_at": at}
     tx.execute(insert(batches).values(way=way, state=new, created_at=at, **sent, **values))
     workspace.record_event(
         tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at
@@ -162,10 +164,10 @@ def calls_since(
     return [PastCalls(row[0], row[1], row[2], row[3] // max(1, row[4])) for row in rows]
 
 
-def call_seconds(tx: Connection, model: str, way: Way) -> float | None:
+def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     """Return the mean seconds of our newest calls to a model that were answered, of a way; None without any."""
     told = (batches.c.seconds, batches.c.answered)
-    alike = [Way.FLEX] if way is Way.FLEX else [one for one in Way if one is not Way.FLEX]
+    alike = [Mode.FLEX] if way is Mode.FLEX else [one for one in Mode if one is not Mode.FLEX]
     mine = (
         batches.c.model == model,
         batches.c.way.in_(alike),
@@ -178,7 +180,7 @@ def call_seconds(tx: Connection, model: str, way: Way) -> float | None:
     return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
 
 
-def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: datetime) -> None:
+def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, at: datetime) -> None:
     """Commit the intent to create, before the call: `prepared` (or a try that left nothing) -> `submitting`."""
     facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
     _move(tx, batch, BatchState.SUBMITTING, facts, why=f"create, try {batch.tries + 1}", at=at)
@@ -192,7 +194,7 @@ def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: date
 
 
 def mark_submitted(
-    tx: Connection, batch: Batch, *, remote_name: str, display_name: str, how: str, at: datetime
+    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, how: str, at: datetime
 ) -> None:
     """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
     number = int(found[1]) if (found := _TRY.search(display_name)) else batch.tries
@@ -213,7 +215,7 @@ def mark_submitted(
 
 
 def mark_refused(
-    tx: Connection, batch: Batch, *, why: str, outcome: str, at: datetime, **facts: Any
+    tx: Connection, batch: BatchRow, *, why: str, outcome: str, at: datetime, **facts: Any
 ) -> None:
     """Go back after a clear refusal, with what else is to be kept of it: `submitting` -> `prepared`."""
     _move(
@@ -227,7 +229,7 @@ def mark_refused(
     _end_try(tx, batch, outcome=outcome, note=why)
 
 
-def name_of_try(batch: Batch, number: int, *, workspace_id: str) -> str:
+def name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
     """Return the display name of one try of a batch: workspace, task, number, file, try."""
     return (
         f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
@@ -239,7 +241,7 @@ def name_prefix(display_name: str) -> str:
     return _TRY.sub("", display_name)
 
 
-def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: datetime) -> None:
+def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, at: datetime) -> None:
     """Mark the create of a batch from a backup, *prepared* or *submitting*, as unclear: it may have been sent since."""
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
@@ -252,30 +254,30 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
     )
 
 
-def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+def note_unclear(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
     """Keep when a create call ended without a clear answer, unless another process has gone on with the batch."""
     tx.execute(update(batches).where(_unmoved(batch)).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
 
 
-def note_absent(tx: Connection, batch: Batch) -> None:
+def note_absent(tx: Connection, batch: BatchRow) -> None:
     """Keep that the whole list, read late enough, held nothing of the last try."""
     _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
 
 
-def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
+def mark_absent(tx: Connection, batch: BatchRow, *, at: datetime) -> None:
     """Go back after the whole list, read late enough, held nothing of any try: `submitting` -> `prepared`."""
     _move(tx, batch, BatchState.PREPARED, {}, why="the list holds nothing of it", at=at)
     note_absent(tx, batch)
 
 
-def note_submitted(tx: Connection, batch: Batch, **facts: Any) -> bool:
+def note_submitted(tx: Connection, batch: BatchRow, **facts: Any) -> bool:
     """Keep what became known of a batch at the API; false, and nothing, where another process brought it home."""
     here = (batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
     return tx.execute(update(batches).where(*here).values(**facts)).rowcount == 1
 
 
-def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+def note_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
     """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
     if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
         raise _conflict(tx, batch, wanted=batch.state)
@@ -284,7 +286,7 @@ def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None
     )
 
 
-def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+def unnote_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
     """Undo `note_cancel`, where the API could not be asked."""
     note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     workspace.record_event(
@@ -293,7 +295,14 @@ def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> No
 
 
 def mark_downloaded(
-    tx: Connection, batch: Batch, path: Path, draft: Sealed, *, why: str, at: datetime, **facts: Any
+    tx: Connection,
+    batch: BatchRow,
+    path: Path,
+    draft: SealedFile,
+    *,
+    why: str,
+    at: datetime,
+    **facts: Any,
 ) -> None:
     """Keep the sealed result of a path, in the UPDATE that moves the state: `submitted` or `asking` -> `downloaded`."""
     place = f"{path.parent.name}/{path.name}"  # in the workspace's directory
@@ -301,14 +310,14 @@ def mark_downloaded(
     _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **result, **facts}, why=why, at=at)
 
 
-def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+def mark_failed(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
     """End a batch that has no result; the caller releases its items in the same transaction."""
     _move(
         tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at
     )
 
 
-def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any) -> None:
+def mark_ingested(tx: Connection, batch: BatchRow, *, at: datetime, **account: Any) -> None:
     """End a batch whose every request is accounted for, and keep the account."""
     _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
@@ -321,7 +330,7 @@ def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, in
 
 
 def add_duplicate(
-    tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime
+    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, at: datetime
 ) -> bool:
     """Record a second remote batch of ours and what it may cost; false when it is known already."""
     if tx.execute(select(creates.c.id).where(creates.c.remote_name == remote_name)).first():
@@ -366,22 +375,28 @@ def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _batch(row: Any) -> Batch:
+def _batch(row: Any) -> BatchRow:
     if row["state"] not in set(BatchState):
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}",
-            hint=f"run `{Step('doctor')}`",
+            hint=f"run `{CommandHint('doctor')}`",
         )
-    return Batch(**{**row, "state": BatchState(row["state"]), "way": Way(row["way"])})
+    return BatchRow(**{**row, "state": BatchState(row["state"]), "way": Mode(row["way"])})
 
 
-def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:
+def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:
     last = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
     tx.execute(update(creates).where(last).values(outcome=outcome, note=note))
 
 
 def _move(
-    tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime
+    tx: Connection,
+    batch: BatchRow,
+    new: BatchState,
+    facts: dict[str, Any],
+    *,
+    why: str,
+    at: datetime,
 ) -> None:
     """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins."""
     if new not in BATCH_MOVES[batch.state]:
@@ -392,7 +407,7 @@ def _move(
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
 
 
-def _unmoved(batch: Batch) -> ColumnElement[bool]:
+def _unmoved(batch: BatchRow) -> ColumnElement[bool]:
     return (
         (batches.c.number == batch.number)
         & (batches.c.state == batch.state)
@@ -400,7 +415,7 @@ def _unmoved(batch: Batch) -> ColumnElement[bool]:
     )
 
 
-def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:
+def _conflict(tx: Connection, batch: BatchRow, *, wanted: BatchState) -> StateConflictError:
     found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
     return StateConflictError(
         "batch", batch.number, expected=batch.state, wanted=wanted, found=found

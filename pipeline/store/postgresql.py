@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -22,7 +23,6 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import PASSWORDS, Secret
-from pipeline.core.step import Step
 from pipeline.store.sqlite import BUSY_S
 
 DRIVER = "postgresql+psycopg"
@@ -202,7 +202,7 @@ class PostgresqlServer:
                 hint="restore it from a copy; nothing was changed",
             )
         return InconsistentError(
-            f"{self.shown}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`"
+            f"{self.shown}: {words}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
         )
 
     def _give_passwords(

@@ -73,7 +73,7 @@ class RefusedRow(NamedTuple):
         return {**told, "seen": str(self.line), "unusable": self.reason}
 
 
-class Filled(NamedTuple):
+class SyncCounts(NamedTuple):
     """What a reading changed, in rows that were not refused.
 
     `back` were gone, `gone` are marked now, `touched` are another thing now.
@@ -87,7 +87,7 @@ class Filled(NamedTuple):
     touched: int
 
 
-class Reading(NamedTuple):
+class StagedRows(NamedTuple):
     """Rows of a source on their way, in a temporary table of one connection, which is held."""
 
     store: Store
@@ -108,7 +108,7 @@ class Reading(NamedTuple):
     @contextlib.contextmanager
     def written(
         self, task: str, *, at: datetime, is_part: bool = False
-    ) -> Iterator[tuple[Connection, Filled]]:
+    ) -> Iterator[tuple[Connection, SyncCounts]]:
         """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
         with self.store.write(on=self.held) as tx:
             is_server = tx.dialect.name != "sqlite"
@@ -147,7 +147,7 @@ class Reading(NamedTuple):
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             yield (
                 tx,
-                Filled(
+                SyncCounts(
                     read - known,
                     changed,
                     known - changed,
@@ -194,13 +194,13 @@ def _is_row_of(task: str) -> ColumnElement[bool]:
 
 
 @contextlib.contextmanager
-def reading(store: Store) -> Iterator[Reading]:
+def reading(store: Store) -> Iterator[StagedRows]:
     """Take rows of a source for the length of a block; those that were not `written` then are forgotten."""
     with store.held() as held:
         with held.begin():
             _read.create(held)
         try:
-            yield Reading(store, held)
+            yield StagedRows(store, held)
         finally:
             with (
                 contextlib.suppress(Exception),
@@ -281,7 +281,7 @@ def count_refused(tx: Connection, task: str) -> int:
     ).scalar_one()
 
 
-class RefusedOfFile:
+class FileRefusals:
     """The refused rows of one file of a task whose other rows are in a table of their own.
 
     A file that is imported again replaces its refused rows; those of other files stay.

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from pipeline.store.database import next_value
-from pipeline.store.schema import Pilot, PilotVerdict, Run, pilots, runs
+from pipeline.store.schema import PilotRow, PilotVerdict, TagRunRow, pilots, runs
 
-__all__ = ["Pilot", "PilotVerdict", "Run"]
+__all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 
 TAG = "tag"  # the mode of a run whose budget holds until it is over
 BACKFILL = "backfill"  # of one that asks about everything under one version, over days
@@ -38,22 +38,22 @@ def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
     )
 
 
-def list_runs(tx: Connection, task: str, *, mode: str) -> list[Run]:
+def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
     """Return the runs of a task in a mode, newest first."""
     query = (
         select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc())
     )
-    return [Run(**row) for row in tx.execute(query).mappings()]
+    return [TagRunRow(**row) for row in tx.execute(query).mappings()]
 
 
-def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
+def unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
     """Return the newest run of a task in a mode that has no end, if there is one."""
     return next((one for one in list_runs(tx, task, mode=mode) if one.ended_at is None), None)
 
 
 def begin_pilot(
     tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
-) -> Pilot:
+) -> PilotRow:
     """Return the pilot of this size and seed that goes on; a new one where none does."""
     found = newest_pilot(tx, extractor)
     if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
@@ -81,8 +81,8 @@ def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: da
         _add(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
 
 
-def _add(tx: Connection, *facts: Any) -> Pilot:
-    pilot = Pilot(next_value(tx, pilots.c.number), *facts)
+def _add(tx: Connection, *facts: Any) -> PilotRow:
+    pilot = PilotRow(next_value(tx, pilots.c.number), *facts)
     tx.execute(insert(pilots).values(vars(pilot)))
     return pilot
 
@@ -92,15 +92,16 @@ def pilot_items(tx: Connection, extractor: str) -> int:
     return sum(one.size for one in all_pilots(tx) if one.extractor == extractor)
 
 
-def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
+def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> PilotRow | None:
     """Return the newest pilot of an extractor, or the newest that is over, which says whether all may be asked."""
     mine = (one for one in reversed(all_pilots(tx)) if one.extractor == extractor)
     return next((one for one in mine if not over or one.ended_at is not None), None)
 
 
-def all_pilots(tx: Connection) -> list[Pilot]:
+def all_pilots(tx: Connection) -> list[PilotRow]:
     """Return every pilot of every task, oldest first."""
     rows = tx.execute(select(pilots).order_by(pilots.c.number)).mappings()
     return [
-        Pilot(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])}) for row in rows
+        PilotRow(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])})
+        for row in rows
     ]

@@ -41,9 +41,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.states import OVER, BatchState, Way
-from pipeline.core.step import Option, Step
+from pipeline.core.states import OVER, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 
 BigId = BigInteger().with_variant(
@@ -97,7 +97,7 @@ def time_of(cell: Any) -> datetime | None:
         return None
 
 
-class AsTheColumn(UserDefinedType[Any]):
+class ColumnTyped(UserDefinedType[Any]):
     """A value that takes its type from where it stands; PostgreSQL's driver passes it on without a cast."""
 
     cache_ok = True
@@ -112,7 +112,7 @@ class AsTheColumn(UserDefinedType[Any]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class BatchRow:
     """One batch as its rows stand; times are aware UTC, files relative to the workspace, costs in USD.
 
     What is of the account (`answered` … `ended_at`) is None until the batch is over; of a failed one all but its end.
@@ -122,7 +122,7 @@ class Batch:
     task: str
     extractor: str
     model: str
-    way: Way  # who answers; of a trial nothing is kept but the cost
+    way: Mode  # who answers; of a trial nothing is kept but the cost
     run: int | None  # of a live one the first of its run; None where it was asked by itself
     state: BatchState
     reason: str | None
@@ -186,7 +186,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Run:
+class TagRunRow:
     """One run as its row stands; money in USD, the cost of what it set out to ask is an estimate."""
 
     number: int
@@ -216,7 +216,7 @@ class PilotVerdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Pilot:
+class PilotRow:
     """One pilot as its row stands: the size and seed of its sample; no verdict while it goes on."""
 
     number: int
@@ -316,7 +316,7 @@ def _table_of(
 
 batches = _table_of(
     "findable_batches",
-    Batch,
+    BatchRow,
     Index("ix_findable_batches_state", "state"),
     big=(
         "request_size",
@@ -460,9 +460,9 @@ events = Table(
 )
 
 runs = _table_of(
-    "findable_runs", Run
+    "findable_runs", TagRunRow
 )  # a budget counts since its run began, and a backfill goes on over days
-pilots = _table_of("findable_pilots", Pilot, big={"seed"})
+pilots = _table_of("findable_pilots", PilotRow, big={"seed"})
 tasks = _table_of(
     "findable_tasks",
     TaskRecord,
@@ -538,8 +538,8 @@ def is_schema_current(tx: Connection) -> bool:
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
             f"{before}; nothing was changed",
-            hint=f"git checkout {before}, {Step('export')}, then git checkout -, and import what it wrote "
-            f"into a new {Option('data')}",
+            hint=f"git checkout {before}, {CommandHint('export')}, then git checkout -, and import what it wrote "
+            f"into a new {OptionHint('data')}",
         )
     return number == HEAD
 

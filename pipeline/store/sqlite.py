@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InconsistentError,
     UnavailableError,
 )
-from pipeline.core.step import Option, Step
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 GONE = "no such savepoint"
@@ -56,7 +56,7 @@ class SqliteFile:
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
-                hint=f"set {Option('data')} (or FINDABLE_DATABASE_URL) to a directory that can be written",
+                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL) to a directory that can be written",
             ) from error
         engine = create_engine(
             self._url,
@@ -165,7 +165,7 @@ class SqliteFile:
                 hint="check the disk and its permissions",
             )
         return InconsistentError(
-            f"{self.path}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`"
+            f"{self.path}: {words}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
         )
 
 

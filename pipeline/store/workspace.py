@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 
 from pipeline.core import files
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.core.step import Option
 from pipeline.store.database import cached_in_snapshot
 from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 
@@ -98,7 +98,7 @@ def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
     if bound != backend:
         raise ConfigurationError(
             f"this workspace is bound to the {bound} backend, not to {backend}; nothing was changed",
-            hint=f"set {Option(backend=bound)}, or take another {Option('data')} directory",
+            hint=f"set {OptionHint(backend=bound)}, or take another {OptionHint('data')} directory",
         )
 
 
@@ -181,7 +181,7 @@ def refuse_folder(data: Path, mark: FolderMarker, why: str) -> NoReturn:
     raise ConfigurationError(
         f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
         "nothing was changed",
-        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {Option('data')} directory; "
+        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {OptionHint('data')} directory; "
         "is that database lost for good, "
         f"restore a backup, or remove {data / MARKER} to begin anew, which gives up the files there",
     )

@@ -194,7 +194,7 @@ _WHOLES = ("SMALLINT", "INTEGER", "BIGINT")
 _REALS = ("REAL", "DOUBLE_PRECISION")
 
 
-class Holds(Enum):
+class ColumnNeed(Enum):
     """What a column must be able to hold, in words, and the types of a server that do; SQLite's take all but ids.
 
     Every other type of a server is refused: domains, enums, arrays, and what fills texts up with blanks.
@@ -217,10 +217,10 @@ class Holds(Enum):
         if one.computed is not None:
             return "values of its own, not computed ones"
         if is_sqlite(tx):
-            takes = self is not Holds.ID or isinstance(one.type, String | Integer | NUMERIC)
+            takes = self is not ColumnNeed.ID or isinstance(one.type, String | Integer | NUMERIC)
         else:
             takes = one.type.__visit_name__ in self.value[1]
-        if takes and self is Holds.SHARE and not is_sqlite(tx):
+        if takes and self is ColumnNeed.SHARE and not is_sqlite(tx):
             places = getattr(one.type, "scale", None)
             takes = places is None or _PLACES <= places < (
                 getattr(one.type, "precision", None) or 0
@@ -229,7 +229,7 @@ class Holds(Enum):
 
 
 @dataclass(frozen=True)
-class Ids:
+class IdColumnFacts:
     """What ids a column holds: "text", "whole numbers" or "UUIDs", the largest number, the most characters.
 
     A server's column is `typed`, and holds nothing else; one of SQLite may hold text beside numbers.
@@ -254,12 +254,12 @@ class Ids:
         return [one for one in ids if not self.typed or self.key(one) is not None]
 
 
-def ids_in(tx: Connection, own: Column[Any] | None) -> Ids:
+def ids_in(tx: Connection, own: Column[Any] | None) -> IdColumnFacts:
     """Return which ids a reflected column holds; text where it is not there."""
     kind = None if own is None else own.type
     typed = not is_sqlite(tx)
     if isinstance(kind, Uuid):
-        return Ids("UUIDs", typed=typed)
+        return IdColumnFacts("UUIDs", typed=typed)
     if isinstance(kind, Integer):
         bits = (
             15
@@ -268,8 +268,8 @@ def ids_in(tx: Connection, own: Column[Any] | None) -> Ids:
             if isinstance(kind, BigInteger) or not typed
             else 31
         )
-        return Ids("whole numbers", 2**bits - 1, typed=typed)
-    return Ids(length=getattr(kind, "length", None) if typed else None, typed=typed)
+        return IdColumnFacts("whole numbers", 2**bits - 1, typed=typed)
+    return IdColumnFacts(length=getattr(kind, "length", None) if typed else None, typed=typed)
 
 
 def new_ids(
@@ -315,12 +315,12 @@ class TableSpec:
 
     made: Table
     needs: tuple[str, ...]
-    holds: Mapping[str, Holds] = field(default_factory=dict)
+    holds: Mapping[str, ColumnNeed] = field(default_factory=dict)
     elsewhere: object = "use another database"
     adds: bool = False
     found_by: tuple[str, ...] = ()
     mark: tuple[str, str] | None = None
-    refers: tuple[str, Ids] | None = None
+    refers: tuple[str, IdColumnFacts] | None = None
     refuses: Callable[[Connection, Columns], None] = field(default=lambda _tx, _columns: None)
 
     @property
@@ -458,14 +458,17 @@ class TableSpec:
 
     def _misfits(self, tx: Connection, found: Columns) -> list[str]:
         """Return which of the columns hold something else, and what they must hold, in words."""
-        name, ids = self.refers or ("", Ids())
+        name, ids = self.refers or ("", IdColumnFacts())
         wrong = {
             one: self._holds(one).misfit(tx, found[one])
             for one in self._wanted
             if one in found and one != name
         }
         if (own := found.get(name)) is not None:
-            fits = Holds.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {ids.kind, "text"}
+            fits = ColumnNeed.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {
+                ids.kind,
+                "text",
+            }
             wrong[name] = None if fits else ids.kind
         kinds = {one: found[one].type for one, must in wrong.items() if must}
         told = {
@@ -476,9 +479,11 @@ class TableSpec:
             f"`{found[one].name}`{kind}, which must hold {wrong[one]}" for one, kind in told.items()
         ]
 
-    def _holds(self, name: str) -> Holds:
-        usual = Holds.INTEGER if isinstance(self.made.c[name].type, Integer) else Holds.TEXT
-        return self.holds.get(name, Holds.ID if name == "id" else usual)
+    def _holds(self, name: str) -> ColumnNeed:
+        usual = (
+            ColumnNeed.INTEGER if isinstance(self.made.c[name].type, Integer) else ColumnNeed.TEXT
+        )
+        return self.holds.get(name, ColumnNeed.ID if name == "id" else usual)
 
     def _settle_ids(self, tx: Connection) -> None:
         """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
@@ -508,7 +513,7 @@ class TableSpec:
         )
 
 
-class Tables:
+class TaskTables:
     """The tables of a subject, which are made, adopted and moved together.
 
     `specs` says what is needed of them in a database; the last one's mark tells that all were adopted. `names` are the
@@ -536,7 +541,9 @@ class Tables:
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
         """Return what would be added to tables of another program, in words; nothing where they were adopted."""
-        if Tables.is_adopted(self, tx, settings):  # a view that is made anew is no other program's
+        if TaskTables.is_adopted(
+            self, tx, settings
+        ):  # a view that is made anew is no other program's
             return []
         return [line for one in self.specs(tx, settings) for line in one.planned(tx)]
 

@@ -16,10 +16,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option, Step
-from pipeline.tables.findings import (
+from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
+from pipeline.tables.row_import import (
     Finding,
     ImportOptions,
     R,
@@ -29,7 +30,6 @@ from pipeline.tables.findings import (
     rejected,
     unsound,
 )
-from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
 _SHOWN = 12  # names in a message
@@ -49,7 +49,7 @@ def fold(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
 
     `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports
@@ -87,7 +87,7 @@ class ColumnMapping:
     """
 
     def __init__(
-        self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path
+        self, names: Sequence[str], given: Mapping[str, str], *, layout: ColumnLayout, path: Path
     ) -> None:
         """Find out what the names of a file mean, where `given` is what MAP= says."""
         self.layout = layout
@@ -100,7 +100,7 @@ class ColumnMapping:
         self._own = {
             name: column for name, column in layout.own.items() if column not in said
         }  # of later rows, too
-        self._note(f"as {Option('map')} says", self._named)
+        self._note(f"as {OptionHint('map')} says", self._named)
         known: dict[str, str] = {}
         free = [
             column for column in layout.columns if column not in said and not self.name_of(column)
@@ -193,7 +193,7 @@ CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; B
 class MappedFile(SourceFile):
     """What a subject makes of the rows of one file, by the columns of its `layout`; each `iter` reads it anew."""
 
-    layout: ClassVar[Layout]
+    layout: ClassVar[ColumnLayout]
 
     def __init__(
         self, path: Path, given: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS
@@ -217,13 +217,13 @@ class MappedFile(SourceFile):
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
-            which = Option(map=f"{layout.key}=…")
-            ask = Step("ask", from_=path, q="…")
+            which = OptionHint(map=f"{layout.key}=…")
+            ask = CommandHint("ask", from_=path, q="…")
             hint = f"say which one it is: {which}; of any other table `{ask}` asks"
             if near := mapping.near.get(layout.key):
                 given = {**given, layout.key: near}
                 hint = str(
-                    Step(
+                    CommandHint(
                         layout.command, **{layout.to_import: path, "map": _map_option(given).value}
                     )
                 )
@@ -311,30 +311,30 @@ def parse_map(text: str) -> dict[str, str]:
     for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
         column, sign, name = pair.partition("=")
         if not sign or not column.strip():
-            said = f"{Option('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported"
-            like = Option(map="bio=Kurzbiografie,username=Mail")
+            said = f"{OptionHint('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported"
+            like = OptionHint(map="bio=Kurzbiografie,username=Mail")
             raise InputError(said, hint=f"write {like}; a name after the = stands as in the file")
         found[column.strip()] = name.strip()
     return found
 
 
-def _map_option(pairs: Mapping[str, str]) -> Option:
+def _map_option(pairs: Mapping[str, str]) -> OptionHint:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(
         [f"{column}={name}" for column, name in pairs.items()]
     )
-    return Option(map=text.getvalue())
+    return OptionHint(map=text.getvalue())
 
 
 def _said(
-    there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path
+    there: Sequence[str], given: Mapping[str, str], *, layout: ColumnLayout, path: Path
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     for said, wanted in given.items():
         column = layout.known.get(fold(said))
         if column is None:
             raise InputError(
-                f"{Option('map')} names {excerpt(said)!r}, which is no column; nothing was imported",
+                f"{OptionHint('map')} names {excerpt(said)!r}, which is no column; nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
         alike = (
@@ -344,7 +344,7 @@ def _said(
         )
         if wanted and len(alike) != 1:
             near = _most_like(wanted, there, least=0)
-            which = f"which {Option('map')} gives for {said}"
+            which = f"which {OptionHint('map')} gives for {said}"
             raise InputError(
                 f"{path} has no column {excerpt(wanted)!r}, {which}; nothing was imported. Found: {_listed(there)}",
                 hint=f"did you mean {_map_option({said: near})}?" if near else "",
@@ -353,7 +353,7 @@ def _said(
         if column in found or (name and name in found.values()):
             which = layout.columns[column] if column in found else repr(excerpt(name))
             raise InputError(
-                f"{Option('map')} names {which} twice; nothing was imported",
+                f"{OptionHint('map')} names {which} twice; nothing was imported",
                 hint="leave one of them out",
             )
         found[column] = name

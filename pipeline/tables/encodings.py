@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
-from pipeline.tables.findings import EXCERPT, excerpt
+from pipeline.tables.row_import import EXCERPT, excerpt
 
 PIECE_BYTES = 1 << 20
 USUAL = "cp1252"
@@ -94,7 +94,7 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     text = line.decode(codec, "replace").strip()
     first = next((index for index, character in enumerate(text) if not character.isascii()), 0)
     shown = excerpt(text if first < EXCERPT * 3 // 4 else text[first - EXCERPT // 2 :])
-    another = Option(encoding="cp1250" if codec == USUAL else USUAL)
+    another = OptionHint(encoding="cp1250" if codec == USUAL else USUAL)
     return TextEncoding(
         codec,
         f"read as {name}, which is a guess: line {number} is {shown!r}; {another} reads another",
@@ -110,9 +110,7 @@ def check_encoding(path: Path, name: str) -> str:
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
-        message = (
-            f"{Option('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
-        )
+        message = f"{OptionHint('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
         hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
         raise InputError(message, hint=hint) from None
 
@@ -135,7 +133,7 @@ def check_encoding(path: Path, name: str) -> str:
                 byte = offset + len(piece) - len(pending) + start + 1
                 message = f"{path}, line {line_number}: byte {byte:,} is no text in {name}; nothing was read"
                 raise InputError(
-                    message, hint=f"{Option('encoding')} names the right one, or leave it out"
+                    message, hint=f"{OptionHint('encoding')} names the right one, or leave it out"
                 ) from None
             if not piece:
                 break

@@ -15,15 +15,17 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, select
 
 from pipeline.core import text
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
-from pipeline.core.step import Option
-from pipeline.store import asks
-from pipeline.store.asks import PARKED
+from pipeline.store import claims
+from pipeline.store.claims import PARKED
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables import workbook
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, stored_cell
+from pipeline.tables.answer_views import beside as named_beside
 from pipeline.tables.cells import (
     common_kind,
     kind_of_value,
@@ -32,10 +34,8 @@ from pipeline.tables.cells import (
     pyarrow_for,
     value_text,
 )
-from pipeline.tables.fill import HASH, KEY, SEEN, UNUSABLE, VALUES
-from pipeline.tables.lists import ItemTable
-from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, stored_cell
-from pipeline.tables.view import beside as named_beside
+from pipeline.tables.lists import RowTable
+from pipeline.tables.row_sync import HASH, KEY, SEEN, UNUSABLE, VALUES
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 STATE = "state"  # columns of an export
@@ -154,7 +154,7 @@ def _typed(value: Any, kind: str) -> Any:
 def answers_rows(
     tx: Connection,
     task: TaskRecord,
-    items: ItemTable,
+    items: RowTable,
     *,
     is_answer: ColumnElement[bool],
     field: str | None,
@@ -185,7 +185,7 @@ def answers_rows(
     ).order_by(row[items.order])
     if not gone:
         query = query.where(row.findable_gone_at.is_(None))
-    parked = {key: reason for key, reason, _ in asks.parked_rows(tx, task.name, own=own)}
+    parked = {key: reason for key, reason, _ in claims.parked_rows(tx, task.name, own=own)}
 
     def found() -> Iterator[_Row]:
         for row in streamed(tx, query, page=PAGE).mappings():
@@ -212,7 +212,7 @@ def answers_rows(
     lists = [name for name, kind in task.fields if kind == "json"]
     field, *inner = field.split(".")
     if field not in lists:
-        said = f"{Option(rows=field)} names no list of these answers; nothing was written"
+        said = f"{OptionHint(rows=field)} names no list of these answers; nothing was written"
         raise InputError(
             said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none"
         )
@@ -272,17 +272,15 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
     """
     members = [members] if inner and isinstance(members, dict) else members
     if members is not None and not isinstance(members, list):
-        said = f"{Option(rows=field)}: an answer has no list there; nothing was written"
-        raise InputError(said, hint=f"export without {Option('rows')}")
+        said = f"{OptionHint(rows=field)}: an answer has no list there; nothing was written"
+        raise InputError(said, hint=f"export without {OptionHint('rows')}")
     for one in members or ():
         own = dict(one) if isinstance(one, dict) else {field: one}
         if not inner:
             yield dict(_spread(own))
             continue
         if inner[0] not in own:
-            said = (
-                f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
-            )
+            said = f"{OptionHint('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
             raise InputError(said, hint=f"they have {', '.join(own)}")
         within = own.pop(inner[0])
         own = dict(_spread(own))

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option
-from pipeline.tables.findings import excerpt
+from pipeline.tables.row_import import excerpt
 
 # Records that are looked at, and lines that a message shows.
 MAX_RECORDS = 30
@@ -64,8 +64,8 @@ def parse_header(header: int | str) -> int | None:
     if text == NO_HEADER:
         return 0
     if not text.isdecimal() or int(text) < 1:
-        message = f"{Option('header')} is {excerpt(str(header))!r}, and no line of a file; nothing was read"
-        hint = f"{Option(header=3)} names a line, {Option(header=NO_HEADER)} says there is none"
+        message = f"{OptionHint('header')} is {excerpt(str(header))!r}, and no line of a file; nothing was read"
+        hint = f"{OptionHint(header=3)} names a line, {OptionHint(header=NO_HEADER)} says there is none"
         raise InputError(message, hint=hint)
     return int(text)
 
@@ -106,8 +106,8 @@ def refuse(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError
         f"line {number} '{excerpt(text)}'" for number, text in enumerate(lines, start=1)
     )
     message = f"{path}: {fault.reason}; nothing was read. It begins: {shown_lines}"
-    with_names = f"{Option(header=fault.line or 1)} takes the names of the columns from line {fault.line or 1}"
-    without_names = f"{Option(header=NO_HEADER)} calls them column_1, …"
+    with_names = f"{OptionHint(header=fault.line or 1)} takes the names of the columns from line {fault.line or 1}"
+    without_names = f"{OptionHint(header=NO_HEADER)} calls them column_1, …"
     choices = f"{with_names}, {without_names}" if fault.line else f"{without_names}; {with_names}"
     return InputError(message, hint=f"{choices}; in a task's file it is header=")
 

@@ -39,23 +39,23 @@ from sqlalchemy import (
     tuple_,
 )
 
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.core.listed import (
-    FieldCount,
-    ItemCounts,
-    ItemFilter,
-    ItemsPage,
-    ItemsWanted,
-    ListedItem,
-)
 from pipeline.core.quotes import leaves
-from pipeline.core.step import Option, Step
-from pipeline.store import answers, asks
+from pipeline.core.row_listing import (
+    FieldCount,
+    ListedRow,
+    RowCounts,
+    RowFilter,
+    RowListOptions,
+    RowsPage,
+)
+from pipeline.store import answers, claims
 from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.store.database import among as among_values
 from pipeline.store.rows import count_refused, is_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import Ids, is_sqlite
+from pipeline.tables.adopt import IdColumnFacts, is_sqlite
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 REFUSED = "refused"  # states: of a row that cannot be asked about, and of one that left its source
@@ -79,7 +79,7 @@ _PLAIN_NAME = re.compile(
 )
 
 
-class ItemStates(NamedTuple):
+class RowStates(NamedTuple):
     """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
 
     `others` come before what is pending, and so do those `refused`, where they are in the table of the items. Items
@@ -106,7 +106,7 @@ class ItemStates(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ItemTable:
+class RowTable:
     """A table whose rows are the items of a task: column `key` holds their ids, and by `order` they are asked.
 
     `is_open` is the condition that a row may be asked about. `named` are the columns of the name by which a person
@@ -115,9 +115,9 @@ class ItemTable:
 
     task: str
     table: Table | Subquery
-    states: ItemStates
+    states: RowStates
     is_open: ColumnElement[bool]
-    ids: Ids = field(default_factory=Ids)
+    ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     key: str = "id"
     order: str = "id"
     named: Sequence[str] = ()
@@ -129,8 +129,8 @@ class ItemTable:
         """Return a row's state as an expression."""
         told = self.states
         key = self.item_id
-        claimed = _is_among(key, asks.claimed_ids(self.task))
-        parked = _is_among(key, asks.parked(self.task, self.own))
+        claimed = _is_among(key, claims.claimed_ids(self.task))
+        parked = _is_among(key, claims.parked(self.task, self.own))
         ways = [(told.gone, GONE)] if told.gone is not None else []
         ways += [(told.refused, REFUSED)] if told.refused is not None else []
         ways += [(told.done[1], told.done[0]), (claimed, "claimed"), (parked, "parked")]
@@ -269,7 +269,7 @@ class Grid:
     cell, by the names of their columns. `score` is a number that is below 0 where there is none.
     """
 
-    table: ItemTable
+    table: RowTable
     cells: Sequence[str]
     columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
     usual: Sequence[str]
@@ -286,7 +286,7 @@ class Grid:
     more: Sequence[str] = ()
     more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
 
-    def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
+    def page(self, tx: Connection, wanted: RowListOptions) -> RowsPage:
         """Return the items that are wanted, in their order, by few queries."""
         if wanted.which.state == REFUSED and self.table.states.refused is None:
             return refused_grid(self.table.task).page(tx, wanted._replace(sort=None, fields=None))
@@ -306,7 +306,7 @@ class Grid:
             ).first()
             if here is None:
                 said = f"there is no item {wanted.after!r} to go on behind"
-                raise InputError(said, hint=f"leave out {Option('after')}")
+                raise InputError(said, hint=f"leave out {OptionHint('after')}")
             bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
             strictly, loosely = (
                 (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
@@ -325,7 +325,7 @@ class Grid:
                 rows = tx.execute(query.limit(wanted.limit + 1)).all()
         except SlowError:
             said = f"there are too many rows to sort them by {wanted.sort} while a page waits"
-            raise InputError(said, hint=f"list fewer: {Option(where='…')}") from None
+            raise InputError(said, hint=f"list fewer: {OptionHint(where='…')}") from None
         ids = [row[0] for row in rows[: wanted.limit]]
         more = (
             self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
@@ -348,10 +348,10 @@ class Grid:
                 for name, value in shown.items()
                 if value is not None or name not in rare
             }
-            items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
-        return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
+            items.append(ListedRow(key, state, shown, row.get(HASH), row.get(CHANGED)))
+        return RowsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
 
-    def pages(self, tx: Connection, wanted: ItemsWanted) -> Iterator[ItemsPage]:
+    def pages(self, tx: Connection, wanted: RowListOptions) -> Iterator[RowsPage]:
         """Yield one page after the other to the last."""
         page = self.page(tx, wanted)
         yield page
@@ -359,14 +359,14 @@ class Grid:
             page = self.page(tx, wanted._replace(after=page.after))
             yield page
 
-    def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
+    def conditions(self, tx: Connection, which: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted."""
         found = [
             or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words
         ]
         if which.where and self.where is None:
-            hint = f"`{Step('search', q='…', where=which.where)}` filters what is indexed"
-            raise InputError(f"there are no columns for {Option('where')} here", hint=hint)
+            hint = f"`{CommandHint('search', q='…', where=which.where)}` filters what is indexed"
+            raise InputError(f"there are no columns for {OptionHint('where')} here", hint=hint)
         found += [self.where(which.where)] if which.where and self.where else []
         states, (least, most) = self.table.states.listed_names, (which.min_score, which.max_score)
         if which.state and which.state not in states:
@@ -385,8 +385,8 @@ class Grid:
         return found
 
     def counts(
-        self, tx: Connection, which: ItemFilter, *, within_s: float | None = None
-    ) -> ItemCounts:
+        self, tx: Connection, which: RowFilter, *, within_s: float | None = None
+    ) -> RowCounts:
         """Return how many items there are as they are wanted; by tags, versions and fields of answers where few.
 
         Those are not counted where that takes longer than `within_s` seconds, either.
@@ -422,10 +422,10 @@ class Grid:
                 tags, versions = (
                     next(often) if one is not None else None for one in (self.tags, self.versions)
                 )
-                return ItemCounts(total, states, tags, versions, fields, gone)
-        return ItemCounts(total, states, None, None, gone=gone)
+                return RowCounts(total, states, tags, versions, fields, gone)
+        return RowCounts(total, states, None, None, gone=gone)
 
-    def _is_left_out(self, which: ItemFilter) -> ColumnElement[bool] | None:
+    def _is_left_out(self, which: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is not listed because it left its source; None where such are, too."""
         return None if which.state == GONE or which.ids else self.table.states.gone
 
@@ -452,14 +452,16 @@ class Grid:
         sorts = {**self.slow_sorts, **self.sorts}
         own = self.table.table.c[self.table.order]
         if sort and name not in sorts:
-            known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
+            known = (
+                f"{OptionHint('sort')} takes {', '.join(sorts)}, with - before it the largest first"
+            )
             raise InputError(
                 f"there is no sorting by {name!r}",
-                hint=known if sorts else f"leave out {Option('sort')}",
+                hint=known if sorts else f"leave out {OptionHint('sort')}",
             )
         return [sorts[name], own] if sort else [own]
 
-    def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
+    def _fields(self, wanted: RowListOptions) -> Sequence[str]:
         if wanted.only is not None:
             return tuple(self.columns)
         if wanted.fields is None:
@@ -518,9 +520,9 @@ def refused_grid(task: str) -> Grid:
     told = stored_rows.c
     columns = (told.item_id, told.n, told.seen, told.unusable, told.row)
     table = select(*columns).where(told.task == task, is_refused).subquery("refused_rows")
-    states = ItemStates((REFUSED, true()), (REFUSED, true()), REFUSED, refused=true())
+    states = RowStates((REFUSED, true()), (REFUSED, true()), REFUSED, refused=true())
     return Grid(
-        table=ItemTable(task, table, states, false(), key="item_id", order="n"),
+        table=RowTable(task, table, states, false(), key="item_id", order="n"),
         cells=("seen", "unusable", "row"),
         columns={
             "line": lambda row: int(row["seen"]),
@@ -532,7 +534,7 @@ def refused_grid(task: str) -> Grid:
     )
 
 
-def version_facet(preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
+def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the extractor of the answer that counts."""
     last = answers.effective_of_item(preference, key, "extractor")
     return GridFacet(
@@ -540,7 +542,9 @@ def version_facet(preference: answers.Preference, key: ColumnElement[str]) -> Gr
     )
 
 
-def tag_facet(tx: Connection, preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
+def tag_facet(
+    tx: Connection, preference: answers.VersionPreference, key: ColumnElement[str]
+) -> GridFacet:
     """Return what tells items apart by the texts in the lists of the answers that count."""
     last = answers.effective_of_item(preference, key, "answer")
     return GridFacet(last, _members, partial(says_text, tx, last))

@@ -20,14 +20,13 @@ from urllib.parse import unquote
 import orjson
 
 from pipeline.core import files
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
 from pipeline.tables.cells import arrow_rows, bytes_note, holds_bytes, plain_row, pyarrow_for
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL, CsvLines
 from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
-from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.headers import (
     MAX_RECORDS,
     SHOWN_LINES,
@@ -37,6 +36,7 @@ from pipeline.tables.headers import (
     records_of,
     refuse,
 )
+from pipeline.tables.row_import import Finding, excerpt, rejected
 from pipeline.tables.workbook import LOCKED, MARK, read_sheet
 
 MAX_LINE = (
@@ -232,7 +232,7 @@ class SourceFile:
         for name, said in faults.items():
             if said:
                 raise self._refused(
-                    said, hint=f"leave out {Option(name)}, in a task's file {name}="
+                    said, hint=f"leave out {OptionHint(name)}, in a task's file {name}="
                 )
 
     def _refused(self, said: str, *, hint: str = "") -> InputError:
@@ -284,7 +284,7 @@ class SourceFile:
         texts = [line.strip().strip("\ufeff").casefold() for line in head]
         at = next((number for number, text in enumerate(texts) if text not in _BEFORE_HEADER), -1)
         if self._header_line and at:
-            said = f" has nothing on line {self._header_line}, which {Option('header')} names"
+            said = f" has nothing on line {self._header_line}, which {OptionHint('header')} names"
             raise self._refused(said, hint="name the line with the names of the columns")
         if at < 0:
             raise self._refused(" is empty")
@@ -292,7 +292,7 @@ class SourceFile:
         if head[0].startswith("SQLite format 3"):
             raise self._refused(
                 " is an SQLite database",
-                hint=f"a SELECT with {Option(source='sqlite:///…')} reads it",
+                hint=f"a SELECT with {OptionHint(source='sqlite:///…')} reads it",
             )
         if "\0" in head[0] or BAD_TEXT.search(head[0]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")

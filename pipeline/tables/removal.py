@@ -13,7 +13,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
 from pipeline.store.database import describe_error
 from pipeline.tables.adopt import is_sqlite, quoted
-from pipeline.tables.view import is_our_view
+from pipeline.tables.answer_views import is_our_view
 
 _INDEXES = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
 _SERVER_INDEXES = text(

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import AS_IT_IS, MAX_COLUMN, ReadOptions, column_named
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
-from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND, restore_formula
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
@@ -31,8 +31,8 @@ from pipeline.tables.cells import (
     plain_value,
     text_hash,
 )
-from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
+from pipeline.tables.row_import import Finding, excerpt
 
 HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
 OWN = "findable_"  # begins the names of the columns that are not the source's
@@ -45,7 +45,7 @@ WEEK = timedelta(
 _RENAMED = "give it another name in the query, with AS"
 
 
-class ItemsFile(SourceFile):
+class FileSource(SourceFile):
     """One file, or a folder of Parquet files; each `iter` reads it anew.
 
     `sha256` is of its bytes, with the options that were given, `columns` are its columns with their kinds (of CSV all
@@ -106,7 +106,7 @@ class ItemsFile(SourceFile):
         ]
 
 
-class Cursor:
+class QueryCursor:
     """How much of a query is read, by a column that grows: what is new, or all, for `of`, what it was read for before.
 
     `since` is the greatest value of the last reading, None where all is read, `known` the kinds of the columns then;
@@ -131,7 +131,7 @@ class Cursor:
         }
 
 
-class ItemsQuery:
+class QuerySource:
     """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew.
 
     With a `cursor` it may be a part of the rows; `read` is what to know of it then at the next reading.
@@ -143,7 +143,12 @@ class ItemsQuery:
     read: Mapping[str, Any] | None = None
 
     def __init__(
-        self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        store: Store,
+        sql: str,
+        cursor: QueryCursor | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         query = asked = sql.strip().removesuffix(";")
         if cursor is not None:
@@ -152,7 +157,7 @@ class ItemsQuery:
             self.read = cursor.read
             if self.is_part:
                 told = f"read are rows with {cursor.column} from {cursor.since} on"
-                self.notes = [f"{told}; {Option(full=True)} reads all"]
+                self.notes = [f"{told}; {OptionHint(full=True)} reads all"]
         # Columns with bytes that are no text, and columns with a text: the former are left out, if they hold no text.
         self._left_out = set[str]()
         self._texts = set[str]()
@@ -200,7 +205,7 @@ class ItemsQuery:
             yield values
 
 
-def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str:
+def _newer(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query of the rows that are read, and note the greatest value, which is read first."""
     source = f"FROM (\n{query}\n) AS q"
     since = cursor.since

@@ -45,7 +45,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
-from pipeline.core.where import Comparison, Expression, Negation, Scalar
+from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
 MAX_NAMED_COLUMNS = 12  # in a message
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"  # as in the views of a task

@@ -12,12 +12,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.step import Option
 from pipeline.core.text import first_few
 from pipeline.tables.cells import plain_value
-from pipeline.tables.findings import excerpt
 from pipeline.tables.headers import MAX_RECORDS, SHOWN_LINES, Record, find_fault, made_names, refuse
+from pipeline.tables.row_import import excerpt
 
 MARK = b"PK\x03\x04"  # begins such a file
 LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
@@ -140,20 +140,22 @@ def _header_of(
         raise _refused(
             path,
             f"has nothing in its sheet {name!r}",
-            f"name another with {Option('sheet')}, in a task's file sheet=",
+            f"name another with {OptionHint('sheet')}, in a task's file sheet=",
         )
     if header is None:
         _check_header(path, cells, first, is_known)
     at = header - 1 if header else first
     if at >= len(cells) or all(_plain(one) is None for one in cells[at]):
-        said = f"has nothing in row {header} of its sheet {name!r}, which {Option('header')} names"
+        said = (
+            f"has nothing in row {header} of its sheet {name!r}, which {OptionHint('header')} names"
+        )
         raise _refused(path, said, "name the row of its header")
     if header != 0 and any(top <= at <= bottom for (top, _), (bottom, _) in merged):
         said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
         raise _refused(
             path,
             said,
-            f"give each column its own name there, or name another row with {Option('header')}",
+            f"give each column its own name there, or name another row with {OptionHint('header')}",
         )
     return at
 

@@ -40,10 +40,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
 from pipeline.store.database import pages, run_many
-from pipeline.store.schema import AsTheColumn, IsoTime, TaskRecord
+from pipeline.store.schema import ColumnTyped, IsoTime, TaskRecord
 from pipeline.tables.adopt import (
-    Holds,
-    Ids,
+    ColumnNeed,
+    IdColumnFacts,
     columns_of,
     folded,
     ids_in,
@@ -51,8 +51,8 @@ from pipeline.tables.adopt import (
     kind_of,
     unique_keys,
 )
+from pipeline.tables.answer_views import stored_cell, views_of
 from pipeline.tables.lists import refusals
-from pipeline.tables.view import stored_cell, views_of
 
 FORM = 'it is written "table.column=field"'
 OF_ROWS = (
@@ -66,7 +66,7 @@ _PART = (
 _NAME = re.compile(rf"{_PART}(?:\.{_PART}){{1,2}}")
 
 
-class GivenAnswer(NamedTuple):
+class TargetValue(NamedTuple):
     """One answer on its way: `answer_json` is the answer by the names of its fields, `at` is aware."""
 
     item_id: str
@@ -105,7 +105,7 @@ def parse_target(write_to: str) -> TargetColumn | None:
 
 
 _Target = tuple[
-    Column[Any], str, str, list[tuple[str, Ids]]
+    Column[Any], str, str, list[tuple[str, IdColumnFacts]]
 ]  # a column, the field, its kind, and the key's columns
 
 
@@ -135,9 +135,9 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
         raise wrong(f": `{table}` has no column `{lacking}`")
     to = found[folded(tx, name)]
     keys = {one: found[folded(tx, one)] for one in own}
-    if must := Holds[kind.upper()].misfit(tx, to):
+    if must := ColumnNeed[kind.upper()].misfit(tx, to):
         raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
-    if strange := next((one for one in own if Holds.ID.misfit(tx, keys[one])), None):
+    if strange := next((one for one in own if ColumnNeed.ID.misfit(tx, keys[one])), None):
         raise wrong(f": `{table}.{strange}` is no column for a key", "")
     if not any(
         key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)
@@ -150,7 +150,7 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
 def write_column(
     tx: Connection,
     task: TaskRecord,
-    rows: Sequence[GivenAnswer],
+    rows: Sequence[TargetValue],
     *,
     former_answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
     over: bool = False,
@@ -172,7 +172,7 @@ def write_column(
             wanted[key] = value
             former_values[key] = [one for one in former if one not in {None, value}]
     names = dict.fromkeys((*(name for name, _ in own), target.name))
-    columns = (column(name, AsTheColumn()) for name in names)
+    columns = (column(name, ColumnTyped()) for name in names)
     table = table_of(target.table.name, *columns, schema=target.table.schema)
     to = table.c[target.name]
     keys = [table.c[name] for name, _ in own]
@@ -209,7 +209,7 @@ def write_column(
 
 def _is_value(tx: Connection, cell: ColumnElement[Any], target: Column[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell holds the value `former`, as the column would have stored that."""
-    former = bindparam("former", type_=AsTheColumn())
+    former = bindparam("former", type_=ColumnTyped())
     if is_sqlite(tx):
         return cell == former
     if isinstance(target.type, JSON) and not isinstance(
@@ -244,7 +244,7 @@ class RowTarget:
     def table(self) -> Table:
         """Return the table, its types as they are there."""
         told = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
-        columns = [Column(one, AsTheColumn()) for one in told]
+        columns = [Column(one, ColumnTyped()) for one in told]
         return Table(
             self.name, MetaData(), *columns, Column("created_at", IsoTime()), schema=self.schema
         )
@@ -254,7 +254,7 @@ class RowTarget:
         tx: Connection,
         ids: Collection[str],
         *,
-        more: Sequence[GivenAnswer] = (),
+        more: Sequence[TargetValue] = (),
         without: str | None = None,
         over: bool = False,
     ) -> None:
@@ -264,7 +264,7 @@ class RowTarget:
         Ours is a row that says what one of the answers so far does; with `over` it is whatever it says.
         """
         applied = [
-            GivenAnswer(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))
+            TargetValue(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))
         ]
         left = [one for one in applied if without is None or (without and one.extractor != without)]
         before = self._said(applied)
@@ -300,7 +300,7 @@ class RowTarget:
                 elif values:
                     tx.execute(insert(table).values(values | own))
 
-    def _said(self, some: Sequence[GivenAnswer]) -> _SaidOf:
+    def _said(self, some: Sequence[TargetValue]) -> _SaidOf:
         """Return what each model said of an item, and a person beside; by itself where no model said anything."""
         found: _SaidOf = {}
         for one in some:

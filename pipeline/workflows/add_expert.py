@@ -6,20 +6,20 @@ Each is due from the transaction on that stores the row: where the process dies,
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.batch.ask import ask_alone
+from pipeline.batch.live import ask_alone
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
-from pipeline.core.states import Way
-from pipeline.core.step import Option, Step
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.states import Mode
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.import_ import check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
-from pipeline.store import asks, workspace
+from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
-from pipeline.tables.findings import SoundRow
+from pipeline.tables.row_import import SoundRow
 
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 DUE = "saved, and not asked about yet"
@@ -49,7 +49,7 @@ class AddedExpert:
 
 
 def run(
-    ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = Way.LIVE
+    ws: WorkspaceSession, data: bytes, *, name: str, mapping: str, way: Mode = Mode.LIVE
 ) -> AddedExpert:
     """Add the person of a JSON document, and ask about them where there is a bio; see `save`.
 
@@ -75,7 +75,7 @@ def run(
     if asked.why_not:
         problem = problem or f"not asked, because {asked.why_not}"
         with ws.store.write() as tx:
-            asks.note_due(
+            claims.note_due(
                 tx, ws.task.name, ws.extractor, saved.item_id, reason=asked.why_not, at=ws.now()
             )
     problem = (
@@ -85,7 +85,7 @@ def run(
 
 
 def save(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     data: bytes,
     *,
     name: str,
@@ -118,18 +118,18 @@ def save(
         key = _inserted(tx, person)
         score = number_of(table.by_username(tx, person.key)["findability_score"]) or 0.0
         if is_due:
-            asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
+            claims.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
     return AddedExpert(person.key, key, score, is_due=is_due, notes=notes)
 
 
 def as_stored(
-    ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
+    ws: WorkspaceSession, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
 ) -> AddedExpert:
     """Return a person as stored by now."""
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
-        parked = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
-        is_due = saved.item_id in asks.due_ids(tx, ws.task)
+        parked = claims.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
+        is_due = saved.item_id in claims.due_ids(tx, ws.task)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
     tags = list_of(row["tags"]) or []
@@ -144,7 +144,7 @@ def _check_fits(person: SoundRow, limit: int | None) -> None:
     if limit is not None and tokens > limit:
         raise InputError(
             f"the bio has about {tokens:,} tokens, and the model takes {limit:,}; nothing was stored",
-            hint=f"shorten it, or set another {Option('model')}",
+            hint=f"shorten it, or set another {OptionHint('model')}",
             field="bio",
         )
 
@@ -152,7 +152,7 @@ def _check_fits(person: SoundRow, limit: int | None) -> None:
 def _inserted(tx: Connection, person: SoundRow) -> str:
     """Store a person; return the item's id."""
     if table.by_usernames(tx, [person.key]):
-        hint = f"`{Step('show', expert=person.key)}`; `{Step('import')}` changes existing people"
+        hint = f"`{CommandHint('show', expert=person.key)}`; `{CommandHint('import')}` changes existing people"
         said = f"the username {person.key!r} exists already; no person was added"
         raise TakenError(said, hint=hint, field=USERNAME)
     key = table.insert_person(tx, person.key, person.values)

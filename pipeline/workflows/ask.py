@@ -25,6 +25,7 @@ from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
     AS_IT_IS,
     MADE_KEY,
@@ -39,22 +40,20 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import without_password
 from pipeline.core.settings import Settings
-from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
-from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.record import RequestBuilder
 from pipeline.engine.task_file import (
     ENDING,
     FOLDER,
     ROWS,
     SOURCES,
-    ItemsRows,
+    MemorySource,
     declaration_in,
     find_task_file,
     place_in_python,
 )
-from pipeline.engine.task_record import GivenRows, bring_items, declared_tasks, recorded
-from pipeline.engine.task_words import (
+from pipeline.engine.task_registry import UnregisteredTask, bring_items, declared_tasks, recorded
+from pipeline.engine.task_template import (
     ALL_GUESSED,
     TAKEN,
     AnswerField,
@@ -64,17 +63,18 @@ from pipeline.engine.task_words import (
     parse_fields,
     task_text,
 )
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.user_task import UserTask
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import Usage
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of, value_text
 from pipeline.tables.columns import COLUMN_NAMES, fold
-from pipeline.tables.fill import KEY_KINDS
-from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.read import SourceRow
-from pipeline.tables.shown import Table
-from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
+from pipeline.tables.row_import import Finding, excerpt
+from pipeline.tables.row_sync import KEY_KINDS
+from pipeline.tables.source import FileSource, QuerySource, other_database
 from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
@@ -116,7 +116,7 @@ class NewTask(NamedTuple):
 
     name: str
     items: str
-    table: ItemsFile | ItemsRows | None
+    table: FileSource | MemorySource | None
     source: str = ""
     question: str = ""
     fields: Sequence[AnswerField] = ()
@@ -148,9 +148,9 @@ class AskReport:
         return f"{self.tried!r} of {self.rows:,} rows"
 
     @property
-    def answers(self) -> Table[dict[str, Any]]:
+    def answers(self) -> ResultTable[dict[str, Any]]:
         """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
-        return Table(
+        return ResultTable(
             {
                 self.draft.guess.key: one.id,
                 **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")}),
@@ -190,18 +190,18 @@ def new_task(
         _check_name(name)
         _check_free(name, data)
     if without_password(source) != source:
-        said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
+        said = f"{OptionHint('source')} holds a password, which would stand in the task's file; nothing was written"
         raise InputError(
-            said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}"
+            said, hint=f"write TABLE_URL=… with it into .env, and {OptionHint(source='$TABLE_URL')}"
         )
     if (source and not is_query(items)) or (reading.given and is_query(items)):
-        option = Option("source" if source else next(iter(reading.given)))
+        option = OptionHint("source" if source else next(iter(reading.given)))
         said = f"{option} needs {'a query' if source else 'a file'}; nothing was written"
         raise InputError(
             said,
-            hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH",
+            hint=f"{OptionHint('from')} names a file, or is a query that begins with SELECT or WITH",
         )
-    table = None if is_query(items) else ItemsFile(Path(items), reading)
+    table = None if is_query(items) else FileSource(Path(items), reading)
     return NewTask(name, items, table, source, choice=choice)
 
 
@@ -235,7 +235,7 @@ def prepared(
     if isinstance(items, str | Path):
         new = new_task(name, str(items), data=None, reading=reading, source=source)
     elif reading.given:
-        option = Option(next(iter(reading.given)))
+        option = OptionHint(next(iter(reading.given)))
         raise InputError(
             f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out"
         )
@@ -244,7 +244,7 @@ def prepared(
             "rows of Python stand in no file, which name= would keep", hint="write them to a file"
         )
     else:
-        new = NewTask(name, ROWS, ItemsRows(rows_of(items)))
+        new = NewTask(name, ROWS, MemorySource(rows_of(items)))
     new = new._replace(question=question, fields=found, choice=choice)
     if new.table is None:
         return new
@@ -259,7 +259,7 @@ def prepared(
     return new
 
 
-def run(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False) -> AskReport:
+def run(ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False) -> AskReport:
     """Ask about the first rows that hold something; nothing is kept but what the calls cost.
 
     Three refused rows are told, or with `lists_refused` all of them.
@@ -276,7 +276,7 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = Fal
     _tell_stand_in(beside)
     tried = try_out.ask_about(beside, ids)
     _check_judged(tried)
-    total = cast(GivenRows, beside.task).total
+    total = cast(UnregisteredTask, beside.task).total
     names = [one.name for one in new.fields]
     return AskReport(
         draft,
@@ -288,7 +288,7 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = Fal
     )
 
 
-class KeptQuestion(NamedTuple):
+class SavedQuestion(NamedTuple):
     """A question whose file is written: its fields' names, and the cost in USD that was agreed to, None if none was."""
 
     draft: TaskDraft
@@ -297,8 +297,8 @@ class KeptQuestion(NamedTuple):
 
 
 def keep_question(
-    ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False
-) -> KeptQuestion:
+    ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False
+) -> SavedQuestion:
     """Write the file of a question, once its first rows are priced and that is agreed to; nothing is asked.
 
     The file of the same question stays, so a command that was killed goes on.
@@ -317,7 +317,7 @@ def keep_question(
     is_written = _is_file_of(draft.path, text)
     _check_unused(ws.store, new.name, path=draft.path.resolve() if is_written else None)
     if is_written:
-        return KeptQuestion(draft, names, None)
+        return SavedQuestion(draft, names, None)
 
     # Three refused rows are told when the task reads its rows.
     display = ws.display if lists_refused else NoProgress()
@@ -333,10 +333,10 @@ def keep_question(
             raise budgets.without_room(tx)
     try_out.confirm_cost(beside, planned)
     _write_new(draft.path, text)
-    return KeptQuestion(draft, names, planned.cost)
+    return SavedQuestion(draft, names, planned.cost)
 
 
-def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
+def ask_kept(ws: WorkspaceSession, kept: SavedQuestion, *, size: int) -> AskReport:
     """Ask about the first rows of a question whose file is written; their answers are answers of its task.
 
     Rows that were asked before are not asked again, and told with what came of them.
@@ -348,7 +348,7 @@ def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
     rounds.begin(ws)
     ws.agreed = kept.agreed_usd
     with ws.store.read() as tx:
-        ids, total = cast(DeclaredTask, ws.task).first_rows(tx, size)
+        ids, total = cast(UserTask, ws.task).first_rows(tx, size)
     _tell_stand_in(ws)
     tried = try_out.ask_and_keep(ws, ids)
     _check_judged(tried)
@@ -363,18 +363,18 @@ def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
 
 
 def _rows_in_memory(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     new: NewTask,
     draft: TaskDraft,
     *,
     size: int,
     display: Progress,
     lists_refused: bool,
-) -> tuple[OpenWorkspace, Sequence[str]]:
+) -> tuple[WorkspaceSession, Sequence[str]]:
     """Return the workspace with the draft's task over its first rows, which are in memory, and their ids."""
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
-    task = GivenRows(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
+    task = UnregisteredTask(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
     ids = task.take(
         draft.rows,
         store=ws.store,
@@ -388,12 +388,12 @@ def _rows_in_memory(
     return replace(ws, task=task), ids
 
 
-def _tell_columns(ws: OpenWorkspace, draft: TaskDraft) -> None:
+def _tell_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
     for note in draft.guess.notes:
         ws.display.say(note)
 
 
-def _tell_stand_in(ws: OpenWorkspace) -> None:
+def _tell_stand_in(ws: WorkspaceSession) -> None:
     if ws.backend == "local":
         ws.tell_backend()
         ws.display.say(STAND_IN)
@@ -406,7 +406,7 @@ def _check_judged(tried: TryReport) -> None:
 
 
 def _estimate_all(
-    ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryReport
+    ws: WorkspaceSession, ids: Sequence[str], rows: int, tried: TryReport
 ) -> Preflight | None:
     """Return what all rows would come to by the replies about the first ones; None where no reply came."""
     measured_usages = [
@@ -443,7 +443,7 @@ def _plan_of_all(settings: Settings, rows: int, usages: Sequence[Usage]) -> Batc
 # ---- the file of a task
 
 
-def write(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
+def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task.
 
     Raises:
@@ -455,7 +455,7 @@ def write(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     return draft
 
 
-def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
+def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     """Keep a question about a file as a task's file in the workspace, with a copy of its rows; both are read at once.
 
     Raises:
@@ -464,7 +464,7 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     """
     name = new.name
     draft = new.draft
-    if draft is None or not isinstance(draft.rows, ItemsFile):
+    if draft is None or not isinstance(draft.rows, FileSource):
         raise InputError("only the rows of a file are kept with a question; nothing was written")
     _check_name(name)
     _check_free(name, ws.data)
@@ -506,13 +506,13 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
         )
         with other_database(source, folder) if source else nullcontext(store) as asked:
             assert asked is not None  # noqa: S101 - of a query it is given
-            found = ItemsQuery(asked, new.items)
+            found = QuerySource(asked, new.items)
         guess = _guess_columns(found.columns, found, new.choice)
         guess = guess._replace(notes=(*found.notes, *guess.notes))
         return TaskDraft(new.path, new.items.strip(), "the query", guess, found, {"source": source})
     guess = _guess_columns(new.table.columns, new.table, new.choice)
     guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-    if isinstance(new.table, ItemsRows):
+    if isinstance(new.table, MemorySource):
         return TaskDraft(new.path, new.items, "rows", guess, new.table)
     items = _below(folder, new.table.path)
     return TaskDraft(
@@ -533,7 +533,7 @@ def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
     if not is_asked or (quotes and not guess.text):
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
-        made = Step(
+        made = CommandHint(
             "new-task",
             name=new.name or name_for(new.items),
             from_=new.items,
@@ -618,7 +618,7 @@ def _can_be(name: str) -> bool:
 def _taken(what: object) -> InputError:
     return InputError(
         f"{what} is there already, and nothing is overwritten",
-        hint=f"{Option('name')} takes another name, or edit that file",
+        hint=f"{OptionHint('name')} takes another name, or edit that file",
     )
 
 
@@ -654,7 +654,7 @@ def _guess_columns(
         key_note = _chosen_key_note(chosen.key, can_be_key, rows)
     else:
         # one row without a key refuses a query as a whole
-        key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, ItemsQuery))
+        key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, QuerySource))
 
     images = [
         name
@@ -668,7 +668,7 @@ def _guess_columns(
     ]
     if chosen.text:
         main = chosen.text
-        why = f"as {Option('text')} says"
+        why = f"as {OptionHint('text')} says"
     else:
         free = [
             name
@@ -694,7 +694,7 @@ def _guess_columns(
         text=texts[-1] if texts else "",
         sent=sent,
         names=tuple(
-            _prompt_name(one, columns, roles.get(one, f"is named by {Option('with')}"))
+            _prompt_name(one, columns, roles.get(one, f"is named by {OptionHint('with')}"))
             for one in texts
         ),
         can_be_quoted=main in wordy and len(texts) == len(sent),
@@ -735,9 +735,12 @@ def _column_called(name: str, columns: Iterable[str], option: str) -> str:
     hint = (
         f"did you mean {suggestions}?"
         if similar_columns
-        else f"{Option(option)} takes one of these columns"
+        else f"{OptionHint(option)} takes one of these columns"
     )
-    message = f"{Option(option)} names the column {excerpt(name)!r}, and there are {shown_columns}; nothing was asked"
+    message = (
+        f"{OptionHint(option)} names the column {excerpt(name)!r}, "
+        f"and there are {shown_columns}; nothing was asked"
+    )
     raise InputError(message, hint=hint)
 
 
@@ -755,7 +758,8 @@ def _guess_text(
         return called[0], "by its name"
     if not free:
         raise InputError(
-            "no column is left to ask about; nothing was asked", hint=f"{Option('text')} names one"
+            "no column is left to ask about; nothing was asked",
+            hint=f"{OptionHint('text')} names one",
         )
     lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free}
     longest = max(lengths, key=lambda name: lengths[name])
@@ -767,9 +771,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     kept_back = [repr(excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(excerpt(name)) for name in sent)}"
     if kept_back:
-        note += (
-            f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({Option('with')} adds columns)"
-        )
+        note += f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({OptionHint('with')} adds columns)"
     if key not in {MADE_KEY, *sent}:
         note += f"; a batch names its requests by the key, {excerpt(key)!r}"
     return note
@@ -785,14 +787,14 @@ def _chosen_key_note(
 ) -> str:
     """Return the line about a key that a person chose; InputError where its column cannot be one."""
     if key == MADE_KEY:
-        return f'key: "{MADE_KEY}", a hash of each row, as {Option("key")} says'
+        return f'key: "{MADE_KEY}", a hash of each row, as {OptionHint("key")} says'
     if key not in can_be_key:
-        said = f"{Option('key')} names {excerpt(key)!r}, which cannot be a key: a key is a text or a whole number"
+        said = f"{OptionHint('key')} names {excerpt(key)!r}, which cannot be a key: a key is a text or a whole number"
         raise InputError(
-            f"{said}; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one of each row"
+            f"{said}; nothing was asked", hint=f"{OptionHint(key=MADE_KEY)} makes one of each row"
         )
     fault, _ = _key_fault(key, rows, may_be_blank=True)
-    return f"key: {excerpt(key)!r}, as {Option('key')} says" + (
+    return f"key: {excerpt(key)!r}, as {OptionHint('key')} says" + (
         f"; it {fault}: such rows are refused" if fault else ""
     )
 

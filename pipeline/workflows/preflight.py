@@ -13,15 +13,15 @@ from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.budget import Calibration
+from pipeline.batch.live_throttle import FLEX_CALL_S, calls_at_once
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.batch.report import time_words
-from pipeline.batch.service import FLEX_CALL_S, calls_at_once
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.core.states import Way
-from pipeline.core.step import Option
+from pipeline.core.states import Mode
 from pipeline.core.text import one_line, usd
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import (
     FREE,
     MAX_ACTIVE_BATCHES,
@@ -34,7 +34,7 @@ from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
-from pipeline.store import asks, batches, money
+from pipeline.store import batches, claims, money
 
 DAY_S = 86_400.0
 P90 = 0.9
@@ -221,7 +221,7 @@ class Preflight:
         return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
-def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Preflight:
+def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) -> Preflight:
     """Return the ways side by side; nothing is asked or sent.
 
     Raises:
@@ -245,7 +245,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Pr
         return estimated
 
 
-def with_gemini_model(ws: OpenWorkspace) -> OpenWorkspace | None:
+def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
     """Return the workspace with the model that a key would use, to estimate with; None if it has Gemini's already."""
     if not ws.model.local:
         return None
@@ -253,7 +253,7 @@ def with_gemini_model(ws: OpenWorkspace) -> OpenWorkspace | None:
 
 
 def estimate(
-    ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
+    ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
 ) -> Preflight:
     """Return what asking about all open items, at most `limit`, would come to; `waives_pilot` if none stops them.
 
@@ -261,14 +261,14 @@ def estimate(
         InputError: a request cannot be sent; the message names its item.
     """
     with ws.store.read() as tx:
-        askable = asks.count_askable(tx, ws.task)
+        askable = claims.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
     return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
 
 
 def estimate_plan(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     plan: BatchPlan,
     *,
     deadline_s: float | None = None,
@@ -286,10 +286,10 @@ def estimate_plan(
         room = budget.budgets(ws).room(tx, error=known.reserve)
         used = batches.calls_of_day(tx, model.name, day=today)
         past = Counter(money.batch_seconds(tx, model.name))
-        times = {way: batches.call_seconds(tx, model.name, way) for way in (Way.FLEX, Way.LIVE)}
+        times = {way: batches.call_seconds(tx, model.name, way) for way in (Mode.FLEX, Mode.LIVE)}
         refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
 
-    def priced(way: Way, *warnings: str, **told: Any) -> ModeEstimate:
+    def priced(way: Mode, *warnings: str, **told: Any) -> ModeEstimate:
         cost = usage_cost(model, plan.usage, way.tier, on=now.date())
         told |= {} if model.has_price else {"unpriced_share": SHARES.get(way.tier, 1.0)}
         cap = MONTHLY_SPENDING_CAPS.get(ws.settings.tier, math.inf)
@@ -303,8 +303,8 @@ def estimate_plan(
             cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told
         )
 
-    def by_calls(way: Way) -> ModeEstimate:
-        usual = None if model.local else FLEX_CALL_S if way is Way.FLEX else CALL_S
+    def by_calls(way: Mode) -> ModeEstimate:
+        usual = None if model.local else FLEX_CALL_S if way is Mode.FLEX else CALL_S
         each = times[way] or usual
         count = plan.requests
         full = ""
@@ -322,7 +322,7 @@ def estimate_plan(
             "rate": rate,
         }
         taken = live_seconds(count, plan.usage.prompt, **how)
-        absent = "" if way is Way.LIVE or model.flex else f"{model.name} is not served by flex"
+        absent = "" if way is Mode.LIVE or model.flex else f"{model.name} is not served by flex"
         return priced(
             way,
             full,
@@ -343,14 +343,14 @@ def estimate_plan(
             "the free tier has no batches" if ws.settings.tier == FREE and not model.local else ""
         )
         warnings = (
-            absent and f"{absent}; set {Option('tier')} to yours if it is another one",
+            absent and f"{absent}; set {OptionHint('tier')} to yours if it is another one",
             in_turns * (turns > 1),
         )
         # as nine in ten of the model did before; where there were too few as Google says, and unknown on the engine
         each = percentile(past, P90) if past.total() >= ENOUGH else None if model.local else BATCH_S
         seconds = None if each is None else each * turns
         return priced(
-            Way.BATCH,
+            Mode.BATCH,
             *warnings,
             seconds=seconds,
             count=plan.batches,

@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pipeline.batch import ask, ingest, poll, submit
-from pipeline.batch.ask import LiveReport
+from pipeline.batch import ingest, live, poll, submit
 from pipeline.batch.budget import AT_API, BudgetError
 from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.live import LiveReport
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import Selection
-from pipeline.batch.submit import Submitted
+from pipeline.batch.submit import SubmitReport
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
-from pipeline.core.progress import Bar, Progress
-from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
-from pipeline.core.step import Hint, Option
+from pipeline.core.progress import Progress, ProgressBar
+from pipeline.core.states import OPEN, BatchState, Mode, RemoteState, remote_state
 from pipeline.core.text import one_line
-from pipeline.engine.task import Words
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import TaskLabels
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
-from pipeline.store import asks, batches, money, runs
-from pipeline.store.batches import Batch
-from pipeline.store.runs import Pilot, PilotVerdict
+from pipeline.store import batches, claims, money, runs
+from pipeline.store.batches import BatchRow
+from pipeline.store.runs import PilotRow, PilotVerdict
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = (
@@ -35,9 +35,9 @@ REPORT_EVERY = (
 )
 LEAST = 0.00005  # USD; less than this is shown as nothing
 TOLD_S = 5.0  # a shorter wait for the API is the usual pace
-FAILED = Hint(
+FAILED = HintTemplate(
     "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
-    Option(skip_pilot=True),
+    OptionHint(skip_pilot=True),
 )
 FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
@@ -60,7 +60,7 @@ WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
 @dataclass(repr=False)
-class Report:
+class TagReport:
     """What a command did in its rounds, and where the task stands then; costs in USD.
 
     `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. Of a pilot it says
@@ -78,8 +78,8 @@ class Report:
     mode: str = ""
     reason: str = ""
     asked: int = 0
-    drawn: Pilot | None = None
-    pilot: "Report | None" = None
+    drawn: PilotRow | None = None
+    pilot: "TagReport | None" = None
     live: LiveReport | None = None
     unasked: int = 0
     submitted: list[int] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Report:
         """Return the newest report on the answers of the extractor in use."""
         return self.reports.get(self.extractor)
 
-    def errors(self, words: Words) -> list[FindableError]:
+    def errors(self, words: TaskLabels) -> list[FindableError]:
         """Return what ended it early: our own calls, what polling met, and batches that failed where none succeeded."""
         stopped = (
             [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
@@ -134,7 +134,7 @@ class Report:
             *(failed_error(number, why, words) for number, why in down),
         ]
 
-    def finish(self, words: Words, display: Progress, *, strict: bool = False) -> None:
+    def finish(self, words: TaskLabels, display: Progress, *, strict: bool = False) -> None:
         """Warn of batches and of gates that failed, and raise what ended it early.
 
         Raises:
@@ -201,7 +201,7 @@ class Report:
         }
 
 
-def begin(ws: OpenWorkspace, *, may_be_empty: bool = False, fills: bool = True) -> None:
+def begin(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
     """Make ready to ask: items are brought, and what dead processes left is ended, before the first request.
 
     Raises:
@@ -219,12 +219,12 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False, fills: bool = True) 
         ws.check_any_items()
 
 
-class Rounds:
+class TagRounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
     def __init__(
         self,
-        ws: OpenWorkspace,
+        ws: WorkspaceSession,
         *,
         limit: int | None = None,
         among: Sequence[str] | None = None,
@@ -235,7 +235,7 @@ class Rounds:
         self._limit = limit
         self._among = among
         self.judges = judges
-        self.report = Report(ws.extractor)
+        self.report = TagReport(ws.extractor)
         self.began = ws.now()
         self._report_at = 0.0  # before which no further report is written
         self._waits_for_room = False
@@ -245,9 +245,9 @@ class Rounds:
         self._has_succeeded = False
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
-            self._parked = len(asks.parked_rows(tx, ws.task.name, own=ws.task.own))
+            self._parked = len(claims.parked_rows(tx, ws.task.name, own=ws.task.own))
 
-    def batches(self, *states: BatchState) -> list[Batch]:
+    def batches(self, *states: BatchState) -> list[BatchRow]:
         """Return the batches of the task in these states, oldest first."""
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
@@ -256,8 +256,8 @@ class Rounds:
         """Return how many items can be asked."""
         with self._ws.store.read() as tx:
             if self._among is not None:
-                return len(asks.askable_among(tx, self._ws.task, self._among))
-            return asks.count_askable(tx, self._ws.task)
+                return len(claims.askable_among(tx, self._ws.task, self._among))
+            return claims.count_askable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Submit and, with `wait`, poll, ingest and submit again, until all is done, held back or stopped.
@@ -303,7 +303,7 @@ class Rounds:
 
     def submit(
         self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None
-    ) -> Submitted:
+    ) -> SubmitReport:
         """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
 
         A person `agreed` to it before, or is asked. Where it `sends` nothing, batches are prepared; of those that wait
@@ -324,7 +324,7 @@ class Rounds:
             )
         except BudgetError as error:
             report.held_back, report.no_money = error.message, error
-            return Submitted()
+            return SubmitReport()
         report.submitted += [one for one in sent.at_api if one not in report.submitted]
         report.items += sent.items
         report.shared += sent.shared
@@ -339,7 +339,7 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
-    def ask_live(self, way: Way) -> LiveReport:
+    def ask_live(self, way: Mode) -> LiveReport:
         """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
 
         What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
@@ -352,25 +352,25 @@ class Rounds:
         report = self.report
         limit = self.left()
         with ws.store.read() as tx:
-            askable = asks.count_askable(tx, ws.task)
+            askable = claims.count_askable(tx, ws.task)
         to_ask = askable if limit is None else min(askable, limit)
         report.live = LiveReport()
         if not to_ask:
             ws.check_any_items()
             return report.live
-        if way is Way.FLEX and not ws.model.flex:
-            hint = (
-                f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is"
-            )
+        if way is Mode.FLEX and not ws.model.flex:
+            hint = f"{OptionHint(mode='batch')} costs as little; or set {OptionHint('model')} to one that is"
             raise InputError(f"{ws.model.name} is not served by flex; nothing was asked", hint=hint)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
             shown = partial(_show_live, bar)
-            live_report = report.live = ask.ask_rows(
+            live_report = report.live = live.ask_rows(
                 ws, Selection(limit), way=way, on_progress=shown
             )
         with ws.store.read() as tx:
-            report.unasked = min(max(0, to_ask - live_report.done), asks.count_askable(tx, ws.task))
+            report.unasked = min(
+                max(0, to_ask - live_report.done), claims.count_askable(tx, ws.task)
+            )
             names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live_report.samples])
         live_report.samples = [
             (names.get(item_id, item_id), reason) for item_id, reason in live_report.samples
@@ -466,7 +466,7 @@ class Rounds:
         now = ws.monotonic()
         self._report_at = now + REPORT_EVERY * (now - began)
 
-    def end(self) -> Report:
+    def end(self) -> TagReport:
         """Say where the task stands, report on what is new, and end a `tag` or backfill that has nothing left to do.
 
         A backfill that is over is reported on without new answers, too: who ingested them may have died before.
@@ -496,8 +496,8 @@ class Rounds:
             # Rows are counted once more only if something can end: all of them are read for it.
             is_over = bool(going) and not (
                 batches.batches_in_states(tx, *OPEN, task=task.name)
-                or asks.is_any_open(tx, task.name)
-                or asks.count_askable(tx, task)
+                or claims.is_any_open(tx, task.name)
+                or claims.count_askable(tx, task)
             )
         if (
             report.is_over
@@ -509,7 +509,7 @@ class Rounds:
         sweep_reports(ws.data, task.name)
         with ws.store.read() as tx:
             report.parked = max(
-                0, len(asks.parked_rows(tx, task.name, own=task.own)) - self._parked
+                0, len(claims.parked_rows(tx, task.name, own=task.own)) - self._parked
             )
             report.spent = money.sum_spent(tx, since=self.began).known
         if going and is_over:  # the next budget begins anew; a backfill under another version stays
@@ -519,9 +519,9 @@ class Rounds:
         return report
 
 
-def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
+def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
     """Ingest every downloaded batch, and report on the answers; an error of one that cannot be is returned, too."""
-    going = Rounds(ws)
+    going = TagRounds(ws)
     failures = list[FindableError]()
     try:
         going.ingest()
@@ -530,7 +530,7 @@ def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
     return going.end(), failures
 
 
-def _show_live(bar: Bar, live: LiveReport) -> None:
+def _show_live(bar: ProgressBar, live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
     notes += (
         [f"waits {live.waits_s:.0f} s for the API"] if TOLD_S <= live.waits_s < math.inf else []
@@ -540,7 +540,7 @@ def _show_live(bar: Bar, live: LiveReport) -> None:
     bar.show(live.replies, note=", ".join(notes))
 
 
-def failed_error(number: int, why: str, words: Words) -> RemoteError:
+def failed_error(number: int, why: str, words: TaskLabels) -> RemoteError:
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({why})",

@@ -13,19 +13,19 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.batch.budget import BudgetError
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
-from pipeline.core.states import OPEN, Way
-from pipeline.core.step import Option
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.states import OPEN, Mode
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers, asks, runs
+from pipeline.store import answers, claims, runs
 from pipeline.store.runs import PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.rounds import Report, Rounds
+from pipeline.workflows.rounds import TagReport, TagRounds
 
 MODES = ("auto", "batch", "flex", "live")
 LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
@@ -67,7 +67,7 @@ class TagOptions:
             raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
 
 
-def choose_new_version(ws: OpenWorkspace) -> None:
+def choose_new_version(ws: WorkspaceSession) -> None:
     """Ask under a new version from here on: VERSION=, else the next free one.
 
     An unfinished backfill that began a new version goes on under it, for the same command run again means the same.
@@ -81,7 +81,7 @@ def choose_new_version(ws: OpenWorkspace) -> None:
     ws.task = task
 
 
-def run(ws: OpenWorkspace, options: TagOptions) -> Report:
+def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every item that can be asked; estimate, mode and reason are said before anything is spent.
 
     A backfill is asked about whatever it costs.
@@ -93,7 +93,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     """
     open_work = status.open_work(ws)
     rounds.begin(ws)
-    going = Rounds(ws, limit=options.limit)
+    going = TagRounds(ws, limit=options.limit)
     report = going.report
     going.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
@@ -114,7 +114,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
         _, cost = estimated.going_out(report.mode)
         _announce(ws, estimated, report, open_work)
         is_dear = options.mode == "auto" and estimated.is_dear
-        also = f", and so does {Option(mode='live')}" * is_dear
+        also = f", and so does {OptionHint(mode='live')}" * is_dear
         ws.spend(cost, nothing="nothing was started", always=options.backfill or is_dear, also=also)
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
@@ -128,7 +128,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
 
 
 def _announce(
-    ws: OpenWorkspace, estimated: Preflight, report: Report, open_work: Sequence[str]
+    ws: WorkspaceSession, estimated: Preflight, report: TagReport, open_work: Sequence[str]
 ) -> None:
     """Say what is continued, what goes out in which way, what it may cost, and what an earlier run spares this one.
 
@@ -157,13 +157,13 @@ def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool)
     if options.backfill:
         return "batch", f"it takes {estimated.ways['batch'].likely}"
     if options.mode != "auto":
-        return options.mode, f"{Option(mode=options.mode)}"
+        return options.mode, f"{OptionHint(mode=options.mode)}"
     if not estimated.plan.items or (is_waiting and estimated.recommended is None):
         return "batch", "going on with batches that are under way"
     return estimated.recommended or "batch", estimated.reason
 
 
-def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
+def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     """Set the budget given now, else that of an unfinished run; return since when this run's spending counts."""
     if options.backfill:
         return ws.now()
@@ -175,12 +175,14 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
         ws.budget = Budget(usd, began, "BUDGET")
         if options.budget is None:
             ws.display.say(
-                f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{usd:g}')}"
+                f"going on since {began:%Y-%m-%d %H:%M} UTC with {OptionHint(budget=f'{usd:g}')}"
             )
     return began
 
 
-def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated: Preflight) -> int:
+def _begin_run(
+    ws: WorkspaceSession, options: TagOptions, going: TagRounds, estimated: Preflight
+) -> int:
     """Keep that all are asked, under which version and budget; return the number of the run.
 
     One of its kind that is not over goes on, a backfill under the same version.
@@ -211,7 +213,7 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
         )
 
 
-def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
+def _ask(ws: WorkspaceSession, options: TagOptions, going: TagRounds) -> None:
     report = going.report
     wait = bool(options.wait)
     if options.pilot is not None:
@@ -222,7 +224,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
         if options.backfill:
             going.collect(wait=False)
         return going.advance(wait=wait)
-    asked = going.ask_live(Way(report.mode))
+    asked = going.ask_live(Mode(report.mode))
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = (
             asked.stopped,
@@ -238,7 +240,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
     return None
 
 
-def _is_done(report: Report, options: TagOptions) -> bool:
+def _is_done(report: TagReport, options: TagOptions) -> bool:
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
@@ -246,14 +248,14 @@ def _is_done(report: Report, options: TagOptions) -> bool:
 
 
 def clear(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     *,
     size: int | None = None,
     skip: bool = False,
     compulsory: bool = False,
     limit: int | None = None,
     agreed: bool = True,
-) -> Report | None:
+) -> TagReport | None:
     """Make sure that no pilot stops the rest; with a `size` (at most `limit`) run one unless one passed before.
 
     Returns None where none was run. `skip` waives one that stops the rest, and where no item is left none does. A
@@ -270,7 +272,7 @@ def clear(
         # Rows are counted only if a pilot is wanted: all of them are read for it.
         if not pilot.why_not(tx, ws.extractor, compulsory=is_compulsory):
             return None
-        is_any = asks.count_askable(tx, ws.task) > 0
+        is_any = claims.count_askable(tx, ws.task) > 0
         if size is None:
             if is_any:
                 pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_compulsory)
@@ -283,8 +285,8 @@ def clear(
 
 
 def run_pilot(
-    ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: bool = False
-) -> Report:
+    ws: WorkspaceSession, *, size: int | None, seed: int | None, agreed: bool = False
+) -> TagReport:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
     An unfinished pilot goes on, unless another size or seed is given.
@@ -300,7 +302,7 @@ def run_pilot(
     if not ids:
         raise InputError(
             f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
-            hint=f"{Option('version')} with a new name asks about all of them anew",
+            hint=f"{OptionHint('version')} with a new name asks about all of them anew",
         )
     with ws.store.write() as tx:
         begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
@@ -325,9 +327,9 @@ def run_pilot(
     return report
 
 
-def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report:
+def _ask_drawn(ws: WorkspaceSession, ids: Sequence[str], *, agreed: bool) -> TagReport:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
-    going = Rounds(ws, among=ids, judges=False)
+    going = TagRounds(ws, among=ids, judges=False)
     report = going.report
     is_claimed = True
     going.submit(agreed=agreed, patient=True)
@@ -342,7 +344,7 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report
             raise error
         with ws.store.read() as tx:
             is_claimed = bool(
-                asks.claimed_among(tx, ws.task.name, ids)
+                claims.claimed_among(tx, ws.task.name, ids)
             )  # by a process that has not sent it yet
         ws.sleep(LOOK_S if is_claimed else 0.0)
     return going.end()

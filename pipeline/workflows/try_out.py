@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from pipeline.batch import ask, budget, folder
-from pipeline.batch.ask import Tried
+from pipeline.batch import batch_files, budget, live
+from pipeline.batch.live import TrialOutcome
 from pipeline.batch.prepare import Selection
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
-from pipeline.core.states import STANDARD, Outcome, Way
-from pipeline.core.step import Option
+from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import one_line, plural
 from pipeline.engine.record import PlannedRequest, RequestBuilder, judge_reply
-from pipeline.engine.task import Item, Task
-from pipeline.engine.workspace import OpenWorkspace, declared
+from pipeline.engine.task import Task, TaskRow
+from pipeline.engine.workspace import WorkspaceSession, declared
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, describe_cost, usage_cost
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers, asks
-from pipeline.store.asks import Ask
+from pipeline.store import answers, claims
+from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
 FEW = 3  # how many are tried alone, and by two sides
@@ -37,7 +37,7 @@ DRAFT = "draft"  # as a side: what the task's file asks now
 
 
 @dataclass
-class TriedItem:
+class TriedRow:
     """One item: its id and name, what was sent, how that ended in a word, and why there is no valid answer, if none is.
 
     `answer` is as it would be stored, `reply` the text that came, or the beginning of what came in the place of one;
@@ -66,7 +66,7 @@ class TryReport:
 
     extractor: str
     schema: dict[str, Any]
-    items: list[TriedItem]
+    items: list[TriedRow]
     stopped: FindableError | None = None
     interrupted: bool = False
     draft_of: str = ""  # the version under which another question was asked
@@ -106,7 +106,7 @@ class TryReport:
 
 
 def run(
-    ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int | None = None
+    ws: WorkspaceSession, size: int = FEW, name: str | None = None, seed: int | None = None
 ) -> TryReport:
     """Ask about one item by its name, else about so many, drawn by a seed or the first that are to be asked.
 
@@ -134,11 +134,11 @@ class PlannedRows(NamedTuple):
 
     schema: dict[str, Any]
     requests: Mapping[str, PlannedRequest]
-    items: Mapping[str, TriedItem]
+    items: Mapping[str, TriedRow]
     cost: float
 
 
-def plan_rows(ws: OpenWorkspace, ids: Sequence[str]) -> PlannedRows:
+def plan_rows(ws: WorkspaceSession, ids: Sequence[str]) -> PlannedRows:
     """Return some rows of the task in use as they are asked, in their order; nothing is asked.
 
     Raises:
@@ -157,10 +157,10 @@ def plan_rows(ws: OpenWorkspace, ids: Sequence[str]) -> PlannedRows:
     if not planned:
         ws.check_any_items()
         raise InputError(
-            f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them"
+            f"{words.all_done}; nothing was asked", hint=f"{OptionHint('item')} tries any of them"
         )
     items = {
-        key: TriedItem(key, names.get(key, key), requests.shown_object(one.data))
+        key: TriedRow(key, names.get(key, key), requests.shown_object(one.data))
         for key, one in planned.items()
     }
     usage = known.applied(
@@ -169,7 +169,7 @@ def plan_rows(ws: OpenWorkspace, ids: Sequence[str]) -> PlannedRows:
     return PlannedRows(builder.schema, planned, items, _cost(ws, usage))
 
 
-def confirm_cost(ws: OpenWorkspace, planned: PlannedRows) -> None:
+def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
     """Say how many rows are asked at which estimate; a person is asked above CONFIRM_ABOVE."""
     words = ws.task.words
     count = plural(len(planned.items), words.one, words.many)
@@ -179,16 +179,16 @@ def confirm_cost(ws: OpenWorkspace, planned: PlannedRows) -> None:
     ws.spend(planned.cost, nothing="nothing was asked")
 
 
-def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
+def ask_about(ws: WorkspaceSession, ids: Sequence[str]) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
-    folder.seal_dead(ws)
+    batch_files.seal_dead(ws)
     planned = plan_rows(ws, ids)
     confirm_cost(ws, planned)
     tried = planned.items
     with ws.display.bar("asking", len(tried)) as bar:
         wanted = Selection(among=list(tried))
-        asked = ask.ask_rows(
-            ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies)
+        asked = live.ask_rows(
+            ws, wanted, way=Mode.TRIAL, on_progress=lambda report: bar.show(report.replies)
         )
     report = TryReport(
         ws.extractor, planned.schema, list(tried.values()), asked.stopped, asked.interrupted
@@ -201,21 +201,21 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     return report
 
 
-def ask_and_keep(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
+def ask_and_keep(ws: WorkspaceSession, ids: Sequence[str]) -> TryReport:
     """Ask about those of some rows that are open, by live calls whose answers are kept, and return all of them.
 
     The rows are claimed before the first call, so a killed call of this goes on with what is left.
     """
     planned = plan_rows(ws, ids)
     with ws.store.read() as tx:
-        open_ids = asks.askable_among(tx, ws.task, ids)
-    live_report = ask.LiveReport()
+        open_ids = claims.askable_among(tx, ws.task, ids)
+    live_report = live.LiveReport()
     if open_ids and ws.agreed is None:
         confirm_cost(ws, plan_rows(ws, open_ids))
     if open_ids:
         with ws.display.bar("asking", len(open_ids)) as bar:
             wanted = Selection(among=open_ids)
-            live_report = ask.ask_rows(
+            live_report = live.ask_rows(
                 ws, wanted, on_progress=lambda report: bar.show(report.replies)
             )
     with ws.store.read() as tx:
@@ -225,7 +225,7 @@ def ask_and_keep(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     )
 
 
-def _stored_item(tx: Connection, task: Task, item: TriedItem) -> TriedItem:
+def _stored_item(tx: Connection, task: Task, item: TriedRow) -> TriedRow:
     """Return an item with what is stored of its requests under the task's version: the newest outcome, and all cost."""
     requests_of_item = answers.requests_of_item(tx, task.name, item.id)
     found = [one for one in requests_of_item if answers.is_of(one["extractor"], task.label)]
@@ -245,11 +245,11 @@ def _stored_item(tx: Connection, task: Task, item: TriedItem) -> TriedItem:
     )
 
 
-def _cost(ws: OpenWorkspace, usage: Usage) -> float:
+def _cost(ws: WorkspaceSession, usage: Usage) -> float:
     return usage_cost(ws.model, usage, STANDARD, on=ws.now().date())
 
 
-def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
+def _judge(ws: WorkspaceSession, one: TriedRow, item: TaskRow, told: TrialOutcome) -> None:
     one.calls, one.seconds, one.reason = 1, round(told.seconds, 3), told.reason
     one.outcome = Outcome.REFUSED.value if told.is_refused else LOST
     if told.reply is not None:
@@ -263,7 +263,9 @@ def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
             reply.text or reply.excerpt,
             _cost(ws, reply.usage),
         )
-        judged = judge_reply(ws.task, Ask(item.id, item.input_hash), reply, context=item.context)
+        judged = judge_reply(
+            ws.task, RowClaim(item.id, item.input_hash), reply, context=item.context
+        )
         one.outcome, one.reason = (
             judged.outcome.value,
             judged.reason if judged.answer is None else "",
@@ -271,7 +273,7 @@ def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
         one.answer = None if judged.answer is None else judged.answer.model_dump(mode="json")
 
 
-def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
+def _brought(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Return the workspace with its rows brought up to date, or with the draft of a version, whose label is told."""
     try:
         ws.bring_items()
@@ -286,7 +288,7 @@ def _drawn(
     tx: Connection, task: Task, extractor: str, size: int, seed: int | None
 ) -> Sequence[str]:
     first = (
-        () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
+        () if seed is not None else tx.execute(claims.askable(tx, task).limit(size)).scalars().all()
     )
     return first or pilot.draw_pilot(
         tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed
@@ -306,7 +308,7 @@ class PairReport(NamedTuple):
     agreement: Mapping[str, int]
 
 
-def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
+def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
     """Put two sides beside each other on a sample: versions, or one and `draft`, what is asked as it is now.
 
     Raises:
@@ -353,7 +355,8 @@ def _label(task: Task, text: str) -> str:
     if not (text.isdecimal() or "@" in text):
         said = f"{text!r} is no version, and no draft; nothing was asked"
         raise InputError(
-            said, hint=f"{Option(a='1')} {Option(b=DRAFT)}; {Option('model')} is that of the draft"
+            said,
+            hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT)}; {OptionHint('model')} is that of the draft",
         )
     return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
 

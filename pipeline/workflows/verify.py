@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.core.errors import RemoteError
-from pipeline.core.states import Way
+from pipeline.core.states import Mode
 from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
-from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, WorkspaceSession, open_workspace
 from pipeline.gemini.models import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
 from pipeline.workflows import preflight, rounds
-from pipeline.workflows.rounds import Rounds
+from pipeline.workflows.rounds import TagRounds
 
 NAME = "verify_gemini"
 LONGEST_LAG_S = 300.0  # ours: so long a new batch is looked for in the list
@@ -39,7 +39,7 @@ task = Task(name="verify_gemini", answer=Verdict, items=[], prompt="Praise or bl
 """
 
 
-def run(ws: OpenWorkspace) -> dict[str, Any]:
+def run(ws: WorkspaceSession) -> dict[str, Any]:
     """Ask about the rows, and return what was found for programs.
 
     Raises:
@@ -59,11 +59,11 @@ def run(ws: OpenWorkspace) -> dict[str, Any]:
     return found
 
 
-def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
+def _met(ws: WorkspaceSession, beside: WorkspaceSession) -> dict[str, Any]:
     facts = dict[str, str]()
     began = ws.monotonic()
     rounds.begin(beside)
-    going = Rounds(beside, limit=len(ROWS) - 1, judges=False)
+    going = TagRounds(beside, limit=len(ROWS) - 1, judges=False)
     cost = preflight.estimate(beside, limit=None, deadline_s=None).ways["live"].cost
     ws.display.say(
         f"{ws.model.name}: {len(ROWS)} invented rows, {describe_cost(ws.model, cost, tier=ws.settings.tier)}"
@@ -76,7 +76,7 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
             workspace.record_event(
                 tx, workspace.LAG, NAME, old=None, new=f"{lag:.3f}", why="seen", at=ws.now()
             )
-    live = Rounds(beside, judges=False).ask_live(Way.LIVE)
+    live = TagRounds(beside, judges=False).ask_live(Mode.LIVE)
     if live.stopped is not None:
         raise live.stopped
     facts["live"] = f"{live.answered} answered, at {ws.monotonic() - began:.0f} s"
@@ -107,7 +107,7 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
     }
 
 
-def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
+def _lag(beside: WorkspaceSession, sent: dict[int, Any]) -> float | None:
     """Return after how many seconds a batch that was created now is listed; None where none was."""
     began = beside.monotonic()
     with beside.store.read() as tx:

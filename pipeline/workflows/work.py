@@ -12,20 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
 from pipeline.batch import budget
-from pipeline.batch.ask import ask_alone
 from pipeline.batch.budget import AT_API
+from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState, remote_state
 from pipeline.core.text import plural
-from pipeline.engine.workspace import OpenWorkspace, is_declared
+from pipeline.engine.workspace import WorkspaceSession, is_declared
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.quality import pilot
-from pipeline.store import asks, batches, workspace
-from pipeline.store.batches import Batch
+from pipeline.store import batches, claims, workspace
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.workflows import rounds
-from pipeline.workflows.rounds import Rounds, failed_error
+from pipeline.workflows.rounds import TagRounds, failed_error
 
 UNITS = (
     "look",
@@ -52,10 +52,12 @@ AGED = 0.5  # ours: a batch is looked at again after this share of its age, so t
 LEAST_S = 1.0  # between two passes of one process
 LONGEST_S = 60.0
 
-Opened = Callable[[str], AbstractContextManager[OpenWorkspace]]  # what opens a workspace for a task
+Opened = Callable[
+    [str], AbstractContextManager[WorkspaceSession]
+]  # what opens a workspace for a task
 
 
-class Due(NamedTuple):
+class DueUnit(NamedTuple):
     """A unit of a task that is due in so many seconds; `number` is that of its batch, or of a block of texts."""
 
     unit: str
@@ -74,15 +76,15 @@ class Due(NamedTuple):
         return {"unit": self.unit, "task": self.task, **numbered}
 
 
-class Pass:
+class WorkPass:
     """What was done, in words and as figures for programs, and the errors, in the order in which they came."""
 
-    def __init__(self, ws: OpenWorkspace, units: Collection[str], number: int | None) -> None:
+    def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
         """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
         self.ws = ws
         self.units = units
         self.number = number
-        self.going = Rounds(ws, judges=number is None)
+        self.going = TagRounds(ws, judges=number is None)
         self.did = list[str]()
         self.facts = dict[str, Any]()
         self.failures = list[FindableError]()
@@ -129,7 +131,7 @@ class Pass:
     def retry(self) -> None:
         """Ask about items that are due."""
         with self.ws.store.read() as tx:
-            due = asks.due_ids(tx, self.ws.task) if "ask" in self.units else []
+            due = claims.due_ids(tx, self.ws.task) if "ask" in self.units else []
         if not due:
             return
         asked = ask_alone(self.ws, due)
@@ -147,7 +149,7 @@ class Pass:
         if not sends and "prepare" not in self.units:
             return
         with ws.store.read() as tx:
-            askable = asks.count_askable(tx, ws.task)
+            askable = claims.count_askable(tx, ws.task)
             is_cleared = _is_cleared(tx, ws)
         if askable and not is_cleared:  # a pilot's own batches go on; new items wait for a person
             self.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
@@ -202,9 +204,11 @@ class Pass:
         self.each(lambda: done.check(self.ws.display))
 
 
-def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | None = None) -> Pass:
+def once(
+    ws: WorkspaceSession, units: Collection[str] = UNITS, *, number: int | None = None
+) -> WorkPass:
     """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
-    now = Pass(ws, units, number)
+    now = WorkPass(ws, units, number)
     with ws.store.read() as tx:
         ws.budget = budget.running_budget(tx, ws.task) or ws.budget
     now.each(now.collect, now.embed)
@@ -220,7 +224,7 @@ def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | Non
 
 
 @dataclass
-class Told:
+class WorkReport:
     """What a pass over several tasks came to, for people, for programs, and in how many seconds the next may come."""
 
     document: dict[str, Any]
@@ -229,9 +233,9 @@ class Told:
     again_s: float = LONGEST_S
 
 
-def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> Told:
+def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> WorkReport:
     """Do what is due of these units about each task; one that cannot be opened does not keep the others from it."""
-    told = Told({"did": [], "failures": [], "tasks": {}, "next": []})
+    told = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
     for name in names:
         try:
             with opened(name) as ws:
@@ -262,7 +266,10 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
 
 
 def go_on(
-    opened: Opened, names: Sequence[str], units: Collection[str], tell: Callable[[Told], object]
+    opened: Opened,
+    names: Sequence[str],
+    units: Collection[str],
+    tell: Callable[[WorkReport], object],
 ) -> NoReturn:
     """Do so again and again, at the time that units are due; `tell` gets what each pass came to."""
     while True:
@@ -271,7 +278,7 @@ def go_on(
         time.sleep(max(LEAST_S, told.again_s))
 
 
-def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
+def next_due(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
     """Yield what is due about the task in use, as far as the database tells, and in how many seconds.
 
     What is to be embedded takes a reading of all entries, which is left out where it `indexes` not.
@@ -283,17 +290,17 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
             tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name
         )
         yield from [_due_of_batch(ws, tx, one) for one in open_]
-        if asks.due_ids(tx, ws.task):
-            yield Due("ask", name)
-        if asks.count_askable(tx, ws.task) and _is_cleared(tx, ws):
+        if claims.due_ids(tx, ws.task):
+            yield DueUnit("ask", name)
+        if claims.count_askable(tx, ws.task) and _is_cleared(tx, ws):
             is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            yield Due(
+            yield DueUnit(
                 "prepare",
                 name,
                 pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0,
             )
     if is_declared(ws.settings):
-        yield Due("fill", name, pause)
+        yield DueUnit("fill", name, pause)
     is_coming = any(
         one.state is BatchState.DOWNLOADED for one in open_
     )  # its answers are embedded with the others
@@ -302,33 +309,33 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
         blocks = (
             blocks if ws.backend == "local" else blocks[:1]
         )  # one process comes to the limits of a minute
-        yield from (Due("embed", name, number=one) for one in blocks)
+        yield from (DueUnit("embed", name, number=one) for one in blocks)
         if not blocks:
-            yield Due("build", name)
+            yield DueUnit("build", name)
 
 
-def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
+def _due_of_batch(ws: WorkspaceSession, tx: Connection, one: BatchRow) -> DueUnit:
     settings = ws.settings
     name = ws.task.subject
     if one.state is BatchState.DOWNLOADED:
-        return Due("ingest", name, number=one.number)
+        return DueUnit("ingest", name, number=one.number)
     if one.state is not BatchState.SUBMITTED:
         is_full = one.state is BatchState.PREPARED and budget.quota_shortfall(tx, one, settings)
-        return Due("send", name, settings.poll_most if is_full else 0.0, one.number)
+        return DueUnit("send", name, settings.poll_most if is_full else 0.0, one.number)
     if remote_state(one.remote_word).is_over:
         # One that was over before names no result yet.
-        return Due("download", name, settings.poll_most if one.over_at else 0.0, one.number)
+        return DueUnit("download", name, settings.poll_most if one.over_at else 0.0, one.number)
     age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
-    return Due(
+    return DueUnit(
         "look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number
     )
 
 
-def _is_cleared(tx: Connection, ws: OpenWorkspace) -> bool:
+def _is_cleared(tx: Connection, ws: WorkspaceSession) -> bool:
     return not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
 
 
-def _is_stale(ws: OpenWorkspace, *, exact: bool) -> bool:
+def _is_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
     builds = settled_builds(ws)
     with ws.store.read() as tx:
         if not (count := ws.collection.count(tx)) or builds.current() is None:

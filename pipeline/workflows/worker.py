@@ -21,15 +21,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
-from pipeline.core.step import Step
-from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, WorkspaceSession, open_workspace
 from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.workflows import work
-from pipeline.workflows.work import Due
+from pipeline.workflows.work import DueUnit
 
 SCHEMA = schema.WORKER_SCHEMA
 SURVEY_S = 5.0  # between two looks at what is due
@@ -57,7 +57,7 @@ def run(
         _app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees
     )
     if not one.is_ready():
-        hint = f"`{Step('worker', setup=True)}`"
+        hint = f"`{CommandHint('worker', setup=True)}`"
         raise ConfigurationError(
             f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint
         )
@@ -70,7 +70,7 @@ def run(
         os._exit(0)  # threads cannot be ended; their locks end with the process
 
 
-def set_up(ws: OpenWorkspace) -> bool:
+def set_up(ws: WorkspaceSession) -> bool:
     """Make the tables of jobs; return whether they were not there. In another program's database it asks first."""
     app = _app(ws.settings, 1)
     if _is_set_up(ws):
@@ -89,7 +89,7 @@ def _app(settings: Settings, concurrency: int) -> Any:
     _, _, address = settings.url.reveal().partition("://")
     if settings.url.reveal().startswith("sqlite"):
         said = "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file"
-        raise InputError(said, hint=f"`{Step('work')}` does the same in one process")
+        raise InputError(said, hint=f"`{CommandHint('work')}` does the same in one process")
     try:
         from procrastinate import App, PsycopgConnector
     except ImportError as error:
@@ -105,7 +105,7 @@ def _app(settings: Settings, concurrency: int) -> Any:
     )
 
 
-def _is_set_up(ws: OpenWorkspace) -> bool:
+def _is_set_up(ws: WorkspaceSession) -> bool:
     with ws.store.read() as tx:
         return (
             tx.exec_driver_sql(f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')").scalar()
@@ -213,7 +213,7 @@ class _Worker:
                 _log(warned=str(error))
             await asyncio.sleep(SURVEY_S)
 
-    async def _defer(self, one: Due, at: datetime, *, but: Collection[str | None] = ()) -> None:
+    async def _defer(self, one: DueUnit, at: datetime, *, but: Collection[str | None] = ()) -> None:
         from procrastinate.exceptions import AlreadyEnqueued
 
         name = f"{one.task}/{one.unit}/{one.number}"
@@ -226,12 +226,12 @@ class _Worker:
                 await job.defer_async(unit=one.unit, task=one.task, number=one.number)
 
     async def _work(self, unit: str, task: str, number: int | None) -> None:
-        one = Due(unit, task, number=number)
+        one = DueUnit(unit, task, number=number)
         again_at = await asyncio.get_running_loop().run_in_executor(self._pool, self._do, one)
         if again_at is not None:
             await self._defer(one, again_at)
 
-    def _do(self, one: Due) -> datetime | None:
+    def _do(self, one: DueUnit) -> datetime | None:
         """Do one unit; return when it is due again, where it failed."""
         about = one.about
         began = time.monotonic()
@@ -265,7 +265,7 @@ class _Worker:
     @contextlib.contextmanager
     def _opened(
         self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
-    ) -> Iterator[OpenWorkspace]:
+    ) -> Iterator[WorkspaceSession]:
         settings = replace(self._settings, task=task)
         with open_workspace(settings, _Log(about), access=access, whole=whole) as ws:
             ws.stopping, ws.agreed = self._stopping, math.inf if self._agrees else None
@@ -275,7 +275,7 @@ class _Worker:
         with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
             return [one.subject for one in ws.tasks]
 
-    def _due(self, task: str, indexes: bool) -> list[tuple[Due, datetime]]:  # noqa: FBT001 - for an executor
+    def _due(self, task: str, indexes: bool) -> list[tuple[DueUnit, datetime]]:  # noqa: FBT001 - for an executor
         with self._opened(task, Access.WRITE, {"task": task}) as ws:
             now = ws.now()  # the server's, which compares it with its own
             return [

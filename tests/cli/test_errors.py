@@ -97,7 +97,7 @@ def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float
     program = f"""
 import os, signal, time
 from jobs import ends
-from jobs.ends import exit_on_error, interruptible
+from jobs.exit_codes import exit_on_error, interruptible
 ends.AGAIN_S = {pause}
 class Going:
     def __del__(self):

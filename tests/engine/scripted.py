@@ -39,7 +39,7 @@ class Clock:
         return time.time_ns() + int(self._ahead_s * 1e9)
 
 
-class State(state.State):
+class State(state.EngineState):
     """What is true of batches and files, and what of it is shown.
 
     What a script decides about a batch at its create, its fate, is kept in a file beside it, whoever is killed.
@@ -212,7 +212,7 @@ class State(state.State):
             raise ApiError(429, USED_UP)
 
 
-class Worker(worker.Worker):
+class Worker(worker.BatchWorker):
     """Works on batches as the script says."""
 
     _state: State

@@ -17,7 +17,7 @@ import pytest
 import findable
 from pipeline.core.redact import Secret
 from pipeline.core.settings import load_settings
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.client import Client
 from pipeline.store.database import Store
 from tests.lab import KEY, Workspace
@@ -115,7 +115,7 @@ def test_nothing_that_hangs_from_an_open_workspace_shows_a_key(workspace: Worksp
     with workspace.open() as ws:
         _check(ws)
         assert ws.client.list_batches() is not None
-        assert {OpenWorkspace, Client, Store} <= _check(ws)
+        assert {WorkspaceSession, Client, Store} <= _check(ws)
     with Page(workspace) as page:
         _check(page.desk)
 

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.quotes import shown_value
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
 from pipeline.quality.figures import shown
 from pipeline.quality.report import report_documents
 from pipeline.store import runs
-from web.desk import PEOPLE
+from web.app_state import PEOPLE
 from web.render import desk_of, show_page
 
 router = APIRouter()
@@ -87,7 +87,7 @@ def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parked(ws: OpenWorkspace) -> list[tuple[str, list[str], int]]:
+def _parked(ws: WorkspaceSession) -> list[tuple[str, list[str], int]]:
     found: dict[str, list[str]] = {}
     for one in items.list_parked(ws.store, ws.task):
         found.setdefault(one.reason, []).append(one.name)

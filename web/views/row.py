@@ -12,25 +12,25 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
-from pipeline.batch.ask import ask_alone
 from pipeline.batch.budget import calibration
+from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, fate_of
-from pipeline.engine import correct
+from pipeline.engine import corrections
 from pipeline.engine.record import RequestBuilder
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
-from pipeline.store import asks
+from pipeline.store import claims
 from pipeline.store.answers import PERSON
-from web.desk import PEOPLE, Desk
-from web.problem import Refused, line_of
+from web.app_state import PEOPLE, AppState
+from web.background_work import BackgroundJob
+from web.errors import RequestRefused, line_of
 from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
-from web.running import Work
 from web.views.rows import PASSAGES, marked_passage
 
 router = APIRouter()
@@ -73,7 +73,7 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
             _forget(desk, task, key, sent.get("name", ""))
         elif sent.get("act") == "correct":
             if not who:
-                raise Refused(
+                raise RequestRefused(
                     422,
                     "say who edits; nothing was changed",
                     hint="your name stands beside each edit",
@@ -94,17 +94,17 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     return found
 
 
-def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
+def _correct(ws: WorkspaceSession, key: str, sent: Mapping[str, str], who: str) -> None:
     """Carry out what a form says: the value of a field as it is to be, or the number of an edit to undo."""
     if (undo := sent.get("undo", "")).isdecimal() and len(undo) < LONGEST:
-        correct.correct(ws, key, int(undo), who=who, of_state=sent.get("state"))
+        corrections.correct(ws, key, int(undo), who=who, of_state=sent.get("state"))
         return
     name = sent.get("field", "")
     value = sent.get("value", "")
-    now = correct.history(ws, key)["answer"].get(name)
+    now = corrections.history(ws, key)["answer"].get(name)
     text = json.dumps(value) if isinstance(now, str) or is_quotation(now) else value
-    correct.correct(
-        ws, key, correct.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state")
+    corrections.correct(
+        ws, key, corrections.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state")
     )
 
 
@@ -124,14 +124,16 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         return show_page(request, "parts/row.html", ws, "rows", **{**shown, "refused": refused})
 
 
-def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) -> dict[str, Any]:
+def _shown(
+    request: Request, ws: WorkspaceSession, key: str, *, raw: bool = False
+) -> dict[str, Any]:
     known = items.show(ws, key, raw=raw)
     task = known["task"] = ws.settings.task
     columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
     columns = [
         one for one in columns if one[0] != "tags" or task != PEOPLE
     ]  # which stand among the answers
-    stands = correct.history(ws, key)
+    stands = corrections.history(ws, key)
     given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
     answer, marks = coloured(stands["answer"])
     passage = (
@@ -225,7 +227,7 @@ def coloured(answer: Any) -> tuple[Any, list[Mark]]:
     return walk(answer, "", ""), marks
 
 
-def _cost(ws: OpenWorkspace, ids: Sequence[str]) -> float | None:
+def _cost(ws: WorkspaceSession, ids: Sequence[str]) -> float | None:
     try:
         with ws.store.read() as tx:
             lines = list(RequestBuilder(ws.task, ws.model).lines(tx, ws.task.rows(tx, ids)))
@@ -256,7 +258,7 @@ def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Let those of the chosen rows be asked again that are parked, with the next command that asks."""
     with desk_of(request).to_write(task) as ws, ws.store.write() as tx:
-        freed = asks.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
+        freed = claims.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
     return {"freed": len(freed), "said": f"{len(freed):,} of {len(body.ids):,} will be asked again"}
 
 
@@ -267,7 +269,7 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
         return {"cost": _cost(ws, body.ids)}
 
 
-def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
+def _ask(desk: AppState, task: str, ids: Sequence[str], *, about: str = "") -> BackgroundJob:
     kind = ASKING.format(task)
     if (under_way := desk.running.newest(kind, about=about)) and under_way.state == "running":
         return under_way
@@ -278,11 +280,11 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
         if not (open_ids := items.reopen(ws, ids)):
-            raise Refused(
+            raise RequestRefused(
                 409, "it is being asked, or has nothing to be asked about; nothing was changed"
             )
 
-    def work(display: Work) -> dict[str, Any]:
+    def work(display: BackgroundJob) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
             ws.bring_items()
             done = ask_alone(ws, open_ids)
@@ -291,16 +293,16 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
     return desk.running.begin(kind, work, about=about)
 
 
-def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
+def _forget(desk: AppState, task: str, key: str, typed: str) -> BackgroundJob:
     if typed != key:
-        raise Refused(
+        raise RequestRefused(
             422,
             f"{typed!r} is not {key!r}; nothing was changed",
             hint="type the name",
             field="name",
         )
 
-    def work(display: Work) -> dict[str, Any]:
+    def work(display: BackgroundJob) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
             ws.agrees = lambda _question: True
             done = asdict(forget.run(ws, [key]))

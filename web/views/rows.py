@@ -11,16 +11,16 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
-from pipeline.core.listed import ItemCounts, ItemFilter
-from pipeline.engine.declared import WHY
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.row_listing import RowCounts, RowFilter
+from pipeline.engine.user_task import WHY
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.images import TASK as IMAGES
 from pipeline.images.task import thumbnail_of
 from pipeline.ops import items
 from pipeline.passages.show import Passage, quoted_passage
+from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.lists import REFUSED
-from pipeline.tables.view import EXTRACTOR
-from web.desk import Desk
+from web.app_state import AppState
 from web.render import Mark, desk_of, show_page
 
 router = APIRouter()
@@ -45,7 +45,7 @@ Score = Annotated[
 ]
 
 
-class Asked(BaseModel):
+class RowsQuery(BaseModel):
     """What an address asks of the rows of a task, by the names of the command `items`.
 
     `only` are conditions that were clicked, each as `where` takes it; `fields` may have several names with commas.
@@ -66,7 +66,7 @@ class Asked(BaseModel):
     after: str = Field("", max_length=4_000)
 
     @property
-    def which(self) -> ItemFilter:
+    def which(self) -> RowFilter:
         """Return which rows are meant."""
         where = " AND ".join(
             f"({one})" for one in dict.fromkeys([self.where.strip(), *self.only]) if one
@@ -81,7 +81,7 @@ class Asked(BaseModel):
             where,
             self.id,
         )
-        return ItemFilter(self.find.split(), *about)
+        return RowFilter(self.find.split(), *about)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -108,10 +108,10 @@ class Asked(BaseModel):
         )
 
 
-Wanted = Annotated[Asked, Query()]
+Wanted = Annotated[RowsQuery, Query()]
 
 
-class Choice(NamedTuple):
+class FacetChoice(NamedTuple):
     """A value that rows are told apart by: how many have it, the address of those alone, and whether it is chosen.
 
     The address of one that is chosen is without it.
@@ -123,12 +123,12 @@ class Choice(NamedTuple):
     is_chosen: bool
 
 
-def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Choice]]:
+def choices_of(found: RowCounts, asked: RowsQuery, task: str) -> dict[str, list[FacetChoice]]:
     """Return by what rows can be told apart, with what is chosen, whatever was found: fields first, versions last."""
 
     def choices(
         name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]
-    ) -> list[Choice]:
+    ) -> list[FacetChoice]:
         given = [one for one in chosen if one]  # these narrow; of others one is chosen
         several = name in {"tag", "only"}
         missing = [
@@ -140,7 +140,7 @@ def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Cho
         for label, value, count in (*missing, *values):
             rest = [one for one in given if one != value] if several or value in given else []
             address = asked.address("/", task, **{name: rest if value in given else [*rest, value]})
-            made.append(Choice(label, count, address, value in given))
+            made.append(FacetChoice(label, count, address, value in given))
         return made
 
     kinds = {
@@ -222,14 +222,14 @@ def get_thumbnail(
     return Response(found, media_type="image/jpeg")
 
 
-def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
+def _csv(desk: AppState, asked: RowsQuery) -> Iterator[bytes]:
     with desk.to_read(asked.task) as ws:
         lines = items.csv(ws, asked.which, **asked.how)
         while some := b"".join(islice(lines, LINES)):
             yield some
 
 
-def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
+def _shown(ws: WorkspaceSession, asked: RowsQuery) -> dict[str, Any]:
     task = ws.settings.task
     found, names, after, sorts = _page(ws, asked)
     kind = task if task in {IMAGES, PASSAGES} and asked.state != REFUSED else "table"
@@ -256,7 +256,7 @@ def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
     }
 
 
-def about(ws: OpenWorkspace) -> str:
+def about(ws: WorkspaceSession) -> str:
     """Return where the rows of the task in use come from, and under which version they are asked."""
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES, PASSAGES}:
@@ -266,7 +266,7 @@ def about(ws: OpenWorkspace) -> str:
 
 
 def _page(
-    ws: OpenWorkspace, asked: Asked
+    ws: WorkspaceSession, asked: RowsQuery
 ) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
@@ -322,7 +322,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _header(
-    asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool
+    asked: RowsQuery, task: str, name: str, sorts: Sequence[str], *, is_number: bool
 ) -> dict[str, Any]:
     """Return the head of a column, with the address that sorts by it, and how it is sorted, as ARIA says it."""
     order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")

@@ -7,18 +7,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
-from pipeline.batch import folder
+from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
 from pipeline.batch.ingest import batch_account
 from pipeline.batch.report import KEYS, list_batches, summary_of
 from pipeline.batch.send import CANCELLED
-from pipeline.core.states import OVER, BatchState, Way
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.states import OVER, BatchState, Mode
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
-from web.problem import Refused
+from web.errors import RequestRefused
 from web.render import called, desk_of, show_page
-from web.views.acts import budgets_of
+from web.views.command_api import budgets_of
 
 router = APIRouter()
 
@@ -51,7 +51,7 @@ def get_file(
     with desk_of(request).to_read() as ws:
         path = _file(ws.data, number, which)
     if not path.is_file():
-        raise Refused(
+        raise RequestRefused(
             404,
             f"batch {number} has no file of {which} here",
             hint="it may not be there yet, or was cleaned",
@@ -81,7 +81,7 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
             "runs.html",
             ws,
             "runs",
-            runs=[one for one in runs[::-1] if one["way"] != Way.TRIAL][:SHOWN],
+            runs=[one for one in runs[::-1] if one["way"] != Mode.TRIAL][:SHOWN],
             names=names,
             bars=[
                 (day, one["cost"], (one["cost"] + one["under_way"]) / highest)
@@ -116,7 +116,7 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
         )
 
 
-def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
+def _batch(ws: WorkspaceSession, number: int) -> dict[str, Any]:
     with ws.store.read() as tx:
         task = ws.task_of(batches.get_batch(tx, number).task)
         account = batch_account(tx, task, number)
@@ -148,9 +148,9 @@ def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
 
 def _file(data: FilePath, number: int, which: str) -> FilePath:
     return (
-        folder.request_path(data, number)
+        batch_files.request_path(data, number)
         if which == "requests"
-        else folder.result_path(data, number)
+        else batch_files.result_path(data, number)
     )
 
 

@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pipeline.core.errors import FindableError
-from pipeline.core.ranking import Rank
-from pipeline.engine.task import Indexed
-from pipeline.index.reader import Hit, heading
-from pipeline.index.search import OpenSearch, SearchReport, search_options
-from web import problem
+from pipeline.core.ranking import RankMode
+from pipeline.engine.task import IndexedTask
+from pipeline.index.build_reader import Hit, heading
+from pipeline.index.search import SearchReport, SearchSession, search_options
+from web import errors
 from web.render import desk_of, show_page
 
 router = APIRouter()
@@ -23,19 +23,19 @@ Blank = BeforeValidator(
 )  # what a form sends of an empty field
 
 
-class Asked(BaseModel):
+class SearchRequest(BaseModel):
     """A question, or `like` the name of what others are to be like, and how to search, as `findable search` has it."""
 
     task: str | None = None
     q: str = ""
     like: str = ""
     k: int = Field(20, ge=1, le=100)
-    rank: Rank = Rank.HYBRID
+    rank: RankMode = RankMode.HYBRID
     tag: list[str] = []
     min_score: Annotated[float | None, Blank] = None
     where: str = ""
 
-    def of(self, opened: OpenSearch) -> SearchReport:
+    def of(self, opened: SearchSession) -> SearchReport:
         """Return what was found."""
         how: Any = self.model_dump(include={"rank", "min_score", "where"})
         options = search_options(self.k, tag=",".join(self.tag), **how)
@@ -63,19 +63,19 @@ class Asked(BaseModel):
 
 
 @router.get("/search", include_in_schema=False)
-def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+def search_page(request: Request, asked: Annotated[SearchRequest, Query()]) -> HTMLResponse:
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
     known: dict[str, Any] = {
         "found": None,
         "failed": None,
         "asked": asked,
-        "ranks": list(Rank),
+        "ranks": list(RankMode),
         "facets": [],
     }
     with desk_of(request).to_read(asked.task) as ws:
         try:
             known["question"] = ws.collection.question
-            with OpenSearch(ws) as opened:
+            with SearchSession(ws) as opened:
                 if asked.is_asked:
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
@@ -84,13 +84,13 @@ def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLRespo
                         tag for hit in hits for tag in hit["tags"]
                     ).most_common(TAGS)
         except FindableError as error:
-            known = {"question": "", **known, "failed": problem.of(error)}
+            known = {"question": "", **known, "failed": errors.of(error)}
         page = show_page(request, "search.html", ws, "search", **known)
     page.status_code = known["failed"]["status"] if known["failed"] and asked.is_asked else 200
     return page
 
 
-def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
+def _shown(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
     found, (title, beside) = collection.told(hit.metadata), heading(collection, hit)
     return {
         "key": collection.name_of(hit.metadata),

@@ -9,7 +9,7 @@ from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
 from web.render import desk_of, show_page
-from web.views.acts import embedding
+from web.views.command_api import embedding
 
 router = APIRouter()
 

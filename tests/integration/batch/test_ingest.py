@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Connection
 
 from pipeline.batch import ingest as batch_ingest
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.table import score_of
-from pipeline.store import by_hand
+from pipeline.store import edits
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.lab import Workspace
@@ -32,7 +32,7 @@ def offline(tmp_path: Path) -> Workspace:
 
 @contextmanager
 def _meanwhile(
-    ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
+    ws: WorkspaceSession, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
 ) -> Iterator[None]:
     """Let another program change something before the first time that is written, when the answers are judged."""
     writes = count()
@@ -57,7 +57,7 @@ def test_a_merge_while_answers_are_judged_is_seen(
 
     def merge(write: Write) -> None:
         with write() as tx:
-            by_hand.add_merge(
+            edits.add_merge(
                 tx,
                 table.TASK,
                 json.loads(WRITTEN)[0],

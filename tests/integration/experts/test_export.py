@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import import_, table
 from pipeline.ops import export
-from pipeline.tables.findings import ImportOptions
+from pipeline.tables.row_import import ImportOptions
 from tests.integration.experts.workspaces import HEADER, rows, workspace
 
 ODD = f'{HEADER}\nann,=1+1,"O\'Brien, ""Q""",@x,\'=y,"a\r\nb\rc\nd",65.1250,EUR,https://x.example,,-\n\'=bob,,,,,,,,,,\n'
 
 
-def filled(ws: OpenWorkspace, directory: Path) -> None:
+def filled(ws: WorkspaceSession, directory: Path) -> None:
     """Import two odd people and tag one of them."""
     path = directory / "odd.csv"
     path.write_bytes(ODD.encode())

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.batch.prepare import Preparation, Selection
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import Way
+from pipeline.core.states import Mode
 from pipeline.experts import import_, table
-from pipeline.store import asks
-from pipeline.tables.findings import FindingKind, ImportOptions
+from pipeline.store import claims
+from pipeline.tables.row_import import FindingKind, ImportOptions
 from tests.integration.experts.workspaces import people_file, position, rows, workspace
 
 
@@ -30,11 +30,15 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         wanted = Selection(among=[ids["asked"]])
-        asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
+        asked: Any = Preparation(ws, wanted, NoProgress(), way=Mode.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            stopped = {asks.Ask(ids[name], ""): "failed twice" for name in ("parked", "still")}
-            asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
+            stopped = {
+                claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
+            }
+            claims.add_ended(
+                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), at=ws.now()
+            )
         (tmp_path / "q.csv").write_text(
             "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"
         )
@@ -56,7 +60,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people(tx).counts(tx)
-            assert asks.release_claims(tx, asked.number) == 1
+            assert claims.release_claims(tx, asked.number) == 1
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == (
         "Stone.",
         '["water law"]',

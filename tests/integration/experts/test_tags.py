@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store.by_hand import merged, resolved
+from pipeline.store.edits import merged, resolved
 from tests import ledger
 from tests.lab import Api, Workspace
 

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
 from tests.integration.passages import workspaces
 
@@ -14,7 +14,7 @@ HEADER = (
 )
 
 
-def workspace(directory: Path) -> AbstractContextManager[OpenWorkspace]:
+def workspace(directory: Path) -> AbstractContextManager[WorkspaceSession]:
     """Open the workspace in a directory."""
     return workspaces.workspace(directory, task="experts")
 
@@ -29,13 +29,13 @@ def people_file(path: Path, **bios: str) -> Path:
     return path
 
 
-def rows(ws: OpenWorkspace) -> dict[str, dict[str, Any]]:
+def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
     with ws.store.read() as tx:
         return {str(row["username"]): dict(row) for row in table.all_experts(tx)}
 
 
-def position(ws: OpenWorkspace) -> int:
+def position(ws: WorkspaceSession) -> int:
     """Return how often the rows of this workspace have been changed."""
     from pipeline.store import workspace as stored
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index.vector_cache import vector_cache
-from pipeline.store import erase
+from pipeline.store import erasure
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -202,7 +202,7 @@ def spoil_index_of_database(bench: Bench) -> None:
 def begin_to_forget(bench: Bench) -> None:
     """Leave the mark of a forgetting that was killed."""
     with bench.workspace.open() as ws, ws.store.write() as tx:
-        erase.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
+        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
 
 
 Plant = str | Callable[[Bench], None]  # a statement, or what does it

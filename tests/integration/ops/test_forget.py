@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.experts import table
-from pipeline.index import terms
+from pipeline.index import tokenizer
 from pipeline.index.vector_cache import vector_cache
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
@@ -73,7 +73,7 @@ def merge(workspace: Workspace) -> None:
 
 def words_of(workspace: Workspace) -> list[str]:
     """Return which of the person's terms are among those of a build."""
-    named = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
+    named = tokenizer.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
     found = set[str]()
     for path in workspace.data.glob("index/builds/*/entries.sqlite"):
         with closing(sqlite3.connect(path)) as build:

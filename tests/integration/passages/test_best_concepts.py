@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
 from tests.integration.passages.workspaces import (
@@ -27,7 +27,7 @@ OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
 
 
 def put(
-    ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, name: str = "bees"
+    ws: WorkspaceSession, passage: str, text: str, evidence: str | None, *, name: str = "bees"
 ) -> None:
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:

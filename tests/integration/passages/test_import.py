@@ -5,10 +5,10 @@ from typing import Any
 
 from pipeline.batch.prepare import Preparation, Selection
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import Way
+from pipeline.core.states import Mode
 from pipeline.passages import import_, table
-from pipeline.store import asks
-from pipeline.tables.findings import FindingKind, ImportOptions
+from pipeline.store import claims
+from pipeline.tables.row_import import FindingKind, ImportOptions
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,
@@ -30,11 +30,17 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         )
         import_.run(ws, path)
         wanted = Selection(among=["a"])
-        asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
+        asked: Any = Preparation(ws, wanted, NoProgress(), way=Mode.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
-            stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
-            asks.add_ended(
-                tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now()
+            stopped = dict.fromkeys(
+                (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
+            )
+            claims.add_ended(
+                tx,
+                table.TASK,
+                "another@1/model",
+                claims.ClaimOutcomes((), stopped, ()),
+                at=ws.now(),
             )
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
@@ -45,8 +51,8 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
         assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
         with ws.store.write() as tx:
-            assert [row[0] for row in asks.parked_rows(tx, table.TASK)] == ["a"]
-            assert asks.release_claims(tx, asked.number) == 1
+            assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
+            assert claims.release_claims(tx, asked.number) == 1
 
 
 def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> None:

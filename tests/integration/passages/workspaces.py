@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import WorkspaceSession, open_workspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import loaded
@@ -34,7 +34,7 @@ def url_of(directory: Path) -> str:
 @contextlib.contextmanager
 def workspace(
     directory: Path, *, task: str = "passages", passages: str = "passages"
-) -> Iterator[OpenWorkspace]:
+) -> Iterator[WorkspaceSession]:
     """Open the workspace in a directory."""
     settings = Settings(
         data=directory,
@@ -47,7 +47,7 @@ def workspace(
         yield ws
 
 
-def lines_of(ws: OpenWorkspace) -> list[str]:
+def lines_of(ws: WorkspaceSession) -> list[str]:
     """Return what was said so far."""
     assert isinstance(ws.display, NullProgress)
     return ws.display.lines
@@ -62,7 +62,7 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
     return path
 
 
-def rows(ws: OpenWorkspace) -> dict[str, tuple[str, str | None, Any]]:
+def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
     """Return text, source and metadata of every passage by id, with None where the table has no such column."""
     with ws.store.read() as tx:
         here = shape(ws)
@@ -74,7 +74,7 @@ def rows(ws: OpenWorkspace) -> dict[str, tuple[str, str | None, Any]]:
     }
 
 
-def shape(ws: OpenWorkspace) -> PassagesShape:
+def shape(ws: WorkspaceSession) -> PassagesShape:
     """Return how the tables of a workspace are."""
     with ws.store.read() as tx:
         return read_shape(tx, passages=ws.settings.passages_table)
@@ -89,7 +89,7 @@ def concept(
     )
 
 
-def add_concepts(ws: OpenWorkspace, concepts: Sequence[ConceptRow]) -> None:
+def add_concepts(ws: WorkspaceSession, concepts: Sequence[ConceptRow]) -> None:
     """Put concepts into the table."""
     here = shape(ws)
     with ws.store.write() as tx:

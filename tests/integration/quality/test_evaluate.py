@@ -9,7 +9,7 @@ import pytest
 from pipeline.passages.quality import measure
 from pipeline.passages.table import read_shape
 from pipeline.passages.task import ConceptsTask
-from pipeline.quality.figures import Measured, Quality, gates_in_force, judged
+from pipeline.quality.figures import MeasuredFigure, QualityFigures, gates_in_force, judged
 from tests.lab import Workspace
 
 LABEL = "passage-concepts@1"
@@ -125,18 +125,18 @@ def attempt(
     )
 
 
-def measured(workspace: Workspace, extractor: str | None = LABEL) -> Quality:
+def measured(workspace: Workspace, extractor: str | None = LABEL) -> QualityFigures:
     """Return what is measured of the concepts of an extractor."""
     with workspace.open() as ws, ws.store.read() as tx:
         return measure(tx, ConceptsTask(read_shape(tx)), extractor)
 
 
-def figure(found: Quality, name: str) -> Any:
+def figure(found: QualityFigures, name: str) -> Any:
     """Return the value of one figure."""
     return found.values[name][0]
 
 
-def verdict(found: Quality, name: str) -> Measured:
+def verdict(found: QualityFigures, name: str) -> MeasuredFigure:
     """Return the verdict on one figure."""
     return next(
         one for one in judged(found, gates_in_force(found.figures, {})) if one.figure.name == name

@@ -13,8 +13,8 @@ from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, items_table, values_in
-from pipeline.tables.source import ItemsFile, check_names
+from pipeline.tables.row_sync import VALUES, RowSync, RowSyncReport, items_table, values_in
+from pipeline.tables.source import FileSource, check_names
 from tests.progress import NullProgress
 
 TASK = "reviews"
@@ -48,7 +48,7 @@ class Items:
         self.spec: TaskRecord | None = None
         schema.ensure_schema(store, ())
 
-    def take(self, source: Any, *, at: datetime = AT, **options: Any) -> ItemsReport:
+    def take(self, source: Any, *, at: datetime = AT, **options: Any) -> RowSyncReport:
         """Make the rows what a source says."""
         known = dict(self.spec.columns) if self.spec else {}
         kinds = {
@@ -62,11 +62,11 @@ class Items:
             TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
         )
         check_names(list(self.spec.columns))
-        return ItemsFill(self.store, self.spec, at, **options).run(source, NullProgress())
+        return RowSync(self.store, self.spec, at, **options).run(source, NullProgress())
 
-    def take_file(self, path: Path, **options: Any) -> ItemsReport:
+    def take_file(self, path: Path, **options: Any) -> RowSyncReport:
         """Make the rows what a file says."""
-        return self.take(ItemsFile(path), **options)
+        return self.take(FileSource(path), **options)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows that are kept, in the order of first sight, with their values by column."""

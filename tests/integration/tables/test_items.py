@@ -9,8 +9,8 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.tables.fill import hash_of
-from pipeline.tables.source import ItemsFile
+from pipeline.tables.row_sync import hash_of
+from pipeline.tables.source import FileSource
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import Items, write_csv, write_lines
 
@@ -103,7 +103,7 @@ def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     """A file that changes while it is read is not taken for either of what it was."""
     path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
     items = Items(store)
-    source = ItemsFile(path)
+    source = FileSource(path)
     path.write_text(path.read_text() + json.dumps({"id": "3"}))
     with pytest.raises(InputError, match="changed while it was read"):
         items.take(source)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
-from pipeline.tables.source import ItemsQuery
+from pipeline.tables.source import QuerySource
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import Items, exists
 from tests.lab import ON_POSTGRESQL
@@ -40,7 +40,7 @@ def test_rows_of_a_join(store: Store) -> None:
     sql = """SELECT r.id, p.name AS "Name of it", r."select", r.stars, '50% :x' AS "a (%)"
     FROM reviews AS r JOIN products AS p ON p.id = r.product WHERE r."select" LIKE '%' ORDER BY r.id; """
     items = Items(store, asked=("select",))
-    report = items.take(ItemsQuery(store, sql, timeout_s=TIME))
+    report = items.take(QuerySource(store, sql, timeout_s=TIME))
     assert items.spec is not None
     assert (report.new, items.spec.columns) == (
         2,
@@ -94,4 +94,4 @@ def test_what_a_query_may_not(store: Store, what: str) -> None:
 
 
 def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
-    return ItemsQuery(store, sql, timeout_s=0.3).columns
+    return QuerySource(store, sql, timeout_s=0.3).columns

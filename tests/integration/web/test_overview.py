@@ -1,6 +1,6 @@
 """Where a task stands, its runs and its index: they say what the commands say, and do what those do."""
 
-from pipeline.batch.folder import lock_of
+from pipeline.batch.batch_files import lock_of
 from tests.integration.many_passages import put
 from tests.lab import Workspace
 from tests.page import Page

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pipeline.core.locate import Folded, SearchableText
+from pipeline.core.locate import FoldedText, SearchableText
 from tests.property.core.odd_texts import BLANKS, slices, texts, words
 
 
@@ -106,14 +106,14 @@ def test_a_slip_beside_a_number_negation_or_name_is_found(
 @example("\u00c8\u00b8")
 def test_folding_leads_back_to_what_it_was_made_from(text: str) -> None:
     """Every word of the folded text was made from a slice that folds to it, in order; what was folded once stays so."""
-    folded = Folded(text)
+    folded = FoldedText(text)
     at = 0
     last = 0
     for word in folded.text.split(" "):
         if word:
             start, end = folded.real(at, at + len(word))
             assert last <= start < end <= len(text)
-            assert Folded(text[start:end]).text == word
+            assert FoldedText(text[start:end]).text == word
             last = end
         at += len(word) + 1
-    assert Folded(folded.text).text == folded.text
+    assert FoldedText(folded.text).text == folded.text

@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, People
+from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, PeopleFile
 from pipeline.experts.table import HEADERS
 from pipeline.tables.columns import COLUMN_NAMES, fold
-from pipeline.tables.findings import SoundRow
+from pipeline.tables.row_import import SoundRow
 
 CELLS = {
     "username": ("ines", "olaf"),
@@ -55,7 +55,7 @@ def read(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("people.jsonl" if kind == "jsonl" else "people.csv")
         path.write_text(text, encoding="utf-8")
-        people = list(People(path))
+        people = list(PeopleFile(path))
     assert all(isinstance(one, SoundRow) and not one.changes for one in people), people
     return [{"username": one.key, **one.values} for one in people if isinstance(one, SoundRow)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import People, is_placeholder
-from pipeline.tables.findings import Finding, SoundRow
+from pipeline.experts.import_ import PeopleFile, is_placeholder
+from pipeline.tables.row_import import Finding, SoundRow
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)
@@ -41,7 +41,7 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], how: tuple[
         lines.append(text.getvalue().count("\n") + 1)
         writer.writerow([f"user{number}", *row])
     with file_of(text.getvalue().encode("utf-8-sig")) as path:
-        found = list(People(path))
+        found = list(PeopleFile(path))
     assert [row for row in found if isinstance(row, Finding)] == []
     assert [row.line for row in found] == lines
     for row, person in zip(rows, found, strict=True):

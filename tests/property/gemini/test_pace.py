@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import Pace
+from pipeline.gemini.pace import RateLimiter
 
 MINUTE_S = 60.0  # what the API counts by, and not what the limiter looks back on
 LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)
@@ -41,7 +41,7 @@ def _some(calls: Calls, *, until: float) -> list[float]:
 
 
 def _work(
-    limiter: Pace, sizes: list[int], *, begin: float, until: float, late: list[float]
+    limiter: RateLimiter, sizes: list[int], *, begin: float, until: float, late: list[float]
 ) -> Calls:
     """Run as a worker with work always waiting does, whose wake-ups come late; the sizes are taken in turn."""
     at = begin
@@ -68,7 +68,7 @@ def _events(draw: st.DrawFn, *, most: int) -> list[tuple[str, float, int]]:
 @given(LIMIT, st.integers(1, 30) | st.integers(50, 2000), st.data())
 def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObject) -> None:
     """Over random arrivals, sizes, settlements below the estimate and tunings, no window holds more than the limit."""
-    limiter = Pace(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
+    limiter = RateLimiter(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
     others = data.draw(
         st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
     )
@@ -105,7 +105,9 @@ def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(
     rpm: int, late: list[float]
 ) -> None:
     """The limit holds for windows a second longer than a minute: what arrives a second too close is still allowed."""
-    calls = _work(Pace(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late)
+    calls = _work(
+        RateLimiter(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late
+    )
     assert _worst(calls, width=60.999)[0] <= rpm
 
 
@@ -115,7 +117,7 @@ def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(
 )
 def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begin: float) -> None:
     """In each minute, wherever it begins, nine tenths of the requests start, in whole calls; over ten minutes too."""
-    limiter = Pace(RateLimits(rpm, None, None), at=begin)
+    limiter = RateLimiter(RateLimits(rpm, None, None), at=begin)
     calls = _work(limiter, [1], begin=begin, until=begin + 11 * MINUTE_S, late=late)
     for start in [begin, *_some(calls, until=begin + 10 * MINUTE_S - 1)]:
         assert _within(calls, start)[0] >= int(0.9 * rpm)
@@ -127,7 +129,7 @@ def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begi
 def test_a_wait_that_was_kept_is_over(rpm: int, tpm: int, data: st.DataObject) -> None:
     """A call that waits as long as was said may start then, or after a moment more; none is sent round in circles."""
     at = data.draw(st.floats(0, 10**7))
-    limiter = Pace(RateLimits(rpm, tpm, None), at=at)
+    limiter = RateLimiter(RateLimits(rpm, tpm, None), at=at)
     for tokens, settled in data.draw(
         st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)
     ):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.core.ranking import Entry
 from pipeline.index import vector_file
 from pipeline.index.builds import Builds
-from pipeline.index.fusion import rank_entries
+from pipeline.index.scoring import rank_entries
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 

@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index.fusion import LONGEST, Snippet, best_snippet
-from pipeline.index.terms import spans_of
+from pipeline.index.scoring import LONGEST, Snippet, best_snippet
+from pipeline.index.tokenizer import spans_of
 
 
 def test_the_sentence_with_the_heaviest_words_is_shown() -> None:

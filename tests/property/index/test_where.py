@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.where import Comparison, Expression, Junction, Negation, parse_where
-from pipeline.index.question import passing, paths_of
+from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+from pipeline.index.query import passing, paths_of
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
-from pipeline.index import terms
+from pipeline.index import tokenizer
 from pipeline.index.builds import Builds
-from pipeline.index.fusion import rank_entries
+from pipeline.index.scoring import rank_entries
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
@@ -66,7 +66,7 @@ def test_entries_are_ranked_as_is_defined(
 ) -> None:
     """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
-    asked = terms.terms_of(question)
+    asked = tokenizer.terms_of(question)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
@@ -76,7 +76,10 @@ def test_entries_are_ranked_as_is_defined(
             by_words = rank_entries(index, terms=asked, vector=None, k=k)
             by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)
     groups = [
-        [terms.terms_of("\n".join(one[name] for name in group.fields)) for group in RANKING.groups]
+        [
+            tokenizer.terms_of("\n".join(one[name] for name in group.fields))
+            for group in RANKING.groups
+        ]
         for one in fields
     ]
     expected = np.array(by_definition(groups, asked))
@@ -94,5 +97,7 @@ def test_entries_are_ranked_as_is_defined(
 @given(st.text(), st.text())
 def test_a_text_has_the_terms_of_its_parts(one: str, other: str) -> None:
     """Whatever the characters, text by text as all at once; a term is its own term, or several shorter ones."""
-    assert terms.terms_of(f"{one} {other}") == terms.terms_of(one) + terms.terms_of(other)
-    assert not any(character.isspace() for term in terms.terms_of(one) for character in term)
+    assert tokenizer.terms_of(f"{one} {other}") == tokenizer.terms_of(one) + tokenizer.terms_of(
+        other
+    )
+    assert not any(character.isspace() for term in tokenizer.terms_of(one) for character in term)

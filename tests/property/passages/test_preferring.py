@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
 from pipeline.store import batches
@@ -67,7 +67,7 @@ SAME = [One("p", "water law", 0.9, label, "m", 0) for label in LABELS]  # the ve
 
 
 @pytest.fixture(scope="module")
-def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
     """A workspace with two passages."""
     with workspace(tmp_path_factory.mktemp("preferring")) as ws:
         here = shape(ws)
@@ -98,7 +98,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     begun={(LABELS[0], "m"): 3},
 )
 def test_the_best_are_those_that_python_would_choose(
-    ws: OpenWorkspace,
+    ws: WorkspaceSession,
     concepts: Sequence[One],
     preference: Settings,
     begun: dict[tuple[str, str], int],
@@ -156,7 +156,7 @@ def told_of(one: One) -> tuple[Any, ...]:
 
 @contextmanager
 def stored(
-    ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], int]
+    ws: WorkspaceSession, concepts: Sequence[One], begun: dict[tuple[str, str], int]
 ) -> Iterator[None]:
     """Put concepts and beginnings of versions into the workspace for the length of a block."""
     rows = [

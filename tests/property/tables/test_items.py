@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.store.database import Store
 from pipeline.store.rows import NO_HASH
-from pipeline.tables.fill import ItemsReport
+from pipeline.tables.row_sync import RowSyncReport
 from tests.integration.tables.sources import Items, write_csv
 
 Row = tuple[str, str, str]  # key, text, and a column that is not asked about
@@ -28,9 +28,9 @@ class Model:
     last: list[Row] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
 
-    def take(self, rows: list[Row]) -> ItemsReport:
+    def take(self, rows: list[Row]) -> RowSyncReport:
         """Take a version of the file."""
-        report = ItemsReport()
+        report = RowSyncReport()
         now = dict[str, Row]()
         for row in rows:
             if not row[0].strip():
@@ -82,6 +82,6 @@ def test_versions_of_a_file(
     store.close()
 
 
-def _counts(report: ItemsReport) -> tuple[int, ...]:
+def _counts(report: RowSyncReport) -> tuple[int, ...]:
     counts = (report.new, report.changed, report.same, report.gone, report.back, report.empty)
     return (*counts, sum(report.refused.values()))

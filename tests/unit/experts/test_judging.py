@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, People, judge_row
+from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, PeopleFile, judge_row
 from pipeline.experts.table import HEADERS
-from pipeline.tables.findings import Finding, FindingKind, SoundRow
+from pipeline.tables.row_import import Finding, FindingKind, SoundRow
 
 
 def person(**cells: object) -> SoundRow:
@@ -74,7 +74,7 @@ def test_what_no_database_holds_is_rejected_with_its_column(
     path.write_bytes(
         f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode()
     )
-    row, *others = People(path)
+    row, *others = PeopleFile(path)
     assert isinstance(row, Finding)
     assert (row.column, row.key, len(others)) == (column, "ann", 2)
     assert row.value.isprintable()

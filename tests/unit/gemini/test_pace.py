@@ -5,17 +5,17 @@ import math
 import pytest
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import WINDOW_S, Pace
+from pipeline.gemini.pace import WINDOW_S, RateLimiter
 
 
-def _requests(rpm: int, *, rpd: int | None = None) -> Pace:
+def _requests(rpm: int, *, rpd: int | None = None) -> RateLimiter:
     """Return a limiter of requests alone, at 0."""
-    return Pace(RateLimits(rpm=rpm, tpm=None, rpd=rpd), at=0.0)
+    return RateLimiter(RateLimits(rpm=rpm, tpm=None, rpd=rpd), at=0.0)
 
 
 def test_a_call_that_was_not_made_gives_its_room_back() -> None:
     """What was withdrawn counts towards no limit, nor do its tokens."""
-    limiter = Pace(RateLimits(rpm=1, tpm=1000, rpd=2), at=0.0)
+    limiter = RateLimiter(RateLimits(rpm=1, tpm=1000, rpd=2), at=0.0)
     number = limiter.start(1000, at=0.0)
     assert limiter.wait(1000, at=1.0) == pytest.approx(60.0)
     limiter.withdraw(number)
@@ -37,7 +37,7 @@ def test_the_day_ends_when_its_requests_are_used_up_and_begins_anew() -> None:
 
 def test_calls_of_others_fill_the_window_and_leave_it() -> None:
     """What another process or an earlier life started counts until it is a minute old; old calls do not count."""
-    limiter = Pace(RateLimits(rpm=3, tpm=100, rpd=None), at=100.0)
+    limiter = RateLimiter(RateLimits(rpm=3, tpm=100, rpd=None), at=100.0)
     limiter.prime([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
     assert limiter.used_today == 7
     assert limiter.wait(31, at=100.0) == pytest.approx(51.0)

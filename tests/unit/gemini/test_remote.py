@@ -9,7 +9,7 @@ from google.genai import types
 
 from pipeline.core.errors import NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
-from pipeline.gemini.remote import UnreadableError, failure, read_operation, read_page
+from pipeline.gemini.remote import UnreadableReplyError, failure, read_operation, read_page
 from pipeline.gemini.responses import BLOCKED, judge_response
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
         {"name": "batches/"},
     ]
     for document in documents:
-        with pytest.raises(UnreadableError):
+        with pytest.raises(UnreadableReplyError):
             read_operation(document)
     wrong: list[Any] = [
         None,
@@ -75,7 +75,7 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
         {"brandNew": 1, "nextPageToken": "2"},
         {"operations": [], "unreachable": ["x"]},
     ):
-        with pytest.raises(UnreadableError):
+        with pytest.raises(UnreadableReplyError):
             read_page(page)
     empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
     assert [read_page(page) for page in empty] == [([], "")] * 4

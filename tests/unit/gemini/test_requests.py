@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.gemini.requests import Form, Prompt, response_schema
+from pipeline.gemini.requests import Prompt, RequestSettings, response_schema
 
 
 class Tags(BaseModel):
@@ -21,7 +21,7 @@ class Tags(BaseModel):
 
 def filled(key: str, system: str, text: str, most: int = 512) -> bytes:
     """Return a line as a form fills it."""
-    form = Form(schema=response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
+    form = RequestSettings(schema=response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
     line, _ = form.fill(key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most))
     return line
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Manifest, Staged
+from pipeline.index.manifest import Manifest, StagedBuild
 from pipeline.index.vector_cache import VectorCache
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, written
@@ -26,7 +26,7 @@ def builds(tmp_path: Path) -> Builds:
     return Builds(tmp_path)
 
 
-Stage = Callable[..., Staged]
+Stage = Callable[..., StagedBuild]
 Make = Callable[..., Manifest]
 
 
@@ -34,7 +34,7 @@ Make = Callable[..., Manifest]
 def stage(builds: Builds, cache: VectorCache) -> Iterator[Stage]:
     """Return a function that stages entries at a position, their vectors cached first."""
 
-    def run(entries: Sequence[Entry], *, position: int = 1) -> Staged:
+    def run(entries: Sequence[Entry], *, position: int = 1) -> StagedBuild:
         """Stage the entries under the next number."""
         return written(builds, cache, entries, stack, position=position)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.index.evaluate import (
-    Judged,
-    JudgedQuestion,
+    JudgedQueries,
+    JudgedQuery,
     difference,
     measured,
     plain_bm25,
@@ -39,8 +39,8 @@ def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
 def test_measures_by_hand() -> None:
     """Gains are grades, and a question without a ranking scores zero."""
     grades = {"q1": {"a": 1, "b": 1, "c": 2, "z": 0}, "q2": {"a": 1}}
-    questions = [JudgedQuestion(qid=one, text=one) for one in ("q2", "q1")]
-    found = measured(Judged(questions, grades), [[], ["x", "c", "a"]])
+    questions = [JudgedQuery(qid=one, text=one) for one in ("q2", "q1")]
+    found = measured(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
     gain = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
     told = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
     assert {name: values.tolist() for name, values in found.items()} == {

@@ -5,25 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.where import Junction, Negation, parse_where
-from pipeline.index.question import MAX_QUESTION, Question, parse_question
+from pipeline.core.where_parser import Junction, Negation, parse_where
+from pipeline.index.query import MAX_QUESTION, SearchQuery, parse_question
 from tests.unit.index.toy import comparisons
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("who knows\n water  law", Question("who knows water law")),
-        ('"water law" -tax', Question("water law", ("water law",), ("tax",))),
-        ('rivers -"water law" and “tide tables”', Question("rivers and tide tables", ("tide tables",), ("water law",))),
-        ('e-mail - 12" vinyl, C++ --', Question('e-mail - 12" vinyl, C++ --')),
-        ("«droit de l'eau» -fiscal", Question("droit de l'eau", ("droit de l'eau",), ("fiscal",))),
-        ("-мёд 蜂 -蜜", Question("蜂", (), ("мёд", "蜜"))),
-        ("🐝", Question("🐝")),
-        ('"a" -the "a" law -the', Question("a a law", ("a",), ("the",))),
+        ("who knows\n water  law", SearchQuery("who knows water law")),
+        ('"water law" -tax', SearchQuery("water law", ("water law",), ("tax",))),
+        (
+            'rivers -"water law" and “tide tables”',
+            SearchQuery("rivers and tide tables", ("tide tables",), ("water law",)),
+        ),
+        ('e-mail - 12" vinyl, C++ --', SearchQuery('e-mail - 12" vinyl, C++ --')),
+        ("«droit de l'eau» -fiscal", SearchQuery("droit de l'eau", ("droit de l'eau",), ("fiscal",))),
+        ("-мёд 蜂 -蜜", SearchQuery("蜂", (), ("мёд", "蜜"))),
+        ("🐝", SearchQuery("🐝")),
+        ('"a" -the "a" law -the', SearchQuery("a a law", ("a",), ("the",))),
     ],
 )  # fmt: skip
-def test_a_question_is_split(given: str, expected: Question) -> None:
+def test_a_question_is_split(given: str, expected: SearchQuery) -> None:
     """Quotation marks and hyphens count at the beginning of a word alone; what stands elsewhere is a part of it."""
     assert parse_question(given) == expected
 

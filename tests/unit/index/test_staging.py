@@ -14,7 +14,7 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry
 from pipeline.index import manifest, vector_file
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Staged, content_hash
+from pipeline.index.manifest import StagedBuild, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
@@ -23,7 +23,7 @@ from tests.unit.index.toy import DIM, entry, vectors_of
 PEOPLE = [entry(number) for number in range(100, 110)]
 
 
-def resealed(staged: Staged, name: str, data: bytes) -> None:
+def resealed(staged: StagedBuild, name: str, data: bytes) -> None:
     """Replace a part of a staged build and make the manifest agree, as a bug in staging would have."""
     sealed = files.seal_bytes(staged.directory / name, data)
     document = staged.manifest.model_dump(mode="json")
@@ -40,7 +40,7 @@ def test_what_cannot_be_built_is_said(stage: Stage) -> None:
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
 
 
-def with_vectors(staged: Staged, rows: Vectors) -> None:
+def with_vectors(staged: StagedBuild, rows: Vectors) -> None:
     """Put other vectors into a staged build."""
     path = vector_file.write_vectors(
         staged.directory / manifest.INDEX, [rows], count=len(rows), dim=DIM
@@ -48,35 +48,35 @@ def with_vectors(staged: Staged, rows: Vectors) -> None:
     resealed(staged, manifest.INDEX, path.read_bytes())
 
 
-def swap_vectors(staged: Staged) -> None:
+def swap_vectors(staged: StagedBuild) -> None:
     """Exchange the vectors of two rows."""
     with_vectors(staged, vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]])
 
 
-def spoil_a_vector(staged: Staged) -> None:
+def spoil_a_vector(staged: StagedBuild) -> None:
     """Put a NaN into one row."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3, 3] = np.nan
     with_vectors(staged, rows)
 
 
-def swap_metadata(staged: Staged) -> None:
+def swap_metadata(staged: StagedBuild) -> None:
     """Exchange two entries of the metadata."""
     lines = (staged.directory / manifest.METADATA).read_bytes().replace(b"person100", b"person10X")
     lines = lines.replace(b"person101", b"person100").replace(b"person10X", b"person101")
     resealed(staged, manifest.METADATA, lines)
 
 
-def add_metadata(staged: Staged) -> None:
+def add_metadata(staged: StagedBuild) -> None:
     """Put one entry more than there are vectors into the metadata."""
     lines = (staged.directory / manifest.METADATA).read_bytes()
     resealed(staged, manifest.METADATA, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
 
 
-def in_entries(statement: str) -> Callable[[Staged], None]:
+def in_entries(statement: str) -> Callable[[StagedBuild], None]:
     """Return what changes the entries by a statement of SQL."""
 
-    def act(staged: Staged) -> None:
+    def act(staged: StagedBuild) -> None:
         """Change them."""
         path = staged.directory / manifest.ENTRIES
         with closing(sqlite3.connect(path)) as db, db:
@@ -86,7 +86,7 @@ def in_entries(statement: str) -> Callable[[Staged], None]:
     return act
 
 
-def garble_entries(staged: Staged) -> None:
+def garble_entries(staged: StagedBuild) -> None:
     """Make the file of entries something else."""
     resealed(staged, manifest.ENTRIES, b"not a database" * 400)
 
@@ -112,7 +112,7 @@ def garble_entries(staged: Staged) -> None:
     ],
 )
 def test_a_spoiled_build_is_found(
-    make: Make, stage: Stage, builds: Builds, spoil: Callable[[Staged], None], message: str
+    make: Make, stage: Stage, builds: Builds, spoil: Callable[[StagedBuild], None], message: str
 ) -> None:
     """Each kind of damage is named, and the build in service stays."""
     make(PEOPLE[:5])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.index.terms import NAME, terms_of, terms_of_question
+from pipeline.index.tokenizer import NAME, terms_of, terms_of_question
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.ranking import Entry
-from pipeline.core.where import Comparison, Expression, Negation
+from pipeline.core.where_parser import Comparison, Expression, Negation
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Staged
+from pipeline.index.manifest import StagedBuild
 from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.write import write_build
 from pipeline.store.database import PAGE, Store
@@ -48,7 +48,7 @@ def cache_in(folder: Path) -> VectorCache:
 
 def written(
     builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any
-) -> Staged:
+) -> StagedBuild:
     """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
     keys = [key_of(one.text) for one in entries]
     rows = vectors_of([one.text for one in entries])

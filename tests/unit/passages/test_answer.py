@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.states import Outcome
 from pipeline.gemini.requests import response_schema
-from pipeline.gemini.responses import Response, parse_answer
+from pipeline.gemini.responses import ParsedReply, parse_answer
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 
@@ -24,7 +24,7 @@ def concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
 
 def parsed(*concepts: dict[str, Any], text: str = "") -> tuple[list[NamedConcept], str]:
     """Return the concepts of an answer, and the reason where it is none."""
-    reply = Response(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
+    reply = ParsedReply(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
     answer, reason = parse_answer(reply, PassageConcepts)
     return (answer.concepts if isinstance(answer, PassageConcepts) else []), reason
 

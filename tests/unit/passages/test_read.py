@@ -10,14 +10,14 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages.import_ import Passages
-from pipeline.tables.findings import Finding, FindingKind, SoundRow
+from pipeline.passages.import_ import PassagesFile
+from pipeline.tables.row_import import Finding, FindingKind, SoundRow
 
 
 def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
     """Return what is read from a file with these bytes."""
     path.write_bytes(data)
-    return list(Passages(path))
+    return list(PassagesFile(path))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps([{**rows[0], "metadata": {"n": 1}}]))
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     for name in ("p.csv", "p.json", "p.parquet"):
-        (found,) = passages = Passages(tmp_path / name)
+        (found,) = passages = PassagesFile(tmp_path / name)
         assert isinstance(found, SoundRow), found
         assert (found.key, *found.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
         assert passages.notes == ["taken into the metadata: more"]
@@ -79,8 +79,8 @@ def test_parquet_that_cannot_be_read_is_one_clear_error(
     path = tmp_path / name
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        list(Passages(path))
+        list(PassagesFile(path))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigurationError, match="needs pyarrow") as caught:
-        list(Passages(path))
+        list(PassagesFile(path))
     assert ".[parquet]" in str(caught.value.hint)

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ConfigurationError, GateError
-from pipeline.quality.figures import Figure, Measured, Quality, gates_in_force, judged, shown
+from pipeline.quality.figures import (
+    Figure,
+    MeasuredFigure,
+    QualityFigures,
+    gates_in_force,
+    judged,
+    shown,
+)
 from pipeline.quality.report import QualityReport
 from tests.unit.quality.test_report_files import AT
 
@@ -19,17 +26,17 @@ GATES = (
 
 def quality(
     *, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100
-) -> Quality:
+) -> QualityFigures:
     """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
     values = {
         "evidence": (evidence, items),
         "concepts": (concepts, items),
         "invalid": (0.01, items),
     }
-    return Quality("Concepts", "passage-concepts@1", items, GATES, values)
+    return QualityFigures("Concepts", "passage-concepts@1", items, GATES, values)
 
 
-def verdict(name: str, measured: Quality, overrides: str = "") -> Measured:
+def verdict(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
     """Return the verdict on one of the three gates."""
     return next(one for one in judged(measured, in_force(overrides)) if one.figure.name == name)
 
@@ -55,7 +62,7 @@ def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
     ],
 )
 def test_bounds_are_inclusive_and_few_items_are_not_judged(
-    name: str, measured: Quality, expected: object
+    name: str, measured: QualityFigures, expected: object
 ) -> None:
     """A figure on its bound passes, one beside it fails, and none is judged on fewer items than the gate asks for."""
     assert verdict(name, measured).passed is expected

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.quality import report
-from pipeline.quality.figures import Figure, Quality, Rows, Sample, gates_in_force, judged
+from pipeline.quality.figures import (
+    Figure,
+    QualityFigures,
+    ReportTable,
+    Sample,
+    gates_in_force,
+    judged,
+)
 from pipeline.quality.report import QualityReport
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -26,14 +33,14 @@ FIGURES = (
 
 def measured(bounds: str = "") -> QualityReport:
     """Return what was measured, with one gate that passes, one that fails, and one that is not judged."""
-    quality = Quality(
+    quality = QualityFigures(
         "Concepts of passages",
         "passage-concepts@1",
         40,
         FIGURES,
         {"coverage": (1.0, 40), "evidence": (0.5, 40), "divergence": (0.1, 3)},
-        distributions=(Rows("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),),
-        tables=(Rows("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
+        distributions=(ReportTable("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),),
+        tables=(ReportTable("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from pipeline.core.states import Way
+from pipeline.core.states import Mode
 from pipeline.store.database import Store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _TEXTS = ("task", "extractor", "model", "request_file", "request_sha256", "priced_on")
 _NUMBERS = ("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost")
 BATCH: dict[str, Any] = {
-    "way": Way.BATCH,
+    "way": Mode.BATCH,
     **dict.fromkeys(_TEXTS, "some"),
     **dict.fromkeys(_NUMBERS, 1),
 }

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import StateConflictError
-from pipeline.store import asks
-from pipeline.store.asks import Ends
+from pipeline.store import claims
+from pipeline.store.claims import ClaimOutcomes
 from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import NOW
 
@@ -18,10 +18,12 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     prepare(workspace)
     with workspace.open() as ws:
         with ws.store.write() as tx:
-            first, second, third = asks.claimed(tx, 1)
-            asks.end_claims(tx, ws.task.name, ws.extractor, 1, Ends([second], {}, []), at=NOW)
-        late = Ends([], {first: "x"}, [second, third])
+            first, second, third = claims.claimed(tx, 1)
+            claims.end_claims(
+                tx, ws.task.name, ws.extractor, 1, ClaimOutcomes([second], {}, []), at=NOW
+            )
+        late = ClaimOutcomes([], {first: "x"}, [second, third])
         with pytest.raises(StateConflictError), ws.store.write() as tx:
-            asks.end_claims(tx, ws.task.name, ws.extractor, 1, late, at=NOW)
+            claims.end_claims(tx, ws.task.name, ws.extractor, 1, late, at=NOW)
     rows = workspace.query("SELECT line, state FROM findable_asks ORDER BY line")
     assert rows == [(1, "claimed"), (2, "answered"), (3, "claimed")]

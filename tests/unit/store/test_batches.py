@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.files import Sealed
+from pipeline.core.files import SealedFile
 from pipeline.core.states import BatchState
 from pipeline.store import batches, schema
-from pipeline.store.batches import Batch
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import BATCH, NOW
 
-Move = Callable[[Connection, Batch], None]
-RESULT = Sealed(Path("batches/result"), "0", 0)
+Move = Callable[[Connection, BatchRow], None]
+RESULT = SealedFile(Path("batches/result"), "0", 0)
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
     BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
@@ -57,19 +57,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def read(store: Store) -> Batch:
+def read(store: Store) -> BatchRow:
     """Return batch 1 as it stands."""
     with store.read() as tx:
         return batches.get_batch(tx, 1)
 
 
-def move(store: Store, batch: Batch, to: BatchState) -> None:
+def move(store: Store, batch: BatchRow, to: BatchState) -> None:
     """Move a batch as it was read."""
     with store.write() as tx:
         MOVES[to](tx, batch)
 
 
-def bring(store: Store, state: BatchState) -> Batch:
+def bring(store: Store, state: BatchState) -> BatchRow:
     """Bring batch 1 to a state and return it."""
     if state is BatchState.ASKING:
         with store.write() as tx:

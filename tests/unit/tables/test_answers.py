@@ -16,8 +16,8 @@ from sqlalchemy import Connection, insert
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import TaskRecord, answers
-from pipeline.tables.view import fields_of, make_views
-from pipeline.tables.write_to import GivenAnswer, column_target, write_column
+from pipeline.tables.answer_views import fields_of, make_views
+from pipeline.tables.write_to import TargetValue, column_target, write_column
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> Iterator[Connection]:
         yield tx
 
 
-def keep(tx: Connection, rows: Sequence[GivenAnswer]) -> None:
+def keep(tx: Connection, rows: Sequence[TargetValue]) -> None:
     """Put answers into the record."""
     kept: dict[str, Any] = {
         "input_hash": "",
@@ -82,7 +82,7 @@ def test_a_field_that_is_left_out_or_no_value_of_its_kind_is_null(tmp_path: Path
         make_views(tx, spec)
         keep(
             tx,
-            [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)],
+            [TargetValue(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)],
         )
         rows = {row[0]: row[1:-2] for row in rows_of(tx, "SELECT * FROM reviews_answers")}
         assert set(rows["0"]) == set(rows["1"]) == {None}
@@ -122,7 +122,7 @@ def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_n
         make_views(tx, before)
         tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answers")
         assert make_views(tx, spec_of((("stars", "integer"), ("said", "text")))) == []
-        keep(tx, [GivenAnswer("a", ONE, '{"said": "x", "stars": 5}', AT)])
+        keep(tx, [TargetValue("a", ONE, '{"said": "x", "stars": 5}', AT)])
         assert rows_of(tx, "SELECT * FROM theirs") == [("x",)]
         assert rows_of(tx, "SELECT stars FROM reviews_answers") == [(5,)]
         other = spec_of((("said", "integer"), ("stars", "integer")))
@@ -203,7 +203,7 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         tx.exec_driver_sql(f"INSERT INTO own (id, lang) VALUES {rows}")  # noqa: S608 - written here
         tx.exec_driver_sql("UPDATE own SET said = 'mine', stars = 9007199254740993 WHERE id = 3")
         ids = ['["1","de"]', '["2","de"]', '["3","en"]', '["4","en"]', '["01","de"]', '["x","de"]']
-        answers = [GivenAnswer(one, ONE, json.dumps(said), AT) for one in ids]
+        answers = [TargetValue(one, ONE, json.dumps(said), AT) for one in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
         for name in TARGETS:
             to = replace(spec, words={"write_to": f"own.{name} = {name}"})

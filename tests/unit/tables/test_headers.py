@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.source import ItemsFile
+from pipeline.tables.source import FileSource
 
 # Lines are separated by `|` here.
 ORDINARY = """
@@ -75,7 +75,7 @@ def written(folder: Path, table: str) -> Path:
 @pytest.mark.parametrize("table", ORDINARY)
 def test_an_ordinary_table_is_not_refused(tmp_path: Path, table: str) -> None:
     """Years, numbers and blanks may be names of columns, and a text may hold any delimiter."""
-    assert ItemsFile(written(tmp_path, table)).names
+    assert FileSource(written(tmp_path, table)).names
 
 
 @pytest.mark.parametrize("table", REFUSED)
@@ -86,11 +86,11 @@ def test_a_table_without_its_header_is_refused_and_read_as_named(
     path = written(tmp_path, table)
     line = REFUSED[table]
     with pytest.raises(InputError) as refused:
-        ItemsFile(path)
+        FileSource(path)
     assert all(f"line {number} '" in refused.value.message for number in (1, 2, 3))
     assert f"HEADER={line or 'none'} " in str(refused.value.hint)
-    found = ItemsFile(path, ReadOptions(header=line or "none"))
+    found = FileSource(path, ReadOptions(header=line or "none"))
     count = table.count("|") + 1
     assert len(list(found)) == count - line
     assert line or found.names == [f"column_{number}" for number in range(1, len(found.names) + 1)]
-    assert ItemsFile(path, ReadOptions(header="1")).names
+    assert FileSource(path, ReadOptions(header="1")).names

@@ -1,0 +1,99 @@
+"""Serve the page, or Gemini's protocol from the local engine to any client."""
+
+import os
+import webbrowser
+from typing import Annotated
+
+import click
+
+from jobs.command import acts
+from jobs.demo import SAMPLE
+from jobs.exit_codes import bound
+from jobs.options import CountParam, Parameter
+from jobs.output import Terminal, print_line, print_request
+from jobs.variables import read_settings
+from pipeline.core.command_hint import CommandHint
+from pipeline.engine.workspace import check_links, make_directory
+
+Port = Annotated[int, Parameter("0: any.", click.IntRange(0, 65535))]
+
+
+def web(
+    *,
+    port: Port = 8765,
+    no_open: Annotated[bool, Parameter("Open no browser.")] = False,
+    readonly: Annotated[bool, Parameter("Let nothing be changed.")] = False,
+    web_token: Annotated[str, Parameter("", hidden=True)] = "",
+) -> None:
+    """Serve the page of the workspace until Ctrl-C; the first line is its address, with the token.
+
+    In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
+    machine alone; FINDABLE_WEB_TOKEN is the token in the place of a new one each time, for a proxy that adds it.
+    """
+    from web import serve
+
+    def ready(address: str) -> None:
+        print_line(address)
+        Terminal().say("the page is served on this machine alone; Ctrl-C ends it")
+        if not no_open:
+            webbrowser.open(address)
+
+    settings = read_settings()
+    display = Terminal()
+    listening = bound("web", serve.LOOPBACK, port)
+    serve.run(
+        settings,
+        listening,
+        ready=ready,
+        readonly=readonly,
+        token=web_token,
+        display=display,
+        acts=acts(),
+    )
+
+
+def emulator(
+    *,
+    port: Port = 8080,
+    host: Annotated[str, Parameter("Address to bind to.")] = "127.0.0.1",
+    rpm: Annotated[
+        int | None, Parameter("Requests a minute, per model.", CountParam(min=0))
+    ] = None,
+    tpm: Annotated[
+        int | None, Parameter("Input tokens a minute, likewise.", CountParam(min=0))
+    ] = None,
+    rpd: Annotated[
+        int | None, Parameter("Requests a Pacific day, likewise.", CountParam(min=0))
+    ] = None,
+) -> None:
+    """Serve Gemini's protocol from the local engine until Ctrl-C.
+
+    Prints a line for each request: time, method, path, status, milliseconds. A client connects with
+    GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key.
+    """
+    from emulator.server import serve
+
+    data = read_settings().data
+    check_links(data)
+    make_directory(data)
+    limits = {
+        name: one for name, one in (("rpm", rpm), ("tpm", tpm), ("rpd", rpd)) if one is not None
+    }
+    serve(
+        data / "emulator",
+        bound("emulator", host, port),
+        limits=limits,
+        log=print_request,
+        ready=_say_where,
+    )
+
+
+def _say_where(url: str) -> None:
+    terminal = Terminal()
+    terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
+    terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
+    place = "data/rehearsal"
+    terminal.hint(
+        f"{CommandHint('import', experts=os.path.relpath(SAMPLE / 'experts.csv'), data=place)} "
+        f"&& {CommandHint('tag', data=place)}"
+    )
