@@ -271,7 +271,7 @@ class Task(ABC):
         False  # a source is read again and again, and would bring back an item that was forgotten
     )
     export_word = "item"  # what one row of an export is called
-    export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
+    export_choices = frozenset[str]()  # which members of `ExportOptions` may be set
     export_formats: Mapping[str, str] = FORMATS  # by a file's ending; the first is usual
 
     # ---- its rows

@@ -59,7 +59,7 @@ def _not_asked(said: str, hint: str) -> InputError:
 
 
 class MemorySource:
-    """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
+    """Rows in memory as a source of items; see `pipeline.tables.source.FileSource` for its members."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows as plain values. InputError where no table can have their columns."""

@@ -73,7 +73,7 @@ class RemoteBatch:
 
 
 def read_operation(document: Any) -> RemoteBatch:
-    """Return the batch an operation is about; raise UnreadableError where it is about none."""
+    """Return the batch an operation is about; raise UnreadableReplyError where it is about none."""
     name = _object(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
         raise UnreadableReplyError("the answer has no name of a batch")
@@ -143,7 +143,7 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
 
 
 def file_in(document: Any) -> dict[str, Any]:
-    """Return the file resource of an upload's last reply, `{"file": {…}}`; raise UnreadableError where is none."""
+    """Return the file resource of an upload's last reply, `{"file": {…}}`; raise UnreadableReplyError where is none."""
     file = _object(_object(document).get("file"))
     if not FILE_NAME.fullmatch(_text(file.get("name"))):
         raise UnreadableReplyError("the answer has no name of a file")
@@ -151,7 +151,7 @@ def file_in(document: Any) -> dict[str, Any]:
 
 
 def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
-    """Refuse an upload that is not what was sent (UnreadableError): pieces get lost without any error.
+    """Refuse an upload that is not what was sent (UnreadableReplyError): pieces get lost without any error.
 
     The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09).
     """

@@ -46,7 +46,7 @@ def page(
 ) -> RowsPage:
     """Return at most `limit` items of the task in use, those behind the place `after` where it is given.
 
-    Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
+    Of `sort` and `fields` see `RowListOptions`; InputError where there is no such place, state, sort or column.
     """
     with ws.store.read() as tx:
         return ws.task.grid(tx).page(tx, RowListOptions(limit, which, after, **how))
