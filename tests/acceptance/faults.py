@@ -1,6 +1,7 @@
 """One-line faults on what findable promises, as `faults.toml` lists them, and how one is put into a copy of it."""
 
 import ast
+import re
 import shutil
 import subprocess
 import tomllib
@@ -24,7 +25,7 @@ def mark(name):
 
 
 class Fault(NamedTuple):
-    """One fault: the line of `file` that is `before` becomes `after`, both without indentation.
+    """One fault: the statement (or its first line) `before` in `file` becomes `after`, without layout.
 
     It breaks `promise`, by what `breaks` says; `survives` is empty, or says why no acceptance test can see it.
     """
@@ -48,34 +49,57 @@ def listed() -> list[Fault]:
     return [Fault(**row) for row in tomllib.loads(LIST.read_text(encoding="utf-8"))["fault"]]
 
 
-def place(fault: Fault, lines: list[str]) -> int:
-    """Return which of the lines of its file a fault changes.
+def find_lines(fault: Fault, lines: list[str]) -> range:
+    """Return the indices of the lines of its file that a fault replaces.
+
+    `before` may be formatted over several lines there, so spaces and line ends are ignored, and
+    commas before a closing bracket too.
 
     Raises:
-        ValueError: the line does not stand there exactly once.
+        ValueError: `before` is not in the file exactly once.
     """
-    places = [number for number, line in enumerate(lines) if line.strip() == fault.before]
-    if len(places) != 1:
-        raise ValueError(f"the line stands {len(places)} times in {fault.file}: {fault.before}")
-    return places[0]
+    wanted = _without_layout(fault.before)
+    texts = [_without_layout(line) for line in lines]
+    matches = []
+    for first, text in enumerate(texts):
+        joined = text
+        last = first
+        while joined and joined != wanted and wanted.startswith(joined.rstrip(",")):
+            last += 1
+            if last == len(texts):
+                break
+            joined = _without_layout(joined + texts[last])
+        if joined == wanted:
+            matches.append(range(first, last + 1))
+
+    if len(matches) != 1:
+        raise ValueError(f"found {len(matches)} times in {fault.file}: {fault.before}")
+    return matches[0]
+
+
+def _without_layout(code: str) -> str:
+    """Return code without white space, and without commas before a closing bracket."""
+    return re.sub(r",(?=[)\]}])", "", re.sub(r"\s+", "", code))
 
 
 def planted(fault: Fault, text: str) -> str:
     """Return the text of its file with a fault in it.
 
     Raises:
-        ValueError: the line does not stand there exactly once.
+        ValueError: `before` is not in the file exactly once.
     """
     lines = text.splitlines(keepends=True)
-    number = place(fault, lines)
-    lines[number] = lines[number].replace(fault.before, fault.after)
+    replaced = find_lines(fault, lines)
+    first_line = lines[replaced.start]
+    indentation = first_line[: len(first_line) - len(first_line.lstrip())]
+    lines[replaced.start : replaced.stop] = [f"{indentation}{fault.after}\n"]
     return "".join(lines)
 
 
 def lost(fault: Fault) -> str:
     """Return why a fault cannot be planted in this checkout; an empty text where it can."""
     try:
-        place(fault, (ROOT / fault.file).read_text(encoding="utf-8").splitlines())
+        find_lines(fault, (ROOT / fault.file).read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError) as error:
         return str(error)
     return ""
@@ -129,7 +153,7 @@ def mark_all(copy: Path, faults: list[Fault], notes: Path) -> None:
     for file in {one.file for one in faults}:
         text = (copy / file).read_text(encoding="utf-8")
         names = {
-            place(one, text.splitlines(keepends=True)): one.line
+            find_lines(one, text.splitlines(keepends=True)).start: one.line
             for one in faults
             if one.file == file
         }
