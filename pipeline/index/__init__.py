@@ -1,1 +1,1 @@
-"""The search index: vectors cached once, builds verified before they are put in service, and searches in one build."""
+"""Search index: cached vectors, verified builds, and searches in a build."""

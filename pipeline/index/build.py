@@ -1,7 +1,10 @@
-"""Build an index: embed what is missing, write all of it from one snapshot, verify, promote; or roll back.
+"""Build the index of a collection, promote it, and roll it back.
 
-A search meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so
-that needs no lock, and no process that builds the index waits for another's network, but for the texts that came since.
+A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
+check the gates, promote. Searches meanwhile use either the old or the new build, never a mixture.
+
+Vectors are cached by content, so texts are embedded without the index lock. Other processes that
+build the index wait only for texts that arrived after that step.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,251 +15,375 @@ from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
-from pipeline.core.ranking import Entry
+from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.manifest import Manifest, RefusedText, content_hash
+from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
-from pipeline.index.write import Page, nonsense, verify_build, write_build
+from pipeline.index.write import EntryPage, nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
 
-FACTS = ("number", "count", "model", "dim", "position")  # of a build that the database keeps
-SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
+# Fields of a manifest that the database records.
+RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
+# Share of words in a score with Gemini's vectors, until `eval` on judged queries shows a better
+# value. The share of a collection is for the local engine.
+GEMINI_WORD_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What is in service now: build number, entries, how many texts were embedded and how many came from the cache.
+    """Result of a build or rollback."""
 
-    It is a new build, or with `rolled_back` the one before; of no entry where that was taken away. A new one has
-    `count` entries `out_of` so many items, and lacks those of the states in `left_out`.
-    """
-
+    # The build that is now in service, or that was deleted (then `count` is 0).
     number: int
+    # Its entries.
     count: int
+    # Texts that this command embedded, and entries whose vectors were in the cache.
     embedded: int
     cached: int
+    # Embedding model and width.
     model: str
     dim: int
+    # New names of foreign files that were in the place of the links in DATA.
     moved_aside: tuple[str, ...] = ()
     rolled_back: bool = False
+    # Rows of the task.
     out_of: int = 0
+    # Rows without an entry by state.
     left_out: Mapping[str, int] = field(default_factory=dict)
-    # Why the embedding model refused an entry's text, by the entry's id; such entries are not in the build.
+    # Why the embedding model refused an entry's text, by the entry's id; such entries are not in
+    # the build.
     refused: Mapping[str, str] = field(default_factory=dict)
 
     __repr__ = one_line
 
 
 def run(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
-    """Build and promote an index of every entry of the collection of the task in use.
+    """Build an index of all entries of the task in use, and promote it.
 
-    With `worse_ok` also where it does worse on judged questions than the one in service, or where the
-    database was put back to an older copy than that one is of; where there is no entry, that one is taken away.
+    Args:
+        ws: The workspace.
+        worse_ok: Promote also if a gate fails, or if the database is an older copy than the one of
+            the build in service. If there are no entries, delete all builds.
+
+    Raises:
+        InputError: There are no entries.
+        InconsistentError: The database is an older copy, or the verification failed.
+        GateError: The build is worse than the build in service, or its recall is too low.
+        RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    return _Building(ws, worse_ok=worse_ok).run()
+    return _IndexBuilder(ws, worse_ok=worse_ok).build()
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
-    """Put the previous build of the task in use back in service."""
+    """Put the previous build of the task in use back in service.
+
+    Raises:
+        InputError: There is no previous build.
+        InconsistentError: All previous builds are damaged.
+    """
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
         builds.follow(ws.store)
-        manifest = builds.rollback(decide=partial(_record, ws, lock, "rolled back"))
+        record_promotion = partial(_record_promotion, ws, lock, "rolled back")
+        manifest = builds.rollback(record_promotion=record_promotion)
     return IndexReport(
-        manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True
+        number=manifest.number,
+        count=manifest.count,
+        embedded=0,
+        cached=0,
+        model=manifest.model,
+        dim=manifest.dim,
+        rolled_back=True,
     )
 
 
-def _record(ws: WorkspaceSession, lock: Lock, why: str, found: Manifest) -> None:
-    """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
+def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
+    """Record in the database that a build is in service, and INDEX_UNTAGGED if it is set.
+
+    Raises an error instead if the lock was lost. Writes in its own transaction.
+    """
     lock.check()
-    facts = {name: getattr(found, name) for name in FACTS}
-    at = ws.now()
-    takes = ws.settings.index_untagged
+    values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
+    now = ws.now()
+    index_untagged = ws.settings.index_untagged
     with ws.store.write() as tx:
-        if takes is not None:
+        if index_untagged is not None:
             workspace.record_event(
-                tx, workspace.UNTAGGED, found.number, old=None, new=f"{takes:d}", why="asked", at=at
+                tx,
+                workspace.UNTAGGED,
+                manifest.number,
+                old=None,
+                new=f"{index_untagged:d}",
+                why="asked",
+                at=now,
             )
-        workspace.add_build(tx, facts, why=why, at=at)
+        workspace.add_build(tx, values, why=reason, at=now)
 
 
-def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
-    """Return which items are not among `count` entries, of the counts of a table: all, those answered, then others."""
-    others = {name: held for name, held in states[2:] if held}
-    if sum(others.values()) <= states[0][1] - count:
-        return others
-    return {
-        name: held for name, held in states[3:4] if held
-    }  # everyone with a text is in: INDEX_UNTAGGED=1
+def _unindexed_rows(
+    state_counts: Sequence[tuple[str, int]],
+    entry_count: int,
+) -> dict[str, int]:
+    """Return the counts of the states whose rows have no entry; states without rows are left out.
+
+    Args:
+        state_counts: (state, rows): first all rows, then answered rows, then the other states; the
+            first other state is rows without an answer, the second rows without a text.
+        entry_count: Entries in the build.
+    """
+    unanswered_counts = {state: count for state, count in state_counts[2:] if count}
+    row_count = state_counts[0][1]
+    if sum(unanswered_counts.values()) <= row_count - entry_count:
+        return unanswered_counts
+    # INDEX_UNTAGGED=1: every row with a text has an entry.
+    return {state: count for state, count in state_counts[3:4] if count}
 
 
-class _Building:
+class _IndexBuilder:
+    """A run of the command `index`."""
+
     def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
         self._ws = ws
         self._worse_ok = worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = Embedder(ws)
-        self._embedded = 0
+        self._embedded_count = 0
 
-    def run(self) -> IndexReport:
-        """Embed, write, verify and promote."""
-        words = self._ws.task.words
-        with self._ws.store.read() as tx:  # before anything is paid for
-            self._position(tx)
-            is_any = self._ws.collection.count(tx) > 0
-        if not is_any:
-            is_there = (current := self._builds.in_service()) is not None
-            if self._worse_ok and current is not None:
-                with self._ws.lock(LOCK):
-                    self._builds.retire()
-                return IndexReport(current.number, 0, 0, 0, current.model, current.dim)
-            gone = words.step("index", worse_ok=True)
-            raise InputError(
-                f"no {words.one} is {words.done}, so there is nothing to index"
-                + "; the index in service stays" * is_there,
-                hint=f"run `{words.step('tag')}` first"
-                + f"; `{gone}` takes what is in service away" * is_there,
-            )
-        self._embedder.cache.drop_refused()
+    def build(self) -> IndexReport:
+        """Embed, write, verify and promote; without entries delete all builds if `worse_ok`."""
+        # Check the position before anything is paid for.
+        with self._ws.store.read() as tx:
+            self._checked_position(tx)
+            has_entries = self._ws.collection.count(tx) > 0
+        if not has_entries:
+            return self._delete_index()
+
+        self._embedder.cache.delete_refused()
         self._embed_missing()
-        floor: Vectors | None = None  # what it is learnt from, where that can be had
+        meaningless_vectors: Vectors | None = None
+        # If the service does not embed them, the build gets no floor.
         with suppress(RemoteError, ConfigurationError):
-            floor = self._embedder.questions(nonsense())
-        with (
-            self._ws.lock(LOCK) as lock,
-            self._builds.staging(number := self._builds.next_number()) as staging,
-        ):
-            return self._promoted(lock, floor, number, staging)
+            meaningless_vectors = self._embedder.embed_queries(nonsense())
+
+        with self._ws.lock(LOCK) as lock:
+            number = self._builds.next_number()
+            with self._builds.staging(number) as staging_dir:
+                return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
+
+    def _delete_index(self) -> IndexReport:
+        """Delete all builds if `worse_ok` and a build is in service, else raise InputError."""
+        labels = self._ws.task.words
+        current = self._builds.read_usable_manifest()
+        if current is not None and self._worse_ok:
+            with self._ws.lock(LOCK):
+                self._builds.retire()
+            return IndexReport(
+                current.number,
+                0,
+                0,
+                0,
+                current.model,
+                current.dim,
+            )
+
+        message = f"no {labels.one} is {labels.done}, so there is nothing to index"
+        hint = f"run `{labels.step('tag')}` first"
+        if current is not None:
+            message += "; the index in service stays"
+            hint += f"; `{labels.step('index', worse_ok=True)}` takes what is in service away"
+        raise InputError(message, hint=hint)
 
     def _embed_missing(self) -> None:
-        """Embed every text that is new, and say before what that costs, where it is a cent or more."""
+        """Embed all texts that are not cached, and count them in `_embedded_count`.
+
+        If the backend is paid, a price of a cent or more is printed first.
+        """
         ws = self._ws
-        entries = self._ws.collection.entries
+        entries = ws.collection.entries
         embedder = self._embedder
         with ws.store.read() as tx:
             count = ws.collection.count(tx)
-            is_missing = True
+            has_missing_texts = True
             if embedder.is_paid():
                 with ws.display.bar("reading", count) as bar:
-                    texts, tokens, cost = embedder.cost(entries(tx), bar=bar)
-                is_missing = texts > 0
-                if round(cost, 2) > 0:  # no budget counts it
+                    text_count, tokens, cost = embedder.cost(entries(tx), bar=bar)
+                has_missing_texts = text_count > 0
+                # No budget limits this cost, so it is announced.
+                if round(cost, 2) > 0:
                     ws.display.say(
-                        f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}"
+                        f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}"
                     )
-            if is_missing:
+            if has_missing_texts:
                 with ws.display.bar("embedding", count) as bar:
-                    self._embedded += embedder.embed_missing(entries(tx), bar=bar)
+                    self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _promoted(
-        self, lock: Lock, floor: Vectors | None, number: int, staging: Path
+    def _promote_new_build(
+        self,
+        lock: Lock,
+        meaningless_vectors: Vectors | None,
+        number: int,
+        staging_dir: Path,
     ) -> IndexReport:
+        """Write the build from a snapshot, verify it, check the gates and promote it.
+
+        Args:
+            lock: The index lock, taken by the caller.
+            meaningless_vectors: Vectors of `nonsense`, or None for a build without a floor.
+            number: Number of the new build.
+            staging_dir: An empty staging directory.
+        """
         ws = self._ws
-        builds = self._builds
-        collection = self._ws.collection
-        cache = self._embedder.cache
-        builds.follow(ws.store)
-        ranking = collection.ranking
-        if not ws.embedding_model.local:
-            ranking = replace(ranking, share=SHARE_BESIDE_GEMINI)
+        self._builds.follow(ws.store)
         with ws.store.read() as tx:
-            position = self._position(tx)
-            refused = self._refused_entries(tx)
-            count = collection.count(tx) - len(refused)
-            counts = ws.task.table(tx).counts(tx)
-            with ws.display.bar("building", count) as bar:
-                staged = write_build(
-                    staging,
-                    self._pages(collection.entries(tx), bar),
-                    cache,
-                    count=count,
-                    number=number,
-                    position=position,
-                    built_at=ws.now(),
-                    ranking=ranking,
-                    nonsense=floor,
-                    refused=refused,
-                )
+            position = self._checked_position(tx)
+            refused_texts = self._refused_entries(tx)
+            count = ws.collection.count(tx) - len(refused_texts)
+            state_counts = list(ws.task.table(tx).counts(tx).items())
+            staged = self._write_build(
+                tx,
+                staging_dir,
+                number=number,
+                count=count,
+                position=position,
+                meaningless_vectors=meaningless_vectors,
+                refused_texts=refused_texts,
+            )
         verify_build(staged, count=count)
         check_recall(ws, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
-        decide = partial(_record, ws, lock, f"promoted with {count} entries")
-        moved = builds.promote(staged, decide=decide)
-        embedded = self._embedded
-        cached = max(0, count - self._embedded)
-        reasons = {entry_id: refused_text.reason for entry_id, refused_text in refused.items()}
-        done = IndexReport(
-            number, count, embedded, cached, cache.model, cache.dim, moved, refused=reasons
-        )
-        return replace(
-            done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count)
+
+        reason = f"promoted with {count} entries"
+        record_promotion = partial(_record_promotion, ws, lock, reason)
+        moved_files = self._builds.promote(staged, record_promotion=record_promotion)
+        return IndexReport(
+            number=number,
+            count=count,
+            embedded=self._embedded_count,
+            cached=max(0, count - self._embedded_count),
+            model=staged.cache.model,
+            dim=staged.cache.dim,
+            moved_aside=moved_files,
+            out_of=state_counts[0][1],
+            left_out=_unindexed_rows(state_counts, count),
+            refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 
-    def _pages(self, entries: Iterable[Entry], bar: ProgressBar) -> Iterator[Page]:
-        """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
-        cache = self._embedder.cache
-        done = 0
+    def _write_build(
+        self,
+        tx: Connection,
+        staging_dir: Path,
+        *,
+        number: int,
+        count: int,
+        position: int,
+        meaningless_vectors: Vectors | None,
+        refused_texts: Mapping[str, RefusedText],
+    ) -> StagedBuild:
+        """Write the entries of a snapshot into a staging directory, see `write_build`."""
+        with self._ws.display.bar("building", count) as bar:
+            return write_build(
+                staging_dir,
+                self._entry_pages(self._ws.collection.entries(tx), bar),
+                self._embedder.cache,
+                count=count,
+                number=number,
+                position=position,
+                built_at=self._ws.now(),
+                ranking=self._ranking(),
+                meaningless_vectors=meaningless_vectors,
+                refused_texts=refused_texts,
+            )
+
+    def _ranking(self) -> Ranking:
+        ranking = self._ws.collection.ranking
+        if self._ws.embedding_model.local:
+            return ranking
+        return replace(ranking, share=GEMINI_WORD_SHARE)
+
+    def _entry_pages(self, entries: Iterable[Entry], bar: ProgressBar) -> Iterator[EntryPage]:
+        """Yield entries with keys and vectors, without entries that the model refused.
+
+        Embeds entries that are new since the first step, and entries with damaged vectors, and
+        advances the progress bar.
+
+        Raises:
+            RemoteError: An embedding call failed, or the model refused a text in this step.
+        """
+        entry_count = 0
         for all_entries in pages(entries):
             page = self._without_refused(all_entries)
             keys = self._embedder.keys(page)
             if page:
-                yield page, keys, cache.filled(keys, partial(self._embed, page))
-            done += len(all_entries)
-            bar.show(done)
+                add_vectors = partial(self._embed_late_entries, page)
+                yield page, keys, self._embedder.cache.fetch_or_add(keys, add_vectors)
+            entry_count += len(all_entries)
+            bar.show(entry_count)
 
-    def _embed(self, page: Sequence[Entry], _missing: Sequence[int]) -> None:
+    def _embed_late_entries(self, page: Sequence[Entry], _missing_positions: list[int]) -> None:
+        """Embed the missing entries of a page.
+
+        Raises:
+            RemoteError: The model refused a text. The count of entries is already fixed, so such a
+                text cannot be left out any more.
+        """
         refused_before = len(self._embedder.refused)
-        self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
+        self._embedded_count += self._embedder.embed_missing(page, bar=NoProgress())
         if len(self._embedder.refused) > refused_before:
             raise RemoteError(
-                "the model refused a text that came while the index was built; the index in service stays",
+                "the model refused a text that came while the index was built; "
+                "the index in service stays",
                 hint=f"`{self._ws.task.words.step('index')}` builds it without that text",
             )
 
     def _without_refused(self, page: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries of a page whose texts the model did not refuse."""
-        if not self._embedder.refused:
+        refused_keys = self._embedder.refused
+        if not refused_keys:
             return page
         keys = self._embedder.keys(page)
-        return [
-            entry
-            for entry, key in zip(page, keys, strict=True)
-            if key not in self._embedder.refused
-        ]
+        return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
     def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
-        """Return the texts that the model refused, keyed by the id of their entry."""
-        reasons = self._embedder.refused
-        entries = self._ws.collection.entries
-        if not reasons:
+        """Return the texts that the model refused in this run, keyed by the id of their entry.
+
+        Reads all entries of the snapshot, but only if a text was refused.
+        """
+        reasons_by_key = self._embedder.refused
+        if not reasons_by_key:
             return {}
 
-        refused: dict[str, RefusedText] = {}
-        for page in pages(entries(tx)):
+        refused_texts: dict[str, RefusedText] = {}
+        for page in pages(self._ws.collection.entries(tx)):
             for entry, key in zip(page, self._embedder.keys(page), strict=True):
-                if key in reasons:
-                    refused[entry.id] = RefusedText(
-                        content=content_hash(entry), reason=reasons[key]
+                if key in reasons_by_key:
+                    refused_texts[entry.id] = RefusedText(
+                        content=content_hash(entry),
+                        reason=reasons_by_key[key],
                     )
-        return refused
+        return refused_texts
 
-    def _position(self, tx: Connection) -> int:
-        """Return the position of the database, which may be none before that of the build in service."""
-        current = (
-            self._builds.in_service()
-        )  # first: a position never goes back but with the whole database
+    def _checked_position(self, tx: Connection) -> int:
+        """Return the position of the database.
+
+        Raises:
+            InconsistentError: The build in service was read at a later position, so the database is
+                an older copy, and `worse_ok` is not set.
+        """
+        # The build is read before the snapshot begins. Positions then only decrease if the whole
+        # database was replaced.
+        current = self._builds.read_usable_manifest()
         position = workspace.get_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(
-                f"the database (at position {position}) is an older copy than the one that build {current.number}, "
-                f"in service, was read from (at {current.position}): nothing was built",
+                f"the database (at position {position}) is an older copy than the one that build "
+                f"{current.number}, in service, was read from (at {current.position}): "
+                "nothing was built",
                 hint="put the newer database back, or give up what only that build knows: "
                 f"`{self._ws.task.words.step('index', worse_ok=True)}`",
             )

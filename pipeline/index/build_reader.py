@@ -1,9 +1,12 @@
-"""Answer searches from one build.
+"""Read a build: nearest vectors, word scores and metadata of its entries.
 
-An `Index` opens the files of its build at once and holds on to them, so whatever is promoted or removed
-meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
-of the metadata only the hits are read. That keeps one search quick at any size. Words are SQLite's FTS5 over terms of
-ours: what a text of several groups of fields is worth is FTS5's BM25, with the weights of its groups.
+An `Index` opens all files of its build at once and keeps them open. Vectors and metadata are of the
+same build, even if another build is promoted or this build is deleted meanwhile. Files are read on
+demand: faiss maps its file, and only the metadata of hits is read. So a search is quick at any
+size.
+
+Words are searched with SQLite's FTS5 over the terms of `pipeline.index.tokenizer`. The score of an
+entry is FTS5's BM25 with the weights of its groups of fields.
 """
 
 import math
@@ -34,217 +37,321 @@ if TYPE_CHECKING:
     from pipeline.index.query import Mask
     from pipeline.index.scoring import Snippet
 
-LEAST = 1e-6  # what FTS5 counts for a term that more than half of the entries have
-_VOCABULARY = "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)"
+# IDF that FTS5 uses for a term of more than half of the entries.
+MIN_IDF = 1e-6
+_CREATE_VOCABULARY = "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)"
+_SCORE_WORDS = """
+SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?
+"""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`.
+    """An entry that a search returned."""
 
-    It has no similarity where words alone rank. `score` is what the entries are ranked by. `why` says it in words,
-    `snippet` is the sentence that matched best, `tags` are those that match; whether it `is_weak` is known where a
-    question was asked, and the build has a floor.
-    """
-
+    # Place in the list of hits, from 1.
     rank: int
+    # Inner product of entry and query, or None if entries are ranked by words only.
     similarity: float | None
+    # The entry of `metadata.json`.
     metadata: Mapping[str, Any]
+    # The number by which the hits are sorted.
     score: float
+    # Why the entry was returned, for people.
     why: str = ""
+    # The sentence that matches best.
     snippet: "Snippet | None" = None
+    # The tags that match.
     tags: tuple[str, ...] = ()
+    # Unknown (None) without a query, or if the build has no floor.
     is_weak: bool | None = None
 
     __repr__ = one_line
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return a flat row: rank and score, the metadata, and the snippet's text."""
-        own = {"rank": self.rank, "score": self.score, "why": self.why, "is_weak": self.is_weak}
-        return {**own, **self.metadata, "snippet": self.snippet.text if self.snippet else None}
+        """Return a flat row: rank, score, reason, weakness, all metadata, the snippet's text."""
+        ranking = {
+            "rank": self.rank,
+            "score": self.score,
+            "why": self.why,
+            "is_weak": self.is_weak,
+        }
+        snippet_text = self.snippet.text if self.snippet else None
+        return {**ranking, **self.metadata, "snippet": snippet_text}
 
 
 class Index(AbstractContextManager["Index"]):
-    """One build, open for searching; closing it is allowed and not needed.
+    """A build, open for searching. Closing is allowed but not necessary.
 
-    `entries` is the database of its entries and their words, which nothing changes any more.
+    `entries` is the read-only database of the entries and their terms.
     """
 
-    def __init__(self, directory: Path, found: Manifest) -> None:
-        """Open the files of the build in `directory`, by its manifest."""
-        if (made := found.words.get("terms")) != tokenizer.NAME:
-            said = f"the index has words made by {made}, and this version makes {tokenizer.NAME}"
-            raise InconsistentError(said, hint=f"run `{CommandHint('index')}`")
+    def __init__(self, directory: Path, build_manifest: Manifest) -> None:
+        """Open the files of the build in `directory`.
+
+        Raises:
+            InconsistentError: The terms are of another version, or the entries are damaged or of
+                another build.
+            FileNotFoundError: A file is missing; the build was deleted meanwhile.
+        """
+        terms_version = build_manifest.words.get("terms")
+        if terms_version != tokenizer.TERMS_VERSION:
+            message = (
+                f"the index has words made by {terms_version}, "
+                f"and this version makes {tokenizer.TERMS_VERSION}"
+            )
+            raise InconsistentError(
+                message,
+                hint=f"run `{CommandHint('index')}`",
+            )
+
         self._directory = directory
-        self.manifest = found
-        self.ranking = ranking_from_json(found.words)
-        self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
-        self._vectors = os.open(directory / manifest.INDEX, os.O_RDONLY)
-        self._close = weakref.finalize(
-            self, os.close, self._vectors
-        )  # once, and where nobody closes it
-        self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
+        self.manifest = build_manifest
+        self.ranking = ranking_from_json(build_manifest.words)
+        weights = ", ".join(str(group.weight) for group in self.ranking.groups)
+        self._bm25_function = f"bm25({weights})"
+        self._vectors_descriptor = os.open(
+            directory / manifest.INDEX_FILE,
+            os.O_RDONLY,
+        )
+        # Closes the file once, also if nobody calls `close`.
+        self._close_vectors = weakref.finalize(
+            self,
+            os.close,
+            self._vectors_descriptor,
+        )
+        self.entries = _open_entries(
+            directory / manifest.ENTRIES_FILE,
+            build_manifest.number,
+        )
 
     def __len__(self) -> int:
         return self.manifest.count
 
     def close(self) -> None:
-        """Give the files back to the system; nothing can be asked afterwards."""
-        self._close()
+        """Close the files; the index cannot be used afterwards."""
+        self._close_vectors()
         self.entries.close()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Close the files. What failed is told as damage where they have other bytes than the build was made with."""
+        """Close the files, and report an unexpected error as damage if the files have changed.
+
+        Raises:
+            InconsistentError: The block raised an unexpected exception, and a file has other bytes
+                than the build was made with.
+        """
         self.close()
-        if isinstance(error, Exception) and not isinstance(error, FindableError):
-            for said in manifest.changed(self._directory, self.manifest):
-                raise InconsistentError(said, hint=f"run `{CommandHint('index')}`") from error
+        if not isinstance(error, Exception) or isinstance(error, FindableError):
+            return
+        changes = manifest.find_changed_files(self._directory, self.manifest)
+        if changes:
+            raise InconsistentError(
+                changes[0],
+                hint=f"run `{CommandHint('index')}`",
+            ) from error
 
     @cached_property
     def faiss(self) -> Any:
-        """The index, mapped; faiss is imported here, so that counting needs none of it."""
+        """The mapped faiss index. faiss is imported on first use only, because it is slow."""
         from pipeline.index import vector_file
 
-        return vector_file.open_vectors(self._directory / manifest.INDEX, self._vectors)
+        path = self._directory / manifest.INDEX_FILE
+        return vector_file.open_faiss_index(path, self._vectors_descriptor)
 
     def nearest(
-        self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None
+        self,
+        vector: "NDArray[np.float32]",
+        k: int,
+        mask: "Mask | None" = None,
     ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
-        """Return similarities and rows of the `k` entries most like `vector`, shape (dim,), or of those that pass.
+        """Return similarities and row numbers of the `k` entries most similar to a vector.
 
-        Most similar first, equal ones in vector order.
+        The most similar entry is first; equal entries are in row order.
+
+        Args:
+            vector: Array (dim,).
+            k: Maximum number of entries.
+            mask: Array bool (entries,) of the entries that may be returned, or None for all.
         """
         import numpy as np
 
         from pipeline.index import vector_file
 
-        return vector_file.nearest(
-            self.faiss, np.asarray(vector, dtype=np.float32).reshape(1, -1), k, mask
+        query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
+        return vector_file.find_nearest(self.faiss, query, k, mask)
+
+    def discriminating_terms(self, query_terms: Iterable[str]) -> list[str]:
+        """Return the distinct terms that at most half of the entries contain, or else all terms."""
+        distinct_terms = list(dict.fromkeys(query_terms))
+        return [term for term in distinct_terms if self.idf(term) > MIN_IDF] or distinct_terms
+
+    def score_words(
+        self,
+        query_terms: Iterable[str],
+        *,
+        limit: int = -1,
+    ) -> dict[int, float]:
+        """Return the BM25 score by row of entries that contain a query term, best first.
+
+        Args:
+            query_terms: Terms; repetitions do not count. No terms give no entries.
+            limit: Maximum number of entries; -1 means all.
+        """
+        fts_query = " OR ".join(map(_quote, dict.fromkeys(query_terms)))
+        if not fts_query:
+            return {}
+        return dict(
+            self.entries.execute(
+                _SCORE_WORDS,
+                (fts_query, self._bm25_function, limit),
+            )
         )
 
-    def telling(self, question: Iterable[str]) -> list[str]:
-        """Return the terms of a question that at most half of the entries have, or all where there are no others."""
-        asked = list(dict.fromkeys(question))
-        return [term for term in asked if self.idf(term) > LEAST] or asked
+    def rows_with_all_terms(
+        self,
+        required_terms: Iterable[str],
+        candidate_rows: Sequence[int] = (),
+    ) -> set[int]:
+        """Return the rows of the entries that contain every term, in any group of fields.
 
-    def word_scores(self, question: Iterable[str], *, most: int = -1) -> dict[int, float]:
-        """Return what BM25 gives the entries that have any term of a question, by row, the `most` best first."""
-        found = "SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
-        asked = " OR ".join(map(_quoted, dict.fromkeys(question)))
-        return dict(self.entries.execute(found, (asked, self._bm25, most))) if asked else {}
-
-    def holding(self, wanted: Iterable[str], among: Sequence[int] = ()) -> set[int]:
-        """Return the rows of the entries that have every one of some terms, in whatever group, or those among some."""
-        asked = " AND ".join(map(_quoted, dict.fromkeys(wanted)))
-        found = (
-            "SELECT rowid FROM words WHERE words MATCH ?"
-            if asked
-            else "SELECT row FROM entries WHERE ? = ''"
-        )
-        found += f" AND rowid IN ({', '.join(map(str, among))})" if among else ""
-        return {row for (row,) in self.entries.execute(found, (asked,))}
+        Args:
+            required_terms: If empty, all candidates are returned.
+            candidate_rows: Rows to look at; empty means all entries.
+        """
+        fts_query = " AND ".join(map(_quote, dict.fromkeys(required_terms)))
+        if fts_query:
+            statement = "SELECT rowid FROM words WHERE words MATCH ?"
+        else:
+            statement = "SELECT row FROM entries WHERE ? = ''"
+        if candidate_rows:
+            statement += f" AND rowid IN ({', '.join(map(str, candidate_rows))})"
+        return {row for (row,) in self.entries.execute(statement, (fts_query,))}
 
     @property
-    def rarest(self) -> float:
-        """How much a term tells that one entry has."""
-        return math.log1p(
-            (len(self) - 0.5) / 1.5
-        )  # above 0 also where there are few, unlike FTS5's
+    def rarest_idf(self) -> float:
+        """IDF of a term that a single entry contains.
+
+        Unlike FTS5's, it is above 0 also for few entries.
+        """
+        return math.log1p((len(self) - 0.5) / 1.5)
 
     def idf(self, term: str) -> float:
-        """Return how much a term tells, as FTS5 counts it; 0 where none has it."""
-        found = self._vocabulary.execute(
-            "SELECT doc FROM temp.vocabulary WHERE term = ?", (term,)
+        """Return the inverse document frequency of a term as FTS5 computes it; 0 if unused."""
+        record = self._vocabulary.execute(
+            "SELECT doc FROM temp.vocabulary WHERE term = ?",
+            (term,),
         ).fetchone()
-        return (
-            max(math.log((len(self) - found[0] + 0.5) / (found[0] + 0.5)), LEAST) if found else 0.0
-        )
+        if not record:
+            return 0.0
+        entry_count = record[0]
+        odds = (len(self) - entry_count + 0.5) / (entry_count + 0.5)
+        return max(math.log(odds), MIN_IDF)
 
-    def told(self, question: Iterable[str]) -> float:
-        """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
-        return sum(self.idf(term) or self.rarest for term in dict.fromkeys(question))
+    def total_idf(self, query_terms: Iterable[str]) -> float:
+        """Return the sum of the IDF of the distinct terms; an unused term counts as a rarest."""
+        return sum(self.idf(term) or self.rarest_idf for term in dict.fromkeys(query_terms))
 
     @cached_property
     def _vocabulary(self) -> sqlite3.Connection:
-        self.entries.execute(_VOCABULARY)
+        """The entries' connection, after the vocabulary table was attached to it."""
+        self.entries.execute(_CREATE_VOCABULARY)
         return self.entries
 
-    def entry_of(self, entry_id: str) -> tuple[int, str] | None:
-        """Return the row of an entry, counted from 0, and its hash; None where the build does not have it."""
-        one = "SELECT row, content FROM entries WHERE id = ?"
-        found: tuple[int, str] | None = self.entries.execute(one, (entry_id,)).fetchone()
-        return found
+    def find_entry(self, entry_id: str) -> tuple[int, str] | None:
+        """Return the row number (from 0) and content hash of an entry, or None if it is missing."""
+        statement = "SELECT row, content FROM entries WHERE id = ?"
+        record: tuple[int, str] | None = self.entries.execute(statement, (entry_id,)).fetchone()
+        return record
 
-    def metadata_at(self, row: int) -> Mapping[str, Any]:
-        """Return the metadata of one row, counted from 0."""
-        found = self.entries.execute(
-            "SELECT metadata FROM entries WHERE row = ?", (row,)
+    def read_metadata(self, row: int) -> Mapping[str, Any]:
+        """Return the metadata of an entry by its row number (from 0).
+
+        Raises:
+            InconsistentError: The build has no such row.
+        """
+        record = self.entries.execute(
+            "SELECT metadata FROM entries WHERE row = ?",
+            (row,),
         ).fetchone()
-        if found is None:
+        if record is None:
             raise InconsistentError(
                 f"the build in service has no row {row}",
                 hint=f"run `{CommandHint('index')}`, or `{CommandHint('doctor')}`",
             )
-        document: dict[str, Any] = orjson.loads(found[0])
+        document: dict[str, Any] = orjson.loads(record[0])
         return document
 
     def content_hashes(self) -> dict[str, str]:
-        """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
+        """Return the `content_hash` of each entry when the build was made, by id, in row order."""
         return dict(self.entries.execute("SELECT id, content FROM entries ORDER BY row"))
 
 
-def _quoted(term: str) -> str:
+def _quote(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def _read_entries(path: Path, number: int) -> sqlite3.Connection:
-    """Return the entries of a build; the file stays open if it is removed."""
+def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
+    """Open the entries of a build read-only; the file stays open if it is deleted.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InconsistentError: The file is damaged or belongs to another build.
+    """
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        db.execute(
-            "SELECT 1 FROM entries, words LIMIT 0"
-        )  # or it would be opened once it is first asked
-        (made,) = db.execute("PRAGMA user_version").fetchone()
-    except (
-        sqlite3.DatabaseError,
-        UnicodeDecodeError,
-    ) as error:  # the second of a name that is no text any more
+        # SQLite would otherwise open the file at the first query.
+        db.execute("SELECT 1 FROM entries, words LIMIT 0")
+        (stored_number,) = db.execute("PRAGMA user_version").fetchone()
+    # A damaged schema can contain names that are not UTF-8.
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise InconsistentError(
-            f"{path} cannot be read as entries: {error}", hint=f"run `{CommandHint('index')}`"
+            f"{path} cannot be read as entries: {error}",
+            hint=f"run `{CommandHint('index')}`",
         ) from None
-    if made not in {0, number}:  # 0: of a version that did not write it
+
+    # Older versions did not write the number; SQLite then reads 0.
+    if stored_number not in {0, build_number}:
         raise InconsistentError(
-            f"{path} is of build {made}, and not of {number}", hint=f"run `{CommandHint('index')}`"
+            f"{path} is of build {stored_number}, and not of {build_number}",
+            hint=f"run `{CommandHint('index')}`",
         )
     return db
 
 
 def hit_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
-    """Return a hit as programs read it; a similarity that was not asked for is null."""
-    snippet = hit.snippet
+    """Return a hit as JSON for programs; a similarity that was not computed is null."""
+    snippet = None
+    if hit.snippet is not None:
+        marks = [list(mark) for mark in hit.snippet.marks]
+        snippet = {"text": hit.snippet.text, "marks": marks}
     return {
         **collection.shown(hit.rank, hit.similarity, hit.metadata),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
         "why": hit.why,
         "matching_tags": list(hit.tags),
-        "snippet": None
-        if snippet is None
-        else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
+        "snippet": snippet,
     }
 
 
-def heading(collection: "IndexedTask", hit: Hit) -> tuple[str, list[str]]:
-    """Return the name by which people know what was found, and what is told beside it in a word or two."""
-    found = collection.told(hit.metadata)
+def heading(
+    collection: "IndexedTask",
+    hit: Hit,
+) -> tuple[str, list[str]]:
+    """Return the display name of a hit, and up to four short details to show after it.
+
+    The name is the first of name, label and key that is not empty. Details are the key, job title,
+    company and source, if they are not empty and differ from the name.
+    """
+    fields = collection.told(hit.metadata)
     key = collection.name_of(hit.metadata)
-    name = next(str(one) for one in (found.get("name"), found.get("label"), key) if one)
-    beside = [
-        key,
-        *(str(found[one]) for one in ("job_title", "company", "source") if found.get(one)),
-    ]
-    return name, [one for one in beside if one != name]
+    names = (fields.get("name"), fields.get("label"), key)
+    display_name = next(str(name) for name in names if name)
+
+    detail_fields = [fields.get(name) for name in ("job_title", "company", "source")]
+    details = [key, *(str(detail) for detail in detail_fields if detail)]
+    return display_name, [detail for detail in details if detail != display_name]

@@ -1,19 +1,23 @@
-"""The builds of a workspace: which is in service, which are whole; stage, verify, promote, roll back, delete.
+"""Stage, promote, roll back and delete the builds of a workspace, and open the build in service.
 
-    DATA/index/builds/<n>.<x>.staging/  being written; not read
+    DATA/index/builds/<n>.<x>.staging/  being written; never read
     DATA/index/builds/<n>/              verified
     DATA/index/current                  a symlink to builds/<n>, which every reader follows
     DATA/faiss.index, metadata.json     links through `current`, for other programs
-    DATA/index/tasks/<name>/            builds/ and current of another collection, which has no stable paths
+    DATA/index/tasks/<name>/            the same for another collection, without such links
 
-A build's number is its own in the whole workspace, so that the database's rows of builds tell each by it: the one
-that was promoted last decides, and the link follows it, also after a death in between (`follow`). A reader needs no
-lock: a build that is promoted away while it is opened is looked for again.
+A build number is unique in the whole workspace, so the database's record of a build needs no other
+key. The database decides which build is in service: the build that was promoted last. The link
+`current` follows it, also after a process was killed between the two (`follow`).
 
-Killed at any moment, `current` points at a whole, verified build: it is replaced by one rename, after everything it
-will point at is on disk. The one thing to know: what stages, promotes, sweeps or rolls back holds the lock on the
-index, and `decide` looks whether it has it still, and commits the row. Each staging has a name of its own, so that who
-lost the lock writes into no other's.
+- Readers need no lock. If a build is replaced while a reader opens it, the reader tries again.
+- `current` always points at a whole, verified build, even after a kill: it is replaced by a
+  rename, after all files of the new build are on disk.
+- Callers that stage, promote, roll back or delete builds have taken the lock named LOCK. The
+  callback of `promote` and `rollback` checks that the lock was not lost, and commits the database
+  record.
+- Each staging directory has a unique name, so a process that lost the lock cannot write into the
+  directory of another process.
 """
 
 import contextlib
@@ -36,25 +40,37 @@ from pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 
-Found = TypeVar("Found")
-Decide = Callable[
-    [Manifest], object
-]  # what makes the database tell of a build that it is in service
+BuildContent = TypeVar("BuildContent")
+# Records in the database that a build is in service.
+RecordPromotion = Callable[[Manifest], object]
+
+# Name of the lock.
 LOCK = "index"
-STAGING = ".staging"
-LINKED = (manifest.INDEX, manifest.METADATA)
-FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
-_LOOKS = 10  # how often a reader looks again while builds are promoted
+STAGING_SUFFIX = ".staging"
+# Files of the people's build that have a link in DATA.
+LINKED_FILES = (manifest.INDEX_FILE, manifest.METADATA_FILE)
+# Folder below DATA/index with a folder for each collection except people.
+COLLECTIONS_FOLDER = "tasks"
+# A reader fails if this many builds are promoted while it opens the index.
+MAX_OPEN_TRIES = 10
 
 
 def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
-    """Return the folders of builds, by name, that are none of these: their tasks are indexed no more."""
-    found = sorted((data_dir / "index").glob(f"{FOLDER}/*"))
-    return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
+    """Return the build folders of collections that are not indexed any more, sorted by name.
+
+    Args:
+        data_dir: The workspace's folder DATA.
+        folders: `IndexedTask.folder` of all collections that are still indexed.
+    """
+    existing_paths = sorted((data_dir / "index").glob(f"{COLLECTIONS_FOLDER}/*"))
+    return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
 
 
 def settled_builds(ws: WorkspaceSession) -> "Builds":
-    """Return the builds of the collection in use, after the link has followed the database."""
+    """Return the builds of the collection in use, after its link was set to the database's build.
+
+    Waits for the index lock only if the link must change.
+    """
     builds = Builds(ws.data, ws.collection.folder)
     if builds.decided(ws.store) is not None:
         with ws.lock(LOCK):
@@ -63,291 +79,448 @@ def settled_builds(ws: WorkspaceSession) -> "Builds":
 
 
 class Builds:
-    """The builds of one collection of a workspace."""
+    """The builds of a collection."""
 
     def __init__(self, data_dir: Path, folder: str = "") -> None:
-        """Name the places under `data_dir`, in the folder of a collection; nothing is read or made yet."""
-        self._data = data_dir
-        self._index = data_dir / "index" / folder
-        self._linked = () if folder else LINKED
-        self._make = CommandHint("index", task=self._index.name if folder else None)
-        self._rebuild = f"run `{self._make}` to build it again, or `{CommandHint('doctor')}` to see what is wrong"
-        self._builds = self._index / "builds"
-        self._current = self._index / "current"
+        """Set the paths; nothing is read or created yet.
+
+        Args:
+            data_dir: The workspace's folder DATA.
+            folder: Folder of the collection below DATA/index; empty for people.
+        """
+        self._data_dir = data_dir
+        self._index_dir = data_dir / "index" / folder
+        self._builds_dir = self._index_dir / "builds"
+        self._current_link = self._index_dir / "current"
+        self._linked_files = () if folder else LINKED_FILES
+
+        self._index_step = CommandHint(
+            "index",
+            task=self._index_dir.name if folder else None,
+        )
+        self._rebuild_hint = (
+            f"run `{self._index_step}` to build it again, "
+            f"or `{CommandHint('doctor')}` to see what is wrong"
+        )
 
     def current(self) -> Manifest | None:
-        """Return the manifest of the build in service, or None before the first promotion."""
-        return self._look(self._read)
+        """Return the manifest of the build in service, or None before the first promotion.
+
+        Raises:
+            InconsistentError: The build in service is damaged.
+        """
+        return self._read_current(self._read_manifest)
 
     def open(self) -> Index:
-        """Return the build in service, opened: vectors and metadata are of one, whatever is promoted afterwards."""
-        index = self._look(lambda directory: Index(directory, self._read(directory)))
+        """Open the build in service; later promotions do not affect the opened build.
+
+        Raises:
+            InputError: There is no build yet.
+            InconsistentError: The build in service is damaged.
+        """
+        index = self._read_current(
+            lambda directory: Index(directory, self._read_manifest(directory)),
+        )
         if index is None:
             raise InputError(
-                f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one"
+                f"there is no index in {self._index_dir} yet",
+                hint=f"run `{self._index_step}` to build one",
             )
         return index
 
     def whole(self) -> dict[int, Manifest]:
-        """Return the manifests of all whole builds by number, ascending, in service or not."""
-        found = dict[int, Manifest]()
-        for number in sorted(self._numbers()):
+        """Return the manifests of all readable builds by ascending number.
+
+        File sizes are checked, hashes are not; see `damage`.
+        """
+        manifests = dict[int, Manifest]()
+        for number in sorted(self._build_numbers()):
             with contextlib.suppress(InconsistentError):
-                found[number] = self._read(self._builds / str(number))
-        return found
+                manifests[number] = self._read_manifest(self._builds_dir / str(number))
+        return manifests
 
     def next_number(self) -> int:
-        """Return a number that no build of any collection has or had a trace of."""
-        folders = (self._data / "index").glob("**/builds/*")
-        numbers = (path.name.partition(".")[0] for path in folders)
-        return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
+        """Return a build number that is larger than all in this workspace, in any collection."""
+        build_paths = (self._data_dir / "index").glob("**/builds/*")
+        number_texts = (path.name.partition(".")[0] for path in build_paths)
+        return max((int(text) for text in number_texts if text.isdecimal()), default=0) + 1
 
     def others(self) -> list[int]:
-        """Return the numbers of all builds that are not in service, whole or not, ascending."""
-        directory = self._resolve()
-        return [
-            number
-            for number in sorted(self._numbers())
-            if directory is None or str(number) != directory.name
-        ]
+        """Return the ascending numbers of all builds that are not in service, damaged or not."""
+        current_directory = self._resolve_current()
+        numbers = sorted(self._build_numbers())
+        if current_directory is None:
+            return numbers
+        return [number for number in numbers if str(number) != current_directory.name]
 
     def damage(self, number: int) -> list[str]:
-        """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
-        directory = self._builds / str(number)
+        """Read all files of a build and return error messages; an empty list if it is intact."""
+        directory = self._builds_dir / str(number)
         try:
-            return manifest.changed(directory, manifest.read_manifest(directory))
+            return manifest.find_changed_files(directory, manifest.read_manifest(directory))
         except InconsistentError as error:
             return [error.message]
 
     def stale(self) -> list[Path]:
-        """Return what killed runs left behind; a living run's staging is among it."""
-        folders = (self._index, self._data) if self._linked else (self._index,)
-        links = (path for folder in folders for path in folder.glob(f"*{files.BESIDE}"))
-        return [*sorted(self._builds.glob(f"*{STAGING}")), *links]
+        """Return staging directories and temporary links that killed processes may have left.
+
+        The staging directory of a running process is among them.
+        """
+        folders = (self._index_dir, self._data_dir) if self._linked_files else (self._index_dir,)
+        paths = sorted(self._builds_dir.glob(f"*{STAGING_SUFFIX}"))
+        for folder in folders:
+            paths += folder.glob(f"*{files.BESIDE}")
+        return paths
 
     def stray_links(self) -> list[str]:
-        """Return which of the stable names under DATA do not lead to the build in service, if there is one."""
-        if self._resolve() is None:
+        """Return the file names in DATA that do not link to the build in service.
+
+        Returns an empty list if no build is in service.
+        """
+        if self._resolve_current() is None:
             return []
-        return [name for name in self._linked if not self._is_linked(name)]
+        return [name for name in self._linked_files if not self._is_linked(name)]
 
     def _relink(self, name: str) -> str | None:
-        """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
+        """Make DATA/<name> a link through `current`, and move a foreign file out of the way.
+
+        Returns the new name of the foreign file, or None if nothing was moved.
+        """
         if self._is_linked(name):
             return None
-        moved = files.move_aside(self._data / name)
-        files.replace_link(self._data / name, self._target(name))
-        return moved
+        moved_to = files.move_aside(self._data_dir / name)
+        files.replace_link(
+            self._data_dir / name,
+            self._link_target(name),
+        )
+        return moved_to
 
     def sweep(self) -> None:
-        """Remove what killed runs left behind."""
+        """Delete the staging directories and temporary links that `stale` returns."""
         for path in self.stale():
             files.remove_link(path)
 
     @contextlib.contextmanager
     def staging(self, number: int) -> Iterator[Path]:
-        """Sweep, and make a folder for build `number`, of which nothing remains but what the block promoted."""
+        """Create a staging directory for a build, and delete it after the block.
+
+        Deletes the leftovers of killed processes first. A block that promotes its build moves the
+        directory, so nothing is deleted.
+        """
         self.sweep()
-        directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
+        directory = self._builds_dir / f"{number}.{secrets.token_hex(4)}{STAGING_SUFFIX}"
         try:
             directory.mkdir(parents=True)
             yield directory
         finally:
             files.remove_link(directory)
 
-    def promote(self, staged: StagedBuild, *, decide: Decide) -> tuple[str, ...]:
-        """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
+    def promote(
+        self,
+        staged: StagedBuild,
+        *,
+        record_promotion: RecordPromotion,
+    ) -> tuple[str, ...]:
+        """Put a verified build in service; it is on disk when this returns.
 
-        All others are deleted but the one before it, or else the newest whole one. Return the names that foreign files
-        were moved to, which stood where the links are.
+        All builds are deleted except this build and the previous build. If the previous build is
+        damaged, the newest intact build is kept in its place.
+
+        Args:
+            staged: The build, whose directory is renamed.
+            record_promotion: Called before readers see the build; an exception stops the promotion.
+
+        Returns:
+            New names of foreign files that were in the place of the links in DATA.
+
+        Raises:
+            InconsistentError: The build was not verified.
         """
-        if not staged.verified:
+        if not staged.is_verified:
             raise InconsistentError(
                 f"build {staged.manifest.number} was not verified, so it was not promoted"
             )
-        current = self.in_service()
+        previous = self.read_usable_manifest()
         number = staged.manifest.number
-        staged.directory.rename(self._builds / str(number))
-        files.sync_directory(self._builds)
-        moved = tuple(name for name in map(self._relink, self._linked) if name)
-        decide(staged.manifest)
-        self._flip(number)
-        before = current and current.number
-        others = [other for other in self.whole() if other != number]
-        kept = {number, before if before in others else max(others, default=number)}
-        for other in self._numbers() - kept:
-            files.remove_link(
-                self._builds / str(other)
-            )  # half removed it is no build any more: a file is missing
-        return moved
+        staged.directory.rename(self._builds_dir / str(number))
+        files.sync_directory(self._builds_dir)
+        moved_files = [self._relink(name) for name in self._linked_files]
 
-    def rollback(self, *, decide: Decide) -> Manifest:
-        """Put the build before the one in service back, by the flip alone; on disk when this returns.
+        record_promotion(staged.manifest)
+        self._set_current(number)
 
-        Its files are read in full first: a damaged one is passed over, and an older one takes its place.
+        previous_number = previous.number if previous else None
+        older_numbers = [other_number for other_number in self.whole() if other_number != number]
+        kept_numbers = {number}
+        if previous_number in older_numbers:
+            kept_numbers.add(previous_number)
+        elif older_numbers:
+            kept_numbers.add(max(older_numbers))
+        # A build that is deleted in part is not a build any more, because a file is missing.
+        for other_number in self._build_numbers() - kept_numbers:
+            files.remove_link(self._builds_dir / str(other_number))
+        return tuple(name for name in moved_files if name)
+
+    def rollback(self, *, record_promotion: RecordPromotion) -> Manifest:
+        """Put the newest intact older build back in service; it is on disk when this returns.
+
+        Only the link changes. Builds are read in full first, and damaged builds are skipped.
+
+        Args:
+            record_promotion: Called before readers see the build; an exception stops the rollback.
+
+        Returns:
+            The manifest of the build that is now in service.
+
+        Raises:
+            InputError: There is no previous build.
+            InconsistentError: All previous builds are damaged.
         """
-        directory = self._resolve()
-        older = [
-            number for number in self.whole() if directory is None or number < int(directory.name)
-        ]
-        number = next((number for number in reversed(older) if not self.damage(number)), None)
-        if number is None and older:
-            raise InconsistentError(
-                f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`"
-            )
-        if number is None:
+        current_directory = self._resolve_current()
+        older_numbers = list(self.whole())
+        if current_directory is not None:
+            current_number = int(current_directory.name)
+            older_numbers = [number for number in older_numbers if number < current_number]
+        if not older_numbers:
             raise InputError(
-                "there is no previous build to put back", hint=f"run `{self._make}` to build one"
+                "there is no previous build to put back",
+                hint=f"run `{self._index_step}` to build one",
             )
-        decide(found := self._read(self._builds / str(number)))
-        self._flip(number)
-        return found
+
+        intact_numbers = (number for number in reversed(older_numbers) if not self.damage(number))
+        number = next(intact_numbers, None)
+        if number is None:
+            raise InconsistentError(
+                f"{self.damage(older_numbers[-1])[0]}: not put back",
+                hint=f"run `{self._index_step}`",
+            )
+
+        build_manifest = self._read_manifest(self._builds_dir / str(number))
+        record_promotion(build_manifest)
+        self._set_current(number)
+        return build_manifest
 
     def decided(self, store: Store) -> int | None:
-        """Return the build that the database has in service, where the link does not lead to it.
+        """Return the number of the build that the link should point at, or None if it is correct.
 
-        An older copy of the database, which does not know where the link leads, decides nothing.
+        This is the existing build that the database promoted last. If the database does not know
+        the linked build, it is an older copy, and the link is correct.
         """
         with store.read() as tx:
-            told = tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at))
-            known = {row[0]: row[1] for row in told}
-        linked = None
-        there = self._numbers() & known.keys()
-        with contextlib.suppress(
-            InconsistentError
-        ):  # what stands there is no link, as in a copy that followed links
-            linked = None if (directory := self._resolve()) is None else int(directory.name)
-        last = max(there, key=lambda number: known[number], default=linked)
-        return None if last == linked or (linked is not None and linked not in known) else last
+            records = tx.execute(
+                select(
+                    schema.builds.c.number,
+                    schema.builds.c.promoted_at,
+                )
+            )
+            promotion_times = {record[0]: record[1] for record in records}
+
+        linked_number = None
+        # `current` is not a link in a copy of the workspace that followed links.
+        with contextlib.suppress(InconsistentError):
+            directory = self._resolve_current()
+            linked_number = None if directory is None else int(directory.name)
+        if linked_number is not None and linked_number not in promotion_times:
+            return None
+
+        existing_numbers = self._build_numbers() & promotion_times.keys()
+        last_number = max(
+            existing_numbers,
+            key=lambda number: promotion_times[number],
+            default=linked_number,
+        )
+        return None if last_number == linked_number else last_number
 
     def follow(self, store: Store) -> None:
-        """Let the link follow the database, after a death between the two."""
-        if (number := self.decided(store)) is not None:
-            self._flip(number)
+        """Set the link to the build that the database promoted last, if it differs."""
+        number = self.decided(store)
+        if number is not None:
+            self._set_current(number)
 
     def delete(self, numbers: Iterable[int]) -> None:
-        """Remove those of some builds that are not in service."""
-        for number in {*numbers} & {*self.others()}:
-            files.remove_link(self._builds / str(number))
+        """Delete builds by number; the build in service is not deleted."""
+        for number in set(numbers).intersection(self.others()):
+            files.remove_link(self._builds_dir / str(number))
 
     def retire(self) -> None:
-        """Take the build in service away, with the stable paths to it and every build; afterwards there is no index."""
-        for number in self._numbers():  # first, for what is left of them must not come back
-            files.remove_link(self._builds / str(number))
-        for name in self._linked:
+        """Delete every build and all links; there is no index afterwards."""
+        # Builds are deleted first, because a build without a link would come back.
+        for number in self._build_numbers():
+            files.remove_link(self._builds_dir / str(number))
+        for name in self._linked_files:
             if self._is_linked(name):
-                files.remove_link(self._data / name)
-        files.remove_link(self._current)
+                files.remove_link(self._data_dir / name)
+        files.remove_link(self._current_link)
 
-    def _flip(self, number: int) -> None:
-        if self._current.is_dir() and not self._current.is_symlink():
-            files.move_aside(
-                self._current
-            )  # a copy that followed links; a rename cannot take a directory's place
-        files.replace_link(self._current, Path(self._builds.name) / str(number))
+    def _set_current(self, number: int) -> None:
+        """Point `current` at a build by a rename."""
+        if self._current_link.is_dir() and not self._current_link.is_symlink():
+            # A copy that followed links has a directory here, which a rename cannot replace.
+            files.move_aside(self._current_link)
+        files.replace_link(
+            self._current_link,
+            Path(self._builds_dir.name) / str(number),
+        )
 
-    def _resolve(self) -> Path | None:
-        """Return the directory `current` points at, there or not, or None where there is no `current`."""
+    def _resolve_current(self) -> Path | None:
+        """Return the directory that `current` points at, even if it is missing.
+
+        Returns None if there is no `current`.
+
+        Raises:
+            InconsistentError: `current` is not a link, or does not point at a build.
+        """
         try:
-            target = self._current.readlink()
+            target = self._current_link.readlink()
         except FileNotFoundError:
             return None
         except OSError:
             raise InconsistentError(
-                f"{self._current} is no link to a build", hint=self._rebuild
+                f"{self._current_link} is no link to a build",
+                hint=self._rebuild_hint,
             ) from None
-        if target.parent.name != self._builds.name or not target.name.isdecimal():
+        if target.parent.name != self._builds_dir.name or not target.name.isdecimal():
             raise InconsistentError(
-                f"{self._current} points at {str(target)!r}, which is no build", hint=self._rebuild
+                f"{self._current_link} points at {str(target)!r}, which is no build",
+                hint=self._rebuild_hint,
             )
-        return self._builds / target.name
+        return self._builds_dir / target.name
 
-    def _look(self, read: Callable[[Path], Found]) -> Found | None:
-        """Return what `read` finds in the build in service, or None where there is none; promoted away, look again."""
-        for _ in range(_LOOKS):
-            directory = self._resolve()
+    def _read_current(self, read: Callable[[Path], BuildContent]) -> BuildContent | None:
+        """Call `read` with the directory of the build in service, and return its result.
+
+        Returns None if no build is in service. Tries again if another build was promoted meanwhile.
+
+        Raises:
+            InconsistentError: The build is damaged, or was replaced MAX_OPEN_TRIES times.
+            FileNotFoundError: A file of the build is missing.
+        """
+        for _ in range(MAX_OPEN_TRIES):
+            directory = self._resolve_current()
             if directory is None:
                 return None
             try:
                 return read(directory)
             except (InconsistentError, FileNotFoundError):
-                if self._resolve() == directory:  # not promoted away meanwhile: it is truly broken
+                # The link is unchanged, so the build was not replaced: it is really damaged.
+                if self._resolve_current() == directory:
                     raise
         raise InconsistentError(
-            "the index was replaced each time it was opened", hint="run the same command again"
+            "the index was replaced each time it was opened",
+            hint="run the same command again",
         )
 
-    def _read(self, directory: Path) -> Manifest:
+    def _read_manifest(self, directory: Path) -> Manifest:
+        """Return the manifest of a build; a damaged build raises InconsistentError with a hint."""
         try:
-            found = manifest.read_manifest(directory)
+            build_manifest = manifest.read_manifest(directory)
         except InconsistentError as error:
             raise InconsistentError(
-                f"the index in service is broken: {error.message}", hint=self._rebuild
+                f"the index in service is broken: {error.message}",
+                hint=self._rebuild_hint,
             ) from None
-        if str(found.number) != directory.name:
+        if str(build_manifest.number) != directory.name:
             raise InconsistentError(
-                f"{directory} holds the manifest of build {found.number}", hint=self._rebuild
+                f"{directory} holds the manifest of build {build_manifest.number}",
+                hint=self._rebuild_hint,
             )
-        return found
+        return build_manifest
 
-    def in_service(self) -> Manifest | None:
-        """Return the manifest of the build in service, or None where there is none that a reader could use."""
+    def read_usable_manifest(self) -> Manifest | None:
+        """Return the manifest of the build in service, or None if it is missing or damaged."""
         try:
             return self.current()
         except InconsistentError:
             return None
 
-    def _numbers(self) -> set[int]:
-        return {int(path.name) for path in self._builds.glob("*") if path.name.isdecimal()}
+    def _build_numbers(self) -> set[int]:
+        names = (path.name for path in self._builds_dir.glob("*"))
+        return {int(name) for name in names if name.isdecimal()}
 
-    def _target(self, name: str) -> Path:
-        return Path("index") / self._current.name / name
+    def _link_target(self, name: str) -> Path:
+        return Path("index") / self._current_link.name / name
 
     def _is_linked(self, name: str) -> bool:
-        path = self._data / name
-        return path.is_symlink() and path.readlink() == self._target(name)
+        path = self._data_dir / name
+        return path.is_symlink() and path.readlink() == self._link_target(name)
 
 
 def count_stale(
-    collection: IndexedTask, tx: Connection, index: Index | None, *, exact: bool = False
+    collection: IndexedTask,
+    tx: Connection,
+    index: Index | None,
+    *,
+    exact: bool = False,
 ) -> int:
-    """Return how many entries an index is behind by; without one, how many there are.
+    """Return how many entries are missing in an index, outdated, or deleted from the database.
 
-    They are compared where a command has changed some since, or with `exact`, which finds changes of other programs.
+    Returns 0 without comparing entries if no command has changed the collection since the build. An
+    unchanged entry whose text the model refused does not count.
+
+    Args:
+        collection: The collection of the index.
+        tx: Snapshot of the database.
+        index: The open build; without a build, all entries of the collection are counted.
+        exact: Always compare, to find changes by other programs.
     """
     if index is None:
         return collection.count(tx)
-    build = index.manifest.number
+    build_number = index.manifest.number
     position = index.manifest.position
-    if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
+    if not exact and not workspace.has_changed(
+        tx,
+        collection.task,
+        build=build_number,
+        position=position,
+    ):
         return 0
-    known_hashes = index.content_hashes()
-    known_hashes |= {
-        entry_id: refused.content for entry_id, refused in index.manifest.refused.items()
-    }
-    outdated = sum(
-        known_hashes.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx)
-    )
-    return outdated + len(
-        known_hashes.keys() - index.manifest.refused.keys()
-    )  # which the database has not
+
+    refused_hashes = {entry_id: text.content for entry_id, text in index.manifest.refused.items()}
+    built_hashes = index.content_hashes() | refused_hashes
+    outdated_count = 0
+    for entry in collection.entries(tx):
+        if built_hashes.pop(entry.id, None) != content_hash(entry):
+            outdated_count += 1
+
+    # The remaining entries are not in the database any more. Refused texts are not in the index.
+    deleted_ids = built_hashes.keys() - refused_hashes.keys()
+    return outdated_count + len(deleted_ids)
 
 
 def place_of_entry(
-    data: Path, collection: IndexedTask, item_id: str, entry: Entry | None
+    data: Path,
+    collection: IndexedTask,
+    item_id: str,
+    entry: Entry | None,
 ) -> dict[str, Any]:
-    """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
+    """Return {indexed, up_to_date, build} for a row and the build in service, as JSON.
 
-    A broken index has its `problem`, too.
+    If there is no build, `build` is None. If the build is damaged, the error message is added as
+    `problem`.
+
+    Args:
+        data: The workspace's folder DATA.
+        collection: The collection of the row.
+        item_id: The row.
+        entry: Its entry as it would be indexed now, or None if it would not be indexed.
     """
-    nothing = {"indexed": False, "up_to_date": False, "build": None}
+    not_indexed = {"indexed": False, "up_to_date": False, "build": None}
     try:
         with Builds(data, collection.folder).open() as index:
-            held = index.entry_of(item_id)
-            number = index.manifest.number
-    except InputError:  # there is none yet
-        return nothing
+            indexed_entry = index.find_entry(item_id)
+            build_number = index.manifest.number
+    except InputError:
+        # There is no build yet.
+        return not_indexed
     except FindableError as error:
-        return {**nothing, "problem": error.message}
-    is_same = entry is not None and held is not None and held[1] == content_hash(entry)
-    return {"indexed": held is not None, "up_to_date": is_same, "build": number}
+        return {**not_indexed, "problem": error.message}
+
+    is_up_to_date = False
+    if entry is not None and indexed_entry is not None:
+        _, indexed_hash = indexed_entry
+        is_up_to_date = indexed_hash == content_hash(entry)
+    return {
+        "indexed": indexed_entry is not None,
+        "up_to_date": is_up_to_date,
+        "build": build_number,
+    }

@@ -1,20 +1,26 @@
-"""Measure the search on judged questions: for `eval`, and before a build is promoted beside the one in service.
+"""Measure the search on judged queries: for `eval`, and as gates before a build is promoted.
 
     {"qid": "q1", "text": "who knows water law", "type": "topic"}
     q1 0 ada 2
 
-A name is what people know an item by, a grade of 0 says that it is no answer. What is wrong is told with its file, line
-and field. Judgements are incomplete in every collection we know: figures, those of trec_eval, compare systems, and say
-nothing absolute.
+The first line is a query of `queries.jsonl`, the second a judgement of `qrels.tsv`: query id, 0,
+name of an entry, grade. Grade 0 means that the entry is not an answer. Errors name file, line and
+field.
 
-That gate asks both builds as search asks them, each with its own model. Nothing is paid for it: where a service embeds,
-the vectors of the questions are those that `eval` left in the cache. Another gate holds a large build against an exact
-scan.
+Figures are those of trec_eval. Judgements are never complete, so figures compare systems and have
+no absolute meaning.
+
+Two gates are checked before a build is promoted:
+
+- `check_not_worse` searches the staged build and the build in service, each with its own embedding
+  model. It is free: if a service embeds, the gate uses only vectors that `eval` has cached.
+- `check_recall` compares an 8-bit index with an exact scan.
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -25,39 +31,52 @@ from pipeline.core.errors import ConfigurationError, FindableError, GateError, I
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import UNSOUND, first_few, plural
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.index.build_reader import Index
+from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import StagedBuild
-from pipeline.index.query import SearchOptions, parse_question
-from pipeline.index.search import SearchSession, check_embedding
-from pipeline.index.tokenizer import words_of
+from pipeline.index.query import SearchOptions, parse_query
+from pipeline.index.search import SearchSession, check_embedding_model
+from pipeline.index.tokenizer import split_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.engine.task import IndexedTask
+    from pipeline.index.vector_cache import VectorCache, Vectors
 
-FOLDER = "judged"  # below DATA: what builds of a collection are held to
-QUERIES = "queries.jsonl"
-QRELS = "qrels.tsv"
-FEWEST = 50  # judged questions, below which no difference is told from chance
-FIRST = 10  # entries of each ranking that the measure looks at
-QUESTION = 'a line is {"qid": …, "text": …}'
-JUDGEMENT = "a line is `qid 0 name grade`, the grade a whole number from -9 to 99"
-JUDGED = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.ASCII)
-MAIN = "nDCG@10"  # what builds are compared by; gains are the grades themselves
-MEASURES = (MAIN, "MRR", "P@5", "R@10")
-DEPTH = 100  # entries of a ranking that are looked at
-SEED = 20261122  # of a bootstrap, and how many are in memory
-RESAMPLES = 5000
-AT_ONCE = 250
-ALL = "all"
-EACH = 500  # vectors of its own, and as many others, of which a build of 8 bits a number is asked
-LEAST_RECALL = 0.95  # of the ten nearest: the lower end of its 95 % interval
+# Folder below DATA that has the judged queries of the gate, in a folder per collection.
+JUDGED_FOLDER = "judged"
+QUERIES_FILE = "queries.jsonl"
+QRELS_FILE = "qrels.tsv"
+QUERY_FORMAT_HINT = 'a line is {"qid": …, "text": …}'
+JUDGEMENT_FORMAT_HINT = "a line is `qid 0 name grade`, the grade a whole number from -9 to 99"
+JUDGEMENT_LINE = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.ASCII)
+
+# A difference on fewer judged queries can be chance.
+MIN_JUDGED_QUERIES = 50
+# The figure that compares builds; gains are the grades themselves.
+MAIN_MEASURE = "nDCG@10"
+MEASURES = (MAIN_MEASURE, "MRR", "P@5", "R@10")
+# Hits per query for MAIN_MEASURE, for the share of weak queries, and for recall.
+MAIN_DEPTH = 10
+# Hits per query for all measures of `eval`.
+EVALUATION_DEPTH = 100
+BM25_SYSTEM = "bm25"
+ALL_TYPES = "all"
+
+# Seed of the bootstrap and of the recall sample.
+SEED = 20261122
+BOOTSTRAP_RESAMPLES = 5000
+RESAMPLES_PER_CHUNK = 250
+
+# Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
+RECALL_SAMPLE_ROWS = 500
+# Minimum of the lower end of the 95 % interval of recall@10.
+MIN_RECALL = 0.95
 
 
 class JudgedQuery(BaseModel):
-    """One question; `type` groups questions in a report and may be empty."""
+    """One line of `queries.jsonl`; `type` groups queries in a report and may be empty."""
 
     model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
 
@@ -67,334 +86,588 @@ class JudgedQuery(BaseModel):
 
 
 class JudgedQueries(NamedTuple):
-    """Questions with something relevant, and the grades of names for each."""
+    """Queries that have a relevant entry, and the grades of all judged queries."""
 
-    questions: Sequence[JudgedQuery]
+    queries: Sequence[JudgedQuery]
+    # Grade by query id and name of an entry.
     grades: Mapping[str, Mapping[str, int]]
 
     @property
     def texts(self) -> list[str]:
-        """Return the texts of the questions, in the same order."""
-        return [one.text for one in self.questions]
+        """Return the texts of the queries in their order."""
+        return [query.text for query in self.queries]
 
 
-def plain_bm25(texts: Mapping[str, str], questions: Iterable[str], depth: int) -> list[list[str]]:
-    """Return for each question at most `depth` names of texts that share a word with it, best first, ties in order.
+def rank_by_bm25(
+    texts_by_name: Mapping[str, str],
+    queries: Iterable[str],
+    depth: int,
+) -> list[list[str]]:
+    """Return for each query the names of at most `depth` texts that share a word with it.
 
-    Okapi BM25 as Lucene has it, by bm25s: folded words, pairs of characters of scripts without spaces; never tuned. No
-    stop words, no stems.
+    The best text is first; equal texts keep their order. This is a fixed baseline: Okapi BM25 as
+    Lucene computes it, by bm25s, over folded words and character pairs of scripts without spaces,
+    without stop words, stems or tuning.
     """
     import bm25s
     import numpy as np
 
-    names = [*texts]
-    words = [[*words_of(text)] for text in texts.values()]
-    known = {word for some in words for word in some}
-    found = list[list[str]]()
+    names = list(texts_by_name)
+    words_by_text = [list(split_words(text)) for text in texts_by_name.values()]
+    vocabulary = set(chain.from_iterable(words_by_text))
     bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
-    if known:
-        bm25.index(words, show_progress=False)
-    for question in questions:
-        asked = [word for word in dict.fromkeys(words_of(question)) if word in known]
-        scores = bm25.get_scores(asked) if asked else np.empty(0)
+    if vocabulary:
+        bm25.index(words_by_text, show_progress=False)
+
+    rankings = list[list[str]]()
+    for query in queries:
+        distinct_words = dict.fromkeys(split_words(query))
+        query_words = [word for word in distinct_words if word in vocabulary]
+        scores = bm25.get_scores(query_words) if query_words else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:depth]
-        found.append([names[place] for place in order if scores[place] > 0])
-    return found
+        rankings.append([names[text_index] for text_index in order if scores[text_index] > 0])
+    return rankings
 
 
-def _open_build(ws: WorkspaceSession, index: Index) -> SearchSession:
-    """Return a search in an open build, whose questions are embedded with its own model, and kept in the cache."""
-    found = index.manifest
-    settings = replace(ws.settings, embedding_model=found.model, dim=found.dim)
-    return SearchSession(replace(ws, settings=settings), index=index, keeps=True)
+def _search_build(ws: WorkspaceSession, index: Index) -> SearchSession:
+    """Return a search of an open build that embeds queries with its own model and caches them."""
+    settings = replace(
+        ws.settings,
+        embedding_model=index.manifest.model,
+        dim=index.manifest.dim,
+    )
+    return SearchSession(replace(ws, settings=settings), index=index, cache_queries=True)
 
 
-def run(ws: WorkspaceSession, queries: Path, qrels: Path) -> list[dict[str, Any]]:
-    """Return {system, type, queries, figures, weak} of the search by each rank and a plain BM25, in all and by type.
+def run(
+    ws: WorkspaceSession,
+    queries: Path,
+    qrels: Path,
+) -> list[dict[str, Any]]:
+    """Measure the search in service by each rank, and plain BM25, on judged queries.
 
-    A figure is its mean and the ends of its 95 % interval; `weak` is the share of questions whose first ten hits all
-    are, None where that is not known.
+    Embeds the queries with the build's model and caches their vectors, which a service may charge.
+    Prints a warning about judged names that are not in the index.
+
+    Args:
+        ws: The workspace; the build in service of its collection is measured.
+        queries: JSON lines of queries.
+        qrels: TREC judgements.
+
+    Returns:
+        A dict {system, type, queries, figures, weak} per query type and system. If there are at
+        least two types, each type follows after "all". `figures` has the mean of each measure and
+        the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are all
+        weak, or None if this is unknown.
+
+    Raises:
+        InputError: A file is invalid, or there is no index.
+        ConfigurationError: The build has vectors of another embedding model, or pytrec_eval is not
+            installed.
     """
-    judged = judged_of_files(queries, qrels)
+    judged_queries = read_judged_queries(queries, qrels)
     collection = ws.collection
+    weak_by_system = dict[str, list[bool]]()
     with Builds(ws.data, collection.folder).open() as index:
-        check_embedding(ws, index.manifest)
-        documents = (index.metadata_at(row) for row in range(len(index)))
-        texts = {collection.name_of(one): " ".join(collection.texts(one)) for one in documents}
-        _tell_unknown(ws, judged, texts)
-        build = _open_build(ws, index)
-        weak = dict[str, list[bool]]()
-        ranked = {"bm25": plain_bm25(texts, judged.texts, DEPTH)}
-        for rank in RankMode:
-            found = [*build.ask_many(judged.texts, SearchOptions(DEPTH, rank))]
-            ranked[rank] = [[collection.name_of(hit.metadata) for hit in hits] for hits in found]
-            if index.manifest.floor is not None:
-                weak[rank] = [all(hit.is_weak for hit in hits[:FIRST]) for hits in found]
-    values = {system: measured(judged, ranked[system]) for system in (*RankMode, "bm25")}
-    types = {ALL: list(range(len(judged.questions)))}
-    for place, one in enumerate(judged.questions):
-        types.setdefault(one.type or "none", []).append(place)
-    shown = types if len(types) > 2 else {ALL: types[ALL]}  # noqa: PLR2004 - all, and two types at least
-    return [
-        {
-            "system": str(system),
-            "type": name,
-            "queries": len(places),
-            "figures": {
-                measure: difference(one[places], 0 * one[places]) for measure, one in found.items()
-            },
-            "weak": sum(weak[system][at] for at in places) / len(places)
-            if system in weak
-            else None,
+        check_embedding_model(ws, index.manifest)
+        documents = (index.read_metadata(row) for row in range(len(index)))
+        texts_by_name = {
+            collection.name_of(document): " ".join(collection.texts(document))
+            for document in documents
         }
-        for name, places in sorted(shown.items(), key=lambda pair: (pair[0] != ALL, pair[0]))
-        for system, found in values.items()
-    ]
+        _warn_about_unknown_names(ws, judged_queries, texts_by_name)
+        search = _search_build(ws, index)
+        rankings = {
+            BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH)
+        }
+        for rank in RankMode:
+            hit_lists = list(
+                search.search_many(
+                    judged_queries.texts,
+                    SearchOptions(EVALUATION_DEPTH, rank),
+                )
+            )
+            rankings[rank] = _hit_names(collection, hit_lists)
+            if index.manifest.floor is not None:
+                weak_by_system[rank] = [
+                    all(hit.is_weak for hit in hits[:MAIN_DEPTH]) for hits in hit_lists
+                ]
+
+    systems = [*RankMode, BM25_SYSTEM]
+    values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
+    rows = []
+    for type_name, query_indexes in _query_indexes_by_type(judged_queries.queries).items():
+        for system, system_values in values.items():
+            weak_share = None
+            if system in weak_by_system:
+                weak_flags = weak_by_system[system]
+                weak_count = sum(weak_flags[query_index] for query_index in query_indexes)
+                weak_share = weak_count / len(query_indexes)
+            rows.append(
+                {
+                    "system": str(system),
+                    "type": type_name,
+                    "queries": len(query_indexes),
+                    "figures": {
+                        measure: mean_difference(measure_values[query_indexes])
+                        for measure, measure_values in system_values.items()
+                    },
+                    "weak": weak_share,
+                }
+            )
+    return rows
 
 
-def _tell_unknown(ws: WorkspaceSession, judged: JudgedQueries, known: Collection[str]) -> None:
-    """Warn of names that are judged an answer and cannot be found: mistyped, or in no index."""
-    wanted = {
-        name: None
-        for grades in judged.grades.values()
-        for name, grade in grades.items()
-        if grade > 0
-    }
-    if unknown := [name for name in wanted if name not in known]:
-        said = f"{len(unknown):,} of {plural(len(wanted), 'name')} that are judged an answer are not in the index"
-        ws.display.warn(f"{said}, and count as not found: {first_few(unknown)}")
+def _hit_names(
+    collection: "IndexedTask",
+    hit_lists: Iterable[Sequence[Hit]],
+) -> list[list[str]]:
+    return [[collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists]
+
+
+def _query_indexes_by_type(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
+    """Return the positions of queries by type: all queries first, then each type by name.
+
+    Queries without a type have the type "none". A single type is left out.
+    """
+    all_indexes = list(range(len(queries)))
+    indexes_by_type = dict[str, list[int]]()
+    for query_index, query in enumerate(queries):
+        indexes_by_type.setdefault(query.type or "none", []).append(query_index)
+    # A type may be called "all"; it then gets all queries in addition to its own.
+    own_indexes = indexes_by_type.pop(ALL_TYPES, [])
+    groups = {ALL_TYPES: all_indexes + own_indexes}
+    if len(indexes_by_type) > 1:
+        groups |= dict(sorted(indexes_by_type.items()))
+    return groups
+
+
+def _warn_about_unknown_names(
+    ws: WorkspaceSession,
+    judged_queries: JudgedQueries,
+    indexed_names: Collection[str],
+) -> None:
+    """Print a warning about relevant names that are mistyped or not in the index."""
+    relevant_names = dict[str, None]()
+    for grades in judged_queries.grades.values():
+        relevant_names |= {name: None for name, grade in grades.items() if grade > 0}
+    unknown_names = [name for name in relevant_names if name not in indexed_names]
+    if unknown_names:
+        ws.display.warn(
+            f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} that are judged an "
+            f"answer are not in the index, and count as not found: {first_few(unknown_names)}"
+        )
 
 
 def gate_questions(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
-    """Return the questions that builds of some collections are held to; of a broken file none."""
-    found: list[str] = []
-    for path in (data / FOLDER / one.folder / QUERIES for one in collections):
+    """Return the texts of the judged queries of some collections; broken files are skipped.
+
+    Args:
+        data: The workspace's folder DATA.
+        collections: The collections whose gates are read.
+    """
+    texts: list[str] = []
+    for collection in collections:
+        path = data / JUDGED_FOLDER / collection.folder / QUERIES_FILE
+        if not path.exists():
+            continue
         try:
-            found += [one.text for one in read_questions(path)] if path.exists() else []
+            texts += [query.text for query in read_queries(path)]
         except FindableError:
             continue
-    return found
+    return texts
 
 
 def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
-    """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest."""
-    folder = ws.data / FOLDER / ws.collection.folder
+    """Compare a staged build with the build in service on judged queries, and save the figures.
+
+    The figures are written to the staged manifest and printed. If no comparison is possible, the
+    reason is printed; without judged queries or a build in service nothing happens.
+
+    Args:
+        ws: The workspace.
+        staged: The verified build.
+        worse_ok: Print a warning instead of raising if the build is worse.
+
+    Raises:
+        GateError: The build is worse by more than chance.
+        InconsistentError: The build in service is damaged.
+    """
+    judged_dir = ws.data / JUDGED_FOLDER / ws.collection.folder
     builds = Builds(ws.data, ws.collection.folder)
-    display = ws.display
-    if not (folder / QUERIES).exists() or builds.current() is None:
+    if not (judged_dir / QUERIES_FILE).exists() or builds.current() is None:
         return
+
     try:
-        judged = judged_of_files(folder / QUERIES, folder / QRELS)
-        with Index(staged.directory, staged.manifest) as new, builds.open() as before:
-            number = before.manifest.number
-            asked = [_open_build(ws, one) for one in (new, before)]
-            why = ""
-            if len(judged.questions) < FEWEST:
-                why = f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
-            elif not all(one.is_free(judged.texts) for one in asked):
-                step = ws.task.words.step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
-                why = f"`{step}` embeds the judged questions, which costs"
-            if why:
-                display.say(f"not compared with the build in service: {why}")
-                return
-            found = (one.ask_many(judged.texts, SearchOptions(FIRST)) for one in asked)
-            name_of = ws.collection.name_of
-            ranked = ([[name_of(hit.metadata) for hit in hits] for hits in some] for some in found)
-            ours, theirs = (measured(judged, some)[MAIN] for some in ranked)
+        comparison = _compare_with_current(ws, staged, builds, judged_dir)
     except FindableError as error:
-        display.say(f"not compared with the build in service on judged questions: {error.message}")
-        return
-    (mean, low, high), reached, reference = (
-        difference(ours, theirs),
-        float(ours.mean()),
-        float(theirs.mean()),
-    )
-    facts = {"number": number, MAIN: reference}
-    told = {"questions": len(ours), MAIN: reached, "before": facts}
-    staged.seal(judged={**told, "difference": {"mean": mean, "low": low, "high": high}})
-    said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {reference:.3f} in build {number}"
-    if high >= 0:
-        display.say(said)
-    else:
-        worse = f"{said}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
-        _refuse(ws, staged, worse, worse_ok=worse_ok)
-
-
-def _refuse(ws: WorkspaceSession, staged: StagedBuild, why: str, *, worse_ok: bool) -> None:
-    if not worse_ok:
-        raise GateError(
-            f"build {staged.manifest.number} was not promoted: {why}",
-            hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
+        ws.display.say(
+            f"not compared with the build in service on judged questions: {error.message}"
         )
-    ws.display.warn(why)
+        return
+    if isinstance(comparison, str):
+        ws.display.say(f"not compared with the build in service: {comparison}")
+        return
+
+    previous_number, staged_values, previous_values = comparison
+    mean, low, high = mean_difference(staged_values, previous_values)
+    staged_figure = float(staged_values.mean())
+    previous_figure = float(previous_values.mean())
+    figures = {
+        "questions": len(staged_values),
+        MAIN_MEASURE: staged_figure,
+        "before": {"number": previous_number, MAIN_MEASURE: previous_figure},
+        "difference": {"mean": mean, "low": low, "high": high},
+    }
+    staged.seal(judged=figures)
+
+    message = (
+        f"on {len(staged_values)} judged questions {MAIN_MEASURE} is {staged_figure:.3f}, "
+        f"and {previous_figure:.3f} in build {previous_number}"
+    )
+    if high >= 0:
+        ws.display.say(message)
+        return
+    reason = f"{message}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
+    _fail_gate(ws, staged, reason, worse_ok=worse_ok)
+
+
+def _compare_with_current(
+    ws: WorkspaceSession,
+    staged: StagedBuild,
+    builds: Builds,
+    judged_dir: Path,
+) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
+    """Measure the staged build and the build in service on the judged queries.
+
+    Returns:
+        The number of the build in service, and MAIN_MEASURE for each query of the staged build and
+        of the build in service; or the reason why no comparison is possible.
+    """
+    queries_path = judged_dir / QUERIES_FILE
+    qrels_path = judged_dir / QRELS_FILE
+    judged_queries = read_judged_queries(queries_path, qrels_path)
+    with Index(staged.directory, staged.manifest) as staged_index, builds.open() as current_index:
+        searches = [_search_build(ws, index) for index in (staged_index, current_index)]
+        if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
+            return (
+                f"{qrels_path} judges {len(judged_queries.queries)} questions, "
+                f"and fewer than {MIN_JUDGED_QUERIES} tell nothing"
+            )
+        if not all(search.is_embedding_free(judged_queries.texts) for search in searches):
+            step = ws.task.words.step(
+                "eval",
+                queries=queries_path,
+                qrels=qrels_path,
+            )
+            return f"`{step}` embeds the judged questions, which costs"
+
+        values = []
+        for search in searches:
+            hit_lists = search.search_many(
+                judged_queries.texts,
+                SearchOptions(MAIN_DEPTH),
+            )
+            rankings = _hit_names(ws.collection, hit_lists)
+            values.append(compute_measures(judged_queries, rankings)[MAIN_MEASURE])
+        return current_index.manifest.number, values[0], values[1]
+
+
+def _fail_gate(ws: WorkspaceSession, staged: StagedBuild, reason: str, *, worse_ok: bool) -> None:
+    """Raise GateError, or print the reason as a warning if `worse_ok`."""
+    if worse_ok:
+        ws.display.warn(reason)
+        return
+    raise GateError(
+        f"build {staged.manifest.number} was not promoted: {reason}",
+        hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
+    )
 
 
 def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
-    """Hold a build of 8 bits a number against an exact scan, and keep in its manifest what it finds; pass an exact one.
+    """Compare a staged 8-bit index with an exact scan, and save and print its recall.
 
-    Asked are some of its own vectors, and as many that it does not hold: the middle of two of its own each. The scan
-    goes through the cache, at flat memory. An entry counts as found that is no farther than the tenth of the exact
-    ones: of equal texts any is as good.
+    Does nothing for an exact index. The recall is written to the staged manifest. The scan reads
+    all vectors from the cache in blocks, in constant memory. A found entry counts if it is not
+    farther than the tenth entry of the exact scan, because entries of equal text are equally good.
+
+    Args:
+        ws: The workspace.
+        staged: The verified build.
+        worse_ok: Print a warning instead of raising if the recall is too low.
+
+    Raises:
+        GateError: The lower end of the interval of recall@10 is below MIN_RECALL.
     """
     import numpy as np
 
-    from pipeline.index.vector_file import BLOCK, is_exact, nearest_in
-    from pipeline.index.write import TIE, keys_at
+    from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
+    from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
 
-    count = staged.manifest.count
+    entry_count = staged.manifest.count
     cache = staged.cache
-    rng = np.random.default_rng(SEED)
-    if is_exact(count):
+    if is_exact(entry_count):
         return
-    with Index(staged.directory, staged.manifest) as index:
-        drawn = [rng.choice(count, min(EACH, count), replace=False).tolist() for _ in range(3)]
-        own, one, other = (cache.fetch(keys_at(index, rows)) for rows in drawn)
-        between = one + other
-        queries = np.concatenate([own, between / np.linalg.norm(between, axis=1, keepdims=True)])
-        places = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-        exact, _ = nearest_in(
-            queries, (cache.fetch(keys_at(index, rows)) for rows in places), FIRST
-        )
-        _, near = nearest_in(
-            queries, (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in places), FIRST
-        )
-        given = cache.fetch(keys_at(index, near.ravel().tolist())).reshape(*near.shape, -1)
-    found = np.einsum("id,ijd->ij", queries, given) >= exact[:, -1:] - TIE
-    mean, low, high = difference(found.mean(axis=1), np.zeros(len(found)))
-    staged.seal(
-        recall={"questions": len(found), "seed": SEED, "recall@10": mean, "low": low, "high": high}
-    )
-    said = f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] of the ten nearest to {len(found):,} vectors"
-    if low >= LEAST_RECALL:
-        ws.display.say(said)
-    else:
-        _refuse(ws, staged, f"{said}, and {LEAST_RECALL} is the least", worse_ok=worse_ok)
 
-
-def judged_of_files(queries: Path, qrels: Path) -> JudgedQueries:
-    """Return the judged questions of files."""
-    questions = read_questions(queries)
-    grades = read_grades(qrels)
-    found = [
-        one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())
+    block_ranges = [
+        range(first_row, min(first_row + BLOCK_ROWS, entry_count))
+        for first_row in range(0, entry_count, BLOCK_ROWS)
     ]
-    if not found:
+    with Index(staged.directory, staged.manifest) as index:
+        queries = _recall_queries(index, cache)
+        exact_blocks = (cache.fetch(read_vector_keys(index, rows)) for rows in block_ranges)
+        exact_similarities, _ = find_nearest_in_blocks(queries, exact_blocks, MAIN_DEPTH)
+
+        index_blocks = (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in block_ranges)
+        _, found_rows = find_nearest_in_blocks(queries, index_blocks, MAIN_DEPTH)
+        found_vectors = cache.fetch(
+            read_vector_keys(
+                index,
+                found_rows.ravel().tolist(),
+            )
+        )
+
+    found_vectors = found_vectors.reshape(*found_rows.shape, -1)
+    similarities = np.einsum("id,ijd->ij", queries, found_vectors)
+    is_hit = similarities >= exact_similarities[:, -1:] - SIMILARITY_TOLERANCE
+    recall_by_query = is_hit.mean(axis=1)
+    mean, low, high = mean_difference(recall_by_query)
+
+    query_count = len(recall_by_query)
+    figures = {"questions": query_count, "seed": SEED, "recall@10": mean, "low": low, "high": high}
+    staged.seal(recall=figures)
+    message = (
+        f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] "
+        f"of the ten nearest to {query_count:,} vectors"
+    )
+    if low >= MIN_RECALL:
+        ws.display.say(message)
+        return
+    _fail_gate(
+        ws,
+        staged,
+        f"{message}, and {MIN_RECALL} is the least",
+        worse_ok=worse_ok,
+    )
+
+
+def _recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
+    """Return random vectors of the build, and as many normalised midpoints of two of its vectors.
+
+    The build does not contain the midpoints. The sample is seeded.
+    """
+    import numpy as np
+
+    from pipeline.index.write import read_vector_keys
+
+    rng = np.random.default_rng(SEED)
+    entry_count = index.manifest.count
+    sample_size = min(RECALL_SAMPLE_ROWS, entry_count)
+    samples = []
+    for _ in range(3):
+        rows = rng.choice(entry_count, sample_size, replace=False).tolist()
+        samples.append(cache.fetch(read_vector_keys(index, rows)))
+
+    entry_vectors, first_vectors, second_vectors = samples
+    midpoints = first_vectors + second_vectors
+    unit_midpoints = midpoints / np.linalg.norm(midpoints, axis=1, keepdims=True)
+    return np.concatenate([entry_vectors, unit_midpoints])
+
+
+def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
+    """Read queries and judgements, without queries that have no relevant entry.
+
+    Raises:
+        InputError: A file is unreadable or invalid, or no query has a relevant entry.
+    """
+    queries = read_queries(queries_path)
+    grades = read_grades(qrels_path)
+    relevant_queries = [
+        query for query in queries if any(grade > 0 for grade in grades.get(query.qid, {}).values())
+    ]
+    if not relevant_queries:
         raise InputError(
-            f"{qrels} judges none of the questions in {queries}",
+            f"{qrels_path} judges none of the questions in {queries_path}",
             hint="are these two of one collection?",
         )
-    return JudgedQueries(found, grades)
+    return JudgedQueries(relevant_queries, grades)
 
 
-def read_questions(path: Path) -> list[JudgedQuery]:
-    """Return the questions of a JSON lines file."""
+def read_queries(path: Path) -> list[JudgedQuery]:
+    """Read the distinct queries of a JSON lines file in their order.
+
+    Raises:
+        InputError: The file is unreadable, a line is invalid, or two queries have the same id.
+    """
+    queries: dict[str, JudgedQuery] = {}
+    for location, line in _numbered_lines(path):
+        query = _parse_judged_query(location, line)
+        if queries.setdefault(query.qid, query) != query:
+            raise InputError(
+                f"{location}: field 'qid': {query.qid!r} stands for another question above",
+                hint=QUERY_FORMAT_HINT,
+            )
+    return list(queries.values())
+
+
+def _parse_judged_query(location: str, line: str) -> JudgedQuery:
+    """Parse a JSON line and check that its text is a valid query.
+
+    Args:
+        location: File and line number, for the error message.
+        line: The line.
+
+    Raises:
+        InputError: The line is not JSON, lacks a field, or its text is not a query.
+    """
     import jsonlines
     import orjson
 
-    found: dict[str, JudgedQuery] = {}
-    for place, line in _lines(path):
-        try:
-            question = JudgedQuery.model_validate(
-                jsonlines.Reader([line], loads=orjson.loads).read()
-            )
-            parse_question(question.text)
-        except jsonlines.InvalidLineError as error:
-            raise InputError(
-                f"{place}: no JSON: {error}", hint="one JSON document a line"
-            ) from error
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
-            raise InputError(f"{place}: {said}", hint=QUESTION) from None
-        except InputError as error:
-            raise InputError(f"{place}: field 'text': {error.message}", hint=error.hint) from None
-        if found.setdefault(question.qid, question) != question:
-            raise InputError(
-                f"{place}: field 'qid': {question.qid!r} stands for another question above",
-                hint=QUESTION,
-            )
-    return list(found.values())
+    try:
+        document = jsonlines.Reader([line], loads=orjson.loads).read()
+        query = JudgedQuery.model_validate(document)
+        parse_query(query.text)
+    except jsonlines.InvalidLineError as error:
+        raise InputError(
+            f"{location}: no JSON: {error}", hint="one JSON document a line"
+        ) from error
+    except ValidationError as error:
+        first_fault = error.errors()[0]
+        message = first_fault["msg"]
+        if first_fault["loc"]:
+            message = f"field {first_fault['loc'][0]!r}: {message}"
+        raise InputError(
+            f"{location}: {message}",
+            hint=QUERY_FORMAT_HINT,
+        ) from None
+    except InputError as error:
+        raise InputError(
+            f"{location}: field 'text': {error.message}",
+            hint=error.hint,
+        ) from None
+    return query
 
 
 def read_grades(path: Path) -> dict[str, dict[str, int]]:
-    """Return the grades of names for each question that a TREC file judges."""
-    found: dict[str, dict[str, int]] = {}
-    for place, line in _lines(path):
+    """Read a TREC file and return the grades by query id and name; "#" begins a comment line.
+
+    Raises:
+        InputError: The file is unreadable, a line is invalid, or a name has two grades.
+    """
+    grades: dict[str, dict[str, int]] = {}
+    for location, line in _numbered_lines(path):
         if line.lstrip().startswith("#"):
             continue
-        one = JUDGED.match(line)
-        if one is None or UNSOUND.search(line):
+        match = JUDGEMENT_LINE.match(line)
+        if match is None or UNSOUND.search(line):
             raise InputError(
-                f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT
+                f"{location}: expected `qid 0 name grade`, found {line[:80]!r}",
+                hint=JUDGEMENT_FORMAT_HINT,
             )
-        qid, name, grade = one.groups()
-        if found.setdefault(qid, {}).setdefault(name, int(grade)) != int(grade):
+        qid, name, grade_text = match.groups()
+        grade = int(grade_text)
+        if grades.setdefault(qid, {}).setdefault(name, grade) != grade:
             raise InputError(
-                f"{place}: field 'grade': {name!r} has another grade above", hint=JUDGEMENT
+                f"{location}: field 'grade': {name!r} has another grade above",
+                hint=JUDGEMENT_FORMAT_HINT,
             )
-    return found
+    return grades
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a file that are not blank, each with where it stands."""
-    if why := files.why_not_readable(path):
-        raise InputError(f"{path} {why}; nothing was measured", hint="check the path")
+def _numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield ("FILE, line N", line) for each line that is not blank.
+
+    Raises:
+        InputError: The file is missing, unreadable or not UTF-8.
+    """
+    reason = files.why_not_readable(path)
+    if reason:
+        raise InputError(
+            f"{path} {reason}; nothing was measured",
+            hint="check the path",
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8"
+            f"{path} cannot be read: {error}",
+            hint="check the path; it must be UTF-8",
         ) from error
-    yield from (
-        (f"{path}, line {at}", one)
-        for at, one in enumerate(text.split("\n"), start=1)
-        if one.strip()
-    )
+
+    for line_number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {line_number}", line
 
 
-def measured(judged: JudgedQueries, rankings: Iterable[Sequence[str]]) -> "dict[str, NDArray[Any]]":
-    """Return by measure its value for each judged question, float64 (questions,), of names, best first.
+def compute_measures(
+    judged_queries: JudgedQueries,
+    rankings: Iterable[Sequence[str]],
+) -> "dict[str, NDArray[Any]]":
+    """Return the value of each measure for each query, float64 (queries,), by measure.
 
-    A question without a ranking scores zero.
+    Args:
+        judged_queries: Queries and grades.
+        rankings: For each query, in order, the names of its hits, best first. An empty ranking
+            scores zero.
+
+    Raises:
+        ConfigurationError: pytrec_eval is not installed.
     """
     import ir_measures
     import numpy as np
 
     if not ir_measures.pytrec_eval.is_available():
         raise ConfigurationError(
-            "the measures need pytrec-eval-terrier, which has no package for this machine; nothing was measured",
+            "the measures need pytrec-eval-terrier, which has no package for this machine; "
+            "nothing was measured",
             hint="pip install pytrec-eval-terrier, which needs a C compiler",
         )
-    measures = {
+
+    # ir_measures calls the mean reciprocal rank RR.
+    names_by_measure = {
         ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES
     }
-    places = {one.qid: at for at, one in enumerate(judged.questions)}
-    run = {
-        qid: {name: -float(at) for at, name in enumerate(some)}
-        for qid, some in zip(places, rankings, strict=True)
+
+    # trec_eval sorts by score, so the scores only have to descend.
+    indexes_by_qid = {query.qid: index for index, query in enumerate(judged_queries.queries)}
+    run_scores = {
+        qid: {name: -float(position) for position, name in enumerate(ranking)}
+        for qid, ranking in zip(indexes_by_qid, rankings, strict=True)
     }
-    grades = {qid: dict(judged.grades[qid]) for qid in places}
-    found = {name: np.zeros(len(places)) for name in MEASURES}
-    for metric in ir_measures.iter_calc(list(measures), grades, run):
-        found[measures[metric.measure]][places[metric.query_id]] = metric.value
-    return found
+    grades = {qid: dict(judged_queries.grades[qid]) for qid in indexes_by_qid}
+
+    values = {name: np.zeros(len(indexes_by_qid)) for name in MEASURES}
+    for metric in ir_measures.iter_calc(list(names_by_measure), grades, run_scores):
+        measure_name = names_by_measure[metric.measure]
+        values[measure_name][indexes_by_qid[metric.query_id]] = metric.value
+    return values
 
 
-def difference(values: "NDArray[Any]", others: "NDArray[Any]") -> tuple[float, float, float]:
-    """Return by how much `values` are higher than `others` on the mean, and the ends of its 95 % interval.
+def mean_difference(
+    values: "NDArray[Any]",
+    baseline: "NDArray[Any] | float" = 0.0,
+) -> tuple[float, float, float]:
+    """Return the mean of `values - baseline` and the ends of its 95 % interval.
 
-    Both are of the same questions in the same order; the interval is by bootstrap over the questions, seeded.
+    The interval is a seeded bootstrap over the queries, so it is the same each time.
+
+    Args:
+        values: A figure for each query.
+        baseline: The same figure of another system, in the same order; 0 gives the mean of values.
     """
     import numpy as np
 
-    differences = values - others
-    rng = np.random.default_rng(SEED)
+    differences = values - baseline
     count = len(differences)
-    drawn = (
-        rng.multinomial(count, np.full(count, 1 / count), AT_ONCE)
-        for _ in range(RESAMPLES // AT_ONCE)
-    )
+    rng = np.random.default_rng(SEED)
+    probabilities = np.full(count, 1 / count)
+    # In chunks, because all draws at once take too much memory.
+    resampled_sums = [
+        rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ differences
+        for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
+    ]
     low, high = np.percentile(
-        np.concatenate([times @ differences for times in drawn]) / count, [2.5, 97.5]
+        np.concatenate(resampled_sums) / count,
+        [2.5, 97.5],
     )
     return float(differences.mean()), float(low), float(high)

@@ -1,17 +1,19 @@
-"""What a build is: the names of its files, and the manifest that says what they hold.
+"""File names of a build, and the manifest that describes a build.
 
-A build is one directory, `builds/<number>/` in the folder of its collection. Formats:
+A build is a directory, `builds/<number>/` in the folder of its collection. Its files:
 
-    faiss.index        an IndexFlatIP, or 8 bits a number, as faiss.write_index writes it
-    metadata.json      a JSON list in vector order, one entry a line
-    entries.sqlite     a row for each entry in vector order, with its metadata, and their words
-    manifest.json      this module's `Manifest`; written last, so a directory without it is no build
+    faiss.index        an IndexFlatIP, or an index of 8-bit numbers, as faiss.write_index writes it
+    metadata.json      a JSON list in vector order, one entry per line
+    entries.sqlite     one row per entry in vector order, with its metadata; the full-text index
+    manifest.json      this module's `Manifest`, written last: without it there is no build
 
-The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
+`Manifest.position` is the position of the database when its entries were read. It is not the number
+of the build.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -27,41 +29,52 @@ if TYPE_CHECKING:
     from pipeline.index.vector_cache import VectorCache
 
 
-INDEX = "faiss.index"
-METADATA = "metadata.json"
-ENTRIES = "entries.sqlite"
-MANIFEST = "manifest.json"
-PARTS = (INDEX, METADATA, ENTRIES)
-REACHED = 0.9  # of what the terms of a question tell; tried on 278 questions, see docs/search.md
+INDEX_FILE = "faiss.index"
+METADATA_FILE = "metadata.json"
+ENTRIES_FILE = "entries.sqlite"
+MANIFEST_FILE = "manifest.json"
+PART_FILES = (INDEX_FILE, METADATA_FILE, ENTRIES_FILE)
+
+# A short query needs at most this share of its total IDF to reach the floor of words.
+# Tried on 278 queries, see docs/search.md.
+MAX_WORD_FLOOR_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What a hit is worth that means nothing: the cosine that is enough alone, and the score of words that is.
+    """Scores that meaningless queries reach in a build; hits below them are weak.
 
-    Together they are enough in part: a hit is weak below the line between these two points. `alone` is what words must
-    come to that rank alone.
+    `cosine` and `words` are the two ends of a line: a hit is weak if it lies below the line.
     """
 
+    # Cosine that is enough without any matching word.
     cosine: Annotated[float, Field(gt=0)]
+    # BM25 score that is enough at cosine 0.
     words: Annotated[float, Field(gt=0)]
+    # Score by `score_words_alone` that is enough if entries are ranked by words only.
     alone: Annotated[float, Field(ge=0)]
 
-    def is_weak(self, cosine: float | None, words: float, told: float) -> bool:
-        """Return whether a hit with these scores is no better than what a question without meaning finds.
+    def is_weak(self, cosine: float | None, word_score: float, query_idf: float) -> bool:
+        """Return whether a hit is no better than the best hit of a meaningless query.
 
-        Of a short question, whose terms tell less than the floor, a part of what they tell is enough. Without a cosine
-        it was found by words alone.
+        Args:
+            cosine: Cosine of hit and query, or None if the hit was found by words only.
+            word_score: BM25 score of the hit.
+            query_idf: Sum of the IDF of all query terms. For a short query, whose sum is below the
+                floor of words, a share of the sum is enough.
         """
         if cosine is None:
-            return come_to(words, told) < self.alone
-        enough = min(self.words, REACHED * told) or self.words
-        return cosine / self.cosine + words / enough < 1
+            return score_words_alone(word_score, query_idf) < self.alone
+
+        required_word_score = min(self.words, MAX_WORD_FLOOR_SHARE * query_idf) or self.words
+        return cosine / self.cosine + word_score / required_word_score < 1
 
 
-def come_to(words: float, told: float) -> float:
-    """Return what a score of words comes to alone: times its share of what all the question's terms tell."""
-    return words * words / told if told else 0.0
+def score_words_alone(word_score: float, query_idf: float) -> float:
+    """Return a word score times its share of the query's total IDF; 0 for a query without IDF."""
+    if not query_idf:
+        return 0.0
+    return word_score * word_score / query_idf
 
 
 class RefusedText(BaseModel):
@@ -69,83 +82,112 @@ class RefusedText(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    content: str  # SHA-256 of the entry, as `content_hash` makes it
-    reason: str  # the API's own words
+    # The entry's `content_hash`.
+    content: str
+    # Message of the API.
+    reason: str
 
 
 class Manifest(BaseModel):
-    """What one build holds: how many vectors of which model, from which database position, and its files' hashes."""
+    """Description of a build: entry count, embedding model, database position, file hashes."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     number: int
+    # Number of entries.
     count: int
+    # Embedding model, and the width of its vectors.
     model: str
     dim: int
     task_type: str
+    # Position of the database when the entries were read.
     position: int
     built_at: AwareDatetime  # UTC
-    hashes: dict[str, str]  # file name -> SHA-256 as hex
-    sizes: dict[str, int]  # file name -> bytes
-    words: dict[str, Any]  # how terms are made, and what they count
-    floor: Floor | None = None  # below what a hit is weak; None where that is not known
-    judged: dict[str, Any] | None = (
-        None  # what it reached on judged questions, and the build before it
-    )
-    recall: dict[str, Any] | None = (
-        None  # of 8 bits a number beside an exact scan; None where it is exact
-    )
-    refused: dict[str, RefusedText] = {}  # by the entry's id
+    # SHA-256 (hex) and size in bytes by file name.
+    hashes: dict[str, str]
+    sizes: dict[str, int]
+    # Version of the tokenizer under "terms", and `Ranking.as_json`.
+    words: dict[str, Any]
+    # Absent if the build was made without vectors of meaningless queries.
+    floor: Floor | None = None
+    # Figures on judged queries, with those of the previous build.
+    judged: dict[str, Any] | None = None
+    # Recall of an 8-bit index, compared with an exact scan, or None for an exact index.
+    recall: dict[str, Any] | None = None
+    # Left-out entries by entry id.
+    refused: dict[str, RefusedText] = {}
     format: Literal[2] = 2
 
 
 @dataclass
 class StagedBuild:
-    """A build that is written but not in service; `verified` is set by `verify_build` alone."""
+    """A build that is written but not in service."""
 
     directory: Path
     manifest: Manifest
+    # Cache that contains the vectors of the build.
     cache: "VectorCache"
-    verified: bool = field(default=False, init=False)
+    # Only `verify_build` sets this.
+    is_verified: bool = field(default=False, init=False)
 
-    def seal(self, **facts: Any) -> None:
-        """Write the manifest, with more facts, on disk when this returns."""
-        self.manifest = self.manifest.model_copy(update=facts)
+    def seal(self, **updates: Any) -> None:
+        """Write the manifest, with some fields replaced; it is on disk when this returns."""
+        self.manifest = self.manifest.model_copy(update=updates)
         document = self.manifest.model_dump_json(indent=1)
-        files.seal_bytes(self.directory / MANIFEST, document.encode() + b"\n")
+        files.seal_bytes(
+            self.directory / MANIFEST_FILE,
+            document.encode() + b"\n",
+        )
 
 
 def content_hash(entry: Entry) -> str:
-    """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
-    seen = json.dumps([entry.text, entry.facts]).encode("ascii")
+    """Return the SHA-256 (hex) of the text, facts and fields of an entry.
+
+    An indexed entry is up to date if this hash is unchanged. Other metadata do not count.
+    """
+    content = json.dumps([entry.text, entry.facts]).encode("ascii")
     if entry.fields:
-        seen += "\0".join(chain.from_iterable(entry.fields.items())).encode(
-            "utf-8", "surrogatepass"
-        )
-    return hashlib.sha256(seen).hexdigest()
+        names_and_texts = chain.from_iterable(entry.fields.items())
+        content += "\0".join(names_and_texts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Return the manifest of the build in `directory`, whose files are there with the sizes it states."""
-    path = directory / MANIFEST
+    """Read the manifest of a build and check that all its files have the recorded sizes.
+
+    Raises:
+        InconsistentError: The manifest is missing or invalid, or a file is missing or has another
+            size.
+    """
+    path = directory / MANIFEST_FILE
     try:
-        found = Manifest.model_validate_json(path.read_bytes())
+        build_manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
+        raise InconsistentError(f"{directory} is no build: it has no {MANIFEST_FILE}") from None
     except ValidationError as error:
-        wrong = error.errors()[0]
-        said = ": ".join([*map(str, wrong["loc"]), wrong["msg"]])
-        raise InconsistentError(f"{path} cannot be read as a manifest: {said}") from None
-    for name in (*PARTS, *found.hashes):
-        part = directory / name
-        size = part.stat().st_size if part.is_file() else None
-        if size != found.sizes.get(name):
-            raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
-    return found
+        first_fault = error.errors()[0]
+        message = ": ".join([*map(str, first_fault["loc"]), first_fault["msg"]])
+        raise InconsistentError(f"{path} cannot be read as a manifest: {message}") from None
+
+    for name in chain(PART_FILES, build_manifest.hashes):
+        part_path = directory / name
+        size = part_path.stat().st_size if part_path.is_file() else None
+        expected_size = build_manifest.sizes.get(name)
+        if size != expected_size:
+            raise InconsistentError(f"{part_path} has {size} bytes, expected {expected_size}")
+    return build_manifest
 
 
-def changed(directory: Path, found: Manifest) -> list[str]:
-    """Return which files of a build have other bytes than it was made with; those that are there are read in full."""
-    there = (directory / name for name in found.hashes if (directory / name).exists())
-    wrong = (path for path in there if files.sha256_of(path) != found.hashes[path.name])
-    return [f"{path} has other bytes than the build was made with" for path in wrong]
+def find_changed_files(directory: Path, build_manifest: Manifest) -> list[str]:
+    """Return an error message for each file of a build whose bytes changed since it was written.
+
+    Reads all files in full. Missing files are skipped.
+    """
+    return list(_changed_file_messages(directory, build_manifest))
+
+
+def _changed_file_messages(directory: Path, build_manifest: Manifest) -> Iterator[str]:
+    for name, expected_hash in build_manifest.hashes.items():
+        path = directory / name
+        if path.exists() and files.sha256_of(path) != expected_hash:
+            yield f"{path} has other bytes than the build was made with"

@@ -1,11 +1,14 @@
-"""What a search is about: a question with its phrases and exclusions, and what WHERE=, TAG= and MIN_SCORE= let pass.
+"""Parse search queries, and select the entries that a query's phrases and filters allow.
 
-Every entry is looked at, so the best that pass are the best of all that do. A phrase is looked for in the entries that
-have all its words. What WHERE= means is told in `pipeline.tables.where_sql`.
+A query has words, phrases and exclusions. The filters are WHERE=, TAG= and MIN_SCORE=. The syntax
+of WHERE= is described in `pipeline.tables.where_sql`.
+
+Filters are applied to all entries before ranking, so the best hits are the best of all entries that
+pass. A phrase is searched in the texts of the entries that contain all its words.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,85 +30,135 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
-_QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
-_OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
-_WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
-TAGS = ("tags", "concepts")  # columns of tags, and before the names of an answer's fields
-ANSWER = "answer."
-SOURCE_ROW = "row"  # the column that holds those of the source
+# The smaller embedding models read about this much.
+MAX_QUERY_CHARS = 8_000
+# Quotation marks that begin a phrase, and the marks that end it.
+_CLOSING_QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}
+_OPENING_QUOTE = re.compile(
+    rf"(?<!\S)(?P<exclusion>-?)(?P<quote>[{''.join(_CLOSING_QUOTES)}])",
+)
+_EXCLUDED_WORD = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
+
+# Columns that TAG= compares, in addition to the fields of an answer.
+TAG_COLUMNS = ("tags", "concepts")
+ANSWER_PREFIX = "answer."
+# The column that contains the columns of the source.
+SOURCE_ROW_COLUMN = "row"
 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """A question: its words without signs of ours, the phrases that must stand in a text, and what must not."""
+    """A parsed query."""
 
+    # All words that are not excluded, phrases included, without quotation marks.
     text: str
+    # Phrases that an entry must contain.
     phrases: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    # Words and phrases that an entry must not contain.
+    exclusions: tuple[str, ...] = ()
 
 
-def parse_question(given: str) -> SearchQuery:
-    """Return a question, its white space collapsed.
+def parse_query(typed_query: str) -> SearchQuery:
+    """Split a query into words, quoted phrases and exclusions; white space is collapsed.
 
-    A phrase stands between quotation marks that begin a word; what is excluded has a hyphen before it. A hyphen inside
-    of a word, or between blanks, is none.
+    A phrase is in quotation marks that begin a word. An excluded word or phrase follows a hyphen
+    that begins a word; other hyphens are part of the text.
+
+    Raises:
+        InputError: The query is empty, too long, not valid text or only exclusions, or a quotation
+            mark is not closed or encloses no word.
     """
-    text = _checked(given)
-    words = []
+    text = _collapse_query(typed_query)
+    text_parts = []
     phrases = list[str]()
-    without = list[str]()
-    at = 0
-    while opening := _OPENING.search(text, at):
-        mark = opening.start("quote") + 1
-        closing = re.compile(f"[{_QUOTES[opening['quote']]}]").search(text, opening.end())
-        if closing is None:
-            raise InputError(
-                f"the quotation mark at character {mark} of the question is not closed",
-                hint="close it, or leave it out: a phrase between quotation marks must stand in the text as it is",
-            )
+    exclusions = list[str]()
+    offset = 0
+    while opening := _OPENING_QUOTE.search(text, offset):
+        closing = _find_closing_quote(text, opening)
         phrase = text[opening.end() : closing.start()].strip()
         if not any(map(str.isalnum, phrase)):
-            raise _empty(f"between the quotation marks at character {mark} stands no word")
-        words.append(_split_words(text[at : opening.start()], without))
-        if opening["without"]:
-            without.append(phrase)
+            position = opening.start("quote") + 1
+            raise _nothing_to_search_error(
+                f"between the quotation marks at character {position} stands no word"
+            )
+
+        text_parts.append(
+            _take_exclusions(
+                text[offset : opening.start()],
+                exclusions,
+            )
+        )
+        if opening["exclusion"]:
+            exclusions.append(phrase)
         else:
             phrases.append(phrase)
-            words.append(phrase)
-        at = closing.end()
-    words.append(_split_words(text[at:], without))
-    plain = " ".join(" ".join(words).split())
-    if not plain:
-        raise _empty("the question says only what is not wanted")
-    return SearchQuery(plain, tuple(dict.fromkeys(phrases)), tuple(dict.fromkeys(without)))
+            text_parts.append(phrase)
+        offset = closing.end()
+
+    text_parts.append(_take_exclusions(text[offset:], exclusions))
+    plain_text = " ".join(" ".join(text_parts).split())
+    if not plain_text:
+        raise _nothing_to_search_error("the question says only what is not wanted")
+    return SearchQuery(
+        plain_text,
+        phrases=tuple(dict.fromkeys(phrases)),
+        exclusions=tuple(dict.fromkeys(exclusions)),
+    )
 
 
-def _split_words(text: str, without: list[str]) -> str:
-    without += [found["word"] for found in _WITHOUT.finditer(text)]
-    return _WITHOUT.sub(" ", text)
+def _find_closing_quote(
+    text: str,
+    opening: re.Match[str],
+) -> re.Match[str]:
+    """Return the quotation mark that ends a phrase, or raise InputError if it is missing."""
+    closing_marks = _CLOSING_QUOTES[opening["quote"]]
+    closing = re.compile(f"[{closing_marks}]").search(
+        text,
+        opening.end(),
+    )
+    if closing is None:
+        position = opening.start("quote") + 1
+        raise InputError(
+            f"the quotation mark at character {position} of the question is not closed",
+            hint="close it, or leave it out: "
+            "a phrase between quotation marks must stand in the text as it is",
+        )
+    return closing
 
 
-def _empty(why: str = "") -> InputError:
+def _take_exclusions(text: str, exclusions: list[str]) -> str:
+    """Return a text without its excluded words, which are appended to `exclusions`."""
+    exclusions.extend(match["word"] for match in _EXCLUDED_WORD.finditer(text))
+    return _EXCLUDED_WORD.sub(" ", text)
+
+
+def _nothing_to_search_error(reason: str = "") -> InputError:
+    message = "there is nothing to search for"
+    if reason:
+        message += f": {reason}"
     return InputError(
-        f"there is nothing to search for{why and ': '}{why}",
+        message,
         hint=f"`{CommandHint('search', q='who knows water law')}`",
     )
 
 
-def _checked(question: str) -> str:
-    """Return a question with its white space collapsed; refuse what cannot be one."""
-    text = " ".join(question.split())
+def _collapse_query(typed_query: str) -> str:
+    """Return a query with its white space collapsed.
+
+    Raises:
+        InputError: The query is empty, not valid text or too long.
+    """
+    text = " ".join(typed_query.split())
     if not text:
-        raise _empty()
+        raise _nothing_to_search_error()
     if UNSOUND.search(text):
         raise InputError(
             "the question holds what is no text (NUL, or bytes that are no UTF-8)",
             hint="type it anew",
         )
-    if len(text) > MAX_QUESTION:
+    if len(text) > MAX_QUERY_CHARS:
         raise InputError(
-            f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}",
+            f"the question has {len(text):,} characters, the limit is {MAX_QUERY_CHARS:,}",
             hint="shorten it",
         )
     return text
@@ -113,107 +166,175 @@ def _checked(question: str) -> str:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How many entries are wanted, by what they are ranked, and what they must be, whatever the question."""
+    """Number, ranking and filters of hits, independent of the query."""
 
+    # Maximum number of hits.
     k: int = 10
     rank: RankMode = RankMode.HYBRID
+    # Tags that an entry must have.
     tags: tuple[str, ...] = ()
+    # Minimum of the entry's own score (a column), not of the search score.
     min_score: float | None = None
+    # Condition as typed for WHERE=; empty for none.
     where: str = ""
 
 
-def mask_of(
+def build_mask(
     index: "Index",
     collection: "IndexedTask",
     options: SearchOptions,
-    question: SearchQuery | None = None,
+    query: SearchQuery | None = None,
 ) -> "Mask | None":
-    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them."""
+    """Return which entries pass all filters, phrases and exclusions, as bool (entries,).
+
+    Returns None if there are no conditions, so all entries pass.
+
+    Raises:
+        InputError: WHERE= is invalid, or MIN_SCORE= is set and the collection has no score.
+    """
     import numpy as np
 
     masks = []
-    columns = paths_of(index.metadata_at(0))
-    wanted = list[Expression]()
-    tagged = [name for name in columns if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
+    column_paths = find_column_paths(index.read_metadata(0))
+    conditions = _filter_conditions(collection, options, column_paths)
+    if conditions:
+        filter_mask = np.zeros(len(index), dtype=bool)
+        all_conditions = Junction(is_every=True, parts=tuple(conditions))
+        matching_rows = find_matching_rows(index.entries, all_conditions, column_paths)
+        filter_mask[list(matching_rows)] = True
+        masks.append(filter_mask)
+
+    if query:
+        masks.extend(_phrase_mask(index, collection, phrase) for phrase in query.phrases)
+        masks.extend(~_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def _filter_conditions(
+    collection: "IndexedTask",
+    options: SearchOptions,
+    columns: Mapping[str, Sequence[str]],
+) -> list[Expression]:
+    """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true."""
+    conditions = list[Expression]()
+    tag_columns = [
+        name for name in columns if name in TAG_COLUMNS or name.startswith(ANSWER_PREFIX)
+    ]
     for tag in options.tags:
-        wanted.append(
+        comparisons = [
+            Comparison(name, "=", (tag,), "TAG") for name in tag_columns or TAG_COLUMNS[:1]
+        ]
+        conditions.append(
             Junction(
-                is_every=False, parts=tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
+                is_every=False,
+                parts=tuple(comparisons),
             )
         )
+
     if options.min_score is not None:
-        if (score := collection.columns.get("score")) is None:
+        score_column = collection.columns.get("score")
+        if score_column is None:
             raise InputError(
                 f"of a {collection.word} there is no score",
                 hint=f"{OptionHint('where')} compares any number",
             )
-        wanted.append(Comparison(score, ">=", (options.min_score,), "MIN_SCORE"))
+        conditions.append(
+            Comparison(
+                score_column,
+                ">=",
+                (options.min_score,),
+                "MIN_SCORE",
+            )
+        )
+
     if options.where.strip():
-        wanted.append(parse_where(options.where))
-    if wanted:
-        masks.append(np.zeros(len(index), dtype=bool))
-        masks[0][
-            [*passing(index.entries, Junction(is_every=True, parts=tuple(wanted)), columns)]
-        ] = True
-    if question:
-        masks += [_holding(index, collection, phrase) for phrase in question.phrases]
-        masks += [~_holding(index, collection, phrase) for phrase in question.without]
-    return np.logical_and.reduce(masks) if masks else None
+        conditions.append(parse_where(options.where))
+    return conditions
 
 
-def paths_of(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return where each column of an entry stands in its JSON; of one that holds others, `answer`, theirs."""
-    plain = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
-    inner = (
-        (name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell
-    )
-    return plain | {f"{name}.{key}": (name, key) for name, key in inner}
+def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the JSON path of each column of an entry.
+
+    A column that is an object, for example `answer`, is replaced by its members as `answer.name`.
+    """
+    paths = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
+    nested_paths = dict[str, tuple[str, ...]]()
+    for name, cell in metadata.items():
+        if isinstance(cell, dict):
+            nested_paths |= {f"{name}.{key}": (name, key) for key in cell}
+    return paths | nested_paths
 
 
-def passing(
-    entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, tuple[str, ...]]
+def find_matching_rows(
+    entries: "sqlite3.Connection",
+    condition: Expression,
+    column_paths: Mapping[str, tuple[str, ...]],
 ) -> Iterator[int]:
-    """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
+    """Yield the rows of the entries for which a condition is true.
+
+    Args:
+        entries: Database of the entries; gets the functions that the SQL needs.
+        condition: The parsed condition.
+        column_paths: JSON path of each column, see `find_column_paths`.
+    """
     from sqlalchemy import Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
 
     from pipeline.tables.where_sql import JsonCell, compile_where, register_functions
 
-    stored = table("entries", column("row", Integer), column("metadata", Text))
-    cells = {name: JsonCell(stored.c.metadata, path) for name, path in columns.items()}
-    # A column of the source has its own name, as in a list; all others that stand in another one have theirs, too.
-    of_source = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == (SOURCE_ROW,)}
-    others = {name: cell for name, cell in cells.items() if cell.path[:-1] != (SOURCE_ROW,)}
-    inner = cells | {cell.path[-1]: cell for cell in reversed(others.values())}
-    query = select(stored.c.row).where(compile_where(said, (of_source, others, inner)))
-    compiled = query.compile(
-        dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True}
+    entry_table = table(
+        "entries",
+        column("row", Integer),
+        column("metadata", Text),
+    )
+    cells = {name: JsonCell(entry_table.c.metadata, path) for name, path in column_paths.items()}
+    # A column of the source has its short name, as in a list. Other nested columns have a short
+    # name too, if no column of the source has it.
+    source_path = (SOURCE_ROW_COLUMN,)
+    source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
+    other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
+    short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}
+    scopes = (source_cells, other_cells, cells | short_names)
+
+    statement = select(entry_table.c.row).where(compile_where(condition, scopes))
+    compiled = statement.compile(
+        dialect=sqlite.dialect(paramstyle="named"),
+        compile_kwargs={"render_postcompile": True},
     )
 
     register_functions(entries)
-    yield from (row for (row,) in entries.execute(str(compiled), compiled.params))
+    for (row,) in entries.execute(str(compiled), compiled.params):
+        yield row
 
 
-def _holding(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
+def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
+    """Return which entries contain a phrase in one of their texts, as bool (entries,)."""
     import numpy as np
 
-    pattern = phrase_pattern(phrase)
+    pattern = compile_phrase(phrase)
     mask = np.zeros(len(index), dtype=bool)
-    for row in index.holding(tokenizer.terms_of(phrase)):
-        texts = collection.texts(index.metadata_at(row))
-        mask[row] = any(pattern.search(tokenizer.fold(text)) for text in texts)
+    for row in index.rows_with_all_terms(tokenizer.terms_of(phrase)):
+        texts = collection.texts(index.read_metadata(row))
+        mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask
 
 
-def phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what finds a phrase in a folded text: its words, one behind the other, with no word between.
+def compile_phrase(phrase: str) -> re.Pattern[str]:
+    """Return a pattern that finds a phrase in a folded text.
 
-    Stems and stop words play no part: a phrase means what it says. Of a script without blanks, a word may stand next to
-    it.
+    The words must follow each other with no word between them. They are compared as they are: stems
+    and stop words do not matter. In a script without spaces, other words may touch the phrase.
+
+    Raises:
+        InputError: The phrase contains no word.
     """
-    words = re.findall(r"(?:[^\W_]|[\u0300-\u036f])+", tokenizer.fold(phrase))
+    words = re.findall(
+        r"(?:[^\W_]|[\u0300-\u036f])+",
+        tokenizer.fold_text(phrase),
+    )
     if not words:
         raise InputError(f"there is no word in {phrase!r}", hint="leave it out")
-    before = "" if tokenizer.is_unspaced(words[0][0]) else r"(?<![^\W_])"
-    behind = "" if tokenizer.is_unspaced(words[-1][-1]) else r"(?![^\W_])"
-    return re.compile(before + r"[\W_]+".join(map(re.escape, words)) + behind)
+
+    start_boundary = "" if tokenizer.is_unspaced(words[0][0]) else r"(?<![^\W_])"
+    end_boundary = "" if tokenizer.is_unspaced(words[-1][-1]) else r"(?![^\W_])"
+    return re.compile(start_boundary + r"[\W_]+".join(map(re.escape, words)) + end_boundary)

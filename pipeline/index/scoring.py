@@ -1,21 +1,25 @@
-"""Rank the entries of a build by words, by vectors, or by both: each side's scores, normalised, and added by weight.
+"""Rank the entries of a build by words, by vectors or by both, and describe the hits.
 
-And say of what is ranked what a reader asks next: why it was found, which sentence matched, which tags, and whether it
-is any good. In a sentence a word counts with its weight, once; of equal sentences the first is shown. What is too long
-is cut round its heaviest word, and says so with an ellipsis. Marks are offsets in what is shown, in characters.
+To rank by both, the scores of each side are normalised and added with their weights.
+
+A hit is described by the reason why it was found, its best sentence and its matching tags, and by
+whether it is weak. The best sentence is the sentence whose distinct query terms weigh most; the
+first of equal sentences wins. Long sentences are cut around their heaviest word and get an
+ellipsis. Marks are character offsets in the text that is shown.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.index.build_reader import Hit
-from pipeline.index.tokenizer import kept_terms, spans_of
+from pipeline.index.manifest import Floor
+from pipeline.index.tokenizer import extract_terms_cached, find_term_spans
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask
@@ -23,39 +27,48 @@ if TYPE_CHECKING:
     from pipeline.index.query import Mask
 
 Scores = NDArray[np.float32]
-Rows = NDArray[np.int64]
-DEPTH = 1000  # of the best of each side, over whose union scores are normalised
-LONGEST = 200  # characters of a sentence that is shown whole
-_LEAD = 40  # characters that are kept before the first mark, where the beginning is cut
-_END = re.compile(
+RowNumbers = NDArray[np.int64]
+# Start and end offset of a word in a text, and its term.
+TermSpan = tuple[int, int, str]
+
+# Best entries of each side; scores are normalised over their union.
+MIN_FUSED_ENTRIES = 1000
+MAX_SNIPPET_CHARS = 200
+# Characters that are shown before the first marked word, if the beginning is cut.
+_SNIPPET_LEAD_CHARS = 40
+ELLIPSIS = "…"
+
+# White space after a sign that ends a sentence, unless a small letter follows.
+_SENTENCE_END = re.compile(
     "\\s(?:(?<=[.!?\u2026]\\s)|(?<=[.!?\u2026][\"'\u201d\u2019)\\]]\\s))\\s*+(?![a-z])"
-)  # behind a sign, before no small letter
-_CHINESE_END = re.compile("(?<=[\u3002\uff01\uff1f])")  # without a blank
-CUT = "…"
-
-
-Place = tuple[int, int, str]  # where a word stands in a text, and its term
+)
+# Chinese sentences end without a space.
+_CHINESE_SENTENCE_END = re.compile("(?<=[\u3002\uff01\uff1f])")
 
 
 class Snippet(NamedTuple):
-    """A piece of a text on one line, and the (start, end) of the words in it that a question has, apart, ascending."""
+    """A piece of a text on one line, with the places of the query's words in it."""
 
     text: str
+    # (start, end) offsets in `text`, ascending and without overlap.
     marks: tuple[tuple[int, int], ...] = ()
 
     @property
     def pieces(self) -> list[str]:
-        """Return the text in pieces, of which every second one is marked."""
-        ends = [0, *(at for mark in self.marks for at in mark), len(self.text)]
-        return [self.text[start:end] for start, end in pairwise(ends)]
+        """Return the text in pieces; every second piece, from the second on, is marked."""
+        offsets = [0, *chain.from_iterable(self.marks), len(self.text)]
+        return [self.text[start:end] for start, end in pairwise(offsets)]
 
 
 class RankedEntries(NamedTuple):
-    """Entries, best first: their rows, what they are ranked by, and the scores of each side that was asked."""
+    """Row numbers and scores of entries, best first; all arrays have the same length."""
 
-    rows: Rows
+    rows: RowNumbers
+    # Scores by which the entries are sorted.
     scores: Scores
-    words: Scores | None = None
+    # BM25 scores, or None if entries were ranked by vectors only.
+    word_scores: Scores | None = None
+    # Cosines, or None if entries were ranked by words only.
     similarities: Scores | None = None
 
 
@@ -67,146 +80,347 @@ def rank_entries(
     k: int,
     mask: "Mask | None" = None,
 ) -> RankedEntries:
-    """Return the `k` best entries for the terms of a question, for its vector, shape (dim,), or for both.
+    """Return the `k` best entries for the terms of a query, for its vector, or for both.
 
-    Fewer where there are fewer; by words alone those that have some; with a mask, bool (entries,), those that pass.
-    Equal ones are in vector order.
+    Ranking by words only returns entries that contain a term. Fewer than `k` are returned if fewer
+    pass. Equal entries are in row order.
+
+    Args:
+        index: The build.
+        terms: Terms of the query, or None if words do not count.
+        vector: Vector of the query, (dim,), or None if vectors do not count.
+        k: Maximum number of entries.
+        mask: Array bool (entries,) of the entries that may be returned, or None for all.
     """
-    if terms is None and vector is not None:
+    if vector is None:
+        return _rank_by_words(index, terms or (), k, mask)
+    if terms is None:
         similarities, rows = index.nearest(vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    depth = k if vector is None else max(k, DEPTH)
-    telling = (
-        terms or () if vector is None else index.telling(terms or ())
-    )  # what is added to vectors is as good
-    found = index.word_scores(telling, most=depth if mask is None else -1)
-    if mask is not None:
-        found = dict([one for one in found.items() if mask[one[0]]][:depth])
-    if vector is None:
-        words = np.fromiter(found.values(), np.float32, len(found))
-        return RankedEntries(np.fromiter(found, np.int64, len(found)), words, words=words)
-    similar, near = index.nearest(vector, depth, mask)
-    others = np.zeros(len(index), bool)
-    others[[*found.keys() - set(near.tolist())]] = True
-    beside, far = index.nearest(vector, len(found), others)
-    rows = np.concatenate([near, far])
-    similarities = np.concatenate([similar, beside])
-    order = np.argsort(rows)  # in which equal ones are ranked
-    rows = rows[order]
-    similarities = similarities[order]
-    words = np.array([found.get(row, 0.0) for row in rows.tolist()], np.float32)
-    share = index.ranking.share
-    fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
-    best = np.argsort(-fused, kind="stable")[:k]
-    return RankedEntries(rows[best], fused[best], words[best], similarities[best])
+    return _rank_by_both(index, terms, vector, k, mask)
 
 
-def _normalised(scores: Scores) -> Scores:
-    """Return scores less the mean, over the deviation; zeros where all are equal, for that says nothing."""
+def _rank_by_words(
+    index: "Index",
+    terms: Sequence[str],
+    k: int,
+    mask: "Mask | None",
+) -> RankedEntries:
+    scores_by_row = _score_best_rows(index, terms, k, mask)
+    rows = np.fromiter(
+        scores_by_row,
+        np.int64,
+        len(scores_by_row),
+    )
+    scores = np.fromiter(
+        scores_by_row.values(),
+        np.float32,
+        len(scores_by_row),
+    )
+    return RankedEntries(rows, scores, word_scores=scores)
+
+
+def _score_best_rows(
+    index: "Index",
+    terms: Sequence[str],
+    limit: int,
+    mask: "Mask | None",
+) -> dict[int, float]:
+    """Return the BM25 scores by row of the `limit` best entries that pass, best first."""
+    if mask is None:
+        return index.score_words(terms, limit=limit)
+    all_scores = index.score_words(terms)
+    passing_scores = [(row, score) for row, score in all_scores.items() if mask[row]]
+    return dict(passing_scores[:limit])
+
+
+def _rank_by_both(
+    index: "Index",
+    terms: Sequence[str],
+    vector: Scores,
+    k: int,
+    mask: "Mask | None",
+) -> RankedEntries:
+    """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
+
+    Terms that most entries contain are left out, because vectors rank better than such words.
+    """
+    depth = max(k, MIN_FUSED_ENTRIES)
+    scores_by_row = _score_best_rows(
+        index,
+        index.discriminating_terms(terms),
+        depth,
+        mask,
+    )
+    near_similarities, near_rows = index.nearest(vector, depth, mask)
+
+    # Entries that were found by words only need their similarities, too.
+    is_found_by_words_only = np.zeros(len(index), bool)
+    is_found_by_words_only[list(scores_by_row.keys() - set(near_rows.tolist()))] = True
+    far_similarities, far_rows = index.nearest(
+        vector,
+        len(scores_by_row),
+        is_found_by_words_only,
+    )
+
+    rows = np.concatenate([near_rows, far_rows])
+    similarities = np.concatenate([near_similarities, far_similarities])
+    # The stable sort below then keeps equal entries in row order.
+    row_order = np.argsort(rows)
+    rows = rows[row_order]
+    similarities = similarities[row_order]
+    word_scores = np.array(
+        [scores_by_row.get(row, 0.0) for row in rows.tolist()],
+        np.float32,
+    )
+
+    word_share = index.ranking.share
+    weighted_words = word_share * _normalise(word_scores)
+    weighted_similarities = (1 - word_share) * _normalise(similarities)
+    fused_scores = weighted_words + weighted_similarities
+    best = np.argsort(-fused_scores, kind="stable")[:k]
+    return RankedEntries(
+        rows[best],
+        fused_scores[best],
+        word_scores[best],
+        similarities[best],
+    )
+
+
+def _normalise(scores: Scores) -> Scores:
+    """Return z-scores: scores minus their mean, divided by their deviation; zeros if all equal."""
     deviation = float(scores.std()) if len(scores) else 0.0
-    return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
+    if deviation <= 0:
+        return np.zeros_like(scores)
+    return (scores - float(scores.mean())) / deviation
 
 
-def found_hits(
+@dataclass(frozen=True)
+class _HitExplainer:
+    """Adds reasons, snippets and matching tags to the hits of a query."""
+
+    collection: "IndexedTask"
+    floor: Floor | None
+    # How the query spells each term.
+    words_by_term: Mapping[str, str]
+    # IDF of each term in the build.
+    idf_by_term: Mapping[str, float]
+    # Rows of the ranked entries that contain the term.
+    rows_by_term: Mapping[str, set[int]]
+
+    def explain(
+        self,
+        hit: Hit,
+        row: int,
+        terms_by_tag: Mapping[str, set[str]],
+    ) -> Hit:
+        """Return a copy of a hit with its reason, best sentence and matching tags.
+
+        Args:
+            hit: The hit.
+            row: Its row number in the build.
+            terms_by_tag: Terms of each of its tags.
+        """
+        texts = self.collection.texts(hit.metadata)
+        query_terms = self.idf_by_term.keys()
+        matching_tags = [
+            tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
+        ]
+        return replace(
+            hit,
+            why=self._reason(hit, row),
+            snippet=find_best_snippet(texts, self.idf_by_term),
+            tags=tuple(matching_tags),
+        )
+
+    def _reason(self, hit: Hit, row: int) -> str:
+        """Return why an entry was found, for example "words: water, law; close in meaning"."""
+        matching_words = dict.fromkeys(
+            word for term, word in self.words_by_term.items() if row in self.rows_by_term[term]
+        )
+        is_close = False
+        if hit.similarity is not None and not hit.is_weak:
+            is_close = self.floor is None or hit.similarity >= self.floor.cosine
+
+        reasons = []
+        if hit.is_weak:
+            reasons.append("weak")
+        if matching_words:
+            reasons.append(f"words: {', '.join(matching_words)}")
+        if is_close or not reasons:
+            reasons.append("close in meaning")
+        return "; ".join(reasons)
+
+
+def describe_hits(
     index: "Index",
     collection: "IndexedTask",
     ranked: RankedEntries,
     terms: Sequence[str] | None = None,
-    words: Mapping[str, str] | None = None,
+    words_by_term: Mapping[str, str] | None = None,
 ) -> list[Hit]:
-    """Return ranked entries with what the build holds of them, and of the terms of a question whether each is weak.
+    """Return the hits of ranked entries with their metadata, weakness, reasons and snippets.
 
-    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing. With
-    `words`, by their terms, each has why it was found, and the sentence and the tags in which they stand.
+    Args:
+        index: The build in which the entries were ranked.
+        collection: Its collection, which names texts and tags.
+        ranked: The entries, best first.
+        terms: Terms of the query, to find weak hits. If None, `is_weak` is None. Words count also
+            if entries were ranked by vectors only. An entry with a tag that has exactly these
+            terms is not weak.
+        words_by_term: How the query spells each term. If None, the hits get no reasons, snippets
+            and tags.
     """
     rows = ranked.rows.tolist()
-    floor = index.manifest.floor
-    asked = list(dict.fromkeys(terms or ()))
-    scored = (
-        index.word_scores(asked)
-        if ranked.words is None
-        else dict(zip(rows, ranked.words.tolist(), strict=True))
-    )
-    told = index.told(asked)
-    weights = {term: index.idf(term) for term in words or ()}
-    held = {term: index.holding([term], rows) for term in weights}
+    query_terms = list(dict.fromkeys(terms or ()))
+    query_idf = index.total_idf(query_terms)
+    if ranked.word_scores is None:
+        word_scores = index.score_words(query_terms)
+    else:
+        word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
 
-    def hit(at: int, row: int) -> Hit:
-        similarity = None if ranked.similarities is None else float(ranked.similarities[at])
-        metadata = index.metadata_at(row)
-        is_weak = None
-        tags = {tag: set(kept_terms(tag)) for tag in collection.tags(metadata)}
-        if terms is not None and floor is not None:
-            is_weak = (
-                floor.is_weak(similarity, scored.get(row, 0.0), told)
-                and set(asked) not in tags.values()
-            )
-        found = Hit(at + 1, similarity, metadata, float(ranked.scores[at]), is_weak=is_weak)
-        if words is None:
-            return found
-        said = dict.fromkeys(word for term, word in words.items() if row in held[term])
-        is_close = (
-            similarity is not None and not is_weak and (floor is None or similarity >= floor.cosine)
+    explainer = None
+    if words_by_term is not None:
+        explainer = _HitExplainer(
+            collection,
+            index.manifest.floor,
+            words_by_term,
+            idf_by_term={term: index.idf(term) for term in words_by_term},
+            rows_by_term={term: index.rows_with_all_terms([term], rows) for term in words_by_term},
         )
-        why = ["weak"] if is_weak else []
-        why += [f"words: {', '.join(said)}"] if said else []
-        why += ["close in meaning"] if is_close or not why else []
-        snippet = best_snippet(collection.texts(metadata), weights)
-        matching = tuple(tag for tag, own in tags.items() if not weights.keys().isdisjoint(own))
-        return replace(found, why="; ".join(why), snippet=snippet, tags=matching)
 
-    return [hit(at, row) for at, row in enumerate(rows)]
+    hits = []
+    for position, row in enumerate(rows):
+        metadata = index.read_metadata(row)
+        similarity = None if ranked.similarities is None else float(ranked.similarities[position])
+        terms_by_tag = {tag: set(extract_terms_cached(tag)) for tag in collection.tags(metadata)}
+
+        is_weak = None
+        if terms is not None and index.manifest.floor is not None:
+            word_score = word_scores.get(row, 0.0)
+            is_below_floor = index.manifest.floor.is_weak(
+                similarity,
+                word_score,
+                query_idf,
+            )
+            is_weak = is_below_floor and set(query_terms) not in terms_by_tag.values()
+
+        score = float(ranked.scores[position])
+        hit = Hit(
+            position + 1,
+            similarity,
+            metadata,
+            score,
+            is_weak=is_weak,
+        )
+        if explainer is not None:
+            hit = explainer.explain(hit, row, terms_by_tag)
+        hits.append(hit)
+    return hits
 
 
-def best_snippet(texts: Iterable[str], weights: Mapping[str, float]) -> Snippet:
-    """Return the sentence of some texts in which the terms of a question weigh most; the first where none stands."""
-    best = ""
-    found = list[Place]()
-    most = -1.0
-    for sentence in (one for text in texts for one in _sentences(text)):
-        here = list(spans_of(sentence, weights.keys()))
-        weight = sum(weights[term] for term in {term for *_, term in here})
-        if weight > most:
-            best = sentence
-            found = here
-            most = weight
-    return _cut(best, found, weights)
+def find_best_snippet(
+    texts: Iterable[str],
+    weights: Mapping[str, float],
+) -> Snippet:
+    """Return the sentence whose distinct terms have the largest sum of weights.
+
+    This is the first sentence if no sentence contains a term, and empty if there is no sentence.
+
+    Args:
+        texts: Texts to search.
+        weights: Weight of each term of the query.
+    """
+    best_sentence = ""
+    best_spans = list[TermSpan]()
+    best_weight = -1.0
+    for sentence in chain.from_iterable(map(_split_sentences, texts)):
+        spans = list(find_term_spans(sentence, weights.keys()))
+        distinct_terms = {term for _, _, term in spans}
+        weight = sum(weights[term] for term in distinct_terms)
+        if weight > best_weight:
+            best_sentence = sentence
+            best_spans = spans
+            best_weight = weight
+    return _make_snippet(best_sentence, best_spans, weights)
 
 
-def _sentences(text: str) -> Iterator[str]:
-    for line in (text if text.isascii() else _CHINESE_END.sub("\n", text)).split("\n"):
-        for one in _END.split(line):
-            if said := " ".join(one.split()):
-                yield said
+def _split_sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, each on one line; empty sentences are left out."""
+    if not text.isascii():
+        text = _CHINESE_SENTENCE_END.sub("\n", text)
+    for line in text.split("\n"):
+        for sentence in _SENTENCE_END.split(line):
+            if collapsed_sentence := " ".join(sentence.split()):
+                yield collapsed_sentence
 
 
-def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
-    begin = 0
-    end = len(line)
-    if end > LONGEST:  # from a blank a little before the heaviest word, to one that is near
-        start = max(places, key=lambda place: weights[place[2]])[0] if places else 0
-        if wanted := max(0, min(start - _LEAD, end - LONGEST)):
-            begin = min(line.find(" ", wanted, start) + 1 or start, start)
-        if (most := begin + LONGEST) < end:
-            blank = line.rfind(" ", most - _LEAD, most + 1)
-            end = most if blank < 0 else blank
-    ahead = CUT if begin else ""
-    marks = [
-        (max(start, begin), min(stop, end))
-        for start, stop, _ in places
-        if begin < stop and start < end
+def _make_snippet(
+    sentence: str,
+    spans: Sequence[TermSpan],
+    weights: Mapping[str, float],
+) -> Snippet:
+    """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its terms."""
+    cut_start, cut_end = _cut_range(sentence, spans, weights)
+    prefix = ELLIPSIS if cut_start else ""
+    suffix = ELLIPSIS if cut_end < len(sentence) else ""
+
+    visible_marks = [
+        (max(start, cut_start), min(end, cut_end))
+        for start, end, _ in spans
+        if cut_start < end and start < cut_end
     ]
-    shift = len(ahead) - begin
-    shown = f"{ahead}{line[begin:end]}{CUT if end < len(line) else ''}"
-    return Snippet(shown, tuple((start + shift, stop + shift) for start, stop in _joined(marks)))
+    shift = len(prefix) - cut_start
+    marks = [(start + shift, end + shift) for start, end in _merge_marks(visible_marks)]
+    return Snippet(
+        f"{prefix}{sentence[cut_start:cut_end]}{suffix}",
+        tuple(marks),
+    )
 
 
-def _joined(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return marks of which none overlap: pairs of letters of a word without blanks do."""
-    joined: list[tuple[int, int]] = []
+def _cut_range(
+    sentence: str,
+    spans: Sequence[TermSpan],
+    weights: Mapping[str, float],
+) -> tuple[int, int]:
+    """Return the start and end offset of the visible part of a sentence.
+
+    A long sentence is cut at spaces if possible: a little before its heaviest term, and
+    MAX_SNIPPET_CHARS later.
+    """
+    cut_start = 0
+    cut_end = len(sentence)
+    if cut_end <= MAX_SNIPPET_CHARS:
+        return cut_start, cut_end
+
+    heaviest_start = max(spans, key=lambda span: weights[span[2]])[0] if spans else 0
+    latest_start = len(sentence) - MAX_SNIPPET_CHARS
+    desired_start = max(0, min(heaviest_start - _SNIPPET_LEAD_CHARS, latest_start))
+    if desired_start:
+        after_space = sentence.find(" ", desired_start, heaviest_start) + 1
+        cut_start = min(after_space or heaviest_start, heaviest_start)
+
+    max_end = cut_start + MAX_SNIPPET_CHARS
+    if max_end < cut_end:
+        space = sentence.rfind(
+            " ",
+            max_end - _SNIPPET_LEAD_CHARS,
+            max_end + 1,
+        )
+        cut_end = max_end if space < 0 else space
+    return cut_start, cut_end
+
+
+def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return marks in ascending order, overlapping marks merged into a single mark.
+
+    Character pairs of scripts without spaces overlap.
+    """
+    merged_marks: list[tuple[int, int]] = []
     for start, end in sorted(marks):
-        if joined and start < joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        if merged_marks and start < merged_marks[-1][1]:
+            previous_start, previous_end = merged_marks[-1]
+            merged_marks[-1] = (previous_start, max(end, previous_end))
         else:
-            joined.append((start, end))
-    return joined
+            merged_marks.append((start, end))
+    return merged_marks

@@ -1,4 +1,4 @@
-"""Find the entries that fit a question best in the build in service, or those that are like one of them."""
+"""Search the build in service: by a query, or for entries similar to a given entry."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,199 +13,339 @@ from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.manifest import Manifest
-from pipeline.index.query import SearchOptions, SearchQuery, mask_of, parse_question
-from pipeline.index.tokenizer import spans_of, terms_of, terms_of_question
+from pipeline.index.query import SearchOptions, SearchQuery, build_mask, parse_query
+from pipeline.index.tokenizer import extract_query_terms, find_term_spans, terms_of
 from pipeline.index.vector_cache import vector_cache
-from pipeline.index.vectors import OF_QUESTIONS, question_vectors
+from pipeline.index.vectors import OF_QUESTIONS, embed_queries
+from pipeline.store.database import Connection, pages
 
 if TYPE_CHECKING:
     from pipeline.index.query import Mask
     from pipeline.index.scoring import Scores
     from pipeline.index.vector_cache import Vectors
 
-NAMED = 60  # characters of a question that a message names
+# A message quotes this much of a query.
+MAX_QUOTED_CHARS = 60
 
 
 class SearchSettings(TypedDict, total=False):
-    """How to search, in the words of `findable search`: by what to rank, and what to leave out."""
+    """Keyword arguments of a search, named as the settings of the command `search`."""
 
     rank: Literal["hybrid", "words", "vectors"]
-    tag: str | Sequence[str]  # each that an entry must have; in one text, with commas between them
+    # Tags that an entry must have; a str contains them separated by commas.
+    tag: str | Sequence[str]
     min_score: float | None
     where: str
 
 
-def search_options(k: int = 10, **how: Unpack[SearchSettings]) -> SearchOptions:
-    """Return how to search, of the words for it."""
-    tag = how.get("tag", ())
-    rank = how.get("rank", RankMode.HYBRID)
-    if strange := how.keys() - SearchSettings.__optional_keys__:
+def search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
+    """Validate the arguments of a search and return them as options.
+
+    Raises:
+        InputError: An argument is unknown, `k` is below 1, or `rank` is unknown.
+    """
+    unknown_names = arguments.keys() - SearchSettings.__optional_keys__
+    if unknown_names:
         raise InputError(
-            f"a search has no {strange.pop()}=",
+            f"a search has no {unknown_names.pop()}=",
             hint=f"it has {', '.join(SearchSettings.__annotations__)}",
         )
     if k < 1:
         raise InputError(f"k is {k}", hint="1 or more")
+    rank = arguments.get("rank", RankMode.HYBRID)
     if rank not in list(RankMode):
-        raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(RankMode)}")
-    tags = tuple(
-        filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag)))
+        raise InputError(
+            f"rank is {rank!r}",
+            hint=f"one of {', '.join(RankMode)}",
+        )
+
+    tag_argument = arguments.get("tag", ())
+    tags = tag_argument.split(",") if isinstance(tag_argument, str) else tag_argument
+    stripped_tags = [tag.strip() for tag in tags]
+    return SearchOptions(
+        k,
+        RankMode(rank),
+        tags=tuple(filter(None, stripped_tags)),
+        min_score=arguments.get("min_score"),
+        where=arguments.get("where", ""),
     )
-    return SearchOptions(k, RankMode(rank), tags, how.get("min_score"), how.get("where", ""))
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The best entries, best first, how many entries the index is behind, and phrases that no entry has.
+    """Result of a search."""
 
-    `left_out` are those that have words of the question and no answer, for want of which they are in no index.
-    """
-
+    # Best first.
     hits: list[Hit]
+    # Entries of the database that the index does not contain as they are now.
     behind: int
+    # Phrases of the query that were ignored because no entry that passes contains them.
     lacking: tuple[str, ...] = ()
+    # Rows that contain words of the query but are not indexed, because they have no answer.
     left_out: int = 0
 
     @property
     def is_weak(self) -> bool:
-        """Whether there are hits, and none is better than what a question without meaning finds."""
+        """Whether there are hits and all of them are weak."""
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
 class SearchSession(AbstractContextManager["SearchSession"]):
-    """A build, open for one question after the other."""
+    """An open build that answers any number of queries."""
 
     def __init__(
-        self, ws: WorkspaceSession, *, index: Index | None = None, keeps: bool = False
+        self,
+        ws: WorkspaceSession,
+        *,
+        index: Index | None = None,
+        cache_queries: bool = False,
     ) -> None:
-        """Open the build in service, or take one; vectors of questions are kept if said."""
+        """Open the build in service, or use a build that is open already.
+
+        Args:
+            ws: The workspace; its collection is searched.
+            index: An open build, which `__exit__` closes, or None to open the build in service.
+            cache_queries: Keep the vectors of queries in the vector cache. The local engine
+                computes them each time.
+        """
         self._ws = ws
         self.collection = ws.collection
         self.words = ws.task.words
         self.index = settled_builds(ws).open() if index is None else index
-        self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
+        self._cache = vector_cache(ws) if cache_queries and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
-        """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
+        """Search for a typed query and return the `k` best entries that pass the filters.
 
-        Where no entry has its phrases, the best are those without them.
+        If no entry that passes contains the phrases, the phrases are ignored and reported.
+
+        Raises:
+            InputError: The query or a filter is invalid, or the entries are ranked by words and
+                the query has no terms.
+            ConfigurationError: The build has vectors of another embedding model.
         """
-        asked = parse_question(question)
-        index = self.index
-        collection = self.collection
-        told = self._told(asked)
-        lacking = tuple[str, ...]()
-        if options.rank is RankMode.WORDS and not told:
-            said = f"the question {asked.text[:NAMED]!r} has no words to search by, or stop words alone"
-            raise InputError(said, hint=f"leave {OptionHint(rank='words')} out")
-        mask = mask_of(index, collection, options, asked)
-        if asked.phrases and mask is not None and not mask.any():
-            lacking = asked.phrases
-            mask = mask_of(index, collection, options, replace(asked, phrases=()))
-        vectors = self._vectors([asked], options.rank)
-        words: dict[str, str] = {}
-        for start, end, term in spans_of(asked.text, set(told)):
-            words.setdefault(term, asked.text[start:end])
-        hits = self._found(told, None if vectors is None else vectors[0], options, mask, words)
-        with self._ws.store.read() as tx:
-            is_whole = self._ws.task.table(tx).total(tx) <= len(index)
-            known = {*words, *words.values()}
-            texts = (
-                collection.left_out(tx, sorted(known))
-                if words and not (is_whole or options.tags)
-                else ()
+        query = parse_query(question)
+        query_terms = self._query_terms(query)
+        if options.rank is RankMode.WORDS and not query_terms:
+            quoted_text = query.text[:MAX_QUOTED_CHARS]
+            raise InputError(
+                f"the question {quoted_text!r} has no words to search by, or stop words alone",
+                hint=f"leave {OptionHint(rank='words')} out",
             )
-            left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
-            return SearchReport(hits, count_stale(collection, tx, index), lacking, left_out)
+
+        missing_phrases = tuple[str, ...]()
+        mask = build_mask(
+            self.index,
+            self.collection,
+            options,
+            query,
+        )
+        if query.phrases and mask is not None and not mask.any():
+            missing_phrases = query.phrases
+            query_without_phrases = replace(query, phrases=())
+            mask = build_mask(
+                self.index,
+                self.collection,
+                options,
+                query_without_phrases,
+            )
+
+        vectors = self._embed([query], options.rank)
+        vector = None if vectors is None else vectors[0]
+        words_by_term: dict[str, str] = {}
+        for start, end, term in find_term_spans(query.text, set(query_terms)):
+            words_by_term.setdefault(
+                term,
+                query.text[start:end],
+            )
+        hits = self._rank_hits(
+            query_terms,
+            vector,
+            options,
+            mask,
+            words_by_term,
+        )
+
+        with self._ws.store.read() as tx:
+            unindexed_count = self._count_unindexed_matches(tx, words_by_term, options)
+            stale_count = count_stale(self.collection, tx, self.index)
+            return SearchReport(hits, stale_count, missing_phrases, unindexed_count)
+
+    def _count_unindexed_matches(
+        self,
+        tx: Connection,
+        words_by_term: Mapping[str, str],
+        options: SearchOptions,
+    ) -> int:
+        """Return how many rows without an answer contain a term of the query.
+
+        Returns 0 if TAG= is set, if the query has no terms, or if all rows are indexed.
+        """
+        if not words_by_term or options.tags:
+            return 0
+        if self._ws.task.table(tx).total(tx) <= len(self.index):
+            return 0
+        search_words = {*words_by_term, *words_by_term.values()}
+        texts = self.collection.left_out(
+            tx,
+            sorted(search_words),
+        )
+        return sum(not words_by_term.keys().isdisjoint(terms_of(text)) for text in texts)
 
     def has_tag(self, tag: str) -> bool:
-        """Return whether an entry has a tag."""
-        mask = mask_of(self.index, self.collection, SearchOptions(tags=(tag,)))
+        """Return whether any entry has a tag."""
+        mask = build_mask(
+            self.index,
+            self.collection,
+            SearchOptions(tags=(tag,)),
+        )
         return mask is not None and bool(mask.any())
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
-        """Return what is like one entry, which is left out, by its vector."""
+        """Return the entries most similar to a given entry by their vectors, without that entry.
+
+        Args:
+            name: Name or id of a row, as typed.
+            options: Number of hits and filters; `rank` must not be "words".
+
+        Raises:
+            InputError: Entries are to be ranked by words, or the row is not in the build.
+        """
         import numpy as np
 
-        from pipeline.index.scoring import found_hits, rank_entries
+        from pipeline.index.scoring import describe_hits, rank_entries
 
         if options.rank is RankMode.WORDS:
             raise InputError(
                 "what is like an entry is found by its vector",
                 hint=f"leave {OptionHint(rank='words')} out",
             )
+
         index = self.index
         collection = self.collection
-        words = self._ws.task.words
         with self._ws.store.read() as tx:
-            found = index.entry_of(self._ws.task.id_of(tx, name))
-            behind = count_stale(collection, tx, index)
-        if found is None:
-            hint = f"it is once it is {words.done}: `{words.step('index')}`"
-            raise InputError(f"{name!r} is not in the index in service", hint=hint)
-        mask = mask_of(index, collection, options)
-        mask = np.ones(len(index), dtype=bool) if mask is None else mask
-        mask[row := found[0]] = False
+            entry = index.find_entry(self._ws.task.id_of(tx, name))
+            stale_count = count_stale(collection, tx, index)
+        if entry is None:
+            labels = self._ws.task.words
+            raise InputError(
+                f"{name!r} is not in the index in service",
+                hint=f"it is once it is {labels.done}: `{labels.step('index')}`",
+            )
+
+        row, _ = entry
+        mask = build_mask(index, collection, options)
+        if mask is None:
+            mask = np.ones(len(index), dtype=bool)
+        mask[row] = False
+        vector = index.faiss.reconstruct(row)
         ranked = rank_entries(
-            index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask
+            index,
+            terms=None,
+            vector=vector,
+            k=options.k,
+            mask=mask,
         )
-        return SearchReport(found_hits(index, collection, ranked, words={}), behind)
+        return SearchReport(
+            describe_hits(index, collection, ranked, words_by_term={}),
+            stale_count,
+        )
 
-    def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
-        """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        for first in range(0, len(questions), MAX_EMBED_TEXTS):
-            some = [parse_question(one) for one in questions[first : first + MAX_EMBED_TEXTS]]
-            vectors = self._vectors(some, options.rank)
-            for at, asked in enumerate(some):
-                mask = mask_of(self.index, self.collection, options, asked)
-                yield self._found(
-                    self._told(asked), None if vectors is None else vectors[at], options, mask
+    def search_many(
+        self,
+        typed_queries: Sequence[str],
+        options: SearchOptions,
+    ) -> Iterator[list[Hit]]:
+        """Yield the hits of each query in order, without reasons, snippets and matching tags.
+
+        Unlike `ask`, this never ignores phrases.
+        """
+        for page in pages(typed_queries, MAX_EMBED_TEXTS):
+            queries = [parse_query(typed_query) for typed_query in page]
+            vectors = self._embed(queries, options.rank)
+            for query_index, query in enumerate(queries):
+                mask = build_mask(
+                    self.index,
+                    self.collection,
+                    options,
+                    query,
                 )
+                vector = None if vectors is None else vectors[query_index]
+                yield self._rank_hits(self._query_terms(query), vector, options, mask)
 
-    def _found(
+    def _rank_hits(
         self,
         terms: Sequence[str],
         vector: "Scores | None",
         options: SearchOptions,
         mask: "Mask | None",
-        words: Mapping[str, str] | None = None,
+        words_by_term: Mapping[str, str] | None = None,
     ) -> list[Hit]:
-        from pipeline.index.scoring import found_hits, rank_entries
+        """Rank the entries as the options say and describe them, see `describe_hits`."""
+        from pipeline.index.scoring import describe_hits, rank_entries
 
-        by = None if options.rank is RankMode.VECTORS else terms
-        ranked = rank_entries(self.index, terms=by, vector=vector, k=options.k, mask=mask)
-        return found_hits(self.index, self.collection, ranked, terms, words)
+        ranked_terms = None if options.rank is RankMode.VECTORS else terms
+        ranked = rank_entries(
+            self.index,
+            terms=ranked_terms,
+            vector=vector,
+            k=options.k,
+            mask=mask,
+        )
+        return describe_hits(
+            self.index,
+            self.collection,
+            ranked,
+            terms,
+            words_by_term,
+        )
 
-    def _told(self, asked: SearchQuery) -> list[str]:
-        return terms_of_question(asked.text, asking=self.collection.ranking.asking)
+    def _query_terms(self, query: SearchQuery) -> list[str]:
+        return extract_query_terms(query.text, filler_words=self.collection.ranking.asking)
 
-    def _vectors(self, asked: Sequence[SearchQuery], rank: RankMode) -> "Vectors | None":
-        """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank."""
+    def _embed(self, queries: Sequence[SearchQuery], rank: RankMode) -> "Vectors | None":
+        """Return the vectors of queries, float32 (queries, dim), or None if ranked by words only.
+
+        Raises:
+            ConfigurationError: The build has vectors of another embedding model.
+        """
         if rank is RankMode.WORDS:
             return None
-        ws = self._ws
-        check_embedding(ws, self.index.manifest)
-        return question_vectors(ws, [one.text for one in asked], self._cache)
-
-    def is_free(self, questions: Sequence[str]) -> bool:
-        """Return whether no service is asked for the vectors of these questions."""
-        texts = [parse_question(one).text for one in questions]
-        return self._cache is None or not self._cache.missing(
-            self._cache.keys(texts, task_type=OF_QUESTIONS)
+        check_embedding_model(self._ws, self.index.manifest)
+        return embed_queries(
+            self._ws,
+            [query.text for query in queries],
+            self._cache,
         )
 
+    def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
+        """Return whether no service must embed these queries.
 
-def check_embedding(ws: WorkspaceSession, built: Manifest) -> None:
-    """Pass when a build's vectors can be compared with those of a question."""
+        This is the case if all their vectors are cached, or if this search has no cache.
+        """
+        if self._cache is None:
+            return True
+        texts = [parse_query(typed_query).text for typed_query in typed_queries]
+        keys = self._cache.keys(texts, task_type=OF_QUESTIONS)
+        return not self._cache.find_missing(keys)
+
+
+def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> None:
+    """Check that a build has vectors of the embedding model and width in use.
+
+    Raises:
+        ConfigurationError: The model or the width differs.
+    """
     model = ws.embedding_model.name
     dim = ws.settings.dim
-    if (built.model, built.dim) != (model, dim):
-        raise ConfigurationError(
-            f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "
-            f"{model}, {dim} wide; nothing was searched",
-            hint=f"run `{ws.task.words.step('index')}`, "
-            f"or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
-        )
+    if (build_manifest.model, build_manifest.dim) == (model, dim):
+        return
+    raise ConfigurationError(
+        f"the index was built with {build_manifest.model}, {build_manifest.dim} wide, "
+        f"and the question would be embedded with {model}, {dim} wide; nothing was searched",
+        hint=f"run `{ws.task.words.step('index')}`, or set "
+        f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
+    )

@@ -1,149 +1,203 @@
-"""Split texts into terms, the same for entries and questions, on every database: pure, and fixed under its name.
+"""Split texts into search terms, in the same way for entries and queries.
 
-A term is a case-folded Unicode word without accents, an English or Russian stem, or two neighbouring characters of a
-script that has no spaces; stop words of the languages listed here are none. The one thing to know: what is a term of
-which text may not change under one name, or questions miss what builds of before hold.
+A term is one of these:
 
-A text is first cut at ASCII characters that are neither letters nor digits, in one pass over its bytes. The same pieces
-come again and again, so what looks at many texts remembers the terms of each.
+- a word in any script, case-folded and without accents, as its English or Russian stem;
+- two neighbouring characters of a script that has no spaces.
+
+Stop words of the languages below are not terms. The terms of a text depend on the text only, not on
+the database. They may only change together with TERMS_VERSION, because queries would otherwise miss
+words of existing builds.
+
+For speed, a text is first cut at ASCII characters that are neither letters nor digits, in a single
+pass over its bytes. The same pieces are frequent, so the terms of each piece are cached.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
 from itertools import chain, pairwise
 from typing import Any
 
-NAME = "words@1"
-LANGUAGES = (  # whose stop words are left out, as bm25s lists them
-    *(
-        "EN_PLUS",
-        "DANISH",
-        "DUTCH",
-        "FRENCH",
-        "GERMAN",
-        "ITALIAN",
-        "NORWEGIAN",
-        "PORTUGUESE",
-        "RUSSIAN",
-        "SPANISH",
-    ),
+TERMS_VERSION = "words@1"
+
+# Languages as bm25s names its lists of stop words.
+STOP_WORD_LANGUAGES = (
+    "EN_PLUS",
+    "DANISH",
+    "DUTCH",
+    "FRENCH",
+    "GERMAN",
+    "ITALIAN",
+    "NORWEGIAN",
+    "PORTUGUESE",
+    "RUSSIAN",
+    "SPANISH",
     "SWEDISH",
 )
-KEPT = (  # stop words of one of them that stand for a subject, a name or a thing in another
-    "ad ai art ben c ci come dan dog door dove ed em end era eu ge ha han hat io li man men met mine mod non os par "
-    "sea sean si sin sit son sur till ton un van ville want war"
+
+# Stop words of a language that are a subject, a name or a thing in another language.
+EXEMPT_STOP_WORDS = (
+    "ad ai art ben c ci come dan dog door dove ed em end era eu ge ha han hat io li man men met "
+    "mine mod non os par sea sean si sin sit son sur till ton un van ville want war"
 )
-ASKING = (  # words of a question that say nothing of what is asked for, whatever is searched
-    "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking need needs person "
-    "please quien recommend sabe somebody someone wer"
+
+# Words of a query that do not describe its subject, in any collection.
+QUERY_FILLER_WORDS = (
+    "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking "
+    "need needs person please quien recommend sabe somebody someone wer"
 )
-STEMMED = range(
-    3, 41
-)  # characters of words that may have another stem than themselves; longer ones are no words
+
+# Shorter words are their own stems, and longer runs of letters are not words.
+STEMMABLE_LENGTHS = range(3, 41)  # characters
 
 _SPACE = ord(" ")
-_CUT = bytes(
+# Table for bytes.translate: ASCII letters become small, other ASCII except digits becomes spaces.
+_ASCII_TABLE = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)
 ) + bytes(range(128, 256))
-_RUN = re.compile(r"\S+")
-_ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
+_NON_SPACE_RUN = re.compile(r"\S+")
+# Accents after any letter except a Cyrillic letter.
+_ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
-_UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han beyond
-    "([\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)"
+# Thai to Burmese, Khmer, kana, Han, Hangul, and supplementary Han.
+_UNSPACED_SCRIPT = re.compile(
+    "([\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff]+)"
 )
 
 
 def terms_of(text: str) -> list[str]:
-    """Return the terms of a text in order, each as often as it comes."""
-    return [
-        *chain.from_iterable(
-            map(_terms_of_piece, text.encode("utf-8", "replace").translate(_CUT).split())
-        )
-    ]
+    """Return the terms of a text in order, with repetitions."""
+    pieces = text.encode("utf-8", "replace").translate(_ASCII_TABLE).split()
+    return list(chain.from_iterable(map(_piece_terms, pieces)))
 
 
 @lru_cache(maxsize=1 << 17)
-def _terms_of_piece(piece: bytes) -> tuple[str, ...]:
+def _piece_terms(piece: bytes) -> tuple[str, ...]:
+    """Return the terms of a UTF-8 piece that contains no ASCII separator."""
     text = piece.decode("utf-8")
-    words = (text,) if text.isascii() else words_of(text)
+    words: Iterable[str] = (text,) if text.isascii() else split_words(text)
     return tuple(_stem(word) for word in words if word not in _stop_words())
 
 
-def terms_of_question(question: str, *, asking: str = "") -> list[str]:
-    """Return the terms of a question without words of asking, `asking` among them, or all where it has no others."""
-    terms = terms_of(question)
-    return [term for term in terms if term not in _dropped(asking)] or terms
+def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
+    """Return the terms of a query without filler words, or all its terms if no others remain.
+
+    Args:
+        query: The text of the query.
+        filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
+    """
+    terms = terms_of(query)
+    return [term for term in terms if term not in _filler_terms(filler_words)] or terms
 
 
 @cache
-def _dropped(asking: str) -> frozenset[str]:
-    return frozenset((*terms_of(ASKING), *terms_of(asking)))
+def _filler_terms(filler_words: str) -> frozenset[str]:
+    return frozenset(
+        chain(
+            terms_of(QUERY_FILLER_WORDS),
+            terms_of(filler_words),
+        )
+    )
 
 
-def spans_of(text: str, among: AbstractSet[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
-    for run in _RUN.finditer(text.translate(_KINDS)):
-        at = run.start()
-        for part in _UNSPACED.split(run[0]):
-            width = 2 if is_unspaced(part[:1]) and len(part) > 1 else len(part)
-            for shift in range(len(part) - width + 1) if part else ():
-                for term in kept_terms(part[shift : shift + width]):
-                    if term in among:
-                        yield at + shift, at + shift + width, term
-            at += len(part)
+def find_term_spans(
+    text: str,
+    terms: AbstractSet[str],
+) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, term) for each occurrence of the given terms in a text, in text order.
+
+    Offsets are in characters of the text. Pairs of characters of a script without spaces overlap.
+    """
+    for run in _NON_SPACE_RUN.finditer(text.translate(_WORD_CHARACTERS)):
+        offset = run.start()
+        for part in _UNSPACED_SCRIPT.split(run[0]):
+            yield from _part_spans(part, offset, terms)
+            offset += len(part)
+
+
+def _part_spans(
+    part: str, part_offset: int, terms: AbstractSet[str]
+) -> Iterator[tuple[int, int, str]]:
+    """Yield the spans of terms in a part of a run: a word, or characters without spaces."""
+    if not part:
+        return
+
+    is_pairs = is_unspaced(part[:1]) and len(part) > 1
+    width = 2 if is_pairs else len(part)
+    for shift in range(len(part) - width + 1):
+        start = part_offset + shift
+        for term in extract_terms_cached(part[shift : shift + width]):
+            if term in terms:
+                yield start, start + width, term
 
 
 @lru_cache(maxsize=1 << 14)
-def kept_terms(text: str) -> tuple[str, ...]:
-    """Return the terms of a word, a pair of characters or a tag; kept, for texts that are shown have the same ones."""
+def extract_terms_cached(text: str) -> tuple[str, ...]:
+    """Return the terms of a word, a character pair or a tag from a cache; results repeat them."""
     return tuple(terms_of(text))
 
 
 def is_unspaced(text: str) -> bool:
     """Return whether a text begins with a character of a script that has no spaces."""
-    return _UNSPACED.match(text) is not None
+    return _UNSPACED_SCRIPT.match(text) is not None
 
 
-def fold(text: str) -> str:
-    """Return a text as its words are compared: without case, accents, and forms of one character."""
+def fold_text(text: str) -> str:
+    """Return a text without case, accents and compatibility forms, for comparisons.
+
+    Cyrillic letters keep their accents.
+    """
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
+
+    compatible = unicodedata.normalize("NFKC", text)
+    folded = unicodedata.normalize("NFKC", compatible.casefold())
+    decomposed = unicodedata.normalize("NFD", folded)
+    return unicodedata.normalize(
+        "NFC",
+        _ACCENTS.sub("", decomposed),
+    )
 
 
-def words_of(text: str) -> Iterator[str]:
-    """Yield the words of a text of any script, folded; of a script without spaces its pairs of characters."""
-    for run in fold(text).translate(_KINDS).split():
-        for part in _UNSPACED.split(run):
-            if part and _UNSPACED.match(part) and len(part) > 1:
+def split_words(text: str) -> Iterator[str]:
+    """Yield the folded words of a text; character pairs of scripts that have no spaces."""
+    for run in fold_text(text).translate(_WORD_CHARACTERS).split():
+        for part in _UNSPACED_SCRIPT.split(run):
+            if len(part) > 1 and is_unspaced(part):
                 yield from map("".join, pairwise(part))
             elif part:
                 yield part
 
 
-class _Kinds(dict[int, int]):
-    """Characters as they stand in words, by their codes; a space in the place of all others."""
+class _WordCharacters(dict[int, int]):
+    """Table for str.translate: letters, digits and their marks stay, others become spaces."""
 
     def __missing__(self, code: int) -> int:
-        """Look a character up that was not met before: letters, numbers and their marks are of words."""
-        self[code] = code if unicodedata.category(chr(code))[0] in "LNM" else _SPACE
+        """Classify a character on first use and remember it."""
+        is_word_character = unicodedata.category(chr(code))[0] in "LNM"
+        self[code] = code if is_word_character else _SPACE
         return self[code]
 
 
-_KINDS = _Kinds()
+_WORD_CHARACTERS = _WordCharacters()
 
 
 def _stem(word: str) -> str:
-    """Return the stem of a word: of English in Latin letters, of Russian in Cyrillic ones, none of other scripts."""
-    if len(word) not in STEMMED or not word.isalpha():
+    """Return the English stem of an ASCII word, the Russian stem of a Cyrillic word, else the word.
+
+    Words with digits, and words shorter or longer than STEMMABLE_LENGTHS, are returned as they are.
+    """
+    if len(word) not in STEMMABLE_LENGTHS or not word.isalpha():
         return word
     if word.isascii():
         return str(_stemmer("english").stemWord(word))
-    return str(_stemmer("russian").stemWord(word)) if _CYRILLIC.fullmatch(word) else word
+    if _CYRILLIC.fullmatch(word):
+        return str(_stemmer("russian").stemWord(word))
+    return word
 
 
 @cache
@@ -155,12 +209,11 @@ def _stemmer(language: str) -> Any:
 
 @cache
 def _stop_words() -> frozenset[str]:
+    """Return the folded stop words of all languages, without the exempt words."""
     from bm25s import stopwords
 
-    listed = (
-        word for language in LANGUAGES for word in getattr(stopwords, f"STOPWORDS_{language}")
-    )
-    pieces = " ".join(listed).encode().translate(_CUT).split()
-    return frozenset(
-        word for piece in pieces for word in words_of(piece.decode("utf-8"))
-    ).difference(KEPT.split())
+    word_lists = [getattr(stopwords, f"STOPWORDS_{name}") for name in STOP_WORD_LANGUAGES]
+    joined_words = " ".join(chain.from_iterable(word_lists))
+    pieces = joined_words.encode().translate(_ASCII_TABLE).split()
+    words = chain.from_iterable(split_words(piece.decode("utf-8")) for piece in pieces)
+    return frozenset(words).difference(EXEMPT_STOP_WORDS.split())

@@ -1,8 +1,8 @@
-"""Keep the vectors of texts: one table, in which each vector is found by a hash of its model, width and text.
+"""Cache the vectors of texts in a table, under a hash of model, width, task type and text.
 
-On PostgreSQL it is a table of the workspace's own database, else one of an SQLite file below DATA/index; whoever adds
-the first vector makes it. Several processes share it. What is added is durable when that returns. A vector whose
-checksum is wrong counts as absent.
+The table is in the workspace's PostgreSQL database, or else in an SQLite file below
+DATA/index. Adding the first vector creates it. Several processes can share the cache. Added vectors
+are on disk when the call returns. A vector with a wrong checksum counts as absent.
 """
 
 import contextlib
@@ -38,27 +38,44 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store.database import PAGE, Store, among, change_among, insert_new, streamed
 
 Vectors = NDArray[np.float32]
-UNIT_TOLERANCE = (
-    1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
-)
-TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
-LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may lose another
+
+# Allowed deviation of a float32 vector's length from 1; rounding alone stays below 1e-6.
+UNIT_TOLERANCE = 1e-3
+# Gemini's task type for the vectors of entries.
+ENTRY_TASK_TYPE = "RETRIEVAL_DOCUMENT"
+# If the cache is damaged, another process that deletes a damaged vector can cause a second miss.
+FILL_TRIES = 2
 
 
-def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
-    """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1."""
+def check_unit_rows(
+    vectors: Vectors,
+    *,
+    subject: str,
+    tolerance: float = UNIT_TOLERANCE,
+) -> None:
+    """Check that every row of an array float32 (rows, dim) is finite and has length 1.
+
+    Args:
+        vectors: The rows to check.
+        subject: First words of the error message, which name the origin of the vectors.
+        tolerance: Allowed deviation of the length.
+
+    Raises:
+        InconsistentError: A row is not of unit length.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         lengths: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
-    if len(wrong):
+        # Negated, because a comparison with NaN is false.
+        faulty_rows = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
+    if len(faulty_rows):
         raise InconsistentError(
-            f"{what}: {len(wrong)} of {len(vectors)} vectors are not finite and of length 1, "
-            f"first row {wrong[0]} (length {lengths[wrong[0]]:.6g})"
+            f"{subject}: {len(faulty_rows)} of {len(vectors)} vectors are not finite and of "
+            f"length 1, first row {faulty_rows[0]} (length {lengths[faulty_rows[0]]:.6g})"
         )
 
 
 class VectorCache:
-    """The vectors of one model at one width, float32 rows of unit length."""
+    """Vectors of an embedding model and width: float32 rows of unit length."""
 
     table = Table(
         "findable_vectors",
@@ -74,23 +91,29 @@ class VectorCache:
     record: Select[Any] = select(key, vector, table.c.crc)
 
     def __init__(self, store: Store, *, model: str, dim: int) -> None:
-        """Take the database in which they are; nothing is read or made yet."""
+        """Use the table in a database; nothing is read or created yet."""
         self.store = store
         self.model = model
         self.dim = dim
 
-    def keys(self, texts: Iterable[str], *, task_type: str = TASK_TYPE) -> list[bytes]:
-        """Return the 32 bytes (SHA-256) under which the vector of each text is; any difference gives another key."""
+    def keys(
+        self,
+        texts: Iterable[str],
+        *,
+        task_type: str = ENTRY_TASK_TYPE,
+    ) -> list[bytes]:
+        """Return the cache key (SHA-256, 32 bytes) of each text for this model and width."""
         identities = (json.dumps([self.model, self.dim, task_type, text]) for text in texts)
         return [hashlib.sha256(identity.encode("ascii")).digest() for identity in identities]
 
-    def missing(self, keys: Sequence[bytes]) -> list[int]:
-        """Return the positions in `keys`, ascending, whose text was not embedded yet; of equal keys only the first.
+    def find_missing(self, keys: Sequence[bytes]) -> list[int]:
+        """Return the ascending positions in `keys` of texts that must still be embedded.
 
-        A text that the model refused is not asked again.
+        Only the first position of equal keys is returned. Texts that the model refused are not
+        missing, although they have no vector.
         """
         with self.reading() as tx:
-            stored_keys = {record.key for record in self._of(tx, select(self.key), keys)}
+            stored_keys = {record.key for record in self._select_keys(tx, select(self.key), keys)}
         first_positions: dict[bytes, int] = {}
         for position, key in enumerate(keys):
             if key not in stored_keys:
@@ -98,95 +121,142 @@ class VectorCache:
         return list(first_positions.values())
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns."""
+        """Save vectors whose keys are not stored yet; they are on disk when this returns.
+
+        Creates the table on first use.
+
+        Args:
+            keys: The key of each row.
+            vectors: Array float32 (len(keys), dim) of unit length.
+
+        Raises:
+            InconsistentError: The vectors have another shape or are not of unit length.
+        """
         rows = np.ascontiguousarray(vectors, dtype="<f4")
         if rows.shape != (len(keys), self.dim):
             raise InconsistentError(
-                f"vectors of {self.model!r} have shape {rows.shape}, expected ({len(keys)}, {self.dim})"
+                f"vectors of {self.model!r} have shape {rows.shape}, "
+                f"expected ({len(keys)}, {self.dim})"
             )
-        check_unit_rows(rows, what=f"what {self.model!r} returned")
-        with self.store.write() as tx:
-            self.table.create(tx, checkfirst=True)
-            new = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}.items()
-            values = [
-                {"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)}
-                for key, raw in new
-            ]
-            insert_new(tx, self.table, values)
+        check_unit_rows(
+            rows,
+            subject=f"what {self.model!r} returned",
+        )
+        raw_vectors = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}
+        self._insert(raw_vectors)
 
     def add_refused(self, keys: Sequence[bytes]) -> None:
-        """Note that the model refused the texts of these keys: an empty vector stands for each."""
+        """Save that the model refused these texts, as empty vectors; on disk on return."""
+        self._insert(dict.fromkeys(keys, b""))
+
+    def _insert(self, raw_vectors: dict[bytes, bytes]) -> None:
+        """Insert vectors with their checksums in a transaction; keys that exist are skipped."""
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            empty = [
-                {"key": key, "model": self.model, "vector": b"", "crc": _crc(key, b"")}
-                for key in keys
+            records = [
+                {"key": key, "model": self.model, "vector": raw, "crc": _checksum(key, raw)}
+                for key, raw in raw_vectors.items()
             ]
-            insert_new(tx, self.table, empty)
+            insert_new(tx, self.table, records)
 
-    def drop_refused(self) -> int:
-        """Forget which texts the model refused, so that they are asked again; return how many those were."""
+    def delete_refused(self) -> int:
+        """Delete the marks of texts that this model refused, so that they are embedded again.
+
+        Returns the number of deleted marks.
+        """
         with self.reading() as tx:
-            refused_keys = (
-                []
-                if tx is None
-                else tx.execute(select(self.key).where(self._is_refused)).scalars().all()
-            )
-        return self._drop(refused_keys) if refused_keys else 0
+            refused_keys = self._select_where(tx, self._is_refused)
+        return self._delete(refused_keys) if refused_keys else 0
 
     @property
     def _is_refused(self) -> ColumnElement[bool]:
         return (self.table.c.model == self.model) & (func.length(self.vector) == 0)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
-        """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
+        """Return the vectors of keys in their order, float32 (len(keys), dim).
+
+        Deletes vectors with a wrong checksum.
+
+        Raises:
+            InconsistentError: A vector is missing or was damaged.
+        """
         with self.reading() as tx:
-            stored = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
-        sound = {key: raw for key, (raw, crc) in stored.items() if _crc(key, raw) == crc}
-        if damaged := [key for key in stored if key not in sound]:
-            self._drop(damaged)
+            records = self._select_keys(tx, self.record, keys)
+            stored = {key: (raw, checksum) for key, raw, checksum in records}
+
+        intact = {
+            key: raw for key, (raw, checksum) in stored.items() if _checksum(key, raw) == checksum
+        }
+        damaged_keys = list(stored.keys() - intact.keys())
+        if damaged_keys:
+            self._delete(damaged_keys)
+
         for position, key in enumerate(keys):
-            if key not in sound:
+            if key not in intact:
                 raise InconsistentError(
-                    f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
+                    f"no vector is cached under {key.hex()[:12]}… (position {position}) "
+                    f"in {self.store.shown}",
                     hint=f"run `{CommandHint('index')}` again: it embeds what is missing",
                 )
-        return np.frombuffer(b"".join(sound[key] for key in keys), "<f4").reshape(
-            len(keys), self.dim
-        )
+        raw_rows = b"".join(intact[key] for key in keys)
+        return np.frombuffer(raw_rows, "<f4").reshape(len(keys), self.dim)
 
-    def filled(self, keys: Sequence[bytes], make: Callable[[list[int]], object]) -> Vectors:
-        """Return the vectors of `keys`, as `fetch`, once `make` has added those that are not there, by positions."""
-        for _ in range(LOOKS):
-            if missing := self.missing(keys):
-                make(missing)
+    def fetch_or_add(
+        self,
+        keys: Sequence[bytes],
+        add_vectors: Callable[[list[int]], object],
+    ) -> Vectors:
+        """Return the vectors of keys as `fetch` does, after missing vectors have been added.
+
+        Args:
+            keys: Keys in the order of the result.
+            add_vectors: Called with the positions of missing keys; must add their vectors.
+
+        Raises:
+            InconsistentError: A vector is still missing or damaged after FILL_TRIES tries.
+        """
+        for _ in range(FILL_TRIES):
+            missing_positions = self.find_missing(keys)
+            if missing_positions:
+                add_vectors(missing_positions)
             with contextlib.suppress(InconsistentError):
                 return self.fetch(keys)
         return self.fetch(keys)
 
     def damaged(self) -> list[bytes]:
-        """Return the keys of vectors that have another checksum than when they were written; all are read."""
+        """Read all vectors of this model and return the keys of those with a wrong checksum."""
         with self.reading() as tx:
             if tx is None:
                 return []
-            records = streamed(tx, self.record.where(self.table.c.model == self.model), page=PAGE)
+            records = streamed(
+                tx,
+                self.record.where(self.table.c.model == self.model),
+                page=PAGE,
+            )
             return [
-                record.key for record in records if _crc(record.key, record.vector) != record.crc
+                record.key
+                for record in records
+                if _checksum(record.key, record.vector) != record.crc
             ]
 
     def retain(self, keys: Collection[bytes]) -> int:
-        """Remove the bytes of all other vectors of this model and width; return how many those were."""
-        mine = (self.table.c.model == self.model) & (func.length(self.vector) == 4 * self.dim)
+        """Delete all other vectors of this model and width, and return their number."""
+        has_width = func.length(self.vector) == 4 * self.dim
         with self.reading() as tx:
-            stored_keys = (
-                [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
+            stored_keys = self._select_where(
+                tx,
+                (self.table.c.model == self.model) & has_width,
             )
         other_keys = [key for key in stored_keys if key not in keys]
-        return self._drop(other_keys) if other_keys else 0
+        return self._delete(other_keys) if other_keys else 0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
-        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made."""
+        """Open a snapshot of the cache; yields None if there is no cache, and creates nothing.
+
+        Raises:
+            InconsistentError: The database is damaged.
+        """
         if self.store.path is not None and not self.store.path.exists():
             yield None
             return
@@ -194,44 +264,74 @@ class VectorCache:
             with self.store.read() as tx:
                 yield tx if inspect(tx).has_table(self.table.name) else None
         except InconsistentError as error:
-            hint = f"move the file away and run `{CommandHint('index')}`: it embeds again what is needed"
-            raise InconsistentError(
-                error.message, hint=hint if self.store.path else error.hint
-            ) from error
+            hint = error.hint
+            if self.store.path:
+                hint = f"move the file away and run `{CommandHint('index')}`: it embeds again what is needed"
+            raise InconsistentError(error.message, hint=hint) from error
 
-    def _of(
-        self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]
+    def _select_keys(
+        self,
+        tx: Connection | None,
+        query: Select[Any],
+        keys: Sequence[bytes],
     ) -> Iterator[Any]:
-        return iter(()) if tx is None else among(tx, query, self.key, keys)
+        """Yield the records of a SELECT that have one of the keys; nothing without a cache."""
+        if tx is None:
+            return iter(())
+        return among(tx, query, self.key, keys)
 
-    def _drop(self, keys: Sequence[bytes]) -> int:
+    def _select_where(
+        self,
+        tx: Connection | None,
+        condition: ColumnElement[bool],
+    ) -> list[bytes]:
+        """Return all keys whose record meets a condition; an empty list without a cache."""
+        if tx is None:
+            return []
+        return list(tx.execute(select(self.key).where(condition)).scalars().all())
+
+    def _delete(self, keys: Sequence[bytes]) -> int:
+        """Delete records by key and return their number."""
         with self.store.write() as tx:
             if tx.dialect.name == "sqlite":
-                tx.exec_driver_sql(
-                    "PRAGMA secure_delete = ON"
-                )  # what is removed is overwritten, too
-            return change_among(tx, delete(self.table), self.key, keys)
+                # Overwrite deleted bytes, because vectors can reveal forgotten texts.
+                tx.exec_driver_sql("PRAGMA secure_delete = ON")
+            return change_among(
+                tx,
+                delete(self.table),
+                self.key,
+                keys,
+            )
 
 
-def _crc(key: bytes, vector: bytes) -> int:
-    return zlib.crc32(vector, zlib.crc32(key))
+def _checksum(key: bytes, raw_vector: bytes) -> int:
+    return zlib.crc32(raw_vector, zlib.crc32(key))
 
 
 def vector_store(store: Store, data: Path) -> Store:
-    """Return where the vectors of a workspace are: on the server that has it, or in a file of their own."""
+    """Return the database of a workspace's vectors: its server, or an SQLite file of their own.
+
+    Args:
+        store: The workspace's database.
+        data: The workspace's folder DATA.
+    """
     return store if store.path is None else Store(data / "index" / "vectors.sqlite")
 
 
 def vector_cache(ws: WorkspaceSession) -> VectorCache:
-    """Return the cache of vectors of the workspace's model and width."""
+    """Return the vector cache of the embedding model and width in use; nothing is read yet."""
+    store = vector_store(ws.store, ws.data)
     return VectorCache(
-        vector_store(ws.store, ws.data), model=ws.embedding_model.name, dim=ws.settings.dim
+        store,
+        model=ws.embedding_model.name,
+        dim=ws.settings.dim,
     )
 
 
 def caches(store: Store) -> list[VectorCache]:
-    """Return the caches that are kept in a database, of whatever model and width."""
-    kinds = select(VectorCache.table.c.model, func.length(VectorCache.vector) / 4).distinct()
+    """Return a cache for each model and width that has vectors in a database, sorted."""
+    width = func.length(VectorCache.vector) / 4
+    statement = select(VectorCache.table.c.model, width).distinct()
     with VectorCache(store, model="", dim=0).reading() as tx:
-        models = [] if tx is None else [*tx.execute(kinds)]
+        models = [] if tx is None else list(tx.execute(statement))
     return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(models)]

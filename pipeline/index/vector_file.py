@@ -1,14 +1,16 @@
-"""The faiss file: written in blocks at flat memory, and opened for search.
+"""Write the faiss file of a build in constant memory, and search it.
 
-Up to LARGE rows it is an IndexFlatIP; beyond them each number has 8 bits, between the least and the greatest of its
-place, and the file a quarter of the size. The bytes are those of `faiss.write_index`, without ever holding all vectors:
-the header of an empty index, in which two counts are set, and the rows.
+An index of up to MAX_EXACT_ROWS rows is an IndexFlatIP. In a larger index each number has 8 bits,
+between the least and the greatest number of its dimension, so the file is a quarter of the size.
+
+The bytes are those of `faiss.write_index`, but all vectors are never in memory at once: the file is
+the header of an empty index with two counts replaced, followed by the rows.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 import faiss
 import numpy as np
@@ -19,117 +21,227 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 
 Vectors = NDArray[np.float32]
-untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
-LARGE = 200_000  # rows, beyond which exact ones would take too much memory (docs/decisions.md, 7)
-BLOCK = 4096  # rows that are looked at at once
-_COUNT = slice(8, 16)  # of a header: rows, and the numbers that follow
-_NUMBERS = slice(-8, None)
+
+# The type hints of faiss describe its C++ interface, but its Python wrappers take arrays.
+untyped_faiss: Any = faiss
+
+# Exact vectors of more rows would take too much memory (docs/decisions.md, 7).
+MAX_EXACT_ROWS = 200_000
+# Rows that are in memory at once.
+BLOCK_ROWS = 4096
+
+# Bytes of a faiss header: the number of rows, and the number of values that follow.
+_ROW_COUNT_BYTES = slice(8, 16)
+_VALUE_COUNT_BYTES = slice(-8, None)
 
 
-def is_exact(count: int) -> bool:
-    """Return whether the index of so many rows holds them as they are."""
-    return count <= LARGE
+def is_exact(row_count: int) -> bool:
+    """Return whether an index of this many rows stores float32 vectors instead of 8-bit numbers."""
+    return row_count <= MAX_EXACT_ROWS
 
 
-def write_vectors(
-    path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
+def write_faiss_index(
+    path: Path,
+    blocks: Iterable[Vectors],
+    *,
+    row_count: int,
+    dim: int,
 ) -> files.SealedFile:
-    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
-    if is_exact(count):
-        return _seal(path, untyped.IndexFlatIP(dim), blocks, count)
-    index = untyped.IndexScalarQuantizer(
-        dim, untyped.ScalarQuantizer.QT_8bit, untyped.METRIC_INNER_PRODUCT
+    """Write and seal a flat index, or an 8-bit index for more than MAX_EXACT_ROWS rows.
+
+    The 8-bit index needs two passes. The first pass copies the blocks to a temporary file next to
+    `path`.
+
+    Args:
+        path: The file to write.
+        blocks: Arrays float32 (rows, dim) in row order, `row_count` rows in all.
+        row_count: Number of all rows.
+        dim: Width of the vectors.
+    """
+    if is_exact(row_count):
+        return _seal_index(
+            path,
+            untyped_faiss.IndexFlatIP(dim),
+            blocks,
+            row_count,
+        )
+
+    index = untyped_faiss.IndexScalarQuantizer(
+        dim,
+        untyped_faiss.ScalarQuantizer.QT_8bit,
+        untyped_faiss.METRIC_INNER_PRODUCT,
     )
-    low = np.full(dim, np.inf, np.float32)
-    high = -low
-    with TemporaryFile(
-        dir=path.parent
-    ) as exact:  # the bounds of all are known once all have been seen
-
-        def again() -> Iterator[Vectors]:
-            for _ in range(0, count, BLOCK):
-                yield np.fromfile(exact, np.float32, BLOCK * dim).reshape(-1, dim)
-
+    # The bounds of each dimension are known only after all rows have been seen.
+    minimum = np.full(dim, np.inf, np.float32)
+    maximum = -minimum
+    with TemporaryFile(dir=path.parent) as exact_rows:
         for block in blocks:
-            exact.write(np.ascontiguousarray(block, np.float32).data)
-            low = np.minimum(low, block.min(axis=0, initial=np.inf))
-            high = np.maximum(high, block.max(axis=0, initial=-np.inf))
-        exact.seek(0)
-        index.train(np.stack([low, high]))
-        return _seal(path, index, again(), count)
+            exact_rows.write(np.ascontiguousarray(block, np.float32).data)
+            minimum = np.minimum(
+                minimum,
+                block.min(axis=0, initial=np.inf),
+            )
+            maximum = np.maximum(
+                maximum,
+                block.max(axis=0, initial=-np.inf),
+            )
+
+        exact_rows.seek(0)
+        index.train(np.stack([minimum, maximum]))
+        return _seal_index(
+            path,
+            index,
+            _read_blocks(exact_rows, row_count, dim),
+            row_count,
+        )
 
 
-def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.SealedFile:
-    header = bytearray(untyped.serialize_index(empty))
-    header[_COUNT], header[_NUMBERS] = (
-        count.to_bytes(8, "little"),
-        (count * empty.d).to_bytes(8, "little"),
+def _read_blocks(
+    file: IO[bytes],
+    row_count: int,
+    dim: int,
+) -> Iterator[Vectors]:
+    """Yield the rows of an open file of float32 numbers, from its current position."""
+    for _ in range(0, row_count, BLOCK_ROWS):
+        yield np.fromfile(file, np.float32, BLOCK_ROWS * dim).reshape(-1, dim)
+
+
+def _seal_index(
+    path: Path,
+    empty_index: Any,
+    blocks: Iterable[Vectors],
+    row_count: int,
+) -> files.SealedFile:
+    """Write the header of an empty (trained) index with its counts set, then the encoded rows."""
+    header = bytearray(untyped_faiss.serialize_index(empty_index))
+    header[_ROW_COUNT_BYTES] = row_count.to_bytes(8, "little")
+    header[_VALUE_COUNT_BYTES] = (row_count * empty_index.d).to_bytes(
+        8,
+        "little",
     )
+
     with files.SealedWriter(path) as writer:
         writer.write(bytes(header))
         for block in blocks:
             if len(block):
-                writer.write(
-                    empty.sa_encode(np.ascontiguousarray(block, np.float32)).reshape(-1).data
-                )
+                rows = np.ascontiguousarray(block, np.float32)
+                writer.write(empty_index.sa_encode(rows).reshape(-1).data)
         return writer.seal()
 
 
-def open_vectors(path: Path, descriptor: int) -> Any:
-    """Return the faiss index in an open file, mapped and not read, so that opening costs nothing."""
+def open_faiss_index(path: Path, descriptor: int) -> Any:
+    """Map the faiss index of an open file into memory; nothing is read yet.
+
+    Args:
+        path: Name of the file, for the error message.
+        descriptor: File descriptor of the open file.
+
+    Raises:
+        InconsistentError: faiss cannot read the file.
+    """
     try:
-        return faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
+        return faiss.read_index(
+            f"/dev/fd/{descriptor}",
+            faiss.IO_FLAG_MMAP_IFC,
+        )
     except RuntimeError as error:
         raise InconsistentError(
-            f"{path} is no index that faiss can read: {error}", hint=f"run `{CommandHint('index')}`"
+            f"{path} is no index that faiss can read: {error}",
+            hint=f"run `{CommandHint('index')}`",
         ) from None
 
 
-def nearest(
-    index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None
+def find_nearest(
+    index: Any,
+    query: Vectors,
+    k: int,
+    mask: NDArray[np.bool_] | None,
 ) -> tuple[Vectors, NDArray[np.int64]]:
-    """Return similarities and rows of the `k` nearest to a query, (1, dim), descending, equal ones in vector order.
+    """Return similarities and row numbers of the `k` rows nearest to a query, best first.
 
-    With a mask, bool (rows,), of those that pass. faiss may keep any of equally similar rows: where the last place is
-    shared, all who share it are asked for.
+    Equal similarities are in row order. Fewer than `k` are returned if fewer rows pass.
+
+    Args:
+        index: The faiss index.
+        query: Array float32 (1, dim).
+        k: Maximum number of rows.
+        mask: Array bool (rows,) of the rows that may be returned, or None for all rows.
     """
-    passing = index.ntotal if mask is None else int(np.count_nonzero(mask))
-    k = min(k, passing)
-    among = None
+    passing_count = index.ntotal if mask is None else int(np.count_nonzero(mask))
+    k = min(k, passing_count)
     if not k:
         return np.empty(0, np.float32), np.empty(0, np.int64)
+
+    parameters = None
     if mask is not None:
-        among = untyped.SearchParameters(
-            sel=untyped.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        )
-    faiss.omp_set_num_threads(
-        1
-    )  # of this thread: a single query never gained from a second one, which then spins
-    similarities, rows = (
-        found[0] for found in index.search(query, min(k + 1, passing), params=among)
+        bitmap = np.packbits(mask, bitorder="little")
+        selector = untyped_faiss.IDSelectorBitmap(bitmap)
+        parameters = untyped_faiss.SearchParameters(sel=selector)
+
+    # This sets the number of threads of the calling thread. A second thread never made a single
+    # query faster; it only spins.
+    faiss.omp_set_num_threads(1)
+    found = index.search(
+        query,
+        min(k + 1, passing_count),
+        params=parameters,
     )
+    similarities = found[0][0]
+    rows = found[1][0]
+
+    # faiss may return any of several equally similar rows. If the last place is shared, request all
+    # rows that share it.
     if len(rows) > k and similarities[k] == similarities[k - 1]:
-        below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
-        _, similarities, rows = index.range_search(query, below, params=among)
+        radius = float(
+            np.nextafter(
+                similarities[k],
+                np.float32(-np.inf),
+            )
+        )
+        _, similarities, rows = index.range_search(
+            query,
+            radius,
+            params=parameters,
+        )
+
     order = np.lexsort((rows, -similarities))[:k]
     return similarities[order], rows[order]
 
 
-def nearest_in(
-    queries: Vectors, blocks: Iterable[Vectors], k: int
+def find_nearest_in_blocks(
+    queries: Vectors,
+    blocks: Iterable[Vectors],
+    k: int,
 ) -> tuple[Vectors, NDArray[np.int64]]:
-    """Return similarities and rows of the `k` nearest to each query among all rows of blocks, (queries, k), descending.
+    """Return similarities and row numbers, (queries, k), of the rows nearest to each query.
 
-    As quick for a thousand queries as for some dozens one by one: faiss multiplies matrices.
+    Scans all blocks exactly. The best rows are first. A thousand queries take as long as some
+    dozens of single queries, because faiss multiplies matrices.
+
+    Args:
+        queries: Array float32 (queries, dim).
+        blocks: Arrays float32 (rows, dim) in row order.
+        k: Number of rows per query.
     """
-    best = np.full((len(queries), k), -np.inf, np.float32)
-    rows = np.zeros((len(queries), k), np.int64)
-    first = 0
+    best_similarities = np.full(
+        (len(queries), k),
+        -np.inf,
+        np.float32,
+    )
+    best_rows = np.zeros((len(queries), k), np.int64)
+    first_row = 0
     for block in blocks:
-        similarities, near = faiss.knn(queries, block, k, faiss.METRIC_INNER_PRODUCT)
-        both = np.hstack([best, similarities])
-        order = np.argsort(-both, axis=1)[:, :k]
-        best = np.take_along_axis(both, order, axis=1)
-        rows = np.take_along_axis(np.hstack([rows, near + first]), order, axis=1)
-        first = first + len(block)
-    return best, rows
+        similarities, block_rows = faiss.knn(
+            queries,
+            block,
+            k,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        candidate_similarities = np.hstack([best_similarities, similarities])
+        candidate_rows = np.hstack([best_rows, block_rows + first_row])
+
+        order = np.argsort(-candidate_similarities, axis=1)[:, :k]
+        best_similarities = np.take_along_axis(candidate_similarities, order, axis=1)
+        best_rows = np.take_along_axis(candidate_rows, order, axis=1)
+        first_row += len(block)
+    return best_similarities, best_rows

@@ -1,6 +1,6 @@
-"""Get vectors for texts: from the cache if they are known, else from the backend, a hundred texts a call.
+"""Embed texts that are not in the vector cache, up to a hundred texts per call.
 
-Calls keep to what the model allows a minute, which counts texts and not calls.
+Calls keep to the model's limits per minute, which count texts, not calls.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,52 +28,79 @@ from pipeline.gemini.pace import SharedRateLimiter
 from pipeline.index.vector_cache import VectorCache, Vectors, vector_cache
 from pipeline.store.database import pages
 
-BAD_REQUEST = 400  # HTTP's code of a request that is at fault
-PLAIN_WORD = "word"  # which the API embeds, whatever it refuses
+# HTTP status of a request that is itself at fault.
+HTTP_BAD_REQUEST = 400
+# The API embeds this word, whatever else it refuses.
+PLAIN_WORD = "word"
+# Gemini's task type for the vectors of queries.
 OF_QUESTIONS = "RETRIEVAL_QUERY"
-ASKED = (
-    12 * MAX_EMBED_TEXTS
-)  # entries that are looked for at once where they are embedded: whole calls
-CALLS = {"local": 2, "gemini": 4}  # at once
-BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
-END = 1000  # characters of a text's end that are kept where its middle is cut
+# Entries that are looked up in the cache at once; a multiple of a call, so that calls are full.
+LOOKUP_PAGE_ENTRIES = 12 * MAX_EMBED_TEXTS
+# Calls at once, by backend.
+PARALLEL_CALLS = {"local": 2, "gemini": 4}
+# Entries that one process embeds while other processes embed other blocks.
+BLOCK_ENTRIES = 100 * MAX_EMBED_TEXTS
+# If the middle of a long text is cut, this much of its end is kept.
+KEPT_END_CHARS = 1000
 
 
 class EmbeddingCall(NamedTuple):
-    """What goes out in one embedding call: places in a page, texts, and about how many tokens they have."""
+    """The texts of an embedding call."""
 
-    places: list[int]
+    # Position of each text in its page of entries.
+    positions: list[int]
     texts: list[str]
+    # Estimated tokens of all texts.
     tokens: int
 
 
-def question_vectors(
-    ws: WorkspaceSession, texts: Sequence[str], cache: VectorCache | None = None
-) -> Vectors:
-    """Return the vectors of questions, float32 (len(texts), dim): from a cache, or made now, paid for once, and kept.
+# Positions in a page, with their vectors or with the reason why the API refused the text.
+CallResult = tuple[list[int], Vectors | str]
+EmbedFunction = Callable[..., Vectors]
 
-    Those of the local engine are quicker made than looked up.
+
+def embed_queries(
+    ws: WorkspaceSession,
+    texts: Sequence[str],
+    cache: VectorCache | None = None,
+) -> Vectors:
+    """Return the vectors of queries, float32 (len(texts), dim), from a cache or the backend.
+
+    New vectors are added to the cache. The local engine is faster than the cache, so its vectors
+    are always computed.
+
+    Args:
+        ws: The workspace with its embedding model.
+        texts: The queries.
+        cache: The cache, or None to embed all texts again.
     """
     embed = embed_locally if ws.backend == "local" else ws.client.embed
-    made = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
+    embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
     if cache is None or ws.backend == "local":
-        return np.concatenate([made(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
+        return np.concatenate([embed_texts(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
+
     keys = cache.keys(texts, task_type=OF_QUESTIONS)
 
-    def make(missing: list[int]) -> None:
-        for page in pages(
-            missing, MAX_EMBED_TEXTS
-        ):  # questions are short, so that a hundred fit into a call
-            cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
+    def add_vectors(missing_positions: list[int]) -> None:
+        # Queries are short, so a hundred always fit into the bytes of a call.
+        for page in pages(missing_positions, MAX_EMBED_TEXTS):
+            vectors = embed_texts(texts=[texts[position] for position in page])
+            cache.add(
+                [keys[position] for position in page],
+                vectors,
+            )
 
-    return cache.filled(keys, make)
+    return cache.fetch_or_add(keys, add_vectors)
 
 
 class Embedder:
-    """Keys and vectors for the entries of one workspace, under the model and width in use."""
+    """Cache keys and vectors of a workspace's entries, for the embedding model in use."""
 
     def __init__(self, ws: WorkspaceSession) -> None:
-        """Open the cache; the calls of one object keep together to the limits, which the local engine has not."""
+        """Prepare the cache and the limits that all calls of this object share.
+
+        The local engine has no limits.
+        """
         self.cache = vector_cache(ws)
         # Why the API refused a text, by the key of its vector.
         self.refused: dict[bytes, str] = {}
@@ -81,215 +108,324 @@ class Embedder:
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
         self._pacing = SharedRateLimiter(
-            limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic
+            limits,
+            patience_s=ws.settings.poll_patience,
+            sleep=ws.sleep,
+            monotonic=ws.monotonic,
         )
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:
-        """Return the cache's keys for some entries."""
+        """Return the cache key of each entry's text."""
         return self.cache.keys(entry.text for entry in entries)
 
-    def questions(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of questions that are asked again and again."""
-        vectors = question_vectors(self._ws, texts, self.cache)
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of queries that recur, float32 (len(texts), dim), and cache them.
+
+        Binds the workspace to Gemini if it is not bound yet, except with the local engine.
+        """
+        vectors = embed_queries(self._ws, texts, self.cache)
         if self._ws.backend != "local":
-            self._bind()
+            self._bind_backend()
         return vectors
 
     def is_paid(self) -> bool:
-        """Return whether embedding costs anything."""
-        return (
-            self._ws.backend != "local"
-            and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
-        )
+        """Return whether embedding costs anything today."""
+        if self._ws.backend == "local":
+            return False
+        prompt_price = self._model.prices(STANDARD, on=self._ws.now().date())[0]
+        return prompt_price > 0
 
-    def cost(self, entries: Iterable[Entry], *, bar: ProgressBar) -> tuple[int, int, float]:
-        """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
-        texts = 0
+    def cost(
+        self,
+        entries: Iterable[Entry],
+        *,
+        bar: ProgressBar,
+    ) -> tuple[int, int, float]:
+        """Return how many texts are not cached, their estimated tokens, and their price in USD."""
+        text_count = 0
         tokens = 0
-        seen = 0
-        for page in pages(entries, ASKED):
-            missing = self.cache.missing(self.keys(page))
-            texts += len(missing)
-            tokens += sum(self._outgoing(page[at])[1] for at in missing)
-            seen += len(page)
-            bar.show(seen)
-        return (
-            texts,
-            tokens,
-            usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date()),
+        entry_count = 0
+        for page in pages(entries, LOOKUP_PAGE_ENTRIES):
+            missing_positions = self.cache.find_missing(self.keys(page))
+            text_count += len(missing_positions)
+            tokens += sum(self._prepare_text(page[position])[1] for position in missing_positions)
+            entry_count += len(page)
+            bar.show(entry_count)
+
+        today = self._ws.now().date()
+        price = usage_cost(
+            self._model,
+            Usage(prompt=tokens),
+            STANDARD,
+            on=today,
         )
+        return text_count, tokens, price
 
     def embed_missing(self, entries: Iterable[Entry], *, bar: ProgressBar) -> int:
-        """Embed every entry whose vector is not in the cache, several calls at once; return how many.
+        """Embed the entries whose vectors are not cached, several calls at once.
 
-        The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the
-        calls that were under way. A text that the API refuses gets no vector; `refused` has its reason.
+        The vectors of a call are on disk when the call ends, so a killed run loses only running
+        calls. A text that the API refuses gets no vector; its reason is added to `refused`, and the
+        cache remembers the refusal. The first vector binds the workspace to its backend.
+
+        Returns:
+            How many texts were embedded.
+
+        Raises:
+            FindableError: A call failed. Running calls were finished first and their vectors saved.
         """
-        embedded = 0
-        seen = 0
-        for page in pages(entries, ASKED):
+        embedded_count = 0
+        entry_count = 0
+        for page in pages(entries, LOOKUP_PAGE_ENTRIES):
             keys = self.keys(page)
-            for places, answer in self._answered([*self._together(page, self.cache.missing(keys))]):
-                self._bind()
-                if isinstance(answer, str):
-                    refused_keys = [keys[place] for place in places]
-                    self.cache.add_refused(refused_keys)
-                    self.refused |= dict.fromkeys(refused_keys, answer)
+            calls = list(
+                self._group_into_calls(
+                    page,
+                    self.cache.find_missing(keys),
+                )
+            )
+            for positions, vectors_or_reason in self._run_calls(calls):
+                self._bind_backend()
+                call_keys = [keys[position] for position in positions]
+                if isinstance(vectors_or_reason, str):
+                    self.cache.add_refused(call_keys)
+                    self.refused |= dict.fromkeys(call_keys, vectors_or_reason)
                     continue
-                self.cache.add([keys[at] for at in places], answer)
-                embedded += len(places)
-                bar.show(seen, note=f"{embedded} embedded")
-            seen += len(page)
-            bar.show(seen, note=f"{embedded} embedded" if embedded else "")
-        return embedded
+                self.cache.add(call_keys, vectors_or_reason)
+                embedded_count += len(positions)
+                bar.show(entry_count, note=f"{embedded_count} embedded")
 
-    def _answered(
-        self, calls: Sequence[EmbeddingCall]
-    ) -> Iterator[tuple[list[int], Vectors | str]]:
-        """Yield the vectors of calls as they come, several at once; for a text that is refused, the reason.
+            entry_count += len(page)
+            bar.show(
+                entry_count,
+                note=f"{embedded_count} embedded" if embedded_count else "",
+            )
+        return embedded_count
 
-        After one has failed no other is begun; its error is raised when those under way have ended.
+    def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
+        """Run calls in parallel and yield their vectors, or the reason for each refused text.
+
+        Results come in the order in which calls end. After a call has failed no other call is
+        started; its exception is raised when the running calls have ended.
         """
-        ws = self._ws
-        failures = list[BaseException]()
         if not calls:
             return
+
+        ws = self._ws
         if ws.backend == "local":
             ws.tell_backend()
-            embed: Callable[..., Vectors] = embed_locally
-        else:  # the client is made here, once: from Python 3.12 on, threads make several
+            embed: EmbedFunction = embed_locally
+        else:
+            # Create the client here, once: from Python 3.12 on, each thread would create its own.
             embed = partial(ws.client.embed, is_paced=True)
+        embed_texts = partial(self._embed_texts, embed)
+        failures = list[BaseException]()
 
-        def ask(call: EmbeddingCall) -> list[tuple[list[int], Vectors | str]]:
+        def run_call(call: EmbeddingCall) -> list[CallResult]:
             if failures:
                 return []
             try:
-                return list(_embed_apart(call, partial(self._embed_texts, embed)))
+                return list(_embed_around_refused(call, embed_texts))
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 failures.append(error)
                 return []
 
-        with ThreadPool(
-            CALLS[ws.backend]
-        ) as pool:  # of daemons: an interrupt ends the caller at once
-            for answers in pool.imap_unordered(ask, calls):
-                yield from answers
+        # Its threads are daemons, so an interrupt ends the caller at once.
+        with ThreadPool(PARALLEL_CALLS[ws.backend]) as pool:
+            for results in pool.imap_unordered(run_call, calls):
+                yield from results
         if failures:
             raise failures[0]
 
     def _embed_texts(
-        self, embed: Callable[..., Vectors], texts: Sequence[str], tokens: int
+        self,
+        embed: EmbedFunction,
+        texts: Sequence[str],
+        tokens: int,
     ) -> Vectors | RefusedError:
-        """Return the vectors of texts, or the refusal if a text is at fault; that must not end the other calls."""
+        """Wait for the limits and return the vectors of texts, or the refusal of a faulty text.
+
+        Such a refusal is returned, not raised, because it must not end the other calls.
+
+        Args:
+            embed: The backend's function.
+            texts: At most a hundred texts.
+            tokens: Their estimated tokens.
+
+        Raises:
+            RefusedError: The API refused the call for another reason, for example the key.
+        """
 
         def embed_once() -> Vectors | RefusedError:
             try:
-                return embed(self._model, texts, dim=self._ws.settings.dim, query=False)
+                return embed(
+                    self._model,
+                    texts,
+                    dim=self._ws.settings.dim,
+                    query=False,
+                )
             except RefusedError as error:
-                if error.code != BAD_REQUEST:
+                if error.code != HTTP_BAD_REQUEST:
                     raise
                 return error
 
-        return self._pacing.call(embed_once, requests=len(texts), tokens=tokens)
+        return self._pacing.call(
+            embed_once,
+            requests=len(texts),
+            tokens=tokens,
+        )
 
-    def _together(self, page: list[Entry], missing: list[int]) -> Iterator[EmbeddingCall]:
-        """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
-        places = list[int]()
+    def _group_into_calls(
+        self,
+        page: list[Entry],
+        missing_positions: list[int],
+    ) -> Iterator[EmbeddingCall]:
+        """Yield calls that fit the API's limits on texts, bytes and tokens, in page order."""
+        positions = list[int]()
         texts = list[str]()
         tokens = 0
-        size = 0
-        for at in missing:
-            text, more = self._outgoing(page[at])
-            text_bytes = embedding_bytes(text, self._model, dim=self._ws.settings.dim, query=False)
-            is_full = len(texts) == MAX_EMBED_TEXTS or size + text_bytes > MAX_EMBED_BYTES
-            if texts and (is_full or not self._pacing.fits(len(texts) + 1, tokens + more)):
-                yield EmbeddingCall(places, texts, tokens)
-                places = []
+        size_bytes = 0
+        for position in missing_positions:
+            text, text_tokens = self._prepare_text(page[position])
+            text_bytes = embedding_bytes(
+                text,
+                self._model,
+                dim=self._ws.settings.dim,
+                query=False,
+            )
+
+            is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
+            fits_limits = self._pacing.fits(
+                len(texts) + 1,
+                tokens + text_tokens,
+            )
+            if texts and (is_full or not fits_limits):
+                yield EmbeddingCall(positions, texts, tokens)
+                positions = []
                 texts = []
                 tokens = 0
-                size = 0
-            places.append(at)
-            texts.append(text)
-            tokens += more
-            size += text_bytes
-        if texts:
-            yield EmbeddingCall(places, texts, tokens)
+                size_bytes = 0
 
-    def _outgoing(self, entry: Entry) -> tuple[str, int]:
-        """Return an entry's text as it goes out, and about how many tokens it has."""
+            positions.append(position)
+            texts.append(text)
+            tokens += text_tokens
+            size_bytes += text_bytes
+        if texts:
+            yield EmbeddingCall(positions, texts, tokens)
+
+    def _prepare_text(self, entry: Entry) -> tuple[str, int]:
+        """Return an entry's text as it is sent, cut if too long, and its estimated tokens."""
         text = fit_text(entry.text, limit=self._model.input_limit)
         return text, estimate_tokens(frame_text(text, self._model, query=False))
 
-    def _bind(self) -> None:
-        if not self._ws.is_bound:
-            with self._ws.store.write() as tx:
-                self._ws.bind(tx)
-            self._ws.is_bound = True
+    def _bind_backend(self) -> None:
+        """Bind the workspace to its backend, so that local and real vectors never mix."""
+        if self._ws.is_bound:
+            return
+        with self._ws.store.write() as tx:
+            self._ws.bind(tx)
+        self._ws.is_bound = True
 
 
-def _embed_apart(
-    call: EmbeddingCall, embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError]
-) -> Iterator[tuple[list[int], Vectors | str]]:
+def _embed_around_refused(
+    call: EmbeddingCall,
+    embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError],
+) -> Iterator[CallResult]:
     """Yield the vectors of a call; halve a refused call until each text at fault is alone.
 
-    After each refusal a plain word is embedded, to see whether a text is at fault. A refused call costs nothing.
+    After each refusal a plain word is embedded, to see whether a text is at fault. A refused call
+    costs nothing.
 
-    Returns:
-        Pairs of places in the page and their vectors, or of one place and the reason of the refusal.
+    Args:
+        call: The texts.
+        embed_texts: Embeds texts with an estimate of their tokens; returns a refusal.
+
+    Yields:
+        Positions in the page and their vectors, or a single position and the reason of its refusal.
 
     Raises:
-        RefusedError: The API also refuses the plain word, so that no text is at fault.
+        RefusedError: The API also refuses the plain word, so no text is at fault.
     """
-    answer = embed_texts(call.texts, call.tokens)
-    if not isinstance(answer, RefusedError):
-        yield call.places, answer
+    reply = embed_texts(call.texts, call.tokens)
+    if not isinstance(reply, RefusedError):
+        yield call.positions, reply
         return
 
     if isinstance(embed_texts([PLAIN_WORD], 1), RefusedError):
-        raise answer
+        raise reply
     if len(call.texts) == 1:
-        yield call.places, answer.message
+        yield call.positions, reply.message
         return
 
     middle = len(call.texts) // 2
-    share = call.tokens // 2
-    for half in (
-        EmbeddingCall(call.places[:middle], call.texts[:middle], share),
-        EmbeddingCall(call.places[middle:], call.texts[middle:], call.tokens - share),
-    ):
-        yield from _embed_apart(half, embed_texts)
+    half_tokens = call.tokens // 2
+    first_half = EmbeddingCall(
+        call.positions[:middle],
+        call.texts[:middle],
+        half_tokens,
+    )
+    second_half = EmbeddingCall(
+        call.positions[middle:],
+        call.texts[middle:],
+        call.tokens - half_tokens,
+    )
+    yield from _embed_around_refused(first_half, embed_texts)
+    yield from _embed_around_refused(second_half, embed_texts)
 
 
 def embed_blocks(ws: WorkspaceSession, *, number: int | None = None) -> int:
-    """Embed what is missing, block by block, or that block, each under its lock; return how many texts that were."""
+    """Embed missing texts block by block, each block under its own lock.
+
+    A block that another process has locked is skipped.
+
+    Args:
+        ws: The workspace; its collection is embedded.
+        number: Number of the only block to embed, from 0, or None for all blocks.
+
+    Returns:
+        How many texts were embedded.
+    """
     embedder = Embedder(ws)
-    done = 0
+    lock_prefix = f"embed-{ws.collection.folder or ws.task.name}"
+    embedded_count = 0
     with ws.store.read() as tx, ws.display.bar("embedding", ws.collection.count(tx)) as bar:
-        for at, block in enumerate(pages(ws.collection.entries(tx), BLOCK)):
-            if number in (None, at):
-                with ws.locks.hold(f"embed-{ws.collection.folder or ws.task.name}-{at}") as lock:
-                    done += embedder.embed_missing(block, bar=bar) if lock is not None else 0
-    return done
+        for block_number, block in enumerate(pages(ws.collection.entries(tx), BLOCK_ENTRIES)):
+            if number not in (None, block_number):
+                continue
+            with ws.locks.hold(f"{lock_prefix}-{block_number}") as lock:
+                if lock is not None:
+                    embedded_count += embedder.embed_missing(block, bar=bar)
+    return embedded_count
 
 
 def missing_blocks(ws: WorkspaceSession) -> list[int]:
-    """Return the numbers of the blocks of which a text was not embedded yet."""
+    """Return the numbers of the blocks that contain a text that is not embedded yet, from 0."""
     embedder = Embedder(ws)
     with ws.store.read() as tx:
-        blocks = enumerate(pages(ws.collection.entries(tx), BLOCK))
-        return [at for at, block in blocks if embedder.cache.missing(embedder.keys(block))]
+        blocks = pages(
+            ws.collection.entries(tx),
+            BLOCK_ENTRIES,
+        )
+        return [
+            block_number
+            for block_number, block in enumerate(blocks)
+            if embedder.cache.find_missing(embedder.keys(block))
+        ]
 
 
 def fit_text(text: str, *, limit: int | None) -> str:
-    """Return a text as a model that reads `limit` tokens is given it: all of it, or without the middle.
+    """Return a text, without its middle if it is too long for a model that reads `limit` tokens.
 
-    A model drops the end of what is too long for it, or refuses it; and at the end stand the tags. Tokens are
-    estimated, so a quarter of the limit is left free.
+    A model cuts off or refuses longer texts, and tags are at the end. Tokens are estimated, so a
+    quarter of the limit stays free. A limit of None means no limit.
     """
-    cut = text
-    keep = len(text)
-    while limit is not None and keep and estimate_tokens(cut) > limit * 3 // 4:
-        keep = keep * 4 // 5
-        end = min(END, keep // 2)
-        cut = f"{text[: keep - end]} … {text[len(text) - end :]}"
-    return cut
+    if limit is None:
+        return text
+
+    fitted_text = text
+    kept_chars = len(text)
+    while kept_chars and estimate_tokens(fitted_text) > limit * 3 // 4:
+        kept_chars = kept_chars * 4 // 5
+        end_chars = min(KEPT_END_CHARS, kept_chars // 2)
+        fitted_text = f"{text[: kept_chars - end_chars]} … {text[len(text) - end_chars :]}"
+    return fitted_text

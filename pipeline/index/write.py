@@ -1,9 +1,11 @@
-"""Write a build beside the builds in service, at flat memory, each file durable, and verify it.
+"""Write a build into a staging directory in constant memory, and verify it.
 
-The entries go to `metadata.json` and `entries.sqlite` as they come, with their words, and their vectors, fetched from
-the cache, to the index; the manifest is last. The one thing to know: nothing may point at what is written here before
-it was verified: the files are read back from disk and the cache is asked again, and nothing is believed that was held
-in memory when they were written.
+Entries are written to `metadata.json` and `entries.sqlite` as they arrive, with their terms. Their
+vectors come from the cache and are written to `faiss.index`. The manifest is written last. All
+files are on disk when `write_build` returns.
+
+A build must not be linked before it is verified. The verification reads the files back from disk
+and the vectors from the cache; it uses nothing that was in memory when they were written.
 """
 
 import functools
@@ -13,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,42 +26,144 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.index import manifest, tokenizer
 from pipeline.index.build_reader import Index
-from pipeline.index.manifest import Floor, Manifest, RefusedText, StagedBuild, come_to, content_hash
+from pipeline.index.manifest import (
+    Floor,
+    Manifest,
+    RefusedText,
+    StagedBuild,
+    content_hash,
+    score_words_alone,
+)
 from pipeline.index.vector_cache import (
-    TASK_TYPE,
+    ENTRY_TASK_TYPE,
     UNIT_TOLERANCE,
     VectorCache,
     Vectors,
     check_unit_rows,
 )
-from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
+from pipeline.index.vector_file import BLOCK_ROWS, is_exact, write_faiss_index
 
-OPEN = b"[\n"  # before, between and behind the lines of metadata.json
-BETWEEN = b",\n"
-CLOSE = b"\n]\n"
-SAMPLE = 64  # rows that must find themselves first
-TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
-ROUNDED = 0.02  # how far from 1 a vector of 8 bits a number may be
-SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
-LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
-LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
-Page = tuple[
-    Sequence[Entry], Sequence[bytes], Vectors
-]  # entries with keys and vectors, some hundreds at a time
+# Bytes before, between and after the lines of metadata.json.
+METADATA_START = b"[\n"
+METADATA_SEPARATOR = b",\n"
+METADATA_END = b"\n]\n"
 
-# what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
-_ENTRIES = """
-CREATE TABLE entries (
-  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, vector BLOB NOT NULL, metadata TEXT NOT NULL
-)"""
-_WORDS = """
-CREATE VIRTUAL TABLE words USING fts5 ({}, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* N* M*'")
-"""  # terms are cut already, and stand between blanks
+# Rows of a new build that must find themselves first.
+MAX_SELF_SEARCH_ROWS = 64
+# Closer similarities are equal; float32 sums of 3,072 products differ by less.
+SIMILARITY_TOLERANCE = 1e-5
+# Allowed deviation from length 1 of a vector of 8-bit numbers.
+QUANTIZED_UNIT_TOLERANCE = 0.02
+
+# Share of meaningless queries whose best hits are below the floor.
+FLOOR_QUANTILE = 0.87
+# Minimum spread of word scores, as a share of the IDF of the rarest term. If few meaningless
+# queries find a word at all, their measured spread is too small.
+MIN_WORD_SPREAD_SHARE = 0.2
+# Minimum floor for words only, as a share of the same IDF: about a rare word in a query of five.
+MIN_WORDS_ALONE_SHARE = 0.05
+
+# Some hundred entries with their cache keys and vectors.
+EntryPage = tuple[Sequence[Entry], Sequence[bytes], Vectors]
+
+# One row per entry in vector order: `content_hash`, cache key of the vector, metadata as JSON.
+_CREATE_ENTRIES = (
+    "\nCREATE TABLE entries (\n"
+    "  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, "
+    "vector BLOB NOT NULL, metadata TEXT NOT NULL\n)"
+)
+# A column per group of fields. Texts are terms separated by spaces, so FTS5 only splits them.
+_CREATE_WORDS = (
+    "\nCREATE VIRTUAL TABLE words USING fts5 ({}, content='', "
+    "tokenize = \"unicode61 remove_diacritics 0 categories 'L* N* M*'\")\n"
+)
+_SELECT_OTHER_ID = (
+    "SELECT row, id FROM entries WHERE CAST(json_extract(metadata, '$.id') AS TEXT) <> id LIMIT 1"
+)
+
+
+class _EntryWriter:
+    """Writes entries to `entries.sqlite` and `metadata.json`."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        metadata: files.SealedWriter,
+        ranking: Ranking,
+        *,
+        build_number: int,
+    ) -> None:
+        """Create the tables and begin a transaction."""
+        self.entry_count = 0
+        # Sealed files by name.
+        self.sealed: dict[str, files.SealedFile] = {}
+        self._db = db
+        self._metadata = metadata
+        self._ranking = ranking
+
+        columns = [f"g{group_index}" for group_index in range(len(ranking.groups))]
+        placeholders = ", ?" * len(columns)
+        self._insert_words = (
+            f"INSERT INTO words (rowid, {', '.join(columns)}) "  # noqa: S608 - generated names
+            f"VALUES (?{placeholders})"
+        )
+
+        db.execute(f"PRAGMA user_version = {build_number}")
+        # The file is synced once it is complete, so SQLite need not protect it.
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute(_CREATE_ENTRIES)
+        db.execute(_CREATE_WORDS.format(", ".join(columns)))
+        db.execute("BEGIN")
+
+    def write_pages(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
+        """Write the entries of each page, then yield the page's vectors.
+
+        Seals the metadata after the last page, so before the file of the vectors.
+
+        Raises:
+            InputError: There are no entries.
+        """
+        for entries, keys, vectors in pages:
+            self._write_entries(entries, keys)
+            yield vectors
+        if not self.entry_count:
+            step = CommandHint("batch-submit")
+            raise InputError(
+                "there is nothing to index",
+                hint=f"run `{step}` to have rows answered first",
+            )
+        self._metadata.write(METADATA_END)
+        self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
+
+    def _write_entries(self, entries: Sequence[Entry], keys: Sequence[bytes]) -> None:
+        documents = [_metadata_json(entry) for entry in entries]
+        prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
+        self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
+
+        records = []
+        word_records = []
+        for row, (entry, key, document) in enumerate(
+            zip(entries, keys, documents, strict=True),
+            start=self.entry_count,
+        ):
+            records.append((row, entry.id, content_hash(entry), key, document.decode()))
+            group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
+            group_terms = [" ".join(tokenizer.terms_of(text)) for text in group_texts]
+            word_records.append((row, *group_terms))
+        self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", records)
+        self._db.executemany(self._insert_words, word_records)
+        self.entry_count += len(entries)
+
+    def commit(self) -> None:
+        """Optimize the word index and commit the transaction."""
+        self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self._db.execute("COMMIT")
 
 
 def write_build(
     directory: Path,
-    pages: Iterable[Page],
+    pages: Iterable[EntryPage],
     cache: VectorCache,
     *,
     count: int,
@@ -68,215 +171,262 @@ def write_build(
     position: int,
     built_at: datetime,
     ranking: Ranking | None = None,
-    nonsense: Vectors | None = None,
-    refused: Mapping[str, RefusedText] | None = None,
+    meaningless_vectors: Vectors | None = None,
+    refused_texts: Mapping[str, RefusedText] | None = None,
 ) -> StagedBuild:
-    """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
+    """Write a build into a staging directory; it is on disk when this returns.
 
-    Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-    `nonsense`, in its order; without them there is none. `refused` are the entries that are left out, by their ids.
+    Args:
+        directory: The staging directory.
+        pages: Entries in vector order with their keys and vectors.
+        cache: The cache that contains the vectors; names their model and width.
+        count: Expected number of entries.
+        number: Number of the build.
+        position: Position of the database when the entries were read.
+        built_at: Now, in UTC.
+        ranking: Weights of the fields, or None for the defaults.
+        meaningless_vectors: Vectors of `nonsense` in its order, or None to leave out the floor.
+        refused_texts: Entries that are left out, by their ids.
+
+    Raises:
+        InputError: There are no entries.
+        InconsistentError: The metadata of an entry cannot be written as JSON.
     """
     ranking = ranking or Ranking()
-    path = directory / manifest.ENTRIES
-    done = 0
-    groups = [f"g{number}" for number in range(len(ranking.groups))]
-    sealed: dict[str, files.SealedFile] = {}
+    entries_path = directory / manifest.ENTRIES_FILE
     with (
-        closing(sqlite3.connect(path, isolation_level=None)) as db,
-        files.SealedWriter(directory / manifest.METADATA) as metadata,
+        closing(sqlite3.connect(entries_path, isolation_level=None)) as db,
+        files.SealedWriter(directory / manifest.METADATA_FILE) as metadata,
     ):
-        for begin in (
-            f"PRAGMA user_version = {number}",
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            _ENTRIES,
-        ):
-            db.execute(begin)
-        db.execute(_WORDS.format(", ".join(groups)))
-        db.execute("BEGIN")
-
-        def blocks() -> Iterator[Vectors]:
-            nonlocal done
-            for entries, keys, vectors in pages:
-                documents = [_json(entry) for entry in entries]
-                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(documents))
-                rows = range(done, done + len(entries))
-                kept = zip(rows, entries, keys, documents, strict=True)
-                db.executemany(
-                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-                    (
-                        (row, one.id, content_hash(one), key, document.decode())
-                        for row, one, key, document in kept
-                    ),
-                )
-                texts = (ranking.texts(one.fields or {"text": one.text}) for one in entries)
-                words = ([" ".join(tokenizer.terms_of(text)) for text in some] for some in texts)
-                db.executemany(
-                    f"INSERT INTO words (rowid, {', '.join(groups)}) VALUES (?{', ?' * len(groups)})",  # noqa: S608 - names of ours
-                    ((row, *some) for row, some in zip(rows, words, strict=True)),
-                )
-                yield vectors
-                done += len(entries)
-            if not done:
-                step = CommandHint("batch-submit")
-                raise InputError(
-                    "there is nothing to index", hint=f"run `{step}` to have rows answered first"
-                )
-            metadata.write(CLOSE)
-            sealed[manifest.METADATA] = metadata.seal()
-
-        sealed[manifest.INDEX] = write_vectors(
-            directory / manifest.INDEX, blocks(), count=count, dim=cache.dim
+        writer = _EntryWriter(db, metadata, ranking, build_number=number)
+        sealed_index = write_faiss_index(
+            directory / manifest.INDEX_FILE,
+            writer.write_pages(pages),
+            row_count=count,
+            dim=cache.dim,
         )
-        db.execute("INSERT INTO words (words) VALUES ('optimize')")
-        db.execute("COMMIT")
-    sealed[manifest.ENTRIES] = files.sync_part(path)
-    written = Manifest(
+        writer.commit()
+    sealed = {
+        **writer.sealed,
+        manifest.INDEX_FILE: sealed_index,
+        manifest.ENTRIES_FILE: files.sync_part(entries_path),
+    }
+
+    build_manifest = Manifest(
         number=number,
-        count=done,
+        count=writer.entry_count,
         model=cache.model,
         dim=cache.dim,
-        task_type=TASK_TYPE,
+        task_type=ENTRY_TASK_TYPE,
         position=position,
         built_at=built_at,
-        hashes={name: sealed[name].sha256 for name in manifest.PARTS},
-        sizes={name: sealed[name].size for name in manifest.PARTS},
-        words={"terms": tokenizer.NAME, **ranking.as_json()},
-        refused=dict(refused or {}),
+        hashes={name: sealed[name].sha256 for name in manifest.PART_FILES},
+        sizes={name: sealed[name].size for name in manifest.PART_FILES},
+        words={"terms": tokenizer.TERMS_VERSION, **ranking.as_json()},
+        refused=dict(refused_texts or {}),
     )
-    staged = StagedBuild(directory, written, cache)
-    if nonsense is None:
+    staged = StagedBuild(directory, build_manifest, cache)
+    if meaningless_vectors is None:
         staged.seal()
         return staged
-    with Index(directory, written) as index:
-        staged.seal(floor=learn_floor(index, nonsense))
+
+    with Index(directory, build_manifest) as index:
+        staged.seal(floor=learn_floor(index, meaningless_vectors))
     return staged
 
 
-def _json(entry: Entry) -> bytes:
+def _metadata_json(entry: Entry) -> bytes:
+    """Return the metadata of an entry as one line of JSON, or raise InconsistentError."""
+    metadata = entry.metadata
     try:
-        return orjson.dumps(
-            entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata)
-        )
+        return orjson.dumps(metadata if isinstance(metadata, dict) else dict(metadata))
     except TypeError as error:
         raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
 
 
 @functools.cache
 def nonsense() -> tuple[str, ...]:
-    """Return the questions that mean nothing."""
-    lines = (
-        resources.files("pipeline.index")
-        .joinpath("nonsense.txt")
-        .read_text(encoding="utf-8")
-        .splitlines()
-    )
+    """Return the meaningless queries from which builds learn their floors."""
+    file = resources.files("pipeline.index").joinpath("nonsense.txt")
+    lines = file.read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(index: Index, questions: Vectors) -> Floor:
-    """Return the floor of a build, of the vectors of the questions without meaning, (questions, dim).
+def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
+    """Return the floor of a build: the scores that most meaningless queries do not reach.
 
-    The line is as steep as the best hits of such questions are spread, and so high that most of them are below it. So
-    it follows the model, the texts and their number by itself. Where words alone rank there is no cosine, and a sum of
-    words says little: one rare word may be all that is asked, or one of ten. So that sum times the share of the
-    question that it makes up has a floor of its own.
+    Each query has a best cosine and a best word score. The floor is a line through both scores. Its
+    slope is the ratio of their standard deviations, and FLOOR_QUANTILE of the queries are below it.
+    So the floor adapts to the model, the texts and their number.
+
+    A search by words only has no cosine, and a plain sum of words is not enough there: a rare word
+    can be the whole query or a tenth of it. `Floor.alone` is therefore the same quantile of
+    `score_words_alone`.
+
+    Args:
+        index: The open build.
+        query_vectors: Vectors of `nonsense`, (queries, dim), in its order.
     """
-    cosines = index.faiss.search(questions, 1)[0].ravel()
-    asked = [tokenizer.terms_of_question(one) for one in nonsense()]
-    words = [max(index.word_scores(some, most=1).values(), default=0.0) for some in asked]
-    alone = [come_to(score, index.told(some)) for score, some in zip(words, asked, strict=True)]
-    slope = max(float(np.std(cosines)), 1e-3) / max(
-        float(np.std(words)), LEAST_SPREAD * index.rarest
+    best_cosines = index.faiss.search(query_vectors, 1)[0].ravel()
+    best_word_scores = []
+    alone_scores = []
+    for query in nonsense():
+        query_terms = tokenizer.extract_query_terms(query)
+        scores_by_row = index.score_words(query_terms, limit=1)
+        best_word_score = max(scores_by_row.values(), default=0.0)
+        best_word_scores.append(best_word_score)
+        alone_scores.append(
+            score_words_alone(
+                best_word_score,
+                index.total_idf(query_terms),
+            )
+        )
+
+    cosine_spread = max(float(np.std(best_cosines)), 1e-3)
+    min_word_spread = MIN_WORD_SPREAD_SHARE * index.rarest_idf
+    word_spread = max(float(np.std(best_word_scores)), min_word_spread)
+    slope = cosine_spread / word_spread
+
+    combined_scores = best_cosines + slope * np.array(best_word_scores)
+    height = max(float(np.quantile(combined_scores, FLOOR_QUANTILE)), 1e-3)
+    alone_quantile = float(np.quantile(alone_scores, FLOOR_QUANTILE))
+    alone = max(alone_quantile, MIN_WORDS_ALONE_SHARE * index.rarest_idf)
+    return Floor(
+        cosine=round(height, 4),
+        words=round(height / slope, 4),
+        alone=round(alone, 4),
     )
-    height = max(float(np.quantile(cosines + slope * np.array(words), SHARE)), 1e-3)
-    least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * index.rarest)
-    return Floor(round(height, 4), round(height / slope, 4), round(least, 4))
 
 
 def verify_build(staged: StagedBuild, *, count: int) -> None:
-    """Pass when the build on disk is whole, its parts agree, and it holds `count` entries."""
-    found = manifest.read_manifest(staged.directory)
-    path = staged.directory / manifest.ENTRIES
-    if found != staged.manifest:
+    """Verify a staged build from disk, and mark it as verified.
+
+    Checks the manifest, hashes, entry count, metadata, word index and vectors.
+
+    Args:
+        staged: The build.
+        count: Expected number of entries.
+
+    Raises:
+        InconsistentError: A check failed.
+    """
+    stored_manifest = manifest.read_manifest(staged.directory)
+    if stored_manifest != staged.manifest:
         raise InconsistentError(
-            f"{staged.directory / manifest.MANIFEST} changed after it was written"
+            f"{staged.directory / manifest.MANIFEST_FILE} changed after it was written"
         )
-    if found.count != count:
-        raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
+    if stored_manifest.count != count:
+        raise InconsistentError(
+            f"the build holds {stored_manifest.count} entries, expected {count}"
+        )
     for name, sha256 in staged.manifest.hashes.items():
-        files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
+        files.verify(
+            staged.directory / name,
+            sha256=sha256,
+            what=f"{name} of the build",
+        )
+
+    entries_path = staged.directory / manifest.ENTRIES_FILE
     try:
-        with Index(staged.directory, found) as index:
-            _verify_entries(index.entries, staged.directory / manifest.METADATA, count)
-            # FTS5's own check is a command that writes
-            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        with Index(staged.directory, stored_manifest) as index:
+            _verify_entries(
+                index.entries,
+                staged.directory / manifest.METADATA_FILE,
+                count,
+            )
+            # The check of FTS5 is an INSERT, so it needs a connection that may write.
+            with closing(sqlite3.connect(entries_path, isolation_level=None)) as db:
                 db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
             _verify_vectors(index, staged.cache)
     except sqlite3.DatabaseError as error:
-        raise InconsistentError(f"{manifest.ENTRIES} of the build is damaged: {error}") from None
-    staged.verified = True
+        raise InconsistentError(
+            f"{manifest.ENTRIES_FILE} of the build is damaged: {error}"
+        ) from None
+    staged.is_verified = True
 
 
-def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:
-    """Pass when the entries are as many as expected, in order, and `metadata.json` tells of the same ones."""
-    expected = 0
-    with metadata.open("rb") as file:
+def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> None:
+    """Check that rows are consecutive, equal to `metadata.json`, and `count` in number.
+
+    Raises:
+        InconsistentError: A check failed.
+    """
+    expected_row = 0
+    with metadata_path.open("rb") as file:
         for row, entry_id, document in db.execute(
             "SELECT row, id, metadata FROM entries ORDER BY row"
         ):
-            line = (BETWEEN if row else OPEN) + document.encode()
-            if row != expected or file.read(len(line)) != line:
+            prefix = METADATA_SEPARATOR if row else METADATA_START
+            line = prefix + document.encode()
+            if row != expected_row or file.read(len(line)) != line:
                 raise InconsistentError(
                     f"metadata and entries of the build differ at row {row}, entry {entry_id!r}"
                 )
-            expected += 1
-        if expected != count or file.read(len(CLOSE) + 1) != CLOSE:
+            expected_row += 1
+        if expected_row != count or file.read(len(METADATA_END) + 1) != METADATA_END:
             raise InconsistentError(
-                f"the build lists {expected} entries, expected {count}, or holds more than its entries"
+                f"the build lists {expected_row} entries, expected {count}, "
+                "or holds more than its entries"
             )
-    other = "SELECT row, id FROM entries WHERE CAST(json_extract(metadata, '$.id') AS TEXT) <> id LIMIT 1"
-    if found := db.execute(other).fetchone():
+
+    other_id = db.execute(_SELECT_OTHER_ID).fetchone()
+    if other_id:
         raise InconsistentError(
-            f"row {found[0]} of metadata.json is another entry than {found[1]!r}"
+            f"row {other_id[0]} of metadata.json is another entry than {other_id[1]!r}"
         )
-    if found := db.execute("SELECT count(*) FROM words").fetchone()[0] - count:
+    (word_row_count,) = db.execute("SELECT count(*) FROM words").fetchone()
+    if word_row_count != count:
         raise InconsistentError(
-            f"the words of the build are of {count + found} entries, expected {count}"
+            f"the words of the build are of {word_row_count} entries, expected {count}"
         )
 
 
-def keys_at(index: Index, rows: Iterable[int]) -> list[bytes]:
-    """Return the keys of the vectors of some rows in the cache."""
-    one = "SELECT vector FROM entries WHERE row = ?"
-    return [*chain.from_iterable(index.entries.execute(one, (row,)).fetchone() for row in rows)]
+def read_vector_keys(index: Index, rows: Iterable[int]) -> list[bytes]:
+    """Return the cache key of the vector of each row, in the given order."""
+    statement = "SELECT vector FROM entries WHERE row = ?"
+    return [index.entries.execute(statement, (row,)).fetchone()[0] for row in rows]
 
 
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
-    """Pass when faiss reads all rows, each is of unit length, and each of a sample finds itself first.
+    """Check shape and unit length of all vectors, and that sampled rows find themselves first.
 
-    What 8 bits a number find is held against an exact scan, see `pipeline.index.evaluate`.
+    The sample is left out for an 8-bit index, whose recall `pipeline.index.evaluate` measures.
+
+    Raises:
+        InconsistentError: A check failed.
     """
     count = index.manifest.count
     dim = index.manifest.dim
-    held = index.faiss
-    if (held.ntotal, held.d) != (count, dim):
+    if (index.faiss.ntotal, index.faiss.d) != (count, dim):
         raise InconsistentError(
-            f"the index holds {held.ntotal} x {held.d} numbers, expected {count} x {dim}"
+            f"the index holds {index.faiss.ntotal} x {index.faiss.d} numbers, "
+            f"expected {count} x {dim}"
         )
-    tolerance = UNIT_TOLERANCE if is_exact(count) else ROUNDED
-    for first in range(0, count, BLOCK):
-        block = held.reconstruct_n(first, min(BLOCK, count - first))
-        check_unit_rows(block, what=f"the build, rows from {first}", tolerance=tolerance)
+
+    tolerance = UNIT_TOLERANCE if is_exact(count) else QUANTIZED_UNIT_TOLERANCE
+    for first_row in range(0, count, BLOCK_ROWS):
+        block = index.faiss.reconstruct_n(
+            first_row,
+            min(BLOCK_ROWS, count - first_row),
+        )
+        check_unit_rows(block, subject=f"the build, rows from {first_row}", tolerance=tolerance)
     if not is_exact(count):
         return
-    rows = np.array(sorted(random.Random(count).sample(range(count), min(SAMPLE, count))))  # noqa: S311 - no secret
-    queries = cache.fetch(keys_at(index, rows.tolist()))
-    own = np.einsum("ij,ij->i", queries, held.reconstruct_batch(rows))
-    lost = rows[
-        ~(own >= held.search(queries, 1)[0].ravel() - TIE)
-    ]  # equal ones are other entries of equal text
-    if len(lost):
+
+    sample_size = min(MAX_SELF_SEARCH_ROWS, count)
+    sampled_rows = random.Random(count).sample(range(count), sample_size)  # noqa: S311 - no secret
+    rows = np.array(sorted(sampled_rows))
+    queries = cache.fetch(read_vector_keys(index, rows.tolist()))
+    own_similarities = np.einsum(
+        "ij,ij->i",
+        queries,
+        index.faiss.reconstruct_batch(rows),
+    )
+    best_similarities = index.faiss.search(queries, 1)[0].ravel()
+    # Entries of equal text are equally similar, so only the similarity counts, not the row. The
+    # comparison is negated, because a comparison with NaN is false.
+    lost_rows = rows[~(own_similarities >= best_similarities - SIMILARITY_TOLERANCE)]
+    if len(lost_rows):
         raise InconsistentError(
-            f"row {lost[0]} does not find itself first: {len(lost)} of {len(rows)} so"
+            f"row {lost_rows[0]} does not find itself first: {len(lost_rows)} of {len(rows)} so"
         )

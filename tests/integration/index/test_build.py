@@ -157,7 +157,7 @@ def test_a_large_index_is_held_against_an_exact_scan(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond a number of entries each number has 8 bits; with 5 % of its rows permuted it is refused (exit code 6)."""
-    monkeypatch.setattr(vector_file, "LARGE", 100)
+    monkeypatch.setattr(vector_file, "MAX_EXACT_ROWS", 100)
     tagged(300)
     assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
     current = workspace.data / "index" / "current"
@@ -171,7 +171,7 @@ def test_a_large_index_is_held_against_an_exact_scan(
         ]
         == "p77"
     )
-    write = vector_file.write_vectors
+    write = vector_file.write_faiss_index
 
     def permuted(path: Any, blocks: Any, **how: Any) -> Any:
         """Write other rows in the place of every twentieth."""
@@ -179,7 +179,7 @@ def test_a_large_index_is_held_against_an_exact_scan(
         rows[::20] = np.roll(rows[::20], 1, axis=0)
         return write(path, [rows], **how)
 
-    monkeypatch.setattr(index_write, "write_vectors", permuted)
+    monkeypatch.setattr(index_write, "write_faiss_index", permuted)
     assert "build 2 was not promoted" in workspace.ran("index", BACKEND="local", code=6).stderr
     assert current.readlink().name == "1"
     assert "and 0.95 is the least" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import estimate_tokens
-from pipeline.index.vectors import END, fit_text
+from pipeline.index.vectors import KEPT_END_CHARS, fit_text
 
 LONG = st.builds(
     lambda text, times: text * times, st.text(min_size=1, max_size=40), st.integers(1, 2000)
@@ -24,7 +24,7 @@ def test_what_is_sent_fits_and_keeps_both_ends(text: str, limit: int) -> None:
         assert len(sent) < len(text)
         assert text.startswith(head) or " … " in text
         assert text.endswith(end)
-        assert len(end) <= END
+        assert len(end) <= KEPT_END_CHARS
 
 
 @given(LONG)

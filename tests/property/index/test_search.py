@@ -45,10 +45,10 @@ def test_search_is_exact_and_metadata_survives(
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack)
         verify_build(staged, count=len(entries))
-        builds.promote(staged, decide=str)
+        builds.promote(staged, record_promotion=str)
         with builds.open() as index:
             ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
-            found = [index.metadata_at(row) for row in ranked.rows.tolist()]
+            found = [index.read_metadata(row) for row in ranked.rows.tolist()]
     similarity = {
         text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)
     }
@@ -70,13 +70,13 @@ def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: i
     index: Any = faiss.IndexFlatIP(dim)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         if bits == 8 and len(rows):
-            patched.setattr(vector_file, "LARGE", 0)
+            patched.setattr(vector_file, "MAX_EXACT_ROWS", 0)
             kind: Any = faiss.ScalarQuantizer.QT_8bit
             index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
             index.train(rows)
         index.add(rows)
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = vector_file.write_vectors(
-            Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim
+        sealed = vector_file.write_faiss_index(
+            Path(folder) / "faiss.index", blocks, row_count=len(rows), dim=dim
         )
         assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

@@ -5,27 +5,27 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index.scoring import LONGEST, Snippet, best_snippet
-from pipeline.index.tokenizer import spans_of
+from pipeline.index.scoring import MAX_SNIPPET_CHARS, Snippet, find_best_snippet
+from pipeline.index.tokenizer import find_term_spans
 
 
 def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
     """A word counts once; the first of equal ones, the first of all where no word stands; long ones are cut."""
     texts = ["beekeeper", "Keeps bees, bees, bees. Teaches the law of water. Knows water and law!"]
     weights = {"law": 2.0, "water": 1.0, "bee": 2.5}
-    assert best_snippet(texts, weights) == Snippet(
+    assert find_best_snippet(texts, weights) == Snippet(
         "Teaches the law of water.", ((12, 15), (19, 24))
     )
-    assert best_snippet(texts, {"tax": 1.0}) == Snippet("beekeeper")
-    assert best_snippet(["我教水水法。你好。"], {"水水": 1.0, "水法": 1.0}) == Snippet(
+    assert find_best_snippet(texts, {"tax": 1.0}) == Snippet("beekeeper")
+    assert find_best_snippet(["我教水水法。你好。"], {"水水": 1.0, "水法": 1.0}) == Snippet(
         "我教水水法。", ((2, 5),)
     )
     assert (
-        best_snippet(['"No." Said e.g. of law (etc.) Now.'], weights).text
+        find_best_snippet(['"No." Said e.g. of law (etc.) Now.'], weights).text
         == "Said e.g. of law (etc.)"
     )
-    assert best_snippet([], weights) == Snippet("")
-    long = best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
+    assert find_best_snippet([], weights) == Snippet("")
+    long = find_best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
     assert long.text.startswith("…")
     assert long.text.endswith("…")
     assert [long.text[start:end] for start, end in long.marks] == ["bees", "law"]
@@ -37,13 +37,15 @@ def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
 )
 def test_marks_are_where_the_words_are(text: str, word: str) -> None:
     """They are apart and ascending, each is the word or a part of it, and the line is no longer than it may be."""
-    found = best_snippet([text], {word: 1.0})
+    found = find_best_snippet([text], {word: 1.0})
     assert "\n" not in found.text
-    assert len(found.text) <= LONGEST + 2
+    assert len(found.text) <= MAX_SNIPPET_CHARS + 2
     ends = [0, *(at for mark in found.marks for at in mark), len(found.text)]
     assert ends == sorted(ends)
     assert all(
         found.text[start:end] and found.text[start:end] in word for start, end in found.marks
     )
-    is_there = any(list(spans_of(line, {word})) for line in re.split(r"\s+|(?<=[.!。])", text))
+    is_there = any(
+        list(find_term_spans(line, {word})) for line in re.split(r"\s+|(?<=[.!。])", text)
+    )
     assert bool(found.marks) == is_there

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
-from pipeline.index.query import passing, paths_of
+from pipeline.index.query import find_column_paths, find_matching_rows
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])
@@ -146,14 +146,14 @@ def test_an_expression_is_what_plain_python_says(
     ]
     for row in stored:
         del row["mood"]
-    columns = paths_of(
+    columns = find_column_paths(
         {"rate": 1, "price": "1", "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}}
     )
     with closing(sqlite3.connect(":memory:")) as entries:
         entries.execute("CREATE TABLE entries (row, metadata)")
         documents = [orjson.dumps(one).decode() for one in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
-        found = [*passing(entries, read, columns)]
+        found = [*find_matching_rows(entries, read, columns)]
     assert found == [at for at, (row, _) in enumerate(rows) if plainly(expression, row) is True]
 
 

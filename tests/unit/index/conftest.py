@@ -50,7 +50,7 @@ def make(builds: Builds, stage: Stage) -> Make:
         """Put the entries in service."""
         staged = stage(entries, position=position)
         verify_build(staged, count=len(entries))
-        builds.promote(staged, decide=str)
+        builds.promote(staged, record_promotion=str)
         return staged.manifest
 
     return run

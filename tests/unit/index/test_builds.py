@@ -31,11 +31,11 @@ def test_who_lost_the_lock_puts_nothing_in_service(
         raise InconsistentError("the lock is lost")
 
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.promote(staged, decide=lost)
+        builds.promote(staged, record_promotion=lost)
     assert (in_service(builds), builds.stale()) == (1, [])
     assert make(PEOPLE).number == 3
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.rollback(decide=lost)
+        builds.rollback(record_promotion=lost)
     assert sorted(tmp_path.rglob("*")) == before
     assert in_service(builds) == 3

@@ -12,11 +12,11 @@ from pipeline.core.errors import InputError
 from pipeline.index.evaluate import (
     JudgedQueries,
     JudgedQuery,
-    difference,
-    measured,
-    plain_bm25,
+    compute_measures,
+    mean_difference,
+    rank_by_bm25,
     read_grades,
-    read_questions,
+    read_queries,
 )
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -28,7 +28,7 @@ BYTES = st.binary(max_size=60) | st.lists(PIECES).map(lambda some: "".join(some)
 @given(BYTES)
 def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
     """Nothing but an error of the input comes of it, which names the file."""
-    for name, read in (("q.jsonl", read_questions), ("j.tsv", read_grades)):
+    for name, read in (("q.jsonl", read_queries), ("j.tsv", read_grades)):
         (tmp_path / name).write_bytes(data)
         try:
             read(tmp_path / name)
@@ -40,7 +40,7 @@ def test_measures_by_hand() -> None:
     """Gains are grades, and a question without a ranking scores zero."""
     grades = {"q1": {"a": 1, "b": 1, "c": 2, "z": 0}, "q2": {"a": 1}}
     questions = [JudgedQuery(qid=one, text=one) for one in ("q2", "q1")]
-    found = measured(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
+    found = compute_measures(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
     gain = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
     told = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
     assert {name: values.tolist() for name, values in found.items()} == {
@@ -51,19 +51,19 @@ def test_measures_by_hand() -> None:
 @given(VALUES)
 def test_an_interval_holds_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> None:
     """The same each time; no build is worse than itself, and one that loses everywhere is."""
-    mean, low, high = difference(values, 0 * values)
+    mean, low, high = mean_difference(values, 0 * values)
     assert low - 1e-9 <= mean <= high + 1e-9
-    assert (mean, low, high) == difference(values, 0 * values)
-    assert difference(values, values) == (0, 0, 0)
-    assert difference(values - 1, values)[2] < 0
+    assert (mean, low, high) == mean_difference(values, 0 * values)
+    assert mean_difference(values, values) == (0, 0, 0)
+    assert mean_difference(values - 1, values)[2] < 0
 
 
 def test_plain_bm25_by_hand() -> None:
     """One word in one of two documents; words of any script, in any case; shorter ones first, ties in their order."""
     two = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
     words = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
-    assert plain_bm25(two, words, 5) == [["one"], *[["two"]] * 3, []]
-    assert plain_bm25(
+    assert rank_by_bm25(two, words, 5) == [["one"], *[["two"]] * 3, []]
+    assert rank_by_bm25(
         {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
     ) == [["b", "a"]]
-    assert plain_bm25({"a": ""}, ["bees"], 5) == [[]]
+    assert rank_by_bm25({"a": ""}, ["bees"], 5) == [[]]

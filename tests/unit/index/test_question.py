@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Junction, Negation, parse_where
-from pipeline.index.query import MAX_QUESTION, SearchQuery, parse_question
+from pipeline.index.query import MAX_QUERY_CHARS, SearchQuery, parse_query
 from tests.unit.index.toy import comparisons
 
 
@@ -28,7 +28,7 @@ from tests.unit.index.toy import comparisons
 )  # fmt: skip
 def test_a_question_is_split(given: str, expected: SearchQuery) -> None:
     """Quotation marks and hyphens count at the beginning of a word alone; what stands elsewhere is a part of it."""
-    assert parse_question(given) == expected
+    assert parse_query(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,25 +39,25 @@ def test_a_question_is_split(given: str, expected: SearchQuery) -> None:
         ('-"water law"', "only what is not wanted"),
         ('bees ""', "at character 6 stands no word"),
         ('bees "water law', "at character 6 of the question is not closed"),
-        ("x" * (MAX_QUESTION + 1), "8,001 characters"),
+        ("x" * (MAX_QUERY_CHARS + 1), "8,001 characters"),
         ("a\0b", "no text"),
     ],
 )
 def test_a_question_that_asks_nothing_is_refused(given: str, why: str) -> None:
     """The message says why, and where."""
     with pytest.raises(InputError, match=why):
-        parse_question(given)
+        parse_query(given)
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_question_or_refused(text: str) -> None:
     """No character is lost but signs of ours, and what is refused is refused as input."""
     try:
-        question = parse_question(text)
+        question = parse_query(text)
     except InputError:
         return
     assert question.text.strip()
-    if not question.phrases and not question.without:
+    if not question.phrases and not question.exclusions:
         assert question.text == " ".join(text.split())
 
 

@@ -28,7 +28,7 @@ def resealed(staged: StagedBuild, name: str, data: bytes) -> None:
     sealed = files.seal_bytes(staged.directory / name, data)
     document = staged.manifest.model_dump(mode="json")
     document["hashes"][name], document["sizes"][name] = sealed.sha256, sealed.size
-    (staged.directory / manifest.MANIFEST).write_bytes(orjson.dumps(document))
+    (staged.directory / manifest.MANIFEST_FILE).write_bytes(orjson.dumps(document))
     staged.manifest = manifest.read_manifest(staged.directory)
 
 
@@ -42,10 +42,10 @@ def test_what_cannot_be_built_is_said(stage: Stage) -> None:
 
 def with_vectors(staged: StagedBuild, rows: Vectors) -> None:
     """Put other vectors into a staged build."""
-    path = vector_file.write_vectors(
-        staged.directory / manifest.INDEX, [rows], count=len(rows), dim=DIM
+    path = vector_file.write_faiss_index(
+        staged.directory / manifest.INDEX_FILE, [rows], row_count=len(rows), dim=DIM
     ).path
-    resealed(staged, manifest.INDEX, path.read_bytes())
+    resealed(staged, manifest.INDEX_FILE, path.read_bytes())
 
 
 def swap_vectors(staged: StagedBuild) -> None:
@@ -62,15 +62,17 @@ def spoil_a_vector(staged: StagedBuild) -> None:
 
 def swap_metadata(staged: StagedBuild) -> None:
     """Exchange two entries of the metadata."""
-    lines = (staged.directory / manifest.METADATA).read_bytes().replace(b"person100", b"person10X")
+    lines = (
+        (staged.directory / manifest.METADATA_FILE).read_bytes().replace(b"person100", b"person10X")
+    )
     lines = lines.replace(b"person101", b"person100").replace(b"person10X", b"person101")
-    resealed(staged, manifest.METADATA, lines)
+    resealed(staged, manifest.METADATA_FILE, lines)
 
 
 def add_metadata(staged: StagedBuild) -> None:
     """Put one entry more than there are vectors into the metadata."""
-    lines = (staged.directory / manifest.METADATA).read_bytes()
-    resealed(staged, manifest.METADATA, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
+    lines = (staged.directory / manifest.METADATA_FILE).read_bytes()
+    resealed(staged, manifest.METADATA_FILE, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
 
 
 def in_entries(statement: str) -> Callable[[StagedBuild], None]:
@@ -78,17 +80,17 @@ def in_entries(statement: str) -> Callable[[StagedBuild], None]:
 
     def act(staged: StagedBuild) -> None:
         """Change them."""
-        path = staged.directory / manifest.ENTRIES
+        path = staged.directory / manifest.ENTRIES_FILE
         with closing(sqlite3.connect(path)) as db, db:
             db.execute(statement)
-        resealed(staged, manifest.ENTRIES, path.read_bytes())
+        resealed(staged, manifest.ENTRIES_FILE, path.read_bytes())
 
     return act
 
 
 def garble_entries(staged: StagedBuild) -> None:
     """Make the file of entries something else."""
-    resealed(staged, manifest.ENTRIES, b"not a database" * 400)
+    resealed(staged, manifest.ENTRIES_FILE, b"not a database" * 400)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:
 )
 def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: bytes) -> None:
     """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
-    (tmp_path / manifest.MANIFEST).write_bytes(spoiled)
+    (tmp_path / manifest.MANIFEST_FILE).write_bytes(spoiled)
     with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
         manifest.read_manifest(tmp_path)
 

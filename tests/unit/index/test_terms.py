@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.index.tokenizer import NAME, terms_of, terms_of_question
+from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, terms_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from pipeline.index.tokenizer import NAME, terms_of, terms_of_question
 def test_terms_of_many_scripts(text: str, found: str) -> None:
     """Words fold, lose their accents and their endings; scripts without spaces give pairs; stop words give nothing."""
     assert " ".join(terms_of(text)) == found
-    assert NAME == "words@1"
+    assert TERMS_VERSION == "words@1"
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_terms_of_many_scripts(text: str, found: str) -> None:
 )
 def test_words_of_asking_are_left_out_of_questions(question: str, left: str) -> None:
     """But not where nothing else is asked."""
-    assert " ".join(terms_of_question(question, asking="gardeners")) == left
+    assert " ".join(extract_query_terms(question, filler_words="gardeners")) == left
