@@ -1,13 +1,17 @@
-"""Ask the lines of batches by our own calls: many at once through ordinary requests, within every limit.
+"""Send the requests of live batches as single API calls, many at once, within every limit.
 
-Each reply is written as a line of the result that is not sealed yet before its slot is free, so that a killed process
-loses none; the slots belong to the run, and the lines of the next batch start in those that are free. A line that fails
-for the service's sake is tried again for a while and holds no other back; then its row goes back uncharged. Who comes
-next ends what a dead process left: `end_dead` seals what is on disk, and the rest is open again.
+- A reply is appended to the batch's unsealed result file before its call slot is free, so a killed
+  process loses no reply.
+- Call slots belong to the run: requests of the next batch start while the last calls of the
+  previous batch are still running.
+- A request that fails because of the service is tried again for a while and blocks no other
+  request. After that its row is open again and no attempt is charged.
+- The next command seals the replies that a dead process left (`ingest.end_dead`). Rows without a
+  reply are open again.
 
-An item may be asked alone, in a batch that belongs to no run. Where that was in vain it is due: an open row whose last
-attempt was made alone, or that was noted as not asked yet. Two threads, or processes, never ask about one item at once:
-its claim is an INSERT.
+A single row can be asked alone, in a batch that belongs to no run. If that fails, the row is due: an
+open row whose last attempt was made alone, or whose first attempt was postponed. Two threads or
+processes never ask about the same row at once, because each has to INSERT the row's claim.
 """
 
 import asyncio
@@ -43,81 +47,101 @@ from pipeline.store import batches, claims
 from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
-PATIENCE_S = (
-    60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
-)
-LOOK_S = (
-    1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
-)
-GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C
-HASTE_S = (
-    1.0  # so long an interrupted run waits for another writer; who comes next does what is left
-)
-WARN_AT = 0.8  # of the day's requests
-REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
-SAMPLES = 3
-SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
-BAD_REQUEST = 400  # the least HTTP code of an error
-OVERLOADED = 503  # the HTTP code of a call that was not served: by flex it was shed
-THREADS = (
-    8  # calls about single items under way at once; each may hang for as long as a call may take
-)
-EVERY_S = 60.0  # between two looks at what is due
-UNASKED = "not asked"
-LATE = "no reply came in time"
+# If the rate limits allow no call for longer than this, a due row waits for the next command.
+RATE_LIMIT_TIMEOUT_S = 60.0
+# How often replies are synced to disk, and calls of this and other processes are counted.
+SYNC_INTERVAL_S = 1.0
+# Time for running calls to end after the first Ctrl-C.
+GRACE_S = 5.0
+# How long an interrupted run waits for another writer; the next command does the rest.
+INTERRUPTED_WRITE_TIMEOUT_S = 1.0
+# Warn before the daily quota stops the run.
+DAILY_QUOTA_WARNING_SHARE = 0.8
+# After this many 400s without any answer, the request itself must be wrong.
+MAX_INITIAL_400S = 3
+MAX_FAILURE_SAMPLES = 3
+# A call without a reply may have been paid for. After this many for one row, the row is given up.
+MAX_UNANSWERED_CALLS = 2
+# The lowest HTTP status code of an error.
+MIN_ERROR_CODE = 400
+# Flex returns this status code if it does not serve a call.
+OVERLOADED_CODE = 503
+# Threads for single rows; a thread may wait for as long as a call may take.
+RETRY_THREADS = 8
+# Time between two searches for due rows.
+RETRY_INTERVAL_S = 60.0
+# The exponent at which the pause after failures stops to double.
+MAX_BACKOFF_EXPONENT = 10
+
+NOT_ASKED_REASON = "not asked"
+LATE_REASON = "no reply came in time"
 
 
 class TrialOutcome(NamedTuple):
-    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+    """Result of one row of a trial: the raw reply, or the reason why there is no reply."""
 
     reply: Any
     reason: str
+    # Duration of the call.
     seconds: float = 0.0
-    is_refused: bool = False  # by a clear no to this one request
+    # The service refused this request by a 400.
+    is_refused: bool = False
 
 
 @dataclass
 class LiveReport:
-    """What became of a run: counts of items but for `calls`; `cost` in USD; what stopped it, if anything did."""
+    """Counts and cost of one live run, and the error that stopped it."""
 
+    # Calls to the API. All other counts are rows.
     calls: int = 0
     answered: int = 0
-    failed: Counter[str] = field(
-        default_factory=Counter
-    )  # by reason; recorded, and not asked again in this run
-    samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
+    # Rows that got no valid answer and are not asked again in this run, by reason.
+    failed: Counter[str] = field(default_factory=Counter)
+    # Row id and reason of the first failures.
+    samples: list[tuple[str, str]] = field(default_factory=list)
+    # In USD.
     cost: float = 0.0
     stopped: errors.FindableError | None = None
     interrupted: bool = False
+    # Calls that may run at the same time now.
     at_once: int = 1
-    waits_s: float = 0.0  # so long, by now, until the limits or the service allow another call
-    run: int | None = None  # the number of the first batch that was ingested
-    replies: int = (
-        0  # that came, and rows that were given up; not those of rows that are asked again
-    )
-    why_not: str = ""  # nothing was asked alone
-    tried: dict[str, TrialOutcome] = field(default_factory=dict)  # of a trial, by item id
+    # Seconds from now until the limits or the service allow another call.
+    waits_s: float = 0.0
+    # Number of the first batch that was ingested.
+    run: int | None = None
+    # Replies that arrived and rows that were given up, without those that are asked again.
+    replies: int = 0
+    # Why a run for single rows asked nothing.
+    why_not: str = ""
+    # Only of a trial: its outcomes by row id.
+    tried: dict[str, TrialOutcome] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
-        """Return how many items need nothing more of this run."""
+        """Number of rows that this run is finished with."""
         return self.answered + self.failed.total()
 
     def fail(self, item_id: str, reason: str) -> None:
-        """Count an item that failed for good in this run."""
+        """Count a row that failed and is not asked again in this run."""
         self.failed[reason.partition(":")[0]] += 1
-        if len(self.samples) < SAMPLES:
+        if len(self.samples) < MAX_FAILURE_SAMPLES:
             self.samples.append((item_id, reason))
 
 
 @dataclass(eq=False)
 class _PendingCall:
+    """A request of an open live batch that has no reply yet."""
+
     request: PlannedRequest
     batch: OpenLiveBatch
-    not_before: float = -math.inf  # it failed for the service's sake, and waits
-    failing_since: float = math.inf  # for the service's sake
+    # Monotonic time before which the call is not repeated after a failure of the service.
+    not_before: float = -math.inf
+    # Monotonic time of the first failure of the service.
+    failing_since: float = math.inf
+    # Failures of the service.
     failures: int = 0
-    silent: int = 0  # of these, calls without a reply, each of which may have been paid for
+    # Failures without any reply; each of these calls may have been paid for.
+    unanswered_calls: int = 0
 
 
 OnProgress = Callable[[LiveReport], None]
@@ -133,12 +157,22 @@ def ask_rows(
     patience_s: float = math.inf,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over; of a trial what it cost is kept.
+    """Ask about the selected open rows in live batches, and ingest each batch when it is complete.
 
-    What `is_alone` goes in one batch, of no run. A limit may make it wait for `patience_s`; no reply is waited for
-    after `deadline_s`.
+    A trial stores only its cost; its replies are in the report.
+
+    Args:
+        wanted: The rows to ask about.
+        way: The mode of the batches: live, flex, priority or trial.
+        on_progress: Called with the report after each reply and once a second.
+        is_alone: Ask in one single batch that belongs to no run.
+        patience_s: The run stops if a rate limit makes a call wait longer than this.
+        deadline_s: The run stops after this time, without waiting for running calls.
+
+    Returns:
+        The report. Its `stopped` is the error that ended the run early, if any.
     """
-    return _LiveRun(
+    live_run = _LiveRun(
         ws,
         wanted,
         way,
@@ -146,7 +180,8 @@ def ask_rows(
         is_alone=is_alone,
         patience_s=patience_s,
         deadline=ws.monotonic() + deadline_s,
-    ).carried_out()
+    )
+    return live_run.execute()
 
 
 def ask_alone(
@@ -154,12 +189,15 @@ def ask_alone(
     ids: Sequence[str] | None = None,
     *,
     way: Mode = Mode.LIVE,
-    patience_s: float = PATIENCE_S,
+    patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask about those of some items that can be asked, alone, or all that are due; only an interrupt is raised.
+    """Ask about single rows outside of a run: the open rows among `ids`, or all due rows.
 
-    What fails again stays due, with its new reason.
+    A row that fails again stays due, with its new reason. Errors are in the report.
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted.
     """
     if ids is None:
         ingest.end_dead(ws)
@@ -167,6 +205,7 @@ def ask_alone(
             ids = claims.due_ids(tx, ws.task)
         if not ids:
             return LiveReport()
+
     report = ask_rows(
         ws,
         Selection(among=ids),
@@ -181,34 +220,41 @@ def ask_alone(
 
 
 @contextlib.contextmanager
-def _on_signal(do: Callable[[], None]) -> Iterator[None]:
-    """Call `do` for each SIGINT and SIGTERM during a block, in its loop; they come to the main thread alone."""
+def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` in the event loop for each SIGINT and SIGTERM during a block.
+
+    Only the main thread gets signals, and ignored signals stay ignored.
+    """
     loop = asyncio.get_running_loop()
-    names = (signal.SIGINT, signal.SIGTERM)
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {one: signal.getsignal(one) for one in names if is_main}
-    ours = [one for one, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    for one in ours:
-        loop.add_signal_handler(one, do)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    previous_handlers = {name: signal.getsignal(name) for name in signals if is_main_thread}
+    unhandled = (signal.SIG_IGN, None)
+    handled_signals = [
+        name for name, handler in previous_handlers.items() if handler not in unhandled
+    ]
+    for name in handled_signals:
+        loop.add_signal_handler(name, handle)
     try:
         yield
     finally:
-        for one in ours:
-            loop.remove_signal_handler(one)
-            signal.signal(one, before[one])
+        for name in handled_signals:
+            loop.remove_signal_handler(name)
+            signal.signal(name, previous_handlers[name])
 
 
 class _LiveRun:
-    """One run of our own calls, in an event loop; what reads or writes the database does so in threads.
+    """One run of live calls in an event loop; all database access happens in threads.
 
-    It asks batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
+    The run prepares batch after batch of the selected rows and asks about each row once. Rows whose
+    answer was invalid are asked again first.
     """
 
     def __init__(
         self,
         ws: WorkspaceSession,
-        wanted: Selection,
-        way: Mode,
+        selection: Selection,
+        mode: Mode,
         *,
         on_progress: OnProgress,
         is_alone: bool,
@@ -217,463 +263,609 @@ class _LiveRun:
     ) -> None:
         self.report = LiveReport()
         self._ws = ws
-        self._way = way
+        self._mode = mode
         self._on_progress = on_progress
         self._is_alone = is_alone
         self._patience_s = patience_s
+        # Monotonic time after which no reply is waited for.
         self._deadline = deadline
-        self._silent = 1 if is_alone else SILENT  # one that is alone is asked again and again
-        self._invalid = list[str]()
-        self._ended = set(wanted.without)
-        wanted = replace(wanted, without=self._ended)
-        self._preparation = Preparation(ws, wanted, NoProgress(), way=way, is_alone=is_alone)
-        self._open: dict[int, OpenLiveBatch] = {}
-        self._ready: deque[_PendingCall] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
-        self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
-        self._no_more: StopReason | None = None  # why no further batch is prepared
+        # A row that is asked alone stays due, and is asked again by a later command.
+        self._max_unanswered_calls = 1 if is_alone else MAX_UNANSWERED_CALLS
+        # Rows whose answer was invalid and that are asked once more.
+        self._retry_ids = list[str]()
+        # Rows that this run is finished with; `_preparation` excludes them too.
+        self._ended_ids = set(selection.without)
+        selection = replace(selection, without=self._ended_ids)
+        self._preparation = Preparation(ws, selection, NoProgress(), way=mode, is_alone=is_alone)
+        self._open_batches: dict[int, OpenLiveBatch] = {}
+        self._pending: deque[_PendingCall] = deque()
+        self._running_calls: set[asyncio.Task[None]] = set()
+        # Batches that are being sealed and ingested.
+        self._closing_batches: set[asyncio.Task[None]] = set()
+        # Why no further batch is prepared.
+        self._no_more: StopReason | None = None
         self._has_warned = False
         self._stop = asyncio.Event()
-        self._broken: Exception | None = None
-        self._service = LiveThrottle(ws, self._end, way, hurries=not math.isinf(patience_s))
-        self._pace = self._service.pace
-        self._refused: list[
-            tuple[_PendingCall, errors.RefusedError]
-        ] = []  # before any answer: whose fault is not known yet
+        # An error that is not ours, raised at the end of the run.
+        self._unexpected_error: Exception | None = None
+        self._throttle = LiveThrottle(ws, self._stop_with, mode, hurries=not math.isinf(patience_s))
+        self._rate_limiter = self._throttle.pace
+        # 400s before any answer: either the row or every request may be at fault.
+        self._unsettled_refusals: list[tuple[_PendingCall, errors.RefusedError]] = []
 
-    def carried_out(self) -> LiveReport:
-        self._ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+    def execute(self) -> LiveReport:
+        """Run until all rows are asked or the run is stopped; return the report.
+
+        Raises:
+            Exception: An error that is not a FindableError.
+        """
+        # A missing key or an engine that cannot start is reported before anything is written.
+        self._ws.client  # noqa: B018
         asyncio.run(self._run())
-        if self._broken is not None:
-            raise self._broken
-        is_down = self._service.down is not None and not self.report.answered
+        if self._unexpected_error is not None:
+            raise self._unexpected_error
+
+        is_down = self._throttle.down is not None and not self.report.answered
         if self.report.stopped is None and is_down:
-            self.report.stopped = self._service.down
+            self.report.stopped = self._throttle.down
         return self.report
 
     def _interrupt(self) -> None:
+        """Stop the run; running calls may end within GRACE_S, or are cancelled the second time."""
         if self.report.interrupted:
-            for call in self._calls:
+            for call in self._running_calls:
                 call.cancel()
         else:
             self._deadline = min(self._deadline, self._ws.monotonic() + GRACE_S)
         self.report.interrupted = True
         self._stop.set()
 
-    def _end(self, error: Exception) -> None:
-        """Begin nothing more; what is no error of ours is raised again when what is under way has ended."""
+    def _stop_with(self, error: Exception) -> None:
+        """Start no more calls, and keep the first error for the report.
+
+        An error that is not a FindableError is raised when the running calls have ended.
+        """
         if isinstance(error, OSError):
             error = errors.ConfigurationError(str(error))
         if isinstance(error, errors.FindableError):
             self.report.stopped = self.report.stopped or error
         else:
-            self._broken = self._broken or error
+            self._unexpected_error = self._unexpected_error or error
         self._stop.set()
 
     async def _run(self) -> None:
+        """Start calls until the run ends, then close its batches and release their locks."""
         ticking = asyncio.create_task(self._tick())
         try:
-            with _on_signal(self._interrupt):
-                await self._work()
+            with _handling_signals(self._interrupt):
+                await self._start_calls()
                 await self._finish()
         finally:
             ticking.cancel()
-            for one in self._open.values():
-                one.close()
-                one.lock.release()
+            for open_batch in self._open_batches.values():
+                open_batch.close()
+                open_batch.lock.release()
 
-    async def _work(self) -> None:
+    async def _start_calls(self) -> None:
+        """Start a call whenever one may start, and prepare batches, until nothing is left."""
         try:
-            await asyncio.to_thread(self._count_others)
+            await asyncio.to_thread(self._count_other_calls)
             while not self._stop.is_set():
                 now = self._ws.monotonic()
-                line = next((one for one in self._ready if one.not_before <= now), None)
-                if line is None and self._no_more is None:
-                    await self._fetch()
+                call = next((call for call in self._pending if call.not_before <= now), None)
+                if call is None and self._no_more is None:
+                    await self._open_next_batch()
                     continue
-                if not (self._ready or self._calls or self._ends):
+
+                is_idle = not (self._pending or self._running_calls or self._closing_batches)
+                if is_idle:
                     if self._no_more is StopReason.BUDGET and not self._is_alone:
                         with self._ws.store.read() as tx:
-                            self._end(budget.budgets(self._ws).without_room(tx))
+                            self._stop_with(budget.budgets(self._ws).without_room(tx))
                     break
-                pause = self._pause(line, now)
-                if pause > 0 or line is None:
-                    await self._rest(pause)
-                elif not self._stop.is_set() and line in self._ready:
-                    self._ready.remove(line)
-                    started = self._pace.start(line.request.usage.prompt, at=self._ws.monotonic())
-                    self._warn_of_day()
-                    self._spawn(self._ask(line, started), self._calls)
-        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
-            self._end(error)
 
-    async def _fetch(self) -> None:
-        """Prepare the next batch; where there is none, look again once one of those under way is over."""
-        one = await asyncio.to_thread(self._next)
-        if isinstance(one, Prepared):
-            assert one.lock is not None  # noqa: S101 - of our own calls
-            opened = OpenLiveBatch(
-                one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number)
-            )
-            self._open[one.number] = opened
-            self._ready += [_PendingCall(request, opened) for request in one.lines]
-            self._no_more = StopReason.DONE if self._is_alone else None
-        else:
-            self._no_more, self.report.why_not = one, one.value if self._is_alone else ""
+                pause_s = self._pause_before(call, now)
+                if pause_s > 0 or call is None:
+                    await self._wait(pause_s)
+                elif not self._stop.is_set() and call in self._pending:
+                    self._pending.remove(call)
+                    prompt_tokens = call.request.usage.prompt
+                    started_call = self._rate_limiter.start(prompt_tokens, at=self._ws.monotonic())
+                    self._warn_of_daily_quota()
+                    self._spawn(self._make_call(call, started_call), self._running_calls)
+        except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
+            self._stop_with(error)
 
-    def _next(self) -> Prepared | StopReason:
-        main = self._preparation
-        one = None
-        if self._invalid:  # first, so that no row that asks the same is asked in their place
-            again = Selection(among=self._invalid)
-            self._invalid = []
-            one = Preparation(self._ws, again, NoProgress(), way=self._way, run=main.run).next()
-        if not isinstance(one, Prepared):
-            one = main.next()
-        if isinstance(one, Prepared):
-            main.run = main.run or one.number
-        return one
+    async def _open_next_batch(self) -> None:
+        """Prepare the next batch, or note why there is none until a running batch has ended."""
+        prepared = await asyncio.to_thread(self._prepare_next)
+        if not isinstance(prepared, Prepared):
+            self._no_more = prepared
+            self.report.why_not = prepared.value if self._is_alone else ""
+            return
 
-    def _pause(self, line: _PendingCall | None, now: float) -> float:
-        """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
-        if now >= self._deadline:
-            self._end(errors.UnavailableError(LATE, hint="run the same command again later"))
-            return LOOK_S
-        self.report.at_once = self._service.at_once(in_flight=len(self._calls))
-        if line is None or len(self._calls) >= self.report.at_once:
-            until = min(
-                self._deadline,
-                *(one.not_before for one in self._ready if one.not_before > now),
-                math.inf,
-            )
-            self.report.waits_s = 0.0 if self._calls else until - now
-            return min(LOOK_S, max(0.001, until - now))
-        tokens = line.request.usage.prompt
-        most = self._ws.limits.tpm
-        if most is not None and tokens > most:
-            self._ready.remove(line)
-            why = (
-                f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
-            )
-            self._give_up(line, why, is_lost=False)
-            return 0.0
-        pause = self.report.waits_s = max(
-            0.0, self._service.hold_until - now, self._pace.wait(tokens, at=now)
+        assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
+        open_batch = OpenLiveBatch(
+            prepared.number,
+            len(prepared.lines),
+            prepared.lock,
+            part_path(self._ws.data, prepared.number),
         )
-        if math.isinf(pause):
-            if not self._calls:
-                ws = self._ws
-                resets_at = next_midnight_pacific(self._ws.now())
-                said = f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
-                when = f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
-                more = (
-                    f"set {OptionHint('tier')} or {OptionHint('rpd')} where your project has more"
-                )
-                self._end(errors.ThrottledError(said, hint=when + more, resets_at=resets_at))
-            return LOOK_S
-        if pause > self._patience_s:
-            self._end(
-                errors.ThrottledError(
-                    f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause
-                )
-            )
-            return LOOK_S
-        return min(pause, LOOK_S)
+        self._open_batches[prepared.number] = open_batch
+        self._pending += [_PendingCall(request, open_batch) for request in prepared.lines]
+        self._no_more = StopReason.DONE if self._is_alone else None
 
-    async def _rest(self, seconds: float) -> None:
-        others = [
+    def _prepare_next(self) -> Prepared | StopReason:
+        """Prepare a batch of rows to ask again, or else of new rows."""
+        preparation = self._preparation
+        prepared: Prepared | StopReason | None = None
+        # Retries go first, so that no row with the same input is asked in their place.
+        if self._retry_ids:
+            selection = Selection(among=self._retry_ids)
+            self._retry_ids = []
+            retry_preparation = Preparation(
+                self._ws, selection, NoProgress(), way=self._mode, run=preparation.run
+            )
+            prepared = retry_preparation.next()
+        if not isinstance(prepared, Prepared):
+            prepared = preparation.next()
+        if isinstance(prepared, Prepared):
+            preparation.run = preparation.run or prepared.number
+        return prepared
+
+    def _pause_before(self, call: _PendingCall | None, now: float) -> float:
+        """Return the seconds to wait before the next call; 0.0 if `call` may start now.
+
+        Stops the run if its deadline is over, the day's quota is used up, or the limits allow no
+        call within the run's patience. Gives up a request that exceeds the tokens of a minute.
+        """
+        if now >= self._deadline:
+            late_error = errors.UnavailableError(
+                LATE_REASON, hint="run the same command again later"
+            )
+            self._stop_with(late_error)
+            return SYNC_INTERVAL_S
+
+        self.report.at_once = self._throttle.at_once(in_flight=len(self._running_calls))
+        if call is None or len(self._running_calls) >= self.report.at_once:
+            retry_times = [
+                pending.not_before for pending in self._pending if pending.not_before > now
+            ]
+            next_start = min(self._deadline, *retry_times, math.inf)
+            self.report.waits_s = 0.0 if self._running_calls else next_start - now
+            return min(SYNC_INTERVAL_S, max(0.001, next_start - now))
+
+        tokens = call.request.usage.prompt
+        max_tokens = self._ws.limits.tpm
+        if max_tokens is not None and tokens > max_tokens:
+            self._pending.remove(call)
+            reason = (
+                f"a call of {tokens} tokens can never start under a limit of {max_tokens} "
+                "tokens a minute"
+            )
+            self._give_up(call, reason, is_lost=False)
+            return 0.0
+
+        held_s = self._throttle.hold_until - now
+        limited_s = self._rate_limiter.wait(tokens, at=now)
+        pause_s = max(0.0, held_s, limited_s)
+        self.report.waits_s = pause_s
+        if math.isinf(pause_s):
+            if not self._running_calls:
+                self._stop_with(self._daily_quota_error())
+            return SYNC_INTERVAL_S
+        if pause_s > self._patience_s:
+            throttled_error = errors.ThrottledError(
+                f"the limits leave no room for another {pause_s:.0f} s", retry_after_s=pause_s
+            )
+            self._stop_with(throttled_error)
+            return SYNC_INTERVAL_S
+        return min(pause_s, SYNC_INTERVAL_S)
+
+    def _daily_quota_error(self) -> errors.ThrottledError:
+        """Return the error for a used-up daily quota, with the time when it is reset."""
+        ws = self._ws
+        resets_at = next_midnight_pacific(ws.now())
+        message = (
+            f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
+        )
+        hint = (
+            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+            f"set {OptionHint('tier')} or {OptionHint('rpd')} where your project has more"
+        )
+        return errors.ThrottledError(message, hint=hint, resets_at=resets_at)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for a time, or until a call or a batch ends or the run is stopped."""
+        waiters = [
             asyncio.ensure_future(self._stop.wait()),
             asyncio.ensure_future(self._ws.asleep(seconds)),
         ]
         try:
             await asyncio.wait(
-                [*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED
+                [*waiters, *self._running_calls, *self._closing_batches],
+                return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            for one in others:
-                one.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            for waiter in waiters:
+                waiter.cancel()
+            await asyncio.gather(*waiters, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
-        """Begin work that stands among others of its kind until it is over; what goes wrong in it ends the run."""
+    def _spawn(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
+        """Run a coroutine as a task that is in `running` until it ends; an error stops the run."""
 
-        async def guarded() -> None:
+        async def guard() -> None:
             try:
                 await work
-            except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
-                self._end(error)
+            except Exception as error:  # noqa: BLE001 - raised when the running calls have ended
+                self._stop_with(error)
             finally:
                 self._on_progress(self.report)
 
-        task = asyncio.create_task(guarded())
-        among.add(task)
-        task.add_done_callback(among.discard)
+        task = asyncio.create_task(guard())
+        running.add(task)
+        task.add_done_callback(running.discard)
 
-    async def _ask(self, line: _PendingCall, call: StartedCall) -> None:
+    async def _make_call(self, call: _PendingCall, started_call: StartedCall) -> None:
+        """Make one call, append its reply to the result file of its batch, and count it.
+
+        Raises:
+            LockLostError: Another process took over the batch; the call was not made.
+        """
         ws = self._ws
-        opened = line.batch
-        tier = self._way.tier
-        began = self._ws.monotonic()
+        open_batch = call.batch
+        service_tier = self._mode.tier
+        started_at = ws.monotonic()
         try:
-            await asyncio.to_thread(opened.lock.check)
+            await asyncio.to_thread(open_batch.lock.check)
         except LockLostError:
-            self._pace.withdraw(call)
+            self._rate_limiter.withdraw(started_call)
             raise
-        opened.calls = opened.calls + 1
-        self.report.calls = self.report.calls + 1
+
+        open_batch.calls += 1
+        self.report.calls += 1
+        request_body = requests.object_of(call.request.data)
         try:
-            reply = await ws.client.generate(
-                ws.model.name, requests.object_of(line.request.data), tier=tier
-            )
+            reply = await ws.client.generate(ws.model.name, request_body, tier=service_tier)
         except asyncio.CancelledError:
-            self._give_up(line, "interrupted" if self.report.interrupted else LATE, is_lost=True)
+            reason = "interrupted" if self.report.interrupted else LATE_REASON
+            self._give_up(call, reason, is_lost=True)
             raise
         except errors.RemoteError as error:
-            return self._failed(line, call, error, began=began)
-        took = ws.monotonic() - began
-        opened.keep(requests.reply_line(line.request.data, response=reply))
-        opened.seconds += took
-        if self._way is Mode.TRIAL:
-            self.report.tried[line.request.item.id] = TrialOutcome(reply, "", took)
-        judged = responses.judge_response(reply)
-        if judged.usage.prompt:
-            self._pace.settle(call, judged.usage.prompt)
+            self._handle_failure(call, started_call, error, started_at=started_at)
+            return
+
+        # The reply is on disk before the slot of this call is free.
+        duration_s = ws.monotonic() - started_at
+        open_batch.keep(requests.reply_line(call.request.data, response=reply))
+        open_batch.seconds += duration_s
+        if self._mode is Mode.TRIAL:
+            outcome = TrialOutcome(reply, "", duration_s)
+            self.report.tried[call.request.item.id] = outcome
+
+        parsed_reply = responses.judge_response(reply)
+        if parsed_reply.usage.prompt:
+            self._rate_limiter.settle(started_call, parsed_reply.usage.prompt)
         self.report.cost += usage_cost(
-            ws.model, judged.usage, judged.tier or tier, on=ws.now().date()
+            ws.model,
+            parsed_reply.usage,
+            parsed_reply.tier or service_tier,
+            on=ws.now().date(),
         )
-        self._service.answered(took_s=took)
-        self._settle_refused()
-        self._line_over(opened)
-        return None
+        self._throttle.answered(took_s=duration_s)
+        self._settle_refusals()
+        self._count_reply(open_batch)
 
-    def _failed(
-        self, line: _PendingCall, call: StartedCall, error: errors.RemoteError, *, began: float
+    def _handle_failure(
+        self,
+        call: _PendingCall,
+        started_call: StartedCall,
+        error: errors.RemoteError,
+        *,
+        started_at: float,
     ) -> None:
-        opened = line.batch
-        # Only a call whose end is unknown may have been paid for.
-        if isinstance(error, errors.RefusedError | errors.NotSentError) or error.code == OVERLOADED:
-            opened.calls -= 1
-        if isinstance(error, errors.ThrottledError | errors.NotSentError):  # which no quota counts
-            self._pace.withdraw(call)
+        """Decide after a failed call: repeat it, give its row up, or stop the run."""
+        self._uncount_unpaid_call(call, started_call, error)
         if isinstance(error, errors.ThrottledError):
-            self._service.refused(error)
-            return self._ready.appendleft(line)
+            self._throttle.refused(error)
+            self._pending.appendleft(call)
+            return
         if isinstance(error, errors.LASTING_REFUSALS):
-            self._end(schema_refusal(self._ws.task, error))
-            return self._ready.append(line)
+            self._stop_with(schema_refusal(self._ws.task, error))
+            self._pending.append(call)
+            return
         if isinstance(error, errors.RefusedError):
-            self._refused.append((line, error))
-            if self._service.has_answered:
-                self._settle_refused()
-            elif len(self._refused) >= REFUSALS:
-                self._end(error)
-            return None
-        now = self._ws.monotonic()
-        settings = self._ws.settings
-        self._service.failed(error, began=began, about=line.request.item.id)
-        line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
-        is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, errors.NotSentError)
-        line.silent += is_silent
-        if line.silent >= self._silent or now - line.failing_since > self._service.patience_s(
-            error
-        ):
-            return self._give_up(line, error.message, is_lost=is_silent)
-        pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
-        asked_s = (
-            error.retry_after_s if isinstance(error, errors.UnavailableError) else None
-        ) or 0.0
-        line.not_before = now + max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-        return self._ready.append(line)
+            self._unsettled_refusals.append((call, error))
+            if self._throttle.has_answered:
+                self._settle_refusals()
+            elif len(self._unsettled_refusals) >= MAX_INITIAL_400S:
+                self._stop_with(error)
+            return
 
-    def _settle_refused(self) -> None:
-        """Charge the rows whose requests were refused, now that others were answered."""
-        refused = self._refused
-        self._refused = []
-        for line, error in refused:
-            told = {
-                "code": error.code or BAD_REQUEST,
+        now = self._ws.monotonic()
+        self._throttle.failed(error, began=started_at, about=call.request.item.id)
+        call.failures += 1
+        call.failing_since = min(call.failing_since, now)
+        was_sent = not isinstance(error, errors.NotSentError)
+        is_unanswered = (error.code or 0) < MIN_ERROR_CODE and was_sent
+        call.unanswered_calls += is_unanswered
+
+        is_too_silent = call.unanswered_calls >= self._max_unanswered_calls
+        is_too_old = now - call.failing_since > self._throttle.patience_s(error)
+        if is_too_silent or is_too_old:
+            self._give_up(call, error.message, is_lost=is_unanswered)
+            return
+
+        call.not_before = now + self._backoff_s(call, error)
+        self._pending.append(call)
+
+    def _uncount_unpaid_call(
+        self, call: _PendingCall, started_call: StartedCall, error: errors.RemoteError
+    ) -> None:
+        """Take back the count of a call that was certainly not paid for, or not counted by quota."""
+        is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
+        if is_unpaid or error.code == OVERLOADED_CODE:
+            call.batch.calls -= 1
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):
+            self._rate_limiter.withdraw(started_call)
+
+    def _backoff_s(self, call: _PendingCall, error: errors.RemoteError) -> float:
+        """Return the seconds until a failed call is repeated: doubled each time, with jitter."""
+        exponent = min(call.failures - 1, MAX_BACKOFF_EXPONENT)
+        pause_s = min(LONGEST_PAUSE_S, self._ws.settings.retry_wait * 2.0**exponent)
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
+        requested_s = None
+        if isinstance(error, errors.UnavailableError):
+            requested_s = error.retry_after_s
+        return max(pause_s * jitter, min(requested_s or 0.0, LONGEST_PAUSE_S))
+
+    def _settle_refusals(self) -> None:
+        """Charge the rows whose requests got a 400, because other requests were answered."""
+        refusals = self._unsettled_refusals
+        self._unsettled_refusals = []
+        for call, error in refusals:
+            error_document = {
+                "code": error.code or MIN_ERROR_CODE,
                 "message": error.message,
                 "status": error.status,
             }
-            line.batch.calls += 1  # its line counts as the reply to a call
-            line.batch.keep(requests.reply_line(line.request.data, error=told))
-            self.report.tried[line.request.item.id] = TrialOutcome(
-                None, error.message, is_refused=True
-            )
-            self._line_over(line.batch)
+            # The line of the refusal counts as the reply to a call.
+            call.batch.calls += 1
+            call.batch.keep(requests.reply_line(call.request.data, error=error_document))
+            outcome = TrialOutcome(None, error.message, is_refused=True)
+            self.report.tried[call.request.item.id] = outcome
+            self._count_reply(call.batch)
 
     def _give_up(
-        self, line: _PendingCall, reason: str, *, is_lost: bool, is_refused: bool = False
+        self, call: _PendingCall, reason: str, *, is_lost: bool, is_refused: bool = False
     ) -> None:
-        line.batch.silent[line.request.item.id] = LOST * is_lost + reason
-        self.report.tried[line.request.item.id] = TrialOutcome(None, reason, is_refused=is_refused)
-        self._line_over(line.batch)
+        """Record why a row got no reply in this run; its row is open again after the ingest.
 
-    def _line_over(self, opened: OpenLiveBatch) -> None:
-        opened.left -= 1
+        Args:
+            is_lost: The call may have been paid for.
+            is_refused: The service refused the request by a 400.
+        """
+        item_id = call.request.item.id
+        call.batch.silent[item_id] = f"{LOST}{reason}" if is_lost else reason
+        self.report.tried[item_id] = TrialOutcome(None, reason, is_refused=is_refused)
+        self._count_reply(call.batch)
+
+    def _count_reply(self, open_batch: OpenLiveBatch) -> None:
+        """Count a request that needs no more calls, and close its batch after the last request."""
+        open_batch.left -= 1
         self.report.replies += 1
-        if not opened.left and not self._stop.is_set():
-            self._spawn(self._over(opened), self._ends)
+        if not open_batch.left and not self._stop.is_set():
+            self._spawn(self._close_batch(open_batch), self._closing_batches)
 
-    async def _over(self, opened: OpenLiveBatch) -> None:
-        await asyncio.to_thread(self._seal, opened)
+    async def _close_batch(self, open_batch: OpenLiveBatch) -> None:
+        await asyncio.to_thread(self._seal_and_ingest, open_batch)
         if not self._is_alone:
-            self._no_more = None  # what failed may be asked again, and money be free
+            # Failed rows may be asked again now, and their money may be free.
+            self._no_more = None
 
-    def _seal(self, opened: OpenLiveBatch) -> None:
-        """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""
+    def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
+        """Seal and ingest the replies of a batch, and release its lock.
+
+        A trial stores only its cost, and its files are deleted.
+        """
         ws = self._ws
         report = self.report
-        patience_s = HASTE_S if report.interrupted else None
-        self._open.pop(opened.number)
+        patience_s = INTERRUPTED_WRITE_TIMEOUT_S if report.interrupted else None
+        self._open_batches.pop(open_batch.number)
         try:
-            opened.close()
-            self._count(opened)
-            if self._way is Mode.TRIAL:
-                account_trial(ws, opened.number, patience_s=patience_s)
+            open_batch.close()
+            self._record_calls(open_batch)
+            if self._mode is Mode.TRIAL:
+                account_trial(ws, open_batch.number, patience_s=patience_s)
                 return
-            default = (
-                report.stopped.message
-                if report.stopped
-                else "interrupted"
-                if report.interrupted
-                else UNASKED
-            )
-            seal(ws, opened.number, patience_s=patience_s)
-            self._told(
-                ingest.ingest_asked(
-                    ws, opened.number, opened.silent, default=default, patience_s=patience_s
-                )
-            )
-            report.run = min(opened.number, report.run or opened.number)
-        finally:
-            opened.lock.release()
 
-    def _told(self, judged: list[RowOutcome]) -> None:
-        """Count what became of rows; those that failed for their own sake, and may be asked again, are so."""
-        for one in judged:
-            if not one.reason:
+            default_reason = NOT_ASKED_REASON
+            if report.stopped:
+                default_reason = report.stopped.message
+            elif report.interrupted:
+                default_reason = "interrupted"
+            seal(ws, open_batch.number, patience_s=patience_s)
+            outcomes = ingest.ingest_asked(
+                ws,
+                open_batch.number,
+                open_batch.silent,
+                default=default_reason,
+                patience_s=patience_s,
+            )
+            self._count_outcomes(outcomes)
+            report.run = min(open_batch.number, report.run or open_batch.number)
+        finally:
+            open_batch.lock.release()
+
+    def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
+        """Count answered and failed rows; rows with an invalid answer are asked once more."""
+        for outcome in outcomes:
+            if not outcome.reason:
                 self.report.answered += 1
                 continue
-            self._ended.add(one.item_id)
-            if one.may_again and not self._is_alone:
-                self._invalid.append(one.item_id)
-                # The row is asked again: its next reply counts, and progress never exceeds its total.
-                self.report.replies -= one.is_asked
-            elif one.is_asked:
-                self.report.fail(one.item_id, one.reason)
+
+            self._ended_ids.add(outcome.item_id)
+            if outcome.may_again and not self._is_alone:
+                self._retry_ids.append(outcome.item_id)
+                # The next reply of this row counts instead, so progress never exceeds its total.
+                self.report.replies -= outcome.is_asked
+            elif outcome.is_asked:
+                self.report.fail(outcome.item_id, outcome.reason)
 
     async def _finish(self) -> None:
-        """Let what is under way end, five seconds after a Ctrl-C; then seal and ingest what came."""
-        while self._calls and (left_s := self._deadline - self._ws.monotonic()) > 0:
-            await asyncio.wait(list(self._calls), timeout=min(left_s, LOOK_S))
-        for call in self._calls:
-            call.cancel()
-        if self._calls:
-            await asyncio.wait(list(self._calls), timeout=HASTE_S)
+        """End the running calls, then seal and ingest all open batches."""
+        await self._end_running_calls()
+
+        # Nothing was answered, so the refusals may be the fault of every request.
         if not self._stop.is_set():
-            for (
-                line,
-                refusal,
-            ) in self._refused:  # nothing was answered: whose fault it is stays unknown
-                self._give_up(line, refusal.message, is_lost=False, is_refused=True)
-        if self._ends:
-            await asyncio.wait(list(self._ends))
-        for opened in list(self._open.values()):
+            for refused_call, error in self._unsettled_refusals:
+                self._give_up(refused_call, error.message, is_lost=False, is_refused=True)
+
+        if self._closing_batches:
+            await asyncio.wait(list(self._closing_batches))
+        for open_batch in list(self._open_batches.values()):
             try:
-                await asyncio.to_thread(self._seal, opened)
+                await asyncio.to_thread(self._seal_and_ingest, open_batch)
             except errors.FindableError as error:
-                is_left = self.report.interrupted and isinstance(error, errors.UnavailableError)
-                if not is_left:  # else who comes next ends it
-                    self._end(error)
+                # An interrupted run leaves a batch that it cannot write to the next command.
+                is_unavailable = isinstance(error, errors.UnavailableError)
+                if not (self.report.interrupted and is_unavailable):
+                    self._stop_with(error)
         self.report.answered += self._preparation.given
 
+    async def _end_running_calls(self) -> None:
+        """Wait for running calls until the deadline, then cancel them."""
+        while self._running_calls:
+            remaining_s = self._deadline - self._ws.monotonic()
+            if remaining_s <= 0:
+                break
+            await asyncio.wait(list(self._running_calls), timeout=min(remaining_s, SYNC_INTERVAL_S))
+        for call in self._running_calls:
+            call.cancel()
+        if self._running_calls:
+            await asyncio.wait(list(self._running_calls), timeout=INTERRUPTED_WRITE_TIMEOUT_S)
+
     async def _tick(self) -> None:
-        """Once a second make replies durable, count calls in the database, and take in the other processes' calls."""
+        """Once a second sync replies to disk, count calls, and check for stalls and interrupts."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(SYNC_INTERVAL_S)
             with contextlib.suppress(errors.FindableError, OSError):
                 await asyncio.to_thread(self._sync)
-            self._service.look(in_flight=len(self._calls))
+            self._throttle.look(in_flight=len(self._running_calls))
             if self._ws.stopping.is_set() and not self.report.interrupted:
                 self._interrupt()
             self._on_progress(self.report)
 
     def _sync(self) -> None:
-        for opened in list(self._open.values()):
-            if opened.calls != opened.counted:
-                os.fdatasync(opened.file)
-                self._count(opened)
-        self._count_others()
+        """Sync new replies to disk, store the number of calls, and count those of other runs."""
+        for open_batch in list(self._open_batches.values()):
+            if open_batch.calls != open_batch.counted:
+                os.fdatasync(open_batch.file)
+                self._record_calls(open_batch)
+        self._count_other_calls()
 
-    def _count(self, opened: OpenLiveBatch) -> None:
-        if opened.calls == opened.counted:
+    def _record_calls(self, open_batch: OpenLiveBatch) -> None:
+        """Store the number and duration of the calls of a batch, if they changed."""
+        if open_batch.calls == open_batch.counted:
             return
-        calls = opened.calls
-        day = budget.today(self._ws.now()).isoformat()
-        with self._ws.store.write(patience_s=HASTE_S if self.report.interrupted else None) as tx:
-            batches.note(tx, opened.number, day=day, calls=calls, seconds=opened.seconds)
-        opened.counted = calls
 
-    def _count_others(self) -> None:
-        """Take in what other batches, of any process, used of the last minute and of the day."""
+        calls = open_batch.calls
+        quota_day = budget.today(self._ws.now()).isoformat()
+        patience_s = INTERRUPTED_WRITE_TIMEOUT_S if self.report.interrupted else None
+        with self._ws.store.write(patience_s=patience_s) as tx:
+            batches.note(
+                tx, open_batch.number, day=quota_day, calls=calls, seconds=open_batch.seconds
+            )
+        open_batch.counted = calls
+
+    def _count_other_calls(self) -> None:
+        """Tell the rate limiter about the calls that other batches made in this minute and day.
+
+        Batches of this and of other processes count alike.
+        """
         ws = self._ws
         if all(limit is None for limit in ws.limits):
             return
-        now = ws.now()
-        at = ws.monotonic()
-        name = ws.model.name
-        since = now - timedelta(seconds=WINDOW_S)
-        with ws.store.read() as tx:
-            past = batches.calls_since(tx, name, since=since, but=list(self._open))
-            used = batches.calls_of_day(tx, name, day=budget.today(now).isoformat())
-        others = [
-            (min(at, at - (now - moment).total_seconds()), one.tokens)
-            for one in past
-            for moment in _spread(one, since, now)
-        ]
-        uncounted = sum(one.calls - one.counted for one in list(self._open.values()))
-        self._pace.prime(others, today=used + uncounted)
-        self._warn_of_day()
 
-    def _warn_of_day(self) -> None:
-        most = self._ws.limits.rpd
-        used = self._pace.used_today
-        if most is not None and used >= WARN_AT * most and not self._has_warned:
+        now = ws.now()
+        monotonic_now = ws.monotonic()
+        model_name = ws.model.name
+        window_start = now - timedelta(seconds=WINDOW_S)
+        quota_day = budget.today(now).isoformat()
+        with ws.store.read() as tx:
+            recent_calls = batches.calls_since(
+                tx, model_name, since=window_start, but=list(self._open_batches)
+            )
+            calls_today = batches.calls_of_day(tx, model_name, day=quota_day)
+
+        other_calls = list[tuple[float, float]]()
+        for past_calls in recent_calls:
+            for called_at in _spread_evenly(past_calls, window_start, now):
+                monotonic_time = monotonic_now - (now - called_at).total_seconds()
+                other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens))
+        unrecorded_calls = sum(
+            open_batch.calls - open_batch.counted
+            for open_batch in list(self._open_batches.values())
+        )
+        self._rate_limiter.prime(other_calls, today=calls_today + unrecorded_calls)
+        self._warn_of_daily_quota()
+
+    def _warn_of_daily_quota(self) -> None:
+        """Warn once when most of the day's requests are used."""
+        max_requests = self._ws.limits.rpd
+        if max_requests is None or self._has_warned:
+            return
+
+        used_requests = self._rate_limiter.used_today
+        if used_requests >= DAILY_QUOTA_WARNING_SHARE * max_requests:
             self._has_warned = True
             self._ws.display.warn(
-                f"{used:,} of today's {most:,} requests of {self._ws.model.name} are used"
+                f"{used_requests:,} of today's {max_requests:,} requests of "
+                f"{self._ws.model.name} are used"
             )
 
 
-def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator[datetime]:
-    ended = past.ended or now
-    step = (ended - past.began) / past.calls
-    moments = (past.began + step * number for number in range(1, past.calls + 1))
-    return (one for one in moments if one >= since)
+def _spread_evenly(
+    past_calls: batches.PastCalls, window_start: datetime, now: datetime
+) -> Iterator[datetime]:
+    """Return assumed times of the calls of a batch: evenly spread, and not before the window."""
+    ended = past_calls.ended or now
+    interval = (ended - past_calls.began) / past_calls.calls
+    for number in range(1, past_calls.calls + 1):
+        called_at = past_calls.began + interval * number
+        if called_at >= window_start:
+            yield called_at
 
 
 class RetryThreads:
-    """Threads that ask about items that are due, from `start` to `stop`; what becomes of it stands in the database."""
+    """Threads that ask about due rows from `start` until `stop`; outcomes are in the database."""
 
     def __init__(
         self, opened: Callable[[], contextlib.AbstractContextManager[WorkspaceSession]]
     ) -> None:
-        """Take what opens the workspace to be written; nothing is begun yet."""
+        """Prepare the threads without starting one.
+
+        Args:
+            opened: Opens the workspace for writing.
+        """
         self._opened = opened
         self._over = threading.Event()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self._pool = ThreadPoolExecutor(RETRY_THREADS, thread_name_prefix="due")
         self.asking: set[Future[None]] = set()
 
     def start(self) -> None:
-        """Look at what is due, at once and then again and again."""
-        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
+        """Ask about all due rows now and then every RETRY_INTERVAL_S, in the background."""
+        threading.Thread(target=self._repeat, name="due-rounds", daemon=True).start()
 
     def ask(self, ids: list[str] | None = None) -> Future[None]:
-        """Ask about these, or all that are due, as soon as a thread is free, but for after `stop`."""
+        """Ask about these rows, or all due rows, when a thread is free.
+
+        After `stop` nothing is asked, and the returned future is complete.
+        """
         try:
             asking = self._pool.submit(self.look, ids)
-        except RuntimeError:  # it was shut down
+        except RuntimeError:
+            # The pool was shut down.
             asking = Future()
             asking.set_result(None)
         self.asking.add(asking)
@@ -681,16 +873,19 @@ class RetryThreads:
         return asking
 
     def look(self, ids: list[str] | None = None) -> None:
-        """Ask about these, or all that are due, and wait for what comes of it."""
+        """Ask about these rows, or all due rows, and wait for their outcomes.
+
+        Errors are ignored: the rows stay due, with the reason in the database.
+        """
         with contextlib.suppress(errors.FindableError, KeyboardInterrupt), self._opened() as ws:
             ask_alone(ws, ids)
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start nothing more, and do not wait for running calls."""
         self._over.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _look_again(self) -> None:
+    def _repeat(self) -> None:
         while not self._over.is_set():
             wait([self.ask()])
-            self._over.wait(EVERY_S)
+            self._over.wait(RETRY_INTERVAL_S)
