@@ -798,7 +798,7 @@ class _LiveRun:
             )
             calls_today = batches.calls_of_day(tx, model_name, day=quota_day)
 
-        other_calls = list[tuple[float, float]]()
+        other_calls = list[tuple[float, int]]()
         for past_calls in recent_calls:
             for called_at in _spread_evenly(past_calls, window_start, now):
                 monotonic_time = monotonic_now - (now - called_at).total_seconds()
