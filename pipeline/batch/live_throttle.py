@@ -1,7 +1,10 @@
-"""How the service is that answers our own calls: how many it gets at once, and when a run gives up.
+"""Throttle live calls and decide when a live run stops.
 
-What fails for one row is charged to that row. What fails for the service's sake is not: all calls wait longer with each
-failure in a row, one is made at a time while nothing comes back, and where nothing comes for too long the run ends.
+A failed row is charged in batch/live.py. Failures of the service are handled here:
+
+- All calls wait longer after each failure in a row.
+- Calls are made one at a time while no reply arrives.
+- The run stops if no call succeeds for RETRY_FOR seconds (flex: one hour), or on a daily quota.
 """
 
 import math
@@ -14,27 +17,41 @@ from pipeline.gemini.client import FLEX_S
 from pipeline.gemini.pace import RateLimiter
 from pipeline.store import batches
 
-MOST = 64  # ours: more calls at once than this is no ordinary use of a live API
-STALL_S = 30.0  # calls are under way, and none succeeded for so long: one at a time
-TROUBLES = 3  # failures in a row, after which one call at a time is made, and patience may end
+# Our own bound: more parallel calls are no ordinary use of a live API.
+MAX_LIVE_CALLS = 64
+# If no call succeeds for this time while calls are running, calls are made one at a time.
+STALL_S = 30.0
+# After this many failures in a row calls are made one at a time, and the run may stop.
+MAX_PARALLEL_FAILURES = 3
 LONGEST_PAUSE_S = 60.0
-FLEX_CALL_S = (
-    60.0  # ours: what a call by flex takes before any was measured; it aims at 1 to 15 minutes
-)
-SHED = (503,)  # the HTTP code by which flex has no room; its 429 are waited for as all others are
-SHED_FOR_S = 3_600.0  # ours: flex sheds what it has no room for, and is tried again for so long without any answer
+# Our own estimate of a flex call before any was measured; Gemini aims at 1 to 15 minutes.
+FLEX_CALL_S = 60.0
+# Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
+FLEX_SHED_CODES = (503,)
+# Our own bound: how long flex calls without capacity are repeated before the run stops.
+FLEX_RETRY_S = 3_600.0
+# Weight of a new call in the moving average of call durations, after the first call.
+DURATION_WEIGHT = 1 / 20
+# The exponent at which the pause after failures stops to double.
+MAX_BACKOFF_EXPONENT = 10
 
 
 def calls_at_once(ws: WorkspaceSession, mean_s: float) -> int:
-    """Return how many calls of so many seconds may be under way: those that may begin in the time that one takes."""
-    first = ws.settings.concurrency
-    rpm = ws.limits.rpm
-    needed = math.ceil(rpm / 60 * mean_s) if rpm is not None and first > 1 else 0
-    return max(first, min(MOST, needed))
+    """Return how many calls may run in parallel if one call takes `mean_s` seconds.
+
+    That is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
+    """
+    concurrency = ws.settings.concurrency
+    max_requests = ws.limits.rpm
+    if max_requests is None or concurrency <= 1:
+        return max(concurrency, 0)
+
+    started_during_one_call = math.ceil(max_requests / 60 * mean_s)
+    return max(concurrency, min(MAX_LIVE_CALLS, started_during_one_call))
 
 
 class LiveThrottle:
-    """How many calls may be under way, and until when all wait; one that `hurries` gives up at a second refusal."""
+    """Number of calls that may run in parallel, and the time until which all calls wait."""
 
     def __init__(
         self,
@@ -44,95 +61,120 @@ class LiveThrottle:
         *,
         hurries: bool,
     ) -> None:
-        """Begin with a service that is taken to be well."""
+        """Start with a service that is assumed to work.
+
+        Args:
+            end: Stops the run with an error.
+            way: The mode of the run.
+            hurries: Stop the run at the second 429 in a row.
+        """
         self._ws = ws
-        self._end = end
+        self._stop_run = end
         self._hurries = hurries
         is_flex = way is Mode.FLEX
-        self._shed_for_s = SHED_FOR_S if is_flex else 0.0
+        self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_S if is_flex else STALL_S
         self.pace = RateLimiter(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
-            self._mean_s = batches.call_seconds(tx, ws.model.name, way) or (
-                FLEX_CALL_S if is_flex else 0.0
-            )
-        self.hold_until = self._quiet_since = ws.monotonic()
-        self._throttled = 0
+            measured_s = batches.call_seconds(tx, ws.model.name, way)
+        default_s = FLEX_CALL_S if is_flex else 0.0
+        # Moving average of the duration of a call.
+        self._mean_call_s = measured_s or default_s
+        # Monotonic time until which no call starts.
+        self.hold_until = ws.monotonic()
+        # Monotonic time since which calls are running and none succeeded.
+        self._unanswered_since = self.hold_until
+        # 429s since the start of the run.
+        self._throttled_count = 0
         self.has_answered = False
         self._is_stalled = False
-        self.down: RemoteError | None = None  # how the service failed the last call
-        self._troubles = 0
-        self._trouble_at = -math.inf
-        self._trouble_about = ""
-        self._failing_since = self._throttled_since = math.inf
+        # The error of the last call, or None if it succeeded.
+        self.down: RemoteError | None = None
+        # Failures in a row. Calls that ran in parallel and fail together count as one.
+        self._failure_count = 0
+        self._failed_at = -math.inf
+        self._failed_row = ""
+        # Monotonic times of the first failure and the first 429 since the last success.
+        self._failing_since = math.inf
+        self._throttled_since = math.inf
 
     def patience_s(self, error: RemoteError) -> float:
-        """Return how long, in seconds, what fails so is tried again."""
-        return max(self._shed_for_s if error.code in SHED else 0.0, self._ws.settings.retry_for)
+        """Return the seconds for which a call that fails with this error is repeated."""
+        shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
+        return max(shed_retry_s, self._ws.settings.retry_for)
 
     def at_once(self, *, in_flight: int) -> int:
-        """Return how many calls may be under way now."""
+        """Return how many calls may run in parallel now, if `in_flight` calls are running."""
         if not in_flight:
-            self._quiet_since = self._ws.monotonic()
-        return (
-            1
-            if self._is_stalled or self._troubles >= TROUBLES
-            else calls_at_once(self._ws, self._mean_s)
-        )
+            # Time without a running call is no stall.
+            self._unanswered_since = self._ws.monotonic()
+        if self._is_stalled or self._failure_count >= MAX_PARALLEL_FAILURES:
+            return 1
+        return calls_at_once(self._ws, self._mean_call_s)
 
     def look(self, *, in_flight: int) -> None:
-        """Say where the run has just stalled; time without a call under way is none."""
-        if (
-            not self._is_stalled
-            and in_flight
-            and self._ws.monotonic() - self._quiet_since >= self._stall_s
-        ):
+        """Switch to one call at a time, with a warning, if no running call succeeds for long."""
+        if self._is_stalled or not in_flight:
+            return
+        if self._ws.monotonic() - self._unanswered_since >= self._stall_s:
             self._is_stalled = True
             self._ws.display.warn(
                 f"no answer for {self._stall_s:.0f} s: one call at a time until one comes"
             )
 
     def answered(self, *, took_s: float) -> None:
-        """Take an answer, whatever it says."""
+        """Note a call with a reply, valid or not: failures and stalls are over."""
         self.pace.succeeded()
-        self._quiet_since = self._ws.monotonic()
+        self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
             self._ws.display.say("answers come again: several calls at once")
-        self._mean_s += (took_s - self._mean_s) / (20 if self.has_answered else 1)
+        weight = DURATION_WEIGHT if self.has_answered else 1
+        self._mean_call_s += (took_s - self._mean_call_s) * weight
         self.has_answered = True
         self._is_stalled = False
-        self._troubles = 0
+        self._failure_count = 0
         self.down = None
-        self._failing_since = self._throttled_since = math.inf
+        self._failing_since = math.inf
+        self._throttled_since = math.inf
 
     def refused(self, error: ThrottledError) -> None:
-        """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""
+        """Note a 429: later calls wait for the quota.
+
+        The run stops if the quota is that of the day, if 429s last longer than POLL_PATIENCE
+        (flex: at least one hour), or at the second 429 of a run that hurries.
+        """
         now = self._ws.monotonic()
-        self._throttled += 1
+        self._throttled_count += 1
         self._throttled_since = min(self._throttled_since, now)
-        is_lasting = now - self._throttled_since > max(
-            self._shed_for_s, self._ws.settings.poll_patience
-        )
-        if error.resets_at is not None or is_lasting or (self._hurries and self._throttled > 1):
-            self._end(error)
+        timeout_s = max(self._shed_retry_s, self._ws.settings.poll_patience)
+        is_lasting = now - self._throttled_since > timeout_s
+        is_second = self._hurries and self._throttled_count > 1
+        if error.resets_at is not None or is_lasting or is_second:
+            self._stop_run(error)
         self.pace.refused(at=now, delay_s=error.retry_after_s)
 
     def failed(self, error: RemoteError, *, began: float, about: str) -> None:
-        """Take a failure of the service: all wait longer and longer, and give up when nothing comes for too long.
+        """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        Calls that were under way together fail together, and that is one trouble: another try must fail, too. Those
-        `about` one item in a row are one as well, for it may be the item's.
+        Two failures count as one if their calls ran in parallel, or if they are about the same
+        row, because that row may be the cause.
+
+        Args:
+            began: Monotonic time at which the call started.
+            about: Id of the row.
         """
-        settings = self._ws.settings
         now = self._ws.monotonic()
-        self.down, self._failing_since = error, min(self._failing_since, now)
-        if began >= self._trouble_at and about != self._trouble_about:
-            self._troubles = self._troubles + 1
-            self._trouble_at = now
-            self._trouble_about = about
-        if self._troubles > 1:
-            self.hold_until = now + min(
-                LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10)
-            )
-        if self._troubles >= TROUBLES and now - self._failing_since > self.patience_s(error):
-            self._end(error)
+        self.down = error
+        self._failing_since = min(self._failing_since, now)
+        if began >= self._failed_at and about != self._failed_row:
+            self._failure_count += 1
+            self._failed_at = now
+            self._failed_row = about
+        if self._failure_count > 1:
+            exponent = min(self._failure_count - 2, MAX_BACKOFF_EXPONENT)
+            pause_s = self._ws.settings.retry_wait * 2.0**exponent
+            self.hold_until = now + min(LONGEST_PAUSE_S, pause_s)
+
+        has_failed_too_long = now - self._failing_since > self.patience_s(error)
+        if self._failure_count >= MAX_PARALLEL_FAILURES and has_failed_too_long:
+            self._stop_run(error)
