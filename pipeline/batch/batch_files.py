@@ -1,7 +1,8 @@
-"""The files of a batch and its lock; replies to our own calls, sealed as a result by who asked, or by who comes next.
+"""The files and the lock of a batch, and the unsealed replies of live batches.
 
-A reply is written in one go before its slot is free, so kill -9 loses none; a line that was cut is taken off. A process
-that asks holds its batch's lock: where that is free, the process is dead, and what it left is sealed by another.
+A live reply is written before its call slot is free, so `kill -9` loses no reply. A partly written
+last line is cut off. The process that asks a live batch has the batch's lock; if the lock is free,
+the process is dead, and another process seals the replies.
 """
 
 import contextlib
@@ -26,33 +27,44 @@ FOLDER = "batches"
 
 
 def request_path(data: Path, number: int) -> Path:
-    """Return where the request file of a batch is, in the workspace's directory."""
+    """Return the path of a batch's request file; `data` is the folder of the workspace."""
     return data / FOLDER / f"{number:06d}-requests.jsonl"
 
 
 def result_path(data: Path, number: int) -> Path:
-    """Return where the result file of a batch is, in the workspace's directory."""
+    """Return the path of a batch's result file; `data` is the folder of the workspace."""
     return data / FOLDER / f"{number:06d}-results.jsonl"
 
 
 def part_path(data: Path, number: int) -> Path:
-    """Return where the replies to our own calls of a batch are written before they are sealed."""
+    """Return the path of a live batch's replies before they are sealed as its result file."""
     return result_path(data, number).with_suffix(".asked")
 
 
 def is_whole(data: Path, name: str | None, sha256: str | None) -> bool:
-    """Return whether a file of a batch is on disk as it was sealed."""
+    """Return whether a file of a batch exists with the recorded SHA-256.
+
+    Args:
+        name: Path of the file relative to `data`; None if there is none.
+    """
     path = data / (name or "")
     return path.is_file() and files.sha256_of(path) == sha256
 
 
 def lock_of(number: int) -> str:
-    """Return the name of the lock on what is done with a batch."""
+    """Return the name of the lock that a process has while it works on a batch."""
     return f"batch-{number}"
 
 
 def read_again(once: Callable[[], T], *, times: int) -> T:
-    """Do what begins by reading its rows, anew where another process went on with them; so often at the most."""
+    """Call `once`, again if another process changed the rows that it read; return its result.
+
+    Args:
+        times: The number of calls at most.
+
+    Raises:
+        StateConflictError, LockLostError: The last call failed too.
+    """
     for _ in range(times - 1):
         with contextlib.suppress(StateConflictError, LockLostError):
             return once()
@@ -61,125 +73,160 @@ def read_again(once: Callable[[], T], *, times: int) -> T:
 
 @dataclass
 class OpenLiveBatch:
-    """A batch that is being asked: lines left, its lock, and the file of its replies, which ends at a whole line."""
+    """A live batch while its requests are sent: its lock and the file of its replies."""
 
     number: int
+    # Requests that need more calls.
     left: int
     lock: Lock
+    # The file of the replies, which always ends with a whole line.
     path: Path
+    # Descriptor of the file, -1 after `close`.
     file: int = field(init=False)
+    # Bytes of whole lines in the file.
     size: int = 0
+    # Calls that may have been paid for.
     calls: int = 0
-    counted: int = 0  # calls that the database knows of
+    # Calls whose number is in the database.
+    counted: int = 0
+    # Sum of the durations of calls with a reply.
     seconds: float = 0.0
-    silent: dict[str, str] = field(default_factory=dict)  # why a row got no reply, by item id
+    # Row id to the reason why the row got no reply.
+    silent: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Open the file, which nothing stands in yet."""
+        """Create an empty file for the replies."""
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
     def keep(self, line: bytes) -> None:
-        """Append a line with a reply; whatever fails cuts back to the last whole line, and the asking is to end."""
-        data = memoryview(line)
-        size = len(line)
+        """Append the line of a reply; it is not synced to disk.
+
+        Raises:
+            ConfigurationError: The line could not be written. The file ends with the line before.
+        """
+        unwritten = memoryview(line)
         try:
-            while data:
-                data = data[os.write(self.file, data) :]
+            while unwritten:
+                unwritten = unwritten[os.write(self.file, unwritten) :]
         except OSError as error:
             os.ftruncate(self.file, self.size)
             os.lseek(self.file, self.size, os.SEEK_SET)
-            said = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
-            raise ConfigurationError(
-                said, hint="make room, then run the same command again"
-            ) from error
-        self.size += size
+            message = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
+            hint = "make room, then run the same command again"
+            raise ConfigurationError(message, hint=hint) from error
+        self.size += len(line)
 
     def close(self) -> None:
-        """Close the file; twice does no harm."""
-        file = self.file
+        """Close the file of the replies. A second call does nothing."""
+        descriptor = self.file
         self.file = -1
-        if file >= 0:
-            os.close(file)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def seal(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
-    """Seal what came for a batch, up to its last whole line: asking -> downloaded; who calls holds its lock."""
-    part = part_path(ws.data, number)
-    path = result_path(ws.data, number)
-    if not part.exists():
-        part = path if path.exists() else part  # killed between the rename and the commit
-        part.touch()
-    _cut_to_whole_lines(part)
-    draft = files.sync_part(part)
+    """Seal the replies of a live batch as its result file: state asking to downloaded.
+
+    The caller has the lock of the batch. Does nothing if the batch is no longer asked.
+
+    Args:
+        patience_s: How long to wait for another writer; None waits as long as any command.
+    """
+    replies_path = part_path(ws.data, number)
+    sealed_path = result_path(ws.data, number)
+    if not replies_path.exists():
+        # A process may have been killed between the rename and the commit.
+        if sealed_path.exists():
+            replies_path = sealed_path
+        replies_path.touch()
+    _cut_to_whole_lines(replies_path)
+    draft = files.sync_part(replies_path)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            batches.mark_downloaded(tx, batch, path, draft, why="asked", at=ws.now())
-            files.rename(draft, path)
+            batches.mark_downloaded(tx, batch, sealed_path, draft, why="asked", at=ws.now())
+            files.rename(draft, sealed_path)
 
 
 def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
-    """Keep what a trial cost, and remove its files: asking -> ingested."""
-    part = part_path(ws.data, number)
-    used = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
-    spent = [0, 0]
+    """Store the outcomes and the cost of a trial, then delete its files: asking to ingested.
+
+    Its answers are not stored. Does nothing but delete if the trial is accounted for already.
+
+    Args:
+        patience_s: How long to wait for another writer; None waits as long as any command.
+    """
+    replies_path = part_path(ws.data, number)
+    outcome_counts = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
+    prompt_tokens = 0
+    answer_tokens = 0
     cost = 0.0
     with ws.store.read() as tx:
-        asked = batches.get_batch(tx, number)
-    source = source_of(asked, settings=ws.settings)
+        trial = batches.get_batch(tx, number)
+    provenance = source_of(trial, settings=ws.settings)
     now = ws.now()
-    if part.exists():
-        _cut_to_whole_lines(part)
-        for _, line in files.read_lines(part):
+    if replies_path.exists():
+        _cut_to_whole_lines(replies_path)
+        for _, line in files.read_lines(replies_path):
             reply = responses.judge_line(line)
-            used[reply.outcome] += 1
-            spent = [
-                spent[0] + reply.usage.prompt,
-                spent[1] + reply.usage.answer + reply.usage.thoughts,
-            ]
-            cost += source.cost_of(reply, now)
+            outcome_counts[reply.outcome] += 1
+            prompt_tokens += reply.usage.prompt
+            answer_tokens += reply.usage.answer + reply.usage.thoughts
+            cost += provenance.cost_of(reply, now)
+
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            account = {outcome.value: count for outcome, count in used.items()}
-            account |= {
-                "missing": batch.requests - sum(used.values()),
-                "tokens_in": spent[0],
-                "tokens_out": spent[1],
-            }
-            account["calls"] = max(batch.calls, sum(used.values()))
+            reply_count = sum(outcome_counts.values())
+            account = {outcome.value: count for outcome, count in outcome_counts.items()}
+            account["missing"] = batch.requests - reply_count
+            account["tokens_in"] = prompt_tokens
+            account["tokens_out"] = answer_tokens
+            account["calls"] = max(batch.calls, reply_count)
             batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
     _remove_files(ws.data, batch)
 
 
 def _remove_files(data: Path, batch: BatchRow) -> None:
-    """Remove the files of a trial; that of the replies goes last, by which a later command sees what is left."""
+    """Delete the files of a trial; the replies last, because they mark a deletion to finish."""
     for path in (data / batch.request_file, part_path(data, batch.number)):
         path.unlink(missing_ok=True)
 
 
-def _cut_to_whole_lines(part: Path) -> None:
-    with part.open("rb+") as file:
+def _cut_to_whole_lines(path: Path) -> None:
+    """Cut off a last line without a line end."""
+    with path.open("rb+") as file:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
 def dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
-    """Return the batches of our own calls whose process is gone."""
+    """Return the live batches whose process is dead, because nobody has their lock."""
     with ws.store.read() as tx:
-        asking = batches.batches_in_states(tx, BatchState.ASKING)
-    return [one for one in asking if ws.locks.is_free(lock_of(one.number))]
+        asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
+    return [batch for batch in asked_batches if ws.locks.is_free(lock_of(batch.number))]
 
 
 def seal_dead(ws: WorkspaceSession) -> None:
-    """Seal what dead processes left of our own calls; nothing is written where there is none."""
+    """Seal the replies of all live batches whose process is dead, and account for dead trials.
+
+    Also deletes files of trials whose process died after it had accounted for them.
+    """
     for batch in dead_batches(ws):
         with contextlib.suppress(StateConflictError), ws.locks.hold(lock_of(batch.number)) as lock:
             if lock is None:
                 continue
-            account_trial(ws, batch.number) if batch.way is Mode.TRIAL else seal(ws, batch.number)
-    left = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
+            if batch.way is Mode.TRIAL:
+                account_trial(ws, batch.number)
+            else:
+                seal(ws, batch.number)
+
+    leftover_names = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
+    if not leftover_names:
+        return
+
     with ws.store.read() as tx:
-        over = batches.batches_in_states(tx, BatchState.INGESTED) if left else []
-    for batch in over:  # trials that were accounted for by a process that died then
-        if batch.way is Mode.TRIAL and part_path(ws.data, batch.number).name in left:
+        ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
+    for batch in ingested_batches:
+        is_leftover = part_path(ws.data, batch.number).name in leftover_names
+        if batch.way is Mode.TRIAL and is_leftover:
             _remove_files(ws.data, batch)
