@@ -1,8 +1,10 @@
-"""Keep what people said: which values they merged, and what they wrote in the place of an item's answer.
+"""Store what people decided: merges of values, and corrections of answers.
 
-A merge is a line of the journal, in force until it is undone, and holds for answers that come later, too. What was
-written for one item is an answer of the extractor `person`, which outranks every model's; an item's edits count from 1,
-and stay. Where all of them are undone none is applied any more, and what models said counts.
+- A merge is two events of the journal: it is in force until it is undone, and applies to later
+  answers too.
+- A correction is an answer of the version `person`, which has priority over the answers of models.
+  The edits of a row are numbered from 1 and are never deleted by an undo. If all edits of a row are
+  undone, none is applied, and the answers of models count.
 """
 
 import json
@@ -16,140 +18,154 @@ from pipeline.store import workspace
 from pipeline.store.answers import PERSON
 from pipeline.store.schema import answers
 
-MERGE = "merge "  # the journal's kinds, before the task
+# Kinds of events in the journal; the name of the task follows.
+MERGE = "merge "
 UNDONE = "undone merge "
 
 
 class TagMerge(NamedTuple):
-    """One merge of a value into another; times are aware, `undone_at` is None while it is in force."""
+    """A merge of one value into another. Times are aware."""
 
     number: int
     old: str
     new: str
     who: str
     at: datetime
+    # Both are None while the merge is in force.
     undone_by: str | None
     undone_at: datetime | None
 
 
 class AnswerEdit(NamedTuple):
-    """One edit of an item; `before` and `after` are answers, `undoes` is the number of another edit."""
+    """One edit of the answer of a row."""
 
     number: int
     who: str
     at: datetime
-    before: dict[str, Any]  # empty where there was no answer
+    # The answer before the edit, empty if there was none.
+    before: dict[str, Any]
     after: dict[str, Any]
+    # Number of the edit that this edit undoes.
     undoes: int | None
 
 
 def add_merge(tx: Connection, task: str, old: str, new: str, *, who: str, at: datetime) -> int:
-    """Put a merge into force, and return its number."""
+    """Record a merge of `old` into `new`, and return its number."""
     workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, why=who, at=at)
     return len(list_merges(tx, task))
 
 
 def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime) -> bool:
-    """Put a merge out of force; false where there is none of that number, or it was undone."""
-    is_there = any(one.number == number and one.undone_at is None for one in list_merges(tx, task))
-    if is_there:
-        workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, why=who, at=at)
-    return is_there
+    """Record that a merge is undone; return False if it does not exist or is undone already."""
+    numbers_in_force = {merge.number for merge in list_merges(tx, task) if merge.undone_at is None}
+    if number not in numbers_in_force:
+        return False
+
+    workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, why=who, at=at)
+    return True
 
 
 def list_merges(tx: Connection, task: str) -> list[TagMerge]:
-    """Return every merge of a task's values, oldest first, which count from 1; also those that were undone."""
-    undone = {
-        int(one["name"]): (one["why"], one["at"])
-        for one in workspace.events_of(tx, f"{UNDONE}{task}")
+    """Return all merges of a task's values, also undone ones, oldest first, numbered from 1."""
+    undo_events = {
+        int(event["name"]): event for event in workspace.events_of(tx, f"{UNDONE}{task}")
     }
-    return [
-        TagMerge(
-            number,
-            one["name"],
-            one["new"],
-            one["why"],
-            one["at"],
-            *undone.get(number, (None, None)),
+    merges = []
+    for number, event in enumerate(workspace.events_of(tx, f"{MERGE}{task}"), start=1):
+        undo_event = undo_events.get(number)
+        merge = TagMerge(
+            number=number,
+            old=event["name"],
+            new=event["new"],
+            who=event["why"],
+            at=event["at"],
+            undone_by=None if undo_event is None else undo_event["why"],
+            undone_at=None if undo_event is None else undo_event["at"],
         )
-        for number, one in enumerate(workspace.events_of(tx, f"{MERGE}{task}"), start=1)
-    ]
+        merges.append(merge)
+    return merges
 
 
 def rules_in_force(tx: Connection, task: str) -> dict[str, str]:
-    """Return into which value each merged one goes in the end; in a write no other changes them until it ends."""
-    return resolved({one.old: one.new for one in list_merges(tx, task) if one.undone_at is None})
+    """Return each merged value with the value that finally replaces it.
+
+    In a writing transaction no other process changes the merges until it ends.
+    """
+    merges = list_merges(tx, task)
+    return resolved({merge.old: merge.new for merge in merges if merge.undone_at is None})
 
 
 def resolved(rules: Mapping[str, str]) -> dict[str, str]:
-    """Return for each value the last of the chain that begins with it; a value in a circle stays itself."""
-    found = {}
+    """Follow chains of replacements to their end; values whose chain is a circle are left out."""
+    final_values = {}
     for old in rules:
-        seen = {old}
+        visited = {old}
         new = rules[old]
-        while new in rules and new not in seen:
-            seen.add(new)
+        while new in rules and new not in visited:
+            visited.add(new)
             new = rules[new]
-        if new not in seen:
-            found[old] = new
-    return found
+        if new not in visited:
+            final_values[old] = new
+    return final_values
 
 
 def merged(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
-    """Return values as the rules have them, each once, where it first stands."""
-    return list(dict.fromkeys(rules.get(one, one) for one in values))
+    """Replace values by the rules, and remove repetitions; the order stays."""
+    return list(dict.fromkeys(rules.get(value, value) for value in values))
 
 
 def list_edits(tx: Connection, task: str, item_id: str) -> list[AnswerEdit]:
-    """Return every edit of an item, oldest first."""
+    """Return all edits of a row, oldest first, numbered from 1."""
     columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
-    query = select(*columns).where(*_by_hand(task, item_id)).order_by(answers.c.id)
-    return [
-        AnswerEdit(
-            number,
-            row.who,
-            row.at,
-            json.loads(row.before) or {},
-            json.loads(row.answer),
-            row.undoes,
-        )
-        for number, row in enumerate(tx.execute(query), start=1)
-    ]
+    query = select(*columns).where(*_is_correction(task, item_id)).order_by(answers.c.id)
+    edits = []
+    for number, row in enumerate(tx.execute(query), start=1):
+        before = json.loads(row.before) or {}
+        after = json.loads(row.answer)
+        edits.append(AnswerEdit(number, row.who, row.at, before, after, row.undoes))
+    return edits
 
 
 def add_edit(
     tx: Connection, task: str, item_id: str, edit: AnswerEdit, *, input_hash: str, stands: bool
 ) -> None:
-    """Keep an edit, as the answer to the input of a hash; where it does not `stand`, none of the item's does."""
-    given = {
-        "task": task,
-        "item_id": item_id,
-        "extractor": PERSON,
-        "applied": stands,
-        "input_hash": input_hash,
-    }
-    blank = dict.fromkeys(("model_version", "response_id"), "") | dict.fromkeys(
-        ("tokens_in", "tokens_out", "cost"), 0
+    """Insert an edit as an answer of the version `person`.
+
+    Args:
+        input_hash: Hash of the input of the row.
+        stands: The correction is applied. If False, all edits of the row are undone.
+    """
+    tx.execute(
+        insert(answers).values(
+            task=task,
+            item_id=item_id,
+            extractor=PERSON,
+            applied=stands,
+            input_hash=input_hash,
+            model_version="",
+            response_id="",
+            tokens_in=0,
+            tokens_out=0,
+            cost=0,
+            answer=_to_json(edit.after),
+            before=_to_json(edit.before),
+            who=edit.who,
+            undoes=edit.undoes,
+            at=edit.at,
+        )
     )
-    said = {
-        "answer": _json(edit.after),
-        "before": _json(edit.before),
-        "who": edit.who,
-        "undoes": edit.undoes,
-    }
-    tx.execute(insert(answers).values(**given, **blank, **said, at=edit.at))
     if not stands:
-        tx.execute(update(answers).where(*_by_hand(task, item_id)).values(applied=False))
+        tx.execute(update(answers).where(*_is_correction(task, item_id)).values(applied=False))
 
 
-def _json(answer: Mapping[str, Any]) -> str:
+def _to_json(answer: Mapping[str, Any]) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
 def drop_edits(tx: Connection, task: str, item_id: str) -> None:
-    """Delete what was ever said of an item by hand."""
-    tx.execute(delete(answers).where(*_by_hand(task, item_id)))
+    """Delete all edits of a row."""
+    tx.execute(delete(answers).where(*_is_correction(task, item_id)))
 
 
-def _by_hand(task: str, item_id: str) -> Sequence[ColumnElement[bool]]:
+def _is_correction(task: str, item_id: str) -> Sequence[ColumnElement[bool]]:
     return answers.c.task == task, answers.c.item_id == item_id, answers.c.extractor == PERSON

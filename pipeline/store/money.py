@@ -1,8 +1,8 @@
-"""Sum up what was spent and may yet be: batches, whoever answers them, and their duplicates; and what past ones used.
+"""Sum up the cost of batches and of their duplicates, and read the measured use of past batches.
 
-What is under way counts from the moment it is claimed, at its estimate; what ended unseen (a call without a reply, a
-result that was never downloaded, a line that a batch which succeeded lacks) may have been paid for and stays at its
-estimate.
+A claimed batch counts at its estimate until it is over. A request whose end is unknown may have been
+paid for, and counts at its estimate for good: a live call without a reply, a result that was never
+downloaded, a line that is missing in a result.
 """
 
 from datetime import datetime
@@ -14,91 +14,138 @@ from pipeline.core.states import BatchState, Mode, RemoteState, remote_state
 from pipeline.store.batches import BatchRow, all_duplicates, batches_in_states, get_batch
 from pipeline.store.schema import attempts, batches
 
-MEASURED = 20  # ours: the newest batches whose use is held against its estimate
-TIMED_BATCHES = 50  # ours: the newest that are looked at
-UNSEEN = (
-    RemoteState.SUCCEEDED,
-    RemoteState.WAITING,
-)  # of a batch that was given up, whose result was never downloaded
+# Our own choice: the newest batches whose measured use is compared with their estimates.
+MEASURED = 20
+# Our own choice: the newest batches whose durations are read.
+TIMED_BATCHES = 50
+# Remote states in which an abandoned batch may have been paid for, because it was never downloaded.
+POSSIBLY_PAID_STATES = (RemoteState.SUCCEEDED, RemoteState.WAITING)
 
 
 class Spending(NamedTuple):
-    """USD: what is known to be spent, what may have been spent, and what is under way (the last two are estimates)."""
+    """Amounts in USD."""
 
+    # Cost of replies.
     known: float = 0.0
+    # Estimated cost of requests that may have been paid for and have no reply.
     lost: float = 0.0
+    # Estimated cost of batches that are not over.
     under_way: float = 0.0
 
 
 def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spending:
-    """Return what was sent since a moment, and all that is under way, without batch `but` and what waits behind it."""
-    twins = (one for one in all_duplicates(tx) if since is None or one["found_at"] >= since)
-    found = [Spending(), *(Spending(lost=one["estimated_cost"]) for one in twins)]
-    for one in batches_in_states(tx, since=since):
-        waits_behind = but is not None and one.state is BatchState.PREPARED and one.number > but
-        if one.number != but and not waits_behind:
-            found.append(batch_spent(one))
-    return Spending(*map(sum, zip(*found, strict=True)))
+    """Return the spending of all batches and duplicate batches.
+
+    Args:
+        since: Count only batches sent, and duplicates found, since this time, and running ones.
+        but: Number of a batch to leave out, together with the prepared batches after it.
+    """
+    amounts = [Spending()]
+    amounts += [
+        Spending(lost=duplicate["estimated_cost"])
+        for duplicate in all_duplicates(tx)
+        if since is None or duplicate["found_at"] >= since
+    ]
+    for batch in batches_in_states(tx, since=since):
+        is_later = but is not None and batch.number > but
+        waits_behind = is_later and batch.state is BatchState.PREPARED
+        if batch.number != but and not waits_behind:
+            amounts.append(batch_spent(batch))
+    return Spending(*map(sum, zip(*amounts, strict=True)))
 
 
 def batch_spent(batch: BatchRow) -> Spending:
-    """Return what one batch came to, or may yet, without its duplicates."""
+    """Return the spending of one batch, without its duplicates."""
     if batch.state is BatchState.INGESTED:
-        is_unpriced = (
-            batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0
-        )  # no reply said
-        lost_requests = lost_calls(batch) + (0 if is_unpriced else _missing_lines(batch))
-        unanswered = lost_requests * batch.estimated_cost / batch.requests
-        return Spending(
-            known=batch.cost or 0.0,
-            lost=unanswered + (batch.estimated_cost if is_unpriced else 0.0),
-        )
+        return _ingested_spending(batch)
+
     if batch.state is BatchState.FAILED:
-        is_unseen = batch.submitted_at is not None and remote_state(batch.remote_word) in UNSEEN
-        return Spending(lost=batch.estimated_cost if is_unseen else 0.0)
+        was_sent = batch.submitted_at is not None
+        may_be_paid = was_sent and remote_state(batch.remote_word) in POSSIBLY_PAID_STATES
+        return Spending(lost=batch.estimated_cost if may_be_paid else 0.0)
+
     return Spending(under_way=batch.estimated_cost)
 
 
+def _ingested_spending(batch: BatchRow) -> Spending:
+    """Return the cost of an ingested batch; without token counts its whole estimate is lost."""
+    reply_count = (batch.answered or 0) + (batch.invalid or 0)
+    has_no_token_counts = batch.tokens_in == 0 and reply_count > 0
+    lost_requests = lost_calls(batch)
+    lost_cost = 0.0
+    if has_no_token_counts:
+        lost_cost = batch.estimated_cost
+    else:
+        lost_requests += _missing_lines(batch)
+    cost_per_request = batch.estimated_cost / batch.requests
+    return Spending(known=batch.cost or 0.0, lost=lost_requests * cost_per_request + lost_cost)
+
+
 def lost_calls(batch: BatchRow) -> int:
-    """Return how many of our own calls for a batch got no reply, and may have been paid for."""
-    return 0 if batch.way is Mode.BATCH else max(0, batch.calls - batch.replies)
+    """Return how many calls of a live batch got no reply; they may have been paid for."""
+    if batch.way is Mode.BATCH:
+        return 0
+    return max(0, batch.calls - batch.replies)
 
 
 def _missing_lines(batch: BatchRow) -> int:
-    """Return how many requests of a batch that succeeded got no line; they were worked on, so they may be paid."""
-    has_succeeded = (
-        batch.way is Mode.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
-    )
-    return (batch.missing or 0) if has_succeeded else 0
+    """Return how many requests of a succeeded batch have no line; they may have been paid for."""
+    if batch.way is Mode.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+        return batch.missing or 0
+    return 0
 
 
 def measured(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
-    """Return the newest batches of an extractor that miss no line, each with how many requests used tokens."""
-    mine = (
-        batches.c.extractor == extractor,
-        batches.c.state == BatchState.INGESTED,
-        batches.c.missing == 0,
-    )
+    """Return the newest ingested batches of a version without missing lines or token counts.
+
+    Returns:
+        At most MEASURED batches, newest first, each with its number of requests that used tokens.
+        Batches without such requests are left out.
+    """
     newest = (
         select(batches.c.number)
-        .where(*mine, batches.c.tokens_in > 0)
+        .where(
+            batches.c.extractor == extractor,
+            batches.c.state == BatchState.INGESTED,
+            batches.c.missing == 0,
+            batches.c.tokens_in > 0,
+        )
         .order_by(batches.c.number.desc())
+        .limit(MEASURED)
     )
-    query = (
+    numbers = tx.execute(newest).scalars().all()
+    unused = (
         select(attempts.c.batch, func.count())
-        .where(attempts.c.tokens_in == 0)
+        .where(attempts.c.tokens_in == 0, attempts.c.batch.in_(numbers))
         .group_by(attempts.c.batch)
     )
-    numbers = tx.execute(newest.limit(MEASURED)).scalars().all()
-    silent = {row[0]: row[1] for row in tx.execute(query.where(attempts.c.batch.in_(numbers)))}
-    found = ((get_batch(tx, number), silent.get(number, 0)) for number in numbers)
-    return [(one, one.requests - none) for one, none in found if none < one.requests]
+    unused_counts = {row[0]: row[1] for row in tx.execute(unused)}
+
+    measured_batches = []
+    for number in numbers:
+        batch = get_batch(tx, number)
+        request_count = batch.requests - unused_counts.get(number, 0)
+        if request_count > 0:
+            measured_batches.append((batch, request_count))
+    return measured_batches
 
 
 def batch_seconds(tx: Connection, model: str) -> list[float]:
-    """Return how long the newest batches of a model took from submission to the result on disk, newest first."""
-    mine = (batches.c.model == model, batches.c.way == Mode.BATCH)
-    is_home = batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED])
-    query = select(batches.c.submitted_at, batches.c.over_at).where(*mine, is_home)
-    newest = query.order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
-    return [max(0.0, (over - since).total_seconds()) for since, over in tx.execute(newest)]
+    """Return the seconds from submission to the result on disk of a model's newest batches.
+
+    At most TIMED_BATCHES, newest first. Live batches do not count.
+    """
+    query = (
+        select(batches.c.submitted_at, batches.c.over_at)
+        .where(
+            batches.c.model == model,
+            batches.c.way == Mode.BATCH,
+            batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED]),
+        )
+        .order_by(batches.c.number.desc())
+        .limit(TIMED_BATCHES)
+    )
+    return [
+        max(0.0, (over_at - submitted_at).total_seconds())
+        for submitted_at, over_at in tx.execute(query)
+    ]

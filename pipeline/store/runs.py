@@ -1,6 +1,7 @@
-"""Keep what a `tag` or a backfill set out to do, and pilots: a few items, asked and judged before all of them are.
+"""Store the runs of `tag` and backfills, and pilots.
 
-The budget of a run counts from its beginning, until nothing is left of it.
+A pilot is a small random sample of rows that is asked and judged before all other rows. The budget of
+a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime
@@ -13,12 +14,18 @@ from pipeline.store.schema import PilotRow, PilotVerdict, TagRunRow, pilots, run
 
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 
-TAG = "tag"  # the mode of a run whose budget holds until it is over
-BACKFILL = "backfill"  # of one that asks about everything under one version, over days
+# Mode of a `tag` run; its budget is valid until the run has ended.
+TAG = "tag"
+# Mode of a run that asks about all rows under one version, over several days.
+BACKFILL = "backfill"
 
 
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
-    """Add a run and return its number."""
+    """Insert a run that starts at `at`, and return its number.
+
+    Args:
+        values: Other columns of `findable_runs`.
+    """
     number = next_value(tx, runs.c.number)
     tx.execute(insert(runs).values(number=number, started_at=at, **values))
     return number
@@ -30,12 +37,9 @@ def set_budget(tx: Connection, number: int, usd: float) -> None:
 
 
 def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
-    """Keep that a run is over, and why; one that is over stays as it is."""
-    tx.execute(
-        update(runs)
-        .where(runs.c.number == number, runs.c.ended_at.is_(None))
-        .values(ended_at=at, why=why)
-    )
+    """Record the end of a run and its reason. Does nothing if the run has ended already."""
+    is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
+    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=why))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
@@ -47,61 +51,83 @@ def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
 
 
 def unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
-    """Return the newest run of a task in a mode that has no end, if there is one."""
-    return next((one for one in list_runs(tx, task, mode=mode) if one.ended_at is None), None)
+    """Return the newest run of a task in a mode that has not ended, or None."""
+    for run in list_runs(tx, task, mode=mode):
+        if run.ended_at is None:
+            return run
+    return None
 
 
 def begin_pilot(
     tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
 ) -> PilotRow:
-    """Return the pilot of this size and seed that goes on; a new one where none does."""
-    found = newest_pilot(tx, extractor)
-    if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
-        return found
-    return _add(tx, task, extractor, size, seed, at)
+    """Return the newest pilot if it is unfinished with this size and seed, else insert a new one."""
+    pilot = newest_pilot(tx, extractor)
+    is_unfinished = pilot is not None and pilot.ended_at is None
+    if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
+        return pilot
+    return _insert_pilot(tx, task, extractor, size, seed, at)
 
 
 def end_pilot(
     tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime
 ) -> None:
-    """Keep a pilot's verdict, and where its report is; one that is over stays as it is."""
-    here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
-    tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
+    """Record the verdict of a pilot and its report. Does nothing if the pilot has ended already.
+
+    Args:
+        report: Path of the report.
+    """
+    is_unfinished = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
+    tx.execute(
+        update(pilots)
+        .where(is_unfinished)
+        .values(ended_at=at, verdict=verdict.value, report=report)
+    )
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
-    """Keep that the pilot of this extractor is skipped."""
-    _add(tx, task, extractor, 0, 0, at, at, PilotVerdict.WAIVED)
+    """Record that a user skipped the pilot of a version."""
+    _insert_pilot(tx, task, extractor, 0, 0, at, at, PilotVerdict.WAIVED)
 
 
 def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
-    """Keep that a later report on the answers of this extractor failed; a pilot that goes on judges for itself."""
-    found = newest_pilot(tx, extractor)
-    if found is None or found.ended_at is not None:
-        _add(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
+    """Record that a later report on the answers of a version failed its gates.
+
+    Does nothing while a pilot is unfinished, because that pilot gets a verdict of its own.
+    """
+    pilot = newest_pilot(tx, extractor)
+    if pilot is None or pilot.ended_at is not None:
+        _insert_pilot(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
 
 
-def _add(tx: Connection, *facts: Any) -> PilotRow:
-    pilot = PilotRow(next_value(tx, pilots.c.number), *facts)
+def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
+    """Insert a pilot with the next number and these columns, in their order."""
+    pilot = PilotRow(next_value(tx, pilots.c.number), *columns)
     tx.execute(insert(pilots).values(vars(pilot)))
     return pilot
 
 
 def pilot_items(tx: Connection, extractor: str) -> int:
-    """Return how many items the pilots of an extractor drew at the most."""
-    return sum(one.size for one in all_pilots(tx) if one.extractor == extractor)
+    """Return the sum of the sample sizes of all pilots of a version."""
+    return sum(pilot.size for pilot in all_pilots(tx) if pilot.extractor == extractor)
 
 
 def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> PilotRow | None:
-    """Return the newest pilot of an extractor, or the newest that is over, which says whether all may be asked."""
-    mine = (one for one in reversed(all_pilots(tx)) if one.extractor == extractor)
-    return next((one for one in mine if not over or one.ended_at is not None), None)
+    """Return the newest pilot of a version, or None.
+
+    Args:
+        over: Only pilots that have ended. Their verdict decides whether all rows may be asked.
+    """
+    for pilot in reversed(all_pilots(tx)):
+        if pilot.extractor == extractor and (not over or pilot.ended_at is not None):
+            return pilot
+    return None
 
 
 def all_pilots(tx: Connection) -> list[PilotRow]:
-    """Return every pilot of every task, oldest first."""
-    rows = tx.execute(select(pilots).order_by(pilots.c.number)).mappings()
-    return [
-        PilotRow(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])})
-        for row in rows
-    ]
+    """Return the pilots of all tasks, oldest first."""
+    pilot_rows = []
+    for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings():
+        verdict = row["verdict"] and PilotVerdict(row["verdict"])
+        pilot_rows.append(PilotRow(**{**row, "verdict": verdict}))
+    return pilot_rows

@@ -1,4 +1,4 @@
-"""Copy tables from an SQLite file into empty ones of PostgreSQL, and count them there."""
+"""Copy tables from an SQLite file into empty tables of PostgreSQL, and compare the row counts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,62 +8,87 @@ from sqlalchemy import Connection, Table, func, select, text
 
 from pipeline.core.errors import ConfigurationError, InconsistentError
 
-PAGE = 1000  # rows that are read at a time
-_NEWEST = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
+# Rows that are read at a time.
+PAGE = 1000
+_HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
 
 
 def copy_tables(
     tx: Connection, there: Connection, tables: Sequence[Table], *, above: Mapping[str, int]
 ) -> dict[str, int]:
-    """Copy every row of these tables from `tx` to `there`; return how many rows each has, counted there.
+    """Copy every row of these tables, and return the number of rows by table name.
 
-    A new row gets a number that none ever had, not even one that is deleted, nor one up to that in `above`.
+    New rows in PostgreSQL get numbers that no row had before, deleted rows included.
+
+    Args:
+        tx: Connection to the SQLite file.
+        there: Connection to PostgreSQL, in whose transaction the rows are written.
+        above: Table name to a number; numbers of new rows are higher.
+
+    Raises:
+        ConfigurationError: PostgreSQL cannot store a row.
+        InconsistentError: A table has another number of rows than were sent.
     """
-    found = {table.name: _copy(tx, there, table) for table in tables}
+    row_counts = {table.name: _copy_rows(tx, there, table) for table in tables}
     for table in tables:
-        count = there.execute(select(func.count()).select_from(table)).scalar_one()
-        if count != found[table.name]:
+        stored_count = there.execute(select(func.count()).select_from(table)).scalar_one()
+        sent_count = row_counts[table.name]
+        if stored_count != sent_count:
             raise InconsistentError(
-                f"{table.name} has {count:,} rows there, and {found[table.name]:,} were sent"
+                f"{table.name} has {stored_count:,} rows there, and {sent_count:,} were sent"
             )
-        _count_on(tx, there, table, above.get(table.name, 0))
+        _continue_numbers(tx, there, table, above.get(table.name, 0))
         there.exec_driver_sql(f'ANALYZE "{table.name}"')
-    return found
+    return row_counts
 
 
-def _copy(tx: Connection, there: Connection, table: Table) -> int:
+def _copy_rows(tx: Connection, there: Connection, table: Table) -> int:
+    """Send the rows of a table by COPY, and return their number.
+
+    Raises:
+        ConfigurationError: PostgreSQL cannot store a row; the message names its line.
+    """
     import psycopg
 
     count = 0
     driver: Any = there.connection.driver_connection
-    names = ", ".join(f'"{column.name}"' for column in table.c)
+    column_names = ", ".join(f'"{column.name}"' for column in table.c)
     rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE))
     try:
         with (
             driver.cursor() as cursor,
-            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+            cursor.copy(f'COPY "{table.name}" ({column_names}) FROM STDIN') as copy,
         ):
             for row in rows:
                 count += 1
                 copy.write_row(tuple(row))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        found = re.search(r"line \d+(?:, column \w+)?", error.diag.context or "")
+        match = re.search(r"line \d+(?:, column \w+)?", error.diag.context or "")
+        position = match[0] if match else f"line {count}"
         raise ConfigurationError(
-            f"PostgreSQL cannot hold {table.name}, {found[0] if found else f'line {count}'}; nothing was restored",
+            f"PostgreSQL cannot hold {table.name}, {position}; nothing was restored",
             hint="mend that row in the workspace, and make another backup",
         ) from None
     return count
 
 
-def _count_on(tx: Connection, there: Connection, table: Table, above: int) -> None:
-    counts = table.autoincrement_column
-    if counts is None:
+def _continue_numbers(tx: Connection, there: Connection, table: Table, above: int) -> None:
+    """Set the sequence of a table so that a new row gets an unused number above `above`."""
+    number_column = table.autoincrement_column
+    if number_column is None:
         return
-    newest: list[Any] = [above, tx.execute(select(func.max(counts))).scalar()]
-    if tx.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first():
-        newest.append(tx.execute(_NEWEST, {"table": table.name}).scalar())
-    place = there.exec_driver_sql(
-        "SELECT pg_get_serial_sequence(%s, %s)", (table.name, counts.name)
+
+    used_numbers: list[Any] = [above, tx.execute(select(func.max(number_column))).scalar()]
+    has_sequences = tx.exec_driver_sql(
+        "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
+    ).first()
+    if has_sequences:
+        highest_used = tx.execute(_HIGHEST_USED_NUMBER, {"table": table.name}).scalar()
+        used_numbers.append(highest_used)
+    highest_number = max(filter(None, used_numbers), default=0)
+
+    sequence_name = there.exec_driver_sql(
+        "SELECT pg_get_serial_sequence(%s, %s)", (table.name, number_column.name)
     ).scalar()
-    if place is not None and (number := max(filter(None, newest), default=0)):
-        there.exec_driver_sql("SELECT setval(%s, %s)", (place, number))
+    if sequence_name is not None and highest_number:
+        there.exec_driver_sql("SELECT setval(%s, %s)", (sequence_name, highest_number))
