@@ -1,1 +1,1 @@
-"""A server that speaks Gemini's own wire protocol, with small but real models and its state on disk."""
+"""A server with Gemini's wire protocol, small models of its own and its state on disk."""

@@ -1,6 +1,7 @@
-"""The routes of the API: what each path takes and answers, for v1 and v1beta alike.
+"""Serve the paths of the API, in v1 and v1beta alike.
 
-A key is required everywhere but on upload sessions, whose URL is the credential; any that is not empty will do.
+Every call needs an API key, of any value. Only upload sessions need no key, because their URL is
+the credential.
 """
 
 import re
@@ -18,270 +19,422 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from emulator import embed, generate, media, messages
-from emulator.catalogue import MODELS, Model, Quotas, find
-from emulator.messages import ApiError, invalid
-from emulator.state import EngineState, Row, batch_document, file_document
+from emulator.catalogue import MODELS, Model, Quotas, find_model
+from emulator.messages import ApiError, invalid_argument
+from emulator.state import EngineState, Row, build_file_resource, build_operation
 from emulator.worker import BatchWorker, count_requests
 
-
-def _json(document: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, code, headers, "application/json; charset=UTF-8")
+_API_PATH = re.compile(r"/(?P<prefix>upload/|download/|)(?P<version>v1|v1beta)/(?P<resource>.+)")
+# No row has a number of more digits.
+_PAGE_NUMBER = re.compile(r"[0-9]{0,18}")
+_MAX_PAGE_SIZE = 100
+_DEFAULT_BATCH_PAGE_SIZE = 50
+_DEFAULT_FILE_PAGE_SIZE = 10
+# Greater than the number of every row.
+_FIRST_PAGE_TOKEN = 2**62
+_UPLOAD_COMMANDS = {"upload", "finalize", "query"}
 
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """What a request says; `base_url` is the address it was sent to, up to and with the version."""
+    """A request, apart from its method and path."""
 
+    # Address that the client used, up to and including the version.
     base_url: str
+    # "v1" or "v1beta".
     version: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes = b""
 
-    def message(self, kind: str) -> dict[str, Any]:
-        """Return the JSON body as a message in camelCase; refuse what is none in Google's words."""
+    def parse_body(self, message_type: str) -> dict[str, Any]:
+        """Parse the JSON body as a message; an empty body is an empty message.
+
+        Raises:
+            ApiError: 400 in Google's words, if the body is no such message.
+        """
         try:
-            message: dict[str, Any] = messages.read(kind, orjson.loads(self.body or b"{}"))
+            document = orjson.loads(self.body or b"{}")
         except orjson.JSONDecodeError as error:
-            raise invalid(f"Invalid JSON payload received. {error}") from error
+            raise invalid_argument(f"Invalid JSON payload received. {error}") from error
+
+        message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
 
-    def file(self, row: Row) -> dict[str, Any]:
-        """Return the resource of a file, whose addresses are those that were asked."""
-        return file_document(row, self.base_url)
+    def build_file(self, file: Row) -> dict[str, Any]:
+        """Return the resource of a file, with addresses below `base_url`."""
+        return build_file_resource(file, self.base_url)
 
-    def page(
+    def build_page(
         self,
-        name: str,
-        rows_of: Callable[[int, int], list[Row]],
-        show: Callable[[Row], object],
+        list_name: str,
+        list_rows: Callable[[int, int], list[Row]],
+        build_resource: Callable[[Row], object],
         *,
-        default: int,
+        default_size: int,
     ) -> dict[str, Any]:
-        """Return the page of a list that is asked for; `rows_of` gives so many rows below a number."""
-        size = self.query.get("pageSize", "")
+        """Return the page of a list that the query asks for.
+
+        Args:
+            list_name: Member of the reply with the resources; left out if the page is empty.
+            list_rows: Takes a limit and a row number, and returns at most so many rows below that
+                number, the newest first.
+            build_resource: Builds the resource of a row.
+            default_size: Page size if the query has none.
+
+        Raises:
+            ApiError: 400, if the page size or the page token is not a number.
+        """
+        size_text = self.query.get("pageSize", "")
         token = self.query.get("pageToken", "")
-        if not all(
-            re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)
-        ):  # no row has a longer number
-            raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
-        most = min(int(size or 0) or default, 100)
-        rows = rows_of(most + 1, int(token or 2**62))
-        shown: dict[str, Any] = {name: [show(row) for row in rows[:most]]} if rows else {}
-        return shown | (
-            {"nextPageToken": str(rows[most - 1]["number"])} if len(rows) > most else {}
-        )
+        if not _PAGE_NUMBER.fullmatch(size_text) or not _PAGE_NUMBER.fullmatch(token):
+            raise invalid_argument(f"Invalid page size {size_text!r} or page token {token!r}.")
+
+        page_size = min(int(size_text or 0) or default_size, _MAX_PAGE_SIZE)
+        # The extra row shows whether there is a next page.
+        rows = list_rows(page_size + 1, int(token or _FIRST_PAGE_TOKEN))
+
+        page: dict[str, Any] = {}
+        if rows:
+            page[list_name] = [build_resource(row) for row in rows[:page_size]]
+        if len(rows) > page_size:
+            page["nextPageToken"] = str(rows[page_size - 1]["number"])
+        return page
 
 
 class Api:
-    """The application for one state."""
+    """The ASGI application of one state."""
 
     def __init__(
         self, state: EngineState, worker: BatchWorker, quotas: Quotas, log: Callable[[str], None]
     ) -> None:
-        """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
+        """Prepare the routes.
+
+        Args:
+            worker: Is woken when a batch is created.
+            quotas: Limits of generate and embed calls.
+            log: Called with one line for each request: method, path, status, milliseconds.
+        """
         self._state = state
         self._worker = worker
         self._quotas = quotas
         self._log = log
+        # A handler takes the request and the groups of its pattern. It returns a JSON document, a
+        # file to send, or a complete response. None is an empty document.
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            (
-                "GET",
-                r"models",
-                lambda _: {"models": [model.document() for model in MODELS.values()]},
-            ),
-            (
-                "GET",
-                r"models/(.+)",
-                lambda asked, name: find(name, "countTokens", asked.version).document(),
-            ),
+            ("GET", r"models", _list_models),
+            ("GET", r"models/(.+)", _get_model),
             ("POST", r"models/(.+):(\w+)", self._call_model),
-            (
-                "GET",
-                r"batches",
-                lambda asked: asked.page("operations", state.batches, batch_document, default=50),
-            ),
-            ("GET", r"batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
-            (
-                "POST",
-                r"batches/([^/]+):cancel",
-                lambda _, name: state.move_batch(state.batch(name)["id"], "CANCELLED") and {},
-            ),
-            ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
+            ("GET", r"batches", self._list_batches),
+            ("GET", r"batches/([^/]+)", self._get_batch),
+            ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
+            ("DELETE", r"batches/([^/]+)", self._delete_batch),
             ("POST", r"upload/files", self._start_upload),
-            (
-                "GET",
-                r"files",
-                lambda asked: asked.page("files", state.files, asked.file, default=10),
-            ),
-            ("GET", r"(?:download/)?files/([^/]+):download", lambda _, name: state.download(name)),
-            ("GET", r"files/([^/]+)", lambda asked, name: asked.file(state.file(name))),
-            ("DELETE", r"files/([^/]+)", lambda _, name: state.delete_file(name)),
+            ("GET", r"files", self._list_files),
+            ("GET", r"(?:download/)?files/([^/]+):download", self._download_file),
+            ("GET", r"files/([^/]+)", self._get_file),
+            ("DELETE", r"files/([^/]+)", self._delete_file),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        began = time.perf_counter()
+        """Serve one HTTP request and log it; the status of a broken request is "-"."""
+        started_s = time.perf_counter()
         request = Request(scope, receive)
         status = "-"
         try:
-            response = await self._response(request)
+            response = await self._build_response(request)
             status = str(response.status_code)
             await response(scope, receive, send)
         except ClientDisconnect:
             pass
         finally:
-            took_ms = (time.perf_counter() - began) * 1000
-            self._log(f"{request.method} {scope['path']} {status} {took_ms:.0f} ms")
+            duration_ms = (time.perf_counter() - started_s) * 1000
+            self._log(f"{request.method} {scope['path']} {status} {duration_ms:.0f} ms")
 
-    async def _response(self, request: Request) -> Response:
-        """Return the response to a request; a refusal in Google's form, also where the engine itself is at fault."""
+    async def _build_response(self, request: Request) -> Response:
+        """Return the response to a request; every error becomes an error reply.
+
+        Raises:
+            ClientDisconnect: The client closed the connection early.
+        """
         try:
-            place = re.fullmatch(r"/(upload/|download/|)(v1|v1beta)/(.+)", request.url.path)
-            if place is not None:
-                base_url = f"http://{request.headers.get('host', 'localhost')}/{place[2]}"
-                asked = ApiRequest(base_url, place[2], request.headers, request.query_params)
-                if (
-                    place[1] == "upload/"
-                    and "upload_id" in asked.query
-                    and request.method == "POST"
-                ):
-                    return await self._take_chunk(asked, request.stream())
-                _check_key(asked)
-                for method, path, call in self._routes:
-                    if request.method == method and (
-                        found := re.fullmatch(path, place[1] + place[3])
-                    ):
-                        asked = replace(asked, body=await request.body())
-                        answer = await run_in_threadpool(call, asked, *found.groups())
-                        if isinstance(answer, Response):
-                            return answer
-                        return (
-                            FileResponse(answer)
-                            if isinstance(answer, Path)
-                            else _json(answer or {})
-                        )
+            return await self._route(request)
         except ApiError as error:
-            refusal = error
+            api_error = error
         except ClientDisconnect:
             raise
-        except Exception as error:  # noqa: BLE001 - a client is told what went wrong
-            refusal = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
-        else:
-            refusal = ApiError(
-                404, f"The requested URL {request.url.path} was not found on this server."
-            )
-        return _json(refusal.body(), refusal.code)
+        except Exception as error:  # noqa: BLE001 - the client learns of a fault of the engine
+            api_error = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
+        return _json_response(api_error.to_dict(), api_error.code)
 
-    def _call_model(self, asked: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
-        model = find(name, method, asked.version)
-        calls: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
-            "generateContent": self._generate,
-            "countTokens": self._count,
-            "embedContent": partial(self._embed, many=False),
-            "batchEmbedContents": partial(self._embed, many=True),
+    async def _route(self, request: Request) -> Response:
+        """Call the handler of a request, on another thread, and wrap its result.
+
+        Raises:
+            ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
+                raises it.
+        """
+        not_found = ApiError(
+            404, f"The requested URL {request.url.path} was not found on this server."
+        )
+        path_match = _API_PATH.fullmatch(request.url.path)
+        if path_match is None:
+            raise not_found
+
+        version = path_match["version"]
+        base_url = f"http://{request.headers.get('host', 'localhost')}/{version}"
+        api_request = ApiRequest(base_url, version, request.headers, request.query_params)
+
+        is_upload = path_match["prefix"] == "upload/" and request.method == "POST"
+        if is_upload and "upload_id" in api_request.query:
+            return await self._receive_chunk(api_request, request.stream())
+
+        _check_key(api_request)
+        path = path_match["prefix"] + path_match["resource"]
+        for method, pattern, handler in self._routes:
+            match = re.fullmatch(pattern, path)
+            if request.method != method or match is None:
+                continue
+
+            api_request = replace(api_request, body=await request.body())
+            reply = await run_in_threadpool(handler, api_request, *match.groups())
+            if isinstance(reply, Response):
+                return reply
+            if isinstance(reply, Path):
+                return FileResponse(reply)
+            return _json_response(reply or {})
+
+        raise not_found
+
+    def _call_model(self, request: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
+        """Call a method of a model; raise a 404 ApiError if the model does not have it."""
+        model = find_model(name, method, request.version)
+        handlers: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
+            "generateContent": self._generate_content,
+            "countTokens": self._count_tokens,
+            "embedContent": partial(self._embed, is_batch=False),
+            "batchEmbedContents": partial(self._embed, is_batch=True),
             "batchGenerateContent": self._create_batch,
         }
-        return calls[method](asked, model)
+        return handlers[method](request, model)
 
-    def _generate(self, asked: ApiRequest, model: Model) -> Response:
-        request = asked.message("GenerateContentRequest")
-        generate.check_request(request)
-        seen = media.looked_at(request)
-        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model))
-        tier = request.pop("serviceTier", "")
-        served = {"x-gemini-service-tier": tier} if tier else None
-        return _json(generate.answer(request, model, seen=seen), headers=served)
+    def _generate_content(self, request: ApiRequest, model: Model) -> Response:
+        """Answer a request within the quotas; a service tier is confirmed in a header.
 
-    def _count(self, asked: ApiRequest, model: Model) -> dict[str, Any]:
-        """Count tokens as an answer counts those of its prompt; contents beside a whole request are ignored."""
-        request = asked.message("CountTokensRequest")
-        request = request.get("generateContentRequest", request)
-        media.looked_at(request)
-        return {"totalTokens": generate.count_tokens(request, model)}
+        Raises:
+            ApiError: 400 if the request is wrong, 429 if it exceeds a quota.
+        """
+        message = request.parse_body("GenerateContentRequest")
+        generate.check_request(message)
+        images = media.measure_media(message)
+        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(message, model))
 
-    def _embed(self, asked: ApiRequest, model: Model, *, many: bool) -> dict[str, Any]:
-        """Return one vector for each request, within the quotas."""
-        if many:
-            requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
+        service_tier = message.pop("serviceTier", "")
+        headers = {"x-gemini-service-tier": service_tier} if service_tier else None
+        return _json_response(
+            generate.answer_request(message, model, images=images), headers=headers
+        )
+
+    def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
+        """Count the tokens of a prompt as its answer would count them.
+
+        If the message contains a whole request, its other contents are ignored.
+        """
+        message = request.parse_body("CountTokensRequest")
+        message = message.get("generateContentRequest", message)
+        media.measure_media(message)
+        return {"totalTokens": generate.count_tokens(message, model)}
+
+    def _embed(self, request: ApiRequest, model: Model, *, is_batch: bool) -> dict[str, Any]:
+        """Return one vector for each embedding request in the body, within the quotas.
+
+        Raises:
+            ApiError: 400 if a request is wrong or their number is not in 1 to
+                `embed.MAX_BATCH_REQUESTS`, 429 if they exceed a quota.
+        """
+        if is_batch:
+            embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
         else:
-            requests = [asked.message("EmbedContentRequest")]
-        if not 1 <= len(requests) <= embed.MAX_ENTRIES:
-            said = f"at most {embed.MAX_ENTRIES} requests can be in one batch, and at least one; found {len(requests)}"
-            raise invalid(f"* BatchEmbedContentsRequest.requests: {said}")
-        for request in requests:
-            embed.text_to_embed(request)
-        tokens = sum(generate.count_tokens(request, model) for request in requests)
-        self._quotas.admit(model, requests=len(requests), tokens=tokens)
-        vectors = [{"values": vector} for vector in embed.vectors(requests, model)]
-        return {"embeddings": vectors} if many else {"embedding": vectors[0]}
-
-    def _create_batch(self, asked: ApiRequest, model: Model) -> dict[str, Any]:
-        """Create a batch: the whole file is checked, one bad line refuses it all."""
-        described = asked.message("CreateBatchRequest").get("batch", {})
-        file = described.get("inputConfig", {}).get("fileName", "").removeprefix("files/")
-        if not file:
-            raise invalid(
-                "* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here."
+            embed_requests = [request.parse_body("EmbedContentRequest")]
+        if not 1 <= len(embed_requests) <= embed.MAX_BATCH_REQUESTS:
+            raise invalid_argument(
+                "* BatchEmbedContentsRequest.requests: "
+                f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
+                f"and at least one; found {len(embed_requests)}"
             )
-        name = described.get("displayName", "")
-        batch = self._state.create_batch(file, model=model.name, name=name, count=count_requests)
-        self._worker.wake.set()
-        return batch_document(batch)
 
-    def _start_upload(self, asked: ApiRequest) -> Response:
-        if asked.headers.get("x-goog-upload-command", "") != "start":
-            raise invalid("Expected X-Goog-Upload-Command: start.")
-        declared = asked.headers.get("x-goog-upload-header-content-length", "")
-        session = self._state.start_upload(
-            asked.message("StartUpload").get("file", {}),
-            size=int(declared) if declared.isdigit() else None,
-            mime_type=asked.headers.get("x-goog-upload-header-content-type", "")
+        # Refuse a wrong request before the quotas count the call.
+        for embed_request in embed_requests:
+            embed.get_embedding_text(embed_request)
+        tokens = sum(generate.count_tokens(message, model) for message in embed_requests)
+        self._quotas.admit(model, requests=len(embed_requests), tokens=tokens)
+
+        embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests, model)]
+        if is_batch:
+            return {"embeddings": embeddings}
+        return {"embedding": embeddings[0]}
+
+    def _create_batch(self, request: ApiRequest, model: Model) -> dict[str, Any]:
+        """Create a batch from an uploaded file, and wake the worker.
+
+        Raises:
+            ApiError: 400, if no file is named or any of its lines is invalid. 403, if there is no
+                such file.
+        """
+        batch_message = request.parse_body("CreateBatchRequest").get("batch", {})
+        file_name = batch_message.get("inputConfig", {}).get("fileName", "")
+        file_id = file_name.removeprefix("files/")
+        if not file_id:
+            raise invalid_argument(
+                "* CreateBatchRequest.batch.input_config.file_name: "
+                "must be set; nothing else is taken here."
+            )
+
+        batch = self._state.create_batch(
+            file_id,
+            model=model.name,
+            display_name=batch_message.get("displayName", ""),
+            count_requests=count_requests,
+        )
+        self._worker.wake.set()
+        return build_operation(batch)
+
+    def _list_batches(self, request: ApiRequest) -> dict[str, Any]:
+        return request.build_page(
+            "operations",
+            self._state.list_batches,
+            build_operation,
+            default_size=_DEFAULT_BATCH_PAGE_SIZE,
+        )
+
+    def _get_batch(self, _: ApiRequest, batch_id: str) -> dict[str, Any]:
+        return build_operation(self._state.get_batch(batch_id))
+
+    def _cancel_batch(self, _: ApiRequest, batch_id: str) -> None:
+        self._state.move_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
+
+    def _delete_batch(self, _: ApiRequest, batch_id: str) -> None:
+        self._state.delete_batch(batch_id)
+
+    def _list_files(self, request: ApiRequest) -> dict[str, Any]:
+        return request.build_page(
+            "files",
+            self._state.list_files,
+            request.build_file,
+            default_size=_DEFAULT_FILE_PAGE_SIZE,
+        )
+
+    def _get_file(self, request: ApiRequest, file_id: str) -> dict[str, Any]:
+        return request.build_file(self._state.get_file(file_id))
+
+    def _download_file(self, _: ApiRequest, file_id: str) -> Path:
+        return self._state.get_results_path(file_id)
+
+    def _delete_file(self, _: ApiRequest, file_id: str) -> None:
+        self._state.delete_file(file_id)
+
+    def _start_upload(self, request: ApiRequest) -> Response:
+        """Create an upload session, and return its URL in a header.
+
+        Raises:
+            ApiError: 400, if the command is not "start" or the declared size is too large.
+        """
+        headers = request.headers
+        if headers.get("x-goog-upload-command", "") != "start":
+            raise invalid_argument("Expected X-Goog-Upload-Command: start.")
+
+        declared_size = headers.get("x-goog-upload-header-content-length", "")
+        session_id = self._state.start_upload(
+            request.parse_body("StartUpload").get("file", {}),
+            size=int(declared_size) if declared_size.isdigit() else None,
+            mime_type=headers.get("x-goog-upload-header-content-type", "")
             or "application/octet-stream",
         )
-        place = f"upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
-        url = f"{asked.base_url.removesuffix(asked.version)}{place}"
-        return _json({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
+        server_url = request.base_url.removesuffix(request.version)
+        query = f"upload_id={session_id}&upload_protocol=resumable"
+        upload_url = f"{server_url}upload/{request.version}/files?{query}"
+        return _json_response(
+            {}, headers={"X-Goog-Upload-URL": upload_url, "X-Goog-Upload-Status": "active"}
+        )
 
-    async def _take_chunk(self, asked: ApiRequest, pieces: AsyncIterator[bytes]) -> Response:
-        """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
-        upload = await run_in_threadpool(self._state.upload, asked.query["upload_id"])
-        commands = {
-            word.strip() for word in asked.headers.get("x-goog-upload-command", "").split(",")
-        }
-        if not commands <= {"upload", "finalize", "query"}:
-            raise invalid(f"Unknown X-Goog-Upload-Command {', '.join(sorted(commands))!r}.")
-        path = self._state.path("file", upload["id"])
+    async def _receive_chunk(self, request: ApiRequest, chunks: AsyncIterator[bytes]) -> Response:
+        """Execute the commands of an upload request: append its body, finish, or report the size.
+
+        The bytes of a request that breaks off are removed again.
+
+        Raises:
+            ApiError: 404 if there is no such session, 400 if a command is unknown, the offset is
+                not the size so far, or the final size is not the declared size.
+        """
+        upload = await run_in_threadpool(self._state.get_upload, request.query["upload_id"])
+        command_header = request.headers.get("x-goog-upload-command", "")
+        commands = {command.strip() for command in command_header.split(",")}
+        if not commands <= _UPLOAD_COMMANDS:
+            command_list = ", ".join(sorted(commands))
+            raise invalid_argument(f"Unknown X-Goog-Upload-Command {command_list!r}.")
+
+        path = self._state.blob_path("file", upload["id"])
         size = path.stat().st_size
-        offset = asked.headers.get("x-goog-upload-offset", "0")
         if "upload" in commands:
+            offset = request.headers.get("x-goog-upload-offset", "0")
             if offset != str(size):
-                raise invalid(
+                raise invalid_argument(
                     f"Upload offset {offset} does not match the {size} bytes received so far."
                 )
-            with path.open("ab") as out:
-                try:
-                    async for piece in pieces:
-                        out.write(piece)
-                except BaseException:
-                    out.truncate(size)
-                    raise
-                size = out.tell()
-        received = {"X-Goog-Upload-Size-Received": str(size)}
+            size = await _append_chunks(path, size, chunks)
+
+        headers = {"X-Goog-Upload-Size-Received": str(size), "X-Goog-Upload-Status": "active"}
         if "finalize" not in commands:
-            return _json({}, headers=received | {"X-Goog-Upload-Status": "active"})
+            return _json_response({}, headers=headers)
+
         file = await run_in_threadpool(self._state.finish_upload, upload)
-        shown = {"file": asked.file(file)}
-        return _json(shown, headers=received | {"X-Goog-Upload-Status": "final"})
+        headers["X-Goog-Upload-Status"] = "final"
+        return _json_response({"file": request.build_file(file)}, headers=headers)
 
 
-def _check_key(asked: ApiRequest) -> None:
-    if not (asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")).strip():
-        message = (
-            "Method doesn't allow unregistered callers (callers without established identity)."
-        )
+def _list_models(_: ApiRequest) -> dict[str, Any]:
+    return {"models": [model.to_dict() for model in MODELS.values()]}
+
+
+def _get_model(request: ApiRequest, name: str) -> dict[str, Any]:
+    # Every model has this method.
+    return find_model(name, "countTokens", request.version).to_dict()
+
+
+async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) -> int:
+    """Append chunks to a file of `size` bytes, and return its new size.
+
+    If anything is raised meanwhile, the file is cut to `size` again.
+    """
+    with path.open("ab") as file:
+        try:
+            async for chunk in chunks:
+                file.write(chunk)
+        except BaseException:
+            file.truncate(size)
+            raise
+        return file.tell()
+
+
+def _check_key(request: ApiRequest) -> None:
+    """Raise a 403 ApiError if the request has no key, or a blank one, in header and query."""
+    key = request.headers.get("x-goog-api-key", "") or request.query.get("key", "")
+    if not key.strip():
         raise ApiError(
             403,
-            f"{message} Please use API Key or other form of API consumer identity to call this API.",
+            "Method doesn't allow unregistered callers "
+            "(callers without established identity). "
+            "Please use API Key or other form of API consumer identity to call this API.",
         )
+
+
+def _json_response(
+    document: object, code: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with a JSON document, which may contain NumPy arrays."""
+    return Response(
+        orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY),
+        code,
+        headers,
+        "application/json; charset=UTF-8",
+    )

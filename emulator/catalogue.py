@@ -1,8 +1,10 @@
-"""The models this server answers for, Gemini's names and its own, and what may be asked of each in a minute and a day.
+"""Models of this server, and the quotas of their calls.
 
-Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what the
-live API says of it: its methods and token limits (model pages, read 2026-11). Calls are counted in memory: a minute is
-the sixty seconds up to a call, a day is Pacific; an embedding quota counts texts.
+- Names are those of Gemini's models and of the local engine's own models.
+- The local engine answers for every name, and says so in `modelVersion`.
+- Methods and token limits of a name are those of the live API (model pages, read 2026-11).
+- Calls are counted in memory. A minute is the 60 seconds before a call, a day is Pacific.
+- An embedding quota counts texts.
 """
 
 import threading
@@ -11,30 +13,34 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from emulator.messages import TYPES, ApiError
+from emulator.messages import RPC_TYPE_PREFIX, ApiError
 
+# `modelVersion` of an answer with concepts.
 MODEL_VERSION = "findable-local-1"
+# `modelVersion` of an answer with tags.
 TAGGER_VERSION = "findable-local-1-3"
+# `modelVersion` of any other answer: it fits the schema, but no model made it.
 STAND_IN_VERSION = "findable-local-stand-in-1"
-"""What answers a question for concepts, one for tags, and any other: of the right form, and no model."""
-_GENERATE = ("generateContent", "countTokens", "batchGenerateContent")
-_EMBED = ("embedContent", "batchEmbedContents", "countTokens")
+_GENERATE_METHODS = ("generateContent", "countTokens", "batchGenerateContent")
+_EMBED_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
 
 
 @dataclass(frozen=True)
 class Model:
-    """One name a request may use, with the limits that go with it (tokens), as published for the Flash family."""
+    """A model name that requests may use, with its methods and limits."""
 
     name: str
-    methods: tuple[str, ...] = _GENERATE
+    methods: tuple[str, ...] = _GENERATE_METHODS
+    # Tokens, as published for the Flash family.
     input_limit: int = 1_048_576
     output_limit: int = 65_536
+    # Encoder of an embedding model: "semantic" or "lexical".
     encoder: str = "semantic"
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the model resource of the API."""
         return {
             "name": f"models/{self.name}",
@@ -46,78 +52,129 @@ class Model:
         }
 
 
-_FLASH = "2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview 3.5-flash-lite 3.5-flash 3.6-flash 3.7-flash"
-_TABLE = [
-    *(Model(f"gemini-{name}") for name in [*_FLASH.split(), "3.8-flash"]),
-    Model("findable-local-1"),
-    Model("gemini-embedding-001", _EMBED, 2_048, 1),
-    Model("gemini-embedding-2", _EMBED, 8_192, 1),
-    Model("findable-local-embedding-1", _EMBED, 8_192, 1),
-    Model("findable-local-lexical-1", _EMBED, 8_192, 1, encoder="lexical"),
+_GEMINI_NAMES = """
+    2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview 3.5-flash-lite 3.5-flash
+    3.6-flash 3.7-flash 3.8-flash
+"""
+_GENERATION_MODELS = [Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()]
+_GENERATION_MODELS.append(Model("findable-local-1"))
+_EMBEDDING_MODELS = [
+    Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
+    Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),
+    Model("findable-local-embedding-1", _EMBED_METHODS, 8_192, 1),
+    Model("findable-local-lexical-1", _EMBED_METHODS, 8_192, 1, encoder="lexical"),
 ]
-MODELS = {model.name: model for model in _TABLE}
-"""Every model by the name that stands behind `models/`."""
+# Every model by its name after `models/`, in the order of the model list.
+MODELS = {model.name: model for model in [*_GENERATION_MODELS, *_EMBEDDING_MODELS]}
 
 
-def find(name: str, method: str, version: str = "v1beta") -> Model:
-    """Return the model of that name; refuse one that is unknown or cannot do `method` in Google's words."""
+def find_model(name: str, method: str, version: str = "v1beta") -> Model:
+    """Return a model that can serve an API method.
+
+    Args:
+        name: Model name, with or without `models/`.
+        method: For example "generateContent".
+        version: API version of the request, for the error message.
+
+    Raises:
+        ApiError: 404 in Google's words, if the model is unknown or lacks the method.
+    """
     model = MODELS.get(name.removeprefix("models/"))
     if model is None or method not in model.methods:
-        wrong = f"models/{name} is not found for API version {version}, or is not supported for {method}."
-        raise ApiError(
-            404,
-            f"{wrong} Call ListModels to see the list of available models and their supported methods.",
+        message = (
+            f"models/{name} is not found for API version {version}, or is not supported for "
+            f"{method}. Call ListModels to see the list of available models and their supported "
+            f"methods."
         )
+        raise ApiError(404, message)
+
     return model
 
 
+# The day of a daily quota begins at midnight here (rate limits page, read 2026-11).
 PACIFIC = ZoneInfo("America/Los_Angeles")
-"""Where the day of a daily quota begins (rate limits page, read 2026-11)."""
-_NAMES = {"rpm": "RequestsPerMinute", "tpm": "InputTokensPerMinute", "rpd": "RequestsPerDay"}
-"""What the id of each limit says in a refusal (seen live 2025-06 to 2026-08)."""
+_QUOTA_WINDOW_S = 60
+# Beginning of the quota id of each limit in a refusal (seen live 2025-06 to 2026-08).
+_QUOTA_ID_PREFIXES = {
+    "rpm": "RequestsPerMinute",
+    "tpm": "InputTokensPerMinute",
+    "rpd": "RequestsPerDay",
+}
+
+
+class _Call(NamedTuple):
+    """An admitted call; `time_s` is in seconds since 1970."""
+
+    time_s: float
+    request_count: int
+    token_count: int
 
 
 class Quotas:
-    """Admits calls, or refuses them."""
+    """Counts the calls of each model, and refuses calls over a limit."""
 
     def __init__(self, limits: Mapping[str, int]) -> None:
-        """Hold every model to limits: requests (`rpm`) and input tokens (`tpm`) a minute, requests a day (`rpd`)."""
+        """Start with no calls counted.
+
+        Args:
+            limits: Limits of each model: requests a minute (`rpm`), input tokens a minute (`tpm`)
+                and requests a day (`rpd`). A missing limit is unlimited.
+        """
         self._limits = limits
         self._lock = threading.Lock()
-        self._calls: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)
-        self._today: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._recent_calls: defaultdict[str, deque[_Call]] = defaultdict(deque)
+        self._daily_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def admit(self, model: Model, *, requests: int, tokens: int) -> None:
-        """Count a call, or refuse it naming every limit that it would pass."""
+        """Count a call of a model, unless it exceeds a limit.
+
+        Args:
+            requests: Requests, or texts to embed, in the call.
+            tokens: Input tokens in the call.
+
+        Raises:
+            ApiError: 429 that names each exceeded limit. The call is not counted.
+        """
         with self._lock:
-            now = time.time()
-            calls = self._calls[model.name]
-            while calls and calls[0][0] <= now - 60:
+            now_s = time.time()
+            calls = self._recent_calls[model.name]
+            while calls and calls[0].time_s <= now_s - _QUOTA_WINDOW_S:
                 calls.popleft()
-            day = (model.name, datetime.fromtimestamp(now, tz=PACIFIC).date().isoformat())
-            asked = {
-                "rpm": sum(call[1] for call in calls) + requests,
-                "tpm": sum(call[2] for call in calls) + tokens,
-                "rpd": self._today[day] + requests,
+
+            day_key = (model.name, datetime.fromtimestamp(now_s, tz=PACIFIC).date().isoformat())
+            usage = {
+                "rpm": sum(call.request_count for call in calls) + requests,
+                "tpm": sum(call.token_count for call in calls) + tokens,
+                "rpd": self._daily_requests[day_key] + requests,
             }
-            if excess := {
-                name: limit for name, limit in self._limits.items() if asked[name] > limit
-            }:
-                # the delay is a minute's also where it is the day that is over, as misleading as the live one
-                raise _passed(model.name, excess, wait_s=calls[0][0] + 60 - now if calls else 60.0)
-            calls.append((now, requests, tokens))
-            self._today[day] += requests
+            exceeded_limits = {
+                name: limit for name, limit in self._limits.items() if usage[name] > limit
+            }
+            if exceeded_limits:
+                # The delay is at most a minute even if the daily limit is exceeded, as misleading
+                # as the delay of the live service.
+                wait_s = float(_QUOTA_WINDOW_S)
+                if calls:
+                    wait_s = calls[0].time_s + _QUOTA_WINDOW_S - now_s
+                raise _quota_error(model.name, exceeded_limits, wait_s=wait_s)
+
+            calls.append(_Call(now_s, requests, tokens))
+            self._daily_requests[day_key] += requests
 
 
-def _passed(model: str, excess: Mapping[str, int], *, wait_s: float) -> ApiError:
-    of_model = {"quotaDimensions": {"location": "global", "model": model}}
+def _quota_error(model_name: str, limits: Mapping[str, int], *, wait_s: float) -> ApiError:
+    """Return the 429 error that names the exceeded limits and the seconds to wait."""
     violations = [
-        {"quotaId": f"{_NAMES[name]}PerProjectPerModel", **of_model, "quotaValue": str(limit)}
-        for name, limit in excess.items()
+        {
+            "quotaId": f"{_QUOTA_ID_PREFIXES[name]}PerProjectPerModel",
+            "quotaDimensions": {"location": "global", "model": model_name},
+            "quotaValue": str(limit),
+        }
+        for name, limit in limits.items()
     ]
     details: list[dict[str, Any]] = [
-        {"@type": f"{TYPES}QuotaFailure", "violations": violations},
-        {"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
+        {"@type": f"{RPC_TYPE_PREFIX}QuotaFailure", "violations": violations},
+        {"@type": f"{RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
     ]
     return ApiError(
         429, f"You exceeded your current quota. Please retry in {wait_s:.9f}s.", details=details

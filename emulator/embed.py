@@ -1,45 +1,61 @@
-"""Answering requests for vectors: one vector for each, its parts fused into one text."""
+"""Answer embedding requests: one vector per request, with all text parts joined into one text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulator.answers.encoder import WIDTH, encode
-from emulator.catalogue import Model, find
-from emulator.messages import invalid
+from emulator.catalogue import Model, find_model
+from emulator.messages import invalid_argument
 
-MAX_ENTRIES = 100
-"""How many requests one batchEmbedContents call may hold (customary limit, read 2026-11)."""
+# Requests in one batchEmbedContents call (customary limit, read 2026-11).
+MAX_BATCH_REQUESTS = 100
 
 
-def text_to_embed(request: Mapping[str, Any]) -> str:
-    """Return the text of a request; a blank one, and a width beyond the model's, is refused with 400."""
-    text = "\n".join(
-        part["text"] for part in request.get("content", {}).get("parts", []) if "text" in part
-    )
+def get_embedding_text(request: Mapping[str, Any]) -> str:
+    """Return the text parts of an embedding request, joined by line breaks.
+
+    Raises:
+        ApiError: 400, if the text is blank or the requested width is not in 1 to `WIDTH`.
+    """
+    parts = request.get("content", {}).get("parts", [])
+    text = "\n".join(part["text"] for part in parts if "text" in part)
     if not text.strip():
-        raise invalid(
+        raise invalid_argument(
             "* EmbedContentRequest.content: content is empty; the local engine embeds text only."
         )
+
     width = request.get("outputDimensionality", WIDTH)
     if not 1 <= width <= WIDTH:
-        raise invalid(
+        raise invalid_argument(
             f"* EmbedContentRequest.output_dimensionality: {width} is not between 1 and {WIDTH}."
         )
+
     return text
 
 
-def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
-    """Return one float32 vector for each request, cut to the width it asks for and not normalised again."""
-    rows = encode([text_to_embed(request) for request in requests], encoder=model.encoder)
-    return [
-        row[: int(request.get("outputDimensionality", WIDTH))]
-        for row, request in zip(rows, requests, strict=True)
-    ]
+def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
+    """Return one float32 vector per request, in order, cut to the width that it asks for.
+
+    A cut vector is not normalized again.
+
+    Raises:
+        ApiError: 400, as `get_embedding_text` raises it.
+    """
+    rows = encode([get_embedding_text(request) for request in requests], encoder=model.encoder)
+
+    vectors = []
+    for row, request in zip(rows, requests, strict=True):
+        vectors.append(row[: int(request.get("outputDimensionality", WIDTH))])
+    return vectors
 
 
 def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
-    """Return the vectors that the model of that name gives for texts, for a caller in the same process."""
+    """Return the vectors of texts by the embedding model `name`, without a server.
+
+    Raises:
+        ApiError: 404 for an unknown model, 400 for a blank text or a wrong width.
+    """
     requests = [
         {"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts
     ]
-    return vectors(requests, find(name, method="embedContent", version="v1beta"))
+    return embed_requests(requests, find_model(name, method="embedContent", version="v1beta"))

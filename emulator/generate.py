@@ -1,4 +1,4 @@
-"""Answering one request for text: which words to look at, the tags, concepts or values, and the reply around them."""
+"""Answer one generateContent request: read its prompt, fill its schema, and build the response."""
 
 import base64
 import hashlib
@@ -8,161 +8,219 @@ from typing import Any
 import orjson
 
 from emulator import media
-from emulator.answers import fill
-from emulator.answers.concepts import concepts
-from emulator.answers.tags import tags
+from emulator.answers import fill, values
+from emulator.answers.concepts import extract_concepts
+from emulator.answers.tags import tag_text
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.media import ImageFeatures
-from emulator.messages import invalid
-from emulator.schema import SchemaNode, asked_for
+from emulator.messages import invalid_argument
+from emulator.schema import SchemaNode, parse_response_schema
 
+# The engine's own measure of a token. Google's manual gives about four characters (Tokens guide,
+# read 2026-11).
 BYTES_PER_TOKEN = 4
-"""The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
 
-TO_TAG = ("job_title", "biography")
-TO_READ = ("passage",)
-"""The sections that tags and concepts must come from."""
-FEWEST_TAGS = 3
-MOST_TAGS = 8
-FEWEST_CONCEPTS = 4
-MOST_CONCEPTS = 14
-"""How many are given where the schema does not say and the text has as many."""
-_CONCEPT = {
+# Sections of the prompt that tags and concepts are taken from.
+TAG_SECTIONS = ("job_title", "biography")
+CONCEPT_SECTIONS = ("passage",)
+# Numbers of tags and concepts if the schema has no bounds, and the text has enough of them.
+MIN_TAGS = 3
+MAX_TAGS = 8
+MIN_CONCEPTS = 4
+MAX_CONCEPTS = 14
+# Kinds of the members that a concept can have.
+_CONCEPT_KINDS = {
     "name": "STRING",
     "quotes": "ARRAY",
     "type": "STRING",
     "aliases": "ARRAY",
     "confidence": "NUMBER",
 }
-_AS_IT_IS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+_HASH_JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
-def tokens_in(text: str) -> int:
-    """Return the estimated number of tokens in a text, at least one for a text that is not empty."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+def estimate_tokens(text: str) -> int:
+    """Return the estimated tokens of a text, at least 1 unless the text is empty."""
+    byte_count = len(text.encode("utf-8", "replace"))
+    # Division that rounds up.
+    return -(-byte_count // BYTES_PER_TOKEN)
 
 
 def count_tokens(request: Mapping[str, Any], model: Model) -> int:
-    """Return the estimated tokens in the contents and the system instruction of a request, its media with them."""
-    text = sum(tokens_in(part["text"]) for part in media.parts_of(request) if "text" in part)
-    return text + media.tokens_of(request, model)
-
-
-def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
-    """Return what the user says in some sections, from the first opening to the last closing delimiter, else all."""
-    whole = "\n".join(_turns(request))
-    found = []
-    for name in sections:
-        start = whole.find(f"<{name}>")
-        end = whole.rfind(f"</{name}>")
-        found += [whole[start + len(name) + 2 : end]] if 0 <= start < end else []
-    return "\n".join(found) if found else whole
-
-
-def _turns(request: Mapping[str, Any]) -> list[str]:
-    return [
-        "\n".join(part["text"] for part in content.get("parts", []) if "text" in part)
-        for content in request.get("contents", [])
-        if content.get("role", "user") == "user"
-    ]
+    """Return the estimated tokens of a request: contents, system instruction and media."""
+    text_tokens = sum(
+        estimate_tokens(part["text"]) for part in media.iter_parts(request) if "text" in part
+    )
+    return text_tokens + media.count_media_tokens(request, model)
 
 
 def check_request(request: Mapping[str, Any]) -> SchemaNode:
-    """Return what is asked for; refuse a request without contents, or with a schema that cannot be served."""
-    if not any(content.get("parts") for content in request.get("contents", [])):
-        raise invalid("* GenerateContentRequest.contents: contents is not specified")
-    return asked_for(request.get("generationConfig", {}))
-
-
-def answer(
-    request: Mapping[str, Any], model: Model, *, seen: Sequence[ImageFeatures | None] = ()
-) -> dict[str, Any]:
-    """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
-
-    `seen` are its media, as `media.looked_at` returns them.
+    """Return the value that a request asks for.
 
     Raises:
-        ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
+        ApiError: 400, if the request has no contents or a schema that cannot be served.
     """
-    document, version = _document(request, check_request(request), seen)
-    full = orjson.dumps(document)
-    limit = min(
-        request.get("generationConfig", {}).get("maxOutputTokens", model.output_limit),
-        model.output_limit,
-    )
-    shown = full[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
-    prompt = count_tokens(request, model)
-    candidates = tokens_in(shown)
-    facts = orjson.dumps([model.name, request], option=_AS_IT_IS)
+    if not any(content.get("parts") for content in request.get("contents", [])):
+        raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
+    return parse_response_schema(request.get("generationConfig", {}))
+
+
+def answer_request(
+    request: Mapping[str, Any], model: Model, *, images: Sequence[ImageFeatures | None] = ()
+) -> dict[str, Any]:
+    """Return the GenerateContentResponse to a request; equal requests get equal responses.
+
+    The answer is cut at the output limit of the request or the model.
+
+    Args:
+        request: A message as `messages.parse_message` returns it.
+        images: Measures of the request's media, as `media.measure_media` returns them.
+
+    Raises:
+        ApiError: 400, as `check_request` raises it.
+    """
+    document, version = _build_document(request, check_request(request), images)
+    full_text = orjson.dumps(document)
+    config = request.get("generationConfig", {})
+    max_tokens = min(config.get("maxOutputTokens", model.output_limit), model.output_limit)
+    text = full_text[: max_tokens * BYTES_PER_TOKEN].decode("utf-8", "ignore")
+    is_complete = text.encode() == full_text
+
+    prompt_tokens = count_tokens(request, model)
+    candidate_tokens = estimate_tokens(text)
     return {
         "candidates": [
             {
-                "content": {"parts": [{"text": shown}], "role": "model"},
-                "finishReason": "STOP" if shown.encode() == full else "MAX_TOKENS",
+                "content": {"parts": [{"text": text}], "role": "model"},
+                "finishReason": "STOP" if is_complete else "MAX_TOKENS",
                 "index": 0,
             }
         ],
         "usageMetadata": {
-            "promptTokenCount": prompt,
-            "candidatesTokenCount": candidates,
-            "totalTokenCount": prompt + candidates,
+            "promptTokenCount": prompt_tokens,
+            "candidatesTokenCount": candidate_tokens,
+            "totalTokenCount": prompt_tokens + candidate_tokens,
         },
         "modelVersion": version,
-        "responseId": base64.urlsafe_b64encode(hashlib.blake2b(facts, digest_size=16).digest())
-        .rstrip(b"=")
-        .decode(),
+        "responseId": _hash_request(request, model),
     }
 
 
-def _document(
-    request: Mapping[str, Any], ask: SchemaNode, looks: Sequence[ImageFeatures | None]
-) -> tuple[object, str]:
-    """Return the document that is wanted, and what made it.
+def _hash_request(request: Mapping[str, Any], model: Model) -> str:
+    """Return the response id: a hash of model and request in URL-safe base64, not padded."""
+    hashed_bytes = orjson.dumps([model.name, request], option=_HASH_JSON_OPTIONS)
+    digest = hashlib.blake2b(hashed_bytes, digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    A list of strings, bare or as the one property of an object, is what a question for tags is, a list of objects with
-    a `name` and their `quotes` one for concepts. What the user said before the last turn are examples to any other.
+
+def _build_document(
+    request: Mapping[str, Any], node: SchemaNode, images: Sequence[ImageFeatures | None]
+) -> tuple[object, str]:
+    """Return the JSON document of an answer, and the version of the model that made it.
+
+    The list that a schema asks for may be bare, or the only property of an object:
+
+    - A list of free texts asks for tags.
+    - A list of objects with a `name` and `quotes` asks for concepts.
+    - Any other schema is filled from the last turn of the user. Earlier turns are examples.
     """
-    name, listed = ask.members[0] if ask.kind == "OBJECT" and len(ask.members) == 1 else ("", ask)
-    members = dict(listed.items.members) if listed.items is not None else {}
-    if listed.items is not None and fill.is_tag(listed.items):
-        found = _tags(request, listed, looks)
+    property_name = ""
+    list_node = node
+    if node.kind == "OBJECT" and len(node.members) == 1:
+        property_name, list_node = node.members[0]
+
+    entries: list[Any]
+    if list_node.items is not None and values.is_tag(list_node.items):
+        entries = _find_tags(request, list_node, images)
         version = TAGGER_VERSION
-    elif {"name", "quotes"} <= members.keys() and all(
-        _CONCEPT.get(one) == members[one].kind for one in members
-    ):
-        found = _concepts(request, listed, members)
+    elif _asks_for_concepts(list_node):
+        entries = _find_concepts(request, list_node)
         version = MODEL_VERSION
     else:
-        last = next((turn for turn in reversed(_turns(request)) if turn.strip()), "")
-        return fill.answer(ask, last, looks), STAND_IN_VERSION
-    return {name: found} if name else found, version
+        turns = [turn for turn in _user_turns(request) if turn.strip()]
+        last_turn = turns[-1] if turns else ""
+        return fill.fill_value(node, last_turn, images), STAND_IN_VERSION
+
+    document = {property_name: entries} if property_name else entries
+    return document, version
 
 
-def _tags(
-    request: Mapping[str, Any], listed: SchemaNode, looks: Sequence[ImageFeatures | None]
-) -> list[Any]:
-    """Return tags: of images the words of what is measured of them, of a person no more than the text supports."""
-    at_most = MOST_TAGS if listed.at_most is None else listed.at_most
-    if looks:
-        return list(dict.fromkeys(word for one in looks if one for word in one.words()))[:at_most]
-    said = said_in(TO_TAG, request)
-    at_least = 0 if said != said_in((), request) else min(listed.at_least or FEWEST_TAGS, at_most)
-    return list(tags(said, at_least=at_least, at_most=at_most))
+def _asks_for_concepts(list_node: SchemaNode) -> bool:
+    if list_node.items is None:
+        return False
+
+    members = dict(list_node.items.members)
+    has_required_members = {"name", "quotes"} <= members.keys()
+    return has_required_members and all(
+        _CONCEPT_KINDS.get(name) == member.kind for name, member in members.items()
+    )
 
 
-def _concepts(
-    request: Mapping[str, Any], listed: SchemaNode, members: Mapping[str, SchemaNode]
-) -> list[dict[str, Any]]:
-    """Return concepts, of each what is asked for and allowed: of the types `other`, or else the last."""
-    at_most = MOST_CONCEPTS if listed.at_most is None else listed.at_most
-    at_least = min(max(listed.at_least, FEWEST_CONCEPTS), at_most)
-    found = []
-    for concept in concepts(said_in(TO_READ, request), at_least=at_least, at_most=at_most):
-        fitted = {name: concept[name] for name in members}
+def _find_tags(
+    request: Mapping[str, Any], list_node: SchemaNode, images: Sequence[ImageFeatures | None]
+) -> list[str]:
+    """Return the tags of a request within the bounds of the list.
+
+    Images are tagged with their features, and the text is ignored then. The minimum is 0 if the
+    prompt has a section for tags, so that a person gets no tag that the text does not support.
+    """
+    max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
+    if images:
+        words: list[str] = []
+        for image in images:
+            if image:
+                words += image.to_words()
+        return list(dict.fromkeys(words))[:max_tags]
+
+    text = _get_user_text(TAG_SECTIONS, request)
+    has_section = text != _get_user_text((), request)
+    min_tags = 0 if has_section else min(list_node.min_size or MIN_TAGS, max_tags)
+    return tag_text(text, min_count=min_tags, max_count=max_tags)
+
+
+def _find_concepts(request: Mapping[str, Any], list_node: SchemaNode) -> list[dict[str, Any]]:
+    """Return the concepts of a request, each with the members that the schema asks for.
+
+    Their number is within the bounds of the list, and their lists are cut to the bounds of the
+    schema. A type that the schema does not allow becomes "other", or else its last choice.
+    """
+    members = dict(list_node.items.members) if list_node.items else {}
+    max_concepts = MAX_CONCEPTS if list_node.max_size is None else list_node.max_size
+    min_concepts = min(max(list_node.min_size, MIN_CONCEPTS), max_concepts)
+    text = _get_user_text(CONCEPT_SECTIONS, request)
+
+    entries = []
+    for concept in extract_concepts(text, min_count=min_concepts, max_count=max_concepts):
+        entry = {name: concept[name] for name in members}
         for name, member in members.items():
             if member.kind == "ARRAY":
-                fitted[name] = fitted[name][: member.at_most]
-            elif member.choices and fitted[name] not in member.choices:
-                fitted[name] = "other" if "other" in member.choices else member.choices[-1]
-        found.append(fitted)
-    return found
+                entry[name] = entry[name][: member.max_size]
+            elif member.choices and entry[name] not in member.choices:
+                entry[name] = "other" if "other" in member.choices else member.choices[-1]
+        entries.append(entry)
+    return entries
+
+
+def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> str:
+    """Return the text of the user in some sections, or all text if no section is found.
+
+    A section reaches from its first opening tag to its last closing tag.
+    """
+    full_text = "\n".join(_user_turns(request))
+    section_texts = []
+    for name in section_names:
+        start = full_text.find(f"<{name}>")
+        end = full_text.rfind(f"</{name}>")
+        if 0 <= start < end:
+            section_texts.append(full_text[start + len(name) + 2 : end])
+    return "\n".join(section_texts) if section_texts else full_text
+
+
+def _user_turns(request: Mapping[str, Any]) -> list[str]:
+    """Return the text of each content that the user wrote."""
+    turns = []
+    for content in request.get("contents", []):
+        if content.get("role", "user") == "user":
+            texts = [part["text"] for part in content.get("parts", []) if "text" in part]
+            turns.append("\n".join(texts))
+    return turns

@@ -1,7 +1,8 @@
-"""The fields each message has, reading a JSON document against them, and refusals in the form Google gives them.
+"""Parse JSON documents into messages of the API, and build refusals in Google's form.
 
-As the live service does, names are read in camelCase and in snake_case at every level, and an unknown one refuses the
-document. What `read` returns is camelCase throughout, so that no other module has to know there were two spellings.
+- Names are accepted in camelCase and in snake_case at every level, as by the live service.
+- An unknown name refuses the whole document.
+- A parsed message has camelCase names only, so other modules handle one spelling.
 """
 
 import base64
@@ -12,56 +13,92 @@ from typing import Any
 
 import orjson
 
-_CODES = {
+# The google.rpc name and number of each HTTP status (google/rpc/code.proto).
+_RPC_CODES = {
     400: ("INVALID_ARGUMENT", 3),
     403: ("PERMISSION_DENIED", 7),
     404: ("NOT_FOUND", 5),
     429: ("RESOURCE_EXHAUSTED", 8),
     500: ("INTERNAL", 13),
 }
-"""The google.rpc name and number that go with each HTTP status (google/rpc/code.proto)."""
-TYPES = "type.googleapis.com/google.rpc."
+RPC_TYPE_PREFIX = "type.googleapis.com/google.rpc."
 
 
 class ApiError(Exception):
-    """A refusal, with all that its reply needs."""
+    """A refused request: HTTP status, message and details of the error reply."""
 
     def __init__(self, code: int, message: str, *, details: Sequence[dict[str, Any]] = ()) -> None:
-        """Keep the HTTP status, the message and the details of the refusal."""
+        """Store the parts of the error reply.
+
+        Args:
+            code: HTTP status, one of `_RPC_CODES`.
+            details: google.rpc messages, each with its `@type`.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
         self.details = list(details)
 
-    def body(self) -> dict[str, Any]:
-        """Return the reply's JSON document."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document of the error reply."""
         error: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
-            "status": _CODES[self.code][0],
+            "status": _RPC_CODES[self.code][0],
         }
-        return {"error": error | ({"details": self.details} if self.details else {})}
+        if self.details:
+            error["details"] = self.details
 
-    def line(self) -> dict[str, Any]:
-        """Return the error member of a result line."""
-        return {"code": _CODES[self.code][1], "message": self.message}
+        return {"error": error}
+
+    def to_line_error(self) -> dict[str, Any]:
+        """Return the `error` member of a line in a result file."""
+        return {"code": _RPC_CODES[self.code][1], "message": self.message}
 
 
-def invalid(message: str) -> ApiError:
-    """Return the 400 for a request that is wrong."""
+class FieldError(ApiError):
+    """A refused document: a member is unknown, or its value does not fit its field."""
+
+    def __init__(self, message: str, *, name: str, path: str, line_message: str = "") -> None:
+        """Build the 400 reply with one field violation.
+
+        Args:
+            name: Name of the member, spelled as in the document.
+            path: Path of the member in the document.
+            line_message: Text for a line of a batch file; `message` if empty.
+        """
+        violation = {"field": path, "description": message}
+        detail = {"@type": f"{RPC_TYPE_PREFIX}BadRequest", "fieldViolations": [violation]}
+        super().__init__(400, message, details=[detail])
+        self.name = name
+        self.line_message = line_message or message
+
+
+def invalid_argument(message: str) -> ApiError:
+    """Return the 400 error of a wrong request, for the caller to raise."""
     return ApiError(400, message)
 
 
-def _of(**kinds: str) -> dict[str, str]:
-    named = {
-        kind: f"[]{kind.removesuffix('_many')}" if kind.endswith("_many") else kind
-        for kind in kinds
-    }
-    return {name: named[kind] for kind, names in kinds.items() for name in names.split()}
+def _field_types(**names_by_type: str) -> dict[str, str]:
+    """Return the type of each field, from the field names of each type.
+
+    Args:
+        names_by_type: Field names separated by blanks. The keyword is their type, and
+            `TYPE_many` means a list, written `[]TYPE` in the result.
+    """
+    types_by_name = {}
+    for keyword, names in names_by_type.items():
+        field_type = keyword
+        if keyword.endswith("_many"):
+            field_type = f"[]{keyword.removesuffix('_many')}"
+        for name in names.split():
+            types_by_name[name] = field_type
+    return types_by_name
 
 
-_FIELDS: dict[str, dict[str, str]] = {
-    "GenerateContentRequest": _of(
+# Messages of the API by name; a name that is missing here is a scalar type.
+_FIELD_TYPES: dict[str, dict[str, str]] = {
+    "GenerateContentRequest": _field_types(
         string="model cachedContent serviceTier",
         Content_many="contents",
         Content="systemInstruction",
@@ -70,19 +107,19 @@ _FIELDS: dict[str, dict[str, str]] = {
         any="toolConfig labels",
         bool="store",
     ),
-    "Content": _of(string="role", Part_many="parts"),
-    "Part": _of(
+    "Content": _field_types(string="role", Part_many="parts"),
+    "Part": _field_types(
         string="text",
         Blob="inlineData",
         FileData="fileData",
         bool="thought",
         bytes="thoughtSignature",
-        any="functionCall functionResponse executableCode codeExecutionResult videoMetadata mediaResolution"
-        " partMetadata",
+        any="functionCall functionResponse executableCode codeExecutionResult videoMetadata"
+        " mediaResolution partMetadata",
     ),
-    "Blob": _of(string="mimeType displayName", bytes="data"),
-    "FileData": _of(string="mimeType fileUri displayName"),
-    "GenerationConfig": _of(
+    "Blob": _field_types(string="mimeType displayName", bytes="data"),
+    "FileData": _field_types(string="mimeType fileUri displayName"),
+    "GenerationConfig": _field_types(
         number="temperature topP topK presencePenalty frequencyPenalty",
         integer="candidateCount maxOutputTokens seed logprobs",
         string_many="stopSequences responseModalities",
@@ -92,8 +129,10 @@ _FIELDS: dict[str, dict[str, str]] = {
         ThinkingConfig="thinkingConfig",
         bool="responseLogprobs audioTimestamp enableEnhancedCivicAnswers",
     ),
-    "ThinkingConfig": _of(bool="includeThoughts", integer="thinkingBudget", string="thinkingLevel"),
-    "Schema": _of(
+    "ThinkingConfig": _field_types(
+        bool="includeThoughts", integer="thinkingBudget", string="thinkingLevel"
+    ),
+    "Schema": _field_types(
         string="type format title description pattern",
         bool="nullable",
         any="default example",
@@ -104,115 +143,164 @@ _FIELDS: dict[str, dict[str, str]] = {
         Schema_many="anyOf",
     )
     | {"properties": "{}Schema"},
-    "EmbedContentRequest": _of(
+    "EmbedContentRequest": _field_types(
         string="model taskType title", Content="content", integer="outputDimensionality"
     ),
-    "BatchEmbedContentsRequest": _of(EmbedContentRequest_many="requests"),
-    "CountTokensRequest": _of(
+    "BatchEmbedContentsRequest": _field_types(EmbedContentRequest_many="requests"),
+    "CountTokensRequest": _field_types(
         Content_many="contents", GenerateContentRequest="generateContentRequest"
     ),
-    "CreateBatchRequest": _of(Batch="batch"),
-    "Batch": _of(
+    "CreateBatchRequest": _field_types(Batch="batch"),
+    "Batch": _field_types(
         string="name model displayName",
         InputConfig="inputConfig",
         integer="priority",
         any="webhookConfig",
     ),
-    "InputConfig": _of(string="fileName", any="requests"),
-    "StartUpload": _of(File="file"),
-    "File": _of(string="displayName mimeType", integer="sizeBytes"),
+    "InputConfig": _field_types(string="fileName", any="requests"),
+    "StartUpload": _field_types(File="file"),
+    "File": _field_types(string="displayName mimeType", integer="sizeBytes"),
 }
 
 
-class FieldError(ApiError):
-    """A document has a member that its message does not have, or that holds what its field cannot hold."""
+def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
+    """Check a JSON value against a type, and return it with all names in camelCase.
 
-    def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
-        """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
-        violations = [{"field": where, "description": said}]
-        super().__init__(
-            400, said, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": violations}]
-        )
-        self.name = name
-        self.of_line = of_line or said
+    Members that are null are left out. A returned message may be shared between calls, so
+    callers must not change it.
 
+    Args:
+        message_type: A message, a scalar type or `any`; `[]TYPE` is a list, and `{}TYPE` an
+            object with free names.
+        value: The parsed JSON value.
+        path: Path of the value in its document, for error messages.
 
-def _wrong(value: object, where: str, expected: str) -> FieldError:
-    name = where.rpartition(".")[2].partition("[")[0]
-    said = f"Invalid value at '{where}' ({expected}), found {type(value).__name__}"
-    return FieldError(said, name=name, where=where)
-
-
-@lru_cache(maxsize=4096)
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest) if first else name
-
-
-def read(kind: str, value: object, *, where: str = "") -> Any:
-    """Return `value` as a message of `kind`, its names in camelCase; null members are left out."""
-    if kind == "any":
+    Raises:
+        FieldError: A member is unknown, or a value does not fit its type.
+    """
+    if message_type == "any":
         return value
-    if kind.startswith("[]"):
-        if not isinstance(value, list):
-            raise _wrong(value, where, f"a list of {kind[2:]}")
-        return [
-            read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)
-        ]
-    if kind not in _FIELDS and not kind.startswith("{}"):
-        return _read_scalar(kind, value, where=where)
+
+    if message_type.startswith("[]"):
+        return _parse_list(message_type[2:], value, path=path)
+
+    if message_type not in _FIELD_TYPES and not message_type.startswith("{}"):
+        return _parse_scalar(message_type, value, path=path)
+
     if not isinstance(value, Mapping):
-        raise _wrong(value, where, kind)
-    if kind.startswith("{}"):  # from names of the caller's own choice
+        raise _type_error(value, path, message_type)
+
+    if message_type.startswith("{}"):
         return {
-            name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()
+            name: parse_message(message_type[2:], member, path=f"{path}.{name}")
+            for name, member in value.items()
         }
-    if kind == "GenerationConfig":
-        return _read_again(kind, orjson.dumps(value), where)
-    return _read_message(kind, value, where=where)
 
+    if message_type == "GenerationConfig":
+        return _parse_document(message_type, orjson.dumps(value), path)
 
-@lru_cache(maxsize=256)
-def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
-    """Return a message that stands alike in every line of a file, read once; what `read` returns is never changed."""
-    return _read_message(kind, orjson.loads(document), where=where)
-
-
-def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    fields = _FIELDS[kind]
-    message = {}
-    for written, member in value.items():
-        name = _camel(written)
-        if name not in fields:
-            said = f'Invalid JSON payload received. Unknown name "{written}"{f" at {where!r}" if where else ""}: '
-            line = f"no such field: {written!r}"
-            raise FieldError(
-                f"{said}Cannot find field.", name=written, where=where or written, of_line=line
-            )
-        if member is not None:
-            message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
-    return message
-
-
-def _read_scalar(kind: str, value: Any, *, where: str) -> object:
-    """Return one plain value; integers may be written as strings, as protobuf's JSON form allows."""
-    if kind == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in ("string", "bytes"):
-        fits = isinstance(value, str) and (kind == "string" or decode_base64(value) is not None)
-    elif kind == "bool":
-        fits = isinstance(value, bool)
-    else:
-        fits = is_number and (kind == "number" or value % 1 == 0)
-    if not fits:
-        raise _wrong(value, where, kind)
-    return int(value) if kind == "integer" else value
+    return _parse_fields(message_type, value, path=path)
 
 
 def decode_base64(text: str) -> bytes | None:
-    """Return the bytes behind base64 of either alphabet, padded or not; None where it is none."""
-    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    """Decode base64 of the standard or the URL alphabet, padded or not; None if invalid."""
+    unpadded = text.replace("-", "+").replace("_", "/").rstrip("=")
     with suppress(ValueError):
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
     return None
+
+
+def _parse_list(element_type: str, value: object, *, path: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _type_error(value, path, f"a list of {element_type}")
+
+    return [
+        parse_message(element_type, element, path=f"{path}[{index}]")
+        for index, element in enumerate(value)
+    ]
+
+
+@lru_cache(maxsize=256)
+def _parse_document(message_type: str, document: bytes, path: str) -> dict[str, Any]:
+    """Parse a serialized message once, because each line of a file may repeat it.
+
+    The cached message is returned again for equal arguments.
+    """
+    return _parse_fields(message_type, orjson.loads(document), path=path)
+
+
+def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) -> dict[str, Any]:
+    """Parse each member of a message, and leave out members that are null.
+
+    Raises:
+        FieldError: A member is unknown, or a value does not fit its field.
+    """
+    field_types = _FIELD_TYPES[message_type]
+    message = {}
+    for original_name, member in document.items():
+        name = _to_camel_case(original_name)
+        if name not in field_types:
+            raise _unknown_name_error(original_name, path)
+
+        if member is not None:
+            member_path = f"{path}.{name}" if path else name
+            message[name] = parse_message(field_types[name], member, path=member_path)
+    return message
+
+
+def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
+    """Check one scalar; an integer may be a string of digits, as in protobuf's JSON form.
+
+    Returns:
+        The value, converted to int if `scalar_type` is "integer".
+
+    Raises:
+        FieldError: The value does not fit the type.
+    """
+    is_integer = scalar_type == "integer"
+    if is_integer and isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+
+    if scalar_type == "string":
+        is_valid = isinstance(value, str)
+    elif scalar_type == "bytes":
+        is_valid = isinstance(value, str) and decode_base64(value) is not None
+    elif scalar_type == "bool":
+        is_valid = isinstance(value, bool)
+    else:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_valid = is_number and (not is_integer or value % 1 == 0)
+    if not is_valid:
+        raise _type_error(value, path, scalar_type)
+
+    return int(value) if is_integer else value
+
+
+@lru_cache(maxsize=4096)
+def _to_camel_case(name: str) -> str:
+    """Return a snake_case name in camelCase; other names, and `_name`, are unchanged."""
+    first_word, *other_words = name.split("_")
+    if not first_word:
+        return name
+
+    return first_word + "".join(word[:1].upper() + word[1:] for word in other_words)
+
+
+def _type_error(value: object, path: str, expected: str) -> FieldError:
+    """Return the error of a value at `path` whose type is not the expected type."""
+    name = path.rpartition(".")[2].partition("[")[0]
+    return FieldError(
+        f"Invalid value at '{path}' ({expected}), found {type(value).__name__}",
+        name=name,
+        path=path,
+    )
+
+
+def _unknown_name_error(name: str, path: str) -> FieldError:
+    """Return the error of an unknown member of the message at `path`."""
+    location = f" at {path!r}" if path else ""
+    unknown_name = f'Unknown name "{name}"{location}'
+    message = f"Invalid JSON payload received. {unknown_name}: Cannot find field."
+    return FieldError(
+        message, name=name, path=path or name, line_message=f"no such field: {name!r}"
+    )

@@ -1,7 +1,7 @@
-"""What a response schema asks for, and what the live service refuses of one.
+"""Parse response schemas, and refuse those that the live service refuses.
 
-That is `responseSchema`, an OpenAPI subset with types in capitals. What narrows a text by its form (`pattern`) is not
-held.
+- A schema is `responseSchema`, a subset of OpenAPI with types in capitals.
+- `pattern` is ignored.
 """
 
 import functools
@@ -13,161 +13,252 @@ from typing import Any
 
 import orjson
 
-from emulator.messages import ApiError, invalid
+from emulator.messages import ApiError, invalid_argument
 
+# Levels of the deepest schema (our own limit, the live service does not publish its limit).
 MAX_DEPTH = 16
-MOST_VALUES = 10_000
-"""Levels of the deepest schema (ours: the live service does not say), and the most items or characters at least."""
+# Largest minimum length of a list or a text (our own limit).
+MAX_MIN_SIZE = 10_000
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_TOLD = re.compile(
-    r"\b(at least|at most|greater than|less than) (-?\d{1,15}(?:\.\d{1,15})?)(?: characters\b|(?=[;)]|$))"
+_CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# A bound in a description, because the live service ignores lengths and has no open bounds.
+_DESCRIBED_BOUND = re.compile(
+    r"\b(at least|at most|greater than|less than) (-?\d{1,15}(?:\.\d{1,15})?)"
+    r"(?: characters\b|(?=[;)]|$))"
 )
-"""A bound that a description tells, for the dialect has no lengths that are held and no open bounds."""
 
 
 @dataclass(frozen=True)
 class SchemaNode:
-    """One value that is asked for: what it is and what bounds it, as far as its kind has such bounds.
+    """A value that a schema asks for, with its bounds."""
 
-    `kind` is one of `KINDS`, blank for a choice between the `options`; `name` has the words of its name, or of the
-    list it stands in, `about` its title and description; `at_least` and `at_most` count items or characters.
-    """
-
+    # One of `KINDS`; empty for a choice between `options`.
     kind: str
+    # Words of the property name in lower case. The items of a list have the words of the list.
     name: str = ""
-    about: str = ""
+    # Title and description.
+    description: str = ""
     nullable: bool = False
+    # Allowed texts of a STRING; empty if all texts are allowed.
     choices: tuple[Any, ...] = ()
+    # Properties of an OBJECT, in the order of the answer.
     members: tuple[tuple[str, "SchemaNode"], ...] = ()
+    # Items of an ARRAY.
     items: "SchemaNode | None" = None
+    # Alternatives of `anyOf` without null.
     options: tuple["SchemaNode", ...] = ()
-    at_least: int = 0
-    at_most: int | None = None
-    lowest: float | None = None
-    highest: float | None = None
-    form: str = ""
+    # Items of an ARRAY or characters of a STRING.
+    min_size: int = 0
+    max_size: int | None = None
+    # Bounds of an INTEGER or NUMBER, inclusive.
+    minimum: float | None = None
+    maximum: float | None = None
+    # `format` of a STRING, for example "date-time".
+    format: str = ""
 
     @property
-    def said(self) -> str:
-        """Return name and description."""
-        return f"{self.name} {self.about}".strip()
+    def label(self) -> str:
+        """Name, title and description in one text."""
+        return f"{self.name} {self.description}".strip()
 
 
-def _refused(path: str, what: str) -> ApiError:
-    return invalid(f"* GenerateContentRequest.{path}{what}")
+def parse_response_schema(config: Mapping[str, Any]) -> SchemaNode:
+    """Return the value that a generation config asks for.
 
-
-def asked_for(config: Mapping[str, Any]) -> SchemaNode:
-    """Return what a generation config asks for; refuse a schema that the live service refuses, naming the place."""
+    Raises:
+        ApiError: 400, if the schema is missing or the live service would refuse it. The message
+            contains the path of the fault.
+    """
     if config.get("responseSchema") is None:
-        raise invalid(
+        raise invalid_argument(
             "The local engine answers by a schema only: set generationConfig.responseSchema."
         )
-    return _read_again(orjson.dumps(config["responseSchema"]))
+    return _parse_document(orjson.dumps(config["responseSchema"]))
 
 
 @functools.lru_cache(maxsize=256)
-def _read_again(document: bytes) -> SchemaNode:
-    return _read(orjson.loads(document), "", "generation_config.response_schema", 1)
+def _parse_document(document: bytes) -> SchemaNode:
+    """Parse a serialized schema once, because each line of a file may repeat it."""
+    return _parse_schema(orjson.loads(document), "", "generation_config.response_schema", 1)
 
 
-def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
+def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
+    """Return the value that a schema asks for, and check all schemas inside it.
+
+    Args:
+        name: Words of the property name.
+        path: Path of the schema, for error messages.
+        depth: Level of the schema, 1 for the outermost.
+
+    Raises:
+        ApiError: 400, if the schema is too deep or invalid.
+    """
     if depth > MAX_DEPTH:
-        raise invalid(
+        raise invalid_argument(
             "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."
         )
-    kind = _kind(schema)
-    about = " ".join(str(schema[one]) for one in ("title", "description") if schema.get(one))
-    ask = SchemaNode(kind, name, about, nullable=bool(schema.get("nullable")))
+
+    kind = _get_kind(schema)
+    texts = [str(schema[key]) for key in ("title", "description") if schema.get(key)]
+    node = SchemaNode(kind, name, " ".join(texts), nullable=bool(schema.get("nullable")))
+
     if schema.get("anyOf") and not kind:
-        return _options(ask, schema["anyOf"], path, depth)
-    if kind not in KINDS:
-        raise _refused(path, f".type: must be one of {', '.join(KINDS)}")
+        return _parse_options(node, schema["anyOf"], path, depth)
     if kind == "OBJECT":
-        return _object(ask, schema, path, depth)
+        return _parse_object(node, schema, path, depth)
     if kind == "ARRAY":
-        if "items" not in schema:
-            raise _refused(path, ".items: missing field.")
-        items = _read(schema["items"], name, f"{path}.items", depth + 1)
-        ask = replace(ask, items=replace(items, about=items.about or about))
-        return _sized(ask, schema.get("minItems"), schema.get("maxItems"), path)
-    return _plain(ask, schema, path)
+        return _parse_array(node, schema, path, depth)
+    if kind in KINDS:
+        return _parse_scalar(node, schema, path)
+
+    raise _schema_error(path, f".type: must be one of {', '.join(KINDS)}")
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
+def _parse_options(
+    node: SchemaNode, schemas: Sequence[Mapping[str, Any]], path: str, depth: int
+) -> SchemaNode:
+    """Add the alternatives of `anyOf`; an alternative of type NULL makes the value nullable."""
+    options = tuple(
+        _parse_schema(schema, node.name, f"{path}.any_of[{index}]", depth + 1)
+        for index, schema in enumerate(schemas)
+        if _get_kind(schema) != "NULL"
+    )
+    if not options:
+        raise _schema_error(path, ".any_of: must have one that is not null")
+
+    return replace(node, options=options, nullable=node.nullable or len(options) < len(schemas))
+
+
+def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
+    """Add the properties: first those in `propertyOrdering`, then the others.
+
+    Raises:
+        ApiError: 400, if there is no property, a required property is missing, or one is invalid.
+    """
+    properties = schema.get("properties") or {}
+    if not properties:
+        raise _schema_error(path, ".properties: should be non-empty for OBJECT type")
+
+    for index, name in enumerate(schema.get("required") or ()):
+        if name not in properties:
+            raise _schema_error(path, f".required[{index}]: property is not defined")
+
+    ordering = schema.get("propertyOrdering") or ()
+    ordered_names = [name for name in ordering if name in properties]
+    members = []
+    for name in dict.fromkeys([*ordered_names, *properties]):
+        member = _parse_schema(
+            properties[name], _split_name(name), f"{path}.properties[{name}]", depth + 1
+        )
+        members.append((name, member))
+    return replace(node, members=tuple(members))
+
+
+def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
+    """Add the items and their number; items have the description of the list by default."""
+    if "items" not in schema:
+        raise _schema_error(path, ".items: missing field.")
+
+    items = _parse_schema(schema["items"], node.name, f"{path}.items", depth + 1)
+    items = replace(items, description=items.description or node.description)
+    return replace(
+        _add_sizes(node, schema.get("minItems"), schema.get("maxItems"), path), items=items
+    )
+
+
+def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
+    """Add choices, format and bounds of a text, a number or a boolean.
+
+    Bounds in the description count only if they do not contradict those of the schema.
+    """
+    if node.kind != "STRING" and schema.get("enum"):
+        raise _schema_error(path, ".enum: only allowed for STRING type")
+
+    node = replace(
+        node, choices=tuple(schema.get("enum") or ()), format=str(schema.get("format", ""))
+    )
+    described_bounds = {
+        bound: float(number) for bound, number in _DESCRIBED_BOUND.findall(node.description)
+    }
+    if node.kind == "STRING":
+        min_length = schema.get("minLength", described_bounds.get("at least"))
+        max_length = schema.get("maxLength", described_bounds.get("at most"))
+        return _add_sizes(node, min_length, max_length, path)
+
+    if node.kind == "BOOLEAN":
+        return node
+    return _add_number_bounds(node, schema, described_bounds, path)
+
+
+def _add_number_bounds(
+    node: SchemaNode, schema: Mapping[str, Any], described_bounds: Mapping[str, float], path: str
+) -> SchemaNode:
+    """Add the bounds of a number; those of an INTEGER are rounded inwards.
+
+    Raises:
+        ApiError: 400, if no number is within the bounds.
+    """
+    minimum = schema.get("minimum", -math.inf)
+    maximum = schema.get("maximum", math.inf)
+
+    inner_minimum = minimum
+    inner_maximum = maximum
+    if "greater than" in described_bounds:
+        inner_minimum = max(minimum, math.nextafter(described_bounds["greater than"], math.inf))
+    if "less than" in described_bounds:
+        inner_maximum = min(maximum, math.nextafter(described_bounds["less than"], -math.inf))
+    if inner_minimum <= inner_maximum:
+        minimum = inner_minimum
+        maximum = inner_maximum
+
+    if node.kind == "INTEGER":
+        if not math.isinf(minimum):
+            minimum = math.ceil(minimum)
+        if not math.isinf(maximum):
+            maximum = math.floor(maximum)
+    if minimum > maximum:
+        raise _schema_error(path, f": minimum {minimum} is above maximum {maximum}.")
+
+    return replace(
+        node,
+        minimum=minimum if minimum > -math.inf else None,
+        maximum=maximum if maximum < math.inf else None,
+    )
+
+
+def _add_sizes(
+    node: SchemaNode, min_size: float | None, max_size: float | None, path: str
+) -> SchemaNode:
+    """Add the bounds of a list or a text, as integers; None means 0 and unlimited.
+
+    Raises:
+        ApiError: 400, if the bounds contradict each other or the minimum is too large.
+    """
+    minimum = int(min_size or 0)
+    maximum = None if max_size is None else int(max_size)
+    if minimum < 0 or (maximum is not None and minimum > maximum):
+        suffix = "Items" if node.kind == "ARRAY" else "Length"
+        raise _schema_error(path, f": min{suffix} {minimum} is above max{suffix} {maximum}.")
+
+    if minimum > MAX_MIN_SIZE:
+        raise invalid_argument(
+            "The specified schema produces a constraint that has too many states for serving."
+        )
+
+    return replace(node, min_size=minimum, max_size=maximum)
+
+
+def _get_kind(schema: Mapping[str, Any]) -> str:
+    """Return the type of a schema in capitals; empty if it has no type."""
     return str(schema.get("type", "")).upper().replace("TYPE_UNSPECIFIED", "")
 
 
-def _options(
-    ask: SchemaNode, schemas: Sequence[Mapping[str, Any]], path: str, depth: int
-) -> SchemaNode:
-    options = tuple(
-        _read(one, ask.name, f"{path}.any_of[{at}]", depth + 1)
-        for at, one in enumerate(schemas)
-        if _kind(one) != "NULL"
-    )
-    if not options:
-        raise _refused(path, ".any_of: must have one that is not null")
-    return replace(ask, options=options, nullable=ask.nullable or len(options) < len(schemas))
+def _split_name(name: str) -> str:
+    """Return the words of a property name in lower case, separated by blanks."""
+    return " ".join(_WORD.findall(_CAMEL_CASE_BOUNDARY.sub(" ", name))).lower()
 
 
-def _object(ask: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    properties = schema.get("properties") or {}
-    if not properties:
-        raise _refused(path, ".properties: should be non-empty for OBJECT type")
-    for at, name in enumerate(schema.get("required") or ()):
-        if name not in properties:
-            raise _refused(path, f".required[{at}]: property is not defined")
-    order = [name for name in schema.get("propertyOrdering") or () if name in properties]
-    members = tuple(
-        (name, _read(properties[name], _words_of(name), f"{path}.properties[{name}]", depth + 1))
-        for name in dict.fromkeys([*order, *properties])
-    )
-    return replace(ask, members=members)
-
-
-def _words_of(name: str) -> str:
-    return " ".join(_WORD.findall(_HUMP.sub(" ", name))).lower()
-
-
-def _plain(ask: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
-    """Return what a text, a number or a yes or no asks for; a bound that is told gives way to those that are set."""
-    if ask.kind != "STRING" and schema.get("enum"):
-        raise _refused(path, ".enum: only allowed for STRING type")
-    ask = replace(ask, choices=tuple(schema.get("enum") or ()), form=str(schema.get("format", "")))
-    told = {bound: float(value) for bound, value in _TOLD.findall(ask.about)}
-    if ask.kind == "STRING":
-        least = schema.get("minLength", told.get("at least"))
-        return _sized(ask, least, schema.get("maxLength", told.get("at most")), path)
-    if ask.kind == "BOOLEAN":
-        return ask
-    low = schema.get("minimum", -math.inf)
-    high = schema.get("maximum", math.inf)
-    above = math.nextafter(told["greater than"], math.inf) if "greater than" in told else low
-    below = math.nextafter(told["less than"], -math.inf) if "less than" in told else high
-    if max(low, above) <= min(high, below):
-        low = max(low, above)
-        high = min(high, below)
-    if ask.kind == "INTEGER":
-        low = low if math.isinf(low) else math.ceil(low)
-        high = high if math.isinf(high) else math.floor(high)
-    if low > high:
-        raise _refused(path, f": minimum {low} is above maximum {high}.")
-    return replace(
-        ask, lowest=low if low > -math.inf else None, highest=high if high < math.inf else None
-    )
-
-
-def _sized(ask: SchemaNode, least: float | None, most: float | None, path: str) -> SchemaNode:
-    at_least = int(least or 0)
-    at_most = None if most is None else int(most)
-    if at_least < 0 or (at_most is not None and at_least > at_most):
-        of = "Items" if ask.kind == "ARRAY" else "Length"
-        raise _refused(path, f": min{of} {at_least} is above max{of} {at_most}.")
-    if at_least > MOST_VALUES:
-        raise invalid(
-            "The specified schema produces a constraint that has too many states for serving."
-        )
-    return replace(ask, at_least=at_least, at_most=at_most)
+def _schema_error(path: str, message: str) -> ApiError:
+    """Return the 400 error of the schema at `path`; `message` begins with a field or a colon."""
+    return invalid_argument(f"* GenerateContentRequest.{path}{message}")

@@ -1,6 +1,6 @@
-"""Starting and stopping the engine: in a thread of this process, or in the foreground.
+"""Start and stop the local engine, in a thread of this process or in the foreground.
 
-It binds to loopback unless told otherwise, and writes nothing by itself.
+It listens on the loopback interface unless it gets a socket. It prints nothing.
 """
 
 import signal
@@ -27,27 +27,34 @@ class Server:
         self,
         root: Path,
         *,
-        listening: socket.socket | None = None,
+        listening_socket: socket.socket | None = None,
         limits: Mapping[str, int] = MappingProxyType({}),
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """Start the engine on the state under `root` in a background thread; it is ready for requests.
+        """Start serving and answering batches in background threads.
 
-        Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a
-        line for each request.
+        Args:
+            root: Folder of the state, which is created if it is missing.
+            listening_socket: Socket to serve on; `stop` closes it. Default: a free loopback port.
+            limits: Limits as in `Quotas`.
+            log: Called with one line for each request, on the server's thread.
 
         Raises:
-            OSError: the folder cannot be written.
-            RuntimeError: the state was written by another version of the engine.
+            OSError: The folder cannot be written.
+            RuntimeError: Another version of the engine wrote the state.
         """
         self._state = EngineState(root)
         self._worker = BatchWorker(self._state)
-        listening = listening or socket.create_server(("127.0.0.1", 0), backlog=256)
-        # asyncio sets it only on sockets that name their protocol; without it small answers wait 40 ms
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = listening.getsockname()
+
+        if listening_socket is None:
+            listening_socket = socket.create_server(("127.0.0.1", 0), backlog=256)
+        # asyncio sets this option only on sockets that name their protocol. Small replies would
+        # wait 40 ms if it is missing.
+        listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = listening_socket
+        host, port = listening_socket.getsockname()
         self.url = f"http://{host}:{port}"
-        self._socket = listening
+
         config = uvicorn.Config(
             Api(self._state, self._worker, Quotas(limits), log),
             http="h11",
@@ -61,17 +68,22 @@ class Server:
         )
         self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._uvicorn.run, args=([listening],), name="local-engine", daemon=True
+            target=self._uvicorn.run,
+            args=([listening_socket],),
+            name="local-engine",
+            daemon=True,
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving and working and close the state; a batch that is not over is the next host's.
+        """Stop serving, stop the worker and close the state; the next host continues batches.
 
-        When the interpreter ends that is left: the threads are gone, and a lock that one of them held stays locked.
+        Does nothing while the interpreter ends: its threads are gone by then, and locks that
+        they acquired are never released.
         """
         if sys.is_finalizing():
             return
+
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
@@ -79,7 +91,7 @@ class Server:
         self._state.close()
 
     def __enter__(self) -> Self:
-        """Return the server, which is running already."""
+        """Return the server, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,17 +100,28 @@ class Server:
 
 
 def serve(
-    root: Path, listening: socket.socket, *, ready: Callable[[str], None], **how: Any
+    root: Path,
+    listening_socket: socket.socket,
+    *,
+    ready: Callable[[str], None],
+    **server_options: Any,
 ) -> None:
-    """Run the engine on a socket until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `Server` does.
+    """Run the engine until SIGINT or SIGTERM, then stop it and close the socket.
 
-    `ready` is told the URL once it serves. Must be called in the main thread, where signals arrive.
+    Signals arrive in the main thread, so call this there.
+
+    Args:
+        ready: Called with the URL when the engine serves.
+        server_options: Other arguments of `Server`.
+
+    Raises:
+        OSError, RuntimeError: As `Server` raises them.
     """
-    wanted = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    stop_signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
-        with Server(root, listening=listening, **how) as server:
+        with Server(root, listening_socket=listening_socket, **server_options) as server:
             ready(server.url)
-            signal.sigwait(wanted)
+            signal.sigwait(stop_signals)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals)

@@ -1,7 +1,8 @@
-"""The engine's state: files, uploads and batches in one small SQLite file, and a folder for bytes beside it.
+"""Store files, uploads and batches in a small SQLite database, and their bytes in a folder.
 
-Several processes may host one state: each statement is a transaction of its own, and a batch's state changes only by
-an UPDATE that asks whether it is over: PENDING -> RUNNING -> SUCCEEDED | FAILED | CANCELLED.
+- Several processes may host one state. Each statement is its own transaction.
+- A batch moves PENDING -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Each move is an UPDATE that
+  changes only a batch that is not over.
 """
 
 import base64
@@ -18,279 +19,420 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.messages import ApiError, invalid
+from emulator.messages import ApiError, invalid_argument
 
-LIFETIME_NS = 48 * 3600 * 10**9
-MOST_BYTES = 2 * 1024**3
-MOST_NAME = 40
-"""Limits of the Files API (read 2026-11): how long a file is kept, its bytes, the characters of its name."""
-_BATCH = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
-_VERSION = 2
+# Limits of the Files API (read 2026-11).
+FILE_LIFETIME_NS = 48 * 3600 * 10**9
+MAX_FILE_BYTES = 2 * 1024**3
+MAX_FILE_ID_CHARS = 40
+_BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
+_SCHEMA_VERSION = 2
+# A row of a table: values by column name.
 Row = Mapping[str, Any]
-"""A row of a table, by the names of its columns."""
-_TABLES = f"""
+_CREATE_TABLES = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS files (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, session TEXT, display_name TEXT NOT NULL,
-    mime_type TEXT NOT NULL, size INTEGER, sha256 TEXT NOT NULL DEFAULT '', created_ns INTEGER NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, session TEXT,
+    display_name TEXT NOT NULL, mime_type TEXT NOT NULL, size INTEGER,
+    sha256 TEXT NOT NULL DEFAULT '', created_ns INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS batches (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, model TEXT NOT NULL, display_name TEXT NOT NULL,
-    file TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'PENDING', created_ns INTEGER NOT NULL,
-    updated_ns INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL,
-    succeeded INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
+    display_name TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'PENDING',
+    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL, succeeded INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
 );
-PRAGMA user_version = {_VERSION};
+PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
 """
 
 
-def _new_id(length: int) -> str:
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(length))
+def build_file_resource(file: Row, base_url: str) -> dict[str, Any]:
+    """Return the file resource of the API.
 
-
-def _timestamp(moment_ns: int) -> str:
-    """Return RFC 3339 in UTC with nine fractional digits and a Z, as Google writes times."""
-    seconds, fraction = divmod(moment_ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
-
-
-def _present(**members: Any) -> dict[str, Any]:
-    """Return the members that say something: what is empty or false is left out, as the live service does."""
-    return {name: value for name, value in members.items() if value}
-
-
-def file_document(file: Row, base_url: str) -> dict[str, Any]:
-    """Return the file resource of the API; `base_url` ends in the version, as in `http://host/v1`."""
-    return _present(
+    Args:
+        base_url: Address that ends in the version, as in `http://host/v1`.
+    """
+    created_at = _format_timestamp(file["created_ns"])
+    # Google's sample output has base64 of the hex text. Its manual says base64 of the digest.
+    sha256_hash = base64.b64encode(file["sha256"].encode()).decode()
+    return _omit_empty(
         name=f"files/{file['id']}",
         displayName=file["display_name"],
         mimeType=file["mime_type"],
         sizeBytes=str(file["size"]),
-        createTime=_timestamp(file["created_ns"]),
-        updateTime=_timestamp(file["created_ns"]),
-        expirationTime=_timestamp(file["created_ns"] + LIFETIME_NS),
-        # base64 of the hex text, as in Google's own sample output, not of the digest as the manual says
-        sha256Hash=base64.b64encode(file["sha256"].encode()).decode(),
+        createTime=created_at,
+        updateTime=created_at,
+        expirationTime=_format_timestamp(file["created_ns"] + FILE_LIFETIME_NS),
+        sha256Hash=sha256_hash,
         uri=f"{base_url}/files/{file['id']}",
         state="ACTIVE",
         source="UPLOADED",
     )
 
 
-def batch_document(batch: Row) -> dict[str, Any]:
-    """Return the operation of a batch as create, get and list answer it."""
-    output = _present(responsesFile=batch["state"] == "SUCCEEDED" and f"files/batch-{batch['id']}")
-    stats = _present(
+def build_operation(batch: Row) -> dict[str, Any]:
+    """Return the operation of a batch, as the calls create, get and list return it."""
+    name = f"batches/{batch['id']}"
+    output = {}
+    if batch["state"] == "SUCCEEDED":
+        output = {"responsesFile": f"files/batch-{batch['id']}"}
+
+    stats = _omit_empty(
         requestCount=batch["requests"],
         successfulRequestCount=batch["succeeded"],
         failedRequestCount=batch["failed"],
         pendingRequestCount=batch["requests"] - batch["succeeded"] - batch["failed"],
     )
-    metadata = _present(
+    metadata = _omit_empty(
         model=f"models/{batch['model']}",
         displayName=batch["display_name"],
         inputConfig={"fileName": f"files/{batch['file']}"},
         output=output,
-        createTime=_timestamp(batch["created_ns"]),
-        endTime=batch["over"] and _timestamp(batch["updated_ns"]),
-        updateTime=_timestamp(batch["updated_ns"]),
-        batchStats={name: str(count) for name, count in stats.items()},
+        createTime=_format_timestamp(batch["created_ns"]),
+        endTime=batch["over"] and _format_timestamp(batch["updated_ns"]),
+        updateTime=_format_timestamp(batch["updated_ns"]),
+        batchStats={stat: str(count) for stat, count in stats.items()},
         state=f"BATCH_STATE_{batch['state']}",
-        name=f"batches/{batch['id']}",
+        name=name,
     )
-    return _present(
-        name=f"batches/{batch['id']}",
-        metadata={"@type": _BATCH, **metadata},
+    return _omit_empty(
+        name=name,
+        metadata={"@type": _BATCH_TYPE, **metadata},
         done=bool(batch["over"]),
         error=batch["error"] and {"code": 13, "message": batch["error"]},
-        response=output and {"@type": f"{_BATCH}Output", **output},
+        response=output and {"@type": f"{_BATCH_TYPE}Output", **output},
     )
 
 
 class EngineState:
-    """All files and batches; one connection, which the threads of this process use in turn."""
+    """All files and batches; the threads of this process share one connection in turn."""
 
     def __init__(self, root: Path) -> None:
-        """Open the state under `root`, make it where there is none, and remove files that are over.
+        """Open the state under a folder, create it if it is missing, and delete expired files.
 
         Raises:
-            RuntimeError: another version of the engine wrote it.
+            OSError: The folder cannot be created.
+            RuntimeError: Another version of the engine wrote the state.
         """
         self._folder = root / "local-engine-files"
         self._lock = threading.Lock()
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = root / "local-engine.sqlite"
+        database_path = root / "local-engine.sqlite"
         self._connection = sqlite3.connect(
-            path, timeout=30, isolation_level=None, check_same_thread=False
+            database_path, timeout=30, isolation_level=None, check_same_thread=False
         )
-        found = self._rows("PRAGMA user_version")[0]["user_version"]
-        if found not in (0, _VERSION):
+
+        schema_version = self._select("PRAGMA user_version")[0]["user_version"]
+        if schema_version not in (0, _SCHEMA_VERSION):
             self.close()
             raise RuntimeError(
-                f"its state is of another version: remove {path} and {self._folder.name}"
+                f"its state is of another version: remove {database_path} and {self._folder.name}"
             )
-        if not found:
-            self._connection.executescript(_TABLES)
-        for row in self._rows(
-            "SELECT id FROM files WHERE created_ns <= ?", time.time_ns() - LIFETIME_NS
-        ):
-            self._remove_file(row["id"])
+
+        if not schema_version:
+            self._connection.executescript(_CREATE_TABLES)
+
+        expired_files = self._select(
+            "SELECT id FROM files WHERE created_ns <= ?", time.time_ns() - FILE_LIFETIME_NS
+        )
+        for file in expired_files:
+            self._remove_file(file["id"])
 
     def close(self) -> None:
-        """Close the connection; calls after this raise `sqlite3.ProgrammingError`."""
+        """Close the connection; later calls raise `sqlite3.ProgrammingError`."""
         with self._lock:
             self._connection.close()
 
-    def _rows(self, statement: str, *values: object) -> list[Row]:
-        with self._lock:
-            cursor = self._connection.execute(statement, values)
-            return [
-                dict(zip([column[0] for column in cursor.description], row, strict=True))
-                for row in cursor
-            ]
+    def blob_path(self, kind: str, blob_id: str) -> Path:
+        """Return the path of bytes, which need not exist.
 
-    def _one(self, refusal: ApiError, statement: str, *values: object) -> Row:
-        for row in self._rows(statement, *values):
-            return row
-        raise refusal
-
-    def _changes(self, statement: str, *values: object) -> bool:
-        """Run one statement, on disk on return, and tell whether it changed anything."""
-        with self._lock:
-            return self._connection.execute(statement, values).rowcount > 0
-
-    def path(self, kind: str, name: str) -> Path:
-        """Return where bytes are: of a `file`, of a batch's `input` (its own copy), or of its `results`."""
-        return self._folder / f"{kind}-{name}"
+        Args:
+            kind: "file" for a file or an upload, "input" for a batch's copy of its requests, or
+                "results" for the result file of a batch.
+            blob_id: Id of the file or the batch.
+        """
+        return self._folder / f"{kind}-{blob_id}"
 
     def start_upload(
-        self, described: Mapping[str, Any], *, size: int | None, mime_type: str
+        self, description: Mapping[str, Any], *, size: int | None, mime_type: str
     ) -> str:
-        """Begin an upload and return its session, the only credential its chunks need; refuse as the Files API does."""
-        name = _new_id(12)
-        session = _new_id(40)
-        if size is not None and size > MOST_BYTES:
-            raise invalid(f"File size {size} is above the limit of {MOST_BYTES} bytes.")
-        made = "INSERT INTO files (id, session, display_name, mime_type, size, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
-        about = described.get("displayName", ""), described.get("mimeType") or mime_type
-        self._changes(made, name, session, *about, size, time.time_ns())
-        self.path("file", name).write_bytes(b"")
-        return session
+        """Create an empty upload, and return its session id, which is the credential of chunks.
 
-    def upload(self, session: str) -> Row:
-        """Return a file that is being uploaded."""
-        refusal = ApiError(404, "Upload session not found or already final.")
-        return self._one(refusal, "SELECT * FROM files WHERE session = ?", session)
+        Args:
+            description: `File` message of the request.
+            size: Declared bytes of the file; None if the client declares none.
+            mime_type: Type of the file if `description` has none.
+
+        Raises:
+            ApiError: 400, if the declared size is above the limit of the Files API.
+        """
+        file_id = _create_id(12)
+        session_id = _create_id(40)
+        if size is not None and size > MAX_FILE_BYTES:
+            raise invalid_argument(
+                f"File size {size} is above the limit of {MAX_FILE_BYTES} bytes."
+            )
+
+        self._execute(
+            "INSERT INTO files (id, session, display_name, mime_type, size, created_ns) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            file_id,
+            session_id,
+            description.get("displayName", ""),
+            description.get("mimeType") or mime_type,
+            size,
+            time.time_ns(),
+        )
+        self.blob_path("file", file_id).write_bytes(b"")
+        return session_id
+
+    def get_upload(self, session_id: str) -> Row:
+        """Return the row in `files` of an upload that is not finished.
+
+        Raises:
+            ApiError: 404, if there is no such upload.
+        """
+        return self._select_first(
+            ApiError(404, "Upload session not found or already final."),
+            "SELECT * FROM files WHERE session = ?",
+            session_id,
+        )
 
     def finish_upload(self, upload: Row) -> Row:
-        """Make an upload a file, on disk when this returns; refuse other bytes than were declared."""
-        with self.path("file", upload["id"]).open("rb") as file:
+        """Turn an upload into a file, which is on disk when this returns; return its row.
+
+        Raises:
+            ApiError: 400, if the number of bytes is not the declared number.
+        """
+        with self.blob_path("file", upload["id"]).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if upload["size"] not in (None, size):
-                raise invalid(f"Upload has {size} bytes, but {upload['size']} were declared.")
+                raise invalid_argument(
+                    f"Upload has {size} bytes, but {upload['size']} were declared."
+                )
+
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
-        self._changes(
+
+        self._execute(
             "UPDATE files SET session = NULL, size = ?, sha256 = ? WHERE id = ?",
             size,
             digest,
             upload["id"],
         )
-        return self.file(upload["id"])
+        return self.get_file(upload["id"])
 
-    def file(self, file_id: str) -> Row:
-        """Return a file; refuse one that is not there, and the id of any result, which is too long."""
-        if len(file_id) > MOST_NAME:
-            raise invalid(
-                f"* name: File ID (name excluding 'files/') cannot be more than {MOST_NAME} characters."
+    def get_file(self, file_id: str) -> Row:
+        """Return the row of an uploaded file.
+
+        Raises:
+            ApiError: 400, if the id is too long, as are ids of result files. 403, if there is no
+                such file, or it is expired or not completely uploaded.
+        """
+        if len(file_id) > MAX_FILE_ID_CHARS:
+            raise invalid_argument(
+                "* name: File ID (name excluding 'files/') cannot be more than "
+                f"{MAX_FILE_ID_CHARS} characters."
             )
-        refusal = ApiError(
+
+        not_found = ApiError(
             403, f"You do not have permission to access the File {file_id} or it may not exist."
         )
-        there = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
-        return self._one(refusal, there, file_id, time.time_ns() - LIFETIME_NS)
+        statement = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
+        min_created_ns = time.time_ns() - FILE_LIFETIME_NS
+        return self._select_first(not_found, statement, file_id, min_created_ns)
 
-    def files(self, size: int, before: int) -> list[Row]:
-        """Return at most `size` files, newest first, those older than the number `before`."""
-        there = "SELECT * FROM files WHERE session IS NULL AND created_ns > ? AND number < ? ORDER BY 1 DESC LIMIT ?"
-        return self._rows(there, time.time_ns() - LIFETIME_NS, before, size)
+    def list_files(self, limit: int, before: int) -> list[Row]:
+        """Return uploaded files, the newest first.
+
+        Args:
+            limit: Largest number of rows.
+            before: Only rows whose `number` is less.
+        """
+        return self._select(
+            "SELECT * FROM files WHERE session IS NULL AND created_ns > ? AND number < ? "
+            "ORDER BY 1 DESC LIMIT ?",
+            time.time_ns() - FILE_LIFETIME_NS,
+            before,
+            limit,
+        )
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file and its bytes; a batch made from it keeps its own copy."""
-        self._remove_file(self.file(file_id)["id"])
+        """Delete a file and its bytes; a batch that was made from it keeps its own copy.
 
-    def _remove_file(self, file_id: str) -> None:
-        self._changes("DELETE FROM files WHERE id = ?", file_id)
-        self.path("file", file_id).unlink(missing_ok=True)
+        Raises:
+            ApiError: As `get_file` raises it.
+        """
+        self._remove_file(self.get_file(file_id)["id"])
 
-    def download(self, file_id: str) -> Path:
-        """Return where the bytes of a result file are."""
-        for row in self._rows(
-            "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id
-        ):
-            return self.path("results", row["id"])
-        self.file(file_id[:MOST_NAME])
-        raise invalid(f"Only generated files can be downloaded; files/{file_id} was uploaded.")
+    def get_results_path(self, file_id: str) -> Path:
+        """Return the path of a result file, for a download.
+
+        Args:
+            file_id: `batch-` and the id of a batch that has succeeded.
+
+        Raises:
+            ApiError: 400, if the id is that of an uploaded file. 403, if there is no such file.
+        """
+        statement = "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'"
+        batches = self._select(statement, file_id)
+        if batches:
+            return self.blob_path("results", batches[0]["id"])
+
+        self.get_file(file_id[:MAX_FILE_ID_CHARS])
+        raise invalid_argument(
+            f"Only generated files can be downloaded; files/{file_id} was uploaded."
+        )
 
     def create_batch(
-        self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]
+        self,
+        file_id: str,
+        *,
+        model: str,
+        display_name: str,
+        count_requests: Callable[[Path], int],
     ) -> Row:
-        """Make a batch of a file, of which it keeps a copy (a second name for its bytes, where that can be).
+        """Create a batch with its own copy of a file, and return its row.
 
-        `count` checks the copy and tells its requests. Two equal calls make two batches: nothing is deduplicated.
+        The copy is a hard link if the file system supports it. Two equal calls create two
+        batches.
+
+        Args:
+            file_id: Uploaded file with the requests.
+            display_name: Name from the client, which may be empty.
+            count_requests: Checks a request file, and returns the number of its requests.
+
+        Raises:
+            ApiError: There is no such file, or `count_requests` refuses it. No batch is created.
         """
-        batch_id = _new_id(36)
-        path = self.path("file", self.file(file_id)["id"])
-        now = time.time_ns()
-        copy = self.path("input", batch_id)
+        batch_id = _create_id(36)
+        file_path = self.blob_path("file", self.get_file(file_id)["id"])
+        now_ns = time.time_ns()
+        input_path = self.blob_path("input", batch_id)
         try:
-            os.link(path, copy)
+            os.link(file_path, input_path)
         except OSError:
-            shutil.copyfile(path, copy)
+            shutil.copyfile(file_path, input_path)
+
         try:
-            values = (batch_id, model, name, file_id, count(copy), now, now)
+            request_count = count_requests(input_path)
         except ApiError:
-            copy.unlink()
+            input_path.unlink()
             raise
-        made = (
-            "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
+
+        self._execute(
+            "INSERT INTO batches "
+            "(id, model, display_name, file, requests, created_ns, updated_ns) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            batch_id,
+            model,
+            display_name,
+            file_id,
+            request_count,
+            now_ns,
+            now_ns,
         )
-        self._changes(f"{made} VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
-        return self.batch(batch_id)
+        return self.get_batch(batch_id)
 
-    def batch(self, batch_id: str) -> Row:
-        """Return a batch."""
-        refusal = ApiError(404, "Requested entity was not found.")
-        return self._one(refusal, "SELECT * FROM batches WHERE id = ?", batch_id)
+    def get_batch(self, batch_id: str) -> Row:
+        """Return the row of a batch.
 
-    def batches(self, size: int, before: int) -> list[Row]:
-        """Return at most `size` batches, newest first, older than the number `before`."""
-        return self._rows(
-            "SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?", before, size
+        Raises:
+            ApiError: 404, if there is no such batch.
+        """
+        return self._select_first(
+            ApiError(404, "Requested entity was not found."),
+            "SELECT * FROM batches WHERE id = ?",
+            batch_id,
         )
 
-    def unfinished(self) -> list[Row]:
-        """Return the batches that are not over, oldest first."""
-        return self._rows("SELECT * FROM batches WHERE NOT over ORDER BY number")
+    def list_batches(self, limit: int, before: int) -> list[Row]:
+        """Return batches, the newest first.
+
+        Args:
+            limit: Largest number of rows.
+            before: Only rows whose `number` is less.
+        """
+        statement = "SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?"
+        return self._select(statement, before, limit)
+
+    def list_unfinished_batches(self) -> list[Row]:
+        """Return the batches that are not over, the oldest first."""
+        return self._select("SELECT * FROM batches WHERE NOT over ORDER BY number")
 
     def move_batch(
         self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
     ) -> bool:
-        """Move a batch that is not over to a state and tell whether that was so; of one that is, the input goes."""
-        over = state != "RUNNING"
-        moved = self._changes(
-            "UPDATE batches SET state = ?, over = ?, succeeded = ?, failed = ?, error = ?, updated_ns = ? "
-            "WHERE id = ? AND NOT over",
-            *(state, over, succeeded, failed, error, time.time_ns(), batch_id),
+        """Set state, counts and error of a batch that is not over; on disk when this returns.
+
+        Every state except RUNNING ends a batch, and deletes its input file, even if the batch was
+        already over.
+
+        Returns:
+            False, with an unchanged row, if the batch is over or deleted.
+        """
+        is_over = state != "RUNNING"
+        has_moved = self._execute(
+            "UPDATE batches SET state = ?, over = ?, succeeded = ?, failed = ?, error = ?, "
+            "updated_ns = ? WHERE id = ? AND NOT over",
+            state,
+            is_over,
+            succeeded,
+            failed,
+            error,
+            time.time_ns(),
+            batch_id,
         )
-        if over:
-            self.path("input", batch_id).unlink(missing_ok=True)
-        return moved
+        if is_over:
+            self.blob_path("input", batch_id).unlink(missing_ok=True)
+        return has_moved
 
     def delete_batch(self, batch_id: str) -> None:
-        """Take a batch out of every answer, with its results; its work stops."""
-        self.batch(batch_id)
-        self._changes("DELETE FROM batches WHERE id = ?", batch_id)
-        for path in (self.path("input", batch_id), self.path("results", batch_id)):
-            path.unlink(missing_ok=True)
+        """Delete a batch with its input and results; a worker that answers it stops.
+
+        Raises:
+            ApiError: 404, if there is no such batch.
+        """
+        self.get_batch(batch_id)
+        self._execute("DELETE FROM batches WHERE id = ?", batch_id)
+        self.blob_path("input", batch_id).unlink(missing_ok=True)
+        self.blob_path("results", batch_id).unlink(missing_ok=True)
+
+    def _remove_file(self, file_id: str) -> None:
+        self._execute("DELETE FROM files WHERE id = ?", file_id)
+        self.blob_path("file", file_id).unlink(missing_ok=True)
+
+    def _select(self, statement: str, *values: object) -> list[Row]:
+        with self._lock:
+            cursor = self._connection.execute(statement, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _select_first(self, not_found: ApiError, statement: str, *values: object) -> Row:
+        """Return the first selected row; raise `not_found` if there is no row."""
+        rows = self._select(statement, *values)
+        if not rows:
+            raise not_found
+        return rows[0]
+
+    def _execute(self, statement: str, *values: object) -> bool:
+        """Run one statement, on disk when this returns; return whether it changed a row."""
+        with self._lock:
+            return self._connection.execute(statement, values).rowcount > 0
+
+
+def _create_id(length: int) -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(length))
+
+
+def _format_timestamp(time_ns: int) -> str:
+    """Return RFC 3339 in UTC with nine fractional digits and a Z, as Google writes times."""
+    seconds, fraction_ns = divmod(time_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction_ns:09d}Z"
+
+
+def _omit_empty(**members: Any) -> dict[str, Any]:
+    """Return the members that are neither empty nor false, as the live service omits these."""
+    return {name: value for name, value in members.items() if value}

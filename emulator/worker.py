@@ -1,8 +1,10 @@
-"""Answering batches: each whole, into a file that gets its name when all is answered.
+"""Answer batches: each completely, into a file that is renamed when the last answer is written.
 
-An answer is a pure function of its request, so nothing is kept of a batch whose host died: the next one starts it anew.
-A lock on the input, which ends with its process, keeps two hosts from doing the same work; where they do, the results
-are the same to the byte, and the first to move the batch's row has ended it.
+- An answer is a pure function of its request, so nothing is kept of a batch whose host died. The
+  next host answers it again from the start.
+- A lock on the input file, which ends with its process, keeps two hosts from the same work.
+- If two hosts still do the same work, their results are equal to the byte, and the first update
+  of the batch's row counts.
 """
 
 import os
@@ -11,76 +13,26 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from emulator import generate, media, messages
-from emulator.catalogue import MODELS
-from emulator.messages import ApiError, invalid
+from emulator.catalogue import MODELS, Model
+from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row
 
-_LOOK_S = 0.25
-_TELL_S = 0.5
-"""How often it looks for work where nobody tells it of some, and how often it tells how far it is."""
-
-
-def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the request of one line of a request file, and what is echoed beside its answer: the key, mostly.
-
-    Lists come back empty, as the live service was seen to do. A line that is none is refused with its column.
-    """
-    column = 1
-    name = ""
-    try:
-        document = orjson.loads(raw)
-        if not isinstance(document, dict):
-            reason = f"unexpected character: {raw.decode('utf-8', 'replace')[:1]!r}; expected '{{'"
-        elif "request" not in document:
-            reason = "missing field: 'request'"
-        elif not isinstance(document.get("key", ""), str):
-            name = "key"
-            reason = f"invalid value for 'key': {document['key']!r}"
-        else:
-            request = messages.read(
-                "GenerateContentRequest", document.pop("request"), where="request"
-            )
-            return request, {
-                name: [] if isinstance(value, list) else value for name, value in document.items()
-            }
-    except orjson.JSONDecodeError as error:
-        found = raw.decode("utf-8", "replace")[error.pos : error.pos + 1]
-        column = error.pos + 1
-        reason = f"unexpected character: {found!r}" if found else "unexpected end"
-    except messages.FieldError as error:
-        name = error.name
-        reason = error.of_line
-    column = max(raw.find(f'"{name}"'.encode()), 0) + 1 if name else column
-    raise invalid(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    place = 0
-    for number, raw in enumerate(file, start=1):
-        if raw.strip():
-            yield number, place, raw.rstrip(b"\r\n")
-        place += len(raw)
-
-
-def count_requests(path: Path) -> int:
-    """Return how many requests a file has; refuse it for its first bad line, or where there is none."""
-    with path.open("rb") as file:
-        count = sum(bool(_read_line(raw, number)) for number, _, raw in _lines(file))
-    if not count:
-        raise invalid("The input file holds no requests.")
-    return count
+# The state is searched for new batches at this interval, because another host may create them.
+_POLL_INTERVAL_S = 0.25
+# The progress of a batch is saved at this interval.
+_PROGRESS_INTERVAL_S = 0.5
 
 
 class BatchWorker:
-    """Works on the batches of one state until it is told to stop."""
+    """A background thread that answers the batches of one state."""
 
     def __init__(self, state: EngineState) -> None:
-        """Begin to look for work; who makes some sets `wake`."""
+        """Start the thread. Set `wake` after creating a batch to start it immediately."""
         self._state = state
         self.wake = threading.Event()
         self._stopping = threading.Event()
@@ -88,77 +40,197 @@ class BatchWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the request being answered now and wait until the thread is over."""
+        """Stop after the current request, and wait for the thread to end."""
         self._stopping.set()
         self.wake.set()
         self._thread.join()
 
     def _run(self) -> None:
+        """Process unfinished batches until `stop`; a batch that raises an error becomes FAILED."""
         while not self._stopping.is_set():
             self.wake.clear()
-            for batch in self._state.unfinished():
+            for batch in self._state.list_unfinished_batches():
                 try:
-                    self._work(batch)
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with one batch, it must end, others go on
+                    self._process_batch(batch)
+                except Exception as error:  # noqa: BLE001 - one failing batch must not stop others
                     reason = f"The local engine failed: {type(error).__name__}: {error}"
                     self._state.move_batch(batch["id"], "FAILED", error=reason)
-            self.wake.wait(_LOOK_S)
+            self.wake.wait(_POLL_INTERVAL_S)
 
-    def _work(self, batch: Row) -> None:
-        """Answer a batch and end it, unless another host does, it was ended meanwhile, or this host stops."""
-        path = self._state.path("results", batch["id"])
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with self._state.path("input", batch["id"]).open("rb") as file:
-            if not _is_locked(file) or not self._state.move_batch(batch["id"], "RUNNING"):
+    def _process_batch(self, batch: Row) -> None:
+        """Answer a batch, publish its result file and move it to SUCCEEDED.
+
+        Returns early if another host works on the batch, if the batch ended meanwhile, or if this
+        worker stops. No partial file remains then.
+        """
+        results_path = self._state.blob_path("results", batch["id"])
+        part_path = results_path.with_name(f"{results_path.name}.{os.getpid()}.part")
+        with self._state.blob_path("input", batch["id"]).open("rb") as input_file:
+            if not _try_lock(input_file) or not self._state.move_batch(batch["id"], "RUNNING"):
                 return
-            for left in path.parent.glob(f"{path.name}.*.part"):
-                left.unlink(missing_ok=True)
-            failed = self._answer_all(batch, file, part)
-            if failed is None:
-                part.unlink()
+
+            # The lock is ours, so these files are from hosts that died.
+            for stale_path in results_path.parent.glob(f"{results_path.name}.*.part"):
+                stale_path.unlink(missing_ok=True)
+
+            failed_count = self._write_answers(batch, input_file, part_path)
+            if failed_count is None:
+                part_path.unlink()
                 return
-            part.replace(path)
+
+            part_path.replace(results_path)
             self._state.move_batch(
-                batch["id"], "SUCCEEDED", succeeded=batch["requests"] - failed, failed=failed
+                batch["id"],
+                "SUCCEEDED",
+                succeeded=batch["requests"] - failed_count,
+                failed=failed_count,
             )
 
-    def _answer_all(self, batch: Row, file: BinaryIO, part: Path) -> int | None:
-        """Write all answers, shuffled as the live service's are, and return how many are refusals; None: not all."""
-        places = [place for _, place, _ in _lines(file)]
-        random.Random(batch["id"]).shuffle(places)  # noqa: S311 - to be the same again, not to be secret
+    def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
+        """Write the answer lines of a batch, shuffled as those of the live service.
+
+        Saves the progress every `_PROGRESS_INTERVAL_S`.
+
+        Returns:
+            Number of lines that contain an error; None if the batch ended meanwhile or the worker
+            stops, with an incomplete file.
+        """
+        offsets = [line.offset for line in _iter_lines(input_file)]
+        # The batch's id is the seed, so that each host writes the same order.
+        random.Random(batch["id"]).shuffle(offsets)  # noqa: S311 - the order is no secret
+
         model = MODELS[batch["model"]]
-        failed = 0
-        told = time.monotonic()
-        with part.open("wb") as out:
-            for count, place in enumerate(places):
+        failed_count = 0
+        last_save_s = time.monotonic()
+        with part_path.open("wb") as part_file:
+            for answered_count, offset in enumerate(offsets):
                 if self._stopping.is_set():
                     return None
-                if time.monotonic() - told > _TELL_S:
-                    told = time.monotonic()
-                    if not self._state.move_batch(
-                        batch["id"], "RUNNING", succeeded=count - failed, failed=failed
-                    ):
+
+                if time.monotonic() - last_save_s > _PROGRESS_INTERVAL_S:
+                    last_save_s = time.monotonic()
+                    is_active = self._state.move_batch(
+                        batch["id"],
+                        "RUNNING",
+                        succeeded=answered_count - failed_count,
+                        failed=failed_count,
+                    )
+                    if not is_active:
                         return None
-                file.seek(place)
-                request, echoed = _read_line(file.readline().rstrip(b"\r\n"), 0)
-                try:
-                    answer = {
-                        "response": generate.answer(request, model, seen=media.looked_at(request))
-                    }
-                except ApiError as refusal:
-                    answer = {"error": refusal.line()}
-                    failed = failed + 1
-                out.write(orjson.dumps(answer | echoed) + b"\n")
-        return failed
+
+                input_file.seek(offset)
+                raw_line = input_file.readline().rstrip(b"\r\n")
+                request, echoed_members = _read_line(raw_line, 0)
+                outcome = _answer_request(request, model)
+                if "error" in outcome:
+                    failed_count += 1
+                part_file.write(orjson.dumps(outcome | echoed_members) + b"\n")
+        return failed_count
 
 
-def _is_locked(file: BinaryIO) -> bool:
-    """Lock a file until it is closed, and tell whether no other process holds it."""
+def count_requests(path: Path) -> int:
+    """Check a request file, and return the number of its requests.
+
+    Raises:
+        ApiError: 400 for the first line that is invalid, or if there is no line.
+    """
+    request_count = 0
+    with path.open("rb") as file:
+        for line in _iter_lines(file):
+            _read_line(line.content, line.number)
+            request_count += 1
+
+    if not request_count:
+        raise invalid_argument("The input file holds no requests.")
+    return request_count
+
+
+class _Line(NamedTuple):
+    """A line of a request file."""
+
+    # Counted from 1.
+    number: int
+    # Bytes before the line.
+    offset: int
+    # Bytes without the line break.
+    content: bytes
+
+
+def _iter_lines(file: BinaryIO) -> Iterator[_Line]:
+    """Yield the lines of a file that are not blank."""
+    offset = 0
+    for number, raw_line in enumerate(file, start=1):
+        if raw_line.strip():
+            yield _Line(number, offset, raw_line.rstrip(b"\r\n"))
+        offset += len(raw_line)
+
+
+def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parse one line of a request file.
+
+    Args:
+        raw_line: A JSON object with a `request`.
+        number: Number of the line, for error messages.
+
+    Returns:
+        The request, and the other members of the line, which are copied to the answer line: as a
+        rule the key. Their lists become empty, as the live service was seen to do.
+
+    Raises:
+        ApiError: 400 with line number and column, if the line is invalid.
+    """
+    column = 1
+    member_name = ""
+    try:
+        document = orjson.loads(raw_line)
+        if not isinstance(document, dict):
+            first_character = raw_line.decode("utf-8", "replace")[:1]
+            reason = f"unexpected character: {first_character!r}; expected '{{'"
+        elif "request" not in document:
+            reason = "missing field: 'request'"
+        elif not isinstance(document.get("key", ""), str):
+            member_name = "key"
+            reason = f"invalid value for 'key': {document['key']!r}"
+        else:
+            raw_request = document.pop("request")
+            request = messages.parse_message("GenerateContentRequest", raw_request, path="request")
+            return request, _empty_lists(document)
+    except orjson.JSONDecodeError as error:
+        column = error.pos + 1
+        character = raw_line.decode("utf-8", "replace")[error.pos : error.pos + 1]
+        reason = f"unexpected character: {character!r}" if character else "unexpected end"
+    except messages.FieldError as error:
+        member_name = error.name
+        reason = error.line_message
+
+    if member_name:
+        column = max(raw_line.find(f'"{member_name}"'.encode()), 0) + 1
+    raise invalid_argument(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
+
+
+def _empty_lists(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: [] if isinstance(value, list) else value for name, value in document.items()}
+
+
+def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
+    """Return the `response` to a request, or the `error` that refuses it, as the only member."""
+    try:
+        images = media.measure_media(request)
+        return {"response": generate.answer_request(request, model, images=images)}
+    except ApiError as error:
+        return {"error": error.to_line_error()}
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Lock a file until it is closed; return False if another process has locked it.
+
+    Windows has no such locks. Two hosts may do the same work there.
+    """
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows: two hosts may do the same work there
+    except ImportError:
         pass
     except BlockingIOError:
         return False

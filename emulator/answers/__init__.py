@@ -1,1 +1,1 @@
-"""What the local engine answers with: a pure function of the request, out of the words that it shows."""
+"""Answers of the local engine: pure functions of a request, made from the words of its text."""

@@ -1,8 +1,10 @@
-"""Say which concepts a text speaks of: its key phrases, each with the sentence that it stands in.
+"""Extract the concepts of a text: its key phrases, each with the sentences that contain it.
 
-Runs of words between stop words, verbs and punctuation (RAKE: Rose, Engel, Cramer and Cowley, 2010), weighed by how
-often, how early and in how many words they stand there; the type follows from the last word. Names are words of the
-text, quotes are slices of it, and the same text gives the same concepts.
+- A phrase is a run of words between stop words, verbs and punctuation (RAKE: Rose, Engel, Cramer
+  and Cowley, 2010).
+- Phrases are weighed by how often and how early they occur, and by their number of words.
+- The type of a concept follows from its last word.
+- Names are words of the text, quotes are slices of it, and equal texts give equal concepts.
 """
 
 import bisect
@@ -14,120 +16,162 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
-from emulator.answers.text import blanked, sentences, singular
+from emulator.answers.text import blank_markup, sentence_spans, singularize
 
+# All types of concepts.
 TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
-"""Every type there is."""
-LONGEST = 60
-"""Characters of the longest name."""
-_SUREST = 0.95
-_STEP = 0.035
-_LEAST_SURE = 0.5
-_CANDIDATES = 6.5
-"""Of so many candidates 61 % of all concepts are told that may be, of twice as many 84 %; nearly all of very many."""
-_NEARLY_ALL = 0.9685
-_OFTEN = 0.7
-_NEAR = 6
-"""The power of how often a phrase stands there by which it weighs; sentences after which an early place fades."""
-_LENGTHS = {1: 0.45, 2: 1.0, 3: 0.9}
-"""People name most key phrases in two or three words; one word alone is rarely telling, four are often an accident."""
-_ABBREVIATED = 2.5
-_UNTYPED = 0.7
-_SAME_HEAD = 0.6
-"""What a phrase is worth with an acronym, without a type, and behind another one that ends with the same word."""
-_MOST_WORDS = 4
-_PIECE = 3
-_SHORTEST = 3
-_TWICE_QUOTED = 4
+MAX_NAME_CHARS = 60
+# Confidence of the first concept, its decrease from concept to concept, and its minimum.
+_MAX_CONFIDENCE = 0.95
+_CONFIDENCE_STEP = 0.035
+_MIN_CONFIDENCE = 0.5
+# The share of the maximum number of concepts that is returned grows with the number of phrases:
+# 61 % for so many phrases, 84 % for twice as many, and this limit for very many.
+_SATURATION_PHRASES = 6.5
+_MAX_SHARE = 0.9685
+# Power of the number of occurrences in the weight of a phrase.
+_FREQUENCY_POWER = 0.7
+# Sentences after which the bonus of an early phrase has fallen to a third.
+_EARLY_SENTENCES = 6
+_EARLY_BONUS = 0.5
+# Weight by number of words. People name most key phrases in two or three words. One word alone says
+# little, and four words are often an accident.
+_LENGTH_WEIGHTS = {1: 0.45, 2: 1.0, 3: 0.9}
+# Factors of a phrase with an acronym, of a phrase without a type, and of a phrase for each better
+# phrase with the same last word.
+_ACRONYM_FACTOR = 2.5
+_UNTYPED_FACTOR = 0.7
+_SAME_HEAD_FACTOR = 0.6
+# A longer phrase is cut to its last words.
+_MAX_PHRASE_WORDS = 4
+_CUT_PHRASE_WORDS = 3
+_MIN_NAME_CHARS = 3
+# A word of the kind "tail" is removed only from a phrase of more words.
+_MAX_WORDS_WITH_TAIL = 2
+# The first concepts have up to two quotes, the others a single quote.
+_CONCEPTS_WITH_TWO_QUOTES = 4
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_CJK_BREAK = (
+# Characters of grammar. Japanese writes its grammar in hiragana.
+_CJK_GRAMMAR = (
     "的了和是在与及对等为以其也都而被把将从到于由或但这那有不会能可他她它我你们\u3041-\u309f"
 )
-"""Characters of grammar: Japanese writes its own in hiragana."""
 _WORD = re.compile(
-    rf"[^\W_{_CJK}]+(?:[-\u2010\u2011._'\u2019][^\W_{_CJK}]+)*(?:\+\+|#(?!\w))?|(?:(?![{_CJK_BREAK}])[{_CJK}]){{1,12}}"
+    rf"[^\W_{_CJK}]+(?:[-\u2010\u2011._'\u2019][^\W_{_CJK}]+)*(?:\+\+|#(?!\w))?"
+    rf"|(?:(?![{_CJK_GRAMMAR}])[{_CJK}]){{1,12}}"
 )
-_ANY_WORD = re.compile(rf"[^\W_]{{1,{LONGEST}}}")
-_SHORT_FORM = re.compile(r"\(([A-Z][A-Za-z]{0,9}[A-Z])s?\)")
+_ANY_WORD = re.compile(rf"[^\W_]{{1,{MAX_NAME_CHARS}}}")
+_ACRONYM = re.compile(r"\(([A-Z][A-Za-z]{0,9}[A-Z])s?\)")
+# Endings of adjectives and participles. Nouns with these endings are in the word lists.
 _ADJECTIVE = re.compile(
-    r".{2,}(?:ous|[ai]ble|ive|al|ic|ful|less|ary|ile|ent|ant)|.+-(?:based|specific|aware|free|level|driven|scale"
-    r"|dimensional|\w+(?:ing|ed|ive|al|ic))|(?:non|multi|two|single|one|three|cross|inter|pre|post)-\w+|.{3,}[^e]ed"
+    r".{2,}(?:ous|[ai]ble|ive|al|ic|ful|less|ary|ile|ent|ant)"
+    r"|.+-(?:based|specific|aware|free|level|driven|scale|dimensional|\w+(?:ing|ed|ive|al|ic))"
+    r"|(?:non|multi|two|single|one|three|cross|inter|pre|post)-\w+|.{3,}[^e]ed"
 )
-"""How adjectives and participles end; nouns that end so stand in the list of words."""
-_VERB = re.compile(r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))|.{3,}ly|.+(?:n't|'(?:re|ve|ll|m))")
-"""How verbs, adverbs and contractions end; likewise."""
-_AMOUNT = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?|.")
+# Endings of verbs, adverbs and contractions. Nouns with these endings are in the word lists.
+_VERB_OR_ADVERB = re.compile(
+    r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))|.{3,}ly|.+(?:n't|'(?:re|ve|ll|m))"
+)
+_NUMBER_OR_CHARACTER = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?|.")
 
 
 @dataclass
 class _Phrase:
+    """A candidate for a concept."""
+
+    # Words in the form that is compared.
     words: tuple[str, ...]
-    length: int = 1
-    places: list[tuple[int, int]] = field(default_factory=list)
+    # Number of words in the text.
+    word_count: int = 1
+    # Start and end offset of each occurrence.
+    spans: list[tuple[int, int]] = field(default_factory=list)
     acronym: str = ""
     weight: float = 0.0
 
 
-def concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[str, Any]]:
-    """Return the concepts of `text`, the surest first: name, type, aliases, confidence (0.5 to 0.95), quotes.
+class _WordLists(NamedTuple):
+    """Content of `concepts.txt`."""
 
-    There are at most `at_most`, and `at_least` wherever the text has as many words; none where it has no letter. Every
-    quote is a slice of `text`, and the first holds the name as it is written there.
+    kinds_by_word: dict[str, frozenset[str]]
+    # Types with their word endings; the first that fits counts.
+    type_endings: list[tuple[str, tuple[str, ...]]]
+
+
+def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> list[dict[str, Any]]:
+    """Return the concepts of a text, the surest first.
+
+    Args:
+        min_count: If there are fewer phrases, other words of the text become concepts.
+        max_count: Most concepts. The number also depends on the number of phrases.
+
+    Returns:
+        Dicts with name, type, aliases, confidence (0.5 to 0.95) and quotes. A quote is a slice of
+        the text, and the first contains the name. The list is empty if the text has no letter.
     """
-    spans = sentences(text)
-    found = _phrases(text, blanked(text))
-    for phrase in found:
-        phrase.weight = _weight(
-            phrase, sentence=bisect.bisect_right(spans, (phrase.places[0][0], math.inf))
-        )
-    wanted = max(at_least, round(_NEARLY_ALL * at_most * (1 - math.exp(-len(found) / _CANDIDATES))))
-    chosen = _distinct(found, wanted=min(wanted, at_most))
-    missing = min(at_least, at_most) - len(chosen)
-    for match in (
-        sorted(_ANY_WORD.finditer(text), key=lambda one: len(one[0]) < _SHORTEST)
-        if missing > 0
-        else ()
-    ):
-        words = _key(match[0])
-        is_one = any(map(str.isalpha, match[0])) and not (chosen and _is_stop(match[0].lower()))
-        if is_one and missing > 0 and all(words != one.words for one in chosen):
-            chosen.append(_Phrase(words, 1, [match.span()]))
-            missing -= 1
-    return [_concept(text, phrase, spans, rank=rank) for rank, phrase in enumerate(chosen)]
+    spans = sentence_spans(text)
+    phrases = _find_phrases(text, blank_markup(text))
+    for phrase in phrases:
+        sentence_number = bisect.bisect_right(spans, (phrase.spans[0][0], math.inf))
+        phrase.weight = _weigh_phrase(phrase, sentence_number=sentence_number)
+
+    saturation = 1 - math.exp(-len(phrases) / _SATURATION_PHRASES)
+    target_count = max(min_count, round(_MAX_SHARE * max_count * saturation))
+    chosen = _choose_phrases(phrases, count=min(target_count, max_count))
+    _add_single_words(text, chosen, min_count=min(min_count, max_count))
+    return [_build_concept(text, phrase, spans, rank=rank) for rank, phrase in enumerate(chosen)]
 
 
-def _phrases(text: str, readable: str) -> list[_Phrase]:
-    found: dict[tuple[str, ...], _Phrase] = {}
-    shorts: dict[str, tuple[str, ...]] = {}
-    for run in _runs(readable):
-        part = _trimmed(run)
-        words = tuple(word for match in part for word in _key(match[0]))
-        words = shorts.get(words[0], words) if len(words) == 1 else words
-        start, end = (part[0].start(), part[-1].end()) if part else (0, 0)
+def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
+    """Return the phrases of a text in the order of their first occurrence.
+
+    An acronym in parentheses is assigned to the phrase before it, and counts as that phrase
+    afterwards.
+
+    Args:
+        readable_text: The text with blanked mark-up, with equal offsets.
+    """
+    phrases: dict[tuple[str, ...], _Phrase] = {}
+    words_by_acronym: dict[str, tuple[str, ...]] = {}
+    for full_run in _iter_runs(readable_text):
+        run = _trim_run(full_run)
+        if not run:
+            continue
+
+        words: tuple[str, ...] = ()
+        for match in run:
+            words += _comparison_key(match[0])
+        if len(words) == 1:
+            words = words_by_acronym.get(words[0], words)
+
+        start = run[0].start()
+        end = run[-1].end()
         if (
-            not words
-            or len(set(words)) < len(words)
-            or end - start > LONGEST
-            or _says_nothing(words, text[start:end])
+            len(set(words)) < len(words)
+            or end - start > MAX_NAME_CHARS
+            or _is_vague(words, text[start:end])
         ):
             continue
-        phrase = found.setdefault(words, _Phrase(words, len(part)))
-        phrase.places.append((start, end))
-        short = _SHORT_FORM.match(text, end + 1)
-        if short and "".join(word[0] for word in words).endswith(short[1].lower()):
-            phrase.acronym = short[1]
-            shorts[short[1].lower()] = words
-    return list(found.values())
+
+        phrase = phrases.setdefault(words, _Phrase(words, len(run)))
+        phrase.spans.append((start, end))
+
+        acronym_match = _ACRONYM.match(text, end + 1)
+        if acronym_match:
+            acronym = acronym_match[1]
+            initials = "".join(word[0] for word in words)
+            if initials.endswith(acronym.lower()):
+                phrase.acronym = acronym
+                words_by_acronym[acronym.lower()] = words
+    return list(phrases.values())
 
 
-def _runs(readable: str) -> Iterator[list[re.Match[str]]]:
-    """Yield the words between stop words, verbs, numbers and punctuation; a line's end alone is none."""
+def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
+    """Yield runs of words between stop words, verbs, numbers, punctuation and empty lines."""
     run: list[re.Match[str]] = []
-    for match in _WORD.finditer(readable):
-        gap = readable[run[-1].end() : match.start()] if run else " "
-        is_stop = _is_stop(match[0].lower())
+    for match in _WORD.finditer(readable_text):
+        gap = readable_text[run[-1].end() : match.start()] if run else " "
+        is_stop = _is_stop_word(match[0].lower())
         if run and (is_stop or not gap.isspace() or gap.count("\n") > 1):
             yield run
             run = []
@@ -137,154 +181,262 @@ def _runs(readable: str) -> Iterator[list[re.Match[str]]]:
         yield run
 
 
-def _trimmed(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
-    """Return a run without what says nothing at its ends; of one longer than a name its end."""
-    low = 0
-    high = len(run)
-    while low < high and "front" in _kinds(run[low][0].lower()):
-        low += 1
-    while low < high and _is_no_end(run[high - 1][0].lower(), left=high - low):
-        high -= 1
-    return run[max(low, high - _PIECE) if high - low > _MOST_WORDS else low : high]
+def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
+    """Return a run without vague words at its ends, cut to its last words if it is too long.
+
+    The returned run can be empty.
+    """
+    start = 0
+    end = len(run)
+    while start < end and "front" in _get_kinds(run[start][0].lower()):
+        start += 1
+    while start < end and _is_trimmed_end(run[end - 1][0].lower(), word_count=end - start):
+        end -= 1
+
+    if end - start > _MAX_PHRASE_WORDS:
+        start = max(start, end - _CUT_PHRASE_WORDS)
+    return run[start:end]
 
 
-def _weight(phrase: _Phrase, *, sentence: int) -> float:
-    early = 1 + 0.5 * math.exp(-sentence / _NEAR)
-    form = _LENGTHS.get(phrase.length, _LENGTHS[1]) * (
-        1 if _kind_of(phrase.words[-1]) else _UNTYPED
-    )
-    return (
-        math.pow(len(phrase.places), _OFTEN)
-        * early
-        * form
-        * (_ABBREVIATED if phrase.acronym else 1)
-    )
+def _weigh_phrase(phrase: _Phrase, *, sentence_number: int) -> float:
+    """Return the weight of a phrase by its frequency, position, length, type and acronym.
+
+    Args:
+        sentence_number: Sentence of the first occurrence, counted from 1.
+    """
+    position_weight = 1 + _EARLY_BONUS * math.exp(-sentence_number / _EARLY_SENTENCES)
+    form_weight = _LENGTH_WEIGHTS.get(phrase.word_count, _LENGTH_WEIGHTS[1])
+    if not _get_type(phrase.words[-1]):
+        form_weight *= _UNTYPED_FACTOR
+
+    weight = math.pow(len(phrase.spans), _FREQUENCY_POWER) * position_weight * form_weight
+    if phrase.acronym:
+        weight *= _ACRONYM_FACTOR
+    return weight
 
 
-def _distinct(found: Sequence[_Phrase], *, wanted: int) -> list[_Phrase]:
-    """Return the heaviest phrases of which none is part of another, those that share a last word weighing less."""
+def _choose_phrases(phrases: Sequence[_Phrase], *, count: int) -> list[_Phrase]:
+    """Return at most `count` phrases, the heaviest first, none of them similar to another.
+
+    Each chosen phrase makes the remaining phrases with the same last word lighter.
+    """
     chosen: list[_Phrase] = []
-    heads: Counter[str] = Counter()
-    left = sorted(found, key=lambda one: (-one.weight, one.places[0]))
-    while left and len(chosen) < wanted:
-        best = max(left, key=lambda one: one.weight * _SAME_HEAD ** heads[one.words[-1]])
+    head_counts: Counter[str] = Counter()
+    remaining = sorted(phrases, key=lambda phrase: (-phrase.weight, phrase.spans[0]))
+    while remaining and len(chosen) < count:
+        best = max(
+            remaining,
+            key=lambda phrase: phrase.weight * _SAME_HEAD_FACTOR ** head_counts[phrase.words[-1]],
+        )
         chosen.append(best)
-        heads[best.words[-1]] += 1
-        left = [one for one in left if not _is_akin(one.words, best.words)]
+        head_counts[best.words[-1]] += 1
+        remaining = [phrase for phrase in remaining if not _is_similar(phrase.words, best.words)]
     return chosen
 
 
-def _is_akin(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    ours = set(words)
-    theirs = set(others)
-    shared = len(ours & theirs)
+def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
+    """Return whether phrases are spelled alike, share 2/3 of their words, or contain each other."""
+    word_set = set(words)
+    other_set = set(other_words)
+    shared_count = len(word_set & other_set)
     return (
-        "".join(words) == "".join(others)
-        or shared == min(len(ours), len(theirs))
-        or 3 * shared >= 2 * len(ours | theirs)
+        "".join(words) == "".join(other_words)
+        or shared_count == min(len(word_set), len(other_set))
+        or 3 * shared_count >= 2 * len(word_set | other_set)
     )
 
 
-def _concept(
-    text: str, phrase: _Phrase, spans: Sequence[tuple[int, int]], *, rank: int
-) -> dict[str, Any]:
-    counted = Counter(" ".join(text[start:end].split()) for start, end in phrase.places)
-    name = min(counted, key=lambda one: (one.isupper(), -counted[one], one[:1].isupper(), one))
-    quotes = []
-    for start, end in sorted(
-        phrase.places, key=lambda place: " ".join(text[slice(*place)].split()) != name
+def _add_single_words(text: str, chosen: list[_Phrase], *, min_count: int) -> None:
+    """Append words of a text to the chosen phrases until there are `min_count`, if possible.
+
+    Words of less than `_MIN_NAME_CHARS` come last. A stop word is used only if nothing is chosen.
+    """
+    if len(chosen) >= min_count:
+        return
+
+    for match in sorted(
+        _ANY_WORD.finditer(text), key=lambda match: len(match[0]) < _MIN_NAME_CHARS
     ):
-        low, high = spans[max(0, bisect.bisect_right(spans, (start, math.inf)) - 1)]
-        quotes.append(text[low : max(high, end)])
-    if quotes[0].startswith(name) and name[1:] == name[1:].lower():
+        has_letter = any(map(str.isalpha, match[0]))
+        if not has_letter or (chosen and _is_stop_word(match[0].lower())):
+            continue
+
+        words = _comparison_key(match[0])
+        if all(words != phrase.words for phrase in chosen):
+            chosen.append(_Phrase(words, 1, [match.span()]))
+        if len(chosen) >= min_count:
+            return
+
+
+def _build_concept(
+    text: str, phrase: _Phrase, sentences: Sequence[tuple[int, int]], *, rank: int
+) -> dict[str, Any]:
+    """Return the concept of a phrase.
+
+    Args:
+        sentences: Start and end offsets of the sentences.
+        rank: Position among the concepts, from 0; decides confidence and number of quotes.
+    """
+    surfaces = [" ".join(text[start:end].split()) for start, end in phrase.spans]
+    name = _choose_name(surfaces)
+
+    # The first quotes are sentences with the name as it is spelled.
+    occurrences = sorted(
+        zip(surfaces, phrase.spans, strict=True), key=lambda occurrence: occurrence[0] != name
+    )
+    quotes = []
+    for _, (start, end) in occurrences:
+        sentence_index = max(0, bisect.bisect_right(sentences, (start, math.inf)) - 1)
+        sentence_start, sentence_end = sentences[sentence_index]
+        quotes.append(text[sentence_start : max(sentence_end, end)])
+
+    # At the start of a sentence, a capital letter says nothing.
+    is_lower_after_first = name[1:] == name[1:].lower()
+    if quotes[0].startswith(name) and is_lower_after_first:
         name = name[:1].lower() + name[1:]
-    kind = _kind_of(phrase.words[-1])
+
+    concept_type = _get_type(phrase.words[-1])
+    confidence = max(_MAX_CONFIDENCE - _CONFIDENCE_STEP * rank, _MIN_CONFIDENCE)
+    max_quotes = 2 if rank < _CONCEPTS_WITH_TWO_QUOTES else 1
     return {
         "name": name,
-        "type": kind if kind in TYPES else "other",
+        "type": concept_type if concept_type in TYPES else "other",
         "aliases": [phrase.acronym] if phrase.acronym else [],
-        "confidence": round(max(_SUREST - _STEP * rank, _LEAST_SURE), 3),
-        "quotes": list(dict.fromkeys(quotes))[: 2 if rank < _TWICE_QUOTED else 1],
+        "confidence": round(confidence, 3),
+        "quotes": list(dict.fromkeys(quotes))[:max_quotes],
     }
 
 
+def _choose_name(surfaces: Sequence[str]) -> str:
+    """Return the spelling to display: not in capitals, then the most frequent, then lower case."""
+    counts = Counter(surfaces)
+    return min(
+        counts,
+        key=lambda surface: (
+            surface.isupper(),
+            -counts[surface],
+            surface[:1].isupper(),
+            surface,
+        ),
+    )
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def _key(word: str) -> tuple[str, ...]:
-    """Return the parts of a word for comparing: lower case, hyphens apart, singular, one spelling."""
-    folded = unicodedata.normalize("NFKC", word.lower()).replace("\u2019", "'").removesuffix("'s")
+def _comparison_key(word: str) -> tuple[str, ...]:
+    """Return the parts of a word between hyphens: lower case, singular, American spelling."""
+    folded_word = unicodedata.normalize("NFKC", word.lower()).replace("\u2019", "'")
     parts = [
-        singular(part).replace("isation", "ization")
-        for part in re.split(r"[-\u2010\u2011]", folded)
+        singularize(part).replace("isation", "ization")
+        for part in re.split(r"[-\u2010\u2011]", folded_word.removesuffix("'s"))
         if part
     ]
     return tuple(parts) or (word,)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _is_stop(lower: str) -> bool:
-    """Tell whether a word ends a phrase: stop words, verbs, adverbs, contractions, numbers."""
-    known = _kinds(lower.replace("\u2019", "'").removesuffix("'s")) | _kinds(singular(lower))
-    by_form = _AMOUNT.fullmatch(lower) or _VERB.fullmatch(lower.replace("\u2019", "'"))
-    return not known.isdisjoint({"stop", "verb"}) or (by_form is not None and not known - {"front"})
+def _is_stop_word(lower_word: str) -> bool:
+    """Return whether a word separates phrases.
+
+    These are stop words, verbs, adverbs, contractions, numbers and single characters. Words of
+    other kinds in the lists do not separate phrases, whatever their form.
+    """
+    straight_word = lower_word.replace("\u2019", "'")
+    kinds = _get_kinds(straight_word.removesuffix("'s")) | _get_kinds(singularize(lower_word))
+    if not kinds.isdisjoint({"stop", "verb"}):
+        return True
+
+    form_match = _NUMBER_OR_CHARACTER.fullmatch(lower_word) or _VERB_OR_ADVERB.fullmatch(
+        straight_word
+    )
+    return form_match is not None and not kinds - {"front"}
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _is_no_end(lower: str, *, left: int) -> bool:
-    known = _kinds(lower)
-    is_adjective = "adjective" in known or (
-        _ADJECTIVE.fullmatch(lower) is not None and not known - {"front"}
-    )
-    return (
-        is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))  # noqa: PLR2004
-    )
+def _is_trimmed_end(lower_word: str, *, word_count: int) -> bool:
+    """Return whether the last of `word_count` words is removed from its phrase.
+
+    These are adjectives, vague words of the kind "front" and, in a phrase of more than
+    `_MAX_WORDS_WITH_TAIL` words, the kind "tail".
+    """
+    kinds = _get_kinds(lower_word)
+    if "adjective" in kinds or "front" in kinds:
+        return True
+
+    if not kinds and _ADJECTIVE.fullmatch(lower_word) is not None:
+        return True
+
+    is_tail = "tail" in kinds or "tail" in _get_kinds(singularize(lower_word))
+    return is_tail and word_count > _MAX_WORDS_WITH_TAIL
 
 
-def _says_nothing(words: Sequence[str], surface: str) -> bool:
-    """Tell whether a phrase is no concept: broad words alone, two signs, or no letter."""
-    is_short = len(surface) < _SHORTEST and not surface.isupper() and surface.isascii()
-    is_broad = all(not _kinds(word).isdisjoint({"broad", "front"}) for word in words)
+def _is_vague(words: Sequence[str], surface: str) -> bool:
+    """Return whether a phrase is no concept: vague words only, too short, or without a letter.
+
+    Capitals, and characters outside ASCII, are never too short.
+    """
+    is_short = len(surface) < _MIN_NAME_CHARS and not surface.isupper() and surface.isascii()
+    is_broad = all(not _get_kinds(word).isdisjoint({"broad", "front"}) for word in words)
     return is_broad or is_short or not any(map(str.isalpha, surface))
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _kind_of(last: str) -> str:
-    """Return what a last word says of the concept's kind, a type or `disorder`; blank where no rule knows."""
-    known = _kinds(last)
-    listed = next((kind for kind in ("disorder", "other", *TYPES) if kind in known), "")
-    ends = (kind for kind, endings in _lists()[1] if last.endswith(endings) and "noun" not in known)
-    return listed or next(ends, "")
+def _get_type(last_word: str) -> str:
+    """Return the type of a phrase by its last word: one of `TYPES`, "disorder" or "" if unknown."""
+    kinds = _get_kinds(last_word)
+    for kind in ("disorder", "other", *TYPES):
+        if kind in kinds:
+            return kind
+
+    if "noun" in kinds:
+        return ""
+
+    for concept_type, endings in _load_word_lists().type_endings:
+        if last_word.endswith(endings):
+            return concept_type
+    return ""
 
 
-def _kinds(word: str) -> frozenset[str]:
-    return _lists()[0].get(word, frozenset())
+def _get_kinds(word: str) -> frozenset[str]:
+    return _load_word_lists().kinds_by_word.get(word, frozenset())
 
 
 @functools.cache
-def _lists() -> tuple[dict[str, frozenset[str]], list[tuple[str, tuple[str, ...]]]]:
-    """Return the kinds of each word, and for each type how words end that are of it, in the order to be tried."""
-    lines = (
-        files("emulator.answers").joinpath("concepts.txt").read_text(encoding="utf-8").splitlines()
-    )
-    said: dict[str, set[str]] = {}
-    ends = []
-    for kind, *words in (line.split() for line in lines if line and not line.startswith("#")):
-        if kind == "ends":
-            ends.append((words[0], tuple(words[1:])))
+def _load_word_lists() -> _WordLists:
+    """Read `concepts.txt`, with all forms of its verbs."""
+    path = files("emulator.answers").joinpath("concepts.txt")
+    kind_sets: dict[str, set[str]] = {}
+    type_endings = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
             continue
+
+        kind, *words = line.split()
+        if kind == "ends":
+            type_endings.append((words[0], tuple(words[1:])))
+            continue
+
         for word in words:
-            for form in _forms(word) if kind == "verb" else (word,):
-                said.setdefault(form, set()).add(kind)
-    return {word: frozenset(kinds) for word, kinds in said.items()}, ends
+            forms = _inflect_verb(word) if kind == "verb" else {word}
+            for form in forms:
+                kind_sets.setdefault(form, set()).add(kind)
+
+    kinds_by_word = {word: frozenset(kinds) for word, kinds in kind_sets.items()}
+    return _WordLists(kinds_by_word, type_endings)
 
 
-def _forms(verb: str) -> set[str]:
+def _inflect_verb(verb: str) -> set[str]:
+    """Return the possible forms of a regular verb, some of them misspelled."""
     stem = verb.removesuffix("e")
-    is_soft = verb.endswith("y") and verb[-2] not in "aeiou"
-    third, past = (f"{verb[:-1]}ies", f"{verb[:-1]}ied") if is_soft else (f"{verb}s", f"{stem}ed")
-    return {
-        verb,
-        third,
-        f"{verb}es",
-        past,
-        *(f"{stem}{twice}{end}" for twice in ("", stem[-1]) for end in ("ing", "ed")),
-    }
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        third_person = f"{verb[:-1]}ies"
+        past = f"{verb[:-1]}ied"
+    else:
+        third_person = f"{verb}s"
+        past = f"{stem}ed"
+
+    forms = {verb, third_person, f"{verb}es", past}
+    doubled_stem = stem + stem[-1]
+    for ending in ("ing", "ed"):
+        forms.add(stem + ending)
+        forms.add(doubled_stem + ending)
+    return forms

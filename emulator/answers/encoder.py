@@ -1,8 +1,10 @@
-"""Turn texts into vectors of 768 numbers: what a text means, then which words it uses.
+"""Turn texts into vectors of 768 numbers.
 
-The semantic encoder puts 256 dimensions of meaning first (the token vectors that come inside the wordllama wheel)
-and 512 of hashed word stems after them, so that cutting a vector short leaves the meaning. The lexical encoder hashes
-character n-grams and needs no weights at all. A text has the same vector alone, in a batch, and in the next process.
+- The semantic encoder writes the meaning into the first 256 dimensions (token vectors of the
+  wordllama wheel) and hashed word stems into the other 512. A vector that is cut short keeps the
+  meaning.
+- The lexical encoder hashes character n-grams, and needs no weights.
+- The vector of a text is the same alone, in a batch and in another process.
 """
 
 import functools
@@ -10,177 +12,259 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from emulator.answers.text import CJK, LONGEST, plain, stem
+from emulator.answers.text import CJK, MAX_WORD_CHARS, stem_word, strip_markup
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Numbers in a vector.
 WIDTH = 768
-"""How many numbers a vector has."""
-MEANING = 256
-"""How many of them, from the front, carry meaning: the width of wordllama's l2_supercat_256."""
-_SHARE = 0.65
-"""The weight of the meaning in a similarity; flat between 0.6 and 0.7 on the development data."""
-_SLOTS = 2
-"""In how many places a stem is written; two soften the collisions of 512 places."""
-_FIRST_MERGE = 259
-"""The token ids below are control tokens and single bytes; above, they stand in order of frequency."""
-_BLANK_TOKEN = 29871
-"""The token of a lone leading space: it stands before what the tokenizer does not know and means nothing."""
+# The first numbers, which are the meaning: the width of wordllama's l2_supercat_256.
+MEANING_WIDTH = 256
+_STEM_WIDTH = WIDTH - MEANING_WIDTH
+# Weight of the meaning in a similarity; flat between 0.6 and 0.7 on the development data.
+_MEANING_SHARE = 0.65
+# Dimensions per stem. Two soften the collisions of 512 dimensions.
+_DIMENSIONS_PER_STEM = 2
+# Smaller token ids are control tokens and single bytes. Ids from here on are in order of falling
+# frequency.
+_FIRST_FREQUENCY_TOKEN = 259
+# A lone leading space, which has no meaning. The tokenizer writes it before unknown characters.
+_SPACE_TOKEN = 29871
+_NGRAM_SIZES = (3, 4, 5)
 _WORD = re.compile(rf"[^\W_{CJK}]+[+#]*")
 _CJK_PAIR = re.compile(rf"(?=([{CJK}]{{2}}))")
 _STOP_WORDS = frozenset(
     _WORD.findall(
-        """a about above after again against all also am an and any are as at be because been before being below between
-    both but by can could did do does doing down during each few for from further had has have having he her here hers
-    herself him himself his how i if in into is it its itself just me more most my myself no nor not now of off on once
-    only or other our ours ourselves out over own same she should so some such than that the their theirs them
-    themselves then there these they this those through to too under until up us very was we were what when where which
-    while who whom why will with would you your yours yourself yourselves"""
+        """
+    a about above after again against all also am an and any are as at be because been before being
+    below between both but by can could did do does doing down during each few for from further had
+    has have having he her here hers herself him himself his how i if in into is it its itself just
+    me more most my myself no nor not now of off on once only or other our ours ourselves out over
+    own same she should so some such than that the their theirs them themselves then there these
+    they this those through to too under until up us very was we were what when where which while
+    who whom why will with would you your yours yourself yourselves
+    """
     )
 )
 
 
-class _Word(NamedTuple):
+class _EncodedWord(NamedTuple):
+    """Contribution of a word to the vector of a text."""
+
     tokens: tuple[int, ...]
+    # How much the word says, by the rank of its tokens: about 0 to 1.2.
     weight: float
-    slots: tuple[int, ...]
+    # Dimensions of its stem, counted from the first after the meaning, and their signs.
+    dimensions: tuple[int, ...]
     signs: tuple[int, ...]
 
 
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
-    """Return float32 (n, 768), rows of unit length, in the order of `texts`; a blank one is a ValueError."""
+    """Return float32 (len(texts), 768), rows of unit length in the order of `texts`.
+
+    Args:
+        encoder: "semantic" or "lexical".
+
+    Raises:
+        ValueError: A text is blank.
+    """
     import numpy as np
 
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if not text.strip():
-            raise ValueError(f"text {place} is blank, expected something to encode")
+            raise ValueError(f"text {index} is blank, expected something to encode")
+
     if not texts:
         return np.zeros((0, WIDTH), dtype=np.float32)
-    rows = (_lexical if encoder == "lexical" else _semantic)([words_of(text) for text in texts])
-    return _unit(rows)
+
+    word_counts = [count_words(text) for text in texts]
+    if encoder == "lexical":
+        return _normalize(_encode_lexical(word_counts))
+    return _normalize(_encode_semantic(word_counts))
 
 
-def words_of(text: str) -> Counter[str]:
-    """Count the words of `text`, lower case, stop words left out; never empty unless the text is blank.
+def count_words(text: str) -> Counter[str]:
+    """Count the words of a text, in lower case and without stop words.
 
-    Chinese, Japanese and Korean runs count as their overlapping pairs. A text of stop words alone counts those, a
-    text without any word (signs, emoji) its characters.
+    - Chinese, Japanese and Korean runs count as their overlapping pairs of characters.
+    - If a text has stop words only, these are counted.
+    - If a text has no word (signs, emoji), its parts between blanks are counted.
+
+    The count is empty only if the text is blank.
     """
-    lower = plain(text).lower()
-    every = [word[:LONGEST] for word in _WORD.findall(lower)] + _CJK_PAIR.findall(lower)
-    telling = [word for word in every if word not in _STOP_WORDS]
-    return Counter(telling or every or text.encode("utf-8", "replace").decode("utf-8").split())
+    lower_text = strip_markup(text).lower()
+    words = [word[:MAX_WORD_CHARS] for word in _WORD.findall(lower_text)]
+    words += _CJK_PAIR.findall(lower_text)
+    content_words = [word for word in words if word not in _STOP_WORDS]
+    if content_words or words:
+        return Counter(content_words or words)
+
+    return Counter(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def meaning_of(word: str) -> "NDArray[np.float32]":
-    """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
-    meant: NDArray[np.float32] = _unit(
-        _weights()[1][list(_word(word[:LONGEST]).tokens)].sum(axis=0)[None]
-    )[0]
-    return meant
+def get_word_meaning(word: str) -> "NDArray[np.float32]":
+    """Return the meaning of a word in lower case: float32, (256,), of unit length.
+
+    The array is cached, so callers must not change it.
+    """
+    _, token_vectors = _load_weights()
+    tokens = list(_encode_word(word[:MAX_WORD_CHARS]).tokens)
+    total = token_vectors[tokens].sum(axis=0)
+    meaning: NDArray[np.float32] = _normalize(total[None])[0]
+    return meaning
 
 
-def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
+def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
+    """Return (n, 768): 256 dimensions of meaning, then 512 of hashed stems.
+
+    Both parts are scaled so that `_MEANING_SHARE` of a similarity is from the meaning.
+    """
     import numpy as np
 
-    table = _weights()[1]
-    meaning = np.empty((len(counted), MEANING), dtype=np.float32)
-    stems = np.empty((len(counted), WIDTH - MEANING), dtype=np.float32)
-    for place, words in enumerate(counted):
-        known = [(_word(word), 1 + math.log(times)) for word, times in words.items()]
-        tokens = [token for word, _ in known for token in word.tokens]
-        weights = [word.weight * damped for word, damped in known for _ in word.tokens]
-        scaled = (
-            table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
-        )
-        meaning[place] = scaled.sum(axis=0)
-        slots = [slot for word, _ in known for slot in word.slots]
-        signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
-        stems[place] = np.bincount(slots, weights=signed, minlength=WIDTH - MEANING)
-    halves = _unit(meaning) * math.sqrt(_SHARE), _unit(stems) * math.sqrt(1 - _SHARE)
-    return np.concatenate(halves, axis=1)
+    meanings = np.empty((len(word_counts), MEANING_WIDTH), dtype=np.float32)
+    stems = np.empty((len(word_counts), _STEM_WIDTH), dtype=np.float32)
+    for row_index, counts in enumerate(word_counts):
+        words = [(_encode_word(word), 1 + math.log(count)) for word, count in counts.items()]
+        meanings[row_index] = _sum_token_vectors(words)
+        stems[row_index] = _sum_stems(words)
+
+    scaled_meanings = _normalize(meanings) * math.sqrt(_MEANING_SHARE)
+    scaled_stems = _normalize(stems) * math.sqrt(1 - _MEANING_SHARE)
+    return np.concatenate((scaled_meanings, scaled_stems), axis=1)
 
 
-def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return hashed 3- to 5-grams of every word between its ends; a word weighs the same however long it is."""
+def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[np.float32]":
+    """Return the weighted sum of the token vectors of words; each has a factor for its count."""
     import numpy as np
 
-    rows = np.empty((len(counted), WIDTH), dtype=np.float32)
-    for place, words in enumerate(counted):
-        grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
-        slots = [slot for found, _, _ in grams for slot in found]
-        signed = [
-            sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs
-        ]
-        rows[place] = np.bincount(slots, weights=signed, minlength=WIDTH)
+    tokens: list[int] = []
+    weights: list[float] = []
+    for word, factor in words:
+        tokens += word.tokens
+        weights += [word.weight * factor] * len(word.tokens)
+
+    _, token_vectors = _load_weights()
+    vectors = token_vectors[np.array(tokens, dtype=np.intp)]
+    scaled_vectors = vectors * np.array(weights, dtype=np.float32)[:, None]
+    total: NDArray[np.float32] = scaled_vectors.sum(axis=0)
+    return total
+
+
+def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
+    """Return the weighted sum of the hashed stems of words; each has a factor for its count."""
+    import numpy as np
+
+    dimensions: list[int] = []
+    weights: list[float] = []
+    for word, factor in words:
+        dimensions += word.dimensions
+        weights += [sign * word.weight * factor for sign in word.signs]
+    return np.bincount(dimensions, weights=weights, minlength=_STEM_WIDTH)
+
+
+def _encode_lexical(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
+    """Return (n, 768) of hashed 3- to 5-grams of each word, before scaling to unit length.
+
+    Long and short words weigh the same.
+    """
+    import numpy as np
+
+    rows = np.empty((len(word_counts), WIDTH), dtype=np.float32)
+    for row_index, counts in enumerate(word_counts):
+        dimensions: list[int] = []
+        weights: list[float] = []
+        for word, count in counts.items():
+            word_dimensions, signs = _hash_ngrams(word)
+            factor = 1 + math.log(count)
+            dimensions += word_dimensions
+            weights += [sign * factor / math.sqrt(len(signs)) for sign in signs]
+        rows[row_index] = np.bincount(dimensions, weights=weights, minlength=WIDTH)
     return rows
 
 
-def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
+def _normalize(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Scale rows to unit length; a row of zeros is unchanged."""
     import numpy as np
 
     lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    divisors = np.where(lengths > 0, lengths, 1.0)
+    return (rows / divisors).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _word(word: str) -> _Word:
-    """Return what `word` adds: its tokens, how telling it is by their ranks (about 0 to 1.2), and its stem's places."""
-    tokenizer, table = _weights()
-    ids = tokenizer.encode(word, add_special_tokens=False).ids
-    tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)
-    rank = (
-        max(tokens[0] - _FIRST_MERGE + 1, 1) if len(tokens) == 1 else table.shape[0] * len(tokens)
-    )
-    weight = math.log(rank + 1) / math.log(table.shape[0])
-    stemmed = stem(word)
-    return _Word(
-        tokens, weight, *_hashed([f"{turn}:{stemmed}" for turn in range(_SLOTS)], WIDTH - MEANING)
-    )
+def _encode_word(word: str) -> _EncodedWord:
+    """Return tokens and weight of a word in lower case, and the dimensions of its stem.
+
+    A word weighs more the rarer its token is. A word of several tokens counts as rarer than any
+    single token.
+    """
+    tokenizer, token_vectors = _load_weights()
+    token_ids = tokenizer.encode(word, add_special_tokens=False).ids
+    tokens = tuple(token for token in token_ids if token != _SPACE_TOKEN) or tuple(token_ids)
+
+    vocabulary_size = token_vectors.shape[0]
+    rank = vocabulary_size * len(tokens)
+    if len(tokens) == 1:
+        rank = max(tokens[0] - _FIRST_FREQUENCY_TOKEN + 1, 1)
+    weight = math.log(rank + 1) / math.log(vocabulary_size)
+
+    stem = stem_word(word)
+    stem_keys = [f"{number}:{stem}" for number in range(_DIMENSIONS_PER_STEM)]
+    dimensions, signs = _hash_texts(stem_keys, _STEM_WIDTH)
+    return _EncodedWord(tokens, weight, dimensions, signs)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    framed = f"<{word}>"
-    grams = {
-        framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)
-    } | {framed}
-    return _hashed(sorted(grams), WIDTH)
+def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return dimensions and signs of the n-grams of `<word>`, and of `<word>` itself."""
+    framed_word = f"<{word}>"
+    ngrams = {framed_word}
+    for size in _NGRAM_SIZES:
+        for start in range(len(framed_word) - size + 1):
+            ngrams.add(framed_word[start : start + size])
+    return _hash_texts(sorted(ngrams), WIDTH)
 
 
-def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    hashes = [zlib.crc32(part.encode()) for part in parts]
-    return tuple(value % width for value in hashes), tuple(
-        1 if value >> 31 else -1 for value in hashes
-    )
+def _hash_texts(texts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return a dimension below `width` and a sign, 1 or -1, for each text."""
+    hashes = [zlib.crc32(text.encode()) for text in texts]
+    dimensions = tuple(crc % width for crc in hashes)
+    signs = tuple(1 if crc >> 31 else -1 for crc in hashes)
+    return dimensions, signs
 
 
 @functools.cache
-def _weights() -> "tuple[Any, NDArray[np.float16]]":
-    """Return tokenizer and token vectors, (32000, 256), of the installed wheel, whose own code is slow to import."""
+def _load_weights() -> "tuple[Any, NDArray[np.float16]]":
+    """Return tokenizer and token vectors, (32000, 256), of the installed wordllama wheel.
+
+    The wheel's own code is not used, because it is slow to import. The vectors are mapped from
+    their file.
+    """
     import numpy as np
     from tokenizers import Tokenizer
 
-    inside = Path(str(distribution("wordllama").locate_file("wordllama")))
-    tokenizer = Tokenizer.from_file(
-        str(inside / "tokenizers" / "l2_supercat_tokenizer_config.json")
-    )
-    path = inside / "weights" / "l2_supercat_256.safetensors"
-    with path.open("rb") as file:  # the length of the head in 8 bytes, the head, the numbers
-        length = int.from_bytes(file.read(8), "little")
-        tensor = orjson.loads(file.read(length))["embedding.weight"]
-    start = 8 + length + tensor["data_offsets"][0]
+    package_path = Path(str(distribution("wordllama").locate_file("wordllama")))
+    tokenizer_path = package_path / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+
+    weights_path = package_path / "weights" / "l2_supercat_256.safetensors"
+    # The file contains the header's length in 8 bytes, the header, and the numbers.
+    with weights_path.open("rb") as file:
+        header_length = int.from_bytes(file.read(8), "little")
+        header: Mapping[str, Any] = orjson.loads(file.read(header_length))
+
+    tensor = header["embedding.weight"]
+    offset = 8 + header_length + tensor["data_offsets"][0]
     shape = tuple(tensor["shape"])
-    return tokenizer, np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(
-        np.ndarray
-    )
+    mapped_file = np.memmap(weights_path, dtype="<f2", mode="r", offset=offset, shape=shape)
+    return tokenizer, mapped_file.view(np.ndarray)

@@ -1,344 +1,265 @@
-"""Answer any schema from a text: the nearest choices, real quotations, key phrases, numbers and dates that stand there.
+"""Fill any schema from a text, with no model and no reasoning.
 
-No model and no reasoning: an answer is of the right form, comes out of the text, and is the same for the same question.
-What the text does not say is null where that is allowed, and the least that is allowed elsewhere. Of images it tells
-what is measured of them; what only an eye can tell is an empty list.
+- Values are taken from the text: similar choices, quotations, key phrases, numbers and dates.
+- Equal questions get equal answers.
+- If the text has no value, the value is null if the schema allows it, else the smallest allowed.
+- Images are described by their features. A list about their content has only colours, or is empty.
 """
 
-import datetime as dt
 import functools
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from emulator.answers import encoder
-from emulator.answers.concepts import concepts
-from emulator.answers.text import sections, sentences
-from emulator.media import ImageFeatures, told
+from emulator.answers import values
+from emulator.answers.concepts import extract_concepts
+from emulator.answers.text import sentence_spans, tagged_sections
+from emulator.media import ImageFeatures, describe_image
 from emulator.schema import SchemaNode
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-FEW = 3
-"""Entries of a list at most where the schema does not say."""
-_PHRASE = 60
-_SENTENCES = 440
-"""Characters of a text that is no sentence, and of one that tells something in sentences."""
-_LOOKED_AT = 20_000
-_LOOKED_INTO = 50
-"""Characters that are read of a section, and sentences or numbers that are compared."""
-_PHRASES = 24
-_SAID = 0.55
-_NEAR_NAME = 0.5
-_NEAR_BEST = 0.9
-"""The likeness from which a text says what is asked, a number is of a name, and another choice is near the best."""
-_EXACT = 2**53
-"""Beyond, readers of JSON lose digits."""
-_NO_DATE = dt.date(1970, 1, 1)
-_QUOTED = re.compile(
-    r"\b(?:quot(?:e|es|ed|ations?)|evidence|excerpts?|verbatim|snippets?|citations?|proof|cop(?:y|ied)"
-    r"|word for word)\b",
+# Most entries of a list if the schema has no bound.
+DEFAULT_MAX_ENTRIES = 3
+# Characters of a text that is a phrase, and of a text that is a sentence.
+_MAX_PHRASE_CHARS = 60
+_MAX_SENTENCE_CHARS = 440
+_MAX_PHRASES = 24
+# Words in a name that ask for sentences.
+_SENTENCE_HINT = re.compile(
+    r"\b(?:summary|reason(?:ing)?|explanation|rationale|justification|description|comment|note"
+    r"|gist|abstract|overview|sentence|answer|advice)\b",
     re.IGNORECASE,
 )
-"""What a name or a description says that asks for words of the text itself."""
-_DATED = re.compile(
-    r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$", re.IGNORECASE
-)
-_TOLD = re.compile(
-    r"\b(?:summary|reason(?:ing)?|explanation|rationale|justification|description|comment|note|gist|abstract|overview"
-    r"|sentence|answer|advice)\b",
-    re.IGNORECASE,
-)
-"""What the name of a text says that is told in sentences."""
-_COLOURS = re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE)
-_SEEN = "image"
-_ASKING = re.compile(
-    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b"
-)
-_DENIED = re.compile(
-    r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b", re.IGNORECASE
-)
-_MONEY = re.compile(r"[$\u20ac\u00a3]|\b(?:euros?|dollars?|pounds?|usd|eur|gbp)\b", re.IGNORECASE)
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_DATE = re.compile(
-    r"(?<!\d)(?P<y1>\d{4})[-/.](?P<m1>\d{1,2})[-/.](?P<d1>\d{1,2})(?!\d)"
-    rf"|(?:(?<!\d)(?P<d2>\d{{1,2}})(?:st|nd|rd|th)? )?\b(?P<m2>{'|'.join(_MONTHS)})[a-z]{{0,6}}\.?"
-    r"(?: (?P<d3>\d{1,2}),?)? (?P<y2>[12]\d{3})(?!\d)",
-    re.IGNORECASE,
-)
-_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
-_NUMBER = re.compile(
-    r"(?<![\w.,-])-?(?:\d{1,3}(?:[,\u00a0\u202f]\d{3})+|\d{1,15})(?:\.\d{1,15})?(?![\w]*[-/]?\d)"
-    rf"|\b(?:{'|'.join(_WORDS[2:])})\b",
-    re.IGNORECASE,
-)
-_AROUND = 24
-"""Characters before and behind a number that say what it counts."""
+# Words in a name or a description that ask for the colours of an image.
+_COLOUR_HINT = re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", re.IGNORECASE)
+# Name of the section with the description of the images.
+_IMAGE_SECTION = "image"
 
 
-def answer(ask: SchemaNode, said: str, looks: Sequence[ImageFeatures | None] = ()) -> object:
-    """Return the JSON document that answers what is asked about what is said, and about the images beside it."""
-    return _Fill(said, looks).value(ask)
+def fill_value(node: SchemaNode, text: str, images: Sequence[ImageFeatures | None] = ()) -> object:
+    """Return the JSON document that a schema asks for.
+
+    Args:
+        text: Prompt. Its sections are read if it has any.
+        images: Measures of the images of the prompt; None for a medium that was not opened.
+    """
+    return _ValueFiller(text, images).fill(node)
 
 
-def is_tag(ask: SchemaNode) -> bool:
-    """Return whether the items of a list are words about the text: no choices, quotations or dates."""
-    is_text = ask.kind == "STRING" and not ask.choices and not ask.form
-    return is_text and not (_QUOTED.search(ask.said) or _DATED.search(ask.name))
+class _ValueFiller:
+    """The values of one answer. A value that was used is not preferred again."""
 
+    def __init__(self, prompt: str, images: Sequence[ImageFeatures | None]) -> None:
+        """Choose the text that values are taken from.
 
-class _Fill:
-    def __init__(self, said: str, looks: Sequence[ImageFeatures | None]) -> None:
-        shown = sections(said) or ([] if looks else [("", said)])
-        self._told = " ".join(map(told, looks))
-        self._colours = [word for one in looks if one for word in one.colours]
-        written = [(name, text[:_LOOKED_AT]) for name, text in shown if text.strip()] or [
-            (_SEEN, self._told)
+        It is the section `text`, else the longest section. A prompt without sections is the text
+        itself, or is ignored if there are images. The images are the text if no section is left.
+        """
+        self._image_description = " ".join(map(describe_image, images))
+        self._image_colours: list[str] = []
+        for image in images:
+            if image:
+                self._image_colours += image.colours
+
+        sections = tagged_sections(prompt)
+        if not sections and not images:
+            sections = [("", prompt)]
+        sections = [
+            (name, content[: values.MAX_SECTION_CHARS])
+            for name, content in sections
+            if content.strip()
         ]
-        name, self.text = max(written, key=lambda one: (one[0] == "text", len(one[1])))
-        self._is_seen = name == _SEEN
-        self._others = [one for one in written if one != (name, self.text)]
-        self._used: set[str] = set()
+        if not sections:
+            sections = [(_IMAGE_SECTION, self._image_description)]
+
+        main_section = max(sections, key=lambda section: (section[0] == "text", len(section[1])))
+        self._is_about_image = main_section[0] == _IMAGE_SECTION
+        self._text = main_section[1]
+        self._has_text = bool(self._text.strip())
+        self._other_sections = [section for section in sections if section != main_section]
+        self._used_values: set[str] = set()
 
     @functools.cached_property
     def _sentences(self) -> list[str]:
-        return list(dict.fromkeys(self.text[start:end] for start, end in sentences(self.text)))
+        return list(
+            dict.fromkeys(self._text[start:end] for start, end in sentence_spans(self._text))
+        )
 
     @functools.cached_property
     def _phrases(self) -> list[str]:
-        return [concept["name"] for concept in concepts(self.text, at_most=_PHRASES)]
+        return [concept["name"] for concept in extract_concepts(self._text, max_count=_MAX_PHRASES)]
 
     @functools.cached_property
-    def _telling(self) -> list[str]:
-        lower = [phrase.lower() for phrase in self._phrases]
+    def _ranked_sentences(self) -> list[str]:
+        """Sentences with many important phrases first."""
+        lower_phrases = [phrase.lower() for phrase in self._phrases]
 
-        def weight(sentence: str) -> float:
+        def weigh_sentence(sentence: str) -> float:
+            lower_sentence = sentence.lower()
             return sum(
-                1 / (2 + rank) for rank, phrase in enumerate(lower) if phrase in sentence.lower()
+                1 / (2 + rank)
+                for rank, phrase in enumerate(lower_phrases)
+                if phrase in lower_sentence
             )
 
-        return sorted(self._sentences, key=weight, reverse=True)
+        return sorted(self._sentences, key=weigh_sentence, reverse=True)
 
-    def value(self, ask: SchemaNode, part: str = "") -> Any:
-        if ask.nullable and not self.text.strip():
+    def fill(self, node: SchemaNode, sentence: str = "") -> Any:
+        """Return the best value for a schema.
+
+        Args:
+            sentence: Sentence that the value is about; empty for the whole text.
+        """
+        if node.nullable and not self._has_text:
             return None
-        if ask.options:
-            return self._option(ask, part)
-        if ask.kind == "OBJECT":
-            return {name: self.value(member, part) for name, member in ask.members}
-        if ask.kind == "ARRAY":
-            return self._list(ask, part)
-        found = self._found(ask, part) if self.text.strip() else []
-        self._used.update(str(one) for one in found[:1])
-        return found[0] if found else None if ask.nullable else _least(ask)
+        if node.options:
+            return self._fill_option(node, sentence)
+        if node.kind == "OBJECT":
+            return {name: self.fill(member, sentence) for name, member in node.members}
+        if node.kind == "ARRAY":
+            return self._fill_list(node, sentence)
 
-    def _option(self, ask: SchemaNode, part: str) -> Any:
-        """Return the first of the options that the text supports, else the first; beside a number a text is words."""
-        is_decimal = any(option.kind == "NUMBER" for option in ask.options)
-        for option in (one for one in ask.options if not (is_decimal and one.kind == "STRING")):
-            found = self.value(replace(option, nullable=True), part)
-            if found is not None:
-                return found
-        return None if ask.nullable else self.value(ask.options[0], part)
+        candidates = self._find_candidates(node, sentence) if self._has_text else []
+        if candidates:
+            self._used_values.add(str(candidates[0]))
+            return candidates[0]
+        return None if node.nullable else values.get_smallest_value(node)
 
-    def _list(self, ask: SchemaNode, part: str) -> list[Any]:
-        """Return as many different entries as the text supports, within the bounds; the fewest whatever it says."""
-        items = ask.items or ask
-        most = max(FEW, ask.at_least) if ask.at_most is None else ask.at_most
+    def _fill_option(self, node: SchemaNode, sentence: str) -> Any:
+        """Return the value of the first option that the text supports.
+
+        If the text supports no option, the value is null if that is allowed, else the value of the
+        first option. A text is not tried next to a number, because it would be the number in words.
+        """
+        has_number = any(option.kind == "NUMBER" for option in node.options)
+        for option in node.options:
+            if has_number and option.kind == "STRING":
+                continue
+            value = self.fill(replace(option, nullable=True), sentence)
+            if value is not None:
+                return value
+        return None if node.nullable else self.fill(node.options[0], sentence)
+
+    def _fill_list(self, node: SchemaNode, sentence: str) -> list[Any]:
+        """Return different entries that the text supports, as many as the schema allows.
+
+        If they are too few, unused choices follow, then values that may be repeated or null. Added
+        entries count as used.
+        """
+        item_node = node.items or node
+        max_entries = node.max_size
+        if max_entries is None:
+            max_entries = max(DEFAULT_MAX_ENTRIES, node.min_size)
+
         entries: list[Any] = []
-        for value in self._entries(items, part, most) if self.text.strip() else ():
-            if len(entries) < most and value is not None and value not in entries:
-                entries.append(value)
-                self._used.add(str(value))
-        others = [choice for choice in items.choices if choice not in entries]
-        while len(entries) < ask.at_least:  # the text has no more different values
-            entries.append(others.pop(0) if others else self.value(items, part))
+        if self._has_text:
+            for entry in self._iter_entries(item_node, sentence, max_entries):
+                if len(entries) < max_entries and entry is not None and entry not in entries:
+                    entries.append(entry)
+                    self._used_values.add(str(entry))
+
+        unused_choices = [choice for choice in item_node.choices if choice not in entries]
+        entries += unused_choices[: max(0, node.min_size - len(entries))]
+        while len(entries) < node.min_size:
+            entries.append(self.fill(item_node, sentence))
         return entries
 
-    def _entries(self, items: SchemaNode, part: str, most: int) -> Iterator[Any]:
-        if items.options or items.kind in ("OBJECT", "ARRAY"):
-            chosen = set(self._telling[:most])
-            for sentence in [part] if part else [one for one in self._sentences if one in chosen]:
-                yield self.value(items, sentence)
-        elif items.kind == "STRING" and self._is_seen and not items.choices:
-            yield from (
-                _fitted(items, word) for word in self._colours if _COLOURS.search(items.said)
-            )
+    def _iter_entries(
+        self, item_node: SchemaNode, sentence: str, max_sentences: int
+    ) -> Iterator[Any]:
+        """Yield candidates for the entries of a list.
+
+        - Nested entries: one per sentence, or one for `sentence`. Only the `max_sentences` most
+          important sentences are used, in the order of the text.
+        - Texts about an image: its colours if the schema asks for them, else nothing.
+        - Other entries: all candidates.
+        """
+        if item_node.options or item_node.kind in ("OBJECT", "ARRAY"):
+            important_sentences = set(self._ranked_sentences[:max_sentences])
+            sentences = [text for text in self._sentences if text in important_sentences]
+            for entry_sentence in [sentence] if sentence else sentences:
+                yield self.fill(item_node, entry_sentence)
+        elif item_node.kind == "STRING" and self._is_about_image and not item_node.choices:
+            if _COLOUR_HINT.search(item_node.label):
+                for colour in self._image_colours:
+                    yield values.fit_length(item_node, colour)
         else:
-            yield from self._found(items, part, is_list=True)
+            yield from self._find_candidates(item_node, sentence, is_list=True)
 
-    def _found(self, ask: SchemaNode, part: str, *, is_list: bool = False) -> list[Any]:
-        every = part or "\n".join(text for _, text in [("", self.text), *self._others])
-        if ask.choices:
-            return _chosen(ask, every, is_list=is_list)
-        if ask.kind in ("INTEGER", "NUMBER"):
-            return _numbers(ask, every, is_any=is_list or not ask.nullable)
-        if ask.kind == "BOOLEAN":
-            return _truth(ask, [part] if part else self._sentences[:_LOOKED_INTO])
-        if _is_date(ask):
-            return [_date_text(ask, date) for date in _dates(part) or _dates(every)]
-        if _is_quote(ask):
-            places = [
-                (self.text.find(one), len(one))
-                for one in self._unused([part] if part else self._telling)
-            ]
-            return [
-                _fitted(ask, self.text[start : start + max(size, ask.at_least)])
-                for start, size in places
-            ]
-        return self._texts(ask, part, is_list=is_list)
+    def _find_candidates(
+        self, node: SchemaNode, sentence: str, *, is_list: bool = False
+    ) -> list[Any]:
+        """Return values for a scalar schema, the best first.
 
-    def _unused(self, found: Sequence[str]) -> list[str]:
-        return sorted(found, key=lambda one: one in self._used)
+        Args:
+            node: Schema of a text, a number or a boolean.
+            sentence: Sentence to search; empty for all sections.
+            is_list: Whether the values become entries of a list.
+        """
+        other_texts = [content for _, content in self._other_sections]
+        searched_text = sentence or "\n".join([self._text, *other_texts])
+        if node.choices:
+            return values.rank_choices(node, searched_text, is_list=is_list)
 
-    def _texts(self, ask: SchemaNode, part: str, *, is_list: bool) -> list[str]:
-        """Return the column of that name, sentences where these are asked for, else key phrases."""
-        column = [text for name, text in self._others if name.lower() == ask.name.replace(" ", "_")]
-        if _TOLD.search(ask.name) and not is_list:
-            found = [self._told] if self._told else [part] if part else self._telling
-            most = _SENTENCES
-        else:
-            own = (
-                [phrase for phrase in self._phrases if phrase.lower() in part.lower()]
-                if part
-                else self._phrases
+        if node.kind in ("INTEGER", "NUMBER"):
+            return values.find_numbers(
+                node, searched_text, has_fallback=is_list or not node.nullable
             )
-            found = own or [part or self.text]
-            most = _PHRASE
-        return [_fitted(ask, one.strip()[:most]) for one in column + self._unused(found)]
 
+        if node.kind == "BOOLEAN":
+            sentences = [sentence] if sentence else self._sentences[: values.MAX_COMPARED]
+            return values.find_boolean(node, sentences)
 
-def _chosen(ask: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
-    """Return the choices, nearest in meaning first, as a description tells them ("billing: invoices; delivery: …")."""
-    near = []
-    for choice in ask.choices:
-        meant = re.search(rf"(?<!\w){re.escape(str(choice))}: ([^;.]{{3,200}})", ask.about)
-        words = [str(choice).replace("_", " "), meant[1] if meant else ""]
-        near.append(max(likeness(one, text[:_LOOKED_AT]) for one in words))
-    order = sorted(range(len(near)), key=lambda place: (-near[place], place))
-    return [
-        ask.choices[place]
-        for place in order
-        if not is_list or near[place] >= _NEAR_BEST * near[order[0]]
-    ]
+        if values.is_date(node):
+            dates = values.find_dates(sentence) or values.find_dates(searched_text)
+            return [values.format_date(node, date) for date in dates]
 
+        if values.is_quote(node):
+            return self._find_quotes(node, sentence)
+        return self._find_texts(node, sentence, is_list=is_list)
 
-def _numbers(ask: SchemaNode, text: str, *, is_any: bool) -> list[float]:
-    """Return the numbers within the bounds, those first whose words are near to the name; others only if `is_any`."""
-    rest = _DATE.sub(lambda found: " " * len(found[0]), text)
-    near: list[float] = []
-    far: list[float] = []
-    for found in list(_NUMBER.finditer(rest))[:_LOOKED_INTO]:
-        word = found[0].lower()
-        value = float(
-            _WORDS.index(word) if word in _WORDS else re.sub(r"[,\u00a0\u202f]", "", word)
-        )
-        around = f"{rest[max(0, found.start() - _AROUND) : found.start()]} {rest[found.end() : found.end() + _AROUND]}"
-        is_near = likeness(ask.name, _MONEY.sub(" price amount cost ", around)) >= _NEAR_NAME
-        if _fits(ask, value):
-            (near if is_near else far).append(int(value) if value.is_integer() else value)
-    return list(dict.fromkeys(near + far * is_any))
+    def _find_quotes(self, node: SchemaNode, sentence: str) -> list[str]:
+        """Return slices of the text: `sentence`, or all sentences, those not used yet first.
 
+        A slice reaches past its sentence if the schema demands more characters.
+        """
+        sentences = [sentence] if sentence else self._ranked_sentences
+        quotes = []
+        for quoted_sentence in self._unused_first(sentences):
+            start = self._text.find(quoted_sentence)
+            end = start + max(len(quoted_sentence), node.min_size)
+            quote = self._text[start:end]
+            quotes.append(values.fit_length(node, quote))
+        return quotes
 
-def _truth(ask: SchemaNode, said: Sequence[str]) -> list[bool]:
-    """Return whether one of some sentences says what is asked; nothing where that may be left open, and is."""
-    wanted = _ASKING.sub(" ", ask.name).strip() or ask.said
-    best = max(said, key=lambda sentence: likeness(wanted, sentence), default="")
-    is_said = likeness(wanted, best) >= _SAID
-    return [_DENIED.search(best) is None] if is_said else [] if ask.nullable else [False]
+    def _find_texts(self, node: SchemaNode, sentence: str, *, is_list: bool) -> list[str]:
+        """Return the sections with the name of the value, then sentences or key phrases.
 
+        Sentences are used if the name asks for them, as "summary" does.
+        """
+        section_name = node.name.replace(" ", "_")
+        texts = [content for name, content in self._other_sections if name.lower() == section_name]
+        if _SENTENCE_HINT.search(node.name) and not is_list:
+            texts += self._unused_first(self._get_sentences(sentence))
+            max_chars = _MAX_SENTENCE_CHARS
+        else:
+            texts += self._unused_first(self._get_phrases(sentence))
+            max_chars = _MAX_PHRASE_CHARS
+        return [values.fit_length(node, text.strip()[:max_chars]) for text in texts]
 
-@functools.lru_cache(maxsize=1 << 12)
-def likeness(words: str, text: str) -> float:
-    """Return how near a text comes to saying each of some words, about 0 to 1; 0 where either has none."""
-    wanted = _meanings(words)
-    found = _meanings(text)
-    return 0.0 if wanted is None or found is None else float((wanted @ found.T).max(axis=1).mean())
+    def _get_sentences(self, sentence: str) -> list[str]:
+        """Return the description of the images, else `sentence`, else all sentences."""
+        if self._image_description:
+            return [self._image_description]
+        return [sentence] if sentence else self._ranked_sentences
 
+    def _get_phrases(self, sentence: str) -> list[str]:
+        """Return the key phrases in `sentence` or in the text, else the sentence or the text."""
+        phrases = self._phrases
+        if sentence:
+            lower_sentence = sentence.lower()
+            phrases = [phrase for phrase in phrases if phrase.lower() in lower_sentence]
+        return phrases or [sentence or self._text]
 
-def _meanings(text: str) -> "NDArray[np.float32] | None":
-    import numpy as np
-
-    words = encoder.words_of(text)
-    return np.stack([encoder.meaning_of(word) for word in words]) if words else None
-
-
-def _dates(text: str) -> list[dt.date]:
-    found: dict[dt.date, None] = {}
-    for match in _DATE.finditer(text):
-        month = match["m1"] or match["m2"]
-        day = match["d1"] or match["d2"] or match["d3"]
-        number = int(month) if month.isdecimal() else _MONTHS.index(month.lower()) + 1
-        try:
-            found[dt.date(int(match["y1"] or match["y2"]), number, int(day or 0))] = None
-        except ValueError:  # no calendar has it
-            continue
-    return list(found)
-
-
-def _is_date(ask: SchemaNode) -> bool:
-    if ask.kind != "STRING" or ask.form in ("date", "date-time"):
-        return ask.kind == "STRING"
-    length = len(str(_NO_DATE))
-    has_room = ask.at_least <= length <= (length if ask.at_most is None else ask.at_most)
-    return has_room and (_DATED.search(ask.said) or _DATED.search(ask.name)) is not None
-
-
-def _is_quote(ask: SchemaNode) -> bool:
-    return (
-        ask.kind == "STRING"
-        and not ask.choices
-        and not _is_date(ask)
-        and _QUOTED.search(ask.said) is not None
-    )
-
-
-def _date_text(ask: SchemaNode, date: dt.date) -> str:
-    return f"{date.isoformat()}T00:00:00Z" if ask.form == "date-time" else date.isoformat()
-
-
-def _fits(ask: SchemaNode, value: float) -> bool:
-    low = ask.lowest
-    high = ask.highest
-    is_within = (low is None or value >= low) and (high is None or value <= high)
-    return is_within and abs(value) < _EXACT and (ask.kind == "NUMBER" or value.is_integer())
-
-
-def _fitted(ask: SchemaNode, text: str) -> str:
-    """Return a text within the lengths of the schema, cut, or followed by dots."""
-    return text[: ask.at_most].ljust(ask.at_least, ".")
-
-
-def _least(ask: SchemaNode) -> Any:
-    if ask.choices or ask.kind == "BOOLEAN":
-        return ask.choices[0] if ask.choices else False
-    if ask.kind in ("INTEGER", "NUMBER"):
-        least = (
-            ask.lowest
-            if ask.lowest is not None
-            else min(0, ask.highest if ask.highest is not None else 0)
-        )
-        near = (
-            math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least
-        )  # 0.01 reads better than next to 0
-        least = near if ask.highest is None or near <= ask.highest else least
-        return int(least) if float(least).is_integer() and abs(least) < _EXACT else least
-    return _date_text(ask, _NO_DATE) if _is_date(ask) else _fitted(ask, "")
+    def _unused_first(self, texts: Sequence[str]) -> list[str]:
+        return sorted(texts, key=lambda text: text in self._used_values)

@@ -1,267 +1,172 @@
-"""Tag a text with terms of a vocabulary: at each place the longest phrase known, what stands near the title first.
+"""Tag a text with terms of a vocabulary: the longest known phrase at each place.
 
-Rough on purpose: no grammar, no reasoning. What stands in the title or right behind it is what a text is about, and so
-is what it says often, or in several words; where nothing of that is sure, what is touched on nearest to it. What is
-told of leisure or as a part of a name counts for nothing. The same text gives the same tags.
+Rough on purpose, there is no grammar and no reasoning:
+
+- A text is about the terms in its title or soon after it, about its frequent terms, and about
+  terms of several words.
+- If no term is sure, the nearest terms that the text mentions are its tags.
+- Leisure and parts of proper names do not count.
+- Equal texts get equal tags.
 """
 
-import functools
 import math
-import re
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
 
-from emulator.answers.encoder import MEANING, encode
-from emulator.answers.text import CJK, Word, cut, plain
+from emulator.answers.text import Word, split_words, strip_markup
+from emulator.answers.vocabulary import CJK_CHARACTER, Hit, Vocabulary, load_vocabulary
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-_TITLE = 15
-_NEAR = 15
-_EARLY = 60
-"""Words of a title at most; behind it those in which one word alone is enough, and those in which several are."""
-_FADES = 40
-_OFTEN = 3
-"""Words after which an early place is worth a third; how often makes sure whatever the place."""
-_MOST = 5
-_FEW = 2
-"""Tags at most: of what is sure, and of what is broad or only touched on."""
-_LOOKED_AT = 4000
-_BEGINNING = 200
-"""Characters that the search by meaning reads, and words that tell a language."""
-_SOFTWARE = frozenset(
-    {
-        "software development",
-        "programming",
-        "computer science",
-        "it infrastructure",
-        "data science",
-        "embedded systems",
-    }
-)
-_SIGN = re.compile(f"[{CJK}]")
-"""Of a script in which a form cannot be an English word."""
-_SHORTEST = 3
-"""Letters of the shortest word that a German compound begins or ends with."""
-_MARKS = "=~%"
-_WHO = {"ology": "ologist", "ography": "ographer", "onomy": "onomer", "ics": "icist", "ing": "er"}
-"""How who knows a domain is called, by how its name ends."""
+# A longer first line is no title.
+_MAX_TITLE_WORDS = 15
+# Words after the title in which a term is sure: a term of one word, and a term of several words.
+_SURE_WORDS = 15
+_SURE_WORDS_FOR_PHRASES = 60
+# Words after which the weight of a position has fallen to a third.
+_POSITION_FADE_WORDS = 40
+# A term with this many occurrences is sure at any position.
+_SURE_OCCURRENCES = 3
+# Most tags that are sure, and most tags that are not sure.
+_MAX_SURE_TAGS = 5
+_MAX_UNSURE_TAGS = 2
+# Words that decide the language.
+_LANGUAGE_WORDS = 200
+# Aside in which only pastimes do not count.
+_LIKING_ASIDE = "-liking"
 
 
-class _Way(NamedTuple):
-    """One way to say a term; of a blank name a phrase to read over, of one with a hyphen what begins an aside."""
+class _TermRanking:
+    """Terms of a text with their hits, to be ranked."""
 
-    name: str
-    mark: str
-    surface: str
+    def __init__(self, vocabulary: Vocabulary, text: str) -> None:
+        """Find the terms of a text without mark-up.
 
+        Hits in asides, in proper names and of terms in the list "never" are left out.
+        """
+        words = split_words(text)
+        first_words = [word.surface.lower() for word in words[:_LANGUAGE_WORDS]]
+        lists = vocabulary.lists
+        english_count = len(lists["english"].intersection(first_words))
+        is_foreign = len(lists["other"].intersection(first_words)) > english_count
 
-class _Hit(NamedTuple):
-    name: str
-    at: int
-    size: int
-    mark: str
-
-
-class _Vocabulary:
-    """The terms, and the phrases that stand for them; the first that claims a phrase keeps it."""
-
-    def __init__(self) -> None:
-        self.parents: dict[str, list[str]] = {}
-        self.lists: dict[str, frozenset[str]] = {}
-        self.plain: set[str] = set()
-        """The terms whose names alone mean them in any company; "go" and "react" do not."""
-        self._ways: dict[tuple[str, ...], list[_Way]] = {}
-        self._foreign: dict[tuple[str, ...], list[_Way]] = {}
-        self._tails: dict[str, str] = {}
-        self._most: dict[str, int] = {}
-        terms: list[tuple[str, list[str], list[str], list[str]]] = []
-        text = files("emulator.answers").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
-        for line in (one for one in text.splitlines() if one and not one.startswith("#")):
-            name, *cells = line.split("\t")
-            parents, aliases, *forms = (
-                [one for part in cell.split(",") if (one := part.strip())] for cell in cells
+        self._broad_names = lists["broad"]
+        self._title_words = _count_title_words(text)
+        # Words of this text for each word of an English text.
+        self._pace = 2 if _is_mostly_cjk(first_words) else 1
+        self._hits: dict[str, list[Hit]] = {}
+        hits = vocabulary.find_hits(words, is_foreign=is_foreign)
+        for hit in _remove_asides(vocabulary, hits, words):
+            # A title, and a term about software, may be capitalized without being a name.
+            may_be_name = (
+                hit.word_index >= self._title_words and hit.name not in vocabulary.software_terms
             )
-            if name.startswith("-"):
-                self.lists[name[1:]] = frozenset(aliases)
-            else:
-                terms.append((name, parents, aliases, forms[0] if forms else []))
-        for aside in ("", "leisure", "away", "study", "liking"):
-            for phrase in sorted(self.lists[aside]):
-                self._add(self._ways, phrase, f"-{aside}" if aside else "")
-        for written, parents, aliases, _ in terms:
-            bare = written.removeprefix("!")
-            if written == bare and all(
-                alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS
-            ):
-                self.plain.add(bare)
-                aliases.insert(0, bare)
-                aliases += [
-                    bare.removesuffix(end) + who for end, who in _WHO.items() if bare.endswith(end)
-                ]
-            self.parents[bare] = parents
-            for alias in aliases:
-                self._add(self._ways, alias, bare)
-        for form, written in ((form, written) for written, *_, forms in terms for form in forms):
-            term = written.removeprefix("!")
-            self._add(
-                self._ways if _SIGN.search(form) else self._foreign, form.removeprefix("-"), term
-            )
-            if form[0] == "-":
-                self._tails[cut(form)[0].plain] = term
+            is_in_name = may_be_name and _is_in_proper_name(hit, words)
+            if hit.name not in lists["never"] and not is_in_name:
+                self._hits.setdefault(hit.name, []).append(hit)
 
-    def _add(self, ways: dict[tuple[str, ...], list[_Way]], alias: str, name: str) -> None:
-        mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
-        words = [word for word in cut(phrase) if word.plain]
-        known = ways.setdefault(_key(words), [])
-        way = _Way(name, mark, phrase if mark in ("=", "~") else "")
-        if all(one.surface != way.surface for one in known):
-            known.append(way)
-            known.sort(key=lambda one: not one.surface)  # the exact casing is tried first
-        for first in (words[0].plain, words[0].stem):
-            self._most[first] = max(self._most.get(first, 0), len(words))
-
-    def ancestors(self, name: str) -> list[str]:
-        found = [up for up in self.parents[name] if up in self.parents]
-        for one in found:  # which grows meanwhile
-            found += [
-                up
-                for up in self.parents[one]
-                if up in self.parents and up != name and up not in found
-            ]
-        return found
-
-    @functools.cached_property
-    def software(self) -> frozenset[str]:
-        return frozenset(
-            name for name in self.parents if not _SOFTWARE.isdisjoint((name, *self.ancestors(name)))
+    def get_best_names(self) -> list[str]:
+        """Return the terms that are sure, else the best narrow terms, else the best terms."""
+        names = sorted(
+            self._hits, key=lambda name: (-self._weigh(name), self._hits[name][0].word_index)
+        )
+        narrow_names = [name for name in names if name not in self._broad_names]
+        sure_names = [name for name in narrow_names if self._is_sure(name)]
+        return (
+            sure_names[:_MAX_SURE_TAGS]
+            or narrow_names[:_MAX_UNSURE_TAGS]
+            or names[:_MAX_UNSURE_TAGS]
         )
 
-    @functools.cached_property
-    def _vectors(self) -> "NDArray[np.float32]":
-        return encode(list(self.parents))[:, :MEANING]
+    def _weigh(self, name: str) -> float:
+        """Return the weight of a term by its position, frequency and form."""
+        hits = self._hits[name]
+        position_weight = math.exp(-hits[0].word_index / (_POSITION_FADE_WORDS * self._pace))
+        frequency_weight = 0.5 * math.log(1 + len(hits))
+        phrase_bonus = 0.2 * any(hit.word_count > 1 for hit in hits)
+        title_bonus = 0.4 * (hits[0].word_index < self._title_words)
+        broad_penalty = 0.4 * (name in self._broad_names)
+        return position_weight + frequency_weight + (phrase_bonus + title_bonus) - broad_penalty
 
-    def nearest(self, text: str) -> list[str]:
-        """Return the terms, the nearest to a text in meaning first; "react" is near to any talk of reacting."""
-        if not text[:_LOOKED_AT].strip():
-            return []
-        likeness = self._vectors @ encode([text[:_LOOKED_AT]])[0, :MEANING]
-        narrow = self.plain.difference(self.lists["never"], self.lists["broad"])
-        near = dict(zip(self.parents, likeness, strict=True))
-        return sorted(near, key=lambda name: (name not in narrow, -near[name], name))
-
-    def hits(self, words: Sequence[Word], *, is_foreign: bool) -> list[_Hit]:
-        """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
-        found: list[_Hit] = []
-        at = 0
-        while at < len(words):
-            size, way = self._longest(words, at, is_foreign=is_foreign)
-            found += [_Hit(way.name, at, size, way.mark)] if way.name else []
-            at += size
-        is_software = any(hit.name in self.software and hit.mark != "~" for hit in found)
-        return [
-            hit for hit in found if hit.mark not in ("~", "%") or is_software == (hit.mark == "~")
-        ]
-
-    def _longest(self, words: Sequence[Word], at: int, *, is_foreign: bool) -> tuple[int, _Way]:
-        first = words[at]
-        most = max(self._most.get(first.plain, 0), self._most.get(first.stem, 0))
-        for size in range(min(most, len(words) - at), 0, -1):
-            surface = " ".join(word.surface for word in words[at : at + size])
-            if is_foreign and surface.lower() in self.lists["friends"]:
-                continue
-            key = _key(words[at : at + size])
-            for way in (
-                *self._ways.get(key, ()),
-                *(self._foreign.get(key, ()) if is_foreign else ()),
-            ):
-                if way.surface in ("", surface):
-                    return size, way
-        ends = (
-            first.plain[start:]
-            for start in range(_SHORTEST, len(first.plain) - _SHORTEST if is_foreign else 0)
-        )
-        return 1, _Way(next((self._tails[end] for end in ends if end in self._tails), ""), "", "")
+    def _is_sure(self, name: str) -> bool:
+        """Return whether a term is in the title or soon after it, or frequent."""
+        hits = self._hits[name]
+        has_phrase = any(hit.word_count > self._pace for hit in hits)
+        sure_words = _SURE_WORDS_FOR_PHRASES if has_phrase else _SURE_WORDS
+        sure_end = self._title_words + sure_words * self._pace
+        return hits[0].word_index < sure_end or len(hits) >= _SURE_OCCURRENCES
 
 
-def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
-    """Return the domains `text` speaks of, the surest first, with broader and near terms up to `at_least`."""
+def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
+    """Return the domains that a text is about, the surest first; none for a blank text.
+
+    Args:
+        text: Text of any length; a short first line is its title.
+        min_count: If the text has fewer domains, broader terms are added, then terms of similar
+            meaning.
+        max_count: Most domains.
+    """
     if not text.strip():
         return []
-    vocabulary = _vocabulary()
-    cleaned = plain(text)
-    names = _said(vocabulary, cleaned)
-    if len(names) < at_least:
-        ups = [up for name in names for up in vocabulary.ancestors(name)]
-        nearest = vocabulary.nearest(cleaned if cleaned.strip() else text)
-        names = list(dict.fromkeys([*names, *ups, *nearest]))[:at_least]
-    return names[: max(0, at_most)]
+
+    vocabulary = load_vocabulary()
+    clean_text = strip_markup(text)
+    names = _TermRanking(vocabulary, clean_text).get_best_names()
+    if len(names) < min_count:
+        broader_names: list[str] = []
+        for name in names:
+            broader_names += vocabulary.get_ancestors(name)
+        similar_names = vocabulary.rank_by_meaning(clean_text if clean_text.strip() else text)
+        names = list(dict.fromkeys([*names, *broader_names, *similar_names]))[:min_count]
+    return names[: max(0, max_count)]
 
 
-def _said(vocabulary: _Vocabulary, text: str) -> list[str]:
-    words = cut(text)
-    lists = vocabulary.lists
-    first, _, rest = text.partition("\n")
-    title = len(cut(first)) if rest.strip() else 0
-    title = title if title <= _TITLE else 0
-    beginning = [word.surface.lower() for word in words[:_BEGINNING]]
-    is_foreign = len(lists["other"].intersection(beginning)) > len(
-        lists["english"].intersection(beginning)
-    )
-    pace = 2 if 2 * sum(_SIGN.match(word) is not None for word in beginning) > len(beginning) else 1
-    places: dict[str, list[_Hit]] = {}
-    for hit in _at_work(vocabulary, vocabulary.hits(words, is_foreign=is_foreign), words):
-        is_named = hit.at >= title and hit.name not in vocabulary.software and _in_name(hit, words)
-        if hit.name not in lists["never"] and not is_named:
-            places.setdefault(hit.name, []).append(hit)
-
-    def weight(name: str) -> float:
-        early = math.exp(-places[name][0].at / (_FADES * pace))
-        form = 0.2 * any(hit.size > 1 for hit in places[name]) + 0.4 * (places[name][0].at < title)
-        return early + 0.5 * math.log(1 + len(places[name])) + form - 0.4 * (name in lists["broad"])
-
-    def is_sure(name: str) -> bool:
-        reach = _EARLY if any(hit.size > pace for hit in places[name]) else _NEAR
-        return places[name][0].at < title + reach * pace or len(places[name]) >= _OFTEN
-
-    ranked = sorted(places, key=lambda name: (-weight(name), places[name][0].at))
-    narrow = [name for name in ranked if name not in lists["broad"]]
-    sure = [name for name in narrow if is_sure(name)][:_MOST]
-    return sure or narrow[:_FEW] or ranked[:_FEW]
+def _count_title_words(text: str) -> int:
+    """Return the number of words and breaks in the first line; 0 if it is no title."""
+    first_line, _, other_lines = text.partition("\n")
+    title_words = len(split_words(first_line)) if other_lines.strip() else 0
+    return title_words if title_words <= _MAX_TITLE_WORDS else 0
 
 
-def _at_work(vocabulary: _Vocabulary, hits: Sequence[_Hit], words: Sequence[Word]) -> list[_Hit]:
-    """Return the hits outside what a sentence tells of leisure, of likings that are pastimes, and of studies."""
-    kept = []
+def _is_mostly_cjk(surfaces: Sequence[str]) -> bool:
+    cjk_count = sum(CJK_CHARACTER.match(surface) is not None for surface in surfaces)
+    return 2 * cjk_count > len(surfaces)
+
+
+def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[Word]) -> list[Hit]:
+    """Return the hits outside asides, which reach from a phrase such as "fan of" to a sentence end.
+
+    An aside about liking removes pastimes only. Other asides, about leisure and studies, remove
+    all hits.
+    """
+    relevant_hits = []
     aside = ""
-    until = 0
+    aside_end = 0
     for hit in hits:
-        aside = aside if hit.at < until else ""
+        if hit.word_index >= aside_end:
+            aside = ""
+
         if hit.name.startswith("-"):
             aside = aside or hit.name
-            until = next(
-                (at for at in range(hit.at, len(words)) if words[at].surface == "."), len(words)
-            )
-        elif not aside or (aside == "-liking" and hit.name not in vocabulary.lists["pastimes"]):
-            kept.append(hit)
-    return kept
+            aside_end = _find_sentence_end(words, hit.word_index)
+            continue
+
+        if not aside or (aside == _LIKING_ASIDE and hit.name not in vocabulary.lists["pastimes"]):
+            relevant_hits.append(hit)
+    return relevant_hits
 
 
-def _in_name(hit: _Hit, words: Sequence[Word]) -> bool:
-    """Tell whether one capitalised word stands beside another one, as a part of a name: "Adobe Systems"."""
-    beside = [words[at].surface for at in (hit.at - 1, hit.at + 1) if 0 <= at < len(words)]
+def _find_sentence_end(words: Sequence[Word], start: int) -> int:
+    """Return the index of the first sentence end from `start`, else the number of words."""
+    for index in range(start, len(words)):
+        if words[index].surface == ".":
+            return index
+    return len(words)
+
+
+def _is_in_proper_name(hit: Hit, words: Sequence[Word]) -> bool:
+    """Return whether a capitalized word is next to another capital letter, as "Adobe Systems"."""
+    neighbour_indexes = (hit.word_index - 1, hit.word_index + 1)
+    neighbours = [words[index].surface for index in neighbour_indexes if 0 <= index < len(words)]
     return (
-        hit.size == 1
-        and words[hit.at].surface.istitle()
-        and any(word[:1].isupper() for word in beside)
+        hit.word_count == 1
+        and words[hit.word_index].surface.istitle()
+        and any(surface[:1].isupper() for surface in neighbours)
     )
-
-
-def _key(words: Sequence[Word]) -> tuple[str, ...]:
-    return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
-
-
-_vocabulary = functools.cache(_Vocabulary)

@@ -1,4 +1,4 @@
-"""Read a text as the engine's answers need it: without mark-up, in words, in sentences, in sections."""
+"""Prepare texts for the engine's answers: strip mark-up, split into words, sentences, sections."""
 
 import functools
 import html
@@ -8,135 +8,206 @@ import threading
 import unicodedata
 from typing import Any, NamedTuple
 
-QUOTE = 200
-"""Characters of the longest sentence that is quoted whole."""
-LONGEST = 48
-"""Longer runs of letters are cut here: no term is as long, and stemming them takes seconds."""
+# A longer sentence is split, so that no quote is longer.
+MAX_QUOTE_CHARS = 200
+# Longer words are cut: no term is as long, and stemming them takes seconds.
+MAX_WORD_CHARS = 48
+# Chinese, Japanese and Korean characters. Each is a word, because these texts do not mark the ends
+# of words.
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-"""Chinese, Japanese and Korean characters: words of their own, because nothing else says where a word ends."""
-_NOISE = re.compile(  # every pattern is bounded, so that a text of any length takes time in proportion to its length
+
+# Every repetition is bounded, so that the time is proportional to the length of the text.
+_MARKUP = re.compile(
     r"<!--.{0,2000}?-->"
-    r"|</?[A-Za-z][^<>]{0,2000}>"  # an HTML tag
-    r"|(?<=\])\((?:[^()\s]|\([^()\s]{0,200}\)){0,2000}\)"  # where a Markdown link leads
+    # HTML tags.
+    r"|</?[A-Za-z][^<>]{0,2000}>"
+    # Targets of Markdown links.
+    r"|(?<=\])\((?:[^()\s]|\([^()\s]{0,200}\)){0,2000}\)"
     r"|\bhttps?://\S{1,2000}"
     r"|\bwww\.\S{1,2000}"
-    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"  # an e-mail address
-    r"|(?<!\w)@\w{1,64}"  # a handle
-    r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:(?:com|org|edu|info)\b(?:/\S{0,2000})?|(?:ai|app|be|de|dev|es|fr|gov|in|io|ly|me|tv|tw|uk)/\S{1,2000})",
+    # E-mail addresses.
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
+    # Handles.
+    r"|(?<!\w)@\w{1,64}"
+    # Addresses without a scheme.
+    r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:(?:com|org|edu|info)\b(?:/\S{0,2000})?"
+    r"|(?:ai|app|be|de|dev|es|fr|gov|in|io|ly|me|tv|tw|uk)/\S{1,2000})",
     re.DOTALL | re.IGNORECASE,
 )
-_MAY_BE_NOISE = re.compile(r"[<@]|\]\(|://|\.\S")  # what stands in all of it
-_SIGNS = frozenset("*`~_")
-_MARKS = re.compile(r"[*`~]{1,3}|(?<![^\W_])_{1,3}|_{1,3}(?!\w)")
-_UNREAD = re.compile(
+# All mark-up contains a match of this faster pattern.
+_MARKUP_HINT = re.compile(r"[<@]|\]\(|://|\.\S")
+_EMPHASIS_CHARACTERS = frozenset("*`~_")
+_EMPHASIS = re.compile(r"[*`~]{1,3}|(?<![^\W_])_{1,3}|_{1,3}(?!\w)")
+_CODE_OR_TEX = re.compile(
+    # Fenced code.
     r"^[ \t]*(?P<fence>```|~~~).{0,20000}?^[ \t]*(?P=fence)"
-    r"|\$[^$\n]{0,200}[\\^_{=<>][^$\n]{0,200}\$|\\[A-Za-z]{1,40}",  # TeX
+    # TeX formulas and commands.
+    r"|\$[^$\n]{0,200}[\\^_{=<>][^$\n]{0,200}\$|\\[A-Za-z]{1,40}",
     re.DOTALL | re.MULTILINE,
 )
-_PIECE = re.compile(
+_WORD_OR_BREAK = re.compile(
     rf"(?P<word>\.net\b|[{CJK}]|[^\W_{CJK}]+(?:\+\+|#(?!\w))?)(?:['\u2019]s\b)?"
     r"|(?P<stop>\n|[.!?\u2026]+(?=[\s\"')\]]|$)|[\u3002\uff01\uff1f])"
     r"|(?P<pause>[,;:()|\u2022\u00b7\u2013\u2014\u3001\u00bf\u00a1]+)",
     re.IGNORECASE,
 )
-_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
-_SHORT = 3
-"""Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
+# Plural endings with the endings that replace them; the first that fits is used.
+_PLURAL_ENDINGS = (
+    ("ies", "y"),
+    ("sses", "ss"),
+    ("xes", "x"),
+    ("ches", "ch"),
+    ("shes", "sh"),
+    ("s", ""),
+)
+# The "s" of words up to this length is no plural ending: "bus", "aws", "ios".
+_MAX_UNCHANGED_CHARS = 3
 _SENTENCE_END = re.compile(
-    r"[.!?\u2026\u061f\u06d4\u0964](?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\bFig\.)(?<!\bEq\.)"
+    r"[.!?\u2026\u061f\u06d4\u0964]"
+    # The dots of abbreviations do not end a sentence.
+    r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\bFig\.)(?<!\bEq\.)"
     r"[.!?\u2026\u061f\u06d4\u0964]*(?=[\s\"'\u201d)\]]|$)|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
 )
-_SECTION = re.compile(r"<(?P<close>/?)(?P<name>[^\W\d]\w{0,63})>")
-_stemming = threading.Lock()
+_SECTION_TAG = re.compile(r"<(?P<close>/?)(?P<name>[^\W\d]\w{0,63})>")
+# A stemmer stores the current word in itself, so threads take turns.
+_stemmer_lock = threading.Lock()
 
 
 class Word(NamedTuple):
-    """One word of a text, or a break between words (`plain` is empty then)."""
+    """A word of a text, or a break between words."""
 
+    # Spelling in the text. For a break, "." is the end of a sentence and "," a pause.
     surface: str
-    """As it stands in the text; of a break, `.` for the end of a sentence and `,` for a pause."""
-    plain: str
-    """Lower case, without accents, singular."""
+    # Lower case, without accents, singular; empty for a break.
+    folded: str
+    # Stem of the folded word; empty for a break.
     stem: str
 
 
-def plain(text: str) -> str:
-    """Return `text` without mark-up, addresses and handles: valid Unicode, NFKC, with straight apostrophes."""
-    valid = text.encode("utf-8", "replace").decode("utf-8")
-    readable = unicodedata.normalize("NFKC", html.unescape(valid)).replace("\u2019", "'")
-    quiet = _NOISE.sub(" ", readable) if _MAY_BE_NOISE.search(readable) else readable
-    return quiet if _SIGNS.isdisjoint(quiet) else _MARKS.sub(" ", quiet)
+_SENTENCE_BREAK = Word(".", "", "")
+_PAUSE_BREAK = Word(",", "", "")
 
 
-def blanked(text: str) -> str:
-    """Return `text` with mark-up, addresses, fenced code and TeX as NUL characters, every other sign in its place."""
-    for pattern in (_UNREAD, _NOISE):
-        text = pattern.sub(lambda found: "\0" * len(found[0]), text)
+def strip_markup(text: str) -> str:
+    """Return a text without mark-up, addresses and handles.
+
+    The returned text is valid Unicode in NFKC, with straight apostrophes. A blank replaces each
+    removed part.
+    """
+    unescaped_text = html.unescape(text.encode("utf-8", "replace").decode("utf-8"))
+    clean_text = unicodedata.normalize("NFKC", unescaped_text).replace("\u2019", "'")
+    if _MARKUP_HINT.search(clean_text):
+        clean_text = _MARKUP.sub(" ", clean_text)
+    if not _EMPHASIS_CHARACTERS.isdisjoint(clean_text):
+        clean_text = _EMPHASIS.sub(" ", clean_text)
+    return clean_text
+
+
+def blank_markup(text: str) -> str:
+    """Replace mark-up, addresses, fenced code and TeX by NUL characters of the same number.
+
+    All other characters keep their offsets.
+    """
+    for pattern in (_CODE_OR_TEX, _MARKUP):
+        text = pattern.sub(lambda match: "\0" * len(match[0]), text)
     return text
 
 
-def cut(text: str) -> list[Word]:
-    """Return the words of `text` and the breaks between them, in order."""
-    return [
-        _word(match["word"][:LONGEST])
-        if match["word"]
-        else Word("." if match["stop"] else ",", "", "")
-        for match in _PIECE.finditer(text)
-    ]
+def split_words(text: str) -> list[Word]:
+    """Return the words of a text and the breaks between them, in order."""
+    words = []
+    for match in _WORD_OR_BREAK.finditer(text):
+        if match["word"]:
+            words.append(_build_word(match["word"][:MAX_WORD_CHARS]))
+        elif match["stop"]:
+            words.append(_SENTENCE_BREAK)
+        else:
+            words.append(_PAUSE_BREAK)
+    return words
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _word(surface: str) -> Word:
-    folded = unicodedata.normalize("NFKD", surface.casefold())
-    bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    return Word(surface, singular(bare) or surface, stem(bare) or surface)
-
-
-def singular(word: str) -> str:
-    """Return `word` without a plural ending; good enough for comparing, not for reading."""
-    if len(word) <= _SHORT or word.endswith(("ss", "us", "is")):
-        return word
-    ending, one = next(
-        ((ending, one) for ending, one in _PLURALS if word.endswith(ending)), ("", "")
+def _build_word(surface: str) -> Word:
+    decomposed = unicodedata.normalize("NFKD", surface.casefold())
+    base_letters = "".join(
+        character for character in decomposed if not unicodedata.combining(character)
     )
-    return word.removesuffix(ending) + one
+    folded = singularize(base_letters) or surface
+    return Word(surface, folded, stem_word(base_letters) or surface)
 
 
-def stem(word: str) -> str:
-    """Return the stem of a word, as of an English one."""
-    with _stemming:  # a stemmer keeps the word it works on in itself
-        return str(_stemmer().stemWord(word))
+def singularize(word: str) -> str:
+    """Return a word without its plural ending: good enough to compare, not to display."""
+    if len(word) <= _MAX_UNCHANGED_CHARS or word.endswith(("ss", "us", "is")):
+        return word
+
+    for plural_ending, singular_ending in _PLURAL_ENDINGS:
+        if word.endswith(plural_ending):
+            return word.removesuffix(plural_ending) + singular_ending
+    return word
+
+
+def stem_word(word: str) -> str:
+    """Return the stem of a word by the rules of English."""
+    with _stemmer_lock:
+        return str(_load_stemmer().stemWord(word))
 
 
 @functools.cache
-def _stemmer() -> Any:
+def _load_stemmer() -> Any:
     import snowballstemmer
 
     return snowballstemmer.stemmer("english")
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Return where the sentences of `text` begin and end, blanks apart; one longer than `QUOTE` falls into pieces."""
-    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(blanked(text))), len(text)]
-    found = []
-    for low, high in itertools.pairwise(ends):
-        start = high - len(text[low:high].lstrip())
-        while start < high:
-            blank = text.rfind(" ", start + 1, start + QUOTE)
-            end = high if high - start <= QUOTE else blank if blank > 0 else start + QUOTE
-            if any(map(str.isalnum, text[start:end])):
-                found.append((start, start + len(text[start:end].rstrip())))
-            start = high - len(text[end:high].lstrip())
-    return found
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return start and end offset of each sentence, without the blanks around it.
+
+    A sentence over `MAX_QUOTE_CHARS` is split, at a blank if possible. A sentence that has neither
+    letter nor digit is left out.
+    """
+    sentence_ends = [match.end() for match in _SENTENCE_END.finditer(blank_markup(text))]
+    boundaries = [0, *sentence_ends, len(text)]
+
+    spans = []
+    for sentence_start, sentence_end in itertools.pairwise(boundaries):
+        start = _skip_blanks(text, sentence_start, sentence_end)
+        while start < sentence_end:
+            end = _find_split(text, start, sentence_end)
+            piece = text[start:end]
+            if any(map(str.isalnum, piece)):
+                spans.append((start, start + len(piece.rstrip())))
+            start = _skip_blanks(text, end, sentence_end)
+    return spans
 
 
-def sections(text: str) -> list[tuple[str, str]]:
-    """Return what stands between `<name>` and the last `</name>`, for each of the outermost, with the names."""
-    closing = {tag["name"]: tag.start() for tag in _SECTION.finditer(text) if tag["close"]}
-    found: list[tuple[str, str]] = []
-    at = 0
-    for tag in _SECTION.finditer(text):
-        if not tag["close"] and at <= tag.start() < closing.get(tag["name"], 0):
-            at = closing[tag["name"]]
-            found.append((tag["name"], text[tag.end() : at]))
-    return found
+def _skip_blanks(text: str, start: int, end: int) -> int:
+    """Return the offset of the first character in start to end that is not blank, else end."""
+    return end - len(text[start:end].lstrip())
+
+
+def _find_split(text: str, start: int, end: int) -> int:
+    """Return the end of the first piece of a sentence: its end, a blank, or the longest quote."""
+    if end - start <= MAX_QUOTE_CHARS:
+        return end
+
+    blank_offset = text.rfind(" ", start + 1, start + MAX_QUOTE_CHARS)
+    return blank_offset if blank_offset > 0 else start + MAX_QUOTE_CHARS
+
+
+def tagged_sections(text: str) -> list[tuple[str, str]]:
+    """Return name and content of each section in a text, in order, without nested sections.
+
+    A section reaches from `<name>` to the last `</name>`.
+    """
+    closing_offsets = {
+        tag["name"]: tag.start() for tag in _SECTION_TAG.finditer(text) if tag["close"]
+    }
+    sections: list[tuple[str, str]] = []
+    section_end = 0
+    for tag in _SECTION_TAG.finditer(text):
+        closing_offset = closing_offsets.get(tag["name"], 0)
+        if not tag["close"] and section_end <= tag.start() < closing_offset:
+            section_end = closing_offset
+            sections.append((tag["name"], text[tag.end() : section_end]))
+    return sections

@@ -57,7 +57,7 @@ def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
 
 def listen(folder: Path, owner: int) -> None:
     """Load what answers need, then fork an engine for each who connects."""
-    tags.tags("zither and quiet bees", at_least=3, at_most=3)
+    tags.tag_text("zither and quiet bees", min_count=3, max_count=3)
     encoder.encode(["bees"])
     gc.collect()
     gc.freeze()

@@ -100,23 +100,23 @@ class State(state.EngineState):
             "error": "",
         }
 
-    def batch(self, batch_id: str) -> Row:
+    def get_batch(self, batch_id: str) -> Row:
         """Return a batch as it shows itself."""
-        return self._shown(super().batch(batch_id))
+        return self._shown(super().get_batch(batch_id))
 
-    def batches(self, size: int, before: int) -> list[Row]:
+    def list_batches(self, limit: int, before: int) -> list[Row]:
         """Return a page of those that are listed by now; a client that gave up on a create finds its batch there."""
         with self.creating:
-            rows = super().batches(EVERY[0], before)
+            rows = super().list_batches(EVERY[0], before)
         now = self._clock.time_ns()
         return [
             self._shown(row) for row in rows if self.fate(row["id"]).get("listed_ns", 0) <= now
-        ][:size]
+        ][:limit]
 
     def everything(self) -> list[Row]:
         """Return every batch there ever was, oldest first, as it is in truth."""
         rows = sorted(
-            [*super().batches(*EVERY), *self._deleted], key=lambda row: int(row["number"])
+            [*super().list_batches(*EVERY), *self._deleted], key=lambda row: int(row["number"])
         )
         return [{**row, "state": self._end(row["id"], row["state"])} for row in rows]
 
@@ -142,7 +142,7 @@ class State(state.EngineState):
 
     def delete_batch(self, batch_id: str) -> None:
         """Delete a batch, and remember that there was one."""
-        row = self.batch(batch_id)
+        row = self.get_batch(batch_id)
         super().delete_batch(batch_id)
         self._deleted.append(row)
 
@@ -151,26 +151,36 @@ class State(state.EngineState):
     ) -> bool:
         """Move a batch; one that is cancelled before it showed that it was over never was."""
         moved = super().move_batch(batch_id, state, succeeded=succeeded, failed=failed, error=error)
-        if state == "CANCELLED" and not moved and self.batch(batch_id)["state"] in ACTIVE:
-            moved = self._changes("UPDATE batches SET state = 'CANCELLED' WHERE id = ?", batch_id)
+        if state == "CANCELLED" and not moved and self.get_batch(batch_id)["state"] in ACTIVE:
+            moved = self._execute("UPDATE batches SET state = 'CANCELLED' WHERE id = ?", batch_id)
             self.decide(batch_id, needed=0)
         return moved
 
     def create_batch(
-        self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]
+        self,
+        file_id: str,
+        *,
+        model: str,
+        display_name: str,
+        count_requests: Callable[[Path], int],
     ) -> Row:
         """Make a batch, or two, with the fate that the script gives it."""
         struck = self._script.firing("batch", "POST", TARGET.get())
         lines = self._script.matching("line", "POST", TARGET.get())
-        raw = self.path("file", self.file(file_id)["id"]).read_bytes()
+        raw = self.blob_path("file", self.get_file(file_id)["id"]).read_bytes()
         with self.creating:
             self._check_quota(model, raw)
             for _ in range(1 + any(one.word == "duplicate_batch" for one in struck)):
-                batch = super().create_batch(file_id, model=model, name=name, count=count)
+                batch = super().create_batch(
+                    file_id,
+                    model=model,
+                    display_name=display_name,
+                    count_requests=count_requests,
+                )
                 self._lines[batch["id"]] = lines
                 self.decide(batch["id"], **self._fate_of(struck, lines))
                 note = {
-                    "name": name,
+                    "name": display_name,
                     "lines": [json.loads(one) for one in raw.split(b"\n") if one.strip()],
                 }
                 with (self._root / "creates.jsonl").open("a", encoding="utf-8") as file:
@@ -195,10 +205,10 @@ class State(state.EngineState):
     def _check_quota(self, model: str, raw: bytes) -> None:
         """Refuse a batch over the number of those that are not over, or over the tokens in them."""
         limits = self.settings["enqueued_tokens"]
-        active = self.unfinished()
+        active = self.list_unfinished_batches()
         limit = limits.get(model, limits.get("*"))
         held = [
-            self.path("input", row["id"]).read_bytes()
+            self.blob_path("input", row["id"]).read_bytes()
             for row in active
             if limit and row["model"] == model
         ]
@@ -217,7 +227,7 @@ class Worker(worker.BatchWorker):
 
     _state: State
 
-    def _work(self, batch: Row) -> None:
+    def _process_batch(self, batch: Row) -> None:
         with self._state.creating:  # what a batch is to become is decided before it is begun
             fate = self._state.fate(batch["id"])
         if self._state.settings["paused"] or (
@@ -233,21 +243,21 @@ class Worker(worker.BatchWorker):
                 error=fate["error"]["message"] if fate["end"] == "FAILED" else "",
             )
         else:
-            super()._work(batch)
+            super()._process_batch(batch)
 
-    def _answer_all(self, batch: Row, file: BinaryIO, part: Path) -> int | None:
+    def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
         """Answer all, give up a share of it where that was scripted, and let faults strike lines."""
-        failed = super()._answer_all(batch, file, part)
+        failed = super()._write_answers(batch, input_file, part_path)
         fate = self._state.fate(batch["id"])
         faults = self._state.lines(batch["id"])
         if failed is None or not (faults or "share" in fate):
             return failed
-        file.seek(0)
+        input_file.seek(0)
         struck = dict(
-            _struck((json.loads(raw).get("key", "") for raw in file if raw.strip()), faults)
+            _struck((json.loads(raw).get("key", "") for raw in input_file if raw.strip()), faults)
         )
-        answered = part.read_bytes().splitlines()
-        with part.open("wb") as out:
+        answered = part_path.read_bytes().splitlines()
+        with part_path.open("wb") as out:
             for raw in answered[: int(len(answered) * fate.get("share", 1))]:
                 lines: list[Any] = [json.loads(raw)]
                 for one in struck.get(lines[0].get("key", ""), ()):

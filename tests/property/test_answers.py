@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.answers.concepts import LONGEST, TYPES, concepts
+from emulator.answers.concepts import MAX_NAME_CHARS, TYPES, extract_concepts
 from emulator.answers.encoder import encode
-from emulator.answers.tags import tags
+from emulator.answers.tags import tag_text
 from emulator.catalogue import MODELS, STAND_IN_VERSION
-from emulator.generate import answer
+from emulator.generate import answer_request
 from pipeline.experts.declaration import MAX_TAG
 
 MODEL = MODELS["gemini-2.5-flash"]
@@ -144,10 +144,10 @@ def test_an_answer_is_what_the_schema_allows(
         "contents": [{"parts": [{"text": said}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    response = answer(request, MODEL)
+    response = answer_request(request, MODEL)
     assert fits(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
     assert response["modelVersion"] == STAND_IN_VERSION
-    assert answer(request, MODEL) == response
+    assert answer_request(request, MODEL) == response
 
 
 @settings(max_examples=60)
@@ -170,7 +170,9 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
         "contents": [{"parts": [{"text": said}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    found = json.loads(answer(request, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
+    found = json.loads(
+        answer_request(request, MODEL)["candidates"][0]["content"]["parts"][0]["text"]
+    )
     quotes = [
         found["evidence"],
         *found["quotes"],
@@ -184,10 +186,10 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
 @given(text=ANY_TEXT)
 def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
     """Never an error or a duplicate, none too long, never too few or too many; a vector has length one."""
-    found = tags(text)
+    found = tag_text(text)
     assert len(found) == len(set(found)) <= 8
     assert all(0 < len(tag) <= MAX_TAG and tag == tag.lower() for tag in found)
-    assert 3 <= len(tags(text, at_least=3)) <= 8 if text.strip() else found == []
+    assert 3 <= len(tag_text(text, min_count=3)) <= 8 if text.strip() else found == []
     for kind in ("semantic", "lexical") if text.strip() else ():
         assert abs(float(np.linalg.norm(encode([text], encoder=kind)[0])) - 1) < 1e-5
 
@@ -198,10 +200,10 @@ def test_concepts_are_words_of_the_text_with_quotes_from_it(
     text: str, at_least: int, at_most: int
 ) -> None:
     """Never an error, never a stranger, every quote a slice, at least one where there is a letter."""
-    found = concepts(text, at_least=at_least, at_most=at_most)
+    found = extract_concepts(text, min_count=at_least, max_count=at_most)
     assert len(found) <= at_most
     for concept in found:
-        assert 0 < len(concept["name"]) <= LONGEST
+        assert 0 < len(concept["name"]) <= MAX_NAME_CHARS
         assert concept["type"] in TYPES
         assert 0.5 <= concept["confidence"] <= 0.95
         assert all(quote in text and len(quote) <= 320 for quote in concept["quotes"])

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from emulator.answers.tags import tags
+from emulator.answers.tags import tag_text
 from emulator.catalogue import MODELS
-from emulator.generate import answer
+from emulator.generate import answer_request
 
 MODEL = MODELS["gemini-2.5-flash"]
 STRING = {"type": "STRING"}
@@ -45,8 +45,8 @@ STRING = {"type": "STRING"}
 )
 def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
     """All walks of life, several languages, however it is spelled; the title first."""
-    assert expected <= set(tags(bio))
-    assert tags(f"Cardiologist\n{bio}")[0] == "cardiology"
+    assert expected <= set(tag_text(bio))
+    assert tag_text(f"Cardiologist\n{bio}")[0] == "cardiology"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
 )
 def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> None:
     """Homonyms, names, other languages' words, and what is told of leisure."""
-    assert wrong not in tags(bio)
+    assert wrong not in tag_text(bio)
 
 
 def _answered(said: str, **members: dict[str, Any]) -> Any:
@@ -80,7 +80,7 @@ def _answered(said: str, **members: dict[str, Any]) -> Any:
         "contents": [{"parts": [{"text": said}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    return json.loads(answer(asked, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
+    return json.loads(answer_request(asked, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
 
 
 def test_an_own_task_is_filled_from_the_row() -> None:
