@@ -11,7 +11,7 @@ import click
 
 from jobs.commands import EVERY, Command
 from jobs.options import CommandReport, NamedArgument
-from jobs.output import Terminal, print_all, print_json
+from jobs.output import Terminal, print_all, print_json, printable
 from jobs.variables import (
     KEPT,
     SETTINGS,
@@ -22,6 +22,7 @@ from jobs.variables import (
     read_settings,
     typed_variable,
 )
+from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN, FLAGS, PREFIX, Settings, read_dotenv
@@ -76,6 +77,7 @@ class ClickCommand(click.Command):
         """Run the command, and print what it ends with."""
         if self.entry.task and not self.entry.task_if and not self.entry.opens:
             ctx.meta[KEPT["task"]] = self.entry.task
+        trust.ask_with(ask_person)
         report = carry_out(self.entry, ctx.params)
         if report is None:
             return
@@ -211,14 +213,27 @@ def confirmed(question: str) -> bool:
 
     A person's no ends the command, with exit code 0.
     """
-    meta = click.get_current_context().meta
-    if says_yes() or (sys.stdin.isatty() and click.confirm(question, err=True)):
-        meta[WENT_ON] = True
+    if says_yes():
+        click.get_current_context().meta[WENT_ON] = True
         return True
-    if sys.stdin.isatty():
-        Terminal().say("nothing more was changed" if meta.get(WENT_ON) else "nothing was changed")
-        raise click.exceptions.Exit(0)
-    return False
+    return ask_person(question)
+
+
+def ask_person(question: str) -> bool:
+    """Ask a person at a terminal, whatever `--yes` says; without a terminal the answer is no.
+
+    A thread of the page has no terminal. A person's no ends the command, with exit code 0.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not sys.stdin.isatty():
+        return False
+    if click.confirm(printable(question), err=True):
+        context.meta[WENT_ON] = True
+        return True
+    Terminal().say(
+        "nothing more was changed" if context.meta.get(WENT_ON) else "nothing was changed"
+    )
+    raise click.exceptions.Exit(0)
 
 
 def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def worker(
     port: Annotated[
         int | None, Parameter("Serve /healthz, /readyz, /metrics here.", CountParam(0, 65535))
     ] = None,
+    host: Annotated[str, Parameter("Address for --port.")] = "127.0.0.1",
     setup: Annotated[bool, Parameter("Make the tables of jobs, then end.")] = False,
 ) -> CommandReport | None:
     """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
@@ -115,7 +116,7 @@ def worker(
         _units(only),
         concurrency=concurrency,
         agrees=says_yes(),
-        listening=None if port is None else bound("worker", "0.0.0.0", port),  # noqa: S104 - others watch it
+        listening=None if port is None else bound("worker", host, port),
     )
     return None
 

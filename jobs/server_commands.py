@@ -91,7 +91,8 @@ def emulator(
 def _say_where(url: str) -> None:
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
-    terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
+    reached = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"
+    terminal.say(f"in another terminal: export {reached}")
     place = "data/rehearsal"
     terminal.hint(
         f"{CommandHint('import', experts=os.path.relpath(SAMPLE / 'experts.csv'), data=place)} "

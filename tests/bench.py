@@ -168,7 +168,8 @@ def environment(data: Path, url: str) -> dict[str, str]:
     }
     settings["MODELS_FILE"] = str(data.parent / "models.toml")
     own = {f"FINDABLE_{name}": value for name, value in settings.items()}
-    return own | {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}
+    reached = {"GOOGLE_GEMINI_BASE_URL": url, "FINDABLE_TRUST": url}
+    return own | {"GEMINI_API_KEY": "any", **reached}
 
 
 def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> Taken:

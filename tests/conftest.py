@@ -145,6 +145,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # reading them takes as long as many a command
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / HERE).mkdir()
     monkeypatch.chdir(tmp_path / HERE)
 
@@ -208,6 +209,7 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
             "FINDABLE_DATA": str(tmp_path / "data"),
             "GEMINI_API_KEY": KEY,
             "GOOGLE_GEMINI_BASE_URL": api.url,
+            "FINDABLE_TRUST": api.url,
             "FINDABLE_LIST_LAG": "0",
             "FINDABLE_CREATE_TIMEOUT": "1",
             "FINDABLE_CALL_TIMEOUT": "5",

@@ -19,7 +19,6 @@ PASSWORDS = (
     "scram_client_key",
     "scram_server_key",
 )  # URL options
-KEYS = ("key", "api_key", "token", "access_token")  # of a server's URL
 LOGGERS = (
     "httpx2",
     "httpcore2",
@@ -30,6 +29,26 @@ LOGGERS = (
 )  # and those below them
 _PASSWORD = re.compile(
     rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+"""
+)
+# A user and a password in an address, with a scheme or without. The user may be misplaced behind a
+# slash. The path of an SQLite file has neither.
+_USER_AND_PASSWORD = re.compile(
+    r"^(?!sqlite[^:]*:///)((?:[^/?]*:)?//[^:]*?|(?!(?:[^/?]*:)?//)[^/:]*?)(:|%3A).*@",
+    re.DOTALL | re.IGNORECASE,
+)
+# Ends of the names of options with a secret, in a URL, a connection string of libpq or of ODBC.
+_SECRET_NAMES = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "key", "token")
+
+
+def _with_escapes(word: str) -> str:
+    """Return a pattern that finds a word also if some of its letters are percent-encoded."""
+    letters = (f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in word)
+    return "".join(letters)
+
+
+_SECRET_OPTION = re.compile(
+    rf"((?:{'|'.join(map(_with_escapes, _SECRET_NAMES))})(?:\s|%20|\+)*(?:=|%3D))[^&]+",
+    re.IGNORECASE,
 )
 _SESSION = re.compile(
     r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE
@@ -44,10 +63,11 @@ def masked(key: str) -> str:
 def without_password(url: str) -> str:
     """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
 
-    A password may hold an `@` where it should not, so that all up to the last one is left out.
+    A password may hold an `@` where it should not, so that all up to the last one is left out. Only `&` is sure to end
+    the value of an option.
     """
-    shown = re.sub(r"^((?:[^/?]*://)?+[^/:]*):.*@", r"\1:…@", url, flags=re.DOTALL)
-    return re.sub(rf"(?<=[?&])({'|'.join((*PASSWORDS, *KEYS))})=[^&]*", r"\1=…", shown)
+    shown = _USER_AND_PASSWORD.sub(r"\1\2…@", url)
+    return _SECRET_OPTION.sub(r"\1…", shown)
 
 
 class Secret:

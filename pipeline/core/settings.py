@@ -18,6 +18,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core import trust
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, masked, without_password
@@ -26,6 +27,10 @@ from pipeline.core.text import BAD_TEXT
 PREFIX = "FINDABLE_"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
+GOOGLE = "https://generativelanguage.googleapis.com/"
+# Where a setting came from.
+DOTENV = ".env"
+IN_PYTHON = "given in Python"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 BUILT_IN = ("experts", "passages")  # tasks
@@ -166,6 +171,11 @@ def _labels(text: str) -> tuple[str, ...]:
     if names := tuple(_label(word.strip()) for word in text.split(",") if word.strip()):
         return names
     raise ValueError("must be names with commas between them")
+
+
+def _confirmed_values(text: str) -> tuple[str, ...]:
+    words = re.split(r"[\s,]+", text.strip())
+    return tuple(without_password(word).rstrip("/") for word in words if word)
 
 
 def _preference(text: str) -> tuple[str, ...]:
@@ -329,6 +339,11 @@ class Settings:
     gates: str | None = _setting(
         None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16"
     )
+    trust: tuple[str, ...] = _setting(
+        (),
+        _confirmed_values,
+        "servers, databases and files of tasks that need no confirmation; refused in .env",
+    )
     debug: bool = _flag("show tracebacks")
     api_key: Secret | None = _setting(
         None, Secret, "the key; the first one wins; without one, local", names=KEY_NAMES
@@ -366,11 +381,50 @@ class Settings:
 
     @property
     def url(self) -> Secret:
-        """Return the database URL."""
+        """Return the database URL.
+
+        Raises:
+            ConfigurationError: Only `.env` names it, and nobody confirmed it.
+        """
+        if self.database_url and self.sources.get("database_url") == DOTENV:
+            trust.require_confirmed(
+                str(self.database_url).rstrip("/"),
+                self.data,
+                trusted=self.trust,
+                fact=f"the database of this workspace is {self.database_url}, which .env names",
+                unchanged="it was not opened",
+            )
         path = (
             str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
         )  # these two are a URL's own
         return self.database_url or Secret.url(f"sqlite:///{path}")
+
+    @property
+    def server(self) -> Secret:
+        """Return the address of the API, to which the key is sent.
+
+        Raises:
+            ConfigurationError: It is not Google's, and nobody confirmed it; or only `.env` names
+                it, and the key is from elsewhere.
+        """
+        server = self.base_url or Secret.url(GOOGLE)
+        source = self.sources.get("base_url", "")
+        if source == IN_PYTHON or server.reveal().rstrip("/") == GOOGLE.rstrip("/"):
+            return server
+        if source == DOTENV and not self.sources.get("api_key", "").endswith(DOTENV):
+            raise ConfigurationError(
+                f".env names the server {server}, and the key is not from .env; nothing was sent",
+                hint=f"set both in .env, or {BASE_NAMES[0]} in the environment, too",
+            )
+        trust.require_confirmed(
+            str(server).rstrip("/"),
+            self.data,
+            trusted=self.trust,
+            fact=f"the key and all requests go to {server} ({BASE_NAMES[0]}, {source}), "
+            "not to Google",
+            unchanged="nothing was sent",
+        )
+        return server
 
 
 _DECLARED = tuple(one for one in fields(Settings) if one.metadata)
@@ -382,12 +436,17 @@ def load_settings(
     environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None
 ) -> Settings:
     """Return the settings of a mapping such as `os.environ`, with `.env` beneath it; an empty value is none."""
+    if dotenv and dotenv.get(trust.VARIABLE):
+        raise ConfigurationError(
+            f"{trust.VARIABLE} is set in .env, which may be a stranger's; nothing was done",
+            hint="set it in the environment",
+        )
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for one in _DECLARED:
         names = VARIABLES[one.name]
         for name, (place, mapping) in product(
-            names, (("environment", environ), (".env", dotenv or {}))
+            names, (("environment", environ), (DOTENV, dotenv or {}))
         ):
             if (
                 text := (mapping.get(name) or "").strip()
@@ -452,7 +511,7 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
         text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         values[name] = one.default if value is None else _parsed(one, text, name)
     return replace(
-        settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")}
+        settings, **values, sources={**settings.sources, **dict.fromkeys(values, IN_PYTHON)}
     )
 
 

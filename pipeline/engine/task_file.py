@@ -10,6 +10,7 @@ import ast
 import hashlib
 import io
 import json
+import os
 import re
 import sys
 import traceback
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import (
     NAME,
@@ -33,6 +35,7 @@ from pipeline.core.declaration import (
 )
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
+from pipeline.core.settings import DOTENV, Settings
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import bytes_note, compact_json, plain_row, value_text, without_bytes
 from pipeline.tables.read import SourceRow
@@ -78,6 +81,11 @@ class MemorySource:
 
 def _given_task(place: Path) -> Declaration | None:
     return _tasks.get(place) or built_in(name_in_python(place))
+
+
+def is_in_workspace(path: Path, data: Path) -> bool:
+    """Return whether a file lies in a workspace's folder, so that it may have come with that."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(data))
 
 
 @cache
@@ -136,11 +144,12 @@ def find_task_file(named: str, data: Path) -> Path | None:
     )
 
 
-def load_declaration(path: Path) -> Declaration:
+def load_declaration(path: Path, settings: Settings) -> Declaration:
     """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
 
     A file is loaded once a process; see `look_again`. InputError, with file and line, where it cannot be read or run,
     or declares no task or a wrong one; or where it was declared in another process, and in no file.
+    ConfigurationError, before a line of it runs, if it may be a stranger's and nobody confirmed it.
     """
     if (found := _given_task(path)) is not None:
         return found
@@ -150,7 +159,10 @@ def load_declaration(path: Path) -> Declaration:
             said,
             f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
         )
-    return _load(path)
+    name_to_confirm = ""
+    if settings.sources.get("task") == DOTENV:
+        name_to_confirm = str(path)
+    return _load(path, settings.data, settings.trust, name_to_confirm)
 
 
 def hand_over(
@@ -184,9 +196,22 @@ def look_again() -> None:
 
 
 @cache
-def _load(path: Path) -> Declaration:
+def _load(path: Path, data: Path, trusted: tuple[str, ...], name_to_confirm: str) -> Declaration:
     with _naming_lines(path):
         source = path.read_bytes()
+
+    # Checked are the bytes that run, whatever becomes of the file meanwhile.
+    value = name_to_confirm
+    if is_in_workspace(path, data) or Path(os.path.realpath(path)) != path:
+        value = hashlib.sha256(source).hexdigest()
+    if value:
+        trust.require_confirmed(
+            value,
+            data,
+            trusted=trusted,
+            fact=f"the file of a task, {path}, may be a stranger's, and runs with all your rights",
+            unchanged="it was not run",
+        )
     return declaration_in(source, path.stem, path)
 
 

@@ -107,7 +107,7 @@ def recorded_name(tx: Connection, settings: Settings) -> str | None:
     with contextlib.suppress(
         FindableError
     ):  # one that is broken now is still the file of what it declared
-        now = load_declaration(Path(known[by_place[0]])).name
+        now = load_declaration(Path(known[by_place[0]]), settings).name
         return now if now in by_place else None
     return by_place[0]
 
@@ -134,7 +134,7 @@ def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
 
 def planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task that TASK= names makes."""
-    declared = load_declaration(_path_of(settings))
+    declared = load_declaration(_path_of(settings), settings)
     return [f"{declared.table or declared.name}_{what}" for what in ("answers", "answered")]
 
 
@@ -144,7 +144,7 @@ def check_declarable(settings: Settings, store: Store) -> bool:
     Raises:
         InputError, ConfigurationError: Its first use would be refused; nothing was added to the database.
     """
-    declaration = load_declaration(path := _path_of(settings))
+    declaration = load_declaration(path := _path_of(settings), settings)
     brings_items = bool(not declaration.is_query or declaration.source)
     with store.read_unchanged() as tx:
         is_there = tx is not None
@@ -187,7 +187,7 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
         few = CommandHint("try", task=settings.task)
         every = CommandHint("tag", task=settings.task)
         raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
-    declaration = load_declaration(path)
+    declaration = load_declaration(path, settings)
     columns = _source(store, declaration, path).columns
     return _put(
         store, declaration, path, columns, settings, at=datetime.now(UTC), display=display
@@ -200,7 +200,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     mine = before.record
     found = Path(before.record.path)
     found = find_task_file(str(found), found.parent) or found
-    declaration = load_declaration(found)
+    declaration = load_declaration(found, before.settings)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return UserTask(replace(record, prefix=mine.prefix), before.settings)

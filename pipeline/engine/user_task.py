@@ -163,7 +163,7 @@ class UserTask(Task):
     @cached_property
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file."""
-        return task_file.load_declaration(Path(self.record.path))
+        return task_file.load_declaration(Path(self.record.path), self.settings)
 
     @cached_property
     def declared_fingerprint(self) -> str:

@@ -449,13 +449,14 @@ class WorkspaceSession:
         from pipeline.gemini.client import Client
 
         settings = self.settings
-        base_url = self.settings.base_url
         local = self.backend == "local"
-        if not local and not settings.api_key:
-            hint = "set GEMINI_API_KEY in the environment or in .env"
-            raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
+        url = ""
+        if not local:
+            if not settings.api_key:
+                hint = "set GEMINI_API_KEY in the environment or in .env"
+                raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
+            url = settings.server.reveal()
         self.tell_backend()
-        url = base_url.reveal() if base_url else None
         if local:
             from emulator.server import Server
 

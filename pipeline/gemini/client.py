@@ -43,6 +43,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
+from pipeline.core.settings import GOOGLE
 from pipeline.core.states import STANDARD, Mode
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from pipeline.gemini.embed import Vectors
 
 
-GOOGLE = "https://generativelanguage.googleapis.com/"
 API_VERSION = (
     "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
 )
@@ -75,7 +75,7 @@ MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
 MOST_REPLY = (
     256 * 1024 * 1024
 )  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
-STILL = 10  # times as long as a call may take a transfer may take before its size counts
+TRANSFER_FACTOR = 10  # times as long as a call may take a transfer may take before its size counts
 LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
@@ -433,7 +433,7 @@ class Client:
 
     @property
     def _transfer_s(self) -> float:
-        return STILL * self.call_timeout_s
+        return TRANSFER_FACTOR * self.call_timeout_s
 
     def _call(
         self,

@@ -30,7 +30,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.text import first_few
+from pipeline.core.text import UNSOUND, first_few
 from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import Access, WorkspaceSession, is_free, open_workspace
 from pipeline.index.vector_cache import VectorCache, vector_cache, vector_store
@@ -242,6 +242,12 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             f"{folder} is no backup: {why}",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         ) from error
+    if unsound := next(filter(UNSOUND.search, hashes), None):
+        raise InputError(
+            f"{folder} is no backup: its {MANIFEST} names the file {unsound!r}, and no file can "
+            "have that name; nothing was changed",
+            hint=f"name a folder that `{CommandHint('backup')}` made",
+        )
     paths = [PurePosixPath(name) for name in hashes]
     if not is_known or any(
         path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths

@@ -9,6 +9,7 @@ whatever it is called; if there is no such column, it is a hash of the row.
 """
 
 import csv
+import hashlib
 import math
 import os
 import re
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, cast
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core import files
+from pipeline.core import files, trust
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
     AS_IT_IS,
@@ -50,6 +51,7 @@ from pipeline.engine.task_file import (
     MemorySource,
     declaration_in,
     find_task_file,
+    is_in_workspace,
     place_in_python,
 )
 from pipeline.engine.task_registry import UnregisteredTask, bring_items, declared_tasks, recorded
@@ -332,7 +334,7 @@ def keep_question(
         if room is not None and planned.cost * (1 + reserve) > room:
             raise budgets.without_room(tx)
     try_out.confirm_cost(beside, planned)
-    _write_new(draft.path, text)
+    _write_new(draft.path, text, ws.data)
     return SavedQuestion(draft, names, planned.cost)
 
 
@@ -451,7 +453,7 @@ def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     """
     _check_unused(ws.store, new.name)
     draft = drafted(ws.store, new)
-    _write_new(draft.path, task_text(draft))
+    _write_new(draft.path, task_text(draft), ws.data)
     return draft
 
 
@@ -476,7 +478,8 @@ def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
         while piece := rows.read(PIECE):
             writer.write(piece)
         writer.seal()
-    _write_new(draft.path, task_text(draft, question=new.question, fields=new.fields))
+    text = task_text(draft, question=new.question, fields=new.fields)
+    _write_new(draft.path, text, ws.data)
     settings = replace(ws.settings, task=name)
     try:
         recorded(ws.store, settings, may_write=True, display=ws.display)
@@ -549,8 +552,13 @@ def _below(folder: Path, path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
-def _write_new(path: Path, text: str) -> None:
-    """Write the file of a task, whole or not at all; it is an InputError where one is there, or it cannot be."""
+def _write_new(path: Path, text: str, data: Path) -> None:
+    """Write the file of a task, whole or not at all; it is an InputError where one is there, or it cannot be.
+
+    In the folder of the workspace it needs no confirmation, until it is changed.
+    """
+    if is_in_workspace(path, data):
+        trust.confirm(hashlib.sha256(text.encode()).hexdigest(), data)
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)

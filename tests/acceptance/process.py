@@ -80,7 +80,7 @@ class Running:
         """
         order: dict[str, Any] = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **environ},
+            "environ": {**PLAIN, **state(), **environ},
             "cwd": str(cwd),
             "below": str(below),
         }
@@ -212,7 +212,7 @@ class Session(Running):
     ) -> Done:
         order = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **environ},
+            "environ": {**PLAIN, **state(), **environ},
             "cwd": str(cwd),
         }
         self._orders.sendall(json.dumps(order).encode() + b"\n")
@@ -267,6 +267,11 @@ PLAIN = {
     "COLUMNS": "120",
     **ONE_THREAD,
 }
+
+
+def state() -> dict[str, str]:
+    """Return the variable of the folder in which commands keep what is the user's, and no workspace's."""
+    return {"XDG_STATE_HOME": str(run_folder() / "state")}
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:

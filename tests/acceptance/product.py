@@ -146,6 +146,8 @@ class Workspace:
         named = {**WAITS, "DATA": str(self.data), "BACKEND": "gemini" if self.url else "local"}
         if ON_POSTGRESQL:
             named["DATABASE_URL"] = postgresql.database_of(self.data)
+        if self.url:
+            named["TRUST"] = self.url
         named |= self.settings | ({"TASK": self.task} if self.task else {})
         reached = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url} if self.url else {}
         return reached | {f"FINDABLE_{name}": value for name, value in named.items()}

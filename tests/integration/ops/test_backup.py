@@ -273,6 +273,7 @@ def test_what_is_left_of_the_local_engine_leaves_with_its_versions(
     key = {
         "GEMINI_API_KEY": "some-key",
         "GOOGLE_GEMINI_BASE_URL": api.url,
+        "FINDABLE_TRUST": api.url,
         "FINDABLE_LIST_LAG": "0",
     }
     gemini = Workspace(local.data, local.environ | key)

@@ -1,0 +1,82 @@
+"""Remember what a person confirmed for a workspace: servers, databases and files of tasks.
+
+A stranger can write anything into a folder before handing it over, the database included. So each
+confirmation is a file in the user's own state folder. Its name is the hash of the workspace's path
+and of the confirmed value.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.command_hint import quoted
+from pipeline.core.errors import ConfigurationError
+
+VARIABLE = "FINDABLE_TRUST"
+Ask = Callable[[str], bool]
+_askers: list[Ask] = []
+# Confirmations of this process, which count even if the state folder cannot be written.
+_confirmed: set[str] = set()
+
+
+def ask_with(ask: Ask) -> None:
+    """Ask a person with this function from here on; before that, every answer is no."""
+    _askers[:] = [ask]
+
+
+def require_confirmed(
+    value: str, data: Path, *, trusted: Collection[str], fact: str, unchanged: str
+) -> None:
+    """Pass if a value is confirmed for a workspace; a person is asked once.
+
+    Args:
+        value: An address without its password, a path, or the SHA-256 of a file.
+        data: The folder of the workspace.
+        trusted: The values of FINDABLE_TRUST.
+        fact: What the value is used for, as a sentence without its full stop.
+        unchanged: What was not done if nobody confirms, as a clause.
+
+    Raises:
+        ConfigurationError: Nobody confirmed the value.
+    """
+    if value in trusted or _is_confirmed(value, data):
+        return
+    if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _askers):
+        raise ConfigurationError(
+            f"{fact}; nobody confirmed it, and {unchanged}",
+            hint=f"a command at a terminal asks once; {VARIABLE}={quoted(value)} in the "
+            "environment confirms it",
+        )
+    confirm(value, data)
+
+
+def confirm(value: str, data: Path) -> None:
+    """Record that a person confirmed a value, or that findable itself wrote the file of a hash."""
+    name = _record_name(value, data)
+    _confirmed.add(name)
+    text = f"{os.path.realpath(data)}\n{value}\n"
+    # Without a home, or on a full disk, the next command asks again.
+    with contextlib.suppress(OSError, RuntimeError):
+        files.seal_bytes(_folder() / name, text.encode("utf-8", "surrogateescape"))
+
+
+def _is_confirmed(value: str, data: Path) -> bool:
+    name = _record_name(value, data)
+    with contextlib.suppress(OSError, RuntimeError):
+        return name in _confirmed or (_folder() / name).is_file()
+    return False
+
+
+def _record_name(value: str, data: Path) -> str:
+    subject = f"{os.path.realpath(data)}\0{value}"
+    return hashlib.sha256(subject.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _folder() -> Path:
+    """Return the folder of confirmations; a relative XDG_STATE_HOME is ignored, as its standard says."""
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    home = state if state.is_absolute() else Path.home() / ".local" / "state"
+    return home / "findable" / "confirmed"
