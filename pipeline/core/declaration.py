@@ -125,7 +125,7 @@ class Declaration(Generic[A_co]):
     images: Sequence[str] = ()
     # Maximum length of the longer side, in pixels.
     image_side: int = 768
-    # A member of `RESOLUTIONS`. None means the default of the model.
+    # A member of `RESOLUTIONS`. By default the model decides.
     media_resolution: str | None = None
 
     _is_built_in: ClassVar[bool] = False
@@ -165,7 +165,10 @@ class Declaration(Generic[A_co]):
         is_model = isinstance(answer, type) and "root" not in getattr(
             answer, "model_fields", ["root"]
         )
-        message = f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}"
+        message = (
+            "answer= must be a class derived from pydantic's BaseModel, with fields, "
+            f"not {answer!r}"
+        )
         yield answer != "-" and not is_model, message, ""
         yield self.version < 1, f"version= counts from 1, and is {self.version}", ""
         yield self.image_side < 1, f"image_side= counts from 1, and is {self.image_side}", ""
@@ -187,7 +190,10 @@ class Declaration(Generic[A_co]):
             "cursor= is a column of a query, and items= is none",
             "leave it out",
         )
-        message = 'cursor= reads the rows that changed, and by key="row" a row that changed is another one'
+        message = (
+            'cursor= reads the rows that changed, and by key="row" '
+            "a row that changed is another one"
+        )
         yield self.cursor and self.key == MADE_KEY, message, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
         for name in ("sheet", "encoding", "header"):
@@ -300,6 +306,7 @@ MEMBERS = frozenset(member.name for member in fields(Declaration))
 
 
 def _unknown_member_error(name: str) -> InputError:
+    """Return the error for an unknown member, with a similar name if there is any."""
     message = f"Task has no member {name!r}"
     similar_names = get_close_matches(name, MEMBERS, n=1)
     if similar_names:
@@ -355,8 +362,8 @@ class BuiltInDeclaration(Declaration[A_co]):
 def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
     """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
 
-    Recursive models keep their `$ref`. Descriptions of fields stay, but the docstrings of models are
-    removed.
+    Recursive models keep their `$ref`. Descriptions of fields stay, but the docstrings of models
+    are removed.
     """
     from pydantic import TypeAdapter
 
@@ -366,6 +373,7 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
         model.pop("description", None)
 
     def inline(node: Any, outer_models: tuple[str, ...]) -> Any:
+        """Return a node without the `$ref` of models, except of the models around it."""
         if isinstance(node, list):
             return [inline(member, outer_models) for member in node]
         if not isinstance(node, dict):

@@ -106,7 +106,10 @@ class KeyRefusedError(RefusedError):
 
 
 class SchemaRefusedError(RefusedError):
-    """The schema of the answer is too large for the model (400, "too many states"), for every row of the task."""
+    """The answer schema is too large for the model (400, "too many states").
+
+    This applies to every row of the task.
+    """
 
     exit_code = 3
 
@@ -142,7 +145,7 @@ class IncompleteError(UnavailableError):
 
 
 class NotSentError(RemoteError):
-    """Nothing left this machine: the connection was refused or the name could not be resolved."""
+    """The request was not sent: the connection was refused or the name could not be resolved."""
 
 
 # Refusals that apply to every row until a person acts. Retries are useless.
@@ -165,7 +168,8 @@ class StateConflictError(InconsistentError):
         self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None
     ) -> None:
         super().__init__(
-            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
+            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', "
+            f"so it was not moved to '{wanted}'",
             hint=f"run `{CommandHint('status')}`, then the same command again",
         )
 

@@ -81,7 +81,7 @@ _KIND_BY_WORD = {
 }
 
 
-# ---- a text in a comparable form, with an exact way back: white space, case, dashes, quotation marks, ligatures
+# ---- texts in a comparable form, with the offsets of the original text
 
 _EQUIVALENTS = str.maketrans(
     {
@@ -97,7 +97,7 @@ _EQUIVALENTS = str.maketrans(
 # A longer word is cut.
 LONGEST_WORD = 40  # characters
 _WORD = re.compile(r"\S+")
-# Without the letters that are invisible.
+# Invisible letters do not match.
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
 # Scripts without blanks between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs.
 _UNSPACED = re.compile(
@@ -105,7 +105,7 @@ _UNSPACED = re.compile(
 )
 
 
-# ---- mark-up, which a quotation leaves out: HTML tags, and the `> ` before each line of a quoted message
+# ---- mark-up that quotations leave out: HTML tags, and the `> ` before quoted lines
 
 # Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them
 # is another number.
@@ -492,9 +492,9 @@ def _find_all(text: str, phrase: str) -> Iterator[int]:
 
 
 def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
-    """Return at most NEAREST offsets of word beginnings (side 0) or ends (side 1), nearest first.
+    """Return offsets of word beginnings (side 0) or ends (side 1), nearest first.
 
-    They are at most REACH characters from `offset`.
+    There are at most NEAREST. They are at most REACH characters from `offset`.
     """
     min_offset = max(offset - REACH, side)
     max_offset = min(offset + REACH, len(text) - 1 + side)

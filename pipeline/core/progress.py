@@ -12,7 +12,7 @@ class ProgressBar(Protocol):
     """A progress bar of a piece of work."""
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Show `done` of `total`, with a short note. Without `total` the last total stays."""
+        """Show `done` of `total`, with a short note. If `total` is missing, the last total stays."""
 
 
 class Progress(Protocol):

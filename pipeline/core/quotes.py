@@ -271,7 +271,9 @@ def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
 
 
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
-    """Return the slice of the text that a quotation matches, or None for a missing optional one.
+    """Return the slice of the text that a quotation matches, or None.
+
+    The result is None if an optional quotation is missing.
 
     Raises:
         _MissingError: A required quotation is not in the text.

@@ -46,7 +46,7 @@ class Ranking:
         return {"groups": groups, "share": self.share, "asking": self.asking, "k1": K1, "b": B}
 
     def texts(self, fields: Mapping[str, str]) -> list[str]:
-        """Return the text of each group, from the fields of an entry. Missing fields are left out."""
+        """Return the text of each group, without the missing fields of the entry."""
         return ["\n".join(filter(None, map(fields.get, group.fields))) for group in self.groups]
 
 

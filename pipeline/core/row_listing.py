@@ -9,7 +9,7 @@ WITHIN_S = 0.2
 
 
 class RowFilter(NamedTuple):
-    """Conditions on listed rows. A row must meet all of them; None and empty values are ignored."""
+    """Conditions on listed rows. A row must meet all of them. Empty values are ignored."""
 
     # The row has all of these words, and all of these tags.
     words: Sequence[str] = ()
@@ -39,7 +39,7 @@ class RowListOptions(NamedTuple):
     fields: Sequence[str] | None = None
     # List this row alone, with all its values.
     only: str | None = None
-    # Time limit for sorting by a column without an index. None means no limit.
+    # Time limit for sorting by a column without an index. There can be no limit.
     within_s: float | None = WITHIN_S
 
 
@@ -85,7 +85,7 @@ class RowCounts(NamedTuple):
 
     total: int
     states: Mapping[str, int]
-    # The most frequent tags and versions. None if rows have none, or are too many to count.
+    # The most frequent tags and versions, if rows have any and are not too many to count.
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
     # Values of the fields of answers that could be counted.

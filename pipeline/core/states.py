@@ -50,8 +50,8 @@ class BatchState(StrEnum):
 BATCH_MOVES: dict[BatchState, set[BatchState]] = {
     BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
     BatchState.ASKING: {BatchState.DOWNLOADED, BatchState.INGESTED},
-    # submitting -> submitting is another create call, after the list of batches showed that the last
-    # call had no effect.
+    # submitting -> submitting is another create call. The list of batches showed before that the
+    # last call had no effect.
     BatchState.SUBMITTING: {BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING},
     BatchState.SUBMITTED: {BatchState.DOWNLOADED, BatchState.FAILED},
     BatchState.DOWNLOADED: {BatchState.INGESTED, BatchState.FAILED},

@@ -45,7 +45,8 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def usd(amount: float) -> str:
     """Return an amount with two digits after the point; below ten cents with four."""
-    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
+    has_cents = amount >= 0.1 or amount == 0  # noqa: PLR2004 - ten cents
+    return f"${amount:,.2f}" if has_cents else f"${amount:.4f}"
 
 
 def one_line(one: Any) -> str:
@@ -108,7 +109,10 @@ _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ"
 
 
 def harmless(data: str, *, names: Iterable[str]) -> str:
-    """Return data in which our tags of these `names`, and lookalikes, begin with "(" for "<"."""
+    """Return data with "(" in the place of "<" in our tags, and in their lookalikes.
+
+    `names` are the names of our tags.
+    """
     has_bracket = "<" in data or "&" in data
     if not has_bracket and not data.isascii():
         has_bracket = any(map(data.__contains__, _BRACKETS))
@@ -153,7 +157,7 @@ def markdown_code(
 ) -> str:
     """Return a text as Markdown code, for a line, a list or a table cell.
 
-    Nothing in it is mark-up: a backtick becomes U+FFFD, and a bar a broken bar. `bold` has the
+    It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. `bold` has the
     (start, end) of bold parts, ascending and separate. `most` limits the length of each part.
     """
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
@@ -193,7 +197,7 @@ def restore_formula(text: str) -> str:
 class FormulaGuard:
     """Neutralizes formulas in cells of CSV, and counts the changed cells.
 
-    With `raw` it changes nothing.
+    If it is `raw`, it changes nothing.
     """
 
     def __init__(self, *, raw: bool = False) -> None:

@@ -207,6 +207,7 @@ class _Parser:
         return Negation(comparison) if is_negated else comparison
 
     def _parse_value_list(self) -> tuple[Scalar, ...]:
+        """Parse values in parentheses, separated by commas."""
         self._require("(", "'('")
         values = [self._parse_value()]
         while self._take_if(","):
