@@ -6,6 +6,7 @@ The other modules of the package are imported only in a workspace that has passa
 from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS
 from pipeline.store import runs, schema
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-CONCEPTS = "passage_concepts"
-# The last index that adoption creates. If it exists, both tables were adopted completely.
-ADOPTION_INDEX = "passage_concepts_of_passage"
 how_to_begin = HintTemplate(
     "`{}` brings passages in", CommandHint("import-passages", passages="file.jsonl")
 )
@@ -43,7 +41,8 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     skipped versions. Its default is the version itself with VERSION=, the list that an
     unfinished backfill began with, and every version in all other cases.
     """
-    from pipeline.passages.table import TASK, read_shape
+    from pipeline.passages.shape import read_shape
+    from pipeline.passages.table import TASK
     from pipeline.passages.task import FIRST_VERSION, ConceptsTask
 
     prompt_version = settings.version

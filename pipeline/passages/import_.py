@@ -19,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
+from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_words, compact_json, loaded

@@ -21,7 +21,7 @@ from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.table import ConceptRow, PassagesShape
+from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
     QualityFigures,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of

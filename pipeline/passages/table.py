@@ -13,16 +13,14 @@ enough (MIN_CONFIDENCE) and comes from the first matching version: those of PREF
 order, then the version that began last, then versions of other programs.
 
 Evidence is a document `{"support": [{"start", "end", …}, …], …}`. The view and exports add
-`source_text` to it, the part of the passage around the first quotation. Offsets are in code points. Evidence of another
-shape is not changed.
+`source_text` to it, the part of the passage around the first quotation. Offsets are in code points.
+Evidence of another shape is not changed.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from operator import call
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -54,7 +52,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.settings import Settings
-from pipeline.passages import ADOPTION_INDEX, CONCEPTS
+from pipeline.passages.shape import (
+    COLUMNS,
+    ConceptRow,
+    PassagesShape,
+    id_columns,
+    read_shape,
+)
+from pipeline.passages.source_text import add_source_text
+from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import among, pages, run_many, streamed, update_rows
@@ -63,7 +69,6 @@ from pipeline.tables.adopt import (
     DEFAULTS,
     ColumnNeed,
     Columns,
-    IdColumnFacts,
     TableSpec,
     TaskTables,
     check_demands,
@@ -86,121 +91,10 @@ from pipeline.tables.lists import (
 )
 
 TASK = "passage-concepts"
-PASSAGES = "passages"
-OPTIONAL_COLUMNS = ("source", "metadata")
-
 _JSON = Text().with_variant(JSONB(), "postgresql")
 _JSON_COLUMNS = ("aliases", "evidence")
 # No two concepts that findable writes agree in all of these columns.
 _UNIQUE_COLUMNS = ("passage_id", "concept_name", "extractor_version")
-
-
-class ConceptRow(NamedTuple):
-    """A concept of a passage.
-
-    To be written, `aliases` and `evidence` are JSON text, and `created_at` is aware. As read from
-    the table they are decoded, `evidence` has its part of the passage, and `confidence` can have
-    any type.
-    """
-
-    passage_id: str
-    concept_name: str
-    concept_type: str
-    aliases: Any
-    confidence: Any
-    extractor_model: str
-    extractor_version: str
-    evidence: Any
-    created_at: datetime | None
-
-
-COLUMNS = ConceptRow._fields
-
-
-@dataclass(frozen=True, eq=False)
-class PassagesShape:
-    """Columns and id types of the two tables of a database."""
-
-    # The existing columns of passages that are read.
-    passages: Table
-    # All columns of concepts that are read and written.
-    concepts: Table
-    # Type of the ids of passages, and of `passage_id` in concepts.
-    ids: IdColumnFacts
-    concept_ids: IdColumnFacts
-    # The id column of concepts, or None if it is missing or the table does not exist yet.
-    concept_id_column: Column[Any] | None
-    # Values to write instead of NULL, for columns of passages that are NOT NULL.
-    null_substitutes: dict[str, str]
-    # Names of tables that do not exist yet. They are described as they will be made.
-    missing: frozenset[str] = frozenset()
-
-    @property
-    def item_id(self) -> ColumnElement[str]:
-        """The id of a passage as text."""
-        return cast(self.passages.c.id, Text)
-
-    @property
-    def has_same_ids(self) -> bool:
-        """Whether both tables have the same type of passage ids.
-
-        Otherwise ids are compared as text.
-        """
-        return self.ids.kind == self.concept_ids.kind
-
-    @property
-    def is_of_passage(self) -> ColumnElement[bool]:
-        """The SQL condition that a concept belongs to a passage, for queries on both tables."""
-        passage_id = self.passages.c.id if self.has_same_ids else self.item_id
-        return self.concepts.c.passage_id == passage_id
-
-    @property
-    def value_columns(self) -> list[str]:
-        """The columns of passages that are read and written, except the id."""
-        return ["text", *(name for name in OPTIONAL_COLUMNS if name in self.passages.c)]
-
-
-def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
-    """Return the shape of the tables in this database, as made, adopted or to be made.
-
-    `passages` is the name of the table of passages.
-    """
-    passage_columns = columns_of(tx, passages)
-    concept_columns = columns_of(tx, CONCEPTS)
-    contents = {"source": ColumnNeed.TEXT, "metadata": ColumnNeed.JSON}
-    fitting_columns = [
-        name
-        for name in OPTIONAL_COLUMNS
-        if name in passage_columns and not contents[name].misfit(tx, passage_columns[name])
-    ]
-    optional_columns = fitting_columns if passage_columns else OPTIONAL_COLUMNS
-
-    empty_values = {"source": "", "metadata": "{}"}
-    null_substitutes = {
-        name: empty_values[name] for name in fitting_columns if not passage_columns[name].nullable
-    }
-    columns_by_table = {passages: passage_columns, CONCEPTS: concept_columns}
-    return PassagesShape(
-        _untyped_table(passages, ("id", "text", *optional_columns)),
-        _untyped_table(CONCEPTS, (*_id_columns(concept_columns), *COLUMNS)),
-        ids=ids_in(tx, passage_columns.get("id")),
-        concept_ids=ids_in(tx, concept_columns.get("passage_id")),
-        concept_id_column=concept_columns.get("id"),
-        null_substitutes=null_substitutes,
-        missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
-    )
-
-
-def _id_columns(concept_columns: Columns) -> tuple[str, ...]:
-    """Return ("id",), or () if another program's table of concepts has no id column."""
-    return ("id",) if not concept_columns or "id" in concept_columns else ()
-
-
-def _untyped_table(name: str, column_names: Iterable[str]) -> Table:
-    """Return a table whose columns have the types of the database, except the time."""
-    types = {"created_at": IsoTime}
-    columns = (Column(column, types.get(column, ColumnTyped)) for column in column_names)
-    return Table(name, MetaData(), *columns)
 
 
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
@@ -236,15 +130,15 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
         "confidence": NUMBER,
         "created_at": IsoTime(),
     }
-    id_columns = [
+    new_id_columns = [
         Column(name, BigId, Identity(), primary_key=True)
-        for name in _id_columns(columns_of(tx, CONCEPTS))
+        for name in id_columns(columns_of(tx, CONCEPTS))
     ]
     value_columns = (
         Column(name, types.get(name, Text()), nullable=name != "passage_id") for name in COLUMNS
     )
     return TableSpec(
-        made=Table(CONCEPTS, MetaData(), *id_columns, *value_columns),
+        made=Table(CONCEPTS, MetaData(), *new_id_columns, *value_columns),
         # A table that lacks these columns is about other things.
         needs=("passage_id", "concept_name"),
         holds={
@@ -537,8 +431,6 @@ VIEW = "best_concepts"
 VIEW_SETTINGS = "PREFER_VERSIONS and MIN_CONFIDENCE"
 # Passages per query, and rows per fetch.
 PAGE_SIZE = 500
-# Length of `source_text`.
-MAX_SOURCE_CHARS = 1200
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(COLUMNS, cell_words),
     **dict.fromkeys(_JSON_COLUMNS, loaded),
@@ -685,11 +577,11 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
     if is_sqlite(tx):
-        evidence_with_source = _add_source_text(tx, evidence, text)
+        evidence_with_source = add_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
         evidence = case((is_json, evidence_with_source), else_=evidence)
     elif isinstance(columns_of(tx, CONCEPTS)["evidence"].type, JSONB):
-        evidence = _add_source_text(tx, type_coerce(evidence, JSONB), text)
+        evidence = add_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
     joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)
@@ -697,64 +589,3 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
     if "place" in rows.c:
         selected = selected.where(rows.c.place == literal_column("1"))
     return selected
-
-
-def _add_source_text(
-    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]
-) -> ColumnElement[Any]:
-    """Return the SQL expression of an evidence document with `source_text`.
-
-    This is the whole text if it has at most MAX_SOURCE_CHARS characters, else the part around the
-    first quotation. A document of another shape, or with a `source_text`, is not changed.
-    """
-    quotation = document.op("->")(literal_column("'support'")).op("->")(literal_column("0"))
-    offsets = [_offset_member(tx, quotation, name) for name in ("start", "end")]
-    start, end = (cast(offset, Integer) for offset in offsets)
-    source_text = _text_around(tx, text, start, end)
-    if is_sqlite(tx):
-        are_integers = [func.typeof(offset) == literal_column("'integer'") for offset in offsets]
-        has_offsets = and_(*are_integers, start >= _integer(0))
-        extended: ColumnElement[Any] = func.json_set(
-            document, literal_column("'$.source_text'"), source_text
-        )
-    else:
-        pattern: ColumnElement[str] = literal_column("'^[0-9]{1,9}$'")
-        has_offsets = and_(*(offset.op("~", is_comparison=True)(pattern) for offset in offsets))
-        addition = func.jsonb_build_object(literal_column("'source_text'"), source_text)
-        extended = document.op("||")(addition)
-
-    lacks_source = document.op("->")(literal_column("'source_text'")).is_(None)
-    return case((and_(has_offsets, lacks_source, text.is_not(None)), extended), else_=document)
-
-
-def _offset_member(tx: Connection, quotation: ColumnElement[Any], name: str) -> ColumnElement[Any]:
-    """Return a member of a quotation: a value on SQLite, JSON text on PostgreSQL.
-
-    PostgreSQL's `->>` would make an integer of the JSON string "3", so `->` is cast to text.
-    """
-    member: ColumnElement[str] = literal_column(f"'{name}'")
-    if is_sqlite(tx):
-        return quotation.op("->>")(member)
-    return cast(quotation.op("->")(member), Text)
-
-
-def _text_around(
-    tx: Connection,
-    text: ColumnElement[str],
-    start: ColumnElement[int],
-    end: ColumnElement[int],
-) -> ColumnElement[str]:
-    """Return the SQL expression of at most MAX_SOURCE_CHARS of a text, around [start, end)."""
-    minimum, maximum = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
-    length = func.length(text)
-    max_length = _integer(MAX_SOURCE_CHARS)
-    quotation_length = minimum(maximum(end - start, _integer(0)), max_length)
-    lead_length = (max_length - quotation_length) // _integer(2)
-    offset = maximum(minimum(start - lead_length, length - max_length), _integer(0))
-    # SQL counts characters from 1.
-    part = func.substr(text, offset + _integer(1), max_length)
-    return case((length <= max_length, text), else_=part)
-
-
-def _integer(number: int) -> ColumnElement[int]:
-    return literal_column(str(number), Integer)

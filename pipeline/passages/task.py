@@ -27,7 +27,7 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.passages import how_to_begin, table
-from pipeline.passages.table import ConceptRow, PassagesShape
+from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.store import answers as stored_answers
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts

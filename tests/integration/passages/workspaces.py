@@ -11,7 +11,7 @@ from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import WorkspaceSession, open_workspace
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL

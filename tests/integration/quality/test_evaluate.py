@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.passages.quality import measure
-from pipeline.passages.table import read_shape
+from pipeline.passages.shape import read_shape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import MeasuredFigure, QualityFigures, effective_gates, judge_figures
 from tests.lab import Workspace

@@ -2,7 +2,7 @@
 
 from sqlalchemy import create_engine
 
-from pipeline.passages.table import read_shape
+from pipeline.passages.shape import read_shape
 from pipeline.passages.task import CUT_NOTICE, MAX_ASKED_CHARS, ConceptsTask
 
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
