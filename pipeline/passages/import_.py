@@ -245,7 +245,7 @@ def _write_passages(
 ) -> list[Finding]:
     """Insert and update a block of passages, and unpark passages with a new text.
 
-    Adds to the counts of `report`. Runs in the caller's transaction. In a dry import it only counts.
+    Adds to the counts of `report`. Runs in the caller's transaction. A dry import is only counted.
 
     Returns:
         A rejection for each passage that has concepts and another text than in the file.
