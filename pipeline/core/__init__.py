@@ -1,3 +1,6 @@
-"""What every room stands on: errors, states, settings, files, text, tasks' protocol. It imports no other room."""
+"""Foundation of all packages: errors, states, settings, files, text and declarations.
+
+It imports no other package.
+"""
 
 __version__ = "0.1.0"  # of findable; by that name another's package may be installed

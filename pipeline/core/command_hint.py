@@ -1,7 +1,7 @@
-"""What to type next: a command with its options, written in the form in which this process was begun.
+"""Hints for the next command, in the form in which this process was started.
 
-A hint holds a `Step` in its f-string, and never the text of one: nothing is read back out of a message. `jobs` says
-once by `write_as` which form that is; until then it is that of make.
+A message contains a `CommandHint` in its f-string, never its text, so no message is parsed. `jobs`
+sets the form by `write_as`. The default form is that of make.
 """
 
 import re
@@ -11,33 +11,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "FINDABLE_"
-_OF_ALL = (
-    "task",
-    "yes",
-    "json",
-    "debug",
-)  # that every command has as an option, though they are settings, too
-_PLAIN = re.compile(
-    r"[\w@%+:,./…-]+"
-)  # what a shell takes as one word; `…` stands for what the reader fills in
+# Settings that every command also has as an option.
+_COMMON_OPTIONS = ("task", "yes", "json", "debug")
+# A text that a shell reads as a single word. `…` is a placeholder for the reader.
+_SHELL_WORD = re.compile(r"[\w@%+:,./…-]+")
 
 
 @dataclass(frozen=True)
 class CommandForm:
-    """How commands are typed here: after `program`, or as targets of make where that is empty.
+    """The form in which commands are typed."""
 
-    The `places` that were given (data, database_url) are repeated, or the next step would be about another workspace.
-    `arguments` are the options that stand without their name, by command; `command` is the one that runs.
-    """
-
+    # The program before the command; empty for targets of make.
     program: str = ""
+    # Given settings that select the workspace (data, database_url). They are repeated in each
+    # command, so that it is about the same workspace.
     places: Mapping[str, str] = field(default_factory=dict)
+    # By command, the options that are typed without their name.
     arguments: Mapping[str, Collection[str]] = field(default_factory=dict)
+    # Names of settings. They are typed as variables of the environment.
     settings: Collection[str] = ()
+    # The running command.
     command: str = ""
 
     def step(self, command: str, options: Mapping[str, Any]) -> str:
-        """Return one command as it is typed."""
+        """Return a command as it is typed, with the places of the workspace."""
         options = {
             **options,
             **{name: value for name, value in self.places.items() if name not in options},
@@ -45,19 +42,19 @@ class CommandForm:
         words = [self.option(name, value, command) for name, value in options.items()]
         if not self.program:
             return " ".join(["make", command, *words])
-        ahead = [word for word in words if word.startswith(PREFIX)]
-        behind = sorted(
-            (word for word in words if word not in ahead), key=lambda word: word.startswith("-")
-        )
-        return " ".join([*ahead, self.program, command, *behind])
+        variables = [word for word in words if word.startswith(PREFIX)]
+        arguments = [word for word in words if word not in variables]
+        # Arguments without a name come before named options.
+        arguments.sort(key=lambda word: word.startswith("-"))
+        return " ".join([*variables, self.program, command, *arguments])
 
     def option(self, name: str, value: Any, command: str = "") -> str:
-        """Return one option with its value, or without one where that is None."""
+        """Return an option with its value, or its name alone if the value is None."""
         if not self.program:
             return f"{name.upper()}=" + ("" if value is None else quoted(value))
         if name in self.arguments.get(command or self.command, ()):
             return name.upper() if value is None else quoted(value)
-        if name in self.settings and name not in _OF_ALL and name != "data":
+        if name in self.settings and name not in _COMMON_OPTIONS and name != "data":
             return f"{PREFIX}{name.upper()}=" + ("" if value is None else quoted(value))
         dashed = name.replace("_", "-")
         if isinstance(value, bool):
@@ -70,17 +67,17 @@ _form = [CommandForm()]
 
 
 def write_as(form: CommandForm) -> None:
-    """Write steps in this form from here on."""
+    """Set the form of all hints of this process."""
     _form[:] = [form]
 
 
 def current_form() -> CommandForm:
-    """Return the form in which steps are written."""
+    """Return the form of hints."""
     return _form[0]
 
 
 class CommandHint:
-    """A command with its options, by their names in lower case; its text is what to type."""
+    """A command with its options, by lower-case name. Its text is typed as it is."""
 
     def __init__(self, command: str, /, **options: Any) -> None:
         self.command = command
@@ -93,18 +90,19 @@ class CommandHint:
 
 
 class OptionHint:
-    """One option of the command that runs; its text is how it is typed: `YES=1`, or `--yes`."""
+    """An option of the running command. Its text is `YES=1` or `--yes`."""
 
-    def __init__(self, name: str = "", /, **given: Any) -> None:
-        self.name: str = next(iter(given), name)
-        self.value: Any = given.get(self.name)
+    def __init__(self, name: str = "", /, **option: Any) -> None:
+        """Create a hint from a name, or from a keyword with the value."""
+        self.name: str = next(iter(option), name)
+        self.value: Any = option.get(self.name)
 
     def __str__(self) -> str:
         return current_form().option(self.name, self.value)
 
 
 class HintTemplate:
-    """A text kept for later, with `{}` for each step in it, which are written when it is printed."""
+    """A text with `{}` for each command or option. They are filled in when it is printed."""
 
     def __init__(self, text: str, *steps: CommandHint | OptionHint | str) -> None:
         self.text = text
@@ -115,13 +113,13 @@ class HintTemplate:
 
     @property
     def step(self) -> CommandHint:
-        """Return the first of its steps."""
-        return next(one for one in self.steps if isinstance(one, CommandHint))
+        """The first command in the text."""
+        return next(step for step in self.steps if isinstance(step, CommandHint))
 
 
 def quoted(value: Any) -> str:
-    """Return a value as a shell takes it as one word."""
+    """Return a value as a shell reads it as a single word."""
     text = str(int(value)) if isinstance(value, bool) else str(value)
-    if _PLAIN.fullmatch(text):
+    if _SHELL_WORD.fullmatch(text):
         return text
     return f'"{text}"' if text and not set(text) & set('"$`\\!\n') else shlex.quote(text)

@@ -1,6 +1,6 @@
-"""What can go wrong, as a tree of errors; each branch has one exit code.
+"""The errors of findable, as a tree; each branch has an exit code.
 
-Every message says what happened and what was left as it was; the hint says what to type next.
+A message has the event and the unchanged state. A hint has the next command.
 """
 
 from datetime import datetime
@@ -18,8 +18,9 @@ class FindableError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = str(hint)
+        # Python prints notes below the message of an uncaught error.
         if self.hint:
-            self.add_note(f"next: {self.hint}")  # which Python shows below the message
+            self.add_note(f"next: {self.hint}")
 
 
 class InputError(FindableError):
@@ -33,11 +34,14 @@ class InputError(FindableError):
 
 
 class TakenError(InputError):
-    """What is to be added is there already."""
+    """The thing to add exists already."""
 
 
 class ChangedMeanwhileError(InputError):
-    """What is to be changed is not in the state in which it was shown; nothing was changed."""
+    """The thing to change differs from its displayed state; nothing was changed.
+
+    `now` is its current state.
+    """
 
     def __init__(self, message: str, *, hint: object, now: Any) -> None:
         super().__init__(message, hint=hint)
@@ -51,11 +55,11 @@ class ConfigurationError(FindableError):
 
 
 class QuestionChangedError(ConfigurationError):
-    """What a task's file asks changed under a version that was used; nothing was asked."""
+    """The prompt in a task's file changed under a used version; no request was sent."""
 
 
 class RefusedRowError(ConfigurationError):
-    """A table of another program refuses a row; `reason` says why, without what the row holds."""
+    """A table of another program rejects a row. `reason` has no content of the row."""
 
     def __init__(self, reason: str, *, hint: object) -> None:
         super().__init__(f"{reason}; nothing was changed", hint=hint)
@@ -63,7 +67,7 @@ class RefusedRowError(ConfigurationError):
 
 
 class RemoteError(FindableError):
-    """Gemini refused or cannot be reached; what is stored is as it was."""
+    """Gemini refused or cannot be reached; stored data is unchanged."""
 
     exit_code = 4
 
@@ -76,7 +80,11 @@ class RemoteError(FindableError):
         status: str = "",
         retry_after_s: float | None = None,
     ) -> None:
-        """Keep the HTTP code (None when no reply came), Google's status word, and how long the server asks to wait."""
+        """Create the error.
+
+        `code` is the HTTP status, None without a reply. `status` is Google's status word.
+        `retry_after_s` is the delay that the server requests.
+        """
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
@@ -84,26 +92,33 @@ class RemoteError(FindableError):
 
 
 class RefusedError(RemoteError):
-    """A clear refusal: the request was understood and nothing was done. Asking again the same way cannot help."""
+    """A clear refusal: the request was understood and had no effect. A retry cannot help."""
 
 
 class KeyRefusedError(RefusedError):
     """The key is wrong, or its project may not do this.
 
-    That is 400 API_KEY_INVALID or FAILED_PRECONDITION, 401, and a 429 that no waiting ends: no quota, or no credit.
+    These are 400 API_KEY_INVALID or FAILED_PRECONDITION, 401, and a permanent 429: no quota, or no
+    credit.
     """
 
     exit_code = 3
 
 
 class SchemaRefusedError(RefusedError):
-    """The schema of the answer is too large for the model (400, "too many states"), for every row of the task."""
+    """The answer schema is too large for the model (400, "too many states").
+
+    This applies to every row of the task.
+    """
 
     exit_code = 3
 
 
 class MissingError(RefusedError):
-    """The named thing is not there or belongs to another project (403, 404; Gemini does not tell which)."""
+    """The named thing does not exist or belongs to another project (403, 404).
+
+    Replies of Gemini do not distinguish the cases.
+    """
 
     exit_code = 3
 
@@ -112,44 +127,49 @@ class ThrottledError(RefusedError):
     """A quota is used up (429)."""
 
     def __init__(self, message: str, *, resets_at: datetime | None = None, **kept: Any) -> None:
-        """Keep when a daily quota is reset (aware, UTC) beside what every `RemoteError` keeps."""
+        """Create the error. `resets_at` is the time when a daily quota is reset (aware, UTC)."""
         super().__init__(message, **{"code": 429, **kept})
         self.resets_at = resets_at
 
 
 class UnavailableError(RemoteError):
-    """No answer, or one that says nothing (5xx, 408, 409, 499, time-out, cut connection, unreadable body).
+    """No reply, or an unclear reply.
 
-    For a read: ask again. For a create: unclear, it may have happened.
+    These are 5xx, 408, 409, 499, a time-out, a lost connection and an unreadable body. Reads can be
+    repeated. A create call may have had its effect.
     """
 
 
 class IncompleteError(UnavailableError):
-    """The bytes of a download are provably not all: its length or its gzip trailer says that there are more."""
+    """A download is incomplete, as its length or its gzip trailer proves."""
 
 
 class NotSentError(RemoteError):
-    """Nothing left this machine: the connection was refused or the name could not be resolved."""
+    """The request was not sent: the connection was refused or the name could not be resolved."""
 
 
-# Refusals that a person must deal with first: they hold for every row, and trying again is useless.
+# Refusals that apply to every row until a person acts. Retries are useless.
 LASTING_REFUSALS = (KeyRefusedError, MissingError, SchemaRefusedError)
 
 
 class InconsistentError(FindableError):
-    """What is stored contradicts itself; nothing was changed."""
+    """Stored data contradicts itself; nothing was changed."""
 
     exit_code = 5
 
 
 class StateConflictError(InconsistentError):
-    """A guarded move found another state: another process moved it first. The caller stops or reads again."""
+    """A guarded move found another state, because another process moved the thing first.
+
+    The caller stops or reads again.
+    """
 
     def __init__(
         self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None
     ) -> None:
         super().__init__(
-            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
+            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', "
+            f"so it was not moved to '{wanted}'",
             hint=f"run `{CommandHint('status')}`, then the same command again",
         )
 

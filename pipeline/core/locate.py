@@ -1,13 +1,15 @@
-"""Locate a quotation in a text: verbatim, but for white space and case, or nearly.
+"""Locate a quotation in a text: verbatim, except for white space and case, or by likeness.
 
-Whatever is found is a slice of the text, and the slice is the quotation from then on. Looking takes a time that grows
-with the text, not with its square.
+The result is a slice of the text, which replaces the quotation. The time grows linearly with the
+length of the text.
 
-What is found by likeness differs from the quotation in something. Where that is a number, a negation or a name it may
-say another thing, or the opposite, and is none. The words of both are aligned, and only what differs is looked at, so
-that a word taken for one of these by mistake costs nothing where both have it. Numbers, number words and months are
-compared as they are written. A name is a word with a capital, and any word of a script without capitals, for there
-names cannot be told from other words; one with a slip in it is another name.
+A slice that is found by likeness differs from the quotation. It is rejected if they differ in a
+number, a negation or a name, because it can mean something else. The words of both are aligned,
+and only words that differ are examined. So a wrongly classified word does no harm if both have it.
+
+- Numbers, number words and months are compared as they are written.
+- A name is a word with a capital letter. In scripts without capitals every word can be a name.
+- A name with a spelling mistake is another name.
 """
 
 import re
@@ -16,7 +18,7 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
-from itertools import islice, pairwise, starmap
+from itertools import chain, islice, pairwise, product, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,69 +27,88 @@ from rapidfuzz.distance import Indel, Levenshtein, MatchingBlock
 
 from pipeline.core.text import BLANK
 
-LIKENESS = 0.85  # share of characters in common (Indel) from which on two texts are one quotation
-MIN_LIKE = 16  # characters; shorter ones are too like too much to be found by likeness
-MAX_LIKE = 600  # characters; three times what is asked for, and the time to look grows with the square of it
-MIN_PART = 3  # characters; what is shorter must be a word of its own
-MAX_PIECES = 8  # of a quotation that leaves things out
-MAX_STRETCH = 2  # times as long as the quotation is what is found by likeness at most, its white space counted
-SLACK = 0.1  # an alignment is as long as the quotation at most; the words of it that are left can be so much liker
-REACH = 40  # characters round an alignment, or a slice, within which its words may begin and end
-NEAREST = 6  # beginnings, and ends, that are tried
+# Minimum similarity (Indel) of a quotation and a slice that is found by likeness.
+LIKENESS = 0.85
+# Shorter quotations resemble too many texts to be found by likeness.
+MIN_LIKE = 16  # characters
+# Three times the requested length. The time of the search grows with the square of the length.
+MAX_LIKE = 600  # characters
+# A shorter quotation must be a whole word.
+MIN_PART = 3  # characters
+# Pieces of a quotation with omissions.
+MAX_PIECES = 8
+# Maximum length of a slice found by likeness, as a multiple of the length of the quotation. White
+# space counts.
+MAX_STRETCH = 2
+# An alignment can have less likeness than its whole words, because it is at most as long as the
+# quotation. This is the maximum difference.
+SLACK = 0.1
+# Words may begin and end at this distance from an alignment or a slice.
+REACH = 40  # characters
+# Tried beginnings, and tried ends.
+NEAREST = 6
 
-_LEFT_OUT = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
+_OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
 BY_LOOK = "by white space and case"
 NUMBER = "number"
 NEGATION = "negation"
 NAME = "name"
-SAME = 0.8  # share of characters in common (Indel) from which on two words are one, but for a slip
-FEWEST_LEFT = 3  # characters of a word without its negative prefix or suffix
+# Words with a higher similarity (Indel) are equal except for a spelling mistake.
+SAME = 0.8
+# Minimum length of a word without its negative prefix or suffix.
+FEWEST_LEFT = 3  # characters
 
-_KINDS = {
+_CHARACTER_KINDS = {
     **dict.fromkeys(".,:\u066b\u066c", "."),
     **dict.fromkeys("-'", None),
-    **dict.fromkeys(
-        "<>\u2264\u2265\u2260\u00b1%\u2030", "s"
-    ),  # signs that a number has another meaning without
+    # Signs that change the meaning of a number.
+    **dict.fromkeys("<>\u2264\u2265\u2260\u00b1%\u2030", "s"),
 }
-# of kinds: a number with its sign, a word or compound, a character of a script without blanks, another sign
+# A pattern over character kinds: a number with its sign, a word or compound, a character of a
+# script without blanks, or another sign.
 _TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:['-]l+)*|u|s")
-_LAST_WORDS = re.compile(r"(?:[^\s.!?]+[^\S\n]+){0,2}$")  # of the same sentence
+# At most two words of the same sentence, at the end or the beginning of a text.
+_LAST_WORDS = re.compile(r"(?:[^\s.!?]+[^\S\n]+){0,2}$")
 _FIRST_WORDS = re.compile(r"(?:[^\S\n]+[^\s.!?]+){0,2}")
-_WORDS = {
+_WORD_LISTS = {
     name: words.split()
     for name, words in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
-_STATED = {
-    **dict.fromkeys((*_WORDS["numbers"], *_WORDS["months"]), NUMBER),
-    **dict.fromkeys(_WORDS["negations"], NEGATION),
+_KIND_BY_WORD = {
+    **dict.fromkeys((*_WORD_LISTS["numbers"], *_WORD_LISTS["months"]), NUMBER),
+    **dict.fromkeys(_WORD_LISTS["negations"], NEGATION),
 }
 
 
-# ---- a text in a comparable form, with an exact way back: white space, case, dashes, quotation marks, ligatures
+# ---- texts in a comparable form, with the offsets of the original text
 
-_SAME = str.maketrans(
+_EQUIVALENTS = str.maketrans(
     {
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "-"),
         **dict.fromkeys("`\u00b4\u02b9\u02bb\u02bc\u2018\u2019\u201a\u201b\u2032\u2035\uff07", "'"),
         **dict.fromkeys("\u00ab\u00bb\u201c\u201d\u201e\u201f\u2033\u2036\u300c\u300d\uff02", '"'),
-        "\u0131": "i",  # dotless; in capitals it is I
-        "\u0640": None,  # makes an Arabic word longer, and says nothing
+        # The dotless i. Its capital is I.
+        "\u0131": "i",
+        # It makes an Arabic word longer and has no meaning.
+        "\u0640": None,
     }
 )
-LONGEST_WORD = 40  # characters; one that is longer is cut through
-_RUN = re.compile(r"\S+")
-_LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")  # without the letters that show nothing
-# scripts that put no blank between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs
+# A longer word is cut.
+LONGEST_WORD = 40  # characters
+_WORD = re.compile(r"\S+")
+# Invisible letters do not match.
+_LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
+# Scripts without blanks between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs.
 _UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 
 
-# ---- mark-up, which a quotation leaves out: HTML tags, and the `> ` before each line of a quoted message
+# ---- mark-up that quotations leave out: HTML tags, and the `> ` before quoted lines
 
-# Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them is another number.
+# Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them
+# is another number.
 _INLINE_TAGS = "a abbr b big cite code del em font i ins kbd mark q s small span strike strong tt u"
 _BLOCK_TAGS = (
     "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
@@ -101,15 +122,19 @@ def _tag_pattern(names: str) -> re.Pattern[str]:
 
 _INLINE_TAG = _tag_pattern(_INLINE_TAGS)
 _BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
-# Not before a number, where `> 5` may mean more than five.
+# Not before a number, because `> 5` can mean more than five.
 _LINE_PREFIX = re.compile(
     r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])", re.MULTILINE
 )
-_PLACEHOLDER = "\u2060"  # the word joiner, which shows nothing; it stands for a tag inside a word
+# The word joiner, which is invisible. It replaces a tag inside a word.
+_PLACEHOLDER = "\u2060"
 
 
 def _hide_markup(text: str) -> str:
-    """Return a text of the same length in which mark-up shows nothing: placeholders inside a word, else blanks."""
+    """Return a text of the same length with invisible characters in the place of mark-up.
+
+    Inline tags become placeholders. Block tags and line prefixes become blanks.
+    """
     if "<" not in text and ">" not in text:
         return text
     text = _INLINE_TAG.sub(lambda tag: _PLACEHOLDER * len(tag[0]), text)
@@ -118,58 +143,71 @@ def _hide_markup(text: str) -> str:
 
 
 class FoldedText:
-    """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
+    """A text with single blanks, without case, and with one form for equivalent characters.
 
-    Folding changes lengths ("ß" is "ss", "İ" is two characters, "…" is three), so each folded character knows which
-    code points of the text it was made from; those that belong together (a letter and its marks) stay together.
+    Folding changes lengths ("ß" becomes "ss", "İ" two characters, "…" three). So each folded
+    character has the offsets of the code points that it was made from. A letter and its marks have
+    the same offsets.
     """
 
     def __init__(self, text: str) -> None:
         pieces = list[str]()
         self._starts = array("L")
         self._ends = array("L")
-        for word in _RUN.finditer(_hide_markup(text)):
-            if units := [one for one in _units(word[0], word.start()) if one[2]]:
-                blank = [word.start()], [word.start()], " "
-                # A line break inside Chinese or Thai parts no words.
-                has_blank = bool(pieces) and not (
-                    is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])
-                )
-                for starts, ends, folded in [blank, *units] if has_blank else units:
-                    pieces.append(folded)
-                    self._starts.extend(starts)
-                    self._ends.extend(ends)
+        for word in _WORD.finditer(_hide_markup(text)):
+            units = [unit for unit in _fold_word(word[0], word.start()) if unit[2]]
+            if not units:
+                continue
+            # A line break inside Chinese or Thai separates no words.
+            if pieces and not (is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])):
+                units.insert(0, ([word.start()], [word.start()], " "))
+            for starts, ends, folded in units:
+                pieces.append(folded)
+                self._starts.extend(starts)
+                self._ends.extend(ends)
         self.text = "".join(pieces)
 
     def real(self, start: int, end: int) -> tuple[int, int]:
-        """Return where text[start:end] of the folded text, not empty and without blanks at its ends, was made from."""
+        """Return the offsets in the original text of a slice of the folded text.
+
+        The slice is not empty and has no blanks at its ends.
+        """
         return self._starts[start], self._ends[end - 1]
 
 
 def is_boundary(text: str, at: int) -> bool:
-    """Return whether a word may begin or end between these two characters; never between a letter and its marks."""
+    """Return whether a word can begin or end at an offset.
+
+    Both ends of the text are boundaries. A letter and its marks are never separated.
+    """
     if not 0 < at < len(text):
         return True
-    before = text[at - 1]
-    after = text[at]
-    if before.isascii() and after.isascii():  # as nearly all are
-        return not (before.isalnum() and after.isalnum())
-    if unicodedata.category(after)[0] == "M":
+
+    previous = text[at - 1]
+    following = text[at]
+    # The fast way for nearly all texts.
+    if previous.isascii() and following.isascii():
+        return not (previous.isalnum() and following.isalnum())
+    if unicodedata.category(following)[0] == "M":
         return False
-    return _in_no_word(before) or _in_no_word(after) or is_unspaced(before) or is_unspaced(after)
+    return any(
+        _is_outside_words(character) or is_unspaced(character)
+        for character in (previous, following)
+    )
 
 
 def is_unspaced(char: str) -> bool:
-    """Return whether a character is of a script that puts no blank between words."""
+    """Return whether a character belongs to a script without blanks between words."""
     return _UNSPACED.match(char) is not None
 
 
 def shown(text: str) -> str:
-    """Return what of a text shows, in one form for each character, with its case and its blanks."""
-    return unicodedata.normalize("NFKC", _seen(text).translate(_SAME)).translate(_SAME)
+    """Return the visible characters of a text with one form for equivalents, case and blanks."""
+    visible_text = _drop_invisible(text).translate(_EQUIVALENTS)
+    return unicodedata.normalize("NFKC", visible_text).translate(_EQUIVALENTS)
 
 
-def _seen(text: str) -> str:
+def _drop_invisible(text: str) -> str:
     return "".join(
         char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char)
     )
@@ -179,244 +217,300 @@ def _has_letters(text: str) -> bool:
     return _LETTER.search(text) is not None
 
 
-def _in_no_word(char: str) -> bool:
+def _is_outside_words(char: str) -> bool:
     return not char.isalnum() and unicodedata.category(char)[0] != "M"
 
 
-def _units(word: str, at: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
-    """Yield what folds together in a word: where each character of its folded form begins and ends, and that form."""
+def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
+    """Yield the units of a word that fold together, as (starts, ends, folded text).
+
+    Starts and ends are offsets in the original text, for each folded character. `offset` is the
+    offset of the word.
+    """
     if word.isascii():
-        yield (
-            range(at, at + len(word)),
-            range(at + 1, at + len(word) + 1),
-            word.lower().replace("`", "'"),
-        )
+        starts = range(offset, offset + len(word))
+        ends = range(offset + 1, offset + len(word) + 1)
+        yield starts, ends, word.lower().replace("`", "'")
         return
-    cuts = [place for place, char in enumerate(word) if not place or not _joins(char)] + [len(word)]
-    for start, end in pairwise(cuts):
+
+    cuts = [index for index, char in enumerate(word) if not index or not _joins_previous(char)]
+    for start, end in pairwise([*cuts, len(word)]):
         unit = word[start:end]
-        folded = _folded(unit)
-        shown_end = start + len(unit.rstrip(_PLACEHOLDER))
-        yield [at + start] * len(folded), [at + shown_end] * len(folded), folded
+        folded = _fold_unit(unit)
+        visible_end = start + len(unit.rstrip(_PLACEHOLDER))
+        yield [offset + start] * len(folded), [offset + visible_end] * len(folded), folded
 
 
 @lru_cache(maxsize=65_536)
-def _joins(char: str) -> bool:
+def _joins_previous(char: str) -> bool:
     return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(BLANK.match(char))
 
 
 @lru_cache(maxsize=65_536)
-def _folded(unit: str) -> str:
-    shown = _seen(unit)
+def _fold_unit(unit: str) -> str:
+    """Return a character with its marks in its folded form, without blanks."""
+    folded = _drop_invisible(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"
-    if " " in unicodedata.normalize(
-        "NFKD", shown
-    ):  # a mark that stands alone would become a blank with a mark
+    # NFKD would make a blank with a mark of a mark without a letter.
+    if " " in unicodedata.normalize("NFKD", folded):
         form = "NFD"
-    shown = unicodedata.normalize(form, shown.translate(_SAME)).casefold()
-    shown = unicodedata.normalize(form, shown).casefold().translate(_SAME)
-    return "".join(shown.split())
+    folded = unicodedata.normalize(form, folded.translate(_EQUIVALENTS)).casefold()
+    folded = unicodedata.normalize(form, folded).casefold().translate(_EQUIVALENTS)
+    return "".join(folded.split())
 
 
 def context_of(text: str, start: int, end: int, *, most: int) -> str:
-    """Return at most so many characters of a text round text[start:end], whole words where possible."""
+    """Return at most `most` characters around text[start:end], whole words if possible.
+
+    If text[start:end] is longer, return its beginning.
+    """
     spare = most - (end - start)
     if spare <= 0:
-        return _shrunk(text, start, start + most, least=start + most - LONGEST_WORD)
-    first = max(start - max(spare // 2, spare - (len(text) - end)), 0)
-    while first < start and not is_boundary(text, first):
-        first += 1
-    return _shrunk(text, first, min(first + most, len(text)), least=end).strip()
+        return _shorten_to_word(text, start, start + most, min_end=start + most - LONGEST_WORD)
+
+    context_start = max(start - max(spare // 2, spare - (len(text) - end)), 0)
+    while context_start < start and not is_boundary(text, context_start):
+        context_start += 1
+    context_end = min(context_start + most, len(text))
+    return _shorten_to_word(text, context_start, context_end, min_end=end).strip()
 
 
-def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
-    whole = end
-    while whole > least and not is_boundary(text, whole):
-        whole -= 1
-    return text[start:whole] if is_boundary(text, whole) else text[start:end]
+def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
+    """Return text[start:end], shortened to the end of a word if one is at or after `min_end`."""
+    word_end = end
+    while word_end > min_end and not is_boundary(text, word_end):
+        word_end -= 1
+    return text[start:word_end] if is_boundary(text, word_end) else text[start:end]
 
 
 def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
-    """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
+    """Return text[start:end] with ellipses, and the number to add to offsets in `text`.
+
+    The offsets may exceed the text.
+    """
     start = max(0, start)
     end = min(len(text), end)
-    front = "… " if start else ""
-    back = " …" if end < len(text) else ""
-    return f"{front}{text[start:end]}{back}", len(front) - start
+    prefix = "… " if start else ""
+    suffix = " …" if end < len(text) else ""
+    return f"{prefix}{text[start:end]}{suffix}", len(prefix) - start
 
 
-# ---- where a quotation stands
+# ---- locations of quotations
 
 
 class Location(NamedTuple):
-    """A slice text[start:end], and how like the quotation it is: 1 where it differs in nothing but its look."""
+    """A slice text[start:end] that matches a quotation."""
 
     start: int
     end: int
+    # 1 if the slice differs from the quotation in white space, case and punctuation only.
     likeness: float
-    how: str  # "", BY_LOOK, "by likeness 0.93"
+    # "", BY_LOOK, or for example "by likeness 0.93".
+    how: str
 
     @property
     def mark(self) -> float | None:
-        """Return how like the quotation a slice is that was found by likeness alone; None for any other."""
+        """The likeness if the slice was found by likeness, else None."""
         return None if self.likeness == 1 else self.likeness
 
 
 class SearchableText:
-    """A text, ready to be searched for many quotations; folded when that is needed first."""
+    """A text in which many quotations are searched. It is folded on first use."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
     @cached_property
     def _plain_text(self) -> str:
-        """The text, of the same length, without mark-up."""
+        """The text without mark-up, of the same length."""
         return _hide_markup(self.text)
 
     @cached_property
-    def _text(self) -> FoldedText:
+    def _folded(self) -> FoldedText:
         return FoldedText(self.text)
 
     def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
-        """Return where a quotation stands, in pieces where it leaves something out; none where one is missing.
+        """Return the location of a quotation, or a location for each piece between omissions.
+
+        Returns an empty list if the quotation or a piece is not found, or if it has no letters.
 
         Args:
-            quote: What the model wrote.
-            occurrence: Which of the places counts, from 0; the last one if there are not so many.
+            quote: The quotation as the model wrote it.
+            occurrence: Index of the occurrence to return. The last occurrence is returned if there
+                are fewer.
         """
         if not _has_letters(quote):
             return []
-        if found := self._alike(quote, occurrence=occurrence):
-            return [found]
-        pieces = _pieces(quote)
+        exact_location = self._find_exact(quote, occurrence=occurrence)
+        if exact_location is not None:
+            return [exact_location]
+
+        pieces = _split_at_omissions(quote)
         if len(pieces) > MAX_PIECES:
             return []
         if len(pieces) > 1:
-            each = [self.locate(piece) for piece in pieces]
-            return [one for found in each for one in found] if all(each) else []
-        found = self._likest(quote)
-        return (
-            [found]
-            if found and not _difference(quote, self._plain_text, found.start, found.end)
-            else []
-        )
+            locations_by_piece = [self.locate(piece) for piece in pieces]
+            has_all_pieces = all(locations_by_piece)
+            return list(chain.from_iterable(locations_by_piece)) if has_all_pieces else []
+
+        similar_location = self._find_similar(quote)
+        if similar_location is None or self._difference_at(quote, similar_location):
+            return []
+        return [similar_location]
 
     def why_not(self, quote: str) -> str:
-        """Return what a quotation that is not found has another one of than what is most like it: "number", …, ""."""
-        for piece in _pieces(quote):
-            if not self.locate(piece) and (found := self._likest(piece)):
-                return _difference(piece, self._plain_text, found.start, found.end)
+        """Return the difference of a missing quotation from the most similar slice.
+
+        Returns:
+            NUMBER, NEGATION or NAME; "" if there is no such difference or no similar slice.
+        """
+        for piece in _split_at_omissions(quote):
+            if not self.locate(piece):
+                similar_location = self._find_similar(piece)
+                if similar_location is not None:
+                    return self._difference_at(piece, similar_location)
         return ""
 
     def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
-        """Yield the slices that are a phrase, in order, as words of their own; white space and case do not count."""
-        for start, end in self._looks(FoldedText(phrase).text):
+        """Yield the (start, end) of a phrase, as whole words, ignoring white space and case."""
+        for start, end in self._find_folded(FoldedText(phrase).text):
             if is_boundary(self.text, start) and is_boundary(self.text, end):
                 yield start, end
 
-    def _alike(self, quote: str, *, occurrence: int) -> Location | None:
-        """Return where a quotation stands as it is, or but for its look; at last without punctuation at its ends."""
-        plain = quote.strip()
-        folded = FoldedText(quote).text
-        as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
+    def _difference_at(self, quote: str, location: Location) -> str:
+        return _difference(quote, self._plain_text, location.start, location.end)
+
+    def _find_exact(self, quote: str, *, occurrence: int) -> Location | None:
+        """Return a verbatim location, else by look, else by look without outer punctuation."""
+        stripped_quote = quote.strip()
+        folded_quote = FoldedText(quote).text
+        verbatim_spans = (
+            (start, start + len(stripped_quote)) for start in _find_all(self.text, stripped_quote)
+        )
         return (
-            self._chosen(as_it_is, "", occurrence, must_be_whole=len(quote) < MIN_PART)
-            or self._chosen(
-                self._looks(folded), BY_LOOK, occurrence, must_be_whole=len(folded) < MIN_PART
+            self._choose(verbatim_spans, "", occurrence, must_be_whole=len(quote) < MIN_PART)
+            or self._choose(
+                self._find_folded(folded_quote),
+                BY_LOOK,
+                occurrence,
+                must_be_whole=len(folded_quote) < MIN_PART,
             )
-            or self._chosen(self._looks(_bare(folded)), BY_LOOK, occurrence, must_be_whole=True)
+            or self._choose(
+                self._find_folded(_strip_punctuation(folded_quote)),
+                BY_LOOK,
+                occurrence,
+                must_be_whole=True,
+            )
         )
 
-    def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
-        for at in _places(self._text.text, wanted):
-            yield self._text.real(at, at + len(wanted))
+    def _find_folded(self, phrase: str) -> Iterator[tuple[int, int]]:
+        """Yield the spans in the original text of a folded phrase."""
+        for start in _find_all(self._folded.text, phrase):
+            yield self._folded.real(start, start + len(phrase))
 
-    def _likest(self, quote: str) -> Location | None:
-        """Return the words that are most like a quotation, where they are like enough."""
-        text = self._text.text
-        wanted = _bare(FoldedText(quote).text)
-        if not MIN_LIKE <= len(wanted) <= MAX_LIKE:
+    def _find_similar(self, quote: str) -> Location | None:
+        """Return the words with the highest likeness to a quotation, if it is at least LIKENESS."""
+        text = self._folded.text
+        phrase = _strip_punctuation(FoldedText(quote).text)
+        if not MIN_LIKE <= len(phrase) <= MAX_LIKE:
             return None
-        if len(wanted) > len(text):
-            return self._match_whole_text(wanted)
-        around = fuzz.partial_ratio_alignment(wanted, text, score_cutoff=100 * (LIKENESS - SLACK))
-        if around is None:
+        if len(phrase) > len(text):
+            return self._match_whole_text(phrase)
+
+        min_score = 100 * (LIKENESS - SLACK)
+        alignment = fuzz.partial_ratio_alignment(phrase, text, score_cutoff=min_score)
+        if alignment is None:
             return None
-        ends = list(_boundaries(text, around.dest_end, 1))
-        spans = [
-            (start, end)
-            for start in _boundaries(text, around.dest_start, 0)
-            for end in ends
+
+        starts = _word_boundaries(text, alignment.dest_start, 0)
+        ends = _word_boundaries(text, alignment.dest_end, 1)
+        candidates = (
+            (Indel.normalized_similarity(phrase, text[start:end]), start, end)
+            for start, end in product(starts, ends)
             if start < end
-        ]
-        likeness, start, end = max(
-            (
-                (Indel.normalized_similarity(wanted, text[start:end]), start, end)
-                for start, end in spans
-            ),
-            default=(0.0, 0, 0),
         )
+        likeness, folded_start, folded_end = max(candidates, default=(0.0, 0, 0))
         if likeness < LIKENESS:
             return None
-        begins, stops = self._text.real(start, end)
-        if stops - begins > MAX_STRETCH * len(quote):
+        start, end = self._folded.real(folded_start, folded_end)
+        if end - start > MAX_STRETCH * len(quote):
             return None
-        told = int(likeness * 100) / 100
-        return Location(begins, stops, told, f"by likeness {told:.2f}")
+        return _similar_location(start, end, likeness)
 
-    def _match_whole_text(self, wanted: str) -> Location | None:
+    def _match_whole_text(self, phrase: str) -> Location | None:
         """Return the span of the whole text if the quotation resembles it by LIKENESS or more.
 
-        The quotation is folded and longer than the text. Punctuation at the ends of the text is left out.
+        The quotation is folded and longer than the text. Punctuation at the ends of the text is
+        left out.
         """
-        text = self._text.text
-        bare = _bare(text)
-        likeness = Indel.normalized_similarity(wanted, bare)
-        if not bare or likeness < LIKENESS:
+        text = self._folded.text
+        stripped_text = _strip_punctuation(text)
+        likeness = Indel.normalized_similarity(phrase, stripped_text)
+        if not stripped_text or likeness < LIKENESS:
             return None
-        first = text.index(bare)
-        start, end = self._text.real(first, first + len(bare))
-        rounded = int(likeness * 100) / 100
-        return Location(start, end, rounded, f"by likeness {rounded:.2f}")
 
-    def _chosen(
-        self, found: Iterable[tuple[int, int]], how: str, occurrence: int, *, must_be_whole: bool
+        folded_start = text.index(stripped_text)
+        start, end = self._folded.real(folded_start, folded_start + len(stripped_text))
+        return _similar_location(start, end, likeness)
+
+    def _choose(
+        self, spans: Iterable[tuple[int, int]], how: str, occurrence: int, *, must_be_whole: bool
     ) -> Location | None:
-        """Return that occurrence of some slices that are of whole words, else of all; the last if there are fewer."""
-        spans = list(found)
-        whole = [
-            one
-            for one in spans
-            if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])
+        """Return an occurrence among spans of whole words, else among all spans.
+
+        The last span is returned if there are fewer. `must_be_whole` excludes parts of words.
+        """
+        all_spans = list(spans)
+        whole_spans = [
+            (start, end)
+            for start, end in all_spans
+            if is_boundary(self.text, start) and is_boundary(self.text, end)
         ]
-        spans = whole if whole or must_be_whole else spans
-        return Location(*spans[min(occurrence, len(spans) - 1)], 1.0, how) if spans else None
+        candidates = whole_spans if whole_spans or must_be_whole else all_spans
+        if not candidates:
+            return None
+        start, end = candidates[min(occurrence, len(candidates) - 1)]
+        return Location(start, end, 1.0, how)
 
 
-def _pieces(quote: str) -> list[str]:
-    return [piece.strip() for piece in _LEFT_OUT.split(quote) if _has_letters(piece)]
+def _similar_location(start: int, end: int, likeness: float) -> Location:
+    """Return a location found by likeness, with the likeness rounded down to two digits."""
+    rounded = int(likeness * 100) / 100
+    return Location(start, end, rounded, f"by likeness {rounded:.2f}")
 
 
-def _places(text: str, wanted: str) -> Iterator[int]:
-    """Yield where a text holds another, without those that overlap one before."""
-    at = text.find(wanted) if wanted else -1
-    while at >= 0:
-        yield at
-        at = text.find(wanted, at + len(wanted))
+def _split_at_omissions(quote: str) -> list[str]:
+    return [piece.strip() for piece in _OMISSION.split(quote) if _has_letters(piece)]
 
 
-def _boundaries(text: str, near: int, side: int) -> Iterator[int]:
-    """Yield the nearest places where a word begins (side 0) or ends (side 1), six at most."""
-    least = max(near - REACH, side)
-    most = min(near + REACH, len(text) - 1 + side)
-    around = sorted(range(least, most + 1), key=lambda at: abs(at - near))
-    return islice(
-        (at for at in around if _has_letters(text[at - side]) and is_boundary(text, at)), NEAREST
+def _find_all(text: str, phrase: str) -> Iterator[int]:
+    """Yield the offsets of a phrase, without overlaps; nothing for an empty phrase."""
+    offset = text.find(phrase) if phrase else -1
+    while offset >= 0:
+        yield offset
+        offset = text.find(phrase, offset + len(phrase))
+
+
+def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
+    """Return offsets of word beginnings (side 0) or ends (side 1), nearest first.
+
+    There are at most NEAREST. They are at most REACH characters from `offset`.
+    """
+    min_offset = max(offset - REACH, side)
+    max_offset = min(offset + REACH, len(text) - 1 + side)
+    nearby = sorted(
+        range(min_offset, max_offset + 1), key=lambda candidate: abs(candidate - offset)
     )
+    boundaries = (
+        candidate
+        for candidate in nearby
+        if _has_letters(text[candidate - side]) and is_boundary(text, candidate)
+    )
+    return list(islice(boundaries, NEAREST))
 
 
-def _bare(text: str) -> str:
-    """Return a text without what is neither letter nor digit, nor the mark of one, at its ends."""
+def _strip_punctuation(text: str) -> str:
+    """Return a text without outer characters that are no letters, digits or their marks."""
     start = 0
     end = len(text)
     while start < end and not _has_letters(text[start]):
@@ -427,126 +521,163 @@ def _bare(text: str) -> str:
 
 
 class _Word(NamedTuple):
-    """A word or number, as it is compared, what it states (a number, a negation, a name, or nothing), and where."""
+    """A word or number of a text. Parts of a compound have the offsets of the compound."""
 
+    # The form that is compared.
     form: str
+    # NUMBER, NEGATION, NAME or "".
     kind: str
     start: int
     end: int
 
 
 def _difference(quote: str, text: str, start: int, end: int) -> str:
-    """Return what a quotation has another one of than the slice text[start:end]: NEGATION, NUMBER, NAME or nothing."""
+    """Return the most important difference of a quotation from the slice text[start:end].
+
+    Returns:
+        NEGATION, NUMBER, NAME, or "" if they differ in none of them.
+    """
     before = shown(text[max(0, start - REACH) : start])
     slice_ = shown(text[start:end])
-    around = before + slice_ + shown(text[end : end + REACH])
-    plain = shown(_hide_markup(quote))
-    # where a quotation is in capitals as a whole, and the text is not, these say nothing
-    said = list(_words(plain.lower() if quote.isupper() and not slice_.isupper() else plain))
-    words = list(_words(around))
-    first = len(before)
-    last = len(before) + len(slice_)
-    there = [
-        one for one in words if one.end > first and one.start < last
-    ]  # of which it may have a part alone
-    if blocks := _matching(said, there)[
-        :-1
-    ]:  # where the slice lacks words of the quotation's ends: what is there?
-        first = min(first, there[0].start)
-        last = max(last, there[-1].end)
-        first -= len(_LAST_WORDS.findall(around[:first])[0]) if blocks[0].a > blocks[0].b else 0
-        is_short = len(said) - blocks[-1].a > len(there) - blocks[-1].b
-        last += len(_FIRST_WORDS.findall(around[last:])[0]) if is_short else 0
-        there = [one for one in words if one.end > first and one.start < last]
-    found = {kind for one, other in _regions(said, there) for kind in _differences(one, other)}
-    return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in found), "")
+    surroundings = before + slice_ + shown(text[end : end + REACH])
+    visible_quote = shown(_hide_markup(quote))
+    # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
+    if quote.isupper() and not slice_.isupper():
+        visible_quote = visible_quote.lower()
+    quote_words = list(_split_words(visible_quote))
+    nearby_words = list(_split_words(surroundings))
+
+    slice_start = len(before)
+    slice_end = len(before) + len(slice_)
+    slice_words = _words_within(nearby_words, slice_start, slice_end)
+    blocks = _matching_blocks(quote_words, slice_words)[:-1]
+    if blocks:
+        # The slice can begin or end inside a word. If it lacks words at the ends of the quotation,
+        # compare them with the words next to the slice.
+        slice_start = min(slice_start, slice_words[0].start)
+        slice_end = max(slice_end, slice_words[-1].end)
+        first_block = blocks[0]
+        last_block = blocks[-1]
+        if first_block.a > first_block.b:
+            slice_start -= len(_LAST_WORDS.findall(surroundings[:slice_start])[0])
+        if len(quote_words) - last_block.a > len(slice_words) - last_block.b:
+            slice_end += len(_FIRST_WORDS.findall(surroundings[slice_end:])[0])
+        slice_words = _words_within(nearby_words, slice_start, slice_end)
+
+    differences: set[str] = set()
+    for quote_part, slice_part in _differing_parts(quote_words, slice_words):
+        differences.update(_kinds_of_difference(quote_part, slice_part))
+    return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in differences), "")
 
 
-def _words(plain: str) -> Iterator[_Word]:
-    """Yield the words of a text as it shows, those of a compound apart, each with where all of that stands."""
-    kinds = "".join(map(_kind, plain))
+def _words_within(words: Sequence[_Word], start: int, end: int) -> list[_Word]:
+    """Return the words of which at least a part is in [start, end)."""
+    return [word for word in words if word.end > start and word.start < end]
+
+
+def _split_words(text: str) -> Iterator[_Word]:
+    """Yield the words and numbers of a visible text, and the parts of compounds separately."""
+    kinds = "".join(map(_character_kind, text))
     for match in _TOKEN.finditer(kinds):
-        written = plain[slice(*match.span())]
-        is_number = kinds[match.start()] in "d-s"
-        for part in [written] if is_number else written.split("-"):
-            form = part if is_number else unicodedata.normalize("NFKC", part.casefold())
-            if is_number:
-                kind = NUMBER
-            elif form.endswith("n't") or form.startswith("n'"):  # as in "isn't" and "n'est"
-                kind = NEGATION
-            else:
-                is_name = part.lower() == part.upper() or part != part.lower()
-                kind = _STATED.get(form) or (NAME if is_name else "")
-                form = form.removesuffix("'s")
-            yield _Word(form, kind, *match.span())
+        token = text[slice(*match.span())]
+        if kinds[match.start()] in "d-s":
+            yield _Word(token, NUMBER, *match.span())
+            continue
+        for part in token.split("-"):
+            form = unicodedata.normalize("NFKC", part.casefold())
+            # Contractions such as "isn't" and "n'est".
+            if form.endswith("n't") or form.startswith("n'"):
+                yield _Word(form, NEGATION, *match.span())
+                continue
+            is_name = part.lower() == part.upper() or part != part.lower()
+            kind = _KIND_BY_WORD.get(form) or (NAME if is_name else "")
+            yield _Word(form.removesuffix("'s"), kind, *match.span())
 
 
 @cache
-def _kind(char: str) -> str:
-    """Return of what kind a character is: l of a word, u a word of its own, d a digit, or as `_KINDS` has it."""
+def _character_kind(char: str) -> str:
+    """Return the kind of a character for _TOKEN.
+
+    "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers,
+    "." a separator of digits, " " any other character. Hyphen and apostrophe are themselves.
+    """
     if char.isdecimal():
         return "d"
-    if unicodedata.category(char)[0] in "LMN":
+    category = unicodedata.category(char)
+    if category[0] in "LMN":
         return "u" if is_unspaced(char) else "l"
-    return "s" if unicodedata.category(char) == "Sc" else _KINDS.get(char, " ") or char
+    if category == "Sc":
+        return "s"
+    return _CHARACTER_KINDS.get(char, " ") or char
 
 
-def _matching(one: Sequence[_Word], other: Sequence[_Word]) -> list[MatchingBlock]:
-    return Levenshtein.opcodes(
-        [word.form for word in one], [word.form for word in other]
-    ).as_matching_blocks()
+def _matching_blocks(
+    quote_words: Sequence[_Word], text_words: Sequence[_Word]
+) -> list[MatchingBlock]:
+    quote_forms = [word.form for word in quote_words]
+    text_forms = [word.form for word in text_words]
+    return Levenshtein.opcodes(quote_forms, text_forms).as_matching_blocks()
 
 
-def _regions(
-    one: Sequence[_Word], other: Sequence[_Word]
+def _differing_parts(
+    quote_words: Sequence[_Word], text_words: Sequence[_Word]
 ) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
-    """Yield the stretches in which two texts differ, those that stand between words that both have."""
-    begun = 0
-    until = 0
-    for block in _matching(one, other):
-        if (begun, until) != (block.a, block.b):
-            yield one[begun : block.a], other[until : block.b]
-        begun = block.a + block.size
-        until = block.b + block.size
+    """Yield the parts in which a quotation and a text differ, between the words they share."""
+    quote_index = 0
+    text_index = 0
+    for block in _matching_blocks(quote_words, text_words):
+        if (quote_index, text_index) != (block.a, block.b):
+            yield quote_words[quote_index : block.a], text_words[text_index : block.b]
+        quote_index = block.a + block.size
+        text_index = block.b + block.size
 
 
-def _differences(said: Sequence[_Word], there: Sequence[_Word]) -> Iterator[str]:
-    """Yield in what a stretch of a quotation states something else than that of the text."""
-    numbers, negations, names = (
-        [[word.form for word in side if word.kind == kind] for side in (said, there)]
-        for kind in (NUMBER, NEGATION, NAME)
-    )
-    letters = ["".join(word.form for word in side) for side in (said, there)]
-    if not any(numbers) and letters[0] == letters[1]:  # with blanks elsewhere
+def _kinds_of_difference(
+    quote_words: Sequence[_Word], text_words: Sequence[_Word]
+) -> Iterator[str]:
+    """Yield NUMBER, NEGATION and NAME if two differing parts disagree in these."""
+    quote_numbers = _forms_of_kind(quote_words, NUMBER)
+    text_numbers = _forms_of_kind(text_words, NUMBER)
+    quote_letters = "".join(word.form for word in quote_words)
+    text_letters = "".join(word.form for word in text_words)
+    # The parts differ in blanks only.
+    if not quote_numbers and not text_numbers and quote_letters == text_letters:
         return
-    if numbers[0] != numbers[1]:
+
+    if quote_numbers != text_numbers:
         yield NUMBER
-    pairs = ((one.form, other.form) for one in said for other in there)
-    if len(negations[0]) != len(negations[1]) or any(starmap(_is_negated, pairs)):
+    negation_counts = {len(_forms_of_kind(words, NEGATION)) for words in (quote_words, text_words)}
+    word_pairs = product([word.form for word in quote_words], [word.form for word in text_words])
+    if len(negation_counts) > 1 or any(starmap(_is_negated, word_pairs)):
         yield NEGATION
-    if names[0] != names[1]:
+    if _forms_of_kind(quote_words, NAME) != _forms_of_kind(text_words, NAME):
         yield NAME
 
 
-def _is_negated(one: str, other: str) -> bool:
-    """Return whether one of two words is the other one with a negative prefix or suffix, or nearly."""
-    best = Indel.normalized_similarity(one, other)
-    for word, plain in ((one, other), (other, one)):
-        bare = [
-            word.removeprefix(front)
-            for front in _WORDS["negative_prefixes"]
-            if word.startswith(front)
+def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
+    return [word.form for word in words if word.kind == kind]
+
+
+def _is_negated(first_word: str, second_word: str) -> bool:
+    """Return whether a word resembles the other word with a negative prefix or suffix."""
+    min_likeness = max(Indel.normalized_similarity(first_word, second_word), SAME)
+    for negated, plain in ((first_word, second_word), (second_word, first_word)):
+        stems = [
+            negated.removeprefix(prefix)
+            for prefix in _WORD_LISTS["negative_prefixes"]
+            if negated.startswith(prefix)
         ]
-        bare += [
-            word.removesuffix(back) for back in _WORDS["negative_suffixes"] if word.endswith(back)
+        stems += [
+            negated.removesuffix(suffix)
+            for suffix in _WORD_LISTS["negative_suffixes"]
+            if negated.endswith(suffix)
         ]
-        plains = {plain, *(plain.removesuffix(back) for back in _WORDS["positive_suffixes"])}
-        alike = (
-            Indel.normalized_similarity(left, p)
-            for left in bare
-            if len(left) >= FEWEST_LEFT
-            for p in plains
-        )
-        if max(alike, default=0.0) > max(best, SAME):
-            return True
+        long_stems = [stem for stem in stems if len(stem) >= FEWEST_LEFT]
+        plain_stems = {
+            plain,
+            *(plain.removesuffix(suffix) for suffix in _WORD_LISTS["positive_suffixes"]),
+        }
+        for stem, plain_stem in product(long_stems, plain_stems):
+            if Indel.normalized_similarity(stem, plain_stem) > min_likeness:
+                return True
     return False

@@ -1,4 +1,7 @@
-"""Report lines, warnings and progress of a long command; `jobs.output` draws them on a terminal or in a log."""
+"""Interfaces for lines, warnings and progress of a long command.
+
+`jobs.output` prints them on a terminal or in a log.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,14 +9,14 @@ from typing import Protocol
 
 
 class ProgressBar(Protocol):
-    """How far one piece of work has come."""
+    """A progress bar of a piece of work."""
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Show `done` of `total`, with a short note; a total that is not given stays as it was."""
+        """Show `done` of `total`, with a short note. If `total` is missing, the last total stays."""
 
 
 class Progress(Protocol):
-    """Where messages and progress go; never standard output."""
+    """An output for messages and progress, never standard output."""
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -24,21 +27,24 @@ class Progress(Protocol):
     def bar(
         self, label: str, total: int | None, *, late: bool = False
     ) -> contextlib.AbstractContextManager[ProgressBar]:
-        """Show progress for the length of a block, of what is done alone without a total; after two seconds if late."""
+        """Show a bar during a `with` block, without a percentage if there is no total.
+
+        A `late` bar appears after two seconds.
+        """
 
 
 class NoProgress:
-    """Progress that is not shown, as a bar and as where it goes."""
+    """An output and a progress bar that print nothing."""
 
     def say(self, line: str) -> None:
-        """Leave a line out."""
+        """Ignore a line."""
 
     warn = say
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Leave out how far it is."""
+        """Ignore the progress."""
 
     @contextlib.contextmanager
     def bar(self, *_: object, **__: object) -> Iterator[ProgressBar]:
-        """Show nothing for the length of a block."""
+        """Show nothing during a `with` block."""
         yield self

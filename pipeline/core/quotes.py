@@ -1,8 +1,8 @@
-"""Quotations in the answer of a task of one's own: each that is kept is a slice of the row's text, with its place.
+"""Quotations in the answers of user tasks. Each stored quotation is a slice of its row's text.
 
-What a model writes is looked for in the text as `pipeline.core.locate` does, and the slice that is found takes its
-place: `text[start:end] == quote`, in code points; one that was found by likeness keeps that, too. A quotation in
-several pieces is none, for it has no one slice. `leaves` takes an answer apart into its values.
+`pipeline.core.locate` searches for the quotation of a reply, and the slice replaces it:
+`text[start:end] == quote`, in code points. A slice that was found by likeness has its likeness. A
+quotation in several pieces is invalid, because it is not a single slice.
 """
 
 import dataclasses
@@ -22,27 +22,36 @@ if TYPE_CHECKING:
 
     from pipeline.core.locate import SearchableText
 
-MAX_PATH = 80  # characters of a field's path in a reason
-NOT_THERE = "is not in the text"  # in the reason of an answer whose quotation is missing there
-NONE_THERE = "no quote is in the "  # begins the reason of an answer of which none is
-MAX_TOLD = 60  # characters of a quotation in a reason
-FORMAT = "quotation"  # of the text in a JSON schema
-OPTIONAL = "optional quotation"  # of one that may be missing from the text
-_QUOTE = {"quote", "start", "end"}
-LIKENESS = "likeness"  # of a quotation that was found by likeness alone
-_LIST_PLACE = re.compile(r"\[\d+\]")  # of a member, in the path of a value
-Path = tuple[str | int, ...]  # names of fields, and places in lists from 0
+# Characters of a field's path in a reason.
+MAX_PATH = 80
+# Part of the reason for an answer with a missing quotation.
+NOT_THERE = "is not in the text"
+# Beginning of the reason for an answer without any valid quotation.
+NONE_THERE = "no quote is in the "
+# Characters of a quotation in a reason.
+MAX_TOLD = 60
+# Formats in the JSON schema: of a quotation, and of a quotation that may be missing from the text.
+FORMAT = "quotation"
+OPTIONAL = "optional quotation"
+_QUOTE_MEMBERS = {"quote", "start", "end"}
+# Member of a stored quotation that was found by likeness.
+LIKENESS = "likeness"
+# The index of a list member in the path of a value.
+_LIST_INDEX = re.compile(r"\[\d+\]")
+# Names of fields, and indexes in lists.
+Path = tuple[str | int, ...]
 
 
 @final
 class Quote(str):
-    """A quotation of the row's text: a text, with `start` and `end` once it is located, both None before.
+    """A quotation of the row's text.
 
-    `likeness` is the share of characters in common with what the model wrote where it was found by likeness alone, so
-    that other words differ than numbers, negations and names; None where it is what the model wrote, but for its look.
-    As the type of a field it must stand in the text, or the answer is invalid. `Annotated[str, Quote(optional=True)]`
-    is one that becomes None where it does not stand there. The limits of a field, such as `max_length`, hold for what
-    the model wrote; the slice may have more white space.
+    `start` and `end` are its offsets, None before it is located. `likeness` is the similarity with
+    the text of the reply if the slice was found by likeness, else None.
+
+    As the type of a required field it must be in the text, or the answer is invalid. A field of
+    type `Annotated[str, Quote(optional=True)]` becomes None instead. Limits of the field, such as
+    `max_length`, apply to the text of the reply. The slice can have more white space.
     """
 
     __slots__ = ("end", "likeness", "start")
@@ -60,22 +69,30 @@ class Quote(str):
         likeness: float | None = None,
         optional: bool = False,
     ) -> "Quote":
-        """Make a quotation of a text, or, without one, what an annotation says `optional` with."""
+        """Create a quotation, or the annotation of an optional quotation.
+
+        `optional` without `text` creates the annotation.
+        """
         if text is None and optional:
             return cast("Quote", _OptionalQuote())
-        made = super().__new__(cls, text or "")
-        made.start, made.end, made.likeness = start, end, likeness
-        return made
+        quote = super().__new__(cls, text or "")
+        quote.start = start
+        quote.end = end
+        quote.likeness = likeness
+        return quote
 
     @classmethod
     def __get_pydantic_core_schema__(
         cls, source: Any, handler: "GetCoreSchemaHandler"
     ) -> "CoreSchema":
-        return _quoting(handler(str if source is cls else source), FORMAT)
+        return _quotation_schema(handler(str if source is cls else source), FORMAT)
 
 
 class _OptionalQuote:
-    """`Quote(optional=True)`: no text, for pydantic takes a text in an annotation for the name of a type."""
+    """The annotation `Quote(optional=True)`.
+
+    It is not a str, because pydantic reads a str in an annotation as the name of a type.
+    """
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: "GetCoreSchemaHandler"
@@ -83,226 +100,279 @@ class _OptionalQuote:
         from pydantic_core import core_schema
 
         return core_schema.nullable_schema(
-            _quoting(handler(str if source is self else source), OPTIONAL)
+            _quotation_schema(handler(str if source is self else source), OPTIONAL)
         )
 
 
-def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
-    """Return the core schema of a text, or of a text or None, as that of a quotation with a format's name.
+def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
+    """Return the core schema of a text, or of a text or None, as the schema of a quotation.
 
-    TypeError where it is of something else.
+    Raises:
+        TypeError: The schema is of another type.
     """
     from pydantic_core import core_schema
 
     if schema["type"] == "nullable":
-        return {**schema, "schema": _quoting(schema["schema"], name)}
-    inner: Any = schema
-    while "schema" in inner:
-        inner = inner["schema"]
-    if inner["type"] != "str":
-        raise TypeError(f"a Quote is a text, and no {inner['type']}; of several write list[Quote]")
+        return {**schema, "schema": _quotation_schema(schema["schema"], format_)}
+
+    inner_schema: Any = schema
+    while "schema" in inner_schema:
+        inner_schema = inner_schema["schema"]
+    if inner_schema["type"] != "str":
+        raise TypeError(
+            f"a Quote is a text, and no {inner_schema['type']}; of several write list[Quote]"
+        )
+    serialization = core_schema.plain_serializer_function_ser_schema(_to_stored, when_used="json")
     return core_schema.no_info_wrap_validator_function(
-        _read,
+        _validate,
         schema,
-        serialization=core_schema.plain_serializer_function_ser_schema(_stored, when_used="json"),
-        metadata={"pydantic_js_updates": {"format": name}},
+        serialization=serialization,
+        metadata={"pydantic_js_updates": {"format": format_}},
     )
 
 
-def _read(value: Any, handler: Any) -> Quote:
+def _validate(value: Any, handler: Any) -> Quote:
+    """Return a quotation from a text, a quotation or a stored quotation.
+
+    Raises:
+        ValueError: The offsets or the likeness of a stored quotation are invalid.
+    """
     if isinstance(value, Quote):
         return Quote(handler(str(value)), start=value.start, end=value.end, likeness=value.likeness)
     if not is_stored_quotation(value):
         return Quote(handler(value))
+
     quote = value["quote"]
     start = value["start"]
     end = value["end"]
-    likeness = value.get(LIKENESS)
-    if not (
-        type(quote) is str
-        and type(start) is type(end) is int
-        and 0 <= start < end == start + len(quote)
-    ):
+    has_types = type(quote) is str and type(start) is type(end) is int
+    if not (has_types and 0 <= start < end == start + len(quote)):
         raise ValueError("start and end are no place of this quotation")
+    likeness = value.get(LIKENESS)
     if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
         raise ValueError("likeness is no share of characters")
     return Quote(quote, start=start, end=end, likeness=likeness)
 
 
-def _stored(value: Any) -> Any:
-    if isinstance(value, Quote) and value.start is not None:
-        told: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
-        return told if value.likeness is None else {**told, "likeness": value.likeness}
-    return value
+def _to_stored(value: Any) -> Any:
+    """Return a located quotation as it is stored, and any other value unchanged."""
+    if not isinstance(value, Quote) or value.start is None:
+        return value
+    stored: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
+    if value.likeness is not None:
+        stored[LIKENESS] = value.likeness
+    return stored
 
 
 def has_quotes(answer_model: "type[BaseModel]") -> bool:
-    """Return whether a quotation can stand anywhere in an answer of this model.
+    """Return whether an answer of this model can contain a quotation.
 
-    TypeError where one has a pattern, or is to be changed, and would be stored as a text.
+    Raises:
+        TypeError: A quotation has a pattern or is transformed, so it would be stored as a text.
     """
-    marks = [f'"format": "{name}"' for name in (FORMAT, OPTIONAL)]
-    schemas = [
-        json.dumps(answer_model.model_json_schema(mode=mode))
-        for mode in ("validation", "serialization")
-    ]
-    read, written = ([schema.count(mark) for mark in marks] for schema in schemas)
-    if read != written:
-        said = "a Quote is a slice of the row's text, and can have no pattern and no other case"
-        raise TypeError(f"{answer_model.__name__}: {said}")
-    return any(read)
+    format_members = [f'"format": "{name}"' for name in (FORMAT, OPTIONAL)]
+    input_schema = json.dumps(answer_model.model_json_schema(mode="validation"))
+    output_schema = json.dumps(answer_model.model_json_schema(mode="serialization"))
+    input_counts = [input_schema.count(member) for member in format_members]
+    output_counts = [output_schema.count(member) for member in format_members]
+    if input_counts != output_counts:
+        message = "a Quote is a slice of the row's text, and can have no pattern and no other case"
+        raise TypeError(f"{answer_model.__name__}: {message}")
+    return any(input_counts)
 
 
 def must_quote(answer_model: "type[BaseModel]") -> bool:
-    """Return whether an answer of this model has a field that is a quotation, and no other value."""
+    """Return whether a required field of the model is a quotation."""
     return any(
-        one.annotation is Quote and one.is_required() for one in answer_model.model_fields.values()
+        field.annotation is Quote and field.is_required()
+        for field in answer_model.model_fields.values()
     )
 
 
 class _MissingError(Exception):
-    """A quotation that must stand in the text does not; the message is the reason, on one line."""
+    """A required quotation is not in the text; the message is the reason, on a single line."""
 
 
 def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
-    """Return a copy of an answer with every quotation located in a text, or None and why there is none.
+    """Return a copy of an answer with all quotations located in a text, or None and the reason.
 
-    An optional quotation that is not in the text becomes None. The reason names the field's path, says where the text
-    has all but another number, negation or name, and begins the quotation, on one line of at most 200 characters.
+    An optional quotation that is not in the text becomes None. For a required quotation the reason
+    has the path of its field, the difference from similar text, and the beginning of the
+    quotation, on a single line of at most 200 characters.
     """
     from pipeline.core.locate import SearchableText
 
     try:
-        return _located(answer, "", _Source(SearchableText(text)), frozenset()), ""
+        return _locate_in(answer, "", _Source(SearchableText(text)), frozenset()), ""
     except _MissingError as missing:
         return None, str(missing)
 
 
 @dataclasses.dataclass
 class _Source:
-    """The text that an answer quotes, and how often the members of a list quoted the same before."""
+    """The text that an answer quotes, with counts of equal quotations."""
 
     text: "SearchableText"
-    quoted: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    # Number of earlier quotations, by path of the list and folded quotation.
+    quote_counts: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
 
     def next_occurrence(self, path: str, quote: str) -> int:
-        """Return how many members of the same list have this quotation already, and count it."""
-        list_path = _LIST_PLACE.sub("[]", path)
+        """Count a quotation, and return the number of equal quotations before it in its list."""
+        list_path = _LIST_INDEX.sub("[]", path)
         key = (list_path, " ".join(quote.split()).casefold())
-        self.quoted[key] += 1
-        return self.quoted[key] - 1
+        self.quote_counts[key] += 1
+        return self.quote_counts[key] - 1
 
 
-def _located(value: Any, path: str, text: _Source, formats: frozenset[str]) -> Any:
-    """Return a value with the quotations in it located; itself where there are none.
+def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
+    """Return a value with its quotations located; the same object if it has none.
 
-    `formats` are those of the texts that its field can hold. A plain text is a quotation where none of them is one of a
-    plain text: a validator of the field can make plain texts of quotations, and a default is one.
+    `formats` are the formats of the texts that the field allows. A plain str is a quotation if the
+    field allows no plain text, because validators and defaults can make a str of a Quote.
+
+    Raises:
+        _MissingError: A required quotation is not in the text.
     """
     if isinstance(value, str):
-        is_quotation = isinstance(value, Quote) or (formats and "" not in formats)
-        return (
-            _slice_of(value, path, text, is_optional=OPTIONAL in formats) if is_quotation else value
-        )
-    if isinstance(value, Mapping):
-        return {key: _located(one, f"{path}[{key!r}]", text, formats) for key, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        make = getattr(type(value), "_make", type(value))  # of a named tuple
-        return make(_located(one, f"{path}[{at}]", text, formats) for at, one in enumerate(value))
-    front = f"{path}." if path else ""
-    kind: Any = type(value)
-    before = {name: (getattr(value, name), inner) for name, inner in _members(kind).items()}
-    after = {
-        name: _located(one, f"{front}{name}", text, inner) for name, (one, inner) in before.items()
-    }
-    changed = {name: one for name, one in after.items() if one is not before[name][0]}
-    if not changed:
+        if isinstance(value, Quote) or (formats and "" not in formats):
+            return _locate_quote(value, path, source, is_optional=OPTIONAL in formats)
         return value
-    return (
-        value.model_copy(update=changed)
-        if hasattr(value, "model_copy")
-        else dataclasses.replace(value, **changed)
-    )
+    if isinstance(value, Mapping):
+        return {
+            key: _locate_in(member, f"{path}[{key!r}]", source, formats)
+            for key, member in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        members = (
+            _locate_in(member, f"{path}[{index}]", source, formats)
+            for index, member in enumerate(value)
+        )
+        # A named tuple takes its members by `_make`.
+        make = getattr(type(value), "_make", type(value))
+        return make(members)
+    return _locate_in_fields(value, path, source)
 
 
-def _slice_of(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
+def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
+    """Return a model or a dataclass with its quotations located; any other value unchanged."""
+    prefix = f"{path}." if path else ""
+    kind: Any = type(value)
+    changed_fields: dict[str, Any] = {}
+    for name, formats in _fields_with_formats(kind).items():
+        member = getattr(value, name)
+        located_member = _locate_in(member, f"{prefix}{name}", source, formats)
+        if located_member is not member:
+            changed_fields[name] = located_member
+    if not changed_fields:
+        return value
+    if hasattr(value, "model_copy"):
+        return value.model_copy(update=changed_fields)
+    return dataclasses.replace(value, **changed_fields)
+
+
+def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
+    """Return the slice of the text that a quotation matches, or None.
+
+    The result is None if an optional quotation is missing.
+
+    Raises:
+        _MissingError: A required quotation is not in the text.
+    """
     text = source.text
-    found = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
-    if len(found) == 1:
-        start = found[0].start
-        end = found[0].end
-        before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote
-        return Quote(text.text[start:end], start=start, end=end, likeness=before or found[0].mark)
-    if not is_optional:
-        why = text.why_not(str(quote))
-        told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
-        but = f", which has another {why}" if why else ""
-        raise _MissingError(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')
-    return None
+    locations = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
+    if len(locations) == 1:
+        (location,) = locations
+        start = location.start
+        end = location.end
+        # A quotation that was located before keeps the likeness to the reply.
+        earlier_likeness = quote.likeness if isinstance(quote, Quote) else None
+        likeness = earlier_likeness or location.mark
+        return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
+
+    if is_optional:
+        return None
+    difference = text.why_not(str(quote))
+    suffix = f", which has another {difference}" if difference else ""
+    printable_path = escape_invisible(path, most=MAX_PATH)
+    printable_quote = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
+    raise _MissingError(f'{printable_path} {NOT_THERE}{suffix}: "{printable_quote}"')
 
 
 @lru_cache(maxsize=1024)
-def _members(kind: type) -> dict[str, frozenset[str]]:
-    """Return the fields of a model or a dataclass, each with the formats of the texts that can stand in it."""
+def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
+    """Return the fields of a model or a dataclass, each with the formats of its texts.
+
+    Any other type has no fields.
+    """
     if not (hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind)):
         return {}
-    model = json_schema(kind, by_alias=False)
-    return {name: _formats(one) for name, one in model.get("properties", {"root": model}).items()}
+    schema = json_schema(kind, by_alias=False)
+    properties = schema.get("properties", {"root": schema})
+    return {name: _text_formats(node) for name, node in properties.items()}
 
 
-def _formats(node: Mapping[str, Any]) -> frozenset[str]:
-    """Return the formats of the texts in a JSON schema, "" for one without, but not in what models in it hold."""
+def _text_formats(node: Mapping[str, Any]) -> frozenset[str]:
+    """Return the formats of the texts in a JSON schema, "" for a text without format.
+
+    Models inside the schema are left out.
+    """
     if "properties" in node:
         return frozenset()
-    inner = [one for name in ("anyOf", "oneOf", "prefixItems") for one in node.get(name, ())]
-    inner += [
-        node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)
-    ]
-    own = {node.get("format", "")} if node.get("type") == "string" else set[str]()
-    return frozenset(own.union(*map(_formats, inner)))
+
+    inner_nodes: list[Mapping[str, Any]] = []
+    for name in ("anyOf", "oneOf", "prefixItems"):
+        inner_nodes += node.get(name, ())
+    for name in ("items", "additionalProperties"):
+        if isinstance(node.get(name), dict):
+            inner_nodes.append(node[name])
+    formats = {node.get("format", "")} if node.get("type") == "string" else set[str]()
+    return frozenset(formats.union(*map(_text_formats, inner_nodes)))
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield (path, value) of every value, in the order of the answer; a quotation with its place is one value.
+    """Yield (path, value) of every value in an answer, in its order.
 
-    An empty list or object is a value of its own.
+    A stored quotation is a single value, and so is an empty list or object.
     """
-    inside: list[tuple[str | int, Any]] = []
+    members: list[tuple[str | int, Any]] = []
     if isinstance(value, Mapping) and not is_quotation(value):
-        inside = list(value.items())
+        members = list(value.items())
     elif isinstance(value, list):
-        inside = list(enumerate(value))
-    if not inside:
+        members = list(enumerate(value))
+    if not members:
         yield path, value
-    for name, one in inside:
-        yield from leaves(one, (*path, name))
+    for name, member in members:
+        yield from leaves(member, (*path, name))
 
 
 def is_quotation(value: Any) -> bool:
-    """Return whether a value is a quotation with the place at which it stands."""
-    return isinstance(value, Mapping) and value.keys() >= _QUOTE and isinstance(value["quote"], str)
+    """Return whether a value is a stored quotation, possibly with other members."""
+    return (
+        isinstance(value, Mapping)
+        and value.keys() >= _QUOTE_MEMBERS
+        and isinstance(value["quote"], str)
+    )
 
 
 def is_stored_quotation(value: Any) -> bool:
-    """Return whether a value is what is stored of a quotation, and nothing beside."""
-    return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE
+    """Return whether a value has the members of a stored quotation and no others."""
+    return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE_MEMBERS
 
 
 def likeness_told(quotation: Mapping[str, Any]) -> str:
-    """Return how a quotation was found, to be put behind its place: ", by likeness 0.93", or nothing."""
-    found = quotation.get(LIKENESS)
-    return f", by likeness {found:.2f}" if isinstance(found, float) else ""
+    """Return ", by likeness 0.93" for a quotation that was found by likeness, else ""."""
+    likeness = quotation.get(LIKENESS)
+    return f", by likeness {likeness:.2f}" if isinstance(likeness, float) else ""
 
 
 def shown_value(value: Any) -> str:
-    """Return a value as a person reads it: a quotation between its marks, with its place."""
+    """Return a value as people read it; a quotation in quotation marks with its offsets."""
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
     if value is None:
         return "-"
-    is_whole = isinstance(value, float) and value.is_integer()
-    return (
-        value
-        if isinstance(value, str)
-        else json.dumps(int(value) if is_whole else value, ensure_ascii=False)
-    )
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,16 +1,18 @@
-"""What an entry of an index is, and how entries are ranked by words, and words beside vectors."""
+"""Entries of an index, and the options of ranking them by words and vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-K1 = 1.2  # how soon a repeated word stops counting (Robertson and Zaragoza 2009, the usual value)
-B = 0.75  # how much a long text counts against its words (same source)
+# BM25 saturation of repeated words (Robertson and Zaragoza 2009, the usual value).
+K1 = 1.2
+# BM25 penalty of long texts (same source).
+B = 0.75
 
 
 class RankMode(StrEnum):
-    """By what entries are ranked."""
+    """The scores that rank entries."""
 
     HYBRID = "hybrid"
     WORDS = "words"
@@ -18,7 +20,10 @@ class RankMode(StrEnum):
 
 
 class FieldGroup(NamedTuple):
-    """Fields of an entry that are ranked as one text, and what their BM25 counts in the sum over all groups."""
+    """Fields of an entry that are ranked as a single text.
+
+    `weight` multiplies their BM25 in the sum over all groups.
+    """
 
     fields: tuple[str, ...]
     weight: float = 1.0
@@ -26,43 +31,47 @@ class FieldGroup(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """The groups of fields, eight at most, and the share of words in a fused score; the rest is that of vectors.
+    """Options of ranking."""
 
-    `asking` are words of a question that say nothing of which entry is asked for.
-    """
-
+    # At most eight.
     groups: tuple[FieldGroup, ...] = (FieldGroup(("text",)),)
+    # The share of words in a fused score. Vectors have the rest.
     share: float = 0.6
+    # Words of questions that do not describe an entry.
     asking: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the facts as plain JSON values."""
+        """Return the options as plain JSON values."""
         groups = [{"fields": list(group.fields), "weight": group.weight} for group in self.groups]
         return {"groups": groups, "share": self.share, "asking": self.asking, "k1": K1, "b": B}
 
     def texts(self, fields: Mapping[str, str]) -> list[str]:
-        """Return the text of each group of one entry's fields, those it has not left out."""
+        """Return the text of each group, without the missing fields of the entry."""
         return ["\n".join(filter(None, map(fields.get, group.fields))) for group in self.groups]
 
 
 def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
-    """Return the facts that `Ranking.as_json` made a document of; KeyError, TypeError or ValueError of another one."""
+    """Return the options in a document of `Ranking.as_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: The document has another shape.
+    """
     groups = tuple(
-        FieldGroup(tuple(map(str, one["fields"])), float(one["weight"]))
-        for one in document["groups"]
+        FieldGroup(tuple(map(str, group["fields"])), float(group["weight"]))
+        for group in document["groups"]
     )
     return Ranking(groups, float(document["share"]), str(document["asking"]))
 
 
 class Entry(NamedTuple):
-    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
-
-    `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by
-    their names, in whose words the entry is found. Without any, it is found in those of its text.
-    """
+    """A row of the index."""
 
     id: str
+    # The text that is embedded.
     text: str
+    # Its part of `metadata.json`.
     metadata: Mapping[str, Any]
+    # JSON values. The entry is out of date if the text, these or the fields change.
     facts: Any = None
+    # Texts by name, in which words are searched. The default is `text`.
     fields: Mapping[str, str] | None = None

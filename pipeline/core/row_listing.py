@@ -1,108 +1,116 @@
-"""Say which items a person wants to see listed, and what a page of them is."""
+"""Options and results of listing rows: filters, pages and counts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-WITHIN_S = 0.2  # of what a page waits for
+# Time limit of the parts of a page.
+WITHIN_S = 0.2
 
 
 class RowFilter(NamedTuple):
-    """Which items to list: those that hold all of some words and tags, in one state, of a version, with such a score.
+    """Conditions on listed rows. A row must meet all of them. Empty values are ignored."""
 
-    `where` is a condition on their columns and on the fields of their answers, as
-    `pipeline.core.where_parser` reads it. None
-    is any. `extractor` is a version, or one with its model behind a slash. With `ids` only these.
-    """
-
+    # The row has all of these words, and all of these tags.
     words: Sequence[str] = ()
     state: str | None = None
     tags: Sequence[str] = ()
+    # `task@n/model`, or `task@n` for all models.
     extractor: str | None = None
     min_score: float | None = None
     max_score: float | None = None
+    # A condition on columns and on fields of answers; see `pipeline.core.where_parser`.
     where: str = ""
+    # The row is among these.
     ids: Sequence[str] = ()
 
 
 class RowListOptions(NamedTuple):
-    """At most how many items to list, of which kind, in which order, and what of each.
+    """Filter, order and size of a page of rows."""
 
-    They come behind the item `after`, in the order of their rows or by the values of the column `sort`, the largest
-    first with `-` before it; where that has no index it may take `within_s` seconds, None any time. `fields` are the
-    columns to show, None the usual ones. `only` is the id of the one that is wanted, with all its values.
-    """
-
+    # Maximum number of rows.
     limit: int
     which: RowFilter = RowFilter()
+    # The page begins after the row of this id.
     after: str | None = None
+    # Sort by this column, in descending order with a leading `-`. The default is the row order.
     sort: str | None = None
+    # Displayed columns. The default is the usual columns.
     fields: Sequence[str] | None = None
+    # List this row alone, with all its values.
     only: str | None = None
+    # Time limit for sorting by a column without an index. There can be no limit.
     within_s: float | None = WITHIN_S
 
 
 class ListedRow(NamedTuple):
-    """One item in a list: its id, its state, and by their names the values that tell what it is.
-
-    `input_hash` is of its input as it is now, `changed_at` (aware) when that changed last; None where not known.
-    """
+    """A row of a list."""
 
     id: str
     state: str
+    # By column.
     values: Mapping[str, Any]
+    # Hash of the current input, and the time of its last change (aware), if they are known.
     input_hash: str | None = None
     changed_at: datetime | None = None
 
 
 class RowsPage(NamedTuple):
-    """Items in their order, with the names of their values; `after` is the item behind which more are, or None."""
+    """A page of rows."""
 
     items: list[ListedRow]
+    # Id of the last row if there are more rows, else None.
     after: str | None
+    # Names of the values.
     names: Sequence[str] = ()
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the page for programs."""
-        items = [{"id": one.id, **one.values, "state": one.state} for one in self.items]
+        """The page for programs."""
+        items = [{"id": row.id, **row.values, "state": row.state} for row in self.items]
         return {"items": items, "after": self.after}
 
 
 class FieldCount(NamedTuple):
-    """How many items have a value of a field of their answers, or one of a range; `where` shows these alone."""
+    """Number of rows with a value, or a range of values, in a field of their answers."""
 
     value: str
     items: int
+    # The WHERE= condition that lists these rows.
     where: str
 
 
 class RowCounts(NamedTuple):
-    """How many items there are as they are wanted, of each state, and of each of the most common tags and versions.
-
-    These are None where the items have none, or are too many to be counted so. `fields` are those of answers whose
-    values could be counted. Items that are `gone` from their source are told beside the total.
-    """
+    """Numbers of the rows that match a filter."""
 
     total: int
     states: Mapping[str, int]
+    # The most frequent tags and versions, if rows have any and are not too many to count.
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
+    # Values of the fields of answers that could be counted.
     fields: Mapping[str, Sequence[FieldCount]] = {}
+    # Rows that left their source. They are not in the total.
     gone: int = 0
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the counts for programs."""
-        told = {"states": self.states, "tags": self.tags, "versions": self.versions}
-        listed = {
-            name: [{"value": one, "count": count} for one, count in found.items()]
-            for name, found in told.items()
-            if found is not None
-        }
-        fields = {
-            name: [{"value": one.value, "count": one.items, "where": one.where} for one in found]
-            for name, found in self.fields.items()
-        }
-        beside = {name: found for name, found in (("fields", fields), ("gone", self.gone)) if found}
-        return {"total": self.total, **listed, **beside}
+        """The counts for programs. Missing parts are left out."""
+        document: dict[str, Any] = {"total": self.total}
+        counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}
+        for name, counts in counts_by_name.items():
+            if counts is not None:
+                document[name] = [
+                    {"value": value, "count": count} for value, count in counts.items()
+                ]
+        if self.fields:
+            document["fields"] = {
+                name: [
+                    {"value": count.value, "count": count.items, "where": count.where}
+                    for count in counts
+                ]
+                for name, counts in self.fields.items()
+            }
+        if self.gone:
+            document["gone"] = self.gone
+        return document

@@ -1,47 +1,57 @@
-"""The states of a batch, ours and the API's, and the moves between them.
+"""The states of batches, at findable and at the API, and the outcomes of requests.
 
-`BATCH_MOVES` is the whole table of allowed moves; `pipeline.store.batches` writes a state only through it.
-`remote_state` is total: every state the SDK knows and every one it does not has an entry.
+`BATCH_MOVES` has all allowed moves; `pipeline.store.batches` checks every change of a state.
+`remote_state` maps every state of the SDK, and any unknown state.
 """
 
 from enum import StrEnum
 
-STANDARD = "standard"  # the tier of a call that asks for none
+# The service tier of a call that requests no tier.
+STANDARD = "standard"
 
 
 class Mode(StrEnum):
-    """Who answers the lines of a batch, and how: the Batch API, or our own calls."""
+    """How the requests of a batch are sent: by the Batch API, or as live calls."""
 
     BATCH = "batch"
     LIVE = "live"
-    FLEX = "flex"  # our own calls at half price, which the API sheds where it is busy
-    PRIORITY = "priority"  # one of our own calls that goes before others, at a higher price
-    TRIAL = (
-        "trial"  # our own calls, of which nothing is claimed and nothing is kept but what they cost
-    )
+    # Live calls at half price. The API rejects them when it is busy.
+    FLEX = "flex"
+    # A live call that the API serves before others, at a higher price.
+    PRIORITY = "priority"
+    # Live calls that claim no rows. Only their cost is stored.
+    TRIAL = "trial"
 
     @property
     def tier(self) -> str:
-        """Return what the API calls the service that is asked for, by which a reply is priced."""
+        """The service tier that is requested from the API. It determines the price."""
         return self.value if self in {Mode.BATCH, Mode.FLEX, Mode.PRIORITY} else STANDARD
 
 
 class BatchState(StrEnum):
-    """Where one of our batches stands."""
+    """The state of a batch."""
 
-    PREPARED = "prepared"  # the request file is sealed and its items are claimed
-    ASKING = "asking"  # so, and our own calls ask its lines; dead where nobody holds its lock
-    SUBMITTING = "submitting"  # a create call was, or may have been, sent
-    SUBMITTED = "submitted"  # the remote name is known
-    DOWNLOADED = "downloaded"  # the result, whole or partial, is sealed on disk
-    INGESTED = "ingested"  # every request is accounted for
-    FAILED = "failed"  # over without a result; its items were let go
+    # The request file is sealed and its rows are claimed.
+    PREPARED = "prepared"
+    # The same, and live calls are running. It was interrupted if no process has its lock.
+    ASKING = "asking"
+    # A create call was sent, or may have been sent.
+    SUBMITTING = "submitting"
+    # The remote name is known.
+    SUBMITTED = "submitted"
+    # The result file, complete or partial, is sealed on disk.
+    DOWNLOADED = "downloaded"
+    # Every request has an outcome.
+    INGESTED = "ingested"
+    # It ended without a result, and its rows were released.
+    FAILED = "failed"
 
 
 BATCH_MOVES: dict[BatchState, set[BatchState]] = {
     BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
     BatchState.ASKING: {BatchState.DOWNLOADED, BatchState.INGESTED},
-    # submitting -> submitting is a further create, after the list showed that the last one left nothing
+    # submitting -> submitting is another create call. The list of batches showed before that the
+    # last call had no effect.
     BatchState.SUBMITTING: {BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING},
     BatchState.SUBMITTED: {BatchState.DOWNLOADED, BatchState.FAILED},
     BatchState.DOWNLOADED: {BatchState.INGESTED, BatchState.FAILED},
@@ -54,9 +64,10 @@ OPEN = frozenset(BatchState) - OVER
 
 
 class RemoteState(StrEnum):
-    """What the API says of a batch, reduced to what matters for us."""
+    """The state of a batch at the API, reduced to the relevant cases."""
 
-    WAITING = "waiting"  # not over; also every state never seen before
+    # Unfinished, or an unknown state.
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -64,20 +75,19 @@ class RemoteState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """True when the API will not change this batch any more."""
+        """Whether the API will not change this batch any more."""
         return self is not RemoteState.WAITING
 
 
-# The twelve members of google.genai.types.JobState (SDK 3.3.0) without their prefix; the wire says BATCH_STATE_…, the
-# SDK and some of Google's samples say JOB_STATE_…
+# The twelve members of google.genai.types.JobState (SDK 3.3.0) without their prefix. Replies have
+# BATCH_STATE_…, the SDK and some samples of Google have JOB_STATE_….
 REMOTE_STATES: dict[str, RemoteState] = {
     **dict.fromkeys(
         ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"),
         RemoteState.WAITING,
     ),
-    **dict.fromkeys(
-        ("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED
-    ),  # lines without an answer are missing
+    # Requests without a line in the result have the outcome MISSING.
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED),
     "FAILED": RemoteState.FAILED,
     "CANCELLED": RemoteState.CANCELLED,
     "EXPIRED": RemoteState.EXPIRED,
@@ -85,28 +95,32 @@ REMOTE_STATES: dict[str, RemoteState] = {
 
 
 def remote_state(word: str | None) -> RemoteState:
-    """Return what a state word of the API means for us; None and unknown words mean that it is not over."""
-    bare = (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_")
-    return REMOTE_STATES.get(bare, RemoteState.WAITING)
+    """Return the state for a state word of the API; WAITING for None and unknown words."""
+    name = (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_")
+    return REMOTE_STATES.get(name, RemoteState.WAITING)
 
 
 def is_known_state(word: str | None) -> bool:
-    """Return whether the API's state word is one we have read about; others are worth a warning."""
+    """Return whether a state word of the API is documented; callers warn of other words."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
 
 
-SUPPORTS_NONE = "the text supports no"  # how the reason begins why an item is parked that holds nothing to be said
+# Beginning of the reason for parking a row whose text supports no answer.
+SUPPORTS_NONE = "the text supports no"
 
 
 def fate_of(reason: str) -> str:
-    """Return what a person reads of an item that is parked for a reason: where its text is why, nothing failed."""
+    """Return the displayed word for a parked row: "set aside" if its text supports no answer."""
     return "set aside" if reason.startswith(SUPPORTS_NONE) else "parked"
 
 
 class Outcome(StrEnum):
-    """What became of one request of a batch; exactly one of these, or the batch is not ingested."""
+    """The outcome of a request. Every request of an ingested batch has exactly one outcome."""
 
     ANSWERED = "answered"
-    REFUSED = "refused"  # an error line, a blocked or an empty candidate
-    INVALID = "invalid"  # does not parse, or does not validate
-    MISSING = "missing"  # no line
+    # An error line, or a blocked or empty candidate.
+    REFUSED = "refused"
+    # The reply does not parse, or does not validate.
+    INVALID = "invalid"
+    # The result file has no line for the request.
+    MISSING = "missing"

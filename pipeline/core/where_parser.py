@@ -1,14 +1,14 @@
-"""Read what WHERE= says of the entries' metadata, such as `hourly_rate < 120 AND currency = 'EUR'`.
+"""Parse WHERE=, a condition on the metadata of entries: `hourly_rate < 120 AND currency = 'EUR'`.
 
-    either     = both {OR both}
-    both       = one {AND one}
-    one        = NOT one | "(" either ")" | column comparison
+    condition  = all {OR all}
+    all        = part {AND part}
+    part       = NOT part | "(" condition ")" | column comparison
     comparison = (= | != | < | <= | > | >=) value
                | [NOT] IN "(" value {"," value} ")" | [NOT] CONTAINS 'text' | IS [NOT] NULL
     value      = 120 | 'text' | TRUE | FALSE
 
-A column is written as in the file's header, with its blanks or between double quotes, or in snake case. This module
-reads; `pipeline.tables.where_sql` makes SQL of it.
+A column is written as in the header of the file, with its blanks, between double quotes, or in
+snake case. `pipeline.tables.where_sql` makes SQL of the result.
 """
 
 import re
@@ -19,7 +19,8 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import InputError
 
 MAX_WHERE = 2_000  # characters
-MAX_DEPTH = 20  # of parentheses and NOT
+# Open parentheses and NOT.
+MAX_DEPTH = 20
 EXAMPLE = HintTemplate(
     "write it like {}", OptionHint(where="hourly_rate < 120 AND currency = 'EUR'")
 )
@@ -30,24 +31,28 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">=", "contains", "null"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A column that is held against values, any of which may fit; with `null`, against none: whether it is empty."""
+    """A comparison of a column with values; it is true if any value matches.
+
+    The operator "null" has no values and is true for an empty cell.
+    """
 
     column: str
     operator: Operator
     values: tuple[Scalar, ...] = ()
-    place: str = ""  # where it was said, for messages
+    # The position in WHERE=, for messages.
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Negation:
-    """What must not hold."""
+    """A condition that must be false."""
 
     inner: "Expression"
 
 
 @dataclass(frozen=True)
 class Junction:
-    """Parts of which every one must hold, or any."""
+    """Conditions of which all (AND) or any (OR) must be true."""
 
     is_every: bool
     parts: "tuple[Expression, ...]"
@@ -57,9 +62,11 @@ Expression = Comparison | Negation | Junction
 
 
 class _Token(NamedTuple):
-    kind: str  # the name of a group of _TOKEN, or END
+    # The name of a group of _TOKEN, or _END.
+    kind: str
     text: str
-    at: int  # in characters from 0
+    # In characters, from 0.
+    offset: int
 
 
 _TOKEN = re.compile(
@@ -79,133 +86,161 @@ _SPELLINGS: dict[str, Operator] = {"==": "=", "<>": "!="}
 
 
 def parse_where(text: str) -> Expression:
-    """Return what a WHERE= says."""
+    """Parse a WHERE= condition.
+
+    Raises:
+        InputError: The text is too long or malformed. The message has the position.
+    """
     if len(text) > MAX_WHERE:
         raise InputError(
             f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it"
         )
-    return _Parser(text).whole()
+    return _Parser(text).parse()
 
 
-def _refusal(at: int, why: str) -> InputError:
-    return InputError(f"WHERE cannot be read at character {at + 1}: {why}", hint=EXAMPLE)
+def _syntax_error(offset: int, reason: str) -> InputError:
+    return InputError(f"WHERE cannot be read at character {offset + 1}: {reason}", hint=EXAMPLE)
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self._tokens = [
-            _Token(str(one.lastgroup), one[0], one.start()) for one in _TOKEN.finditer(text)
-        ]
-        if wrong := next((one for one in self._tokens if one.kind == "wrong"), None):
-            is_quote = wrong.text in "'\""
-            raise _refusal(
-                wrong.at,
-                f"{wrong.text} is not closed" if is_quote else f"{wrong.text!r} is no operator",
-            )
-        self._tokens.append(_Token(_END, "", len(text)))
-        self._place = self._depth = 0
+    """A recursive descent parser with a token of lookahead. Its methods raise InputError."""
 
-    def whole(self) -> Expression:
-        found = self._joined("or")
+    def __init__(self, text: str) -> None:
+        """Split a text into tokens.
+
+        Raises:
+            InputError: A character belongs to no token.
+        """
+        self._tokens = [
+            _Token(str(match.lastgroup), match[0], match.start()) for match in _TOKEN.finditer(text)
+        ]
+        for token in self._tokens:
+            if token.kind == "wrong":
+                reason = f"{token.text!r} is no operator"
+                if token.text in "'\"":
+                    reason = f"{token.text} is not closed"
+                raise _syntax_error(token.offset, reason)
+        self._tokens.append(_Token(_END, "", len(text)))
+        self._index = 0
+        self._depth = 0
+
+    def parse(self) -> Expression:
+        """Parse the whole text."""
+        expression = self._parse_junction("or")
         if self._next.kind != _END:
-            raise self._missing("AND, OR or the end")
-        return found
+            raise self._expected("AND, OR or the end")
+        return expression
 
     @property
     def _next(self) -> _Token:
-        return self._tokens[self._place]
+        return self._tokens[self._index]
 
     def _take(self) -> str:
-        self._place += 1
-        return self._tokens[self._place - 1].text
+        self._index += 1
+        return self._tokens[self._index - 1].text
 
-    def _took(self, wanted: str) -> bool:
-        """Go past the next token where it is this keyword or mark, in lower case."""
-        is_there = self._next.kind in {"word", "mark"} and self._next.text.lower() == wanted
-        self._place += is_there
-        return is_there
+    def _take_if(self, keyword: str) -> bool:
+        """Take the next token if it is a keyword or mark (in lower case), and return whether."""
+        is_match = self._next.kind in {"word", "mark"} and self._next.text.lower() == keyword
+        self._index += is_match
+        return is_match
 
-    def _need(self, wanted: str, what: str = "") -> None:
-        if not self._took(wanted):
-            raise self._missing(what or wanted.upper())
+    def _require(self, keyword: str, description: str = "") -> None:
+        if not self._take_if(keyword):
+            raise self._expected(description or keyword.upper())
 
-    def _missing(self, what: str) -> InputError:
-        found = f"{self._next.text!r} stands there" if self._next.text else "it ends there"
-        return _refusal(self._next.at, f"{what} is expected, and {found}")
+    def _expected(self, description: str) -> InputError:
+        actual = f"{self._next.text!r} stands there" if self._next.text else "it ends there"
+        return _syntax_error(self._next.offset, f"{description} is expected, and {actual}")
 
-    def _joined(self, word: str) -> Expression:
-        part = self._one if word == "and" else lambda: self._joined("and")
-        parts = [part()]
-        while self._took(word):
-            parts.append(part())
-        return parts[0] if len(parts) == 1 else Junction(is_every=word == "and", parts=tuple(parts))
+    def _parse_junction(self, keyword: str) -> Expression:
+        """Parse parts between "or", or between "and"; a single part is returned as it is."""
 
-    def _one(self) -> Expression:
-        at = self._next.at
-        is_negated = self._took("not")
-        if not is_negated and not self._took("("):
-            return self._comparison()
+        def parse_part() -> Expression:
+            return self._parse_part() if keyword == "and" else self._parse_junction("and")
+
+        parts = [parse_part()]
+        while self._take_if(keyword):
+            parts.append(parse_part())
+        if len(parts) == 1:
+            return parts[0]
+        return Junction(is_every=keyword == "and", parts=tuple(parts))
+
+    def _parse_part(self) -> Expression:
+        """Parse a negation, a condition in parentheses, or a comparison."""
+        offset = self._next.offset
+        is_negated = self._take_if("not")
+        if not is_negated and not self._take_if("("):
+            return self._parse_comparison()
+
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _refusal(at, f"more than {MAX_DEPTH} parentheses and NOT are open")
-        inner = self._one() if is_negated else self._joined("or")
+            raise _syntax_error(offset, f"more than {MAX_DEPTH} parentheses and NOT are open")
+        inner = self._parse_part() if is_negated else self._parse_junction("or")
         self._depth -= 1
         if is_negated:
             return Negation(inner)
-        self._need(")", "')'")
+        self._require(")", "')'")
         return inner
 
-    def _comparison(self) -> Expression:
-        place = f"WHERE, character {self._next.at + 1}"
-        column = self._column()
+    def _parse_comparison(self) -> Expression:
+        """Parse a column with its operator and values."""
+        place = f"WHERE, character {self._next.offset + 1}"
+        column = self._parse_column()
         if self._next.kind == "operator":
             sign = self._take()
-            return Comparison(
-                column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place
-            )
-        is_null = self._took("is")
-        is_negated = self._took("not")
-        found = Comparison(column, "null", place=place)
-        if is_null:
-            self._need("null")
-        elif self._took("contains"):
-            if self._next.kind not in {"text", "name"}:
-                raise self._missing("a text between single quotes")
-            found = Comparison(column, "contains", (self._value(),), place)
-        else:
-            self._need("in", "=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
-            self._need("(", "'('")
-            values = [self._value()]
-            while self._took(","):
-                values.append(self._value())
-            self._need(")", "',' or ')'")
-            found = Comparison(column, "=", tuple(values), place)
-        return Negation(found) if is_negated else found
+            operator = _SPELLINGS.get(sign) or cast(Operator, sign)
+            return Comparison(column, operator, (self._parse_value(),), place)
 
-    def _column(self) -> str:
-        """Return the name of a column: one between double quotes, or words up to what is no part of it."""
+        is_null = self._take_if("is")
+        is_negated = self._take_if("not")
+        if is_null:
+            self._require("null")
+            comparison = Comparison(column, "null", place=place)
+        elif self._take_if("contains"):
+            if self._next.kind not in {"text", "name"}:
+                raise self._expected("a text between single quotes")
+            comparison = Comparison(column, "contains", (self._parse_value(),), place)
+        else:
+            self._require("in", "=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
+            comparison = Comparison(column, "=", self._parse_value_list(), place)
+        return Negation(comparison) if is_negated else comparison
+
+    def _parse_value_list(self) -> tuple[Scalar, ...]:
+        """Parse values in parentheses, separated by commas."""
+        self._require("(", "'('")
+        values = [self._parse_value()]
+        while self._take_if(","):
+            values.append(self._parse_value())
+        self._require(")", "',' or ')'")
+        return tuple(values)
+
+    def _parse_column(self) -> str:
+        """Parse a column: a name between double quotes, or words before a keyword or sign."""
         if self._next.kind == "name":
-            return _unquoted(self._take())
+            return _unquote(self._take())
+
         words = []
         while self._next.kind in {"word", "number"} and self._next.text.lower() not in _KEYWORDS:
             words.append(self._take())
         if not words:
-            raise self._missing("a column")
+            raise self._expected("a column")
         return " ".join(words)
 
-    def _value(self) -> Scalar:
-        kind, text, at = self._next
+    def _parse_value(self) -> Scalar:
+        """Parse a number, a text or a boolean."""
+        kind, text, offset = self._next
         if kind in {"text", "name"}:
-            return _unquoted(self._take())
+            return _unquote(self._take())
         if kind == "number":
             self._take()
             return int(text) if text.lstrip("+-").isdigit() else float(text)
         if text.lower() in {"true", "false"}:
             return self._take().lower() == "true"
         if text.lower() == "null":
-            raise _refusal(at, "an empty cell is found by IS NULL")
-        raise self._missing("a number, TRUE, FALSE or a text between single quotes")
+            raise _syntax_error(offset, "an empty cell is found by IS NULL")
+        raise self._expected("a number, TRUE, FALSE or a text between single quotes")
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     return text[1:-1].replace(text[0] * 2, text[0])

@@ -1,7 +1,7 @@
-"""The subject images: files of a library, and of each a summary and buckets of tags.
+"""Subject package for images: files of a library, each with a summary and buckets of tags.
 
-It is a declared task that ships, with its tables, and `asset_ai` for other programs. Nothing else of it is loaded where
-there are no images.
+It is a declared task that ships with findable. Its answers are also written to `asset_ai`, for
+other programs. The other modules of the package are imported only in a workspace with images.
 """
 
 from typing import TYPE_CHECKING
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 TASK = "images"
 ASSETS = "assets"
 ASSET_AI = "asset_ai"
-MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted
+# The last index that adoption creates. If it exists, both tables were adopted completely.
+ADOPTION_INDEX = "findable_asset_ai_of_asset"
 how_to_begin = HintTemplate("`{}` brings images in", CommandHint("import-images", folder="photos/"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether images were ever imported here, or are about to be."""
-    return settings.task == TASK or schema.has_index(tx, ASSET_AI, MARK)
+    """Return whether the task in use is images, or the image tables are adopted."""
+    return settings.task == TASK or schema.has_index(tx, ASSET_AI, ADOPTION_INDEX)
 
 
 def task_of(tx: "Connection", settings: "Settings") -> None:
-    """Return None: the task comes with the declared ones."""
+    """Return None, because images are among the declared tasks."""

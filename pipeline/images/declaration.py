@@ -1,13 +1,19 @@
-"""Declare the task images: a summary and buckets of tags of each image of the library that can be opened."""
+"""Declare the task images: a summary and buckets of tags for each image that can be opened.
+
+The docstrings and descriptions of the models are part of the stored fingerprint of the task. Any
+change of them makes a new version.
+"""
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
 
-MOST_WORDS = 60  # of a summary, as it is asked for
-MOST_WORDS_TAKEN = 90  # a few more are no reason to ask again
-MOST_TAG = 60  # characters
-MOST_TAGS = 12  # of a bucket, as it is asked for
+# The prompt asks for this length. A summary that is a little longer is accepted.
+MAX_REQUESTED_WORDS = 60
+MAX_ACCEPTED_WORDS = 90
+MAX_TAG_CHARS = 60
+# The schema asks for this number of tags in a bucket. Longer lists are accepted.
+MAX_TAGS = 12
 
 
 class Buckets(BaseModel):
@@ -16,38 +22,38 @@ class Buckets(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     subjects: list[str] = Field(
-        description="who or what the image is about", json_schema_extra={"maxItems": MOST_TAGS}
+        description="who or what the image is about", json_schema_extra={"maxItems": MAX_TAGS}
     )
     objects: list[str] = Field(
-        description="other things that are seen", json_schema_extra={"maxItems": MOST_TAGS}
+        description="other things that are seen", json_schema_extra={"maxItems": MAX_TAGS}
     )
     setting: list[str] = Field(
-        description="place, season, time of day", json_schema_extra={"maxItems": MOST_TAGS}
+        description="place, season, time of day", json_schema_extra={"maxItems": MAX_TAGS}
     )
     style: list[str] = Field(
-        description="kind of picture and technique", json_schema_extra={"maxItems": MOST_TAGS}
+        description="kind of picture and technique", json_schema_extra={"maxItems": MAX_TAGS}
     )
     mood: list[str] = Field(
-        description="what it feels like", json_schema_extra={"maxItems": MOST_TAGS}
+        description="what it feels like", json_schema_extra={"maxItems": MAX_TAGS}
     )
     colours: list[str] = Field(
-        description="the main colours", json_schema_extra={"maxItems": MOST_TAGS}
+        description="the main colours", json_schema_extra={"maxItems": MAX_TAGS}
     )
     text_seen: list[str] = Field(
         description="words that can be read in it, as they stand there",
-        json_schema_extra={"maxItems": MOST_TAGS},
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
 
     @field_validator("*")
     @classmethod
-    def _distinct(cls, tags: list[str]) -> list[str]:
-        """Return the tags with single blanks, cut where they are long, blank ones left out and each once."""
-        found: dict[str, str] = {}
+    def _clean_tags(cls, tags: list[str]) -> list[str]:
+        """Return the tags with single blanks, shortened, without blank tags and repeats."""
+        tag_by_fold: dict[str, str] = {}
         for tag in tags:
-            cleaned = " ".join(tag.split())[:MOST_TAG].rstrip()
-            found.setdefault(cleaned.casefold(), cleaned)
-        found.pop("", None)
-        return list(found.values())
+            cleaned_tag = " ".join(tag.split())[:MAX_TAG_CHARS].rstrip()
+            tag_by_fold.setdefault(cleaned_tag.casefold(), cleaned_tag)
+        tag_by_fold.pop("", None)
+        return list(tag_by_fold.values())
 
 
 class ImageAnswer(BaseModel):
@@ -56,18 +62,22 @@ class ImageAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     summary: str = Field(
-        description=f"what the image shows, in at most {MOST_WORDS} words, without “this image”"
+        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, without “this image”"
     )
     buckets: Buckets
 
     @field_validator("summary")
     @classmethod
-    def _short(cls, summary: str) -> str:
-        """Return the summary on one line; refuse one that is blank or far too long."""
+    def _check_length(cls, summary: str) -> str:
+        """Return the summary as a single line.
+
+        Raises:
+            ValueError: The summary is blank, or has more than MAX_ACCEPTED_WORDS words.
+        """
         words = summary.split()
-        if not 1 <= len(words) <= MOST_WORDS_TAKEN:
+        if not 1 <= len(words) <= MAX_ACCEPTED_WORDS:
             raise ValueError(
-                f"the summary has {len(words)} words, and 1 to {MOST_WORDS} are asked for"
+                f"the summary has {len(words)} words, and 1 to {MAX_REQUESTED_WORDS} are asked for"
             )
         return " ".join(words)
 
@@ -75,13 +85,14 @@ class ImageAnswer(BaseModel):
 task = BuiltInDeclaration(
     name="images",
     answer=ImageAnswer,
+    # An import stores this problem for files that were deleted; see `import_.MISSING_FILE`.
     items="SELECT CAST(id AS TEXT) AS id, path, problem FROM assets "
-    "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",  # as an import says it
+    "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",
     images=["path"],
     prompt="Describe this image for a library in which it is to be found again.",
     system=(
-        "You describe images. Say only what can be seen; do not guess names, places or events. Tags are short and in "
-        "lower case, but for words that are read in the image."
+        "You describe images. Say only what can be seen; do not guess names, places or events. "
+        "Tags are short and in lower case, but for words that are read in the image."
     ),
     label="{path}",
     index="{summary} {buckets}",

@@ -1,8 +1,10 @@
-"""Import the images below a folder: their paths, sizes and times, and of those that cannot be asked about, why.
+"""Import the images below a folder: paths, sizes and times, and problems of broken images.
 
-Every regular file is read once, whatever its name; links are never followed. A file that is called as images are is
-one, broken or not; of others only those that begin as images do. Doing it again changes nothing: a file whose bytes
-changed is looked at again, a moved one is known by their hash, and one that is broken stays so until its bytes change.
+- Every regular file is read once. Links are not followed.
+- A file is an image if its name ends like an image's, even if it is broken. Other files are images
+  if they begin like an image.
+- Repeating an import changes nothing. A file with other bytes is inspected again, and a moved file
+  is recognized by its hash. A broken file stays broken until its bytes change.
 """
 
 import hashlib
@@ -10,7 +12,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,249 +42,350 @@ from pipeline.store.database import PAGE, Connection, pages, streamed
 from pipeline.tables.lists import refusals
 from pipeline.tables.row_import import in_blocks
 
-BLOCK = 200  # files and their bytes that are in memory at a time, and one file more
-BLOCK_BYTES = 64 * 2**20
-SHOWN = 1_000  # broken files that a report names
+# Limits of the files that are in memory together. A last file may exceed the bytes.
+MAX_BLOCK_FILES = 200
+MAX_BLOCK_BYTES = 64 * 2**20
+# Broken files that a report lists.
+MAX_BROKEN_FILES = 1_000
 LOCK = "import-images"
-HINT = HintTemplate("{} names one with images", OptionHint("folder"))
-GONE = "the file is not there any more"  # as the declaration leaves them out
-ENDINGS = (
-    *(
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".heic",
-        ".heif",
-    ),
+FOLDER_HINT = HintTemplate("{} names one with images", OptionHint("folder"))
+# The problem of a row without a file. The query of the declaration leaves these rows out.
+MISSING_FILE = "the file is not there any more"
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
     ".svg",
 )
-_MAGIC = re.compile(
+_IMAGE_MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)",
     re.DOTALL,
 )
-OTHERS = "other files"  # why something is left out, in words for several
+# Reasons for skipping files, in the plural.
+OTHER_FILES = "other files"
+BAD_NAMES = "files whose names are no text"
 LINKS = "links, which are not followed"
-UNREAD = "files and folders that cannot be read"
-CHANGED = "files that changed meanwhile, which the next import takes"
+UNREADABLE = "files and folders that cannot be read"
+CHANGED_FILES = "files that changed meanwhile, which the next import takes"
 
 Row = Mapping[str, Any]
 
 
 @dataclass
 class ImagesImportReport:
-    """What an import of a folder did, in files; `broken` are among those that stand in the table now.
-
-    `gone` are rows whose files were below the folder, and are not there any more; `released` were parked before, and
-    have other bytes. `left_out` counts what is no image of the folder, by why; `broken_files` are the first thousand.
-    """
+    """Result of an import of a folder. All numbers count files."""
 
     folder: str
     added: int = 0
+    # Files with other bytes than before, and files that were inspected again.
     updated: int = 0
     moved: int = 0
     unchanged: int = 0
+    # Rows whose files were below the folder and were deleted.
     gone: int = 0
+    # Files that cannot be asked about; they are also counted above.
     broken: int = 0
+    # Parked images that were unparked, because they have other bytes.
     released: int = 0
+    # Number of skipped files by reason.
     left_out: dict[str, int] = field(default_factory=dict)
+    # Path and reason of the first MAX_BROKEN_FILES broken files.
     broken_files: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
-        """Return how many files of the folder stand in the table now."""
+        """The number of files of the folder that are in the table now."""
         return self.added + self.updated + self.moved + self.unchanged
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the report for programs."""
-        return asdict(self)
+        """The report for programs."""
+        return {
+            "folder": self.folder,
+            "added": self.added,
+            "updated": self.updated,
+            "moved": self.moved,
+            "unchanged": self.unchanged,
+            "gone": self.gone,
+            "broken": self.broken,
+            "released": self.released,
+            "left_out": dict(self.left_out),
+            "broken_files": list(self.broken_files),
+        }
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The numbers of changed rows by kind of change."""
+        return {
+            "added": self.added,
+            "updated": self.updated,
+            "moved": self.moved,
+            "gone": self.gone,
+        }
 
     def check(self) -> None:
-        """Raise where the folder holds no image, and never held one."""
+        """Check that the folder has or had an image.
+
+        Raises:
+            InputError: It has no image, and no row of an earlier import is below it.
+        """
         if not self.total + self.gone:
-            raise InputError(f"{self.folder} holds no image; none was imported", hint=HINT)
+            raise InputError(f"{self.folder} holds no image; none was imported", hint=FOLDER_HINT)
 
 
-class _File(NamedTuple):  # that is, or is called, an image
+class _ImageFile(NamedTuple):
+    """A file that is an image, possibly broken."""
+
     path: str
     data: bytes
     sha256: str
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse what is no folder, or one whose name cannot be kept.
+class _Inspection(NamedTuple):
+    """An image file with its row and the cells to write."""
 
-    It is an InputError; nothing was imported.
+    file: _ImageFile
+    # Missing for a new image.
+    row: Row | None
+    # Missing if the row is up to date.
+    cells: dict[str, Any] | None
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a path is a folder whose name can be stored.
+
+    Raises:
+        InputError: It is not; nothing was imported.
     """
     check_named_in_utf8(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; nothing was imported", hint=HINT)
+        raise InputError(f"{folder} is no folder; nothing was imported", hint=FOLDER_HINT)
 
 
 def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
-    """Import the images below a folder, some at a time; `check` of the report raises where there are none.
+    """Import the images below a folder, a block of files in each transaction.
 
-    With REFRESH=1 broken ones are opened again.
+    Files that are missing since the last import are marked. REFRESH=1 inspects broken images
+    again. A folder without images is no error here; `check` of the report raises it.
+
+    Raises:
+        InputError: `folder` is not a folder, or its name cannot be stored.
     """
     check_folder(folder)
-    done = ImagesImportReport(str(folder))
-    left_out = Counter[str]()
+    report = ImagesImportReport(str(folder))
+    skipped_counts = Counter[str]()
+    blocks = in_blocks(
+        _find_images(folder, skipped_counts),
+        most=MAX_BLOCK_FILES,
+        size=lambda file: len(file.data),
+        sizes=MAX_BLOCK_BYTES,
+    )
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
-        for some in in_blocks(
-            _files(folder, left_out), most=BLOCK, size=lambda one: len(one.data), sizes=BLOCK_BYTES
-        ):
+        for image_files in blocks:
             with ws.store.read() as tx:
-                rows = _rows(tx, some)
-            looked = [
-                (
-                    one,
-                    row,
-                    None if _is_same(one, row, is_refreshed=ws.settings.refresh) else _facts(one),
-                )
-                for one, row in zip(some, rows, strict=True)
+                rows = _find_rows(tx, image_files)
+            inspections = [
+                _inspect(file, row, should_retry=ws.settings.refresh)
+                for file, row in zip(image_files, rows, strict=True)
             ]
             with ws.store.write() as tx, refusals(ASSETS):
-                _write(tx, looked, done)
-            bar.show(done.total)
+                _write_block(tx, inspections, report)
+            bar.show(report.total)
+
         with ws.store.write() as tx, refusals(ASSETS):
-            done.gone = _mark_gone(tx, os.path.realpath(folder))
-            news = {name: getattr(done, name) for name in ("added", "updated", "moved", "gone")}
-            if any(news.values()):
-                summary = ", ".join(
-                    f"{count} {name}" for name, count in {**news, "broken": done.broken}.items()
-                )
-                workspace.record_event(
-                    tx, "import", str(folder), old=None, new=summary, why="import", at=ws.now()
-                )
-    done.left_out = {why: count for why, count in left_out.items() if count}
-    return done
+            report.gone = _mark_missing_files(tx, os.path.realpath(folder))
+            _record_import(tx, report, now=ws.now())
+    report.left_out = {reason: count for reason, count in skipped_counts.items() if count}
+    return report
 
 
-def _files(folder: Path, left_out: Counter[str]) -> Iterator[_File]:
-    """Yield every file that is, or is called, an image, by folders, in the order of their names; count the others."""
-    for place, folders, names in os.walk(
-        os.path.realpath(folder), onerror=lambda _: left_out.update([UNREAD])
-    ):
-        left_out[LINKS] += sum(os.path.islink(f"{place}/{one}") for one in folders)  # noqa: PTH114 - it may be no text
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for name in sorted(names):
-            found = OTHERS if name.startswith(".") else _read(f"{place}/{name}")
-            if isinstance(found, str):
-                left_out[found] += 1
-            else:
-                yield found
-
-
-def _read(path: str) -> _File | str:
-    """Return an image, or why a file is left out."""
-    if UNSOUND.search(path):
-        return "files whose names are no text"
-    if os.path.islink(path):  # noqa: PTH114 - it may be no text
-        return LINKS
-    try:
-        read = read_file(
-            path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head)
+def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime) -> None:
+    """Record an event if the import changed any row."""
+    if any(report.changes.values()):
+        counts = {**report.changes, "broken": report.broken}
+        summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+        workspace.record_event(
+            tx, "import", report.folder, old=None, new=summary, why="import", at=now
         )
-    except (NoFileError, OSError) as error:
-        return CHANGED if isinstance(error, FileNotFoundError) else UNREAD
-    except ChangedError:
-        return CHANGED
-    return OTHERS if read is None else _File(path, read[0], hashlib.sha256(read[0]).hexdigest())
 
 
-def _rows(tx: Connection, some: Sequence[_File]) -> list[Row | None]:
-    """Return the row of each file that is its own, or was before it moved."""
-    mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
-    left: dict[str, list[Row]] = {}  # equal files may have moved together
-    for row in _known(tx, assets.c.hash, [one.sha256 for one in some]):
-        if not os.path.lexists(str(row["path"])):
-            left.setdefault(row["hash"], []).append(row)
-    return [
-        mine.get(one.path) or (left[one.sha256].pop(0) if left.get(one.sha256) else None)
-        for one in some
-    ]
+def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
+    """Yield every image below a folder, by folders, sorted by name.
+
+    Links and hidden files are skipped, and hidden folders are not entered. Skipped files are added
+    to `skipped_counts` by reason.
+    """
+    tree = os.walk(os.path.realpath(folder), onerror=lambda _: skipped_counts.update([UNREADABLE]))
+    for directory, folders, names in tree:
+        # The name of a link may contain bytes that are not text, so no Path is made of it.
+        links = [name for name in folders if os.path.islink(f"{directory}/{name}")]  # noqa: PTH114
+        skipped_counts[LINKS] += len(links)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = OTHER_FILES if name.startswith(".") else _read_image(f"{directory}/{name}")
+            if isinstance(file, str):
+                skipped_counts[file] += 1
+            else:
+                yield file
 
 
-def _known(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
-    wanted = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
-    return [dict(row) for row in tx.execute(wanted).mappings()]
+def _read_image(path: str) -> _ImageFile | str:
+    """Read an image, or return the reason for skipping the file."""
+    if UNSOUND.search(path):
+        return BAD_NAMES
+    if os.path.islink(path):  # noqa: PTH114 - as above
+        return LINKS
+
+    def is_image(head: bytes) -> bool:
+        return path.lower().endswith(IMAGE_SUFFIXES) or bool(_IMAGE_MAGIC.match(head))
+
+    try:
+        content = read_file(path, is_wanted=is_image)
+    except (FileNotFoundError, ChangedError):
+        return CHANGED_FILES
+    except (NoFileError, OSError):
+        return UNREADABLE
+    if content is None:
+        return OTHER_FILES
+    data = content[0]
+    return _ImageFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
-    """Return whether a file's row stays as it is; what was wrong with it may be so no more, though its bytes are."""
-    if row is None or row["path"] != one.path or row["hash"] != one.sha256:
+def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
+    """Return the row of each file, by its path, else of a moved file with the same hash.
+
+    A moved file is a row whose path no longer exists. Each such row is used once.
+    """
+    paths = [file.path for file in image_files]
+    row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
+    # Several files with the same bytes can have moved together.
+    moved_rows_by_hash: dict[str, list[Row]] = {}
+    for equal_row in _select_rows(tx, assets.c.hash, [file.sha256 for file in image_files]):
+        if not os.path.lexists(str(equal_row["path"])):
+            moved_rows_by_hash.setdefault(equal_row["hash"], []).append(equal_row)
+
+    rows: list[Row | None] = []
+    for file in image_files:
+        row = row_by_path.get(file.path)
+        moved_rows = moved_rows_by_hash.get(file.sha256)
+        if row is None and moved_rows:
+            row = moved_rows.pop(0)
+        rows.append(row)
+    return rows
+
+
+def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
+    query = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def _inspect(file: _ImageFile, row: Row | None, *, should_retry: bool) -> _Inspection:
+    """Open an image, unless its row is up to date.
+
+    `should_retry` opens broken images again.
+    """
+    if _is_up_to_date(file, row, should_retry=should_retry):
+        return _Inspection(file, row, None)
+    return _Inspection(file, row, _image_cells(file))
+
+
+def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
+    """Return whether the row of a file has its path, its bytes and its current problem.
+
+    A problem can be solved without a change of the bytes: the file is back, HEIC can be read now,
+    or the image is printable.
+    """
+    if row is None or row["path"] != file.path or row["hash"] != file.sha256:
         return False
-    if row["problem"] is None:
+
+    problem = row["problem"]
+    if problem is None:
         return True
-    mended = {GONE: True, NEEDS_HEIC: knows_heic(), UNPRINTED: is_printed(one.path)}
-    return not (is_refreshed or mended.get(row["problem"], False))
+    is_solved = {
+        MISSING_FILE: True,
+        NEEDS_HEIC: knows_heic(),
+        UNPRINTED: is_printed(file.path),
+    }
+    return not (should_retry or is_solved.get(problem, False))
 
 
-def _facts(found: _File) -> dict[str, Any]:
-    facts = {
-        "hash": found.sha256,
-        "bytes": len(found.data),
-        "problem": None if is_printed(found.path) else UNPRINTED,
+def _image_cells(file: _ImageFile) -> dict[str, Any]:
+    """Return the cells of an image, except its path. A broken image has only a problem."""
+    cells: dict[str, Any] = {
+        "hash": file.sha256,
+        "bytes": len(file.data),
+        "problem": None if is_printed(file.path) else UNPRINTED,
+        "width": None,
+        "height": None,
+        "format": None,
+        "taken_at": None,
     }
     try:
-        seen = probe(found.data)
+        picture = probe(file.data)
     except PictureError as error:
-        return {
-            **facts,
-            **dict.fromkeys(("width", "height", "format", "taken_at")),
-            "problem": error.message,
-        }
-    taken_at = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
-    return {
-        **facts,
-        "width": seen.width,
-        "height": seen.height,
-        "format": seen.mime_type,
-        "taken_at": taken_at,
-    }
+        return {**cells, "problem": error.message}
+
+    cells |= {"width": picture.width, "height": picture.height, "format": picture.mime_type}
+    if picture.taken_at is not None:
+        cells["taken_at"] = picture.taken_at.isoformat(" ")
+    return cells
 
 
-def _write(
-    tx: Connection,
-    looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]],
-    done: ImagesImportReport,
+def _write_block(
+    tx: Connection, inspections: Sequence[_Inspection], report: ImagesImportReport
 ) -> None:
-    changed = list[str]()
-    for one, row, facts in looked:
-        problem = (facts or row or {}).get("problem")
-        done.broken += problem is not None
-        if problem is not None and len(done.broken_files) < SHOWN:
-            done.broken_files.append({"path": one.path, "reason": problem})
-        if facts is None:
-            done.unchanged += 1
+    """Insert and update the rows of images, and unpark images with other bytes.
+
+    Runs in the caller's transaction, and adds to the counts of `report`.
+    """
+    changed_ids: list[str] = []
+    for file, row, cells in inspections:
+        problem = (cells or row or {}).get("problem")
+        if problem is not None:
+            report.broken += 1
+            if len(report.broken_files) < MAX_BROKEN_FILES:
+                report.broken_files.append({"path": file.path, "reason": problem})
+
+        if cells is None:
+            report.unchanged += 1
         elif row is None:
-            tx.execute(insert(assets).values(path=one.path, **facts))
-            done.added += 1
+            tx.execute(insert(assets).values(path=file.path, **cells))
+            report.added += 1
         else:
-            tx.execute(
-                update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts)
-            )
-            done.moved += row["path"] != one.path
-            done.updated += row["path"] == one.path
-            changed += [str(row["id"])] if row["hash"] != one.sha256 else []
-    free = set(changed) - set(claims.claimed_among(tx, TASK, changed))
-    done.released += len(claims.unpark(tx, TASK, ids=sorted(free)))
+            statement = update(assets).where(assets.c.id == row["id"])
+            tx.execute(statement.values(path=file.path, **cells))
+            is_moved = row["path"] != file.path
+            report.moved += is_moved
+            report.updated += not is_moved
+            if row["hash"] != file.sha256:
+                changed_ids.append(str(row["id"]))
+
+    unclaimed_ids = set(changed_ids) - set(claims.claimed_among(tx, TASK, changed_ids))
+    report.released += len(claims.unpark(tx, TASK, ids=sorted(unclaimed_ids)))
 
 
-def _mark_gone(tx: Connection, folder: str) -> int:
-    below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
-    there = select(assets.c.id, assets.c.path).where(
-        below, or_(assets.c.problem.is_(None), assets.c.problem != GONE)
-    )
-    gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]
-    for some in pages(gone):
-        tx.execute(update(assets).where(assets.c.id.in_(some)).values(problem=GONE))
-    return len(gone)
+def _mark_missing_files(tx: Connection, folder: str) -> int:
+    """Store a problem for rows below a folder whose files were deleted; return their number.
+
+    Rows that are marked already do not count.
+    """
+    is_below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
+    is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)
+    query = select(assets.c.id, assets.c.path).where(is_below, is_unmarked)
+    missing_ids = [
+        row.id for row in streamed(tx, query, page=PAGE) if not os.path.lexists(row.path)
+    ]
+    for page in pages(missing_ids):
+        statement = update(assets).where(assets.c.id.in_(page))
+        tx.execute(statement.values(problem=MISSING_FILE))
+    return len(missing_ids)

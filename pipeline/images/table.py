@@ -1,6 +1,6 @@
-"""Make the tables `assets` and `asset_ai`, or adopt such of another program, whose rows stay as they are.
+"""Make the tables `assets` and `asset_ai`, or adopt those of another program.
 
-Ids are as the table has them; the engine sees text.
+Rows of another program are not changed. Ids have the type of the table; the engine sees text.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
-from pipeline.images import ASSET_AI, ASSETS, MARK
+from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import (
     ColumnNeed,
@@ -32,66 +32,78 @@ from pipeline.tables.adopt import (
     ids_in,
 )
 
-KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row
+# The primary key of `asset_ai`.
+KEY = ("asset_id", "provider", "model")
 
 
-def _assets(own: Column[Any], *more: Any, **how: Any) -> Table:
+def _assets_table(id_column: Column[Any], *indexes: Index, **options: Any) -> Table:
     return Table(
         ASSETS,
         MetaData(),
-        own,
-        Column("path", Text),  # where the file is, absolute
-        Column("hash", Text),  # SHA-256 of its bytes
-        Column("width", Integer),  # pixels, as it is seen
+        id_column,
+        # Absolute path of the file.
+        Column("path", Text),
+        # SHA-256 of its bytes.
+        Column("hash", Text),
+        # Size in pixels after rotation.
+        Column("width", Integer),
         Column("height", Integer),
-        Column("format", Text),  # the MIME type of what it really is
-        Column("taken_at", Text),  # as the camera wrote it, ISO 8601
+        # MIME type of the content, whatever the name of the file is.
+        Column("format", Text),
+        # Time of the camera, ISO 8601.
+        Column("taken_at", Text),
         Column("bytes", BigInteger),
-        Column(
-            "problem", Text
-        ),  # why it cannot be asked about, or looked at again before its bytes change
-        *more,
-        **how,
+        # Reason why the image cannot be asked about; the file is not read again before it changes.
+        Column("problem", Text),
+        *indexes,
+        **options,
     )
 
 
-def _asset_ai(whose: TypeEngine[Any], buckets: TypeEngine[Any], **how: Any) -> Table:
-    words = (Column(name, Text) for name in ("provider", "model", "summary"))
-    key = PrimaryKeyConstraint(*KEY)
-    made = Column("created_at", IsoTime)
+def _asset_ai_table(
+    asset_id_type: TypeEngine[Any], buckets_type: TypeEngine[Any], **options: Any
+) -> Table:
     return Table(
         ASSET_AI,
         MetaData(),
-        Column("asset_id", whose),
-        *words,
-        Column("buckets", buckets),
-        made,
-        key,
-        **how,
+        Column("asset_id", asset_id_type),
+        Column("provider", Text),
+        Column("model", Text),
+        Column("summary", Text),
+        Column("buckets", buckets_type),
+        Column("created_at", IsoTime),
+        PrimaryKeyConstraint(*KEY),
+        **options,
     )
 
 
-# what is read and written of both, their ids and the buckets of whatever type they are there
-assets = _assets(Column("id", ColumnTyped()))
-asset_ai = _asset_ai(ColumnTyped(), ColumnTyped())
+# The columns that are read and written. Ids and buckets have the types of the database.
+assets = _assets_table(Column("id", ColumnTyped()))
+asset_ai = _asset_ai_table(ColumnTyped(), ColumnTyped())
 
 
-def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: ARG001 - the tables have one name
-    """Return what is needed of `assets`, ids and paths, and of `asset_ai`, which names the assets by their ids."""
+def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: ARG001 - fixed names
+    """Return the requirements on `assets` and `asset_ai`.
+
+    `asset_ai.asset_id` gets the type of the ids of assets.
+    """
     indexes = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
-    own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
-    made = _assets(own, *indexes, sqlite_autoincrement=True)
-    whose = columns_of(tx, ASSETS).get("id", own)
-    said = _asset_ai(whose.type, Text(), sqlite_with_rowid=False)
+    new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
+    made_assets = _assets_table(new_id_column, *indexes, sqlite_autoincrement=True)
+    id_column = columns_of(tx, ASSETS).get("id", new_id_column)
+    made_asset_ai = _asset_ai_table(id_column.type, Text(), sqlite_with_rowid=False)
+    asset_ai_columns = made_asset_ai.c.keys()
     return (
-        TableSpec(made=made, needs=("id", "path"), adds=True, found_by=("id", "path", "hash")),
         TableSpec(
-            made=said,
-            needs=tuple(said.c.keys()),
+            made=made_assets, needs=("id", "path"), adds=True, found_by=("id", "path", "hash")
+        ),
+        TableSpec(
+            made=made_asset_ai,
+            needs=tuple(asset_ai_columns),
             holds={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
-            refers=("asset_id", ids_in(tx, whose)),
-            mark=(MARK, f"({', '.join(KEY)})"),
-            refuses=lambda _tx, columns: check_demands(ASSET_AI, columns, known=said.c.keys()),
+            refers=("asset_id", ids_in(tx, id_column)),
+            mark=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
+            refuses=lambda _tx, columns: check_demands(ASSET_AI, columns, known=asset_ai_columns),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The task images: what `images/declaration.py` declares, with `assets` and `asset_ai` kept for other programs."""
+"""The task images: the declared task with `assets` and `asset_ai` for other programs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
 from pipeline.tables.write_to import RowTarget
 
-WORDS = TaskLabels(
+LABELS = TaskLabels(
     one="image",
     many="images",
     done="described",
@@ -31,44 +31,51 @@ WORDS = TaskLabels(
 
 
 class ImagesTask(UserTask):
-    """Images of a library, whose answers go to one table of other programs, whatever a file says."""
+    """Images of a library. Their answers go to `asset_ai`, whatever the declaration says."""
 
-    def __init__(self, *told: Any, **more: Any) -> None:
-        """Make the task of a record."""
-        super().__init__(*told, **more)
-        self.words = WORDS
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Create the task of a registered declaration; see `UserTask`."""
+        super().__init__(*args, **options)
+        self.words = LABELS
         self.how_to_fill = how_to_begin
         self.items_from = how_to_begin
         self.answer_tokens = 220
-        self.index = self.index and replace(self.index, word="image")
+        if self.index is not None:
+            self.index = replace(self.index, word="image")
 
     @cached_property
     def row_target(self) -> RowTarget:
-        """Return `asset_ai`, which other programs read."""
+        """The table `asset_ai`, which other programs read."""
         return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred)
 
     def tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two that other programs read."""
+        """Return the two tables that other programs read."""
         return LIBRARY.moved(tx)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
-        """Make all tables and the view."""
+        """Make all tables and the view of the task in another database.
+
+        Args:
+            tx: A transaction of this workspace.
+            there: A transaction of the other database.
+        """
         super().make_tables(tx, there)
         adopt(there)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the image of that id or path."""
+        """Return the id of the image with this id or path.
+
+        Raises:
+            InputError: There is no such image.
+        """
         key = cast(assets.c.id, Text)
-        known = (
-            select(key)
-            .where(or_(key == name, assets.c.path == name))
-            .order_by(key != name, assets.c.id)
-            .limit(1)
-        )
-        return super().id_of(tx, tx.execute(known).scalar() or name)
+        query = select(key).where(or_(key == name, assets.c.path == name))
+        # An id comes before a path, then the oldest image.
+        query = query.order_by(key != name, assets.c.id).limit(1)
+        return super().id_of(tx, tx.execute(query).scalar() or name)
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
-        """Delete an image's rows; its file stays where it is."""
+        """Delete the rows of an image in all tables. Its file is not deleted."""
         super().remove_row(tx, item_id, so_far=so_far)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
@@ -81,23 +88,31 @@ task_class = ImagesTask
 
 
 def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
-    """Return the JPEG of an image, its longer side at most `side` pixels, one of `pictures.SIDES`.
+    """Return an image as JPEG whose longer side has at most `side` pixels.
 
-    PictureError where it cannot be shown, for the reason that the message says.
-    InputError where there is no such image, or none of that size.
+    Args:
+        store: The store of the workspace.
+        item_id: Id of the image.
+        side: A size in `pictures.SIDES`.
+
+    Raises:
+        PictureError: The image cannot be shown; the message has the reason.
+        InputError: There is no such image, or no thumbnail of this size.
     """
     with store.read() as tx:
-        known = select(assets.c.path, assets.c.hash, assets.c.problem).where(
+        query = select(assets.c.path, assets.c.hash, assets.c.problem).where(
             cast(assets.c.id, Text) == item_id
         )
-        row = tx.execute(known.limit(1)).first()
+        row = tx.execute(query.limit(1)).first()
+
     if row is None:
         raise InputError(
             f"there is no image {item_id!r}",
             hint=f"`{CommandHint('items', task='images')}` lists them",
         )
-    if row[2] is not None or not row[1]:
+    path, sha256, problem = row
+    if problem is not None or not sha256:
         raise PictureError(
-            row[2] or f"it was not looked at yet; `{CommandHint('import-images')}` does so"
+            problem or f"it was not looked at yet; `{CommandHint('import-images')}` does so"
         )
-    return thumbnail(row[0], row[1], side=side)
+    return thumbnail(path, sha256, side=side)

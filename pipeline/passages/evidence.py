@@ -1,7 +1,8 @@
-"""Turn what a model says of a passage into what the passage proves: quotations found, with true offsets, or none.
+"""Find the quotations of an answer in its passage, and build the evidence that is stored.
 
-`text[start:end] == quote` holds for everything stored, in code points of the text as it is kept. A quotation that is
-not in the passage is never stored; a note says that there was one. One that was found by likeness alone is marked.
+`text[start:end] == quote` is true for every stored quotation. Offsets count code points of the
+stored text. A quotation that is not in the passage is not stored; a note mentions it. A quotation
+that was found only by likeness is stored with its likeness.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,9 @@ from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
-MAX_TOLD = 40  # characters of a strange type in a note
-NOT_FOUND = "quote not in the passage"
+# Characters of an unknown type in a note.
+MAX_TYPE_CHARS = 40
+MISSING_QUOTE_NOTE = "quote not in the passage"
 
 
 class _Stored(BaseModel):
@@ -25,27 +27,28 @@ class _Stored(BaseModel):
 
 
 class _QuoteQuality(_Stored):
-    """How well the quotations agree with the passage; `notes` say what was not verbatim, and what was otherwise.
+    """Agreement of the quotations of a concept with the passage."""
 
-    `confidence` is the mean over them: 1 for one that is there, the likeness of one that is nearly, 0 for one that is
-    not.
-    """
-
+    # Mean over the quotations: 1 for verbatim, the likeness for similar, 0 for missing.
     confidence: float
+    # Differences from verbatim quotations, and other corrections.
     notes: list[str]
 
 
 class Evidence(_Stored):
-    """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
+    """Proof of a concept in the text of its passage."""
 
+    # The spelling of the concept in the passage.
     surface: str
+    # Quotations in the order of their offsets.
     support: list[Quote]
+    # The text around the first quotation.
     context: str
     quality: _QuoteQuality
 
 
 class GroundedConcept(_Stored):
-    """A concept as it is stored; without evidence where none of its quotations is in the passage."""
+    """A concept as it is stored. It has no evidence if no quotation is in the passage."""
 
     name: str
     type: str
@@ -55,100 +58,137 @@ class GroundedConcept(_Stored):
 
 
 class GroundedConcepts(_Stored):
-    """An answer as it is stored, in the order the model gave."""
+    """An answer as it is stored, in the order of the reply."""
 
     concepts: list[GroundedConcept]
 
-    def stands_in(self, text: str) -> bool:
-        """Return whether every quotation is the slice of a text that it says."""
-        found = (
-            one
-            for concept in self.concepts
-            if concept.evidence is not None
-            for one in concept.evidence.support
+    def matches_text(self, text: str) -> bool:
+        """Return whether every quotation equals the slice of `text` at its offsets."""
+        quotes = chain.from_iterable(
+            concept.evidence.support for concept in self.concepts if concept.evidence is not None
         )
-        return all(text[one.start : one.end] == one for one in found)
+        return all(text[quote.start : quote.end] == quote for quote in quotes)
 
 
 def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
-    """Return an answer with its evidence, or None and the reason where no quotation is in the passage."""
+    """Return an answer with evidence from `text`, or None if no quotation is found.
+
+    Unknown concept types become "other".
+
+    Returns:
+        The answer and "", or None and the reason.
+    """
     passage = SearchableText(text)
-    concepts = [_grounded(concept, passage) for concept in answer.concepts]
+    concepts = [_ground_concept(concept, passage) for concept in answer.concepts]
     if all(concept["evidence"] is None for concept in concepts):
-        others = {
-            passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes
-        }
-        told = " and ".join(f"another {one}" for one in others if one)
-        return None, f"{NONE_THERE}passage{f', which has {told}' if told else ''}"
+        return None, _missing_evidence_reason(answer, passage)
+
     return GroundedConcepts.model_validate({"concepts": concepts}), ""
 
 
-def _grounded(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:
-    """Return the fields of a `GroundedConcept`: all of an answer are validated at once, in a fifth of the time."""
-    kind = concept.type.strip().casefold()
+def _missing_evidence_reason(answer: PassageConcepts, passage: SearchableText) -> str:
+    """Return the reason for an answer without evidence, with differences from similar text."""
+    quotes = chain.from_iterable(concept.quotes for concept in answer.concepts)
+    differences = dict.fromkeys(map(passage.why_not, quotes))
+    named_differences = [f"another {difference}" for difference in differences if difference]
+    suffix = f", which has {' and '.join(named_differences)}" if named_differences else ""
+    return f"{NONE_THERE}passage{suffix}"
+
+
+def _ground_concept(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:
+    """Return the fields of a `GroundedConcept`.
+
+    The caller validates all concepts of an answer at once, which takes a fifth of the time.
+    """
+    concept_type = concept.type.strip().casefold()
+    if concept_type not in CONCEPT_TYPES:
+        concept_type = "other"
     return {
         "name": concept.name,
-        "type": kind if kind in CONCEPT_TYPES else "other",
+        "type": concept_type,
         "aliases": concept.aliases,
         "confidence": concept.confidence,
-        "evidence": _evidence(concept, passage),
+        "evidence": _find_evidence(concept, passage),
     }
 
 
-def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
-    names = [concept.name, *concept.aliases]
-    each = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
-    marks: dict[tuple[int, int], float | None] = {}
-    for one in sorted(chain.from_iterable(each), key=lambda one: one.likeness):
-        marks[one.start, one.end] = one.mark  # the surest of those that are found there
-    spans = sorted(marks)
+def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
+    """Return the fields of an `Evidence`, or None if no quotation is in the passage."""
+    locations_by_quote = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
+    # Several quotations can share a span. The location with the highest likeness wins.
+    likeness_by_span: dict[tuple[int, int], float | None] = {}
+    all_locations = chain.from_iterable(locations_by_quote)
+    for location in sorted(all_locations, key=lambda location: location.likeness):
+        likeness_by_span[location.start, location.end] = location.mark
+
+    spans = sorted(likeness_by_span)
     if not spans:
         return None
+
     text = passage.text
+    quotes = [
+        Quote(text[start:end], start=start, end=end, likeness=likeness_by_span[start, end])
+        for start, end in spans
+    ]
     return {
-        "surface": _surface(names, spans, passage),
-        "support": [
-            Quote(text[one[0] : one[1]], start=one[0], end=one[1], likeness=marks[one])
-            for one in spans
-        ],
+        "surface": _find_surface([concept.name, *concept.aliases], spans, passage),
+        "support": quotes,
         "context": context_of(text, *spans[0], most=MAX_CONTEXT),
-        "quality": _quality(concept, passage, each),
+        "quality": _rate_quotes(concept, passage, locations_by_quote),
     }
 
 
-def _quality(
-    concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]
+def _rate_quotes(
+    concept: NamedConcept,
+    passage: SearchableText,
+    locations_by_quote: Sequence[Sequence[Location]],
 ) -> dict[str, Any]:
-    """Return how well quotations were found, with a note for each that is not there as it was given."""
-    notes = [f"found {one.how}" for found in each for one in found if one.how]
-    missing = [
-        quote for quote, found in zip(dict.fromkeys(concept.quotes), each, strict=True) if not found
-    ]
-    notes += [
-        f"{NOT_FOUND}, which has another {why}" if why else NOT_FOUND
-        for why in map(passage.why_not, missing)
-    ]
+    """Return the fields of a `_QuoteQuality`: mean likeness, and a note for each difference.
+
+    `locations_by_quote` has the locations of each distinct quotation, in their order.
+    """
+    all_locations = chain.from_iterable(locations_by_quote)
+    notes = [f"found {location.how}" for location in all_locations if location.how]
+    distinct_quotes = dict.fromkeys(concept.quotes)
+    for quote, locations in zip(distinct_quotes, locations_by_quote, strict=True):
+        if not locations:
+            difference = passage.why_not(quote)
+            suffix = f", which has another {difference}" if difference else ""
+            notes.append(f"{MISSING_QUOTE_NOTE}{suffix}")
+
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
-        shown = escape_invisible(concept.type[:MAX_TOLD])
-        notes.append(f"type {shown!r} taken as other")
-    likeness = [min((one.likeness for one in found), default=0.0) for found in each]
+        printable_type = escape_invisible(concept.type[:MAX_TYPE_CHARS])
+        notes.append(f"type {printable_type!r} taken as other")
+
+    likeness_by_quote = [
+        min((location.likeness for location in locations), default=0.0)
+        for locations in locations_by_quote
+    ]
     return {
-        "confidence": round(sum(likeness) / len(likeness), 3),
+        "confidence": round(sum(likeness_by_quote) / len(likeness_by_quote), 3),
         "notes": list(dict.fromkeys(notes)),
     }
 
 
-def _surface(
+def _find_surface(
     names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText
 ) -> str:
-    """Return how the passage writes the concept nearest to its support, the first quotation where it does not."""
-    found = support[0]
-    nearest = len(passage.text)
-    for start, end in (span for name in names for span in passage.spans(name)):
-        distance = min(max(start - after, before - end, 0) for before, after in support)
-        if distance < nearest:
-            found = (start, end)
-            nearest = distance
+    """Return the occurrence of a name that is nearest to a quotation.
+
+    If no name occurs in the passage, return the first quotation. `support` has the spans of the
+    quotations, ascending and not empty.
+    """
+    nearest_span = support[0]
+    min_distance = len(passage.text)
+    for start, end in chain.from_iterable(map(passage.spans, names)):
+        distance = min(
+            max(start - quote_end, quote_start - end, 0) for quote_start, quote_end in support
+        )
+        if distance < min_distance:
+            nearest_span = (start, end)
+            min_distance = distance
         if not distance:
             break
-    return passage.text[slice(*found)]
+
+    start, end = nearest_span
+    return passage.text[start:end]

@@ -1,8 +1,12 @@
-"""Import passages from a file of any length in one transaction: JSON lines, a JSON list, CSV by its header, or Parquet.
+"""Import passages from a file of any length in one transaction.
 
-A row is `{"id", "text", "source"?, "metadata"?}`; other fields go into the metadata. A text is taken exactly as given.
-A passage with concepts keeps its text, because their quotations are slices of it; another text is refused. One that is
-being asked about takes a new text, and the answer is not applied; a parked one with another text goes again.
+The file has JSON lines, a JSON list, CSV with a header, or Parquet. A row is
+`{"id", "text", "source"?, "metadata"?}`. Other fields go into the metadata. Texts are not changed.
+
+- A passage with concepts keeps its text, because their quotations are slices of it. A row with
+  another text is rejected.
+- A passage in a running request gets the new text, and its answer will not be applied.
+- A parked passage is unparked if its text changes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
+from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_words, compact_json, loaded
@@ -34,94 +38,129 @@ from pipeline.tables.row_import import (
     rejected,
 )
 
-ANSWERED = "has concepts, and another text here; the one that is stored stays"
-BLOCK = 2000  # passages written at a time
-HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
-MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
-MAX_LINE = (
-    16 << 20
-)  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
-OURS = ("id", "text", "source", "metadata")
-_REMEMBERED = 1000  # names of keys, for a note
+TEXT_CONFLICT_REASON = "has concepts, and another text here; the one that is stored stays"
+# Passages that are written together.
+WRITE_BLOCK_ROWS = 2000
+FILE_HINT = (
+    'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; '
+    "or CSV with these columns"
+)
+# An index of PostgreSQL takes 2,704 bytes, and the API must return the id in a request key.
+MAX_ID_CHARS = 500
+# A text of 100,000 characters has at most 1.2 million when all of it is escaped.
+MAX_LINE_CHARS = 16 << 20
+PASSAGE_COLUMNS = ("id", "text", "source", "metadata")
+# Names of other fields that are remembered for a note.
+_MAX_NOTED_FIELDS = 1000
+# In files of these formats an empty cell is a missing value.
+_CELL_FORMATS = frozenset({"csv", "xlsx", "parquet"})
 
 
 class PassagesFile(MappedFile):
-    """The passages of one file; ids are as the table of a `shape` has them, and InputError where one does not fit in.
+    """The passages of one file.
 
-    A source or metadata that are None leave what is stored alone.
+    If `shape` is set, ids are returned as the id column stores them, and an id that does not fit
+    the column raises an InputError. A source or metadata of None leaves the stored value alone.
     """
 
     layout = ColumnLayout(
         "id",
-        {name: name for name in OURS},
-        HINT,
+        {name: name for name in PASSAGE_COLUMNS},
+        FILE_HINT,
         "import-passages",
         "passages",
         default="jsonl",
-        max_line=MAX_LINE,
+        max_line=MAX_LINE_CHARS,
     )
     shape: PassagesShape | None = None
 
-    def __init__(self, *told: Any, **more: Any) -> None:
-        """Find out what the file is."""
-        super().__init__(*told, **more)
-        self.others = dict[str, None]()  # names that went into the metadata
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Detect the format of the file and map its columns; see `MappedFile`."""
+        super().__init__(*args, **options)
+        # Names of fields that went into the metadata, in order.
+        self._metadata_fields = dict[str, None]()
 
     def last_notes(self) -> Iterator[str]:
-        """Yield what went into the metadata."""
-        if self.others:
-            yield f"taken into the metadata: {first_few([excerpt(one) for one in self.others], 10)}"
+        """Yield a note about the fields that went into the metadata, if there are any."""
+        if self._metadata_fields:
+            names = [excerpt(name) for name in self._metadata_fields]
+            yield f"taken into the metadata: {first_few(names, 10)}"
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
-        """Return the passage of a row, or why it holds none."""
-        value = row.values
-        key, why = key_of(value.get("id"), most=MAX_ID)
-        text = value.get("text")
-        if why or not isinstance(text, str):
-            column, found = ("id", value.get("id", "")) if why else ("text", text or "")
-            why = why or ("missing" if text is None else "no text")
-            return rejected(row.line, why, found, column=column, key=key or None)
+        """Return the passage of a row, or the reason for rejecting the row.
+
+        Other fields go into the metadata. A source or metadata of the wrong type is dropped, with
+        a finding in `changes`; a blank text is kept, with a finding.
+
+        Raises:
+            InputError: The id does not fit the id column.
+        """
+        cells = row.values
+        key, reason = key_of(cells.get("id"), most=MAX_ID_CHARS)
+        text = cells.get("text")
+        if reason:
+            return rejected(row.line, reason, cells.get("id", ""), column="id", key=key or None)
+        if not isinstance(text, str):
+            reason = "missing" if text is None else "no text"
+            return rejected(row.line, reason, text or "", column="text", key=key or None)
+
         changes: list[Finding] = []
 
         def note(
-            column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED
+            column: str, reason: str, cell: object, kind: FindingKind = FindingKind.CHANGED
         ) -> None:
-            changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
+            changes.append(Finding(row.line, column, reason, excerpt(cell), kind, key))
 
-        source = value.get("source")
-        metadata = value.get("metadata")
-        if isinstance(metadata, str) and self.format in {
-            "csv",
-            "xlsx",
-            "parquet",
-        }:  # an empty cell says nothing
-            metadata = _metadata_in(metadata)
+        source = cells.get("source")
         if source is not None and not isinstance(source, str):
             note("source", "no text, dropped", source)
             source = None
+
+        metadata = self._parse_metadata(cells.get("metadata"))
         if metadata is not None and not isinstance(metadata, dict):
             note("metadata", "no object, dropped", metadata)
             metadata = None
-        if others := {name: one for name, one in value.items() if name not in OURS}:
-            self.others |= dict.fromkeys(others) if len(self.others) < _REMEMBERED else {}
-            metadata = {**others, **(metadata or {})}
+        other_fields = self._other_fields(cells)
+        if other_fields:
+            metadata = {**other_fields, **(metadata or {})}
+
         if not text.strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
-        there = key if self.shape is None else _key_there(self.shape, key, row.line)
-        return SoundRow(
-            there, {"text": text, "source": source, "metadata": metadata}, row.line, tuple(changes)
-        )
+        if self.shape is not None:
+            key = _fit_key(self.shape, key, row.line)
+        passage = {"text": text, "source": source, "metadata": metadata}
+        return SoundRow(key, passage, row.line, tuple(changes))
 
+    def _parse_metadata(self, metadata: object) -> object:
+        """Return metadata as a JSON value.
 
-def _metadata_in(cell: str) -> object:
-    try:
-        return cell if "\\u0000" in cell else parse_json(cell) if cell.strip() else None
-    except ValueError:
-        return cell
+        In a file with cells, a text is parsed. A blank cell becomes None. A text that is not JSON,
+        or has an escaped NUL, is not changed.
+        """
+        if not isinstance(metadata, str) or self.format not in _CELL_FORMATS:
+            return metadata
+        if "\\u0000" in metadata:
+            return metadata
+        if not metadata.strip():
+            return None
+        try:
+            return parse_json(metadata)
+        except ValueError:
+            return metadata
+
+    def _other_fields(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cells that go into the metadata, and remember their names for a note."""
+        other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
+        if len(self._metadata_fields) < _MAX_NOTED_FIELDS:
+            self._metadata_fields |= dict.fromkeys(other_fields)
+        return other_fields
 
 
 class PassagesImportReport(ImportReport):
-    """What an import of passages did: an updated one has another text, source or metadata."""
+    """Result of an import of passages.
+
+    An updated passage has another text, source or metadata than before.
+    """
 
     FIELDS = (
         "path",
@@ -145,105 +184,149 @@ check_file = PassagesFile.check
 
 
 def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
-    """Import the passages in a file.
+    """Import the passages in a file, in one transaction, and return a report.
 
-    A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
-    what would go in (`dry`), the tables need not be there yet, and any task may be in use.
+    A report is also returned if no passage was imported; its `check` raises in that case. A dry
+    import writes nothing. It needs no tables, and any task may be in use.
 
-    InputError where the file cannot be read, an id in it does not fit into the table,
-    or the list cannot be written. Nothing was changed.
+    Raises:
+        InputError: The file cannot be read, an id does not fit the id column, or the list of
+            findings cannot be written. The database is unchanged.
     """
-    file, done = PassagesFile.begun(path, options, PassagesImportReport)
+    file, report = PassagesFile.begun(path, options, PassagesImportReport)
     with ws.store.read() as tx:
-        file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
-    write = partial(_write, shape)
+        shape = read_shape(tx, passages=ws.settings.passages_table)
+    file.shape = shape
+
     import_rows(
         ws.store,
         ws.display,
         file,
-        done,
-        write=write,
+        report,
+        write=partial(_write_passages, shape),
         task=table.TASK,
         at=ws.now(),
-        block=BLOCK,
+        block=WRITE_BLOCK_ROWS,
         long="text",
     )
-    if missing := [f"`{name}`" for name in OPTIONAL if name not in shape.names]:
-        done.notes.append(
-            f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept"
+
+    missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
+    if missing_columns:
+        report.notes.append(
+            f"`{shape.passages.name}` has no column for {' and '.join(missing_columns)}; not kept"
         )
-    return done
+    return report
 
 
-def _key_there(shape: PassagesShape, key: str, line: int) -> str:
-    if (there := shape.ids.key(key)) is not None:
-        return there
-    most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
+    """Return an id as the id column of passages stores it.
+
+    Raises:
+        InputError: The id does not fit the type or length of the column.
+    """
+    stored_key = shape.ids.key(key)
+    if stored_key is not None:
+        return stored_key
+
+    max_length = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
     raise InputError(
         f"line {line}: the id {excerpt(key)!r} does not fit into the column `id` of "
-        f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-        hint=f"give every line an id of that kind, or name another table with {OptionHint('passages_table')}",
+        f"`{shape.passages.name}`, which holds {shape.ids.kind}{max_length}; nothing was written",
+        hint="give every line an id of that kind, "
+        f"or name another table with {OptionHint('passages_table')}",
     )
 
 
-def _write(
-    shape: PassagesShape, tx: Connection, passages: Sequence[SoundRow], done: PassagesImportReport
+def _write_passages(
+    shape: PassagesShape,
+    tx: Connection,
+    passages: Sequence[SoundRow],
+    report: PassagesImportReport,
 ) -> list[Finding]:
-    """Write some passages, and count them; return what else is to be told. Of a `dry` import nothing is written."""
+    """Insert and update a block of passages, and unpark passages with a new text.
+
+    Adds to the counts of `report`. Runs in the caller's transaction. A dry import is only counted.
+
+    Returns:
+        A rejection for each passage that has concepts and another text than in the file.
+    """
     items = table.item_table(shape)
-    ids = [one.key for one in passages]
-    known = {} if shape.passages.name in shape.missing else items.rows(tx, ids, shape.names)
-    there = [(one, known[one.key]) for one in passages if one.key in known]
-    other = [one.key for one, row in there if cell_words(row["text"]) != one.values["text"]]
-    has_any = table.has_concepts(shape, None)
-    answered = (
-        set() if shape.concepts.name in shape.missing else items.ids_among(tx, other, has_any)
-    )
-    new = [_row(one, {}) for one in passages if one.key not in known]
-    changed = [
-        _row(one, row)
-        for one, row in there
-        if one.key not in answered and (one.key in other or _is_described(shape, one, row))
+    stored_rows: Mapping[str, Mapping[str, Any]] = {}
+    if shape.passages.name not in shape.missing:
+        stored_rows = items.rows(tx, [passage.key for passage in passages], shape.value_columns)
+
+    existing = [(row, stored_rows[row.key]) for row in passages if row.key in stored_rows]
+    other_text_ids = [
+        passage.key
+        for passage, stored_row in existing
+        if cell_words(stored_row["text"]) != passage.values["text"]
     ]
-    texts = [key for key in other if key not in answered]
-    free = set(texts) - set(claims.claimed_among(tx, table.TASK, texts))
-    done.released += len(
-        (claims.unparkable if done.dry else claims.unpark)(tx, table.TASK, ids=sorted(free))
-    )
-    if not done.dry:
-        table.put_passages(tx, shape, new, changed)
-        if new or texts:
+    conflicting_ids: set[str] = set()
+    if shape.concepts.name not in shape.missing:
+        conflicting_ids = items.ids_among(tx, other_text_ids, table.has_concepts(shape, None))
+
+    new_rows = [_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
+    changed_rows = [
+        _passage_cells(passage, stored_row)
+        for passage, stored_row in existing
+        if passage.key not in conflicting_ids
+        and (passage.key in other_text_ids or _is_changed(shape, passage, stored_row))
+    ]
+
+    changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
+    unclaimed_ids = set(changed_text_ids)
+    unclaimed_ids -= set(claims.claimed_among(tx, table.TASK, changed_text_ids))
+    unpark = claims.unparkable if report.dry else claims.unpark
+    report.released += len(unpark(tx, table.TASK, ids=sorted(unclaimed_ids)))
+    if not report.dry:
+        table.put_passages(tx, shape, new_rows, changed_rows)
+        if new_rows or changed_text_ids:
             workspace.touch_revision(tx, table.TASK)
-    done.added += len(new)
-    done.updated += len(changed)
-    done.unchanged += len(passages) - len(new) - len(changed) - len(answered)
-    kept = (one for one in passages if one.key in answered)
-    return [
-        rejected(
-            one.line,
-            ANSWERED,
-            one.values["text"],
-            column="text",
-            key=one.key,
-            cells={"id": one.key, **one.values},
-        )
-        for one in kept
-    ]
+
+    written_count = len(new_rows) + len(changed_rows)
+    report.added += len(new_rows)
+    report.updated += len(changed_rows)
+    report.unchanged += len(passages) - written_count - len(conflicting_ids)
+    return [_text_conflict(passage) for passage in passages if passage.key in conflicting_ids]
 
 
-def _row(one: SoundRow, row: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the cells of a passage, where there is a row of it already; what the file does not say stays."""
-    text, source, metadata = (one.values[name] for name in ("text", "source", "metadata"))
-    if source is None and row.get("source") is not None:
-        source = cell_words(row["source"])
-    metadata = loaded(row.get("metadata")) if metadata is None else metadata
-    told = None if metadata is None else compact_json(metadata)
-    return {"id": one.key, "text": text, "source": source, "metadata": told}
+def _text_conflict(passage: SoundRow) -> Finding:
+    return rejected(
+        passage.line,
+        TEXT_CONFLICT_REASON,
+        passage.values["text"],
+        column="text",
+        key=passage.key,
+        cells={"id": passage.key, **passage.values},
+    )
 
 
-def _is_described(shape: PassagesShape, one: SoundRow, row: Mapping[str, Any]) -> bool:
-    """Return whether a passage has another source or other metadata than its row."""
-    there = {"source": row.get("source"), "metadata": loaded(row.get("metadata"))}
+def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the cells to write for a passage.
+
+    `stored_row` is empty for a new passage. Its source and metadata stay if the file has none.
+    """
+    source = passage.values["source"]
+    if source is None and stored_row.get("source") is not None:
+        source = cell_words(stored_row["source"])
+
+    metadata = passage.values["metadata"]
+    if metadata is None:
+        metadata = loaded(stored_row.get("metadata"))
+    if metadata is not None:
+        metadata = compact_json(metadata)
+    text = passage.values["text"]
+    return {"id": passage.key, "text": text, "source": source, "metadata": metadata}
+
+
+def _is_changed(shape: PassagesShape, passage: SoundRow, stored_row: Mapping[str, Any]) -> bool:
+    """Return whether a passage has another source or other metadata than its stored row."""
+    stored_values = {
+        "source": stored_row.get("source"),
+        "metadata": loaded(stored_row.get("metadata")),
+    }
     return any(
-        one.values[name] not in (None, there[name]) for name in OPTIONAL if name in shape.names
+        passage.values[name] not in (None, stored_values[name])
+        for name in OPTIONAL_COLUMNS
+        if name in shape.value_columns
     )

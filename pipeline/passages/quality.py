@@ -1,12 +1,15 @@
-"""Measure what the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
+"""Measure the concepts of a version, and check all concepts against passages and answers.
 
-And check every row of concepts against its passage and against the answers. All at flat memory: what is measured is
-added up by the database, or read as it comes.
+- `measure` returns the figures of a quality report, and samples to read.
+- `verify_quotes` compares every concept with its passage and with the answers.
+
+Both use constant memory: the database adds up, and rows are read page by page.
 """
 
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +21,7 @@ from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.table import ConceptRow, PassagesShape
+from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
     QualityFigures,
@@ -36,309 +39,462 @@ from pipeline.quality.figures import (
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import streamed
-from pipeline.store.schema import answers as given
+from pipeline.store.schema import answers as answers_table
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.lists import values_in_pages
 
-PAGE = 2000  # rows in one fetch
-BETWEEN = "\x1f"  # names; Unicode's unit separator, which no name has
+# Rows per fetch.
+FETCH_SIZE = 2000
+# Separates concept names in a joined text. It is Unicode's unit separator, which no name contains.
+NAME_SEPARATOR = "\x1f"
+SEED = 7
+# Samples in a report.
+MAX_SAMPLES = 30
+# Answers whose quotations are compared with their passages.
+MAX_CHECKED_ANSWERS = 500
+# Rows of a table in a report.
+MAX_TABLE_ROWS = 20
+# A longer name counts as garbage.
+MAX_NAME_CHARS = 60
+# Longer lists of concepts share a bar.
+MAX_BAR_LENGTH = 20
+# Characters of the passage before and after the quotation of a sample.
+SAMPLE_CONTEXT_CHARS = 140
+# The prompt asks for at most 14 concepts.
+MAX_CONCEPTS = 14
+FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+
+# Prompt version and model.
+_VersionKey = tuple[str, str]
+# The id of a passage, and the version of its concepts.
+_AnswerKey = tuple[str, _VersionKey]
+# Number of concepts by version, and by type in lower case.
+_TypeCounts = dict[_VersionKey, Counter[str]]
 
 
-_Answer = tuple[
-    str, tuple[str, str]
-]  # the id of a passage, and whose concepts of it: label and model
-Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type each version has
+def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Counter[_VersionKey]]:
+    """Count all concepts by version and type, with a single query.
 
-
-def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple[str, str]]]:
+    Returns:
+        The counts, and the numbers of concepts with evidence by version.
+    """
     concepts = shape.concepts.c
-    by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
-    query = select(*by, func.count(), func.count(concepts.evidence)).group_by(*by)
-    types = Types()
-    proven = Counter[tuple[str, str]]()
-    for label, model, kind, count, with_evidence in tx.execute(query):
+    group = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
+    query = select(*group, func.count(), func.count(concepts.evidence)).group_by(*group)
+    type_counts = _TypeCounts()
+    proven_counts = Counter[_VersionKey]()
+    for label, model, type_cell, concept_count, proven_count in tx.execute(query):
         version = cell_words(label), cell_words(model)
-        types.setdefault(version, Counter())[" ".join(cell_words(kind).casefold().split())] += count
-        proven[version] += with_evidence
-    return types, proven
-
-
-def _answers(
-    tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]
-) -> Iterator[Any]:
-    """Yield of each answer the passage, label and model, how many concepts, their names, and if one is by likeness."""
-    concepts = shape.concepts.c
-    by = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    is_like = case((cast(concepts.evidence, Text).contains(f'"{LIKENESS}":'), 1), else_=0)
-    names = func.aggregate_strings(cast(concepts.concept_name, Text), BETWEEN)
-    query = select(*by, func.count(), names, func.max(is_like)).group_by(*by).order_by(*by)
-    for page in streamed(tx, query.where(table.of_extractors(shape, mine)), page=PAGE).partitions():
-        yield from page
+        type_name = " ".join(cell_words(type_cell).casefold().split())
+        type_counts.setdefault(version, Counter())[type_name] += concept_count
+        proven_counts[version] += proven_count
+    return type_counts, proven_counts
 
 
 def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, quotation) of each support of a document, of which another program may have written it."""
+    """Yield (start, end, quotation) of the valid quotations in an evidence document.
+
+    Another program may have written the document, so parts of another shape are skipped.
+    """
     support = evidence.get("support") if isinstance(evidence, dict) else None
-    for one in support if isinstance(support, list) else ():
-        if isinstance(one, dict):
-            start = one.get("start")
-            end = one.get("end")
-            quote = one.get("quote")
-            if (
-                type(start) is int
-                and type(end) is int
-                and isinstance(quote, str)
-                and 0 <= start <= end
-            ):
-                yield start, end, quote
+    for quotation in support if isinstance(support, list) else ():
+        if not isinstance(quotation, dict):
+            continue
+        start = quotation.get("start")
+        end = quotation.get("end")
+        quote = quotation.get("quote")
+        # A bool is an int, but no offset.
+        if type(start) is not int or type(end) is not int or not isinstance(quote, str):
+            continue
+        if 0 <= start <= end:
+            yield start, end, quote
 
 
-SEED = 7
-SAMPLES = 30  # for a person to read
-READ = 500  # answers whose quotations are looked for in their passages
-EXAMPLES = 20  # rows of a table
-MAX_NAME = 60  # characters
-LONGEST_BAR = 20  # concepts of a passage that have a bar of their own
-AROUND = 140  # characters of a passage shown before and after a quotation
-MOST = 14  # concepts of a passage that the question asks for at most
-FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+class _ConceptListTally:
+    """Sums over the concept lists of all measured answers."""
+
+    def __init__(self) -> None:
+        # Number of answers by number of concepts.
+        self.lengths = Counter[int]()
+        # Concepts whose name repeats another name of the same answer, in any case.
+        self.repeated_count = 0
+        # A random sample of the answers. Answers are preferred if they have a quotation that was
+        # found by likeness.
+        self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
+
+    def add(self, answer: _AnswerKey, names: Sequence[str], *, length: int, is_like: bool) -> None:
+        """Count an answer, and offer it to the sample.
+
+        Args:
+            answer: The passage and version.
+            names: The names of its concepts.
+            length: The number of its concepts, including those without a name.
+            is_like: Whether a quotation was found by likeness.
+        """
+        distinct_names = {" ".join(name.casefold().split()) for name in names}
+        self.lengths[length] += 1
+        self.repeated_count += length - len(distinct_names)
+        self.sample.offer(json.dumps(answer), answer, is_preferred=is_like)
+
+
+def _tally_lists(
+    tx: Connection, shape: PassagesShape, versions: Collection[_VersionKey]
+) -> _ConceptListTally:
+    """Read the concept list of every answer of some versions, and add them up."""
+    concepts = shape.concepts.c
+    group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
+    has_likeness = cast(concepts.evidence, Text).contains(f'"{LIKENESS}":')
+    query = (
+        select(
+            *group,
+            func.count(),
+            func.aggregate_strings(cast(concepts.concept_name, Text), NAME_SEPARATOR),
+            func.max(case((has_likeness, 1), else_=0)),
+        )
+        .group_by(*group)
+        .order_by(*group)
+        .where(table.is_of_version(shape, versions))
+    )
+
+    tally = _ConceptListTally()
+    fetched_pages: Iterator[Any] = streamed(tx, query, page=FETCH_SIZE).partitions()
+    for page in fetched_pages:
+        for passage_id, label, model, length, joined_names, is_like in page:
+            version = cell_words(label), cell_words(model)
+            answer = cell_words(passage_id), version
+            names = joined_names.split(NAME_SEPARATOR)
+            tally.add(answer, names, length=length, is_like=bool(is_like))
+    return tally
+
+
+def _count_long_names(
+    tx: Connection, shape: PassagesShape, versions: Collection[_VersionKey]
+) -> Counter[str]:
+    """Return the number of concepts by name, for names of more than MAX_NAME_CHARS."""
+    name = shape.concepts.c.concept_name
+    is_long = func.length(cast(name, Text)) > MAX_NAME_CHARS
+    query = select(name, func.count()).where(table.is_of_version(shape, versions) & is_long)
+    return Counter(dict(map(tuple, tx.execute(query.group_by(name)))))
 
 
 def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> QualityFigures:
-    """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
+    """Return the figures, tables and samples on the concepts of a version.
+
+    Args:
+        tx: A transaction, only read.
+        task: The task of passages.
+        extractor: `task@n/model`, `task@n` for all models, or None for all versions.
+    """
     shape = task.shape
-    by_version, proven = _tallied(tx, shape)
-    mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
-    others = [one for one in sorted(by_version) if one not in mine]
-    lengths = Counter[int]()
-    chosen = ReservoirSample[_Answer](READ, seed=SEED + 1)
-    repeated = 0
-    name = shape.concepts.c.concept_name
-    for passage, label, model, size, names, is_like in _answers(tx, shape, mine):
-        lengths[size] += 1
-        repeated += size - len({" ".join(one.casefold().split()) for one in names.split(BETWEEN)})
-        one = cell_words(passage), (cell_words(label), cell_words(model))
-        chosen.offer(json.dumps(one), one, first=bool(is_like))
-    is_long = table.of_extractors(shape, mine) & (func.length(cast(name, Text)) > MAX_NAME)
-    long = Counter(
-        dict(map(tuple, tx.execute(select(name, func.count()).where(is_long).group_by(name))))
-    )
-    types, other_types = (
-        sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others)
-    )
-    read = _read(tx, shape, list(chosen))
-    are_there = [is_there for one in read for is_there in one.quotations()]
-    count = lengths.total()
-    told = sum(length * times for length, times in lengths.items())
-    full = sum(times for length, times in lengths.items() if length >= MOST)
+    type_counts, proven_counts = _count_types(tx, shape)
+    versions = [
+        version
+        for version in sorted(type_counts)
+        if extractor in {None, version[0], "/".join(version)}
+    ]
+    other_versions = [version for version in sorted(type_counts) if version not in versions]
+    types = sum((type_counts[version] for version in versions), Counter[str]())
+    other_types = sum((type_counts[version] for version in other_versions), Counter[str]())
+    proven_count = sum(proven_counts[version] for version in versions)
+
+    tally = _tally_lists(tx, shape, versions)
+    long_names = _count_long_names(tx, shape, versions)
+    sampled_answers = _read_answers(tx, shape, list(tally.sample))
+    quotation_checks = list(chain.from_iterable(map(_check_quotations, sampled_answers)))
+
+    lengths = tally.lengths
+    answer_count = lengths.total()
+    concept_count = sum(length * times for length, times in lengths.items())
+    full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
     replies = answers.count_replies(tx, table.TASK, extractor)
-    without = answers.count_unanswered(tx, table.TASK, extractor)
-    without += max(0, answers.count_answered(tx, table.TASK, extractor) - count)
-    ours, theirs = (
-        {name: some[name] for name in CONCEPT_TYPES if some[name]} for some in (types, other_types)
-    )
+    # Passages with an attempt or an answer, but without concepts.
+    empty_count = answers.count_unanswered(tx, table.TASK, extractor)
+    stored_count = answers.count_answered(tx, table.TASK, extractor)
+    empty_count += max(0, stored_count - answer_count)
+    asked_count = answer_count + empty_count
     values: dict[str, Value] = {
-        "coverage": (share(count, count + without), count + without),
-        "evidence": (share(sum(proven[one] for one in mine), types.total()), count),
+        "coverage": (share(answer_count, asked_count), asked_count),
+        "evidence": (share(proven_count, types.total()), answer_count),
         **list_values("concepts", lengths),
-        "full": (share(full, count), count),
+        "full": (share(full_count, answer_count), answer_count),
         "other": (share(types["other"], types.total()), types.total()),
         "parse-failure": (share(replies.invalid, replies.total), replies.total),
-        # types of another vocabulary can be compared with nothing
-        "divergence": (divergence(ours, theirs), min(sum(ours.values()), sum(theirs.values()))),
-        "garbage": (share(long.total(), told), count),
-        "duplicates": (share(repeated, told), count),
-        "unlike-text": (share(are_there.count(False), len(are_there)), len(are_there)),
+        "divergence": _type_divergence(types, other_types),
+        "garbage": (share(long_names.total(), concept_count), answer_count),
+        "duplicates": (share(tally.repeated_count, concept_count), answer_count),
+        "unlike-text": (
+            share(quotation_checks.count(False), len(quotation_checks)),
+            len(quotation_checks),
+        ),
         **reply_values(replies),
-        "passages": (count, count),
+        "passages": (answer_count, answer_count),
     }
-    by_title = {"Types of concepts": types, "Types in other versions": other_types}
+    long_name_rows = long_names.most_common(MAX_TABLE_ROWS)
     return QualityFigures(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
-        items=count,
+        items=answer_count,
         figures=FIGURES,
         values=values,
-        distributions=[
-            *histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR),
-            *(
-                ReportTable(title, ("", "concepts"), some.most_common(EXAMPLES))
-                for title, some in by_title.items()
-                if some
-            ),
-        ],
+        distributions=list(_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable(
-                "Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)
-            )
+            ReportTable("Names that are too long, examples", ("name", "times"), long_name_rows)
         ],
-        samples=[one.sample() for one in read[:SAMPLES]],
-        notes=list(_notes(mine, other_types)),
+        samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
+        notes=list(_notes(versions, other_types)),
     )
 
 
-def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[str]:
-    """Yield what a reader has to know of how it was measured; `others` are the types in other versions."""
-    if len(mine) > 1:
-        yield f"these are {len(mine)} versions together: a passage counts once for each"
-    if not others:
+def _type_divergence(types: Counter[str], other_types: Counter[str]) -> Value:
+    """Return the divergence of two distributions of types, with the smaller concept count.
+
+    Types of another vocabulary cannot be compared, so they do not count.
+    """
+    known_types = {name: types[name] for name in CONCEPT_TYPES if types[name]}
+    known_other_types = {name: other_types[name] for name in CONCEPT_TYPES if other_types[name]}
+    compared_count = min(sum(known_types.values()), sum(known_other_types.values()))
+    return divergence(known_types, known_other_types), compared_count
+
+
+def _distributions(
+    lengths: Counter[int], types: Counter[str], other_types: Counter[str]
+) -> Iterator[ReportTable]:
+    """Yield the bars of list lengths and types; an empty distribution is left out."""
+    yield from histogram_bars("Concepts of a passage", "passages", lengths, most=MAX_BAR_LENGTH)
+    types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
+    for title, type_counts in types_by_title.items():
+        if type_counts:
+            yield ReportTable(title, ("", "concepts"), type_counts.most_common(MAX_TABLE_ROWS))
+
+
+def _notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
+    """Yield the limits of the measurement, for readers of the report.
+
+    Args:
+        versions: The measured versions.
+        other_types: Numbers of concepts by type in all other versions.
+    """
+    if len(versions) > 1:
+        yield f"these are {len(versions)} versions together: a passage counts once for each"
+    if not other_types:
         yield "no other version is here to compare the types with"
-    if strange := sum(times for name, times in others.items() if name not in CONCEPT_TYPES):
-        yield f"{strange:,} concepts of other versions have types of another vocabulary and are not compared"
+    foreign_count = sum(
+        concept_count for name, concept_count in other_types.items() if name not in CONCEPT_TYPES
+    )
+    if foreign_count:
+        yield (
+            f"{foreign_count:,} concepts of other versions have types of another vocabulary "
+            "and are not compared"
+        )
 
 
-class _Read(NamedTuple):
-    """An answer that is read whole: the passage's id, its concepts, and the passage's text where it is there."""
+class _ReadAnswer(NamedTuple):
+    """An answer that was read whole."""
 
-    key: str
+    passage_id: str
+    # Never empty.
     concepts: Sequence[ConceptRow]
+    # The text of the passage, or None if the passage is gone.
     text: str | None
 
-    def quotations(self) -> list[bool]:
-        """Return of each quotation whether it is what the text says at its place; none where the passage is gone."""
-        quoted = (one for concept in self.concepts for one in quotations_of(concept.evidence))
-        return (
-            []
-            if self.text is None
-            else [self.text[start:end] == quote for start, end, quote in quoted]
-        )
 
-    def sample(self) -> Sample:
-        """Return one concept: the part of the passage round its first quotation, which is marked.
+def _check_quotations(answer: _ReadAnswer) -> list[bool]:
+    """Return for each quotation whether it equals the text at its offsets.
 
-        It is drawn at random, of those with a quotation that was found by likeness where there are.
-        """
-        drawn = ReservoirSample[ConceptRow](1, seed=SEED)
-        for number, concept in enumerate(self.concepts):
-            is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
-            drawn.offer(f"{self.key} {number}", concept, first=is_like)
-        (one,), text = drawn, self.text
-        told = f"{one.concept_type or 'no type'}, {one.confidence}"
-        spans = sorted(quotations_of(one.evidence))
-        if text is None:
-            return Sample(self.key, one.concept_name, "", (), f"{told}; the passage is gone")
-        if not spans or any(text[start:end] != quote for start, end, quote in spans):
-            why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-            return Sample(
-                self.key, one.concept_name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}"
-            )
-        start, end, _ = spans[0]
-        shown, moved = cut_part(text, start - AROUND, end + AROUND)
-        likeness = dict.fromkeys(map(likeness_told, one.evidence["support"]))
-        return Sample(
-            self.key,
-            one.concept_name,
-            shown,
-            [(start + moved, end + moved)],
-            "".join((told, *likeness)),
-        )
+    The list is empty if the passage is gone.
+    """
+    text = answer.text
+    if text is None:
+        return []
+    quotations = chain.from_iterable(quotations_of(concept.evidence) for concept in answer.concepts)
+    return [text[start:end] == quote for start, end, quote in quotations]
 
 
-def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
-    texts = table.passage_texts(tx, shape, [key for key, _ in chosen])
+def _make_sample(answer: _ReadAnswer) -> Sample:
+    """Return a random concept with the part of the passage around its first quotation.
+
+    A concept with a quotation that was found by likeness is preferred.
+    """
+    concept = _draw_concept(answer)
+    text = answer.text
+    facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"
+    sample = Sample(answer.passage_id, concept.concept_name, "", (), facts)
+    if text is None:
+        return sample._replace(answer_text=f"{facts}; the passage is gone")
+
+    quotations = sorted(quotations_of(concept.evidence))
+    is_misquoted = any(text[start:end] != quote for start, end, quote in quotations)
+    if not quotations or is_misquoted:
+        fault = "ITS OFFSETS ARE WRONG" if is_misquoted else "without a quotation"
+        beginning, _ = cut_part(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
+        return sample._replace(text=beginning, answer_text=f"{facts}; {fault}")
+
+    start, end, _ = quotations[0]
+    part, shift = cut_part(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
+    likeness_notes = dict.fromkeys(map(likeness_told, concept.evidence["support"]))
+    span = (start + shift, end + shift)
+    return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
+
+
+def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
+    """Return a random concept, preferably with a quotation that was found by likeness."""
+    choice = ReservoirSample[ConceptRow](1, seed=SEED)
+    for index, concept in enumerate(answer.concepts):
+        is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
+        choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=is_like)
+    return next(iter(choice))
+
+
+def _read_answers(
+    tx: Connection, shape: PassagesShape, keys: Sequence[_AnswerKey]
+) -> list[_ReadAnswer]:
+    """Read the concepts and texts of some answers, in their order."""
+    texts = table.passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
+    concepts_by_key = {
+        key: list(table.all_concepts(tx, shape, passage_id=key[0], version=key[1])) for key in keys
+    }
     return [
-        _Read(key, list(table.all_concepts(tx, shape, of=version, passage=key)), texts.get(key))
-        for key, version in chosen
+        _ReadAnswer(key[0], concepts, texts.get(key[0]))
+        for key, concepts in concepts_by_key.items()
     ]
 
 
 # ---- check every row
 
-BLOCK = 200  # passages whose texts and concepts are in memory at a time
-AGAIN = HintTemplate(
+# Passages whose texts and concepts are in memory together.
+CHECK_BLOCK_SIZE = 200
+MISQUOTATION = "quotations that are not what the text says at their place"
+UNANSWERED_CONCEPT = "concepts without an applied answer"
+UNWRITTEN_ANSWER = "applied answers without concepts"
+ORPHANED_CONCEPT = "concepts of passages that are not there any more"
+ROLLBACK_HINT = HintTemplate(
     "{} takes that version back, and asking again gives another",
     CommandHint("rollback", extractor="…"),
 )
+# By kind: why it matters, a hint, and whether it is a contradiction.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    "quotations that are not what the text says at their place": (
-        "what they prove cannot be checked",
-        AGAIN,
-        True,
-    ),
-    "concepts without an applied answer": (
+    MISQUOTATION: ("what they prove cannot be checked", ROLLBACK_HINT, True),
+    UNANSWERED_CONCEPT: (
         "where they came from, and what they cost, cannot be told",
-        AGAIN,
+        ROLLBACK_HINT,
         True,
     ),
-    "applied answers without concepts": (
+    UNWRITTEN_ANSWER: (
         "their passages count as answered, and nothing is there",
-        AGAIN,
+        ROLLBACK_HINT,
         True,
     ),
-    "concepts of passages that are not there any more": (
+    ORPHANED_CONCEPT: (
         "another program deleted the passages, or changed their ids",
         "put the passages back, or take the version back",
         False,
     ),
 }
-MISQUOTED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
 
 
 def verify_quotes(
     tx: Connection, shape: PassagesShape
 ) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
-    """Hold every row of concepts against its passage and the answers; those of other programs are only counted.
+    """Compare all concepts of our versions with their passages and with the applied answers.
 
-    Versions that are being rolled back are left out.
+    Concepts of other programs, and of versions whose rollback began, are only counted.
+
+    Returns:
+        A summary to print, its figures for programs, and the faults.
     """
-    ours = answers.list_versions(tx, table.TASK)
-    found = RowFaults(FAULTS)
-    concepts = 0
-    quotations = 0
-    ours.append(VersionCounts(answers.PERSON))
+    versions = answers.list_versions(tx, table.TASK)
+    versions.append(VersionCounts(answers.PERSON))
+    faults = RowFaults(FAULTS)
+    concept_count, quotation_count = _check_passages(tx, shape, versions, faults)
+
     passage_id = shape.concepts.c.passage_id
-    mine = _of(shape, ours)
-    labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
-    for ids in values_in_pages(tx, passage_id, labels, size=BLOCK):
-        texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
-        for row in tx.execute(
-            select(passage_id, shape.concepts.c.evidence).where(passage_id.in_(ids), mine)
-        ):
-            key = cell_words(row[0])
-            quoted = list(quotations_of(loaded(row[1])))
-            concepts = concepts + 1
-            quotations = quotations + len(quoted)
+    is_own_version = _version_condition(shape, versions)
+    without_passage_id = select(func.count()).where(and_(is_own_version, passage_id.is_(None)))
+    faults.add(ORPHANED_CONCEPT, ["unknown passages"], tx.execute(without_passage_id).scalar_one())
+    foreign_count = tx.execute(select(func.count()).where(~is_own_version)).scalar_one()
+    for version in versions:
+        _compare_with_answers(tx, shape, version, faults)
+
+    fault_count = faults.total() - faults[ORPHANED_CONCEPT]
+    summary = (
+        f"{quotation_count:,} quotations in {concept_count:,} concepts, {fault_count:,} faults"
+    )
+    if foreign_count:
+        summary += f"; {foreign_count:,} concepts of other programs are not judged"
+    figures = {
+        "quotations": quotation_count,
+        "concepts": concept_count,
+        "others": foreign_count,
+        "faults": fault_count,
+    }
+    return summary, figures, faults.found()
+
+
+def _check_passages(
+    tx: Connection, shape: PassagesShape, versions: Sequence[VersionCounts], faults: RowFaults
+) -> tuple[int, int]:
+    """Compare all quotations with their passages, and add the differences to `faults`.
+
+    Returns:
+        The numbers of concepts and of quotations.
+    """
+    concepts = shape.concepts.c
+    passage_id = concepts.passage_id
+    is_own_version = _version_condition(shape, versions)
+    labels = concepts.extractor_version.in_([version.label for version in versions])
+    concept_count = 0
+    quotation_count = 0
+    for ids in values_in_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
+        texts = table.passage_texts(tx, shape, [cell_words(cell) for cell in ids])
+        query = select(passage_id, concepts.evidence).where(passage_id.in_(ids), is_own_version)
+        for id_cell, evidence_cell in tx.execute(query):
+            key = cell_words(id_cell)
+            quotations = list(quotations_of(loaded(evidence_cell)))
+            concept_count += 1
+            quotation_count += len(quotations)
             text = texts.get(key)
-            wrong = sum(
-                start >= end or (text or "")[start:end] != quote for start, end, quote in quoted
+            if text is None:
+                faults.add(ORPHANED_CONCEPT, [key])
+                continue
+
+            wrong_count = sum(
+                start >= end or text[start:end] != quote for start, end, quote in quotations
             )
-            wrong += row[1] is not None and not quoted
-            found.add(GONE if text is None else MISQUOTED, [key], 1 if text is None else wrong)
-    counted = (
-        select(func.count()).where(which) for which in (and_(mine, passage_id.is_(None)), ~mine)
-    )
-    nowhere, others = (tx.execute(query).scalar_one() for query in counted)
-    found.add(GONE, ["unknown passages"], nowhere)
-    for one in ours:
-        _compare(tx, shape, one, found)
-    wrong = found.total() - found[GONE]
-    said = f"{quotations:,} quotations in {concepts:,} concepts, {wrong:,} faults"
-    said += f"; {others:,} concepts of other programs are not judged" if others else ""
-    figures = {"quotations": quotations, "concepts": concepts, "others": others, "faults": wrong}
-    return said, figures, found.found()
+            # Evidence without a valid quotation is a fault, too.
+            wrong_count += evidence_cell is not None and not quotations
+            faults.add(MISQUOTATION, [key], wrong_count)
+    return concept_count, quotation_count
 
 
-def _compare(
-    tx: Connection, shape: PassagesShape, version: VersionCounts, found: RowFaults
+def _compare_with_answers(
+    tx: Connection, shape: PassagesShape, version: VersionCounts, faults: RowFaults
 ) -> None:
-    """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
-    stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
-        _of(shape, [version])
+    """Add passages that have either concepts or an applied answer of a version, but not both.
+
+    The database compares them by passage id.
+    """
+    with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
+        _version_condition(shape, [version])
     )
-    mine = (given.c.task == table.TASK) & (given.c.extractor == version.extractor) & given.c.applied
-    applied = select(given.c.item_id).where(mine)
-    for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
-        lacking = some.except_(others).subquery()
-        first = tx.execute(
-            select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)
-        ).scalars()
-        count = tx.execute(select(func.count()).select_from(lacking)).scalar_one()
-        found.add(kind, list(map(cell_words, first)), count)
+    columns = answers_table.c
+    with_answer = select(columns.item_id).where(
+        (columns.task == table.TASK) & (columns.extractor == version.extractor) & columns.applied
+    )
+    comparisons = (
+        (UNANSWERED_CONCEPT, with_concepts, with_answer),
+        (UNWRITTEN_ANSWER, with_answer, with_concepts),
+    )
+    for kind, present, expected in comparisons:
+        difference = present.except_(expected).subquery()
+        item_id = difference.c.item_id
+        examples = tx.execute(select(item_id).order_by(item_id).limit(NAMED + 1)).scalars()
+        count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
+        faults.add(kind, list(map(cell_words, examples)), count)
 
 
-def _of(
-    shape: PassagesShape, some: Sequence[VersionCounts]
-) -> ColumnElement[bool]:  # true or false, never unknown
-    return func.coalesce(
-        table.of_extractors(shape, [(one.label, one.model) for one in some]), false()
-    )
+def _version_condition(
+    shape: PassagesShape, versions: Sequence[VersionCounts]
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a concept is of some versions; true or false, never NULL."""
+    version_keys = [(version.label, version.model) for version in versions]
+    return func.coalesce(table.is_of_version(shape, version_keys), false())

@@ -1,4 +1,4 @@
-"""Show the concepts of a passage, list passages, and write concepts to a file."""
+"""Show the concepts of a passage, list passages, and encode concepts for an export."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -8,51 +8,64 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.lists import Grid, GridFacet, RowTable
 
-# source, text, and concepts, each (name, type, each (start, end, quotation))
+# Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 Passage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
 def quoted_passage(ws: WorkspaceSession, passage: str) -> Passage:
-    """Return source and text of a passage, and what the version that wrote last found in it, whoever that was."""
+    """Return source and text of a passage, and its concepts of the version that wrote last.
+
+    This version can be a correction or another program's.
+
+    Raises:
+        InputError: There is no passage of this id.
+    """
     from pipeline.passages.quality import quotations_of
 
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-        row = table.item_table(shape).rows(tx, [ws.task.id_of(tx, passage)], shape.names)[passage]
-        found = sorted(
-            table.all_concepts(tx, shape, passage=passage),
-            key=lambda one: str(one.created_at or ""),
-        )
-    last = {(one.extractor_version, one.extractor_model) for one in found[-1:]}
-    concepts = [
-        (one.concept_name, one.concept_type, list(quotations_of(one.evidence)))
-        for one in found
-        if (one.extractor_version, one.extractor_model) in last
+        passage_ids = [ws.task.id_of(tx, passage)]
+        row = table.item_table(shape).rows(tx, passage_ids, shape.value_columns)[passage]
+        concepts = list(table.all_concepts(tx, shape, passage_id=passage))
+
+    concepts.sort(key=lambda concept: str(concept.created_at or ""))
+    last_versions = {_version_of(concept) for concept in concepts[-1:]}
+    last_concepts = [
+        (concept.concept_name, concept.concept_type, list(quotations_of(concept.evidence)))
+        for concept in concepts
+        if _version_of(concept) in last_versions
     ]
-    return cell_words(row.get("source")), cell_words(row["text"]), concepts
+    return cell_words(row.get("source")), cell_words(row["text"]), last_concepts
+
+
+def _version_of(concept: ConceptRow) -> tuple[str, str]:
+    return concept.extractor_version, concept.extractor_model
 
 
 def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid:
-    """Return what lists passages, looked for in id, source and text; their tags are the types of their concepts."""
-    names = ["id", *(name for name in ("source", "text") if name in shape.names)]
-    mine = shape.concepts.c
-    version = cast(mine.extractor_version, Text) + func.coalesce(
-        "/" + cast(mine.extractor_model, Text), ""
-    )
+    """Return the grid that lists passages.
+
+    Words are searched in id, source and text. The tags of a passage are the types of its concepts.
+    """
+    column_names = ["id"]
+    column_names += [name for name in ("source", "text") if name in shape.value_columns]
+    concepts = shape.concepts.c
+    model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
+    version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
         table=items,
-        cells=names,
-        columns={name: partial(_words, name) for name in names},
-        usual=names,
-        searched=[items.table.c[name] for name in names],
-        tags=_facet(tx, shape, mine.concept_type, lambda word: mine.concept_type == word),
-        versions=_facet(tx, shape, version, partial(_is_by, shape)),
+        cells=column_names,
+        columns={name: partial(_cell_text, name) for name in column_names},
+        usual=column_names,
+        searched=[items.table.c[name] for name in column_names],
+        tags=_facet(tx, shape, concepts.concept_type, lambda word: concepts.concept_type == word),
+        versions=_facet(tx, shape, version, partial(_version_condition, shape)),
         more=("concepts",),
         more_of=lambda tx, ids: {
             key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()
@@ -60,36 +73,53 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
     )
 
 
-def _words(name: str, row: Mapping[str, Any]) -> str:
-    return cell_words(row[name])
+def _cell_text(column_name: str, row: Mapping[str, Any]) -> str:
+    return cell_words(row[column_name])
 
 
 def _facet(
-    tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any
+    tx: Connection,
+    shape: PassagesShape,
+    values: ColumnElement[Any],
+    make_condition: Callable[[str], ColumnElement[bool]],
 ) -> GridFacet:
-    here = (shape.concerns, told.is_not(None))
-    listed = (
-        func.json_group_array(told.distinct())
-        if is_sqlite(tx)
-        else cast(func.json_agg(told.distinct()), Text)
-    )
-    cell = select(listed).where(*here).correlate(shape.passages).scalar_subquery()
-    some = select(shape.concepts.c.passage_id).where(*here)
+    """Return a facet of passages over the distinct values of their concepts.
+
+    Args:
+        tx: A connection to the database.
+        shape: The tables of the database.
+        values: An expression on a concept. Concepts with NULL do not count.
+        make_condition: Returns the SQL condition that a concept matches a typed word.
+    """
+    if is_sqlite(tx):
+        value_list: ColumnElement[Any] = func.json_group_array(values.distinct())
+    else:
+        value_list = cast(func.json_agg(values.distinct()), Text)
+
+    has_value = (shape.is_of_passage, values.is_not(None))
+    cell = select(value_list).where(*has_value).correlate(shape.passages).scalar_subquery()
+    matching_rows = select(shape.concepts.c.passage_id).where(*has_value)
     return GridFacet(
         cell,
-        lambda found: map(cell_words, loaded(found) or ()),
-        lambda word: some.where(is_word(word)).correlate(shape.passages).exists(),
+        lambda cell: map(cell_words, loaded(cell) or ()),
+        lambda word: matching_rows.where(make_condition(word)).correlate(shape.passages).exists(),
     )
 
 
-def _is_by(shape: PassagesShape, extractor: str) -> ColumnElement[bool]:
-    """Return the condition that a concept is of a version, or of one with its model behind a slash."""
-    label, slash, model = extractor.partition("/")
-    is_named = table.is_named(shape.concepts.c.extractor_version, label)
-    return table.of_extractors(shape, [(label, model)]) if slash else is_named
+def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a concept is of a version, or of a prompt version.
+
+    Args:
+        shape: The tables of the database.
+        version: `task@n/model`, or `task@n` for all models.
+    """
+    prompt_version, slash, model = version.partition("/")
+    if slash:
+        return table.is_of_version(shape, [(prompt_version, model)])
+    return table.has_name(shape.concepts.c.extractor_version, prompt_version)
 
 
-KINDS = {
+COLUMN_KINDS = {
     **dict.fromkeys(ConceptRow._fields, "text"),
     "aliases": export.TEXTS,
     "confidence": "real",
@@ -100,19 +130,38 @@ KINDS = {
 def encode_concepts(
     concepts: Iterable[ConceptRow], format_: str, guard: Callable[[str], str], *, full: bool
 ) -> Iterator[bytes]:
-    """Return the bytes of a file with these concepts, a text once unless it is `full`; see `export.encoded`."""
-    chosen = concepts if full else _once(concepts)
-    rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in chosen)
-    return export.encoded(rows, format_, guard, kinds=KINDS)
+    """Yield the bytes of an export of concepts; see `export.encoded`.
+
+    Args:
+        concepts: Concepts, those of a passage together.
+        format_: A format of `export.encoded`.
+        guard: Escapes the texts of CSV.
+        full: Write context and source text of every concept. Otherwise the source text is written
+            once for each passage, and the context is left out.
+    """
+    if not full:
+        concepts = _drop_repeated_texts(concepts)
+    rows = (
+        {**concept._asdict(), "confidence": number_of(concept.confidence)} for concept in concepts
+    )
+    return export.encoded(rows, format_, guard, kinds=COLUMN_KINDS)
 
 
-def _once(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:
-    """Yield concepts, those of a passage together: the first with evidence has its text, and none the context."""
-    passage = None
-    for one in concepts:
-        evidence = one.evidence
+def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:
+    """Yield concepts without context, and with the source text once for each passage.
+
+    The first concept with evidence keeps the source text. Concepts of a passage come together.
+    """
+    passage_id = None
+    for concept in concepts:
+        evidence = concept.evidence
         if isinstance(evidence, dict) and "support" in evidence:
-            less = ("context", "source_text") if one.passage_id == passage else ("context",)
-            passage = one.passage_id if "source_text" in evidence else passage
-            evidence = {name: value for name, value in evidence.items() if name not in less}
-        yield one._replace(evidence=evidence)
+            dropped_members = {"context"}
+            if concept.passage_id == passage_id:
+                dropped_members.add("source_text")
+            if "source_text" in evidence:
+                passage_id = concept.passage_id
+            evidence = {
+                name: member for name, member in evidence.items() if name not in dropped_members
+            }
+        yield concept._replace(evidence=evidence)

@@ -1,4 +1,4 @@
-"""The concepts task: which concepts does a passage speak of, which of its words prove each, and how are both found?"""
+"""The task of passages: request texts, stored concepts, index entries and exports."""
 
 import itertools
 import json
@@ -27,8 +27,8 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.passages import how_to_begin, table
-from pipeline.passages.table import ConceptRow, PassagesShape
-from pipeline.store import answers as versions
+from pipeline.passages.shape import ConceptRow, PassagesShape
+from pipeline.store import answers as stored_answers
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import pages
@@ -44,17 +44,21 @@ if TYPE_CHECKING:
     from pipeline.passages.evidence import GroundedConcepts
 
 
-LABEL = f"{table.TASK}@1"
-MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked about by its beginning
-CUT = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
+FIRST_VERSION = f"{table.TASK}@1"
+# About 5,000 tokens. The prompt has only the beginning of a longer text.
+MAX_ASKED_CHARS = 20_000
+CUT_NOTICE = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
 
-_SHOWN = 1_000  # characters of the text that a hit shows
-_PAGE = 500  # passages whose concepts are read at once
-_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
+# Characters of the text in a search hit.
+_MAX_HIT_CHARS = 1_000
+# Passages whose concepts are read together.
+_INDEX_PAGE_SIZE = 500
+# `json.dumps` with an option would create an encoder in each call.
+_JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def _indexed_of(shape: PassagesShape) -> IndexedTask:
-    """Return what of the passages is indexed: each that has concepts, once that is asked for."""
+def _passage_index(shape: PassagesShape) -> IndexedTask:
+    """Return the index of passages: those with concepts, built only on request."""
     return IndexedTask(
         task=table.TASK,
         folder="tasks/passages",
@@ -62,46 +66,59 @@ def _indexed_of(shape: PassagesShape) -> IndexedTask:
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
         count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
-        entries=partial(_entries, shape),
+        entries=partial(_index_entries, shape),
         tags=lambda metadata: [str(name) for name in metadata["concepts"]],
-        told=lambda one: {
-            "id": one["id"],
-            "concepts": one["concepts"],
-            "text": one["text"][:_SHOWN],
-        },
+        told=_hit_fields,
         when_asked=True,
     )
 
 
-def _entries(
+def _hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": metadata["id"],
+        "concepts": metadata["concepts"],
+        "text": metadata["text"][:_MAX_HIT_CHARS],
+    }
+
+
+def _index_entries(
     shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
+    """Yield an index entry for each passage with concepts, by id.
+
+    `among` limits them to these ids. By default all passages are read.
+    """
     items = table.item_table(shape)
-    found = table.has_concepts(shape, None)
-    _, *beside = shape.names  # which WHERE= of a search may name
-    for some in pages(items.cells(tx, ("id", "text", *beside), found, among=among), _PAGE):
-        page = {cell_words(row[0]): row[1:] for row in some}
-        named = table.concept_names(tx, shape, list(page))
-        for key, cells in page.items():
-            concepts = named.get(key, [])
-            text = cell_words(cells[0])
-            told = {name: loaded(cell) for name, cell in zip(beside, cells[1:], strict=True)}
-            whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
-            words = {"text": text, "concepts": "\n".join(concepts)}
-            metadata = {"id": key, "text": text, "concepts": concepts, **told}
-            yield Entry(key, whole, metadata, [concepts, told], words)
+    condition = table.has_concepts(shape, None)
+    # WHERE= of a search can name the columns after the text.
+    _, *extra_columns = shape.value_columns
+    rows = items.cells(tx, ("id", "text", *extra_columns), condition, among=among)
+    for page in pages(rows, _INDEX_PAGE_SIZE):
+        cells_by_id = {cell_words(row[0]): row[1:] for row in page}
+        names_by_id = table.concept_names(tx, shape, list(cells_by_id))
+        for key, (text_cell, *extra_cells) in cells_by_id.items():
+            pairs = zip(extra_columns, extra_cells, strict=True)
+            extra_fields = {name: loaded(cell) for name, cell in pairs}
+            yield _index_entry(key, cell_words(text_cell), names_by_id.get(key, []), extra_fields)
+
+
+def _index_entry(
+    key: str, text: str, concepts: Sequence[str], extra_fields: Mapping[str, Any]
+) -> Entry:
+    """Return the entry of a passage; the names of its concepts are embedded with the text."""
+    embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+    fields = {"text": text, "concepts": "\n".join(concepts)}
+    metadata = {"id": key, "text": text, "concepts": concepts, **extra_fields}
+    return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
 
 
 class ConceptsTask(Task):
-    """Concepts for passages, a row of each in a table of their own.
-
-    `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
-    None those of any version.
-    """
+    """Concepts of passages, stored as rows of a table of their own."""
 
     name = table.TASK
     subject = "passages"
-    answer_tokens = 900  # nine concepts of about a hundred tokens each, most of them quotations
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens = 900
     words = TaskLabels(
         one="passage",
         many="passages",
@@ -134,180 +151,212 @@ class ConceptsTask(Task):
         self,
         shape: PassagesShape,
         settings: Settings = DEFAULTS,
-        label: str = LABEL,
-        skips: tuple[str, ...] | None = None,
+        prompt_version: str = FIRST_VERSION,
+        skipped_versions: tuple[str, ...] | None = None,
     ) -> None:
-        """Make the task of the tables as they are, under one version."""
+        """Create the task for a prompt version.
+
+        Args:
+            shape: The tables of the database.
+            settings: The settings of the session.
+            prompt_version: The version that answers are attributed to.
+            skipped_versions: Passages with concepts of these prompt versions are not asked. By
+                default this applies to all versions.
+        """
         self.shape = shape
         self._settings = settings
-        self.label = label
-        self.skips = skips
+        self.label = prompt_version
+        self.skips = skipped_versions
         self.preferred = settings.prefer_versions or ()
-        self.index = _indexed_of(shape)
+        self.index = _passage_index(shape)
 
     @cached_property
     def question(self) -> PromptBuilder:
-        """Return the question; the model of its answer is imported here, because pydantic takes its time."""
+        """The prompt builder. The answer model is imported on first use, because this is slow."""
         from pipeline.passages.declaration import task
 
         return PromptBuilder(
             task,
             {"passage": "text"},
             told="",
-            text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED],
+            text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED_CHARS],
         )
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """Return what is said about a passage; of a long one that only the beginning is shown."""
+        """Return the prompt text of a passage; a notice follows a text that was cut."""
         text = super().text(row)
-        return f"{text}\n{CUT}" if len(cell_words(row["text"])) > MAX_ASKED else text
+        if len(cell_words(row["text"])) > MAX_ASKED_CHARS:
+            text = f"{text}\n{CUT_NOTICE}"
+        return text
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - of all of it
-        """Return the hash of the whole text: offsets are of it as it stood, also beyond what was shown."""
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002
+        """Return the hash of the whole text, because offsets are valid for this text alone."""
         return text_hash(cell_words(row["text"]))
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
-        """Return the table of passages."""
-        return table.item_table(self.shape, skip=self.skips, label=self.label)
+        """Return the table of passages, with the condition for open passages."""
+        return table.item_table(self.shape, skipped_versions=self.skips, prompt_version=self.label)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
-        """Return the concepts with the quotations that are in the text, or None and why there are none.
+        """Return an answer with evidence from the text of its passage, or None and the reason.
 
-        Those that were found in a passage which asked the same prove as much here where they stand at the same places.
+        An answer that was copied from a duplicate input has evidence. It is valid if this text has
+        the same quotations at the same offsets.
         """
         from pipeline.passages.evidence import GroundedConcepts, ground
 
         text = cell_words(row["text"])
-        if isinstance(answer, GroundedConcepts):
-            return (answer, "") if answer.stands_in(text) else (None, f"{NONE_THERE}passage")
-        return ground(cast("PassageConcepts", answer), text)
+        if not isinstance(answer, GroundedConcepts):
+            return ground(cast("PassageConcepts", answer), text)
+        if answer.matches_text(text):
+            return answer, ""
+        return None, f"{NONE_THERE}passage"
 
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
-        """Write concepts where the text is still the one they were found in, and the version has none there yet."""
-        (label, _, model), kept = extractor.partition("/"), self.kept_model
-        asked = {one.item_id: one for one in answers}
-        texts = table.passage_texts(tx, self.shape, list(asked), locked=True)
-        is_of = {key: asked[key].input_hash == text_hash(text) for key, text in texts.items()}
-        outdated = {
-            key
-            for key, is_same in is_of.items()
-            if not (is_same and isinstance(asked[key].answer, kept))
-        }
-        done = table.item_table(self.shape).ids_among(
-            tx, list(texts), table.has_concepts(self.shape, (label,))
-        )
-        applied = [key for key in asked if key in texts and key not in outdated and key not in done]
-        self._add(
-            tx,
-            {key: cast("GroundedConcepts", asked[key].answer) for key in applied},
-            label,
-            model,
-            at=at,
-        )
-        return WriteResult(applied=set(applied), outdated=outdated)
+        """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
-    def _add(
+        An answer is outdated if the text of its passage changed, or its concepts have no evidence.
+        It is not applied if the passage was deleted or has concepts of the same prompt version.
+        """
+        prompt_version, _, model = extractor.partition("/")
+        answer_by_id = {answer.item_id: answer for answer in answers}
+        texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
+        outdated_ids: set[str] = set()
+        for key, text in texts.items():
+            is_same_text = answer_by_id[key].input_hash == text_hash(text)
+            if not is_same_text or not isinstance(answer_by_id[key].answer, self.kept_model):
+                outdated_ids.add(key)
+
+        has_concepts = table.has_concepts(self.shape, (prompt_version,))
+        answered_ids = table.item_table(self.shape).ids_among(tx, list(texts), has_concepts)
+        refused_ids = outdated_ids | answered_ids
+        applied_answers = {
+            key: cast("GroundedConcepts", answer.answer)
+            for key, answer in answer_by_id.items()
+            if key in texts and key not in refused_ids
+        }
+        self._insert_concepts(tx, applied_answers, prompt_version, model, now=at)
+        return WriteResult(applied=set(applied_answers), outdated=outdated_ids)
+
+    def _insert_concepts(
         self,
         tx: Connection,
-        given: Mapping[str, "GroundedConcepts"],
-        label: str,
+        answer_by_id: Mapping[str, "GroundedConcepts"],
+        prompt_version: str,
         model: str,
         *,
-        at: datetime,
+        now: datetime,
     ) -> None:
-        rows = [
-            ConceptRow(
-                passage_id=key,
-                concept_name=concept.name,
-                concept_type=concept.type,
-                aliases=_JSON.encode(concept.aliases),
-                confidence=concept.confidence,
-                extractor_model=model,
-                extractor_version=label,
-                evidence=None if concept.evidence is None else concept.evidence.model_dump_json(),
-                created_at=at,
-            )
-            for key, answer in given.items()
-            for concept in answer.concepts
-        ]
+        """Insert a row for each concept of some answers, in the caller's transaction."""
+        rows: list[ConceptRow] = []
+        for key, answer in answer_by_id.items():
+            for concept in answer.concepts:
+                evidence = None
+                if concept.evidence is not None:
+                    evidence = concept.evidence.model_dump_json()
+                row = ConceptRow(
+                    passage_id=key,
+                    concept_name=concept.name,
+                    concept_type=concept.type,
+                    aliases=_JSON_ENCODER.encode(concept.aliases),
+                    confidence=concept.confidence,
+                    extractor_model=model,
+                    extractor_version=prompt_version,
+                    evidence=evidence,
+                    created_at=now,
+                )
+                rows.append(row)
         table.add_concepts(tx, self.shape, rows)
 
     def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return concepts with the quotations that prove them."""
-        concepts = [
-            dict(one) if isinstance(one, Mapping) else one for one in answer.get("concepts", ())
-        ]
-        for one in concepts:
-            if isinstance(one, dict) and "evidence" in one:
-                support = (one.pop("evidence") or {}).get("support", ())
-                one["quotes"] = [quotation["quote"] for quotation in support]
+        """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
+        concepts: list[Any] = []
+        for concept in answer.get("concepts", ()):
+            if not isinstance(concept, Mapping):
+                concepts.append(concept)
+                continue
+            fields = dict(concept)
+            if "evidence" in fields:
+                support = (fields.pop("evidence") or {}).get("support", ())
+                fields["quotes"] = [quotation["quote"] for quotation in support]
+            concepts.append(fields)
         return {"concepts": concepts}
 
     def show_corrected(
         self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
     ) -> None:
-        """Write the concepts that a person said in the place of those said before, or take them away."""
-        table.remove_concepts(tx, self.shape, version=versions.PERSON, model="", ids=[item_id])
+        """Replace the concepts of an earlier correction by those of `edit`.
+
+        If the correction was undone (`stands` is false), the concepts are only deleted.
+        """
+        person = stored_answers.PERSON
+        table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
         if stands:
-            said = cast("GroundedConcepts", self.kept_model.model_validate(edit.after))
-            self._add(tx, {item_id: said}, versions.PERSON, "", at=edit.at)
+            answer = cast("GroundedConcepts", self.kept_model.model_validate(edit.after))
+            self._insert_concepts(tx, {item_id: answer}, person, "", now=edit.at)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take back the concepts that were asked for here, of these passages; other programs' stay."""
-        mine = (
-            one
-            for one in versions.list_versions(tx, table.TASK)
-            if extractor in {None, one.extractor}
-        )
-        return sum(
-            table.remove_concepts(tx, self.shape, ids=ids, version=one.label, model=one.model)
-            for one in mine
-        )
+        """Delete the concepts that findable wrote for some passages; return their number.
+
+        `extractor` limits this to a version (`task@n/model`). By default all versions are deleted.
+        """
+        removed_count = 0
+        for version in stored_answers.list_versions(tx, table.TASK):
+            if extractor in {None, version.extractor}:
+                removed_count += table.remove_concepts(
+                    tx, self.shape, ids=ids, version=version.label, model=version.model
+                )
+        return removed_count
 
     def grid(self, tx: Connection) -> Grid:
-        """Return what lists passages."""
+        """Return the grid that lists passages."""
         from pipeline.passages.show import passages_grid
 
         return passages_grid(tx, self.shape, self.table(tx))
 
     @property
     def kept_model(self) -> "type[BaseModel]":
-        """Return the model of concepts with what proves them."""
+        """The model of stored answers: concepts with evidence."""
         from pipeline.passages.evidence import GroundedConcepts
 
         return GroundedConcepts
 
     def new_version(self, tx: Connection, label: str | None) -> Task:
-        """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.
+        """Return the task under a new prompt version.
 
-        Free is what no backfill was made under, nor anything else but a pilot, and what no row of another program has.
+        Args:
+            tx: A transaction, only read.
+            label: The version. The default is `passage-concepts@n` with the lowest free number. A
+                number is used if a backfill, answers that no pilot asked for, or concepts of
+                another program have it.
         """
         if label is None:
-            begun = versions.list_versions(tx, table.TASK)
-            backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
-            taken = {one.label for one in self.versions(tx)} - {one.label for one in begun}
-            taken |= {one.extractor.partition("/")[0] for one in backfills}
-            taken |= {
-                one.label
-                for one in begun
-                if versions.count_answered(tx, table.TASK, one.extractor)
-                > runs.pilot_items(tx, one.extractor)
-            }
-            label = next(
-                one
-                for one in map(f"{table.TASK}@{{}}".format, itertools.count(1))
-                if one not in taken
-            )
+            used_versions = self._used_versions(tx)
+            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
+            label = next(version for version in candidates if version not in used_versions)
         return ConceptsTask(self.shape, self._settings, label, (label,))
 
+    def _used_versions(self, tx: Connection) -> set[str]:
+        """Return the prompt versions that `new_version` does not use."""
+        own_versions = stored_answers.list_versions(tx, table.TASK)
+        used_versions = {version.label for version in self.versions(tx)}
+        used_versions -= {version.label for version in own_versions}
+        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
+            used_versions.add(backfill.extractor.partition("/")[0])
+        for version in own_versions:
+            answer_count = stored_answers.count_answered(tx, table.TASK, version.extractor)
+            if answer_count > runs.pilot_items(tx, version.extractor):
+                used_versions.add(version.label)
+        return used_versions
+
     def versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return every version that has concepts here, other programs' too."""
+        """Return every version that has concepts, including those of other programs."""
         return table.concept_versions(tx, self.shape)
 
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
-        """Delete the concepts of a version."""
+        """Delete the concepts of a version in all passages; return their number."""
         return table.remove_concepts(tx, self.shape, version=label, model=model)
 
     def tables(self, tx: Connection) -> Sequence[Table]:
@@ -315,12 +364,21 @@ class ConceptsTask(Task):
         return table.TABLES.moved(tx, self._settings)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
-        """Make the two tables and the view of the best concepts."""
+        """Make the two tables and the view of the best concepts in another database.
+
+        Args:
+            tx: A transaction of this workspace.
+            there: A transaction of the other database.
+        """
         super().make_tables(tx, there)
         table.adopt(there, replace(self._settings, task="passages"))
 
     def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
-        """Compare every quotation with its passage, and the concepts with the answers that were applied."""
+        """Compare all quotations with their passages, and all concepts with the applied answers.
+
+        Returns:
+            A summary, its figures and the faults; see `quality.verify_quotes`.
+        """
         from pipeline.passages.quality import verify_quotes
 
         return verify_quotes(tx, self.shape)
@@ -332,34 +390,47 @@ class ConceptsTask(Task):
         *,
         so_far: str = "nothing was changed",
     ) -> None:
-        """Refuse to remove a passage, which other rows of the user's name."""
+        """Refuse to delete a passage, because other rows of the user refer to it.
+
+        Raises:
+            ConfigurationError: Always. `so_far` is part of its message.
+        """
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",
             hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
 
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
-        """Return the concepts of one extractor, or the best of each name, by passage."""
+        """Return the concepts to export: of a version, or the best of each name.
+
+        Raises:
+            InputError: Both the best concepts and a version were requested, or the requested
+                version has no concepts.
+        """
         from pipeline.passages.show import encode_concepts
 
         encode = partial(encode_concepts, full=wanted.full)
         if wanted.best and wanted.extractor:
             raise InputError(
-                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; nothing was written",
+                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
+                "nothing was written",
                 hint=f"{OptionHint('prefer_versions')} chooses",
             )
-        found = table.concept_versions(tx, self.shape)
-        shares = {one.extractor: one.items for one in found}
+
+        versions = table.concept_versions(tx, self.shape)
+        item_counts = {version.extractor: version.items for version in versions}
         if wanted.best:
-            best = table.best_concepts(tx, self.shape, self._settings)
-            return ExportRows(best, encode, versions=shares)
-        newest_first = sorted(
-            found, key=lambda one: str(one.last or ""), reverse=True
-        )  # another program's may be text
-        there = {one.extractor: one for one in newest_first}
-        chosen = self.exported(tx, list(there), wanted)
-        is_any = chosen is None or wanted.extractor is None
-        rows = table.all_concepts(
-            tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any
+            concepts = table.best_concepts(tx, self.shape, self._settings)
+            return ExportRows(concepts, encode, versions=item_counts)
+
+        # Another program may have written the time as text, so times are compared as text.
+        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
+        version_by_name = {version.extractor: version for version in versions}
+        exported_version = self.exported(tx, list(version_by_name), wanted)
+        concepts = table.all_concepts(
+            tx,
+            self.shape,
+            version=version_by_name[exported_version][:2] if exported_version else None,
+            use_corrections=exported_version is None or wanted.extractor is None,
         )
-        return ExportRows(rows, encode, extractor=chosen, versions=shares)
+        return ExportRows(concepts, encode, extractor=exported_version, versions=item_counts)

@@ -1,1 +1,1 @@
-"""How good answers are: figures, gates, reports, and the pilot that gates judge."""
+"""Quality of answers: figures, gates, reports, and pilots that gates judge."""

@@ -1,4 +1,4 @@
-"""Measure a task's answers, judge them, and write the report into the workspace."""
+"""Measure the answers of a task, judge the figures, and write the report into the workspace."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,56 +11,92 @@ from pipeline.quality.report import QualityReport
 from pipeline.store import answers
 from pipeline.store.database import Connection
 
-OF_ANY_TASK = "pipeline.quality.measure"
-BY_CONSTRUCTION = (
+# The module that measures a task without figures of its own.
+DEFAULT_MEASURE_MODULE = "pipeline.quality.measure"
+LOCAL_EVIDENCE_NOTE = (
     "the local engine quotes where it took an answer from: its evidence is true by construction"
 )
 
 
 def gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
-    """Return the gates of the task with the bounds that its file and GATES set, None where one is off.
+    """Return the gates of the task with the bounds of its file and of GATES.
 
-    GATES may stand in `.env`, so that it may name gates of other tasks.
+    A gate that is off is None.
+
+    GATES may name gates of other tasks of the workspace, because it can be set in `.env`.
+
+    Raises:
+        ConfigurationError: A setting is malformed or names an unknown gate.
     """
-    texts = {f"gates= of the task {ws.task.name}": ws.task.gates, "GATES": ws.settings.gates or ""}
-    others = (
-        {one.name for task in ws.tasks for one in _figures_of(task)} if ws.settings.gates else ()
-    )
-    return figures.gates_in_force(_figures_of(ws.task), texts, others=others)
+    settings = {
+        f"gates= of the task {ws.task.name}": ws.task.gates,
+        "GATES": ws.settings.gates or "",
+    }
+    other_gates: set[str] = set()
+    if ws.settings.gates:
+        for task in ws.tasks:
+            other_gates |= {figure.name for figure in _figures_of(task)}
+    return figures.effective_gates(_figures_of(ws.task), settings, other_gates=other_gates)
 
 
 def _figures_of(task: Task) -> Sequence[Figure]:
-    found: Sequence[Figure] = import_module(task.measured_by or OF_ANY_TASK).FIGURES
-    return found
+    module = import_module(task.measured_by or DEFAULT_MEASURE_MODULE)
+    task_figures: Sequence[Figure] = module.FIGURES
+    return task_figures
 
 
 def write_report(
     ws: WorkspaceSession, *, extractor: str | None = None, notes: Sequence[str] = ()
 ) -> QualityReport | None:
-    """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
+    """Measure and judge the answers of a version, and write and return the report.
 
-    None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it.
+    The report is on disk when this returns. Gates are judged, but a failed gate raises nothing.
+
+    Args:
+        ws: The session.
+        extractor: `task@n/model`, or `task@n` for all models. The default is the prompt version
+            in use. If it has no answers and VERSION= is not set, it is the last version that has.
+        notes: Notes for the beginning of the report.
+
+    Returns:
+        None if there is neither an answer nor a reply.
     """
+    measure_module = import_module(ws.task.measured_by or DEFAULT_MEASURE_MODULE)
     with ws.store.read() as tx:
-        chosen = extractor or (
-            ws.task.label if ws.settings.version else _answered_label(tx, ws.task)
-        )
-        quality: QualityFigures = import_module(ws.task.measured_by or OF_ANY_TASK).measure(
-            tx, ws.task, chosen
-        )
-    if not quality.items and not any(items for _, items in quality.values.values()):
+        version = extractor
+        if not version:
+            version = ws.task.label if ws.settings.version else _answered_version(tx, ws.task)
+        quality: QualityFigures = measure_module.measure(tx, ws.task, version)
+
+    if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
-    if ws.backend == "local" and quality.values.get("evidence", (None, 0))[0] is not None:
-        notes = [*notes, BY_CONSTRUCTION]
+
+    evidence_share, _ = quality.values.get("evidence", (None, 0))
+    if ws.backend == "local" and evidence_share is not None:
+        notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
-    bounds = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
-    settings = {"GATES": bounds, "task": ws.task.name}
-    found = QualityReport(quality, figures.judged(quality, gates_of(ws)), ws.now(), settings)
-    return found.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
+
+    gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
+    report = QualityReport(
+        quality,
+        figures.judge_figures(quality, gates_of(ws)),
+        ws.now(),
+        {"GATES": gates_text, "task": ws.task.name},
+    )
+    return report.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
 
 
-def _answered_label(tx: Connection, task: Task) -> str:
-    """Return the task's label; while there is no answer of it, and older ones count, the last that has answers."""
-    begun = [] if task.own else answers.list_versions(tx, task.name)
-    answered = [one.label for one in begun if answers.count_answered(tx, task.name, one.extractor)]
-    return answered[-1] if answered and task.label not in answered else task.label
+def _answered_version(tx: Connection, task: Task) -> str:
+    """Return the task's prompt version, or the last version with answers if it has none.
+
+    A task that counts only answers of its own version always gets this version.
+    """
+    versions = [] if task.own else answers.list_versions(tx, task.name)
+    answered_versions = [
+        version.label
+        for version in versions
+        if answers.count_answered(tx, task.name, version.extractor)
+    ]
+    if answered_versions and task.label not in answered_versions:
+        return answered_versions[-1]
+    return task.label

@@ -1,7 +1,12 @@
-"""What is measured of a task's answers: figures, of which those with bounds are gates, and the arithmetic behind both.
+"""Figures on the answers of a task, gates, and their arithmetic.
 
-A user may set other bounds: `GATES="evidence=0.95,concepts=3..16"`. A gate with one bound takes one number, one with
-two takes `low..high`, where either may be left out; `off` switches a gate off. Shares lie between 0 and 1.
+A figure with bounds is a gate. GATES sets other bounds: `GATES="evidence=0.95,concepts=3..16"`.
+
+- A gate with a single bound takes a number.
+- A gate with two bounds takes `low..high`; either number can be left out.
+- `off` switches a gate off.
+
+Shares are between 0 and 1.
 """
 
 import csv
@@ -20,107 +25,118 @@ from pipeline.store.answers import ReplyCounts
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
-Value = tuple[
-    float | None, int
-]  # None where there was nothing to measure it on, and on how many items it was
-FIRST = 10  # samples that are to be read first
-FEWEST = 20  # items: of fewer a figure may be anything by chance
-HOW = HintTemplate(
+# The value of a figure, and the number of measured items. The value is missing if nothing was measured.
+Value = tuple[float | None, int]
+# Preferred members at the start of a random choice.
+MAX_PREFERRED = 10
+# A figure of fewer items can have any value by chance.
+MIN_HOPELESS_ITEMS = 20
+GATES_HINT = HintTemplate(
     "write it like {}", OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off")
 )
 
 
 class Figure(NamedTuple):
-    """One thing that is measured: its name, and what it is in plain words; a share lies between 0 and 1.
-
-    With bounds, both inclusive, it is a gate, which is not judged on fewer than `at_least` items; `why` they are there.
-    """
+    """A figure that is measured. It is a gate if it has a bound. Bounds are inclusive."""
 
     name: str
     unit: Unit
-    told: str
+    # The measured quantity in plain words.
+    description: str
     low: float | None = None
     high: float | None = None
-    at_least: int = 0
-    why: str = ""
+    # A gate is not judged on fewer items.
+    min_items: int = 0
+    # The reason for the bounds.
+    bounds_reason: str = ""
 
     @property
     def is_gate(self) -> bool:
-        """Return whether it has a bound."""
+        """Whether the figure has a bound."""
         return self.low is not None or self.high is not None
 
     @property
     def wanted(self) -> str:
-        """What the bounds demand, in words."""
+        """The bounds in words."""
         low = shown(self.low, self.unit)
         high = shown(self.high, self.unit)
-        if self.low is None:
-            return "anything" if self.high is None else f"at most {high}"
-        return f"at least {low}" if self.high is None else f"{low} to {high}"
+        if self.low is not None and self.high is not None:
+            return f"{low} to {high}"
+        if self.low is not None:
+            return f"at least {low}"
+        if self.high is not None:
+            return f"at most {high}"
+        return "anything"
 
-    def missed(self, value: float | None) -> float | None:
-        """Return the bound that a value does not keep, None where it keeps both or there is no value."""
-        if value is not None and self.low is not None and value < self.low:
+    def missed_bound(self, value: float | None) -> float | None:
+        """Return the violated bound, or None if a value violates no bound or is missing."""
+        if value is None:
+            return None
+        if self.low is not None and value < self.low:
             return self.low
-        return (
-            self.high if value is not None and self.high is not None and value > self.high else None
-        )
+        if self.high is not None and value > self.high:
+            return self.high
+        return None
 
 
 class MeasuredFigure(NamedTuple):
-    """A figure as it was measured on so many items; of a gate whether it passed, None where it was not judged."""
+    """A figure with its measured value, and the verdict of its gate."""
 
     figure: Figure
     value: float | None
     items: int
+    # Whether the gate passed, or None if it was not judged.
     passed: bool | None = None
-    why_not: str = ""  # it was not judged
+    # The reason for not judging the gate.
+    why_not: str = ""
 
     @property
     def shown(self) -> str:
-        """The value for users to read."""
-        return shown(self.value, self.figure.unit, bound=self.figure.missed(self.value))
+        """The value as users read it."""
+        return shown(self.value, self.figure.unit, bound=self.figure.missed_bound(self.value))
 
     @property
-    def said(self) -> str:
-        """What the gate says, in words."""
+    def verdict_text(self) -> str:
+        """The verdict in words: the value and the bounds, or the reason for no verdict."""
         if self.passed is None:
             return f"{self.figure.name} was not judged: {self.why_not}"
         return f"{self.figure.name} is {self.shown}, wanted: {self.figure.wanted}"
 
 
 class ReportTable(NamedTuple):
-    """A small table: few columns, for it is read on a phone. A cell that is a text is data and is shown as such."""
+    """A small table of a report. It has few columns, because reports are read on phones."""
 
     title: str
     headers: Sequence[str]
+    # Text cells are data and are escaped.
     cells: Sequence[Sequence[str | int | float]]
 
 
 class Sample(NamedTuple):
-    """One answer beside what it was made from, for a user to read.
-
-    `spans` are the (start, end) of what is marked in `text`, in code points, ascending and apart from each other.
-    """
+    """An answer next to its input, for users to read."""
 
     id: str
     name: str
+    # The input or a part of it.
     text: str
+    # (start, end) of marked parts of `text`, in code points, ascending, without overlaps.
     spans: Sequence[tuple[int, int]]
-    said: str
+    answer_text: str
 
 
 class QualityFigures(NamedTuple):
-    """All that was measured of one extractor's answers, or of all of a label; `items` is how many items have some."""
+    """All measurements of the answers of a version."""
 
     title: str
-    extractor: str  # a label, a label with its model, or "all"
+    # `task@n/model`, `task@n` for all models, or "all".
+    extractor: str
+    # Items with an answer.
     items: int
     figures: Sequence[Figure]
+    # By name of the figure.
     values: Mapping[str, Value]
-    distributions: Sequence[
-        ReportTable
-    ] = ()  # (label, how many) in the order in which they are shown
+    # Tables of (label, count), in display order.
+    distributions: Sequence[ReportTable] = ()
     tables: Sequence[ReportTable] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
@@ -130,16 +146,29 @@ class QualityFigures(NamedTuple):
 
 
 def listed(path: Path) -> tuple[Figure, ...]:
-    """Return the figures of a table: name, unit, bounds, judged from, what it is, why; and what usage costs."""
-    found = []
+    """Read the figures in a TSV file, and add the figures of usage.
+
+    Its columns are name, unit, low, high, minimum items, description and reason of the bounds.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        for name, unit, *bounds, least, told, why in list(csv.reader(file, delimiter="\t"))[1:]:
-            low, high = (float(one) if one else None for one in bounds)
-            found.append(Figure(name, cast("Unit", unit), told, low, high, int(least or 0), why))
-    return (*found, *USAGE)
+        _, *rows = csv.reader(file, delimiter="\t")
+
+    figures: list[Figure] = []
+    for name, unit, low, high, min_items, description, reason in rows:
+        figure = Figure(
+            name,
+            cast("Unit", unit),
+            description,
+            low=float(low) if low else None,
+            high=float(high) if high else None,
+            min_items=int(min_items or 0),
+            bounds_reason=reason,
+        )
+        figures.append(figure)
+    return (*figures, *USAGE_FIGURES)
 
 
-USAGE = (
+USAGE_FIGURES = (
     Figure("cost", "USD", "what all replies cost, those without an answer too"),
     Figure("cost-each", "USD", "what a row with an answer cost, failed replies included"),
     Figure("tokens-in", "mean", "tokens that were sent for a row with an answer"),
@@ -148,216 +177,299 @@ USAGE = (
 
 
 def reply_values(replies: ReplyCounts) -> dict[str, Value]:
-    """Return what of the replies failed, and what an answer cost, with what was paid for replies that were none."""
-    paid = replies.answered
+    """Return the share of failed replies, and cost and tokens for each answer.
+
+    Cost and tokens include replies without an answer.
+    """
+    answer_count = replies.answered
+    cost = replies.cost if replies.total else None
     return {
         "failed": (share(replies.failed, replies.total), replies.total),
-        "cost": (replies.cost if replies.total else None, paid),
-        "cost-each": (share(replies.cost, paid), paid),
-        "tokens-in": (share(replies.tokens_in, paid), paid),
-        "tokens-out": (share(replies.tokens_out, paid), paid),
+        "cost": (cost, answer_count),
+        "cost-each": (share(replies.cost, answer_count), answer_count),
+        "tokens-in": (share(replies.tokens_in, answer_count), answer_count),
+        "tokens-out": (share(replies.tokens_out, answer_count), answer_count),
     }
 
 
 def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, Value]:
-    """Return mean, P10 and P90 of how many members lists have, of a histogram {members: lists}."""
-    count = sum(lengths.values())
-    places = {
-        f"{name}-p{percent}": (percentile(lengths, percent / 100), count) for percent in (10, 90)
+    """Return mean, P10 and P90 of list lengths, as `name`, `name-p10` and `name-p90`.
+
+    `lengths` is a histogram {members: lists}.
+    """
+    list_count = sum(lengths.values())
+    return {
+        name: (mean(lengths), list_count),
+        f"{name}-p10": (percentile(lengths, 0.1), list_count),
+        f"{name}-p90": (percentile(lengths, 0.9), list_count),
     }
-    return {name: (mean(lengths), count), **places}
 
 
 # ---- arithmetic
 
 
 def shown(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a value for users to read; beside a bound that it misses never rounded onto it."""
+    """Return a rounded value with its unit, or "-" for a missing value.
+
+    A value that misses `bound` gets enough digits to differ from it.
+    """
     if value is None:
         return "-"
+
     for digits in range(2, 9):
-        text = _written(value, unit, digits)
-        if bound is None or value == bound or text != _written(bound, unit, digits):
+        text = _format_value(value, unit, digits)
+        if bound is None or value == bound or text != _format_value(bound, unit, digits):
             return text
     return repr(value)
 
 
-def _written(value: float, unit: Unit, digits: int) -> str:
+def _format_value(value: float, unit: Unit, digits: int) -> str:
+    """Return a value with its unit, rounded to a number of digits after the decimal point.
+
+    Amounts below 1 USD get four digits more.
+    """
     if unit == "share":
-        return f"{_trimmed(100 * value, digits)} %"
-    if unit == "USD" and value:
-        return f"${value:,.{digits + 4 if value < 1 else digits}f}"
+        return f"{_format_number(100 * value, digits)} %"
     if unit == "USD":
-        return "$0"
+        if not value:
+            return "$0"
+        dollar_digits = digits + 4 if value < 1 else digits
+        return f"${value:,.{dollar_digits}f}"
     if unit in {"count", "characters"} and value == int(value):
         return f"{int(value):,}"
-    return _trimmed(value, digits)
+    return _format_number(value, digits)
 
 
-def _trimmed(value: float, digits: int) -> str:
-    text = f"{value:,.{digits}f}"
+def _format_number(number: float, digits: int) -> str:
+    text = f"{number:,.{digits}f}"
     return text.rstrip("0").rstrip(".")
 
 
 def mean(histogram: Mapping[int, int]) -> float | None:
-    """Return the mean of {value: how often}; None where there is nothing."""
+    """Return the mean of {value: count}, or None if it is empty."""
     count = sum(histogram.values())
-    return sum(value * times for value, times in histogram.items()) / count if count else None
+    return share(sum(value * times for value, times in histogram.items()), count)
 
 
 def percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
-    """Return the smallest value that at least this share of {value: how often} does not exceed; None without any."""
-    wanted = share * sum(histogram.values())
-    seen = 0
+    """Return the smallest value that at least this share of {value: count} does not exceed.
+
+    Returns None if the histogram is empty.
+    """
+    min_count = share * sum(histogram.values())
+    cumulative_count = 0
     for value in sorted(histogram):
-        seen += histogram[value]
-        if seen >= wanted:
+        cumulative_count += histogram[value]
+        if cumulative_count >= min_count:
             return value
     return None
 
 
-def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
-    """Return the Jensen-Shannon divergence of two distributions, base 2: 0 where they are alike, 1 where all differs.
+def divergence(weights: Mapping[str, float], other_weights: Mapping[str, float]) -> float | None:
+    """Return the Jensen-Shannon divergence of two distributions, base 2.
 
-    The weights need not add up to 1; None where one of them has none.
+    It is 0 for equal distributions and 1 for disjoint distributions. The weights need not add up
+    to 1. Returns None if the weights of a distribution add up to 0.
     """
-    whole = sum(one.values())
-    whole_other = sum(other.values())
-    if not whole or not whole_other:
+    total = sum(weights.values())
+    other_total = sum(other_weights.values())
+    if not total or not other_total:
         return None
-    found = 0.0
-    for name in sorted(one.keys() | other.keys()):
-        share = one.get(name, 0) / whole
-        share_other = other.get(name, 0) / whole_other
-        middle = (share + share_other) / 2
-        found += sum(part * math.log2(part / middle) for part in (share, share_other) if part) / 2
-    return min(1.0, max(0.0, found))
+
+    entropy = 0.0
+    for name in sorted(weights.keys() | other_weights.keys()):
+        shares = (weights.get(name, 0) / total, other_weights.get(name, 0) / other_total)
+        middle = sum(shares) / 2
+        entropy += sum(part * math.log2(part / middle) for part in shares if part) / 2
+    return min(1.0, max(0.0, entropy))
 
 
 class ReservoirSample(Generic[T]):
-    """At most `size` of all that is offered, each as likely as any other; the same ones for one seed, in any order.
+    """A random choice of at most `size` offered values.
 
-    Before them stand some of what is to be read `first`. What is kept are those whose keys have the smallest hashes, so
-    that neither the order of a database nor how many are offered needs to be known.
+    The first MAX_PREFERRED members are drawn from preferred values, if there are any. A value is
+    chosen if the hash of its key and the seed is among the smallest. So the choice does not depend
+    on the order of offers, and their number need not be known.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
-        """Choose nothing yet."""
-        self._sizes = {True: FIRST, False: size}
+        """Create an empty choice."""
+        self._size = size
         self._salt = str(seed).encode()
-        self._heaps: dict[bool, list[tuple[int, str, T]]] = {
-            True: [],
-            False: [],
-        }  # the largest hash is negative
+        # Heaps of (negative hash, key, value): the largest hash is removed first.
+        self._preferred: list[tuple[int, str, T]] = []
+        self._chosen: list[tuple[int, str, T]] = []
 
-    def offer(self, key: str, value: T, *, first: bool = False) -> None:
-        """Keep a value under its key, which nothing else has, if it is among the chosen."""
-        for place in {False, first}:
-            heap = self._heaps[place]
-            heapq.heappush(heap, (-self._hash(key), key, value))
-            if len(heap) > self._sizes[place]:
-                heapq.heappop(heap)
+    def offer(self, key: str, value: T, *, is_preferred: bool = False) -> None:
+        """Offer a value under a unique key."""
+        entry = (-self._hash(key), key, value)
+        _push_bounded(self._chosen, entry, self._size)
+        if is_preferred:
+            _push_bounded(self._preferred, entry, MAX_PREFERRED)
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the chosen ones, in an order that the seed gives."""
-        ordered = (
-            sorted(heap, key=lambda entry: (-entry[0], entry[1])) for heap in self._heaps.values()
-        )
-        chosen = {key: value for heap in ordered for _, key, value in heap}
-        return islice(chosen.values(), self._sizes[False])
+        """Yield the chosen values: preferred values first, then by hash."""
+        value_by_key: dict[str, T] = {}
+        for heap in (self._preferred, self._chosen):
+            entries = sorted(heap, key=lambda entry: (-entry[0], entry[1]))
+            value_by_key |= {key: value for _, key, value in entries}
+        return islice(value_by_key.values(), self._size)
 
     def _hash(self, key: str) -> int:
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8, key=self._salt)
         return int.from_bytes(digest.digest(), "big")
 
 
+def _push_bounded(heap: list[tuple[int, str, T]], entry: tuple[int, str, T], max_size: int) -> None:
+    heapq.heappush(heap, entry)
+    if len(heap) > max_size:
+        heapq.heappop(heap)
+
+
 def share(part: float, whole: float) -> float | None:
-    """Return part / whole; None where there is nothing to share."""
+    """Return part / whole, or None if `whole` is 0."""
     return part / whole if whole else None
 
 
 def histogram_bars(
     title: str, unit: str, histogram: Mapping[int, int], *, most: int
 ) -> Iterator[ReportTable]:
-    """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
-    if histogram:
-        bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
-        more = sum(times for number, times in histogram.items() if number >= most)
-        yield ReportTable(title, ("", unit), [*bars, (f"{most} and more", more)])
+    """Yield a table with the bars of {number: count}, or nothing for an empty histogram.
+
+    Each number from 1 to `most` - 1 has a bar. Larger numbers share the last bar.
+    """
+    if not histogram:
+        return
+    bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
+    rest_count = sum(times for number, times in histogram.items() if number >= most)
+    yield ReportTable(title, ("", unit), [*bars, (f"{most} and more", rest_count)])
 
 
 # ---- gates
 
 
-def judged(quality: QualityFigures, gates: Mapping[str, Figure | None]) -> list[MeasuredFigure]:
-    """Return every figure as it was measured, and judged by the bounds in force; see `gates_in_force`."""
-    return [_judged(one, *quality.values[one.name], gates.get(one.name)) for one in quality.figures]
+def judge_figures(
+    quality: QualityFigures, gates: Mapping[str, Figure | None]
+) -> list[MeasuredFigure]:
+    """Return every figure with its value, and with a verdict if it is a gate.
 
-
-def _judged(figure: Figure, value: float | None, items: int, gate: Figure | None) -> MeasuredFigure:
-    why = ""
-    if gate is None:
-        why = "switched off by GATES" if figure.is_gate else "it has no bounds"
-    elif value is None:
-        why = "nothing to measure"
-    elif items < gate.at_least:
-        why = f"measured on {items:,}, judged from {gate.at_least:,} on"
-    if why or gate is None:
-        return MeasuredFigure(figure, value, items, None, why)
-    return MeasuredFigure(gate, value, items, gate.missed(value) is None)
-
-
-def gates_in_force(
-    figures: Iterable[Figure], texts: Mapping[str, str], *, others: Collection[str] = ()
-) -> dict[str, Figure | None]:
-    """Return the gates by name, with the bounds that some texts set, by where these stand; None where one is off.
-
-    A text stands above those before it; gates that are the `others` are passed over.
+    `gates` are the effective gates by name, with None for a gate that is off.
     """
-    gates = {one.name: one for one in figures if one.is_gate}
-    found: dict[str, Figure | None] = {**gates}
-    for where, text in texts.items():
-        known = dict[str, str]()
-        for part in filter(None, (one.strip() for one in text.split(","))):
-            name, _, bounds = (piece.strip() for piece in part.partition("="))
-            if not name or not bounds:
-                raise ConfigurationError(f"{where}: {part!r} says nothing of a gate", hint=HOW)
-            if known.setdefault(name, part) is not part:
-                raise ConfigurationError(f"{where}: {name} stands there twice", hint=HOW)
+    return [
+        _judge_figure(figure, *quality.values[figure.name], gates.get(figure.name))
+        for figure in quality.figures
+    ]
+
+
+def _judge_figure(
+    figure: Figure, value: float | None, item_count: int, gate: Figure | None
+) -> MeasuredFigure:
+    """Return a figure with a verdict, or with the reason for no verdict.
+
+    `gate` is the figure with its effective bounds. It is missing if the gate is off, or if the
+    figure is no gate.
+    """
+    if gate is None:
+        reason = "switched off by GATES" if figure.is_gate else "it has no bounds"
+        return MeasuredFigure(figure, value, item_count, None, reason)
+    if value is None:
+        return MeasuredFigure(figure, value, item_count, None, "nothing to measure")
+    if item_count < gate.min_items:
+        reason = f"measured on {item_count:,}, judged from {gate.min_items:,} on"
+        return MeasuredFigure(figure, value, item_count, None, reason)
+    return MeasuredFigure(gate, value, item_count, gate.missed_bound(value) is None)
+
+
+def effective_gates(
+    figures: Iterable[Figure],
+    settings: Mapping[str, str],
+    *,
+    other_gates: Collection[str] = (),
+) -> dict[str, Figure | None]:
+    """Return the gates by name with the bounds that settings define.
+
+    A gate that is off is None.
+
+    `settings` maps the place of a setting, for messages, to its text. A later text overrides an
+    earlier text. Gates in `other_gates` belong to other tasks and are ignored.
+
+    Raises:
+        ConfigurationError: A text is malformed, names a gate twice, or names an unknown gate.
+    """
+    gates = {figure.name: figure for figure in figures if figure.is_gate}
+    effective: dict[str, Figure | None] = {**gates}
+    for place, text in settings.items():
+        for name, bounds in _split_gates(text, place):
             if name in gates:
-                found[name] = None if bounds.lower() == "off" else _with(gates[name], bounds, where)
-            elif name not in others:
+                effective[name] = _with_bounds(gates[name], bounds, place)
+            elif name not in other_gates:
                 hint = f"the gates are {', '.join(gates) or 'none'}"
-                raise ConfigurationError(f"{where}: there is no gate {name!r}", hint=hint)
-    return found
+                raise ConfigurationError(f"{place}: there is no gate {name!r}", hint=hint)
+    return effective
 
 
-def _with(gate: Figure, text: str, where: str) -> Figure:
-    """Return a gate with the bounds that a text names."""
-    low, *more = (_number(gate, one, where) if one.strip() else None for one in text.split(".."))
-    said = f"{where}: {gate.name}={text}"
-    if len(more) > 1 or all(one is None for one in (low, *more)):
-        raise ConfigurationError(f"{said} are no bounds", hint=HOW)
-    if more:
-        if low is not None and more[0] is not None and low > more[0]:
-            raise ConfigurationError(
-                f"{said} lets nothing through: {low:g} > {more[0]:g}", hint=HOW
-            )
-        return gate._replace(low=low, high=more[0])
+def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
+    """Yield (gate, bounds) of each part of a text `name=bounds,…`.
+
+    Raises:
+        ConfigurationError: A part is not `name=bounds`, or a name is repeated.
+    """
+    seen_names: set[str] = set()
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, bounds = map(str.strip, part.partition("="))
+        if not name or not bounds:
+            raise ConfigurationError(f"{place}: {part!r} says nothing of a gate", hint=GATES_HINT)
+        if name in seen_names:
+            raise ConfigurationError(f"{place}: {name} stands there twice", hint=GATES_HINT)
+        seen_names.add(name)
+        yield name, bounds
+
+
+def _with_bounds(gate: Figure, text: str, place: str) -> Figure | None:
+    """Return a gate with the bounds in a text: a number, or `low..high`. For "off" return None.
+
+    Raises:
+        ConfigurationError: The text is malformed, does not fit the gate, or has low > high.
+    """
+    if text.lower() == "off":
+        return None
+
+    bounds = [
+        _parse_bound(gate, part, place) if part.strip() else None for part in text.split("..")
+    ]
+    setting = f"{place}: {gate.name}={text}"
+    if len(bounds) > len(("low", "high")) or all(bound is None for bound in bounds):
+        raise ConfigurationError(f"{setting} are no bounds", hint=GATES_HINT)
+
+    if len(bounds) > 1:
+        low, high = bounds
+        if low is not None and high is not None and low > high:
+            message = f"{setting} lets nothing through: {low:g} > {high:g}"
+            raise ConfigurationError(message, hint=GATES_HINT)
+        return gate._replace(low=low, high=high)
+
+    (bound,) = bounds
     if gate.low is not None and gate.high is not None:
         hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"
-        raise ConfigurationError(f"{where}: {gate.name} has two bounds", hint=hint)
-    return gate._replace(high=low) if gate.low is None else gate._replace(low=low)
+        raise ConfigurationError(f"{place}: {gate.name} has two bounds", hint=hint)
+    if gate.low is None:
+        return gate._replace(high=bound)
+    return gate._replace(low=bound)
 
 
-def _number(gate: Figure, text: str, where: str) -> float:
+def _parse_bound(gate: Figure, text: str, place: str) -> float:
+    """Return a bound as a number.
+
+    Raises:
+        ConfigurationError: The text is not a finite number, or a share is not between 0 and 1.
+    """
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigurationError(f"{where}: {gate.name}={text} is no number", hint=HOW)
+        raise ConfigurationError(f"{place}: {gate.name}={text} is no number", hint=GATES_HINT)
     if gate.unit == "share" and not 0 <= number <= 1:
-        said = f"{where}: {gate.name} is a share, and {number:g} does not lie between 0 and 1"
-        raise ConfigurationError(said, hint=f"for 95 % write {gate.name}=0.95")
+        message = f"{place}: {gate.name} is a share, and {number:g} does not lie between 0 and 1"
+        raise ConfigurationError(message, hint=f"for 95 % write {gate.name}=0.95")
     return number

@@ -1,7 +1,8 @@
-"""Measure the answers of a task that measures none itself, as they come, at flat memory.
+"""Measure the answers of a task that has no figures of its own, in constant memory.
 
-A list counts by its length, as `path-count`, and by its members under its own path; a quotation is one value. A field
-of few different values gets a bar for each, a number its mean.
+- A list counts by its length, as `path-count`. Its members count under the path of the list.
+- A quotation counts as a single value.
+- A field with few distinct values gets a bar for each value. A number gets a mean.
 """
 
 import json
@@ -26,130 +27,158 @@ from pipeline.quality.figures import (
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection
 
-NULL_WORD = "null"  # what models write as a text where they mean that there is nothing
+# Models write this text if a field has no value.
+NULL_WORD = "null"
 SEED = 7
-SAMPLES = 20  # for a person to read
-MOST_SHOWN = 300  # characters of an answer in a sample
-MOST_VALUES = 24  # different values of a field that has bars
+# Samples in a report.
+MAX_SAMPLES = 20
+# Characters of a text or an answer in a sample.
+MAX_SAMPLE_CHARS = 300
+# A field with more distinct values has no bars.
+MAX_BARS = 24
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
-    """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
+    """Return the figures, bars and samples on the answers of a version.
+
+    Args:
+        tx: A transaction, only read.
+        task: The task.
+        extractor: `task@n/model`, `task@n` for all models, or None for all versions.
+    """
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
         tally.add(item_id, answer)
+
     replies = answers.count_replies(tx, task.name, extractor)
-    cut = answers.count_cut(tx, task.name, extractor)
-    parked = len(claims.parked_rows(tx, task.name, own=task.own))
-    count = tally.count
-    asked = count + parked
-    places = tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted)
+    cut_count = answers.count_cut(tx, task.name, extractor)
+    parked_count = len(claims.parked_rows(tx, task.name, own=task.own))
+    answer_count = tally.answer_count
+    asked_count = answer_count + parked_count
+    quote_count = tally.quotes.total()
+    # Fields that have a quotation in some answers, and no value in others.
+    quotable_count = quote_count + sum(tally.missing[path] for path in tally.quotes)
+    max_equal_count = max(tally.answer_hashes.values(), default=0)
+    mean_values: dict[str, Value] = {
+        f"mean-{path}": (total / number_count, number_count)
+        for path, (number_count, total) in tally.numbers.items()
+    }
     values: dict[str, Value] = {
-        "answered": (share(count, asked), asked),
-        "parked": (share(parked, asked), asked),
-        "cut": (share(cut, replies.total), replies.total),
-        "same": (share(max(tally.whole.values(), default=0), count), count),
-        "evidence": (share(tally.quoted.total(), places), places),
-        "null-texts": (share(tally.null_answers, count), count),
-        "answers": (count, count),
-        **{
-            f"mean-{path}": (total / times, times) for path, (times, total) in tally.numbers.items()
-        },
+        "answered": (share(answer_count, asked_count), asked_count),
+        "parked": (share(parked_count, asked_count), asked_count),
+        "cut": (share(cut_count, replies.total), replies.total),
+        "same": (share(max_equal_count, answer_count), answer_count),
+        "evidence": (share(quote_count, quotable_count), quotable_count),
+        "null-texts": (share(tally.null_answer_count, answer_count), answer_count),
+        "answers": (answer_count, answer_count),
+        **mean_values,
         **reply_values(replies),
     }
-    means = [
+    mean_figures = [
         Figure(f"mean-{path}", "mean", f"{path} on the mean, or how many") for path in tally.numbers
     ]
     return QualityFigures(
         title=f"Quality of the answers of {task.name}",
         extractor=extractor or "all",
-        items=count,
-        figures=(*FIGURES, *means),
+        items=answer_count,
+        figures=(*FIGURES, *mean_figures),
         values=values,
         distributions=list(tally.bars()),
-        samples=list(_samples(tx, task, list(tally.shown))),
+        samples=list(_samples(tx, task, list(tally.sample))),
         notes=[
-            f'{path}: the text "null" in {times:,} answers'
-            for path, times in tally.null_texts.items()
+            f'{path}: the text "null" in {null_count:,} answers'
+            for path, null_count in tally.null_texts.items()
         ],
     )
 
 
 class _Tally:
-    """What one pass over some answers came to, by the paths of fields; `whole` are the answers by their hash."""
+    """Counts over the answers of a version. Fields are named by their paths."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.whole = Counter[int]()
-        self.shown = ReservoirSample[tuple[str, str]](SAMPLES, seed=SEED)
+        self.answer_count = 0
+        # Number of answers by the hash of the answer.
+        self.answer_hashes = Counter[int]()
+        self.sample = ReservoirSample[tuple[str, str]](MAX_SAMPLES, seed=SEED)
+        # Number of answers by field and value, for the first MAX_BARS + 1 values.
         self.values = dict[str, Counter[str]]()
+        # Count and sum of the numbers in a field.
         self.numbers = dict[str, tuple[int, float]]()
-        # Answers with a text that is the word "null", and how often it is there by field.
-        self.null_answers = 0
+        # Answers with a text that is the word "null", and their number by field.
+        self.null_answer_count = 0
         self.null_texts = Counter[str]()
-        self.quoted = Counter[str]()  # missing: where another answer may quote
+        # Number of quotations and of null values in a field.
+        self.quotes = Counter[str]()
         self.missing = Counter[str]()
 
-    def add(self, item_id: str, said: str) -> None:
-        """Count one answer, as JSON."""
-        answer = json.loads(said)
-        self.count += 1
-        self.whole[hash(json.dumps(answer, sort_keys=True))] += 1
-        self.shown.offer(item_id, (item_id, said), first=f'"{LIKENESS}":' in said)
+    def add(self, item_id: str, answer_json: str) -> None:
+        """Count an answer, and offer it to the sample."""
+        answer = json.loads(answer_json)
+        self.answer_count += 1
+        self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
+        has_likeness = f'"{LIKENESS}":' in answer_json
+        self.sample.offer(item_id, (item_id, answer_json), is_preferred=has_likeness)
         null_paths = set[str]()
         for path, value in _leaves(answer):
             self._count(path, value)
             if isinstance(value, str) and value.strip().lower() == NULL_WORD:
                 null_paths.add(path)
         self.null_texts.update(null_paths)
-        self.null_answers += bool(null_paths)
+        self.null_answer_count += bool(null_paths)
 
     def _count(self, path: str, value: Any) -> None:
+        """Count the value of a field. A dict is a quotation."""
         if isinstance(value, dict):
-            self.quoted[path] += 1
+            self.quotes[path] += 1
             return
+
         self.missing[path] += value is None
         if isinstance(value, int | float) and not isinstance(value, bool):
-            times, total = self.numbers.get(path, (0, 0.0))
-            self.numbers[path] = times + 1, total + value
-        seen = self.values.setdefault(path, Counter())
-        told = value if isinstance(value, str) else json.dumps(value)
-        if len(seen) <= MOST_VALUES or told in seen:
-            seen[told] += 1
+            number_count, total = self.numbers.get(path, (0, 0.0))
+            self.numbers[path] = number_count + 1, total + value
+
+        value_counts = self.values.setdefault(path, Counter())
+        text = value if isinstance(value, str) else json.dumps(value)
+        if len(value_counts) <= MAX_BARS or text in value_counts:
+            value_counts[text] += 1
 
     def bars(self) -> Iterator[ReportTable]:
-        """Yield how often each value is there, of the fields that have a few."""
-        for path, seen in self.values.items():
-            if 1 < len(seen) <= MOST_VALUES and path not in self.quoted:
-                yield ReportTable(path, ("", "rows"), seen.most_common())
+        """Yield the number of answers by value, for fields with 2 to MAX_BARS values."""
+        for path, value_counts in self.values.items():
+            if 1 < len(value_counts) <= MAX_BARS and path not in self.quotes:
+                yield ReportTable(path, ("", "rows"), value_counts.most_common())
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value in an answer with the path of its field; quotations whole, and a list as its length, too."""
+    """Yield (path, value) of each field in an answer.
+
+    A quotation is a single value. The length of a list comes before its members.
+    """
     if isinstance(value, list):
         yield f"{path}-count", len(value)
-        for one in value:
-            yield from _leaves(one, path)
+        for member in value:
+            yield from _leaves(member, path)
     elif isinstance(value, dict) and not is_stored_quotation(value):
-        for name, one in value.items():
-            yield from _leaves(one, f"{path}.{name}" if path else name)
+        for name, member in value.items():
+            yield from _leaves(member, f"{path}.{name}" if path else name)
     else:
         yield path, value
 
 
-def _samples(tx: Connection, task: Task, shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
-    """Yield the chosen answers beside the names and texts of their rows."""
-    ids = [item_id for item_id, _ in shown]
+def _samples(
+    tx: Connection, task: Task, chosen_answers: Sequence[tuple[str, str]]
+) -> Iterator[Sample]:
+    """Yield samples of (row id, answer) with the names and texts of the rows that still exist."""
+    ids = [item_id for item_id, _ in chosen_answers]
     names = task.table(tx).names(tx, ids)
     texts = task.asked_texts(tx, ids)
-    for item_id, answer in shown:
+    for item_id, answer in chosen_answers:
         if item_id in names:
-            yield Sample(
-                item_id, names[item_id], cut_text(texts.get(item_id, "")), (), cut_text(answer)
-            )
+            text = cut_text(texts.get(item_id, ""))
+            yield Sample(item_id, names[item_id], text, (), cut_text(answer))
 
 
 def cut_text(text: str) -> str:
-    """Return the beginning of a text, as a sample shows it."""
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} …"
+    """Return a text, or its first MAX_SAMPLE_CHARS characters with an ellipsis."""
+    return text if len(text) <= MAX_SAMPLE_CHARS else f"{text[:MAX_SAMPLE_CHARS]} …"

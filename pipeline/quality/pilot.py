@@ -1,11 +1,12 @@
-"""Draw a pilot, a few items that are asked and judged before all are, and say whether all may be asked.
+"""Draw pilots, and decide whether all items may be asked.
 
-Which items those are follows from the seed and the items alone, so a killed pilot resumes with the same ones.
+A pilot is a small random sample that is asked and judged first. The seed and the items determine
+the sample, so an interrupted pilot resumes with the same items.
 """
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -17,9 +18,11 @@ from pipeline.store import answers, runs
 from pipeline.store.database import Connection, streamed
 from pipeline.store.runs import PilotVerdict
 
-SIZE = 200  # items, where a share of 1 % that fails is two of them
+# Items of a pilot, so that a failing share of 1 % is two items.
+SIZE = 200
 SEED = 1
-PAGE = 5000
+# Ids in a fetch.
+FETCH_SIZE = 5000
 
 
 def next_pilot(
@@ -30,104 +33,125 @@ def next_pilot(
     size: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
-    before = runs.newest_pilot(tx, extractor)
-    if before is not None and before.ended_at is None:
-        size = size or before.size
-        seed = before.seed if seed is None else seed
+    """Return size, seed and item ids of the next pilot of a version.
+
+    Size and seed default to those of an unfinished pilot, else to SIZE and SEED.
+    """
+    newest_pilot = runs.newest_pilot(tx, extractor)
+    if newest_pilot is not None and newest_pilot.ended_at is None:
+        size = size or newest_pilot.size
+        if seed is None:
+            seed = newest_pilot.seed
     size = size or SIZE
-    seed = SEED if seed is None else seed
+    if seed is None:
+        seed = SEED
     return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
 def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
-    """Return the ids of the pilot's items, in the order in which they were drawn; at flat memory.
+    """Return the ids of the items of a pilot, in the order of the draw, in constant memory.
 
-    Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
-    items are answered one by one.
+    They are drawn from items that are open or have an answer of this version. So the sample stays
+    the same while its items are answered.
     """
-    queries = (
-        task.pending(tx),
-        answers.answered_ids(task.name, extractor),
-    )  # an answer not applied comes twice
-    pages = (
-        page
-        for query in queries
-        for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE)
-    )
-    return draw_items(chain.from_iterable(pages), size=size, seed=seed)
+    open_ids = task.pending(tx)
+    # An item with an answer that was not applied is in both queries.
+    answered_ids = answers.answered_ids(task.name, extractor)
+
+    def pages() -> Iterator[Iterable[str]]:
+        for query in (open_ids, answered_ids):
+            rows = streamed(tx, query, page=FETCH_SIZE).scalars()
+            yield from rows.partitions(FETCH_SIZE)
+
+    return draw_items(chain.from_iterable(pages()), size=size, seed=seed)
 
 
 def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
-    """Return some of these ids, each of which comes twice at the most, in the order in which they were drawn."""
-    drawn = (
-        (hashlib.blake2b(f"{seed}:{one}".encode("utf-8", "replace"), digest_size=8).digest(), one)
-        for one in ids
-    )
-    return list(dict.fromkeys(one for _, one in heapq.nsmallest(2 * size, drawn)))[:size]
+    """Return a random sample of at most `size` distinct ids, in the order of the draw.
+
+    An id may occur at most twice in `ids`. The order of `ids` does not matter.
+    """
+
+    def hashed(item_id: str) -> tuple[bytes, str]:
+        key = f"{seed}:{item_id}".encode("utf-8", "replace")
+        return hashlib.blake2b(key, digest_size=8).digest(), item_id
+
+    drawn_pairs = heapq.nsmallest(2 * size, map(hashed, ids))
+    return list(dict.fromkeys(item_id for _, item_id in drawn_pairs))[:size]
 
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
-    """Return whether the newest pilot of an extractor has no verdict yet."""
-    found = runs.newest_pilot(tx, extractor)
-    return found is not None and found.ended_at is None
+    """Return whether the newest pilot of a version is unfinished."""
+    pilot = runs.newest_pilot(tx, extractor)
+    return pilot is not None and pilot.ended_at is None
 
 
 def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
-    """Return why not all items may be asked: a pilot failed, is not over or, where `compulsory`, never was; else "".
+    """Return the reason why not all items may be asked; "" if they may.
 
-    A pilot that is not over stops nothing where an older one passed or was waived.
+    The reason is a pilot that failed or is unfinished. If a pilot is `compulsory`, it is also a
+    missing pilot. An unfinished pilot is ignored if an older pilot ended.
     """
-    found = runs.newest_pilot(tx, extractor, over=True) or runs.newest_pilot(tx, extractor)
-    if found is None:
+    pilot = runs.newest_pilot(tx, extractor, over=True) or runs.newest_pilot(tx, extractor)
+    if pilot is None:
         return f"{extractor} has not passed a pilot" if compulsory else ""
-    if found.verdict is None:
-        return f"pilot {found.number} of {extractor} is not over"
-    if found.verdict is PilotVerdict.FAILED:
-        return f"{extractor} failed its gates ({found.report or 'no report'})"
+    if pilot.verdict is None:
+        return f"pilot {pilot.number} of {extractor} is not over"
+    if pilot.verdict is PilotVerdict.FAILED:
+        return f"{extractor} failed its gates ({pilot.report or 'no report'})"
     return ""
 
 
 def waive_open_pilot(ws: WorkspaceSession) -> None:
-    """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
+    """Record that all items may be asked without a pilot of the version in use.
+
+    Does nothing if they may be asked already.
+    """
     with ws.store.write() as tx:
         if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
 def note_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
-    """Keep that answers are hopeless after all, so that no item is asked until a user has looked; return whether.
+    """Record a failed pilot if a report is hopeless and the task needs pilots.
 
-    A gate that is missed by a little is a warning, and stops nothing. A pilot that passes or is waived opens the way
-    again.
+    From then on no item is asked until a pilot passes or is waived. A gate that is missed by less
+    stops nothing.
+
+    Returns:
+        Whether a failed pilot was recorded.
     """
     if not ws.task.needs_pilot or not quality.is_hopeless:
         return False
-    path = str(quality.path.relative_to(ws.data))
+
+    report_path = str(quality.path.relative_to(ws.data))
+    version = str(quality.document["extractor"])
     with ws.store.write() as tx:
-        runs.fail_pilot(
-            tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now()
-        )
+        runs.fail_pilot(tx, ws.task.name, version, report=report_path, at=ws.now())
     return True
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: bool = False) -> None:
-    """Raise GateError where a pilot of an extractor failed, is not over or, where `compulsory`, never was."""
-    why = why_not(tx, extractor, compulsory=compulsory)
-    if not why:
+    """Check that all items of a task may be asked; see `why_not`.
+
+    Raises:
+        GateError: They may not. The hint has the command that runs a pilot.
+    """
+    reason = why_not(tx, extractor, compulsory=compulsory)
+    if not reason:
         return
-    newest = runs.newest_pilot(tx, extractor)
-    size = newest.size if newest is not None and newest.size else SIZE
-    has_failed = newest is not None and newest.verdict is PilotVerdict.FAILED
-    again = (
-        CommandHint(f"{task.words.many}-pilot", version=task.label)
-        if task.needs_pilot
-        else CommandHint("tag", pilot=size)
-    )
-    free = (
-        f"`{task.words.step('unpark', all=True)}` frees rows that failed for the API's sake; "
-        if has_failed
-        else ""
-    )
-    hint = f"{free}run `{again}`, or {OptionHint(skip_pilot=True)} to do without"
-    raise GateError(f"{why}; nothing was prepared or sent", hint=hint)
+
+    pilot = runs.newest_pilot(tx, extractor)
+    size = SIZE
+    unpark_hint = ""
+    if pilot is not None:
+        size = pilot.size or SIZE
+        if pilot.verdict is PilotVerdict.FAILED:
+            unpark_step = task.words.step("unpark", all=True)
+            unpark_hint = f"`{unpark_step}` frees rows that failed for the API's sake; "
+
+    pilot_step = CommandHint("tag", pilot=size)
+    if task.needs_pilot:
+        pilot_step = CommandHint(f"{task.words.many}-pilot", version=task.label)
+    hint = f"{unpark_hint}run `{pilot_step}`, or {OptionHint(skip_pilot=True)} to do without"
+    raise GateError(f"{reason}; nothing was prepared or sent", hint=hint)

@@ -1,8 +1,8 @@
-"""Write down what was measured: Markdown to read on a phone, a document for programs, both sealed in `reports/`.
+"""Quality reports: Markdown for people and JSON for programs, sealed in `reports/`.
 
-Lines are short, tables have few columns, and every text that came from data is escaped. One report is
-`<task>-<time>-<tail>.md` with a `.json` of that name, which is sealed last: where it stands the other does too. The
-tail is random, so that two processes never write one name.
+A report is `<task>-<time>-<tail>.md` with a `.json` of the same name. The JSON file is sealed last,
+so a report with JSON is complete. The tail is random, so that two processes never write the same
+name. Markdown has short lines and narrow tables for phones, and all texts from data are escaped.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,133 +21,180 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.core.text import markdown_code
-from pipeline.quality.figures import FEWEST, MeasuredFigure, QualityFigures, ReportTable
+from pipeline.quality.figures import (
+    MIN_HOPELESS_ITEMS,
+    MeasuredFigure,
+    QualityFigures,
+    ReportTable,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 FOLDER = "reports"
-MOST_CELL = 60  # characters of a text in a table
-HALF = 0.5
-WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
+# Characters of a text in a table.
+MAX_CELL_CHARS = 60
+# A share that misses its bound by this much is hopeless.
+HOPELESS_MISS = 0.5
+VERDICTS = {True: "pass", False: "**FAIL**", None: "not judged"}
 
 
 class QualityReport(NamedTuple):
-    """A report: what was measured and judged, when, by which settings, and where it is written, if it is."""
+    """The measured and judged answers of a version."""
 
     quality: QualityFigures
     measured: Sequence[MeasuredFigure]
     at: datetime
+    # Settings that the report depends on, by name.
     settings: Mapping[str, str]
+    # The Markdown file, empty if the report is not written.
     path: Path = Path()
 
     @property
     def gates(self) -> list[MeasuredFigure]:
-        """Return the figures that have bounds."""
-        return [one for one in self.measured if one.figure.is_gate]
+        """The figures with bounds."""
+        return [measured for measured in self.measured if measured.figure.is_gate]
 
     @property
     def failed(self) -> list[MeasuredFigure]:
-        """Return the gates that failed; those that were not judged do not."""
-        return [one for one in self.gates if one.passed is False]
+        """The gates that were judged and failed."""
+        return [gate for gate in self.gates if gate.passed is False]
 
     @property
     def passed(self) -> bool:
-        """Return whether no gate failed."""
+        """Whether no gate failed."""
         return not self.failed
 
     @property
     def is_hopeless(self) -> bool:
-        """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
-        shares = [one for one in self.failed if one.figure.unit == "share" and one.items >= FEWEST]
-        return any(
-            abs((one.value or 0.0) - (one.figure.missed(one.value) or 0.0)) >= HALF
-            for one in shares
-        )
+        """Whether a share misses its bound by at least half, on enough items to exclude chance."""
+        for gate in self.failed:
+            if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
+                bound = gate.figure.missed_bound(gate.value) or 0.0
+                if abs((gate.value or 0.0) - bound) >= HOPELESS_MISS:
+                    return True
+        return False
 
     @property
     def error(self) -> GateError | None:
-        """Return the error that says which gates failed, if any did; the answers are stored, and so is this report."""
-        if not self.failed:
+        """An error with the failed gates, or None if no gate failed.
+
+        Answers and report are stored in both cases.
+        """
+        failed_gates = self.failed
+        if not failed_gates:
             return None
-        count = "a quality gate" if len(self.failed) == 1 else f"{len(self.failed)} quality gates"
+
+        subject = f"{len(failed_gates)} quality gates"
+        if len(failed_gates) == 1:
+            subject = "a quality gate"
+        verdicts = "; ".join(gate.verdict_text for gate in failed_gates)
         return GateError(
-            f"{count} failed: {'; '.join(one.said for one in self.failed)}; the answers are stored",
+            f"{subject} failed: {verdicts}; the answers are stored",
             hint=f"read {self.path}; then a better prompt or model under a new version, "
             f"or other bounds by {OptionHint('gates')}",
         )
 
     def check(self) -> None:
-        """Raise `error`, where there is one."""
+        """Raise `error` if a gate failed.
+
+        Raises:
+            GateError: A gate failed.
+        """
         if self.error is not None:
             raise self.error
 
     @property
     def line(self) -> str:
-        """Return in one line how the gates stand."""
-        count = sum(one.passed is not None for one in self.gates)
-        rest = f", {len(self.gates) - count} not judged" if count < len(self.gates) else ""
-        if self.failed:
-            names = ", ".join(one.figure.name for one in self.failed)
-            return f"{len(self.failed)} of {count} gates failed{rest}: {names}"
-        if not count:
+        """The result of all gates on a line."""
+        judged_count = sum(gate.passed is not None for gate in self.gates)
+        suffix = ""
+        if judged_count < len(self.gates):
+            suffix = f", {len(self.gates) - judged_count} not judged"
+
+        failed_gates = self.failed
+        if failed_gates:
+            names = ", ".join(gate.figure.name for gate in failed_gates)
+            return f"{len(failed_gates)} of {judged_count} gates failed{suffix}: {names}"
+        if not judged_count:
             return "no gate was judged"
-        return (
-            f"all {count} gates passed{rest}" if count > 1 else f"the one judged gate passed{rest}"
-        )
+        if judged_count == 1:
+            return f"the one judged gate passed{suffix}"
+        return f"all {judged_count} gates passed{suffix}"
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs: every figure, verdict and setting, and every text exactly as it is stored."""
+        """The report for programs: all figures, verdicts and settings, and texts as stored."""
         quality = self.quality
-        return {
+        document = {
             "title": quality.title,
             "extractor": quality.extractor,
             "at": self.at.isoformat(),
             "items": quality.items,
             "passed": self.passed,
             "verdict": self.line,
-            "gates": [
-                _document(one, "low", "high", "at_least", "why") | {"said": one.said}
-                for one in self.gates
-            ],
-            "figures": {one.figure.name: _document(one, "unit", "told") for one in self.measured},
+            "gates": [_gate_document(gate) for gate in self.gates],
+            "figures": {
+                measured.figure.name: _figure_document(measured) for measured in self.measured
+            },
             "distributions": [
-                {"title": one.title, "unit": one.headers[1], "bars": one.cells}
-                for one in quality.distributions
+                {"title": rows.title, "unit": rows.headers[1], "bars": rows.cells}
+                for rows in quality.distributions
             ],
-            "tables": [one._asdict() for one in quality.tables],
-            "samples": [one._asdict() for one in quality.samples],
+            "tables": [
+                {"title": rows.title, "headers": rows.headers, "cells": rows.cells}
+                for rows in quality.tables
+            ],
+            "samples": [_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
             "settings": dict(self.settings),
-            **({"report": str(self.path)} if self.path.name else {}),
         }
+        if self.path.name:
+            document["report"] = str(self.path)
+        return document
 
     def markdown(self, *, again: object = CommandHint("qc")) -> str:
-        """Return it for people; `again` is what to type to judge the answers once more."""
+        """Return the report as Markdown.
+
+        `again` is the command that judges the answers with other bounds.
+        """
         quality = self.quality
-        told = {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
-        tables = [*quality.distributions, *quality.tables]
         return _template().render(
-            self._asdict() | told, tables=tables, again=again, option=OptionHint, step=CommandHint
+            quality=quality,
+            at=self.at,
+            settings=self.settings,
+            line=self.line,
+            gates=[_gate_view(gate) for gate in self.gates],
+            # Bounds that every failed gate would pass.
+            passing_bounds=",".join(map(_passing_bounds, self.failed)),
+            figures=[(measured.figure.description, measured.shown) for measured in self.measured],
+            tables=[*quality.distributions, *quality.tables],
+            samples=[_sample_document(sample) for sample in quality.samples],
+            again=again,
+            option=OptionHint,
+            step=CommandHint,
         )
 
     def sealed(
         self, data: Path, task: str, *, again: object = CommandHint("qc")
     ) -> "QualityReport":
-        """Write it into a workspace, durable when this returns, and return it with the path of its Markdown."""
+        """Write the report into `data`, and return it with the path of its Markdown.
+
+        Both files are on disk when this returns. `again` is used as in `markdown`.
+        """
         folder = data / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task}-{self.at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
-        whole = json.dumps(self.document, ensure_ascii=False, indent=2)
+        document = json.dumps(self.document, ensure_ascii=False, indent=2)
         files.seal_bytes(path, self.markdown(again=again).encode("utf-8", "replace"))
-        files.seal_bytes(path.with_suffix(".json"), whole.encode("utf-8", "replace") + b"\n")
+        files.seal_bytes(path.with_suffix(".json"), document.encode("utf-8", "replace") + b"\n")
         return self._replace(path=path)
 
 
 @cache
 def _template() -> "Template":
-    """Return the compiled template of a report; a process that writes several compiles it once."""
+    """Return the template of a report, compiled on the first call."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -155,94 +203,154 @@ def _template() -> "Template":
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {
-        "code": markdown_code,
-        "cell": _cell,
-        "aligned": _aligned,
-        "holds": _holds,
-    }
+    environment.filters |= {"code": markdown_code, "cell": _format_cell, "aligned": _alignments}
     return environment.get_template("report.md")
 
 
-def _document(one: MeasuredFigure, *names: str) -> dict[str, Any]:
-    told = {name: getattr(one.figure, name) for name in ("name", *names)}
-    return {**told, "value": one.value, "items": one.items, "passed": one.passed}
+def _gate_document(gate: MeasuredFigure) -> dict[str, Any]:
+    return {
+        "name": gate.figure.name,
+        "low": gate.figure.low,
+        "high": gate.figure.high,
+        "at_least": gate.figure.min_items,
+        "why": gate.figure.bounds_reason,
+        "value": gate.value,
+        "items": gate.items,
+        "passed": gate.passed,
+        "said": gate.verdict_text,
+    }
 
 
-def _cell(cell: str | float) -> str:
+def _figure_document(measured: MeasuredFigure) -> dict[str, Any]:
+    return {
+        "name": measured.figure.name,
+        "unit": measured.figure.unit,
+        "told": measured.figure.description,
+        "value": measured.value,
+        "items": measured.items,
+        "passed": measured.passed,
+    }
+
+
+def _sample_document(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        "name": sample.name,
+        "text": sample.text,
+        "spans": sample.spans,
+        "said": sample.answer_text,
+    }
+
+
+def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
+    """Return the texts of a gate for the template."""
+    return {
+        "name": gate.figure.name,
+        "value": gate.shown,
+        "verdict": VERDICTS[gate.passed],
+        "bounds": gate.figure.wanted,
+        "description": gate.figure.description,
+        "bounds_reason": gate.figure.bounds_reason,
+        "skip_reason": gate.why_not,
+    }
+
+
+def _format_cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return markdown_code(cell, most=MOST_CELL)
+        return markdown_code(cell, most=MAX_CELL_CHARS)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
-def _aligned(rows: ReportTable) -> list[str]:
+def _alignments(rows: ReportTable) -> list[str]:
+    """Return the Markdown alignment of each column: right, except for columns with text."""
     columns = zip(*rows.cells, strict=True)
-    return ["---" if any(isinstance(one, str) for one in column) else "---:" for column in columns]
+    return [
+        "---" if any(isinstance(cell, str) for cell in column) else "---:" for column in columns
+    ]
 
 
-def _holds(measured: MeasuredFigure) -> str:
-    """Return a gate with bounds that its figure would keep, as GATES takes them."""
-    gate = measured.figure
-    value = measured.value or 0.0
-    low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
-    high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
-    return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
+def _passing_bounds(gate: MeasuredFigure) -> str:
+    """Return a gate with bounds that its value passes, in the syntax of GATES."""
+    value = gate.value or 0.0
+    bounds: list[str] = []
+    if gate.figure.low is not None:
+        low = min(gate.figure.low, math.floor(value * 100) / 100)
+        bounds.append(f"{low:g}")
+    if gate.figure.high is not None:
+        high = max(gate.figure.high, math.ceil(value * 100) / 100)
+        bounds.append(f"{high:g}")
+    return f"{gate.figure.name}={'..'.join(bounds)}"
 
 
 def sweep_reports(data: Path, task: str) -> None:
-    """Remove what killed processes left half written of a task's reports."""
+    """Delete partially written reports of a task whose processes ended."""
     for part in (data / FOLDER).glob(f"{task}-*{files.PART}"):
         if files.is_abandoned(part):
             part.unlink(missing_ok=True)
 
 
 def reports_of_task(data: Path, task: str) -> dict[str, list[Path]]:
-    """Return the files of each report of a task, also of one that is not whole, by its name; the oldest first."""
-    ours = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
-    found: dict[str, list[Path]] = {}
+    """Return the files of each report of a task by its name, the oldest report first.
+
+    A report can be incomplete.
+    """
+    pattern = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
+    paths_by_name: dict[str, list[Path]] = {}
     for path in sorted((data / FOLDER).glob("*")):
-        if name := ours.fullmatch(path.name):
-            found.setdefault(name[1], []).append(path)
-    return found
+        if match := pattern.fullmatch(path.name):
+            paths_by_name.setdefault(match[1], []).append(path)
+    return paths_by_name
 
 
 def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
-    """Return the newest reports of a task as their documents, each with its `name`, the newest first."""
-    found = []
-    for name in list(reports_of_task(data, task))[::-1]:
-        with contextlib.suppress(OSError, ValueError):  # not whole, or the user's own by now
-            found.append(
-                {**json.loads((data / FOLDER / f"{name}.json").read_bytes()), "name": name}
-            )
-        if len(found) == limit:
+    """Return the documents of the newest reports of a task, each with its `name`, newest first.
+
+    Reports without a readable JSON file are skipped.
+    """
+    documents: list[dict[str, Any]] = []
+    for name in reversed(reports_of_task(data, task)):
+        # The report can be incomplete, or a user may have changed its file.
+        with contextlib.suppress(OSError, ValueError):
+            document = json.loads((data / FOLDER / f"{name}.json").read_bytes())
+            documents.append({**document, "name": name})
+        if len(documents) == limit:
             break
-    return found
+    return documents
 
 
 def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:
-    """Remove the reports of a task whose files `is_named` says to, durably; return how many files those were.
+    """Delete the reports of a task for whose files `is_named` returns true.
 
-    Reports hold samples of people's data, for which `forget` removes those that name a person.
+    Reports contain samples of people's data, so `forget` deletes those that name a person.
+
+    Returns:
+        The number of deleted files. The deletion is durable when this returns.
     """
-    gone = [
-        path for paths in reports_of_task(data, task).values() if is_named(paths) for path in paths
-    ]
-    for path in gone:
+    named_reports = filter(is_named, reports_of_task(data, task).values())
+    paths = list(chain.from_iterable(named_reports))
+    for path in paths:
         path.unlink(missing_ok=True)
-    if gone:
+    if paths:
         files.sync_directory(data / FOLDER)
-    return len(gone)
+    return len(paths)
 
 
 def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:
-    """Return the files of a task's reports written before a moment, but of those named `kept` and of the newest."""
-    reports = reports_of_task(data, task)
-    moment = f"{task}-{before:%Y%m%dT%H%M%SZ}"
-    newest = max(
-        (name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)),
-        default="",
-    )
-    old = (
-        paths for name, paths in reports.items() if name < moment and name not in {newest, *kept}
-    )
-    return [path for paths in old for path in paths]
+    """Return the files of a task's reports that were written before a time.
+
+    Reports named in `kept` and the newest complete report are left out.
+    """
+    paths_by_name = reports_of_task(data, task)
+    complete_names = [
+        name
+        for name, paths in paths_by_name.items()
+        if any(path.suffix == ".json" for path in paths)
+    ]
+    kept_names = {max(complete_names, default=""), *kept}
+    first_kept_name = f"{task}-{before:%Y%m%dT%H%M%SZ}"
+    old_reports = [
+        paths
+        for name, paths in paths_by_name.items()
+        if name < first_kept_name and name not in kept_names
+    ]
+    return list(chain.from_iterable(old_reports))

@@ -25,5 +25,9 @@ def test_every_gate_stands_on_the_page_with_its_bounds(
     part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
     assert told == {one.name: one.wanted for one in figures if one.is_gate}
-    assert len({one.told for one in figures}) == len(figures)
-    assert [one.told for one in figures if len(one.told.split()) < 3 or len(one.told) > 100] == []
+    assert len({one.description for one in figures}) == len(figures)
+    assert [
+        one.description
+        for one in figures
+        if len(one.description.split()) < 3 or len(one.description) > 100
+    ] == []

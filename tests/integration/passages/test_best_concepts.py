@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow
+from pipeline.passages.shape import ConceptRow
 from tests.integration.passages.workspaces import (
     LABEL,
     NOW,

@@ -11,7 +11,7 @@ from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import WorkspaceSession, open_workspace
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
@@ -67,7 +67,7 @@ def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
     with ws.store.read() as tx:
         here = shape(ws)
         ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
-        found = table.item_table(here).rows(tx, ids, here.names)
+        found = table.item_table(here).rows(tx, ids, here.value_columns)
     return {
         key: (row["text"], row.get("source"), loaded(row.get("metadata")))
         for key, row in found.items()

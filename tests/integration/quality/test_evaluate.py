@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline.passages.quality import measure
-from pipeline.passages.table import read_shape
+from pipeline.passages.shape import read_shape
 from pipeline.passages.task import ConceptsTask
-from pipeline.quality.figures import MeasuredFigure, QualityFigures, gates_in_force, judged
+from pipeline.quality.figures import MeasuredFigure, QualityFigures, effective_gates, judge_figures
 from tests.lab import Workspace
 
 LABEL = "passage-concepts@1"
@@ -139,7 +139,9 @@ def figure(found: QualityFigures, name: str) -> Any:
 def verdict(found: QualityFigures, name: str) -> MeasuredFigure:
     """Return the verdict on one figure."""
     return next(
-        one for one in judged(found, gates_in_force(found.figures, {})) if one.figure.name == name
+        one
+        for one in judge_figures(found, effective_gates(found.figures, {}))
+        if one.figure.name == name
     )
 
 
@@ -250,11 +252,11 @@ def test_samples_mark_what_the_offsets_say(workspace: Workspace) -> None:
     good = shown["good"]
     assert [good.text[start:end] for start, end in good.spans] == ["water law"]
     assert len(good.text) < 400
-    assert good.said == "method, 0.9"
-    assert "OFFSETS ARE WRONG" in shown["wrong"].said
-    assert "without a quotation" in shown["none"].said
-    assert "without a quotation" in shown["odd"].said
-    assert "the passage is gone" in shown["gone"].said
+    assert good.answer_text == "method, 0.9"
+    assert "OFFSETS ARE WRONG" in shown["wrong"].answer_text
+    assert "without a quotation" in shown["none"].answer_text
+    assert "without a quotation" in shown["odd"].answer_text
+    assert "the passage is gone" in shown["gone"].answer_text
     assert not any(one.spans for key, one in shown.items() if key != "good")
 
 
@@ -268,7 +270,10 @@ def test_quotations_found_by_likeness_are_read_first_and_those_of_other_texts_fa
         put(workspace, f"p-{number}", ["water law"], evidence=like if number == 33 else evidence())
     put(workspace, "p-33", ["a first one", "tax"])
     found = measured(workspace)
-    assert (found.samples[0].id, found.samples[0].said) == ("p-33", "method, 0.9, by likeness 0.90")
+    assert (found.samples[0].id, found.samples[0].answer_text) == (
+        "p-33",
+        "method, 0.9, by likeness 0.90",
+    )
     assert (len(found.samples), verdict(found, "unlike-text").passed) == (30, True)
     workspace.change("UPDATE passages SET text = 'Bees and wax, and bees.' WHERE id = 'p-1'")
     found = measured(workspace)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow
+from pipeline.passages.shape import COLUMNS, ConceptRow
 from pipeline.store import batches
 from tests.integration.passages.workspaces import shape, workspace
 from tests.lab import ON_POSTGRESQL
@@ -113,7 +113,7 @@ def test_the_best_are_those_that_python_would_choose(
             assert table.adopt(tx, preference) == []
         with ws.store.read() as tx:
             assert table.is_adopted(tx, preference)
-            seen = tx.exec_driver_sql(f"SELECT {', '.join(table.COLUMNS)} FROM best_concepts").all()  # noqa: S608
+            seen = tx.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             everything = sorted(map(told, table.all_concepts(tx, here)))
         assert everything == sorted(map(told_of, concepts))

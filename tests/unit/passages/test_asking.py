@@ -2,8 +2,8 @@
 
 from sqlalchemy import create_engine
 
-from pipeline.passages.table import read_shape
-from pipeline.passages.task import CUT, MAX_ASKED, ConceptsTask
+from pipeline.passages.shape import read_shape
+from pipeline.passages.task import CUT_NOTICE, MAX_ASKED_CHARS, ConceptsTask
 
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
 
@@ -15,10 +15,10 @@ def told(text: str) -> str:
 
 def test_a_long_passage_is_cut_at_its_end_and_the_question_says_so() -> None:
     """The note stands outside the tags; what was cut is part of the hash and of what answers are held against."""
-    text = "x" * MAX_ASKED
+    text = "x" * MAX_ASKED_CHARS
     assert told(text) == f"<passage>{text}</passage>"
     long = next(TASK.items({"1": {"text": text + "yz"}}))
-    assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT}"
+    assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_NOTICE}"
     assert long.context == {"text": text + "yz"}
     assert long.input_hash != next(TASK.items({"1": {"text": text + "y"}})).input_hash
 

@@ -10,8 +10,8 @@ from pipeline.quality.figures import (
     Figure,
     MeasuredFigure,
     QualityFigures,
-    gates_in_force,
-    judged,
+    effective_gates,
+    judge_figures,
     shown,
 )
 from pipeline.quality.report import QualityReport
@@ -38,12 +38,14 @@ def quality(
 
 def verdict(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
     """Return the verdict on one of the three gates."""
-    return next(one for one in judged(measured, in_force(overrides)) if one.figure.name == name)
+    return next(
+        one for one in judge_figures(measured, in_force(overrides)) if one.figure.name == name
+    )
 
 
 def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds that texts set."""
-    return gates_in_force(
+    return effective_gates(
         GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how
     )
 
@@ -118,14 +120,16 @@ def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as caught:
         in_force("tags=3..8")
     assert caught.value.hint == "the gates are evidence, concepts, invalid"
-    assert len(in_force("tags=3..8", others={"tags"})) == 3
+    assert len(in_force("tags=3..8", other_gates={"tags"})) == 3
 
 
 def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
     found = quality(evidence=0.98996, concepts=2.5)
     with pytest.raises(GateError) as caught:
-        QualityReport(found, judged(found, in_force("")), AT, {}, Path("reports/one.md")).check()
+        QualityReport(
+            found, judge_figures(found, in_force("")), AT, {}, Path("reports/one.md")
+        ).check()
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
@@ -133,7 +137,7 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     )
     assert "reports/one.md" in caught.value.hint
     few = quality(evidence=0.1, items=3)
-    QualityReport(few, judged(few, in_force("")), AT, {}).check()
+    QualityReport(few, judge_figures(few, in_force("")), AT, {}).check()
 
 
 @pytest.mark.parametrize(

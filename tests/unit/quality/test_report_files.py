@@ -9,8 +9,8 @@ from pipeline.quality.figures import (
     QualityFigures,
     ReportTable,
     Sample,
-    gates_in_force,
-    judged,
+    effective_gates,
+    judge_figures,
 )
 from pipeline.quality.report import QualityReport
 
@@ -44,7 +44,7 @@ def measured(bounds: str = "") -> QualityReport:
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
-    verdicts = judged(quality, gates_in_force(FIGURES, {"GATES": bounds}))
+    verdicts = judge_figures(quality, effective_gates(FIGURES, {"GATES": bounds}))
     return QualityReport(quality, verdicts, AT, {"GATES": "", "seed": "7"})
 
 

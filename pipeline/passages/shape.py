@@ -1,0 +1,122 @@
+"""Columns and id types of the tables of passages and concepts in a database."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text, cast
+
+from pipeline.passages.table_names import CONCEPTS, PASSAGES
+from pipeline.store.schema import ColumnTyped, IsoTime
+from pipeline.tables.adopt import ColumnNeed, Columns, IdColumnFacts, columns_of, ids_in
+
+OPTIONAL_COLUMNS = ("source", "metadata")
+
+
+class ConceptRow(NamedTuple):
+    """A concept of a passage.
+
+    To be written, `aliases` and `evidence` are JSON text, and `created_at` is aware. As read from
+    the table they are decoded, `evidence` has its part of the passage, and `confidence` can have
+    any type.
+    """
+
+    passage_id: str
+    concept_name: str
+    concept_type: str
+    aliases: Any
+    confidence: Any
+    extractor_model: str
+    extractor_version: str
+    evidence: Any
+    created_at: datetime | None
+
+
+COLUMNS = ConceptRow._fields
+
+
+@dataclass(frozen=True, eq=False)
+class PassagesShape:
+    """Columns and id types of the two tables of a database."""
+
+    # The existing columns of passages that are read.
+    passages: Table
+    # All columns of concepts that are read and written.
+    concepts: Table
+    # Type of the ids of passages, and of `passage_id` in concepts.
+    ids: IdColumnFacts
+    concept_ids: IdColumnFacts
+    # The id column of concepts, or None if it is missing or the table does not exist yet.
+    concept_id_column: Column[Any] | None
+    # Values to write instead of NULL, for columns of passages that are NOT NULL.
+    null_substitutes: dict[str, str]
+    # Names of tables that do not exist yet. They are described as they will be made.
+    missing: frozenset[str] = frozenset()
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """The id of a passage as text."""
+        return cast(self.passages.c.id, Text)
+
+    @property
+    def has_same_ids(self) -> bool:
+        """Whether both tables have the same type of passage ids.
+
+        Otherwise ids are compared as text.
+        """
+        return self.ids.kind == self.concept_ids.kind
+
+    @property
+    def is_of_passage(self) -> ColumnElement[bool]:
+        """The SQL condition that a concept belongs to a passage, for queries on both tables."""
+        passage_id = self.passages.c.id if self.has_same_ids else self.item_id
+        return self.concepts.c.passage_id == passage_id
+
+    @property
+    def value_columns(self) -> list[str]:
+        """The columns of passages that are read and written, except the id."""
+        return ["text", *(name for name in OPTIONAL_COLUMNS if name in self.passages.c)]
+
+
+def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
+    """Return the shape of the tables in this database, as made, adopted or to be made.
+
+    `passages` is the name of the table of passages.
+    """
+    passage_columns = columns_of(tx, passages)
+    concept_columns = columns_of(tx, CONCEPTS)
+    contents = {"source": ColumnNeed.TEXT, "metadata": ColumnNeed.JSON}
+    fitting_columns = [
+        name
+        for name in OPTIONAL_COLUMNS
+        if name in passage_columns and not contents[name].misfit(tx, passage_columns[name])
+    ]
+    optional_columns = fitting_columns if passage_columns else OPTIONAL_COLUMNS
+
+    empty_values = {"source": "", "metadata": "{}"}
+    null_substitutes = {
+        name: empty_values[name] for name in fitting_columns if not passage_columns[name].nullable
+    }
+    columns_by_table = {passages: passage_columns, CONCEPTS: concept_columns}
+    return PassagesShape(
+        _untyped_table(passages, ("id", "text", *optional_columns)),
+        _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
+        ids=ids_in(tx, passage_columns.get("id")),
+        concept_ids=ids_in(tx, concept_columns.get("passage_id")),
+        concept_id_column=concept_columns.get("id"),
+        null_substitutes=null_substitutes,
+        missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
+    )
+
+
+def id_columns(concept_columns: Columns) -> tuple[str, ...]:
+    """Return ("id",), or () if another program's table of concepts has no id column."""
+    return ("id",) if not concept_columns or "id" in concept_columns else ()
+
+
+def _untyped_table(name: str, column_names: Iterable[str]) -> Table:
+    """Return a table whose columns have the types of the database, except the time."""
+    types = {"created_at": IsoTime}
+    columns = (Column(column, types.get(column, ColumnTyped)) for column in column_names)
+    return Table(name, MetaData(), *columns)

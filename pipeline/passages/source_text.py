@@ -1,0 +1,81 @@
+"""SQL that adds the part of a passage around the first quotation to an evidence document."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+)
+
+from pipeline.tables.adopt import is_sqlite
+
+# Length of `source_text`.
+MAX_SOURCE_CHARS = 1200
+
+
+def add_source_text(
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]
+) -> ColumnElement[Any]:
+    """Return the SQL expression of an evidence document with `source_text`.
+
+    This is the whole text if it has at most MAX_SOURCE_CHARS characters, else the part around the
+    first quotation. A document of another shape, or with a `source_text`, is not changed.
+    """
+    quotation = document.op("->")(literal_column("'support'")).op("->")(literal_column("0"))
+    offsets = [_offset_member(tx, quotation, name) for name in ("start", "end")]
+    start, end = (cast(offset, Integer) for offset in offsets)
+    source_text = _text_around(tx, text, start, end)
+    if is_sqlite(tx):
+        are_integers = [func.typeof(offset) == literal_column("'integer'") for offset in offsets]
+        has_offsets = and_(*are_integers, start >= _integer(0))
+        extended: ColumnElement[Any] = func.json_set(
+            document, literal_column("'$.source_text'"), source_text
+        )
+    else:
+        pattern: ColumnElement[str] = literal_column("'^[0-9]{1,9}$'")
+        has_offsets = and_(*(offset.op("~", is_comparison=True)(pattern) for offset in offsets))
+        addition = func.jsonb_build_object(literal_column("'source_text'"), source_text)
+        extended = document.op("||")(addition)
+
+    lacks_source = document.op("->")(literal_column("'source_text'")).is_(None)
+    return case((and_(has_offsets, lacks_source, text.is_not(None)), extended), else_=document)
+
+
+def _offset_member(tx: Connection, quotation: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """Return a member of a quotation: a value on SQLite, JSON text on PostgreSQL.
+
+    PostgreSQL's `->>` would make an integer of the JSON string "3", so `->` is cast to text.
+    """
+    member: ColumnElement[str] = literal_column(f"'{name}'")
+    if is_sqlite(tx):
+        return quotation.op("->>")(member)
+    return cast(quotation.op("->")(member), Text)
+
+
+def _text_around(
+    tx: Connection,
+    text: ColumnElement[str],
+    start: ColumnElement[int],
+    end: ColumnElement[int],
+) -> ColumnElement[str]:
+    """Return the SQL expression of at most MAX_SOURCE_CHARS of a text, around [start, end)."""
+    minimum, maximum = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
+    length = func.length(text)
+    max_length = _integer(MAX_SOURCE_CHARS)
+    quotation_length = minimum(maximum(end - start, _integer(0)), max_length)
+    lead_length = (max_length - quotation_length) // _integer(2)
+    offset = maximum(minimum(start - lead_length, length - max_length), _integer(0))
+    # SQL counts characters from 1.
+    part = func.substr(text, offset + _integer(1), max_length)
+    return case((length <= max_length, text), else_=part)
+
+
+def _integer(number: int) -> ColumnElement[int]:
+    return literal_column(str(number), Integer)
