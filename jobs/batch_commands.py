@@ -174,7 +174,13 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
             "reasons": [asdict(odd) for odd in one.anomalies],
             **{
                 name: getattr(one, name)
-                for name in ("unapplied", "outdated", "other_versions", "copied_rows")
+                for name in (
+                    "unapplied",
+                    "outdated",
+                    "other_versions",
+                    "copied_rows",
+                    "left_out_values",
+                )
             },
         }
         for one in report.ingested

@@ -171,6 +171,8 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
             0,
             f"{said}; tables of other programs, and columns that they added, are in the backup alone",
         )
+    elif report.database:
+        shown.insert(0, f"an earlier run copied all tables to {report.database}")
     return CommandReport(asdict(report), shown)
 
 
@@ -249,6 +251,8 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         plural(len(report.builds), "build"),
         f"{plural(len(report.reports), 'file')} of reports",
         plural(len(report.litter), "left-over"),
+        plural(report.locks, "lock file"),
+        f"{plural(report.vectors, 'vector')} of texts that no row has",
     )
     return CommandReport(
         asdict(report), f"{'would remove' if dry else 'removed'} {', '.join(took)}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.core import files
-from pipeline.core.errors import ConfigurationError, StateConflictError
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.record import source_of
 from pipeline.engine.workspace import WorkspaceSession
@@ -41,14 +42,37 @@ def part_path(data: Path, number: int) -> Path:
     return result_path(data, number).with_suffix(".asked")
 
 
-def is_whole(data: Path, name: str | None, sha256: str | None) -> bool:
-    """Return whether a file of a batch exists with the recorded SHA-256.
+def sealed_request(data: Path, batch: BatchRow) -> Path:
+    """Return the path of a batch's request file; refuse another name in the database."""
+    return _checked_path(data, batch, batch.request_file, request_path(data, batch.number))
 
-    Args:
-        name: Path of the file relative to `data`; None if there is none.
+
+def sealed_result(data: Path, batch: BatchRow) -> Path:
+    """Return the path of a batch's result file; refuse another name in the database.
+
+    A batch without a result gets the path that its result will have.
     """
-    path = data / (name or "")
-    return path.is_file() and files.sha256_of(path) == sha256
+    path = result_path(data, batch.number)
+    if batch.result_file is None:
+        return path
+    return _checked_path(data, batch, batch.result_file, path)
+
+
+def _checked_path(data: Path, batch: BatchRow, name: str, expected: Path) -> Path:
+    """Return the expected path if the stored name is the same and no link leads elsewhere.
+
+    Raises:
+        InconsistentError: The name is another one, or a link leads out of the workspace.
+    """
+    # Whoever may change the database must not choose the files that are read, sent or deleted.
+    own_name = expected.relative_to(data).as_posix()
+    if name != own_name:
+        raise InconsistentError(
+            f"batch {batch.number} names the file {name!r} in the database and not {own_name}; "
+            "no such file was read or changed",
+            hint=f"restore a backup: {CommandHint('restore', from_='…')}",
+        )
+    return files.path_below(data, name)
 
 
 def lock_of(number: int) -> str:
@@ -189,8 +213,10 @@ def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None
 
 def _remove_files(data: Path, batch: BatchRow) -> None:
     """Delete the files of a trial; the replies last, because they mark a deletion to finish."""
-    for path in (data / batch.request_file, part_path(data, batch.number)):
-        path.unlink(missing_ok=True)
+    request = sealed_request(data, batch)
+    if files.is_sealed(request, batch.request_sha256):
+        request.unlink()
+    part_path(data, batch.number).unlink(missing_ok=True)
 
 
 def _cut_to_whole_lines(path: Path) -> None:

@@ -104,6 +104,19 @@ def budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
     return Budgets(tuple(found), now)
 
 
+def correct_start(ws: WorkspaceSession) -> None:
+    """Let a `tag` that is not over start now if a wrong clock recorded a start in the future.
+
+    Its budget would not count what is sent before that moment.
+    """
+    with ws.store.read() as tx:
+        run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    now = ws.now()
+    if run is not None and run.started_at > now:
+        with ws.store.write() as tx:
+            runs.set_start(tx, run.number, at=now)
+
+
 def running_budget(tx: Connection, task: Task) -> Budget | None:
     """Return the budget of a `tag` that is not over, whatever command goes on with it."""
     found = runs.unfinished_run(tx, task.name, mode=runs.TAG)

@@ -2,15 +2,23 @@
 
 What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then downloaded. This
 waits for no other process: a poll that fetches the result, or a submit that uploads the file, finds out by the batch's
-state.
+state. It waits only until the list of batches must show what an unclear create made.
 """
 
 import contextlib
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch.batch_files import is_whole, lock_of, read_again
-from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
+from pipeline.batch.batch_files import lock_of, read_again, sealed_request, sealed_result
+from pipeline.batch.send import (
+    BEFORE_SENT,
+    BY_HAND,
+    drop_upload,
+    give_up_batch,
+    reconcile,
+    wait_for_look,
+)
+from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
@@ -26,7 +34,7 @@ def run(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
 
     Raises:
         InputError: there is no such batch, it is over, or giving it up was not confirmed.
-        RemoteError: the API cannot be reached, or its create is still unclear; everything is as it was.
+        RemoteError: the API cannot be reached, or another process creates it; everything is as it was.
     """
     with ws.store.read() as tx:
         task = batches.get_batch(tx, number).task
@@ -42,8 +50,8 @@ def _once(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     if batch.state is BatchState.PREPARED:
         return _give_up(ws, batch, why=BEFORE_SENT)
     again = "and let its items be asked again?"
-    if batch.state is BatchState.DOWNLOADED and not is_whole(
-        ws.data, batch.result_file, batch.result_sha256
+    if batch.state is BatchState.DOWNLOADED and not files.is_sealed(
+        sealed_result(ws.data, batch), batch.result_sha256
     ):
         lost = f"the result of batch {number} is lost or was changed, and `{CommandHint('batch-poll')}` may have it"
         ws.agree(f"{lost}. Give the batch up, {again}")
@@ -64,22 +72,23 @@ def _once(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
 
 def _cleared_up(ws: WorkspaceSession, number: int) -> BatchRow:
     """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
-    with ws.locks.hold(lock_of(number)) as lock:
-        if lock is None:
-            said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
-            raise RemoteError(said, hint="try again in a moment")
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
-        if batch.state is not BatchState.SUBMITTING:
-            return batch
-        look = reconcile(ws, batch)
-        if not look.adopted and not look.absent:
-            said = f"batch {number} may or may not have been created; nothing was changed"
-            raise RemoteError(said, hint=f"try again in {look.wait_s:.0f} s")
-        with ws.store.write() as tx:
-            if look.absent:
-                batches.mark_absent(tx, batch, at=ws.now())
-            return batches.get_batch(tx, number)
+    while True:
+        with ws.locks.hold(lock_of(number)) as lock:
+            if lock is None:
+                said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
+                raise RemoteError(said, hint="try again in a moment")
+            with ws.store.read() as tx:
+                batch = batches.get_batch(tx, number)
+            if batch.state is not BatchState.SUBMITTING:
+                return batch
+            look = reconcile(ws, batch)
+            if look.adopted or look.absent:
+                with ws.store.write() as tx:
+                    if look.absent:
+                        batches.mark_absent(tx, batch, at=ws.now())
+                    return batches.get_batch(tx, number)
+
+        wait_for_look(ws, number, look)
 
 
 def _cancel(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
@@ -111,13 +120,11 @@ def _cancel(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
 def _give_up(ws: WorkspaceSession, batch: BatchRow, *, why: str) -> tuple[str, CommandHint]:
     with ws.store.write() as tx:
         free = give_up_batch(tx, batch, why=why, at=ws.now())
-        pairs = (
-            (batch.request_file, batch.request_sha256),
-            (batch.result_file, batch.result_sha256),
+        has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
+        has_result = batch.result_file is None or files.is_sealed(
+            sealed_result(ws.data, batch), batch.result_sha256
         )
-        if not all(
-            is_whole(ws.data, *pair) for pair in pairs if pair[0]
-        ):  # no check is to miss them later
+        if not (has_request and has_result):  # no check is to miss them later
             erasure.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     if batch.state is BatchState.PREPARED:
         drop_upload(ws.client, batch.upload)

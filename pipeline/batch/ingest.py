@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.batch.batch_files import lock_of, read_again, seal_dead
+from pipeline.batch.batch_files import lock_of, read_again, seal_dead, sealed_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
+from pipeline.core.text import plural
 from pipeline.engine.record import (
     Equals,
     JudgedReply,
@@ -30,7 +31,7 @@ from pipeline.engine.task import Task, TaskLabels, WriteResult
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ParsedReply, ResultFile
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -45,6 +46,8 @@ ODD = (  # lines of a result that belong to no request: (kind, name of their cou
     ("duplicate", "duplicates", "a second line for the same key"),
     ("unreadable", "unreadable", "no JSON, and no key to be seen"),
 )
+# The journal's lines on values of answers beyond the number that may be kept.
+LEFT_OUT = "left_out"
 UNTAKEN = "its row was removed or answered meanwhile"
 
 
@@ -62,7 +65,8 @@ class Anomaly:
 class IngestSummary:
     """What became of one batch: the four outcomes add up to its requests; the rest is about other lines.
 
-    `copied_rows` ask the same as others, and got a copy of their answers.
+    `copied_rows` ask the same as others, and got a copy of their answers. `left_out_values` of answers were beyond the
+    number that may be kept.
     """
 
     batch: BatchRow
@@ -71,6 +75,7 @@ class IngestSummary:
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
     copied_rows: int = 0
+    left_out_values: int = 0
     # The code and words of the error that every request of a batch came back with.
     common_error: ParsedReply | None = None
 
@@ -206,7 +211,7 @@ class _BatchIngest:
         ws.task.check_declared(
             batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed
         )
-        path = ws.data / (batch.result_file or "")
+        path = sealed_result(ws.data, batch)
         what = f"the result of batch {batch.number}"
         source = source_of(batch, settings=ws.settings)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
@@ -227,7 +232,13 @@ class _BatchIngest:
             self._finish(results)
             examples = results.examples()
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number, examples=examples)
+            account = batch_account(tx, self.task, batch.number, examples=examples)
+        if account.left_out_values:
+            ws.display.warn(
+                f"batch {batch.number}: left out {plural(account.left_out_values, 'value')} beyond the "
+                f"number that an answer may have"
+            )
+        return account
 
     def _pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         line = 0
@@ -260,6 +271,16 @@ class _BatchIngest:
             if equals:
                 others = tell_equals(
                     tx, self.task, judged, kept, equals, source=source, at=self.ws.now()
+                )
+            if left_out_values := sum(one.left_out_values for one in judged):
+                workspace.record_event(
+                    tx,
+                    LEFT_OUT,
+                    self.batch.number,
+                    old=None,
+                    new=str(left_out_values),
+                    why="beyond the number that an answer may have",
+                    at=self.ws.now(),
                 )
             if self._is_live:
                 self.told += self._judged_rows(tx, judged, kept, equals, others)
@@ -373,8 +394,9 @@ def batch_account(
         anomalies.append(Anomaly(*kind, count, told))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
     copied = claims.count_copied(tx, batch.task, batch.extractor, number)
+    left_out = sum(int(event["new"]) for event in workspace.events_of(tx, LEFT_OUT, number))
     return IngestSummary(
-        batch, anomalies, unapplied, outdated, other, copied, _common_error(batch, errors)
+        batch, anomalies, unapplied, outdated, other, copied, left_out, _common_error(batch, errors)
     )
 
 

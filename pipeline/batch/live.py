@@ -831,9 +831,11 @@ def _spread_evenly(
     """Return assumed times of the calls of a batch: evenly spread, and not before the window."""
     ended = past_calls.ended or now
     interval = (ended - past_calls.began) / past_calls.calls
+    # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
+    latest = now + timedelta(seconds=WINDOW_S)
     for number in range(1, past_calls.calls + 1):
         called_at = past_calls.began + interval * number
-        if called_at >= window_start:
+        if window_start <= called_at <= latest:
             yield called_at
 
 

@@ -9,11 +9,11 @@ has; one without any lets its items go uncharged, but what failed so too often i
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.batch.batch_files import is_whole, lock_of, result_path
+from pipeline.batch.batch_files import lock_of, result_path, sealed_result
 from pipeline.batch.send import (
     BY_HAND,
     cancel_duplicates,
@@ -144,7 +144,8 @@ class _Poll:
     troubled: dict[int, errors.RemoteError] = field(
         default_factory=dict
     )  # the last look failed, for now or for good
-    silent_since: datetime | None = None  # when a look failed after which none succeeded
+    # When a look failed after which none succeeded, in seconds of the monotonic clock.
+    silent_since: float | None = None
     odd_words: set[str] = field(default_factory=set)
 
     def follow_new(self) -> None:
@@ -160,7 +161,7 @@ class _Poll:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
         ws = self.ws
         pause = self.ws.settings.poll_first
-        began = self.ws.now()
+        began = ws.monotonic()
         while True:
             self._look_at_all(bar)
             at_api = [
@@ -176,7 +177,7 @@ class _Poll:
                 or (first and len(at_api) < len(self.done))
             ):
                 return
-            works = ws.backend == "local" and ws.now() - began < timedelta(seconds=LOCAL_LOOK_S)
+            works = ws.backend == "local" and ws.monotonic() - began < LOCAL_LOOK_S
             if not wait and not (works and self.fetches):
                 return
             ws.sleep(pause)
@@ -207,7 +208,8 @@ class _Poll:
             if isinstance(error, MAY_PASS):
                 if batch.number not in self.troubled:
                     self.ws.display.warn(f"batch {batch.number}: {error.message}")
-                self.silent_since = self.silent_since or self.ws.now()
+                if self.silent_since is None:
+                    self.silent_since = self.ws.monotonic()
             self.troubled[batch.number] = error
         else:
             self.troubled.pop(batch.number, None)
@@ -243,7 +245,8 @@ class _Poll:
             return False
 
         now = self.ws.now()
-        if batch.over_at is None:
+        # A time in the future was recorded by a wrong clock, and counts as just now.
+        if batch.over_at is None or batch.over_at > now:
             with self.ws.store.write() as tx:
                 batches.note_submitted(tx, batch, over_at=now)
             until = now + UNNAMED_RESULT_WAIT
@@ -267,8 +270,8 @@ class _Poll:
 
     def _is_out_of_patience(self) -> bool:
         since = self.silent_since
-        patience = timedelta(seconds=self.ws.settings.poll_patience)
-        return since is not None and self.ws.now() - since > patience
+        patience_s = self.ws.settings.poll_patience
+        return since is not None and self.ws.monotonic() - since > patience_s
 
     def sum_up(self) -> None:
         """Report how each batch stands now, whichever process brought it there."""
@@ -461,10 +464,10 @@ class _Poll:
     def fetch_lost(self) -> None:
         """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
         for batch in self.in_state(BatchState.DOWNLOADED):
-            if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
-                continue
             ws = self.ws
-            path = result_path(self.ws.data, batch.number)
+            path = sealed_result(ws.data, batch)
+            if files.is_sealed(path, batch.result_sha256):
+                continue
             number = batch.number
             part = files.part_of(path)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -288,7 +288,7 @@ def _sweep_request_files(ws: WorkspaceSession) -> None:
     folder = ws.data / FOLDER
     with ws.store.write() as tx:
         everyone = batches.batches_in_states(tx)
-        known = {ws.data / batch.request_file for batch in everyone}
+        known = {request_path(ws.data, batch.number) for batch in everyone}
         results = {result_path(ws.data, batch.number) for batch in everyone}
         if unknown := sorted(set(folder.glob("[0-9]*-results.jsonl")) - results):
             raise InconsistentError(

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import lock_of, read_again
+from pipeline.batch.batch_files import lock_of, read_again, sealed_request
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
@@ -47,6 +47,8 @@ TOO_MANY_REQUESTS = 429  # HTTP's own number; the upload is used again
 AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
 USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
 LEAST_WAIT_S = 0.05
+# Ours: look at the list again at least so often, however long a new batch may stay unlisted.
+MAX_LOOK_WAIT_S = 60.0
 NEVER = datetime.max.replace(tzinfo=UTC)
 BY_HAND, BEFORE_SENT = CANCELLED = (
     "cancelled by hand",
@@ -100,10 +102,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if found is None:
             unclear += 1
             continue
-        ws.display.say(
-            f"batch {number}: the create call stays unclear; looking again in {found.wait_s:.0f} s"
-        )
-        ws.sleep(found.wait_s)
+        wait_for_look(ws, number, found)
 
 
 class _Send(NamedTuple):
@@ -233,10 +232,13 @@ class _Send(NamedTuple):
     def _upload(self, name: str) -> str:
         ws = self.ws
         batch = self.batch
-        if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
-            return batch.upload
+        if batch.upload and batch.uploaded_at:
+            # An upload that lies in the future was recorded by a wrong clock: its age is unknown.
+            age = ws.now() - batch.uploaded_at
+            if timedelta(0) <= age < UPLOAD_KEPT:
+                return batch.upload
         what = f"the request file of batch {batch.number}"
-        path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
+        path = files.verify(sealed_request(ws.data, batch), sha256=batch.request_sha256, what=what)
         upload = ws.client.upload(
             path, display_name=name, sha256=batch.request_sha256, size=batch.request_size
         )
@@ -323,11 +325,14 @@ def reconcile(
 ) -> ReconcileResult:
     """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
 
-    The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
-    create, or where its end is unknown from its sending plus its time-out. A `listing` that was read before proves
-    nothing by what it lacks.
+    Only a list that is read late enough proves absence. Recorded times may come from a wrong clock.
+    So this process waits for the list's lag, and for the create's time-out if the end of the create
+    is unknown, by the monotonic clock from its first look on. A `listing` that was read before
+    proves nothing by what it lacks.
     """
-    began = ws.now()
+    began = ws.monotonic()
+    create = (batch.number, batch.tries, batch.create_ended_at)
+    first_look = ws.first_looks.setdefault(create, began)
     with ws.store.read() as tx:
         prefixes = batches.numbers_by_prefix(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
@@ -346,17 +351,28 @@ def reconcile(
         ws.display.say(f"batch {batch.number}: found again as {name}")
         cancel_duplicates(ws, batch.number)
         return ReconcileResult(adopted=True)
-    lag = timedelta(seconds=ws.settings.list_lag)
-    sent = batch.create_sent_at or ws.now()
-    due = (batch.create_ended_at or sent + timedelta(seconds=ws.settings.create_timeout)) + lag
-    if listing is None and began > due:
+    due = first_look + ws.settings.list_lag
+    if batch.create_ended_at is None:
+        due += ws.settings.create_timeout
+    if listing is None and began >= due:
         return ReconcileResult(absent=True)
-    return ReconcileResult(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
+    return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, max(LEAST_WAIT_S, due - ws.monotonic())))
+
+
+def wait_for_look(ws: WorkspaceSession, number: int, look: ReconcileResult) -> None:
+    """Say that the create of a batch stays unclear, and sleep until the next look; no lock is held."""
+    ws.display.say(
+        f"batch {number}: the create call stays unclear; looking again in {look.wait_s:.0f} s"
+    )
+    ws.sleep(look.wait_s)
 
 
 def hidden_for(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
-    """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it."""
-    made = batch.submitted_at or now
+    """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it.
+
+    A batch that lies in the future counts as made just now.
+    """
+    made = min(now, batch.submitted_at or now)
     return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
 
 

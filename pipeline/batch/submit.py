@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.batch import budget, prepare, send
+from pipeline.batch.batch_files import sealed_request
 from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
@@ -199,7 +200,7 @@ def let_go_changed(ws: WorkspaceSession) -> None:
 def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return the thinking level of a batch's requests if its model does not accept it; else ""."""
     model = load_models(ws.settings.models_file).get(batch.model)
-    path = ws.data / batch.request_file
+    path = sealed_request(ws.data, batch)
     if model is None or not path.is_file():
         return ""
 

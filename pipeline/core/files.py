@@ -88,6 +88,34 @@ def target_of(path: Path) -> Path:
     return target
 
 
+def path_below(folder: Path, name: str) -> Path:
+    """Return the path that a stored name has below a folder; nothing has to be there.
+
+    This is the only way from a name in a database or in a manifest to a file.
+
+    Raises:
+        InconsistentError: The name is absolute, contains a NUL, or leads out of the folder.
+    """
+    relative_path = Path(name)
+    stored_path = folder / name
+    is_below = stored_path != folder
+    try:
+        # Links are followed, so that none leads out of the folder.
+        real_folder = os.path.realpath(folder)
+        real_path = Path(os.path.realpath(stored_path))
+        is_below &= real_path.is_relative_to(real_folder)
+    except ValueError:
+        # The name contains a NUL.
+        is_below = False
+
+    if not is_below or relative_path.is_absolute() or ".." in relative_path.parts:
+        raise InconsistentError(
+            f"{name!r} is not below {folder}; no such file was read or changed",
+            hint=f"run `{CommandHint('doctor')}`",
+        )
+    return stored_path
+
+
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet, another for each call."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(5)}{PART}")
@@ -152,6 +180,11 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as hex, at flat memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_sealed(path: Path, sha256: str | None) -> bool:
+    """Return whether the file at a path has the bytes that were sealed."""
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def verify(path: Path, *, sha256: str, what: str) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import fitting, valid_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
-from pipeline.core.text import MAX_RAW
+from pipeline.core.text import MAX_RAW, plural
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import claims, edits, workspace
@@ -148,7 +148,12 @@ def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
         found, why = valid_answer(read, json.dumps(said))
-        found, why = (None, why) if found is None else task.judged(found, row, input_hash="")
+        if found is not None:
+            found, left_out_values = task.bounded(found)
+            excess = f"it has {plural(left_out_values, 'value')} too many"
+            found, why = (
+                (None, excess) if left_out_values else task.judged(found, row, input_hash="")
+            )
     except FindableError:
         raise
     except (Exception, SystemExit) as error:

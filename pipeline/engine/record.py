@@ -48,6 +48,8 @@ FINAL = "Gemini refused it for a reason that cannot get better"
 SPENT = "it failed {n} times"
 SERVICE = "{n} batches in a row gave nothing"
 SILENT = "asked {n} times without a reply, and each call may have been paid for"
+# The reason of a request with several valid answers that are not the same.
+DIFFERENT_ANSWERS = "different-answers"
 
 
 MAX_OUTPUT_TOKENS = 8192  # where the declaration says nothing; about 6,000 words
@@ -199,7 +201,8 @@ class JudgedReply(NamedTuple):
     """What became of one request.
 
     `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
-    because a person wanted it so, or the account of the key failed.
+    because a person wanted it so, or the account of the key failed. `left_out_values` counts values of the answer
+    beyond the number that may be kept.
     """
 
     asked: RowClaim
@@ -209,6 +212,7 @@ class JudgedReply(NamedTuple):
     reply: responses.ParsedReply | None = None
     charged: bool = True
     forgiven: bool = False
+    left_out_values: int = 0
 
 
 @dataclass(frozen=True)
@@ -261,17 +265,23 @@ def judge_lines(
     missing: JudgedReply,
     context: Any = None,
 ) -> JudgedReply:
-    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
+    """Judge the result lines of one key, in file order.
 
-    `missing` is what it comes to without a line, `context` the item's row where it takes that to judge.
+    A valid answer wins over failures, else the first failure counts. Valid answers that differ are
+    no answer: nothing says which one is right, so the row is asked once more. `missing` is the
+    judgement if there is no line, `context` the row of the item if the task needs it to judge.
     """
-    first: JudgedReply | None = None
+    answer: JudgedReply | None = None
+    failure: JudgedReply | None = None
     for line in lines:
-        found = judge_reply(task, asked, responses.judge_line(line), context=context)
-        if found.outcome is Outcome.ANSWERED:
-            return found
-        first = first or found
-    return first or missing
+        judgement = judge_reply(task, asked, responses.judge_line(line), context=context)
+        if judgement.outcome is not Outcome.ANSWERED:
+            failure = failure or judgement
+        elif answer is None:
+            answer = judgement
+        elif judgement.answer != answer.answer:
+            return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
+    return answer or failure or missing
 
 
 def judge_reply(
@@ -297,11 +307,13 @@ def judge_reply(
         if (fault := task.fault_of(error, asked.item_id)) is not None:
             raise fault from error
         raise
+    left_out_values = 0
     if answer is not None:
+        answer, left_out_values = task.bounded(answer)
         answer, why = task.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return JudgedReply(asked, outcome, reason, answer, reply)
+    return JudgedReply(asked, outcome, reason, answer, reply, left_out_values=left_out_values)
 
 
 def write_judgements(

@@ -384,6 +384,10 @@ class Task(ABC):
         """Return whether it takes the row to tell whether an answer is valid."""
         return False
 
+    def bounded(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return an answer with no more values than may be kept, and how many were left out."""
+        return answer, 0
+
     def judged(
         self, answer: "BaseModel", context: Any, *, input_hash: str
     ) -> "tuple[BaseModel | None, str]":

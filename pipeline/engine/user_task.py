@@ -8,6 +8,7 @@ of the newest answer to it. When a row was looked at or changed is no part of it
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -213,9 +214,13 @@ class UserTask(Task):
         """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
         record = self.record
         side = self.declaration.image_side
-        beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
+        # The declaration names the items' file: the path in the database may have been changed.
+        items = self.declaration.items
+        beside = Path(record.path)
+        if not (self.declaration.is_query or items == ROWS):
+            beside = (beside.parent / items).resolve()
         is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
-        folder = Path("/") if is_ours else self.settings.folder or beside.parent
+        folder = self.settings.folder or (Path("/") if is_ours else beside.parent)
         return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record tells
@@ -458,7 +463,8 @@ class UserTask(Task):
             return set()
         kept_values = {key: values_in(row) for key, row in kept_rows.items()}
         with contextlib.closing(Store(self.settings.url.reveal())) as store:
-            return changed_in_source(store, self.record, kept_values)
+            record = replace(self.record, items=self.declaration.items)
+            return changed_in_source(store, record, kept_values)
 
     def show_corrected(
         self,

@@ -430,6 +430,9 @@ class WorkspaceSession:
         default_factory=dict
     )  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
+    # When this process first looked for an unclear create, in seconds of the monotonic clock, by
+    # batch, try and recorded end of the create.
+    first_looks: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property

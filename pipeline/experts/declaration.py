@@ -37,6 +37,9 @@ business, innovation, communication or leadership;
 One tag that is right is enough. Never add one to have more. Where the text supports none, return an empty list."""
 
 
+MAX_TAGS = 8
+
+
 class Tags(BaseModel):
     """The answer: the domains that the text supports, none where it supports none."""
 
@@ -45,7 +48,7 @@ class Tags(BaseModel):
     tags: list[str] = Field(
         description="domains of knowledge that the text shows, lower case, most characteristic first; "
         "empty where it shows none",
-        json_schema_extra={"minItems": 0, "maxItems": 8},
+        json_schema_extra={"minItems": 0, "maxItems": MAX_TAGS},
     )
 
     @field_validator("tags")

@@ -10,6 +10,7 @@ from itertools import starmap
 from operator import call
 from typing import Any, cast
 
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Connection, Table, delete, exc, select
 
 from pipeline.core.command_hint import CommandHint
@@ -29,7 +30,7 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
-from pipeline.experts.declaration import PLACES, Tags, task
+from pipeline.experts.declaration import MAX_TAGS, PLACES, Tags, task
 from pipeline.store import answers, claims, edits
 from pipeline.store import rows as kept
 from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
@@ -265,6 +266,13 @@ class ExpertsTask(Task):
         text = self.text(row) if said is None else said
         biography = text_hash(text_of(row["bio"]))
         return f"{whose[:_PERSON]}:{text_hash(text)}:{biography[:_BIOGRAPHY]}"
+
+    def bounded(self, answer: BaseModel) -> tuple[BaseModel, int]:
+        """Return the first eight tags, which are the most characteristic, and how many follow them."""
+        tags = cast("Tags", answer).tags
+        if len(tags) <= MAX_TAGS:
+            return answer, 0
+        return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
 
     def write(
         self,

@@ -1,21 +1,25 @@
 """The task images: the declared task with `assets` and `asset_ai` for other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, thumbnail
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task import Rows, TaskLabels, TaskRow
 from pipeline.engine.user_task import UserTask
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
+from pipeline.tables.row_sync import HASH
 from pipeline.tables.write_to import RowTarget
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 LABELS = TaskLabels(
     one="image",
@@ -48,6 +52,18 @@ class ImagesTask(UserTask):
         """The table `asset_ai`, which other programs read."""
         return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred)
 
+    def bounded(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return the answer with the first tags of each bucket, and how many follow them."""
+        from pipeline.images.declaration import MAX_TAGS, ImageAnswer
+
+        if not isinstance(answer, ImageAnswer):
+            return answer, 0
+        first_tags = {name: tags[:MAX_TAGS] for name, tags in answer.buckets}
+        buckets = answer.buckets.model_copy(update=first_tags)
+        tag_count = sum(len(tags) for _, tags in answer.buckets)
+        left_out_tags = tag_count - sum(map(len, first_tags.values()))
+        return answer.model_copy(update={"buckets": buckets}), left_out_tags
+
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables that other programs read."""
         return LIBRARY.moved(tx)
@@ -73,6 +89,18 @@ class ImagesTask(UserTask):
         # An id comes before a path, then the oldest image.
         query = query.order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(query).scalar() or name)
+
+    def items(self, rows: Rows) -> Iterator[TaskRow]:
+        """Yield what to ask about these images, if each is the file that was looked at.
+
+        A file that changed since then is asked about by the next command.
+        """
+        for item in super().items(rows):
+            # Whoever may change the database must not choose the image that is sent.
+            # Nobody knows the hash of an image without its bytes.
+            seen_hash = rows[item.id][HASH]
+            if item.input_hash == seen_hash:
+                yield item
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
         """Delete the rows of an image in all tables. Its file is not deleted."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ class VectorCache:
         """
         with self.reading() as tx:
             refused_keys = self._select_where(tx, self._is_refused)
-        return self._delete(refused_keys) if refused_keys else 0
+        return self.delete(refused_keys)
 
     @property
     def _is_refused(self) -> ColumnElement[bool]:
@@ -239,16 +240,23 @@ class VectorCache:
                 if _checksum(record.key, record.vector) != record.crc
             ]
 
-    def retain(self, keys: Collection[bytes]) -> int:
-        """Delete all other vectors of this model and width, and return their number."""
-        has_width = func.length(self.vector) == 4 * self.dim
+    def other_keys(self, keys: Collection[bytes], *, before: datetime | None = None) -> list[bytes]:
+        """Return the keys of all other vectors and refusals of this model, of any width.
+
+        Args:
+            keys: The keys to leave out.
+            before: Return only keys that were stored before this time.
+        """
+        condition = self.table.c.model == self.model
+        if before is not None:
+            condition &= self.table.c.at < before
         with self.reading() as tx:
-            stored_keys = self._select_where(
-                tx,
-                (self.table.c.model == self.model) & has_width,
-            )
-        other_keys = [key for key in stored_keys if key not in keys]
-        return self._delete(other_keys) if other_keys else 0
+            stored_keys = self._select_where(tx, condition)
+        return [key for key in stored_keys if key not in keys]
+
+    def delete(self, keys: Sequence[bytes]) -> int:
+        """Delete vectors, overwrite their bytes, and return their number."""
+        return self._delete(keys) if keys else 0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -328,10 +336,13 @@ def vector_cache(ws: WorkspaceSession) -> VectorCache:
     )
 
 
-def caches(store: Store) -> list[VectorCache]:
-    """Return a cache for each model and width that has vectors in a database, sorted."""
+def stored_widths(store: Store) -> dict[str, set[int]]:
+    """Return the widths of the stored vectors by model name; a refused text has the width 0."""
     width = func.length(VectorCache.vector) / 4
     statement = select(VectorCache.table.c.model, width).distinct()
     with VectorCache(store, model="", dim=0).reading() as tx:
-        models = [] if tx is None else list(tx.execute(statement))
-    return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(models)]
+        pairs = [] if tx is None else list(tx.execute(statement))
+    widths = dict[str, set[int]]()
+    for model, vector_width in sorted(pairs):
+        widths.setdefault(model, set()).add(int(vector_width))
+    return widths

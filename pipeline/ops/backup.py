@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import __version__, files
@@ -37,7 +37,7 @@ from pipeline.index.vector_cache import VectorCache, vector_cache, vector_store
 from pipeline.ops import clean
 from pipeline.quality import report
 from pipeline.store import batches, claims, erasure, schema, workspace
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 from pipeline.store.table_copy import copy_tables
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ DATABASE = "findable.db"
 VECTORS = "index/vectors.sqlite"
 ENGINE = "local-engine.sqlite"
 ENGINE_FILES = "local-engine-files"
+# Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
+# made, and the position of the database.
+RESTORED = "restored"
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,10 @@ def _copied(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
         everyone = batches.batches_in_states(tx)
         cleaned = erasure.cleaned_batches(tx)
     for batch in everyone:
-        for name, sha256, _ in clean.sealed_files(batch, cleaned):
+        for path, sha256, _ in clean.sealed_files(ws.data, batch, cleaned):
+            name = path.relative_to(ws.data).as_posix()
             is_needed = not (batch.is_over or batch.number in cleaned)
-            if is_needed or (ws.data / name).exists():
+            if is_needed or path.exists():
                 found[name] = _sealed(ws, staging, name, sha256, is_needed=is_needed)
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
@@ -196,7 +200,8 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
 
     Raises:
         InputError: `source` is no backup, or the folder holds something, lies in it, or cannot be replaced.
-        ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already.
+        ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already,
+            unless this restore was killed before the folder got its name; then it goes on.
         InconsistentError: the backup is damaged; nothing was changed.
     """
     source, data = (Path(os.path.realpath(path)) for path in (source, settings.data))
@@ -211,7 +216,7 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
         hint = f"take a new folder: {CommandHint('restore', from_=source, data=free)}"
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _server(settings) as server, files.staging_of(data) as staging:
+    with _server(settings, report) as server, files.staging_of(data) as staging:
         if wrong := [
             name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)
         ]:
@@ -219,7 +224,8 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
             raise InconsistentError(said, hint="take another backup")
         report.unsent = _set_right(staging / DATABASE)
         if server is not None:
-            _put_tables(settings, server, staging, report)
+            if not report.database:
+                _put_tables(settings, server, staging, report)
             (staging / DATABASE).unlink()
         _rename(staging, data)
     return report
@@ -248,14 +254,24 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             "have that name; nothing was changed",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         )
-    paths = [PurePosixPath(name) for name in hashes]
-    if not is_known or any(
-        path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths
-    ):
+    if not is_known or any("\\" in name for name in hashes):
         raise InputError(
             f"{folder} is a backup of another version, or was changed", hint="take another backup"
         )
+    for name in hashes:
+        _check_name(folder, name)
     return made_at, hashes
+
+
+def _check_name(folder: Path, name: str) -> None:
+    """Refuse a name of the manifest that leads out of the backup."""
+    try:
+        files.path_below(folder, name)
+    except InconsistentError as error:
+        raise InputError(
+            f"{folder} is no backup that can be restored: {error.message}",
+            hint="take another backup",
+        ) from error
 
 
 def _copied_wrong(source: Path, staging: Path, name: str, sha256: str) -> bool:
@@ -285,8 +301,12 @@ def _set_right(path: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def _server(settings: Settings) -> Iterator[Store | None]:
-    """Yield the server's database that the settings name, which has no tables of ours; None where they name none."""
+def _server(settings: Settings, report: RestoreReport) -> Iterator[Store | None]:
+    """Yield the server's database that the settings name; None if they name none.
+
+    The database has no tables of findable. If a killed restore of the same backup into the same
+    folder copied all of them, and nothing changed since, the report names the database.
+    """
     if not settings.database_url:
         yield None
         return
@@ -295,7 +315,9 @@ def _server(settings: Settings) -> Iterator[Store | None]:
         if store.path is None:
             with store.read() as tx:
                 found = [*schema.our_tables(tx, {"experts"})]
-        if found or store.path is not None:
+                if found and _is_copied(tx, report):
+                    report.database = store.address
+        if (found and not report.database) or store.path is not None:
             why = "a backup is restored into a folder, or into an empty PostgreSQL database"
             if found:
                 why = (
@@ -307,6 +329,14 @@ def _server(settings: Settings) -> Iterator[Store | None]:
                 hint="leave DATABASE_URL out, or name an empty one that createdb made",
             )
         yield store
+
+
+def _is_copied(tx: Connection, report: RestoreReport) -> bool:
+    """Return whether a database is as a restore of this backup into this folder left it."""
+    if not schema.is_schema_current(tx):
+        return False
+    position = str(workspace.get_workspace(tx).position)
+    return workspace.is_unchanged_since(tx, RESTORED, report.path, old=report.made_at, new=position)
 
 
 def _put_tables(settings: Settings, server: Store, staging: Path, report: RestoreReport) -> None:
@@ -329,4 +359,13 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             if kept is not None:
                 VectorCache.table.create(there)
                 report.rows |= copy_tables(kept, there, [VectorCache.table], above={})
+        workspace.record_event(
+            there,
+            RESTORED,
+            report.path,
+            old=report.made_at,
+            new=str(workspace.get_workspace(tx).position),
+            why="all tables were copied",
+            at=datetime.now(UTC),
+        )
     report.database = server.address

@@ -14,14 +14,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pipeline.batch import prepare
-from pipeline.batch.batch_files import FOLDER, is_whole
+from pipeline.batch.batch_files import (
+    FOLDER,
+    lock_of,
+    request_path,
+    result_path,
+    sealed_request,
+    sealed_result,
+)
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.responses import key_of_line
 from pipeline.index.builds import LOCK, Builds, left_folders
+from pipeline.index.evaluate import gate_questions
+from pipeline.index.vector_cache import VectorCache, stored_widths, vector_store
+from pipeline.index.vectors import OF_QUESTIONS
+from pipeline.index.write import nonsense
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, runs
 from pipeline.store.batches import BatchRow
@@ -41,11 +53,19 @@ class CleanReport:
     builds: list[int] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
+    # Lock files of batches that are over.
+    locks: int = 0
+    # Vectors of texts that no row has.
+    vectors: int = 0
+    # Sealed files that stay because their bytes are not those that were sealed.
+    changed: list[str] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        return not any((self.files, self.builds, self.reports, self.litter))
+        return not any(
+            (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors)
+        )
 
 
 def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
@@ -58,6 +78,7 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     if (ws.data / "index").is_dir():
         with contextlib.nullcontext() if dry else ws.lock(LOCK):
             _clean_builds(ws, oldest, report)
+            report.vectors = drop_vectors(ws, before=oldest, dry=dry)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
@@ -80,16 +101,29 @@ def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) 
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         known = erasure.cleaned_batches(tx)
-    for batch in everyone:
-        names = filter(None, (batch.request_file, batch.result_file))
-        paths = [path for name in names if (path := ws.data / name).is_file()]
-        is_known = batch.number in known  # files that were lost are recorded as removed, too
-        if (
-            not batch.is_over
-            or (batch.ended_at or batch.created_at) >= oldest
-            or (is_known and not paths)
-        ):
+    old = [
+        batch
+        for batch in everyone
+        if batch.is_over and (batch.ended_at or batch.created_at) < oldest
+    ]
+    # All names are checked before the first file is removed.
+    files_of_batches = [(batch, sealed_files(ws.data, batch)) for batch in old]
+    report.locks = _clean_locks(ws, {lock_of(batch.number) for batch in old}, dry=report.dry)
+
+    for batch, sealed in files_of_batches:
+        present = [file for file in sealed if file.path.is_file()]
+        changed = [file.path.name for file in present if not file.is_sealed]
+        report.changed += changed
+        if changed:
+            names = ", ".join(changed)
+            ws.display.warn(
+                f"{names}: changed after it was sealed; the files of batch {batch.number} stay"
+            )
+        # Lost files are recorded as removed, too.
+        is_known = batch.number in known
+        if changed or (is_known and not present):
             continue
+        paths = [file.path for file in present]
         report.batches.append(batch.number)
         report.files += len(paths)
         report.size += sum(path.stat().st_size for path in paths)
@@ -104,21 +138,50 @@ def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) 
             path.unlink(missing_ok=True)
 
 
+def _clean_locks(ws: WorkspaceSession, names: Collection[str], *, dry: bool) -> int:
+    """Remove the lock files of these names that nobody holds; return how many, also if `dry`."""
+    files_of_names = ws.locks.names_with_file() & set(names)
+    return sum(dry or ws.locks.discard(name) for name in files_of_names)
+
+
+class SealedFile(NamedTuple):
+    """A sealed file of a batch as the database records it."""
+
+    path: Path
+    sha256: str
+    # The noun for messages.
+    what: str
+
+    @property
+    def is_sealed(self) -> bool:
+        """Return whether the file has the recorded bytes."""
+        return files.is_sealed(self.path, self.sha256)
+
+
+def hashes_path(data: Path, number: int) -> Path:
+    """Return the path of the line hashes of a batch that was cleaned."""
+    return data / FOLDER / f"{number:06d}-hashes.jsonl"
+
+
 def sealed_files(
-    batch: BatchRow, cleaned: Mapping[int, str] = MappingProxyType({})
-) -> list[tuple[str, str, str]]:
-    """Return (name, SHA-256, what it is) of the sealed files of a batch; of one that was cleaned its lines' hashes."""
-    found = [(batch.request_file, batch.request_sha256, "its request file")]
-    found.append((batch.result_file or "", batch.result_sha256 or "", "its result"))
+    data: Path, batch: BatchRow, cleaned: Mapping[int, str] = MappingProxyType({})
+) -> list[SealedFile]:
+    """Return the sealed files of a batch; of a cleaned batch the file of its line hashes.
+
+    Raises:
+        InconsistentError: The database names another file.
+    """
     if batch.number in cleaned:
+        path = hashes_path(data, batch.number)
+        found = [SealedFile(path, cleaned[batch.number], "the file of its lines' hashes")]
+    else:
+        request = sealed_request(data, batch)
+        result = sealed_result(data, batch)
         found = [
-            (
-                f"{FOLDER}/{batch.number:06d}-hashes.jsonl",
-                cleaned[batch.number],
-                "the file of its lines' hashes",
-            )
+            SealedFile(request, batch.request_sha256, "its request file"),
+            SealedFile(result, batch.result_sha256 or "", "its result"),
         ]
-    return [one for one in found if one[1]]
+    return [file for file in found if file.sha256]
 
 
 def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
@@ -126,11 +189,11 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
 
     Of a file that is not as it was sealed they would prove nothing.
     """
-    path = data / FOLDER / f"{batch.number:06d}-hashes.jsonl"
+    path = hashes_path(data, batch.number)
     count = 0
     with files.SealedWriter(path) as writer:
-        for (name, sha256, _), kind in zip(sealed_files(batch), ("request", "reply"), strict=False):
-            for _, line in files.read_lines(data / name) if is_whole(data, name, sha256) else ():
+        for file, kind in zip(sealed_files(data, batch), ("request", "reply"), strict=False):
+            for _, line in files.read_lines(file.path) if file.is_sealed else ():
                 document = {"key": key_of_line(line), kind: hashlib.sha256(line).hexdigest()}
                 writer.write(json.dumps(document).encode() + b"\n")
                 count += 1
@@ -149,6 +212,32 @@ def _clean_builds(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -
             builds.sweep()
             builds.delete(old)
     _removed(left_folders(ws.data, folders), report)
+
+
+def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
+    """Remove the vectors of all models whose text no entry has; return how many, also if `dry`.
+
+    Args:
+        ws: The workspace, of whose tasks all entries are read.
+        dry: Only count them.
+        before: Keep what was stored since then, perhaps for rows that this snapshot has not.
+    """
+    count = 0
+    questions = (*gate_questions(ws.data, ws.collections), *nonsense())
+    store = vector_store(ws.store, ws.data)
+    for model, widths in stored_widths(store).items():
+        needed = set[bytes]()
+        # A refusal has no width, so that its text is looked for at every width of its model.
+        for width in (widths | {ws.settings.dim}) - {0}:
+            cache = VectorCache(store, model=model, dim=width)
+            with ws.store.read() as tx:
+                entries = (entry for one in ws.collections for entry in one.entries(tx))
+                needed.update(cache.keys(entry.text for entry in entries))
+            needed.update(cache.keys(questions, task_type=OF_QUESTIONS))
+        cache = VectorCache(store, model=model, dim=ws.settings.dim)
+        unneeded = cache.other_keys(needed, before=before)
+        count += len(unneeded) if dry else cache.delete(unneeded)
+    return count
 
 
 def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
@@ -175,12 +264,10 @@ def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         cleaned = erasure.cleaned_batches(tx)
-    known = {
-        ws.data / one[0]
-        for batch in everyone
-        for which in ({}, cleaned)
-        for one in sealed_files(batch, which)
-    }
+    # By number and not by stored name, so that a changed name makes no sealed file a left-over.
+    known = {request_path(ws.data, batch.number) for batch in everyone}
+    known |= {result_path(ws.data, batch.number) for batch in everyone if batch.result_sha256}
+    known |= {hashes_path(ws.data, number) for number in cleaned}
     known |= {*unknown_sealed(ws, borne)}
     coming = {
         batch.number

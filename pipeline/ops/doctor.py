@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipeline.batch import send
+from pipeline.batch.batch_files import request_path, sealed_request
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import (
@@ -127,10 +128,16 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
         cleaned = erasure.cleaned_batches(tx)
         is_forgetting = bool(erasure.open_erasures(tx))
     for batch in everyone:
-        for name, sha256, what in clean.sealed_files(batch, cleaned):
-            is_request = name == batch.request_file
+        try:
+            sealed = clean.sealed_files(data, batch, cleaned)
+        except InconsistentError as error:
+            why = "nothing is read from it, and nothing of the batch is cleaned or forgotten"
+            yield RowFault(error.message, why, RESTORE)
+            continue
+        for path, sha256, what in sealed:
+            is_request = path == request_path(data, batch.number)
             try:
-                files.verify(data / name, sha256=sha256, what=what)
+                files.verify(path, sha256=sha256, what=what)
                 wrong = _other_items(report.ws, batch) if is_request and not batch.is_over else ""
             except InconsistentError as error:
                 wrong = error.message
@@ -163,7 +170,7 @@ def _other_items(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
     with ws.store.read() as tx:
         items = claims.claimed(tx, batch.number)
-    with contextlib.closing(files.read_lines(ws.data / batch.request_file)) as lines:
+    with contextlib.closing(files.read_lines(sealed_request(ws.data, batch))) as lines:
         asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
     mine = all(asked.get(one.line or 0) == request_key(batch.task, one.item_id) for one in items)
     if mine and len(asked) == batch.requests:
@@ -321,6 +328,21 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
+def _models(report: DoctorReport) -> Iterator[RowFault]:
+    """Does the API know the models that are set?"""
+    ws = report.ws
+    if report.failure is not None or (ws.backend == "local" and not ws.is_bound):
+        return
+    for setting in ("model", "embedding_model"):
+        name = getattr(ws.settings, setting).removeprefix("models/")
+        try:
+            ws.client.get_model(name)
+        except MissingError:
+            message = f"{name} ({OptionHint(setting)}) is not in the API's list of models"
+            listed = f"set another one of those that `{CommandHint('prices')}` lists"
+            yield notice(message, "what asks it is refused", listed)
+
+
 def _submitted(
     ws: WorkspaceSession, batch: BatchRow, prefixes: frozenset[str]
 ) -> Iterator[RowFault]:
@@ -393,5 +415,6 @@ CHECKS: Mapping[str, Check] = {
         contradiction=False,
     ),
     "backend": _backend,
+    "models": _models,
     "litter": _litter,  # after the look at what the backend has
 }

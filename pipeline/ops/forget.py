@@ -26,10 +26,6 @@ from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
 from pipeline.index.builds import LOCK, left_folders, settled_builds
-from pipeline.index.evaluate import gate_questions
-from pipeline.index.vector_cache import caches, vector_store
-from pipeline.index.vectors import OF_QUESTIONS
-from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, rows, workspace
@@ -109,6 +105,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     Raises:
         InputError: One is not there, or stands in a batch that is not over, or it was not confirmed.
+        InconsistentError: A sealed file was changed, or the database names another file.
         ConfigurationError: The database does not let go of a row; nothing was changed.
         RemoteError: The API is needed and cannot be reached; what was done is kept, and the next run goes on.
     """
@@ -151,7 +148,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             files.remove_link(path)
     if ws.is_indexed:
         _rebuild(ws, ids, report)
-    report.vectors = _drop_vectors(ws)
+    report.vectors = clean.drop_vectors(ws, before=None, dry=False)
     with ws.store.read() as tx:
         held = [table.name for one in ws.tasks for table in one.tables(tx)]
     if not ws.store.compact(besides=held):
@@ -202,6 +199,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
             if begun[name][0]:
                 _check_free(tx, task.name, begun[name][0], name)
         is_new = any(not erasure.open_erasures(tx, _mark(task, name)) for name in names)
+        _check_sealed(ws, tx, [item_id for item_id, _ in begun.values() if item_id])
     if is_new:
         whose = (
             repr(names[0])
@@ -239,6 +237,41 @@ def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
             )
 
 
+def _sealed_files(
+    data: Path, batch: BatchRow, cleaned: Mapping[int, str]
+) -> list[clean.SealedFile]:
+    """Return the sealed files of a batch that exist.
+
+    A killed `clean` may leave files of a batch that is recorded as cleaned.
+    """
+    found = [*clean.sealed_files(data, batch), *clean.sealed_files(data, batch, cleaned)]
+    return [file for file in dict.fromkeys(found) if file.path.is_file()]
+
+
+def _changed(batch: BatchRow, path: Path, what: str) -> InconsistentError:
+    """Return the error for a changed file, which may contain lines about the person."""
+    return InconsistentError(
+        f"{what} of batch {batch.number} was changed after it was sealed and may be about them: "
+        f"{path}; the file stays as it is",
+        hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
+    )
+
+
+def _check_sealed(ws: WorkspaceSession, tx: Connection, ids: Sequence[str]) -> None:
+    """Refuse to begin while a sealed file that may be about these items is not as it was sealed."""
+    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    if erasure.open_erasures(tx):
+        return
+
+    numbers = {number for one in ids for number in erasure.batches_of(tx, ws.task.name, one)}
+    cleaned = erasure.cleaned_batches(tx)
+    for number in sorted(numbers):
+        batch = batches.get_batch(tx, number)
+        for file in _sealed_files(ws.data, batch, cleaned):
+            if not file.is_sealed:
+                raise _changed(batch, file.path, file.what)
+
+
 def _drop_lines(
     ws: WorkspaceSession, batch: BatchRow, ids: Collection[str], cleaned: Mapping[int, str]
 ) -> dict[str, int]:
@@ -248,12 +281,8 @@ def _drop_lines(
     """
     keys = {request_key(batch.task, one) for one in ids}
     done = dict[str, int]()
-    for name, recorded, _ in dict.fromkeys(
-        [*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]
-    ):
-        path = ws.data / name
-        if not path.is_file():
-            continue
+    for path, recorded, what in _sealed_files(ws.data, batch, cleaned):
+        name = path.relative_to(ws.data).as_posix()
         was = files.sha256_of(path)
         draft = files.part_of(path)
         done[name] = 0
@@ -265,6 +294,9 @@ def _drop_lines(
                     else:
                         done[name] += 1
                 written = writer.seal()
+            # A run that was killed before the rename has recorded the new file.
+            if recorded not in {was, written.sha256}:
+                raise _changed(batch, path, what)
             if done[name] and was == recorded:
                 with ws.store.write() as tx:
                     if not erasure.reseal(
@@ -328,15 +360,3 @@ def _rebuild(ws: WorkspaceSession, ids: Collection[str], report: ForgetReport) -
             builds.retire()
         builds.sweep()
         builds.delete(builds.others())
-
-
-def _drop_vectors(ws: WorkspaceSession) -> int:
-    """Remove every cached vector that no entry asks for, of all models; return how many."""
-    removed = 0
-    for cache in caches(vector_store(ws.store, ws.data)):
-        with ws.store.read() as tx:
-            entries = (entry for one in ws.collections for entry in one.entries(tx))
-            needed = set(cache.keys(entry.text for entry in entries))
-        questions = (*gate_questions(ws.data, ws.collections), *nonsense())
-        removed += cache.retain(needed | set(cache.keys(questions, task_type=OF_QUESTIONS)))
-    return removed

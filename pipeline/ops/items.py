@@ -1,13 +1,14 @@
 """List items of a task, page by page, as a file, counted; show all that is known of one; let parked ones go again."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
@@ -178,11 +179,15 @@ def _is_stale(listed: ListedRow | None, given: Sequence[dict[str, Any]]) -> bool
 def _wire(data: Path, batch: BatchRow, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
     """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
 
-    def lines(name: str, sha256: str | None) -> tuple[tuple[str, ...], str]:
-        if batch.number in cleaned and not (data / name).is_file():
-            return (), str(CLEANED)
+    def lines(
+        locate: Callable[[Path, BatchRow], Path], sha256: str | None
+    ) -> tuple[tuple[str, ...], str]:
         try:
-            path = files.verify(data / name, sha256=sha256 or "", what=name)
+            path = locate(data, batch)
+            if batch.number in cleaned and not path.is_file():
+                return (), str(CLEANED)
+            name = path.relative_to(data).as_posix()
+            files.verify(path, sha256=sha256 or "", what=name)
         except FindableError as error:
             return (), error.message
         with ResultFile(path) as found:
@@ -190,12 +195,12 @@ def _wire(data: Path, batch: BatchRow, item_id: str, cleaned: Collection[int]) -
         told = tuple(line.decode("utf-8", "replace") for line in found_lines)
         return told, "" if told else f"{name} has no line of it"
 
-    asked, no_request = lines(batch.request_file, batch.request_sha256)
+    asked, no_request = lines(sealed_request, batch.request_sha256)
     request = next((shown_line(one.encode()).decode() for one in asked), None)
     ended = "it ended without a result" if batch.is_over else "no result has come yet"
     replies: tuple[tuple[str, ...], str] = ((), f"the batch is {batch.state}: {ended}")
     if batch.result_file is not None:
-        replies = lines(batch.result_file, batch.result_sha256)
+        replies = lines(sealed_result, batch.result_sha256)
     return {
         "request": request,
         "replies": replies[0],

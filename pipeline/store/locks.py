@@ -114,6 +114,21 @@ class Locks:
                 return True
         return False
 
+    def names_with_file(self) -> set[str]:
+        """Return the names that have a lock file, held or free."""
+        # On a server a lock has no file.
+        if self._store.path is None:
+            return set()
+        return {path.stem for path in self._folder.glob("*.lock")}
+
+    def discard(self, name: str) -> bool:
+        """Remove the lock file of a name that is not needed any more; false if it is held."""
+        with self.hold(name) as lock:
+            # A process that opened the file before sees that it was removed, and makes a new one.
+            if lock is not None:
+                self._file(name).unlink(missing_ok=True)
+            return lock is not None
+
     def close(self) -> None:
         """Let go of what is held."""
         if self._session is not None:

@@ -2,7 +2,8 @@
 
 A claimed batch counts at its estimate until it is over. A request whose end is unknown may have been
 paid for, and counts at its estimate for good: a live call without a reply, a result that was never
-downloaded, a line that is missing in a result.
+downloaded, a line that is missing in a result, a request without a line beside a reply that belongs
+to no request.
 """
 
 from datetime import datetime
@@ -76,7 +77,7 @@ def _ingested_spending(batch: BatchRow) -> Spending:
     if has_no_token_counts:
         lost_cost = batch.estimated_cost
     else:
-        lost_requests += _missing_lines(batch)
+        lost_requests += _unseen_replies(batch)
     cost_per_request = batch.estimated_cost / batch.requests
     return Spending(known=batch.cost or 0.0, lost=lost_requests * cost_per_request + lost_cost)
 
@@ -88,11 +89,22 @@ def lost_calls(batch: BatchRow) -> int:
     return max(0, batch.calls - batch.replies)
 
 
-def _missing_lines(batch: BatchRow) -> int:
-    """Return how many requests of a succeeded batch have no line; they may have been paid for."""
-    if batch.way is Mode.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
-        return batch.missing or 0
-    return 0
+def _unseen_replies(batch: BatchRow) -> int:
+    """Return how many requests without a line may have been answered and paid for.
+
+    A succeeded batch answered all of them. Any other batch answered at least as many as its result
+    has lines that belong to no request, or to a request with another line.
+    """
+    missing = batch.missing or 0
+    if batch.way is not Mode.BATCH:
+        return 0
+    if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+        return missing
+
+    strays = batch.unknown or 0
+    strays += batch.duplicates or 0
+    strays += batch.unreadable or 0
+    return min(missing, strays)
 
 
 def measured(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:

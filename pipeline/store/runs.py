@@ -36,6 +36,11 @@ def set_budget(tx: Connection, number: int, usd: float) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
 
 
+def set_start(tx: Connection, number: int, *, at: datetime) -> None:
+    """Replace the time since when the spending of a run counts."""
+    tx.execute(update(runs).where(runs.c.number == number).values(started_at=at))
+
+
 def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
     """Record the end of a run and its reason. Does nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)

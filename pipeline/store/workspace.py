@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 
 from pipeline.core import files
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.declaration import NAME
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store.database import cached_in_snapshot
 from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
@@ -52,6 +53,16 @@ def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, 
     if name is not None:
         query = query.where(events.c.name == str(name))
     return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def is_unchanged_since(
+    tx: Connection, kind: str, name: object, *, old: str | None, new: str | None
+) -> bool:
+    """Return whether a journal line is the newest one, so that nothing was recorded after it."""
+    columns = (events.c.kind, events.c.name, events.c.old, events.c.new)
+    newest = select(*columns).order_by(events.c.id.desc()).limit(1)
+    row = tx.execute(newest).first()
+    return row == (kind, str(name), old, new)
 
 
 def numbers_with_event(tx: Connection, kind: str) -> set[int]:
@@ -198,11 +209,22 @@ _AS_JSON = ("key", "columns", "fields", "words")
 
 @cached_in_snapshot
 def list_tasks(tx: Connection) -> list[TaskRecord]:
-    """Return every task that was used here, by name."""
+    """Return every task that was used here, by name.
+
+    Raises:
+        InconsistentError: A stored name is not valid.
+    """
     query = select(*(tasks.c[one.name] for one in fields(TaskRecord))).order_by(tasks.c.name)
     found = []
     for row in tx.execute(query).mappings():
         values = dict(row) | {name: json.loads(row[name]) for name in _AS_JSON}
+        # The name is a part of paths.
+        if not NAME.fullmatch(row["name"]):
+            raise InconsistentError(
+                f"the database has a task with the invalid name {row['name']!r}; "
+                "nothing was read or changed",
+                hint=f"restore a backup: {CommandHint('restore', from_='…')}",
+            )
         pairs = {
             name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")
         }

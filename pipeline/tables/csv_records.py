@@ -6,12 +6,14 @@ are followed, and only the first characters of each cell are passed on.
 """
 
 import re
-from collections.abc import Iterator
-from typing import TextIO
+from collections import deque
+from typing import Self, TextIO
 
 # Characters of a cell that are kept of an over-long record; a cell of .xlsx holds 32,767.
 MAX_CUT_CELL = 32_000
 CUT_MARK = " … [cut]"
+# How some databases write a quote within quotes, where CSV has it twice.
+BACKSLASH_QUOTE = '\\"'
 _QUOTE = '"'
 
 
@@ -37,6 +39,8 @@ class CsvLines:
         # Where the current record begins, and its physical lines so far.
         self.line = first_line
         self.line_count = 0
+        # Lines that were read, and are to be read again.
+        self.next_lines = deque[str]()
         self.begin_record()
 
     def begin_record(self) -> None:
@@ -47,18 +51,39 @@ class CsvLines:
         self.lines = list[str]()
         self._size = 0
         self.is_long = False
+        self._has_backslash_quotes = False
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield the lines; the rest of an over-long record as one line with its cells cut."""
-        while text := self._file.readline(self._max_record):
-            self._size += len(text)
-            self.is_long = self._size >= self._max_record
-            if self.is_long:
-                text = self._read_long_record(text)
-            else:
-                self.line_count += 1
-            self.lines.append(text)
-            yield text
+    @property
+    def has_backslash_quote(self) -> bool:
+        """Return whether the record has a backslash before a quote."""
+        return any(BACKSLASH_QUOTE in line for line in self.lines)
+
+    def begin_again(self, *, backslash_quotes: bool) -> None:
+        """Go back to the beginning of the record, and read a backslash before a quote as a quote, or as it is."""
+        self.next_lines.extendleft(reversed(self.lines))
+        self.line_count = 0
+        self.begin_record()
+        self._has_backslash_quotes = backslash_quotes
+
+    def __iter__(self) -> Self:
+        """Return the lines themselves."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line; the rest of an over-long record as one line with its cells cut."""
+        text = (
+            self.next_lines.popleft() if self.next_lines else self._file.readline(self._max_record)
+        )
+        if not text:
+            raise StopIteration
+        self._size += len(text)
+        self.is_long = self._size >= self._max_record
+        if self.is_long:
+            text = self._read_long_record(text)
+        else:
+            self.line_count += 1
+        self.lines.append(text)
+        return text.replace(BACKSLASH_QUOTE, '""') if self._has_backslash_quotes else text
 
     def _read_long_record(self, text: str) -> str:
         """Read a record to its end, and return what is passed on of it from `text` on."""

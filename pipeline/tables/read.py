@@ -47,6 +47,7 @@ _SAMPLED = 50  # rows of JSON that are looked at for names
 _ROWS = 200  # of Parquet in memory
 _NONE = "__HIVE_DEFAULT_PARTITION__"  # names a folder of rows without a value
 _HEADER_LINES = 50  # that a header takes at most
+HEADER_AGAIN = "the header once more, as in files that were joined"
 _OPEN_QUOTE = "a quote is opened and not closed"
 _MEND_QUOTES = "mend the header's quotes"
 _FORMATS = {
@@ -185,16 +186,14 @@ class SourceFile:
                             yield SourceRow(next(number), plain_row(values | keys))
                 return
             if self.format == "xlsx":
-                for (
-                    line,
-                    cells,
-                ) in (
-                    self._sheet
-                ):  # a workbook is read once: no part of it is there without the rest
-                    yield SourceRow(
-                        line,
-                        {name: one for name, one in zip(self.names, cells, strict=True) if name},
-                    )
+                # A workbook is read once: no part of it is there without the rest.
+                for line, cells in self._sheet:
+                    if self._is_header(cells):
+                        text = ", ".join(self.names)
+                        yield rejected(line, HEADER_AGAIN, text, cells=self._cells_of(self.names))
+                        continue
+                    named = zip(self.names, cells, strict=True)
+                    yield SourceRow(line, {name: cell for name, cell in named if name})
                 return
             with self._open() as file:
                 yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[
@@ -356,18 +355,48 @@ class SourceFile:
         named = [(number, name) for number, name in enumerate(self.names) if name]
         while True:
             lines.begin_record()
-            try:
-                fields = next(rows, None)
-            except csv.Error as error:
-                yield self._broken(lines, str(error))
-                continue
-            if fields is None:
+            fields, error = self._read_record(lines, rows)
+            if error:
+                yield self._broken(lines, error)
+            elif fields is None:
                 return
-            if lines.is_long or len(fields) != len(self.names):
-                if len(fields) > 1 or any(map(str.strip, fields)):
-                    yield self._misfit(lines, fields)
-            elif len(fields) > 1 or any(map(str.strip, fields)):
+            elif len(fields) <= 1 and not any(map(str.strip, fields)):
+                continue
+            elif lines.is_long or len(fields) != len(self.names):
+                yield self._misfit(lines, fields)
+            elif self._is_header(fields):
+                text = self._delimiter.join(fields)
+                yield rejected(lines.line, HEADER_AGAIN, text, cells=self._cells_of(fields))
+            else:
                 yield SourceRow(lines.line, {name: fields[number] for number, name in named})
+
+    def _is_header(self, cells: Sequence[object]) -> bool:
+        """Return whether a row is the header once more, as in files that were joined; made names are no row."""
+        texts = [cell if isinstance(cell, str) else "" for cell in cells]
+        is_alike = self.names[0].casefold() in texts[0].casefold()
+        return is_alike and self._header_line != 0 and _folded(texts) == _folded(self.names)
+
+    def _read_record(
+        self, lines: CsvLines, rows: Iterator[list[str]]
+    ) -> tuple[list[str] | None, str]:
+        """Return the fields of the next record (None: the file ends), and why it is broken.
+
+        If it fits the header only with a backslash before its quotes, it is read so. If it fits with and without, it is
+        read so if the next line is a row then: an end of a cell that was taken for a quote pairs with a later row's.
+        """
+        fields, error = _next_fields(rows)
+        is_fit = fields is not None and len(fields) == len(self.names)
+        if (is_fit and lines.line_count == 1) or lines.is_long or not lines.has_backslash_quote:
+            return fields, error
+
+        lines.begin_again(backslash_quotes=True)
+        other_fields, _ = _next_fields(rows)
+        next_fields = next(csv.reader(islice(lines.next_lines, 1), delimiter=self._delimiter), [])
+        is_next_fit = not is_fit or len(next_fields) == len(self.names)
+        if other_fields is not None and len(other_fields) == len(self.names) and is_next_fit:
+            return other_fields, ""
+        lines.begin_again(backslash_quotes=False)
+        return _next_fields(rows)
 
     def _misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
         """Return the finding for fields that are no row of this file: too long, too many, or too few."""
@@ -535,14 +564,29 @@ def _byte_columns(table: Any) -> set[str]:
     return found
 
 
+def _next_fields(rows: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """Return the next fields of a CSV reader (None: there are no more), and why they are broken."""
+    try:
+        return next(rows, None), ""
+    except csv.Error as error:
+        return None, str(error)
+
+
+def _one_line(field: str) -> str:
+    """Return a name in a header as one line; a line break in it is read as a blank."""
+    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    """Return names for a comparison; a mark before a quote, as a second file begins, leaves the quotes in a cell."""
+    return [_one_line(name).strip('"').casefold() for name in names]
+
+
 def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
     """Return the names in a header (none: broken), and how many lines it takes; a line break is read as a blank."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
-        names = [
-            " ".join(line.strip() for line in one.strip().strip("\ufeff").splitlines())
-            for one in next(reader)
-        ]
+        names = list(map(_one_line, next(reader)))
         return names, reader.line_num
     return [], 0
 

@@ -6,11 +6,14 @@ each of them.
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -18,37 +21,70 @@ from pipeline.core.text import first_few
 from pipeline.tables.cells import plain_value
 from pipeline.tables.headers import MAX_RECORDS, SHOWN_LINES, Record, find_fault, made_names, refuse
 from pipeline.tables.row_import import excerpt
+from pipeline.tables.sheet_size import SheetSize
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
 
 MARK = b"PK\x03\x04"  # begins such a file
 LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
-MOST_BYTES = 2 << 30  # of what is packed in one; a small file may unpack to anything
+# Of a part that the reader holds whole, with names, links or styles; and of a sheet, which takes minutes to unpack.
+MAX_PART_BYTES = 8 << 20
+MAX_SHEET_BYTES = 2 << 30
 MOST_ROWS = 1_048_576  # of a sheet, the header in; of a cell
 MOST_COLUMNS = 16_384
 MOST_CHARACTERS = 32_767
-MOST_CELLS = (
-    10_000_000  # ours: of a sheet that is read, blank ones in; some 300 bytes each while it is
-)
 _WHOLE = 2**53  # up to which a sheet keeps whole numbers
 _PIECE = 1 << 20
-_SHOWN = 3  # places in a note
-_SHEET = re.compile(rb'<sheet [^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
-_CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"')
-# a cell that holds an error, or a formula of which no value was kept
-_NO_VALUE = re.compile(
-    rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v ?/>)?</c)'
-)
-
 _FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 _OF_PERCENT_OR_MONEY = re.compile(r"%|\$(?!-)|€|£|¥".encode())  # `[$-409]` is a language
 _PERCENT_OR_MONEY = frozenset(
     b"%d" % number for number in (5, 6, 7, 8, 9, 10, 41, 42, 43, 44)
 )  # those built in
 _STYLE = re.compile(rb'<xf [^>]*?numFmtId="([0-9]+)"')
-_STYLED = re.compile(rb'<c r="([A-Z]+[0-9]+)" s="([0-9]+)"(?: t="n")?><v>')
+_STYLES = "xl/styles.xml"
 
 
-# a sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it
-Sheet = tuple[list[str], list[tuple[int, list[Any]]], list[str]]
+@dataclass(frozen=True)
+class SheetRows:
+    """The rows of a sheet behind its header, by their numbers from 1, without blank ones; each `iter` begins anew.
+
+    A cell is None, or as JSON has it. Rows are made as they are wanted, because all of them take ten times the memory
+    of the sheet.
+    """
+
+    sheet: "CalamineSheet"
+    # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns.
+    merged: Sequence[Any] = ()
+    # The index of the first row.
+    first: int = 0
+
+    def raw(self) -> Iterator[list[Any]]:
+        """Yield every row of the sheet as the library has it, from its first one on; merged cells are not filled."""
+        # The library leaves out blank columns before the first cell, but not blank rows.
+        start = self.sheet.start
+        margin = [""] * (start[1] if start else 0)
+        for row in self.sheet.iter_rows():
+            yield margin + row
+
+    def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
+        """Yield the number and the cells of each row; a merged value is in each of its cells."""
+        waiting_areas = sorted(self.merged, reverse=True)
+        open_areas: list[tuple[Any, Any]] = []
+        for index, row in enumerate(self.raw()):
+            open_areas = [(area, value) for area, value in open_areas if area[1][0] >= index]
+            while waiting_areas and waiting_areas[-1][0][0] == index:
+                area = waiting_areas.pop()
+                open_areas.append((area, row[area[0][1]]))
+            for ((_, left), (_, right)), value in open_areas:
+                row[left : right + 1] = [value] * len(row[left : right + 1])
+            cells = [_plain(cell) for cell in row]
+            if index >= self.first and any(cell is not None for cell in cells):
+                yield index + 1, cells
+
+
+# The names of a sheet's columns, its rows, and notes.
+Sheet = tuple[list[str], SheetRows, list[str]]
 
 
 def read_sheet(
@@ -62,36 +98,23 @@ def read_sheet(
 
     The `header` is in that row, from 1; 0 means that there is none, None that it is the first row that is not blank.
     A first row with a name that `is_known` is the header.
-    """
-    from zipfile import BadZipFile, ZipFile
 
-    from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
+    Raises:
+        InputError: It is no workbook, there is no such sheet or header, or the sheet takes too much memory.
+    """
+    from python_calamine import CalamineError
 
     try:
         with ZipFile(path) as packed:
-            if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
-                raise _refused(
-                    path,
-                    f"holds more than {MOST_BYTES >> 30} GB when it is unpacked",
-                    "save it as CSV",
-                )
-        with load_workbook(str(path)) as book:
-            shown = [
-                one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible
-            ]
-            if wanted and wanted not in book.sheet_names:
-                raise _refused(
-                    path,
-                    f"has no sheet {wanted!r}",
-                    f"there are {', '.join(map(repr, book.sheet_names))}",
-                )
-            name = wanted or next(iter(shown), book.sheet_names[0])
-            data = _data_of(path, name)
-            _check_room(path, data)
-            sheet = book.get_sheet_by_name(name)
-            cells = sheet.to_python(skip_empty_area=False)
-            merged = sheet.merged_cell_ranges or ()
-    except (CalamineError, BadZipFile, IndexError) as error:
+            name, shown, rows, size = _open_sheet(path, packed, wanted)
+    except (
+        CalamineError,
+        BadZipFile,
+        ExpatError,
+        LookupError,
+        StopIteration,
+        ValueError,
+    ) as error:
         raise _refused(
             path, f"cannot be read as .xlsx: {excerpt(str(error))}", "save it anew, or as CSV"
         ) from None
@@ -100,26 +123,69 @@ def read_sheet(
         if wanted or len(shown) <= 1
         else [f"the sheet {name!r} is read, of {', '.join(map(repr, shown))}"]
     )
-    at = _header_of(path, cells, name, merged, header=header, is_known=is_known)
-    for (top, left), (bottom, right) in merged:
-        for row in cells[top : bottom + 1]:
-            row[left : right + 1] = [cells[top][left]] * len(row[left : right + 1])
-    if merged:
-        notes.append(f"merged cells: {len(merged):,}; their value is read in each of them")
-    if places := _shown_otherwise(path, data):
-        told = first_few(places, _SHOWN)
+    cells = _first_rows(rows, header)
+    at = _header_of(path, cells, name, rows.merged, header=header, is_known=is_known)
+    if rows.merged:
+        notes.append(f"merged cells: {len(rows.merged):,}; their value is read in each of them")
+    if size.money_places:
         notes.append(
-            f"read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: {told}"
+            "read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: "
+            f"{first_few(size.money_places)}"
         )
-    # the reader tells these from blank cells no more
-    if places := [found[1].decode() for found in _NO_VALUE.finditer(data)]:
-        told = first_few(places, _SHOWN)
+    if size.blank_places:
         notes.append(
-            f"read as blank, for they hold errors, or formulas that were never worked out: {told}"
+            "read as blank, for they hold errors, or formulas that were never worked out: "
+            f"{first_few(size.blank_places)}"
         )
-    if header == 0:
-        return _as_table(made_names(len(cells[at])), cells, at, notes)
-    return _as_table(_texts(cells[at]), cells, at + 1, notes)
+    names = made_names(len(cells[at])) if header == 0 else _texts(cells[at])
+    rows = replace(rows, first=at if header == 0 else at + 1)
+    unnamed = {index for index, column in enumerate(names) if not column}
+    if unnamed:
+        filled = {index for _, row in rows for index in unnamed if row[index] is not None}
+        notes += [f"columns without a name are not read: {len(filled)}"] if filled else []
+    return names, rows, notes
+
+
+def _open_sheet(
+    path: Path, packed: ZipFile, wanted: str
+) -> tuple[str, list[str], SheetRows, SheetSize]:
+    """Return the name of the sheet, the names of all visible ones, its rows, and what was counted of it before."""
+    from python_calamine import SheetVisibleEnum, load_workbook
+
+    for part in packed.infolist():
+        is_sheet = re.search(r"worksheets/|sharedstrings|/media/", part.filename.lower())
+        if part.file_size > (MAX_SHEET_BYTES if is_sheet else MAX_PART_BYTES):
+            reason = f"has {part.file_size:,} bytes in {excerpt(part.filename)!r}"
+            raise _refused(path, reason, "save it anew, or as CSV")
+    size = SheetSize(path, _money_styles(packed))
+    for name in packed.namelist():
+        if name.lower().endswith("sharedstrings.xml"):
+            size.add_part(packed, name)
+    with load_workbook(str(path)) as book:
+        shown = [
+            sheet.name
+            for sheet in book.sheets_metadata
+            if sheet.visible == SheetVisibleEnum.Visible
+        ]
+        if wanted and wanted not in book.sheet_names:
+            there = f"there are {', '.join(map(repr, book.sheet_names))}"
+            raise _refused(path, f"has no sheet {wanted!r}", there)
+        name = wanted or next(iter(shown), book.sheet_names[0])
+        size.add_part(packed, _part_of(packed, name))
+        sheet = book.get_sheet_by_name(name)
+        return name, shown, SheetRows(sheet, sheet.merged_cell_ranges or ()), size
+
+
+def _first_rows(rows: SheetRows, header: int | None) -> list[list[Any]]:
+    """Return the rows that tell where the header is: some behind the first that is not blank, or up to that header."""
+    first_rows = list[list[Any]]()
+    filled_count = 0
+    for row in rows.raw():
+        first_rows.append(row)
+        filled_count += bool(filled_count) or any(_plain(cell) is not None for cell in row)
+        if filled_count >= MAX_RECORDS and len(first_rows) >= (header or 0):
+            break
+    return first_rows
 
 
 def _header_of(
@@ -184,25 +250,6 @@ def _check_header(
         )
 
 
-def _as_table(names: list[str], cells: list[list[Any]], first: int, notes: list[str]) -> Sheet:
-    """Return a table whose rows begin at an index; blank ones are left out."""
-    rows = [
-        (number, [_plain(one) for one in row])
-        for number, row in enumerate(cells[first:], start=first + 1)
-    ]
-    rows = [one for one in rows if any(value is not None for value in one[1])]
-    if unnamed := sum(
-        not one and any(row[1][number] is not None for row in rows)
-        for number, one in enumerate(names)
-    ):
-        notes.append(f"columns without a name are not read: {unnamed}")
-    return names, rows, notes
-
-
-def _refused(path: Path, said: str, hint: str) -> InputError:
-    return InputError(f"{path} {said}; nothing was read", hint=hint)
-
-
 def _plain(cell: Any) -> Any:
     if isinstance(cell, str):
         return cell if cell.strip() else None
@@ -211,58 +258,35 @@ def _plain(cell: Any) -> Any:
     return plain_value(cell)
 
 
-def _check_room(path: Path, data: bytes) -> None:
-    """Refuse a sheet with cells so far out that the reader, which fills all before them, has no memory for it."""
-    rows = 0
-    columns = 0
-    widest = b""
-    for letters, digits in _CELL.findall(data):
-        rows = max(rows, int(digits))
-        if (len(letters), letters) > (len(widest), widest):
-            widest = letters
-    for letter in widest:
-        columns = columns * 26 + letter - ord("A") + 1
-    if rows * columns > MOST_CELLS:
-        said = f"has cells as far out as column {widest.decode()} and row {rows:,}: {rows * columns:,} with blank ones"
-        raise _refused(path, said, "delete what stands apart there, or save it as CSV")
+def _part_of(packed: ZipFile, name: str) -> str:
+    """Return the part with the cells of a sheet, as the workbook names it."""
+    sheets = ET.fromstring(packed.read("xl/workbook.xml"))  # noqa: S314 - bounded
+    links = ET.fromstring(packed.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+    sheet = next(
+        sheet for sheet in sheets.findall("{*}sheets/{*}sheet") if sheet.get("name") == name
+    )
+    link_id = next(value for key, value in sheet.items() if key.endswith("}id"))
+    target = next(link.get("Target", "") for link in links if link.get("Id") == link_id)
+    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
 
-def _data_of(path: Path, name: str) -> bytes:
-    from html import unescape
-    from zipfile import ZipFile
-
-    with suppress(KeyError, StopIteration), ZipFile(path) as packed:
-        book = packed.read("xl/workbook.xml")
-        parts = packed.read("xl/_rels/workbook.xml.rels")
-        ids = {unescape(found[1].decode()): found[2] for found in _SHEET.finditer(book)}
-        links = (
-            one
-            for one in re.findall(rb"<Relationship [^>]*>", parts)
-            if b'Id="%s"' % ids[name] in one
-        )
-        target = re.search(rb'Target="/?(?:xl/)?([^"]*)"', next(links))
-        return packed.read(f"xl/{target[1].decode()}") if target else b""
-    return b""
+def _money_styles(packed: ZipFile) -> Collection[str]:
+    """Return the styles of cells whose numbers are shown as percent or money, as cells name them."""
+    if _STYLES not in packed.namelist():
+        return ()
+    styles = packed.read(_STYLES)
+    formats = {
+        number for number, code in _FORMAT.findall(styles) if _OF_PERCENT_OR_MONEY.search(code)
+    }
+    _, _, cells = styles.partition(b"<cellXfs")
+    numbers = _STYLE.findall(cells.partition(b"</cellXfs>")[0])
+    return {
+        str(index) for index, number in enumerate(numbers) if number in formats | _PERCENT_OR_MONEY
+    }
 
 
-def _shown_otherwise(path: Path, data: bytes) -> list[str]:
-    """Return the cells of a sheet whose numbers are shown as percent or money."""
-    from zipfile import ZipFile
-
-    with suppress(KeyError), ZipFile(path) as packed:
-        styles = packed.read("xl/styles.xml")
-        formats = {
-            number for number, code in _FORMAT.findall(styles) if _OF_PERCENT_OR_MONEY.search(code)
-        }
-        _, _, cells = styles.partition(b"<cellXfs")
-        numbers = _STYLE.findall(cells.partition(b"</cellXfs>")[0])
-        shown = {
-            b"%d" % index
-            for index, number in enumerate(numbers)
-            if number in formats | _PERCENT_OR_MONEY
-        }
-        return [place.decode() for place, style in _STYLED.findall(data) if style in shown]
-    return []
+def _refused(path: Path, said: str, hint: str) -> InputError:
+    return InputError(f"{path} {said}; nothing was read", hint=hint)
 
 
 def written(

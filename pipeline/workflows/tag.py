@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch.budget import BudgetError
+from pipeline.batch.budget import BudgetError, correct_start
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
@@ -167,6 +167,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     """Set the budget given now, else that of an unfinished run; return since when this run's spending counts."""
     if options.backfill:
         return ws.now()
+    correct_start(ws)
     with ws.store.read() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
     began = found.started_at if found else ws.now()

@@ -209,6 +209,7 @@ def once(
 ) -> WorkPass:
     """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
     now = WorkPass(ws, units, number)
+    budget.correct_start(ws)
     with ws.store.read() as tx:
         ws.budget = budget.running_budget(tx, ws.task) or ws.budget
     now.each(now.collect, now.embed)

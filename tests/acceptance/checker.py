@@ -25,7 +25,6 @@ from tests.acceptance.product import (
     KEY,
     MODEL,
     MOST,
-    ON_POSTGRESQL,
     OUTCOMES,
     OVER,
     PEOPLE,
@@ -120,7 +119,7 @@ Invariant = Callable[[Look], Iterator[str]]
 def database_is_sound(here: Look) -> Iterator[str]:
     """SQLite finds nothing wrong with its file, and no row points at nothing."""
     path = here.data / "findable.db"
-    if not ON_POSTGRESQL and path.exists():
+    if not here.workspace.server and path.exists():
         with closing(sqlite3.connect(path, timeout=60)) as connection:
             yield from (
                 row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"
@@ -351,7 +350,7 @@ def nothing_is_left_to_do(here: Look) -> Iterator[str]:
 
 
 def _is_made(workspace: Workspace) -> bool:
-    if not ON_POSTGRESQL:
+    if not workspace.server:
         return (workspace.data / "findable.db").exists()
     with connected(workspace) as connection:
         return workspace.data.is_dir() and bool(names(connection))

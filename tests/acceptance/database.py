@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests import postgresql
-from tests.acceptance.product import ON_POSTGRESQL, Workspace
+from tests.acceptance.product import Workspace
 
 # Tables, partitioned and foreign ones, and views; `information_schema` tells the same and takes far longer.
 OF_SCHEMA = "relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'f', 'v')"
@@ -19,7 +19,7 @@ def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, 
     """Run one statement in a workspace's database with `:name` for its values, commit it, and return its rows."""
     assert "findable_" not in statement, "tests see what a user sees"
     with connected(workspace) as connection:
-        words = postgresql.translated(statement) if ON_POSTGRESQL else statement
+        words = postgresql.translated(statement) if workspace.server else statement
         cursor = connection.execute(words, values)
         return list(cursor.fetchall()) if cursor.description else []
 
@@ -51,15 +51,44 @@ def two_days_later(workspace: Workspace, batch: int) -> None:
         )
 
 
+TIMES = {
+    "findable_batches": (
+        "created_at",
+        "uploaded_at",
+        "create_sent_at",
+        "create_ended_at",
+        "submitted_at",
+        "over_at",
+        "ended_at",
+    ),
+    "findable_runs": ("started_at",),
+}
+
+
+def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
+    """Let all batches and runs so far be recorded by a clock that was so many days ahead, or behind if negative."""
+    with connected(workspace) as connection:
+        for table, columns in TIMES.items():
+            rows = connection.execute(
+                f"SELECT number, {', '.join(columns)} FROM {table}"  # noqa: S608
+            ).fetchall()
+            for number, *times in rows:
+                for column, time in zip(columns, times, strict=True):
+                    if time is None:
+                        continue
+                    wrong = datetime.fromisoformat(str(time)) + timedelta(days=days)
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = '{wrong.isoformat(' ')}' WHERE number = {number}"  # noqa: S608
+                    )
+
+
 @contextlib.contextmanager
 def connected(workspace: Workspace) -> Iterator[Any]:
     """Be another program that is connected to a workspace's database; what it did is committed at the end."""
-    if ON_POSTGRESQL:
+    if workspace.server:
         import psycopg
 
-        with psycopg.connect(
-            postgresql.database_of(workspace.data).replace("+psycopg", "")
-        ) as server:
+        with psycopg.connect(workspace.server.replace("+psycopg", "")) as server:
             yield server
         return
     workspace.data.mkdir(parents=True, exist_ok=True)
@@ -73,7 +102,7 @@ def connected(workspace: Workspace) -> Iterator[Any]:
 def schema(workspace: Workspace) -> dict[str, str]:
     """Return every table, view and index of a workspace's database, the product's too, with what it is made of."""
     with connected(workspace) as connection:
-        if not ON_POSTGRESQL:
+        if not workspace.server:
             return dict(
                 connection.execute(
                     "SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name"
@@ -98,7 +127,7 @@ def counts(workspace: Workspace) -> dict[str, int]:
 
 def names(connection: Any) -> list[str]:
     """Return the names of all tables and views, in alphabetical order."""
-    if ON_POSTGRESQL:
+    if not isinstance(connection, sqlite3.Connection):
         query = f"SELECT relname FROM pg_class WHERE {OF_SCHEMA} ORDER BY relname::text"  # noqa: S608 - our words
     else:
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
@@ -118,3 +147,20 @@ def as_before_states(workspace: Workspace, task: str) -> None:
         connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
         for table in ("findable_answers", "findable_asks"):
             connection.execute(f"DELETE FROM {table} WHERE task = '{task}' AND item_id LIKE '%-2'")  # noqa: S608
+
+
+def forge(workspace: Workspace, statement: str, **values: Any) -> None:
+    """Run one statement on the product's tables as who may only read and update them."""
+    if not workspace.server:
+        with connected(workspace) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(statement, values)
+        return
+
+    with connected(workspace) as server:
+        role = f"{postgresql.name_of(workspace.data)}_forger"
+        server.execute(f'CREATE ROLE "{role}"')
+        server.execute(f'GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO "{role}"')
+        server.execute(f'SET ROLE "{role}"')
+        server.execute(postgresql.translated(statement), values)
+        server.execute(f'RESET ROLE; DROP OWNED BY "{role}"; DROP ROLE "{role}"')

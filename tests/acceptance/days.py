@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from tests import postgresql
 from tests.acceptance.database import sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import Done
@@ -30,6 +31,7 @@ BEYOND = (
     "export",
 )  # what `status` names when nothing is left but to look or to bring more
 CALM = {"batch_looks": 1, "paused": False}
+LISTED_LATE = {"list_lag_seconds": 0.5}
 TRADES = (
     "bees",
     "law",
@@ -49,7 +51,8 @@ TRADES = (
 class Command:
     """One command of a day: verb, arguments and options as a workspace takes them, and how the engine behaves.
 
-    In peace it ends with the first of the codes `again`, run again after a death with any of them.
+    In peace it ends with the first of the codes `again`, run again after a death with any of them. While it dies, the
+    clock is `off_days` ahead; before and afterwards it is right.
     """
 
     verb: str
@@ -57,6 +60,7 @@ class Command:
     options: Mapping[str, Any] = field(default_factory=dict)
     again: tuple[int, ...] = DONE
     engine: Mapping[str, Any] = field(default_factory=dict)
+    off_days: int = 0
 
 
 def line(
@@ -64,10 +68,11 @@ def line(
     *arguments: str,
     again: tuple[int, ...] = DONE,
     engine: Mapping[str, Any] | None = None,
+    off_days: int = 0,
     **options: Any,
 ) -> Command:
     """Return a command; `{here}` in its words is the folder of the day, in which `inputs` are."""
-    return Command(verb, arguments, options, again, engine or {})
+    return Command(verb, arguments, options, again, engine or {}, off_days)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Day:
 
     What is asked meets `faults`, as the engine's control paths take them. `same` are the parts of the end that deaths
     change nothing in, where not all of them are. `theirs` are statements of another program, which change nothing when
-    they are repeated. `data` is the workspace's folder; `excused` are the invariants that
-    the day breaks on purpose.
+    they are repeated. `data` is the workspace's folder, and its database is `on_server` even where those of other days
+    are files; `excused` are the invariants that the day breaks on purpose.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Day:
     task: str = ""
     theirs: tuple[str, ...] = ()
     data: str = "data"
+    on_server: bool = False
     excused: tuple[str, ...] = ()
     databases: tuple[str, ...] = ("sqlite", "postgresql")
 
@@ -214,6 +220,36 @@ DAYS = (
         ),
         after="copied",
         data="restored",
+        databases=("sqlite",),
+    ),
+    # the same with its tables on a server
+    Day(
+        "moved",
+        (
+            line("restore", "{here}/copy", again=DONE_BEFORE),
+            line("import", "{here}/inputs/later.csv"),
+            *CHAIN,
+        ),
+        after="copied",
+        data="moved",
+        on_server=True,
+        databases=("sqlite",),
+    ),
+    # the clock is wrong while a command dies, and right when it is typed again; new batches are listed late
+    Day(
+        "clock",
+        (
+            line("import", "{here}/inputs/people.csv"),
+            line("submit", off_days=40, engine=LISTED_LATE),
+            line("poll", off_days=-3),
+            line("ingest", off_days=40),
+            line("import", "{here}/inputs/more.csv"),
+            line("submit", off_days=-3, engine=LISTED_LATE),
+            line("poll", off_days=40),
+            line("ingest", off_days=-3),
+            INDEX,
+        ),
+        settings={"LIST_LAG": "1"},
         databases=("sqlite",),
     ),
     Day(
@@ -471,9 +507,10 @@ def begin(day: Day, home: Path, engine: Engine) -> Workspace:
     for path, name in day.files.items():
         (home / path).parent.mkdir(exist_ok=True)
         (home / path).write_bytes((home / "inputs" / name).read_bytes())
-    here = Workspace(
-        home, "" if day.alone else engine.url, day.task, {"BATCH_ROWS": "4", **day.settings}
-    )
+    settings = {"BATCH_ROWS": "4", **day.settings}
+    if day.on_server:
+        settings["DATABASE_URL"] = postgresql.database_of(home / day.data)
+    here = Workspace(home, "" if day.alone else engine.url, day.task, settings)
     here.data = home / day.data
     here.below = home
     for statement in day.theirs:

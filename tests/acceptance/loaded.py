@@ -26,6 +26,7 @@ import time
 import tomllib
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -149,6 +150,8 @@ def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int])
     below = order["below"]
     if order["read_only"] and not made_read_only(below):
         os._exit(NOT_PERMITTED)
+    if order["off_days"]:
+        set_clock_wrong(order["off_days"])
     fate = Fate(**order["fate"])
     steps = Steps(
         lambda what: os.write(files[STREAMS], f"{what}\n".encode()), folder=below, fate=fate
@@ -185,6 +188,33 @@ def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> i
         sys.stdout.flush()
         sys.stderr.flush()
     return code
+
+
+class AnyTime(type):
+    """The type of a clock that takes every time for one of its own."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        """Return whether it is a time at all."""
+        return isinstance(instance, datetime)
+
+
+def set_clock_wrong(days: int) -> None:
+    """Let all modules of the product in this process read a clock that is so many days ahead."""
+    ahead = timedelta(days=days)
+
+    class WrongClock(datetime, metaclass=AnyTime):
+        """Times of which the present one is wrong."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # no own type
+            """Return the wrong present time."""
+            return datetime.now(tz) + ahead
+
+    for module in list(sys.modules.values()):
+        is_of_product = (getattr(module, "__file__", None) or "").startswith(f"{sys.path[0]}/")
+        is_of_tests = module.__name__ in {"__main__", __name__}
+        if is_of_product and not is_of_tests and getattr(module, "datetime", None) is datetime:
+            vars(module)["datetime"] = WrongClock
 
 
 def made_read_only(folder: str) -> bool:

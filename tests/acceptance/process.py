@@ -70,6 +70,7 @@ class Running:
         below: Path,
         fate: Fate = LIVES,
         read_only: bool = False,
+        off_days: int = 0,
         stdin: int | None = None,
         orders: Sequence[int] = (),
     ) -> None:
@@ -84,7 +85,7 @@ class Running:
             "cwd": str(cwd),
             "below": str(below),
         }
-        order |= {"fate": asdict(fate), "read_only": read_only}
+        order |= {"fate": asdict(fate), "read_only": read_only, "off_days": off_days}
         self._files = [os.memfd_create(name) for name in ("out", "err", "trail")]
         nothing = os.open(os.devnull, os.O_RDONLY)
         self._socket = socket.socket(socket.AF_UNIX)

@@ -144,25 +144,39 @@ class Workspace:
     def environ(self) -> dict[str, str]:
         """Return what its commands find in their environment; without a server of the API, the embedded engine."""
         named = {**WAITS, "DATA": str(self.data), "BACKEND": "gemini" if self.url else "local"}
-        if ON_POSTGRESQL:
-            named["DATABASE_URL"] = postgresql.database_of(self.data)
+        if self.server:
+            named["DATABASE_URL"] = self.server
         if self.url:
             named["TRUST"] = self.url
         named |= self.settings | ({"TASK": self.task} if self.task else {})
         reached = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url} if self.url else {}
         return reached | {f"FINDABLE_{name}": value for name, value in named.items()}
 
+    @property
+    def server(self) -> str:
+        """Return the URL of its database on a PostgreSQL server; empty if the database is a file."""
+        url = self.settings.get("DATABASE_URL")
+        if url is not None:
+            return url if url.startswith("postgresql") else ""
+        return postgresql.database_of(self.data) if ON_POSTGRESQL else ""
+
     def start(
-        self, verb: str, *arguments: object, fate: Fate = LIVES, read_only: bool = False, **how: Any
+        self,
+        verb: str,
+        *arguments: object,
+        fate: Fate = LIVES,
+        read_only: bool = False,
+        off_days: int = 0,
+        **how: Any,
     ) -> Running:
         """Start a command: options are in lower case, settings in upper; `fate` is what befalls it at one of its steps.
 
-        An option that is true stands alone, one that is false is left out.
+        An option that is true stands alone, one that is false is left out. Its clock is `off_days` ahead.
         """
         words = [typed(verb, *arguments, **how)]
         where = self.version()
         environ = self._begin(how)
-        how = {"fate": fate, "read_only": read_only}
+        how = {"fate": fate, "read_only": read_only, "off_days": off_days}
         return Running(where, words, environ=environ, cwd=self.home, below=self.below, **how)
 
     def run(self, verb: str, *arguments: object, **how: Any) -> Done:

@@ -84,7 +84,7 @@ def end_of(here: Workspace, engine: Engine) -> dict[str, Any]:
     """Return all that a user sees of a workspace, `rows` by state apart; reports are more where one was made twice."""
     found = seen(here)
     found["files"] = [name for name in found["files"] if not name.startswith("reports/")]
-    if ON_POSTGRESQL:  # which leaves out the numbers that an undone transaction took
+    if here.server:  # which leaves out the numbers that an undone transaction took
         for concept in found["tables"].get("passage_concepts", []):
             concept.pop("id")
     return found | {
@@ -136,6 +136,11 @@ class Sweep:
     def steps(self) -> int:
         """Return how many durable steps the day takes in peace."""
         return sum(map(len, self.trails))
+
+    @property
+    def is_on_server(self) -> bool:
+        """Return whether the database is on a PostgreSQL server."""
+        return ON_POSTGRESQL or self.day.on_server
 
     def live_in_peace(self, *, for_short_lives: bool = False) -> None:
         """Live the day once, and before it what it begins after, with a picture before each command."""
@@ -194,7 +199,8 @@ class Sweep:
         for fate in lived.fates:
             codes = _codes(lived.command, fate)
             there = _half_written(here.home)
-            done = type_in(here, self.day, self.stage.engine, lived.command, codes=codes, fate=fate)
+            how = {"fate": fate, "off_days": lived.command.off_days}
+            done = type_in(here, self.day, self.stage.engine, lived.command, codes=codes, **how)
             lived.ended.append(done)
             give_back_numbers(here)
             lived.faults += index_is_of_one_build(Look(here))
@@ -241,7 +247,7 @@ class Sweep:
 
 def give_back_numbers(here: Workspace) -> None:
     """Let PostgreSQL give ids again that an undone transaction took, so that ends can be compared."""
-    if not ON_POSTGRESQL:
+    if not here.server:
         return
     with connected(here) as connection:
         there = {*names(connection)}
@@ -315,13 +321,13 @@ def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
 def full_pages(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a database file that may grow by a few pages and no more."""
     for number, trail in enumerate(sweep.trails):
-        if trail and not sweep.day.alone and not ON_POSTGRESQL:
+        if trail and not sweep.day.alone and not sweep.is_on_server:
             yield from (Misfortune(number, (Fate(pages=pages),)) for pages in range(MOST_PAGES))
 
 
 def cuts(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a server that goes away before every step, and one that does so again in the next run."""
-    for number, trail in enumerate(sweep.trails if ON_POSTGRESQL else ()):
+    for number, trail in enumerate(sweep.trails if sweep.is_on_server else ()):
         yield from (
             Misfortune(number, (Fate(at, how=CUT),) * (1 + at % 2))
             for at in range(1, len(trail) + 1)

@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import postgresql
 from tests.acceptance.checker import Look, check
 from tests.acceptance.engine import Engine
+from tests.acceptance.process import LIVES, Done
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
-from tests.acceptance.steps import Fate
+from tests.acceptance.steps import ON_SERVER, Fate
 
 CREATE = ":batchGenerateContent"
 
@@ -102,3 +104,43 @@ def test_what_was_asked_after_the_copy_is_named_by_doctor(
     assert workspace.batches()[1]["remote_name"] in copy.do("doctor").said
     copy.do("restore", workspace.home / "copy", code=2)  # never over one that is there
     assert [len(one["lines"]) for one in api.creates()] == [1, 1]
+
+
+@pytest.mark.skipif(ON_POSTGRESQL, reason="a backup is made of a workspace in a file")
+def test_a_killed_restore_into_postgresql_is_finished_by_the_same_command(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Killed or interrupted behind the commit of the tables, it goes on; what was worked on is never overwritten."""
+    names = workspace.people(2)
+    workspace.do("backup", "copy")
+
+    def target_of(name: str) -> Workspace:
+        """Return a workspace that is nowhere yet, with an empty database on a server."""
+        url = postgresql.database_of(tmp_path / name / "data")
+        target = Workspace(tmp_path / name, settings={"DATABASE_URL": url})
+        target.below = target.home
+        return target
+
+    def restore(name: str, folder: str = "data", **how: Any) -> Done:
+        """Restore into a workspace, or with its database into another folder."""
+        target = target_of(name)
+        target.data = target.home / folder
+        return target.run("restore", workspace.home / "copy", **how)
+
+    trail = restore("peace", fate=LIVES).trail
+    [commit] = [number for number, step in enumerate(trail, 1) if step.startswith(ON_SERVER)]
+    [rename] = [number for number, step in enumerate(trail, 1) if step.endswith("peace/data")]
+    assert commit < rename
+    for at in range(commit, rename):
+        for how in ("KILL", "INT"):
+            name = f"{how}-{at}"
+            assert restore(name, fate=Fate(at, "after", how)).code in {-9, 130}
+            assert restore(name, "another").code == 3
+            done = restore(name)
+            assert (done.code, "an earlier run copied all tables" in done.out) == (0, True)
+            target = target_of(name)
+            assert list(target.tags()) == names
+            target.put("more.csv", "Username,Bio\nlate,I came later.\n")
+            target.do("import", "more.csv")
+            shutil.rmtree(target.data)
+            assert restore(name).code == 3

@@ -119,6 +119,11 @@ def ends(finish: str, text: str | None = None) -> Case:
     )
 
 
+def other_line(key: str) -> bytes:
+    """Return a valid line with another answer than `line` has."""
+    return line(key, response('{"tags":["another"]}'))
+
+
 MISSING = ("missing", "no line in the result")
 CASES = (
     # no line of its own
@@ -209,6 +214,18 @@ CASES = (
     ),
     Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
     Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
+    Case(
+        "twice and different",
+        lambda key: [line(key), other_line(key)],
+        "invalid",
+        "different-answers",
+    ),
+    Case(
+        "an error between different answers",
+        lambda key: [line(key), error(key, 3), line(key), other_line(key)],
+        "invalid",
+        "different-answers",
+    ),
 )
 
 
@@ -266,7 +283,10 @@ ANSWERS: dict[str, Spoil] = {
     "separators": says('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
     "ten megabytes": says(TAGS + " " * 10_000_000),
     "twice": lambda key: [line(key), line(key)],
-    "twice and different": lambda key: [line(key), line(key, response('{"tags":["another"]}'))],
+    "twice and equal once cleaned": lambda key: [
+        line(key),
+        line(key, response(TAGS.replace("water law", "Water  Law"))),
+    ],
     "an error, then the answer": lambda key: [error(key, 13), line(key)],
     "a final error, then the answer": lambda key: [error(key, 3), line(key)],
     "the answer, then an error": lambda key: [line(key), error(key, 3)],
@@ -276,7 +296,7 @@ ANSWERS: dict[str, Spoil] = {
 
 
 def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside: Outside) -> None:
-    """One valid answer is enough, whatever stands round it, however lines end; the first one counts."""
+    """One valid answer is enough, whatever stands round it, however lines end."""
     names = elsewhere.people(len(ANSWERS))
 
     def results(keys: list[str]) -> bytes:
@@ -296,6 +316,25 @@ def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside:
     tags = elsewhere.tags()
     for name, kind in zip(names, ANSWERS, strict=True):
         assert (tags[name][0], len(tags[name])) == ("water law", 3), kind
+
+
+def test_a_row_with_two_different_answers_is_asked_once_more(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """The first time it is open again without an answer; if they differ again, it is parked."""
+    names = elsewhere.people(3)
+
+    def results(keys: list[str]) -> bytes:
+        """Return a second and different answer for the first row."""
+        return b"\n".join([*map(line, keys), other_line(keys[0])])
+
+    account = ingested(elsewhere, outside, results)
+    assert (account["answered"], account["invalid"], account["duplicates"]) == (2, 1, 1)
+    assert elsewhere.states() == {"tagged": 2, "untagged": 1}
+    assert elsewhere.tags()[names[0]] == []
+    ingested(elsewhere, outside, results)
+    reason = "it failed 2 times; last: different-answers (STOP)"
+    assert elsewhere.parked() == {names[0]: reason}
 
 
 @pytest.mark.alike
@@ -416,7 +455,7 @@ FILES = 15
 KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
     "good": ("answered", line),
     "separators": ("answered", lambda key: line(key, response('{"tags":["soil\u2028science"]}'))),
-    "other": ("answered", lambda key: line(key, response('{"tags":["another"]}'))),
+    "other": ("answered", other_line),
     "error": ("refused", lambda key: error(key, 13)),
     "final": ("refused", lambda key: error(key, 3)),
     "blocked": ("refused", lambda key: line(key, {"promptFeedback": {"blockReason": "SAFETY"}})),
@@ -488,7 +527,7 @@ def test_any_result_file_adds_up(
             assert found == [unknown, twice, strays["garbage"] + strays["cut"]], lines
         tags = workspace.tags()
         assert [tags[name] for name in names] == [
-            TAGS_OF.get(_decides(kinds), []) for kinds in mine
+            [] if _differs(kinds) else TAGS_OF.get(_decides(kinds), []) for kinds in mine
         ]
         parked = [
             name for name, kinds in zip(names, mine, strict=True) if _decides(kinds) == "final"
@@ -509,6 +548,13 @@ def _decides(kinds: list[str]) -> str:
     return next((kind for kind in kinds if kind in TAGS_OF), kinds[0] if kinds else "")
 
 
+def _differs(kinds: list[str]) -> bool:
+    """Return whether the lines of a person have more than one answer."""
+    return len({tuple(TAGS_OF[kind]) for kind in kinds if kind in TAGS_OF}) > 1
+
+
 def _outcome(kinds: list[str]) -> str:
     """Return what the request of a person with these lines must come to."""
+    if _differs(kinds):
+        return "invalid"
     return KINDS[_decides(kinds)][0] if kinds else "missing"

@@ -224,6 +224,69 @@ def test_missing_lines_of_a_batch_that_succeeded_count_at_their_estimate(
     assert "BUDGET_PER_DAY" in refused.err
 
 
+ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
+
+
+def give_strays(outside: Outside) -> None:
+    """Let batches end badly, each with a result in which one line belongs to a request."""
+    strays = (
+        lambda key: line(f"another-task/{key}"),
+        lambda key: line(key)[:-40],
+        lambda _key: line("expert-tags/1"),
+    )
+
+    def results(keys: Sequence[str]) -> bytes:
+        """Return the first line as it is, and the others as strays."""
+        first, *others = by_number(keys)
+        told = [strays[number % len(strays)](key) for number, key in enumerate(others)]
+        return b"\n".join([line(first), *told, b""])
+
+    def end(told: Json, result: bytes) -> Json:
+        """Say of a batch that is over that it ended badly, and name its result all the same."""
+        if not result:
+            return told
+        number = int(told["metadata"]["displayName"].rsplit("-", 3)[1])
+        told["metadata"]["state"] = f"BATCH_STATE_{ENDINGS[number % len(ENDINGS)]}"
+        told.pop("response", None)
+        return told | {"error": {"code": 13, "message": "Internal error"}}
+
+    outside.results = results
+    outside.operations = end
+    outside.manner.pending_s = outside.manner.running_s = 0
+
+
+def test_replies_that_belong_to_no_request_count_at_the_estimate_of_rows_without_one(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """However the batch ended, they were paid for: in costs, in status and in budgets."""
+    elsewhere.people(12)
+    give_strays(outside)
+    elsewhere.each("submit", "poll", "ingest", BATCH_ROWS=4)
+    batches = elsewhere.batches()
+    assert [(one["answered"], one["missing"]) for one in batches] == [(1, 3)] * len(ENDINGS)
+    lost = sum(one["estimated_cost"] for one in batches) * 3 / 4
+    assert elsewhere.spent()["lost"] == pytest.approx(lost, abs=1e-6)
+    assert sum(one["lost"] for one in elsewhere.read("costs")["rows"]) == pytest.approx(
+        lost, abs=1e-6
+    )
+    budget = elsewhere.spent()["actual"] + lost
+    refused = elsewhere.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused.err
+
+
+def test_a_budget_stops_a_tag_whose_replies_belong_to_no_request(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """Rows without a reply are sent again only as far as the budget allows."""
+    elsewhere.people(20)
+    give_strays(outside)
+    budget = 1.5 * elsewhere.read("submit", dry=True)["estimated_cost"]
+    for _ in range(3):
+        elsewhere.run("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
+    assert sum(one["estimated_cost"] for one in elsewhere.batches()) <= budget
+    assert elsewhere.states()["untagged"] > 0
+
+
 def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_again(
     elsewhere: Workspace, outside: Outside
 ) -> None:

@@ -409,7 +409,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check_model(self, name: str) -> None:
         """Refuse a model that there is none of."""
-        if name not in MODELS:
+        if name not in MODELS or name in self._outside.hidden_models:
             raise OutsideError(404, f"models/{name} is not found for API version v1beta.")
 
     # the wire

@@ -86,6 +86,7 @@ class Outside:
     replies: Replies | None = None
     cached_share: float = 0.0  # of the prompt of each live call
     refused_text: str = ""  # a text with these words in it is not embedded
+    hidden_models: frozenset[str] = frozenset()  # models that the project is not shown
     tiers: list[tuple[Json, str]] = field(
         default_factory=list
     )  # of live calls with a tier: what was asked, who served

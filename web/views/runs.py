@@ -124,7 +124,10 @@ def _batch(ws: WorkspaceSession, number: int) -> dict[str, Any]:
         moves = [{name: one[name] for name in ("at", "old", "new", "why")} for one in journal]
     summary = summary_of(account.batch, now=ws.now())
     reasons = [asdict(one) for one in account.anomalies]
-    told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}
+    told = {
+        name: getattr(account, name)
+        for name in ("unapplied", "outdated", "other_versions", "left_out_values")
+    }
     return {
         **summary.document,
         "moves": moves,
