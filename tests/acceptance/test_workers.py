@@ -160,7 +160,7 @@ def commands() -> set[tuple[str, ...]]:
         for one in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block)
     ]
     return {
-        tuple(re.findall(r"[\w=-][\w=,-]*", re.sub(r'["\']|, ', " ", one.split(" cwd")[0])))
+        tuple(re.findall(r"[\w=-][\w=,.-]*", re.sub(r'["\']|, ', " ", one.split(" cwd")[0])))
         for one in found
     }
 
