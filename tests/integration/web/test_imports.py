@@ -123,7 +123,7 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     page: Page, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the limit it is refused, told or found out; of half a stream nothing stays; a stranger's is not read."""
-    monkeypatch.setattr(guard, "MAX_FILE", 3 << 20)
+    monkeypatch.setattr(guard, "MAX_FILE_BYTES", 3 << 20)
     asked = {"task": "experts", "name": "p.csv"}
     taken: list[int] = []
 
@@ -147,7 +147,7 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     left = files.part_of(workspace.data / "dropped" / "page")
     dead = left.with_name(left.name.replace(f"{os.getpid():x}-", "7fffffff-"))
     dead.mkdir()
-    page.desk.dropped.sweep()
+    page.desk.uploads.delete_abandoned()
     assert (dead.exists(), len(kept(workspace))) == (False, 1)
     page.desk.close()
     assert not kept(workspace)

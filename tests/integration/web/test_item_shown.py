@@ -9,7 +9,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.row import coloured
+from web.views.row import color_quotations
 
 ADD = "/api/admin/experts"
 
@@ -23,7 +23,7 @@ def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
     """A quotation has numbers for its place; what an own model calls start and end is marked nowhere."""
     own = {"quote": "bees", "start": "spring", "end": None}
     stored = {"quote": "law", "start": 4, "end": 7}
-    _, marks = coloured({"a": own, "b": [stored, {"c": stored}]})
+    _, marks = color_quotations({"a": own, "b": [stored, {"c": stored}]})
     assert [one[:3] for one in marks] == [(4, 7, "law")] * 2
 
 
