@@ -45,7 +45,7 @@ from pipeline.tables.adopt import (
     ColumnNeed,
     IdColumnFacts,
     columns_of,
-    folded,
+    fold_column_name,
     ids_in,
     is_sqlite,
     kind_of,
@@ -131,16 +131,19 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
         raise wrong(f": this database has no table `{table}`")
     found = columns_of(tx, plain_table, schema)
     own = [key for key, _ in task.key]
-    if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
+    if lacking := next(
+        (one for one in (name, *own) if fold_column_name(tx, one) not in found), None
+    ):
         raise wrong(f": `{table}` has no column `{lacking}`")
-    to = found[folded(tx, name)]
-    keys = {one: found[folded(tx, one)] for one in own}
+    to = found[fold_column_name(tx, name)]
+    keys = {one: found[fold_column_name(tx, one)] for one in own}
     if must := ColumnNeed[kind.upper()].misfit(tx, to):
         raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
     if strange := next((one for one in own if ColumnNeed.ID.misfit(tx, keys[one])), None):
         raise wrong(f": `{table}.{strange}` is no column for a key", "")
     if not any(
-        key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)
+        key and key <= {fold_column_name(tx, one) for one in own}
+        for key in unique_keys(tx, to.table)
     ):
         said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
         raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
@@ -344,7 +347,9 @@ def check_target(tx: Connection, target: RowTarget) -> None:
             hint='write_to="table.column", for a row of each answer by that column',
         )
     there = columns_of(tx, target.name, target.schema)
-    if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
+    if lacking := [
+        one.name for one in target.table.c if fold_column_name(tx, one.name) not in there
+    ]:
         hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
         raise InputError(
             f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint
