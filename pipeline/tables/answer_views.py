@@ -526,7 +526,7 @@ def _to_integer(value: Any) -> int | None:
 def _to_time_text(value: Any) -> str | None:
     """Return a time in the format in which both databases sort times."""
     time = time_of(value)
-    return time and time.isoformat(" ", "microseconds")
+    return None if time is None else time.isoformat(" ", "microseconds")
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
