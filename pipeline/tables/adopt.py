@@ -1,6 +1,6 @@
 """Make the tables of a task, or adopt tables that another program made.
 
-A `TableSpec` says what a task needs of a table. Adoption adds columns and indexes.
+A `TableSpec` contains the requirements of a task. Adoption adds columns and indexes.
 
 - Existing values never change. A second adoption changes nothing.
 - The other program may go on using the table.
@@ -78,8 +78,8 @@ _INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Decimal places of a stored confidence.
 _MIN_SHARE_DECIMALS = 3
-# Usual table names of all tasks, read together: one query for columns costs a server 5 ms of
-# processor time, however many tables it is about.
+# Usual table names of all tasks. Their columns are read together, because each query for columns
+# costs a server 5 ms of processor time, for any number of tables.
 _TASK_TABLE_NAMES = set[str]()
 
 
@@ -106,8 +106,8 @@ def kind_of(tx: Connection, table: str, schema: str | None = None) -> str | None
     """Return which kind of database object has a name.
 
     Returns:
-        "table", "view", or another word of the database, such as "virtual". None if there is no
-        such object. On SQLite, None if a schema is given.
+        "table", "view", or another word of the database, such as "virtual"; or None if there is no
+        such object. On SQLite the result is None if a schema is given.
     """
     if is_sqlite(tx):
         if schema:
@@ -139,8 +139,9 @@ def columns_of(tx: Connection, table: str, schema: str | None = None) -> dict[st
             if is_sqlite(tx):
                 reflected_columns = _inspector(tx).get_columns(name)
             else:
-                is_task_table = schema is None and name in _TASK_TABLE_NAMES
-                names = frozenset(_TASK_TABLE_NAMES) if is_task_table else frozenset({name})
+                names = frozenset({name})
+                if schema is None and name in _TASK_TABLE_NAMES:
+                    names = frozenset(_TASK_TABLE_NAMES)
                 reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
     except exc.NoSuchTableError:
         return {}
@@ -164,12 +165,12 @@ def _reflect_server_columns(
 
 @cached_in_snapshot
 def _inspector(tx: Connection) -> Inspector:
-    """Return a reader of the database's catalogue, which remembers what it has read."""
+    """Return a reader of the database's catalogue, which caches its results."""
     return inspect(tx)
 
 
 def _make_column(reflected: ReflectedColumn) -> Column[Any]:
-    """Build a column from a reflected one, with its default, computed value or identity."""
+    """Build a column of a reflected column's type, default, computed value and identity."""
     sources: list[Any] = []
     if reflected["default"] is not None:
         sources.append(DefaultClause(text(reflected["default"])))
@@ -218,8 +219,8 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     for index in indexes:
         column_names = [column for column in index["column_names"] if column is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
-        is_plain = not is_partial and len(column_names) == len(index["column_names"])
-        if is_plain and (index["unique"] or not unique):
+        identifies_rows = not is_partial and len(column_names) == len(index["column_names"])
+        if identifies_rows and (index["unique"] or not unique):
             yield column_names
 
 
@@ -252,21 +253,23 @@ class ColumnNeed(Enum):
     BOOLEAN = "true and false", ("BOOLEAN",)
 
     def misfit(self, tx: Connection, column: Column[Any]) -> str | None:
-        """Describe what a reflected column must store instead; None if the column fits.
+        """Return the values that a reflected column must store instead, or None if it is suitable.
 
-        A column fits if it returns a stored value unchanged.
+        A column is suitable if it returns a stored value unchanged. The result is a phrase for
+        messages.
         """
         description, server_types = self.value
         if column.computed is not None:
             return "values of its own, not computed ones"
 
         if is_sqlite(tx):
-            fits = self is not ColumnNeed.ID or isinstance(column.type, String | Integer | NUMERIC)
+            is_id_type = isinstance(column.type, String | Integer | NUMERIC)
+            is_suitable = is_id_type or self is not ColumnNeed.ID
         else:
-            fits = column.type.__visit_name__ in server_types
+            is_suitable = column.type.__visit_name__ in server_types
             if self is ColumnNeed.SHARE:
-                fits = fits and _has_share_decimals(column.type)
-        return None if fits else str(description)
+                is_suitable = is_suitable and _has_share_decimals(column.type)
+        return None if is_suitable else str(description)
 
 
 def _has_share_decimals(column_type: TypeEngine[Any]) -> bool:
@@ -287,26 +290,31 @@ class IdColumnFacts:
     kind: str = "text"
     # Largest number, if the ids are numbers.
     largest: int = 2**63 - 1
-    # Most characters of a text; None means unlimited.
+    # Most characters of a text, or None if unlimited.
     length: int | None = None
     # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
     # SQLite column may store texts among numbers.
     typed: bool = False
 
     def key(self, value: str) -> str | None:
-        """Return an id as the column returns it after storing; None if the column cannot store it.
+        """Return an id as the column returns it after storing, or None if the column cannot store it.
 
         Only the spelling of UUIDs changes.
         """
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):
                 return None
-            return value if -self.largest - 1 <= int(value) <= self.largest else None
+            is_in_range = -self.largest - 1 <= int(value) <= self.largest
+            return value if is_in_range else None
 
         if self.kind == "UUIDs":
-            return str(uuid.UUID(value)) if _UUID_PATTERN.fullmatch(value) else None
+            if not _UUID_PATTERN.fullmatch(value):
+                return None
+            return str(uuid.UUID(value))
 
-        return value if self.length is None or len(value) <= self.length else None
+        if self.length is not None and len(value) > self.length:
+            return None
+        return value
 
     def native(self, ids: Iterable[str]) -> list[str]:
         """Return the ids that the column can be compared with, in their order.
@@ -318,8 +326,11 @@ class IdColumnFacts:
 
 def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
     """Return which ids a reflected column can store; any text if the column is None."""
-    column_type = None if id_column is None else id_column.type
     is_typed = not is_sqlite(tx)
+    if id_column is None:
+        return IdColumnFacts(typed=is_typed)
+
+    column_type = id_column.type
     if isinstance(column_type, Uuid):
         return IdColumnFacts("UUIDs", typed=is_typed)
 
@@ -339,7 +350,7 @@ def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
 def new_ids(
     tx: Connection, id_column: Column[Any], count: int, *, above: Callable[[], int] = lambda: 0
 ) -> Sequence[int | str] | None:
-    """Return ids for new rows of a reflected table; None if the database generates ids itself.
+    """Return ids for new rows of a reflected table, or None if the database generates ids itself.
 
     The ids are UUIDs if the table has text ids, else ascending numbers that no row has had.
 
@@ -387,7 +398,7 @@ def for_nothing(columns: Columns, names: Iterable[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec:
-    """Requirements of a task for one table, and the means to make or adopt that table."""
+    """Requirements of a task for a table. It can make or adopt that table."""
 
     # The table as it is made if it does not exist.
     made: Table
@@ -464,11 +475,14 @@ class TableSpec:
             ConfigurationError: The table cannot be adopted.
         """
         columns = self._check_existing(tx)
-        missing_columns = self._missing_columns(columns) if columns else []
-        unindexed_columns = self._unindexed_columns(tx, columns) if columns else []
-
-        if not columns:
+        missing_columns: list[str] = []
+        unindexed_columns: list[str] = []
+        if columns:
+            missing_columns = self._missing_columns(columns)
+            unindexed_columns = self._unindexed_columns(tx, columns)
+        else:
             self.made.create(tx)
+
         try:
             self._add_columns(tx, missing_columns)
             should_check_ids = first or self.adds or bool(unindexed_columns)
@@ -533,7 +547,9 @@ class TableSpec:
             additions.append(f"the {noun} {', '.join(missing_columns)}")
         if self.mark is not None or self._unindexed_columns(tx, columns):
             additions.append("an index")
-        return [f"{' and '.join(additions)} to `{self.name}`"] if additions else []
+        if not additions:
+            return []
+        return [f"{' and '.join(additions)} to `{self.name}`"]
 
     def as_moved(self, tx: Connection) -> Table:
         """Return the definition for a server of a table that is in an SQLite file.
@@ -542,7 +558,9 @@ class TableSpec:
         text.
         """
         existing_columns = columns_of(tx, self.name)
-        id_names = {"id", self.refers[0] if self.refers else "id"}
+        id_names = {"id"}
+        if self.refers:
+            id_names.add(self.refers[0])
         server_columns = list[Column[Any]]()
         for column in self.made.columns:
             existing_column = existing_columns.get(column.name)
@@ -672,9 +690,13 @@ def _make_server_column(
     """
     is_integer = ids_in(tx, existing_column).kind == "whole numbers"
     column_type = column.type
-    if is_id:
-        column_type = BigInteger() if is_integer else Text()
-    identity = [Identity()] if column.identity is not None and is_integer else []
+    if is_id and is_integer:
+        column_type = BigInteger()
+    elif is_id:
+        column_type = Text()
+    identity: list[Identity] = []
+    if column.identity is not None and is_integer:
+        identity.append(Identity())
 
     return Column(
         column.name,
@@ -695,7 +717,7 @@ class TaskTables:
         *,
         names: Collection[str],
     ) -> None:
-        """Remember what is needed, and register the names for reading columns of all tasks at once.
+        """Store the requirements, and register the names for reading all columns at once.
 
         Args:
             specs: Returns the requirements in a database. The mark of the last table says that all
@@ -724,7 +746,7 @@ class TaskTables:
         return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
-        """Describe what would be added to tables of another program, one line per table.
+        """Describe the additions to tables of another program, in one line per table.
 
         Returns:
             Nothing if the tables were adopted already.
@@ -764,7 +786,7 @@ def unfit(name: str, reason: str, *, hint: str) -> ConfigurationError:
     Args:
         name: Name of the table.
         reason: Rest of a sentence that begins with the table, such as "is no table".
-        hint: What the user can do.
+        hint: A remedy for the user.
     """
     message = f"`{name}` in this database {reason}; nothing was changed"
     return ConfigurationError(message, hint=hint)

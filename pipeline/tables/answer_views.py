@@ -5,8 +5,8 @@
 
 Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
 
-- A field with values of one plain kind has a typed column. A date or time is text. All other
-  fields (lists, objects, quotations, unions) are JSON.
+- A field has a typed column if all its values are of the same plain kind. A date or time is text.
+  All other fields (lists, objects, quotations, unions) are JSON.
 - A missing value and a value of another kind are NULL.
 - A source column is called `source_…` if another column has its name.
 - If a view is made again, its existing columns keep their positions.
@@ -154,7 +154,6 @@ def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement
     """Return the columns of a stored answer by name: key, fields, version and time."""
     is_file = is_sqlite(tx)
     make_cell = _sqlite_cell if is_file else _server_cell
-
     columns: dict[str, ColumnElement[Any]] = {}
     for index, (name, kind) in enumerate(task.key):
         part_index = None if len(task.key) == 1 else index
@@ -163,8 +162,10 @@ def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement
         columns[name] = literal_column(make_cell(kind, name, f"{answers.name}.answer"))
 
     columns[EXTRACTOR] = answers.c.extractor
-    utc_offset = " || '+00:00'" if is_file else ""
-    columns[ANSWERED_AT] = literal_column(f"{answers.name}.at{utc_offset}")
+    answered_at = f"{answers.name}.at"
+    if is_file:
+        answered_at += " || '+00:00'"
+    columns[ANSWERED_AT] = literal_column(answered_at)
     return columns
 
 
@@ -210,7 +211,9 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     earlier_marks = [_read_mark(tx, name) for name in names]
     for name, query in _view_queries(tx, task):
         make_view(tx, name, query, of=_ANSWERS_ORIGIN)
-    return [] if all(earlier_marks) else [f"made the views `{names[0]}` and `{names[1]}`"]
+    if all(earlier_marks):
+        return []
+    return [f"made the views `{names[0]}` and `{names[1]}`"]
 
 
 def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
@@ -278,20 +281,28 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the mark of the table or view of a name: None if there is none, "" without a mark."""
+    """Return the mark of the table or view of a name.
+
+    Returns:
+        An empty text if the object has no mark, or None if there is no such object.
+    """
     if is_sqlite(tx):
         query = text(
             "SELECT sql FROM sqlite_master "
             "WHERE type IN ('table', 'view') AND lower(name) = lower(:name)"
         )
         row = tx.execute(query, {"name": name}).first()
-        return None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
+        if row is None:
+            return None
+        return str(row[0]).partition("/* ")[2].partition(" */")[0]
 
     query = text(
         "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)"
     )
     row = tx.execute(query, {"name": quoted(tx, name)}).first()
-    return None if row is None else row[0] or ""
+    if row is None:
+        return None
+    return row[0] or ""
 
 
 def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
@@ -330,11 +341,13 @@ def _sql_of(tx: Connection, query: Select[Any]) -> str:
     """Return a query as SQL with all values in it, for a statement without parameters."""
     sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
     # The PostgreSQL dialect doubles `%` for a driver that gets parameters.
-    return sql if is_sqlite(tx) else sql.replace("%%", "%")
+    if not is_sqlite(tx):
+        sql = sql.replace("%%", "%")
+    return sql
 
 
 def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
-    """Return an expression for one source column of a row that is stored as JSON.
+    """Return an expression for a source column of a row that is stored as JSON.
 
     Args:
         tx: A connection to the database that will run the query.
@@ -354,7 +367,7 @@ def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     Args:
         kind: Kind of the key column.
         part_index: Index of the column in a key of several columns, which is stored as a JSON
-            list; None if the key has one column.
+            list, or None if the key has one column.
         sqlite: Return SQL for SQLite, else for PostgreSQL.
     """
     cell = f"{answers.name}.item_id"
@@ -517,10 +530,22 @@ def stored_cell(kind: str, value: Any) -> Any:
         return None
 
 
+def _to_text(value: Any) -> str:
+    """Return a text unchanged, and any other value as JSON."""
+    return value if isinstance(value, str) else compact_json(value)
+
+
+def _to_boolean(value: Any) -> bool | None:
+    """Return a truth value unchanged, and None for any other value."""
+    return value if isinstance(value, bool) else None
+
+
 def _to_integer(value: Any) -> int | None:
     """Return a whole number of at most 64 bits as int, else None."""
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if is_whole and -LARGEST - 1 <= value <= LARGEST else None
+    if not is_whole or not -LARGEST - 1 <= value <= LARGEST:
+        return None
+    return int(value)
 
 
 def _to_time_text(value: Any) -> str | None:
@@ -530,11 +555,11 @@ def _to_time_text(value: Any) -> str | None:
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": lambda value: value if isinstance(value, str) else compact_json(value),
+    "text": _to_text,
     "integer": _to_integer,
     # Decimal numbers are texts in JSON, which `number_of` reads, too.
     "real": number_of,
-    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "time": _to_time_text,
     JSON: compact_json,

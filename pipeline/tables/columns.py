@@ -103,19 +103,24 @@ class ColumnMapping:
     Attributes:
         layout: The columns of the task.
         notes: Lines for the user on matched, ambiguous and similar names.
-        not_read: Names in rows so far whose values are not read, in their order.
-        others: Names in rows so far whose values are kept under these names, in their order.
+        not_read: Names in the rows read before whose values are ignored, in their order.
+        others: Names in the rows read before whose values are kept under these names.
         near: Names that are similar to a name of a column without a match, by column.
     """
 
     def __init__(
-        self, names: Sequence[str], chosen: Mapping[str, str], *, layout: ColumnLayout, path: Path
+        self,
+        names: Sequence[str],
+        map_names: Mapping[str, str],
+        *,
+        layout: ColumnLayout,
+        path: Path,
     ) -> None:
         """Match the names of a file.
 
         Args:
             names: The names in the file, in their order.
-            chosen: Names in the file by column, from MAP=. An empty name means that the column is
+            map_names: Names in the file by column, from MAP=. An empty name means that the column is
                 not read.
             layout: The columns of the task.
             path: The file, for messages.
@@ -130,7 +135,7 @@ class ColumnMapping:
         self.near = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
-        chosen_names = _check_chosen_names(self._file_names, chosen, layout=layout, path=path)
+        chosen_names = _check_chosen_names(self._file_names, map_names, layout=layout, path=path)
         self._columns_by_name = {name: column for column, name in chosen_names.items() if name}
         # Also matches names that appear in later rows only.
         self._columns_by_own_name = {
@@ -151,9 +156,9 @@ class ColumnMapping:
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
-        """Match each column whose known names are met by one name in the file, and add notes.
+        """Match each column if a single name in the file is a known name of it, and add notes.
 
-        If several names meet a column, none is matched and a note shows the MAP= to use.
+        If several names could be matched, a note shows the MAP= to use.
         """
         columns_by_name: dict[str, str] = {}
         for column in columns:
@@ -204,7 +209,7 @@ class ColumnMapping:
                 )
 
     def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
-        """Add a note that lists matched names, unless there are none."""
+        """Add a note that lists matched names, if there are any."""
         pairs = [
             f"{excerpt(name)} → {self.layout.columns[column]}"
             for name, column in columns_by_name.items()
@@ -219,7 +224,7 @@ class ColumnMapping:
     def value_name(self, name: str) -> str | None:
         """Return the name under which values of a name in the file are kept.
 
-        It is the layout's column, or the name itself for other columns. None means that the values
+        It is the layout's column, or the name itself for other columns. It is None if the values
         are not read, because MAP= assigns another name to the column.
         """
         column = self.column_of(name)
@@ -257,8 +262,8 @@ class ColumnMapping:
                 if value_name not in self.layout.columns:
                     self.others[name] = None
 
-            is_kept_twice = value_name in self.layout.too
-            if is_kept_twice and fold(name) not in self.layout.columns_by_own_name:
+            should_keep_file_name = value_name in self.layout.too
+            if should_keep_file_name and fold(name) not in self.layout.columns_by_own_name:
                 values[name] = cell
 
         key = values.get(self.layout.key)
@@ -282,13 +287,16 @@ class MappedFile(SourceFile):
     layout: ClassVar[ColumnLayout]
 
     def __init__(
-        self, path: Path, chosen: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS
+        self,
+        path: Path,
+        map_names: Mapping[str, str] | None = None,
+        options: ReadOptions = AS_IT_IS,
     ) -> None:
         """Detect the format of the file, and match its names.
 
         Args:
             path: The file.
-            chosen: Names in the file by column, from MAP=.
+            map_names: Names in the file by column, from MAP=.
             options: How to read the file.
 
         Raises:
@@ -296,7 +304,7 @@ class MappedFile(SourceFile):
                 column or has a column twice.
         """
         layout = self.layout
-        chosen = chosen or {}
+        map_names = map_names or {}
         super().__init__(
             path,
             layout.hint,
@@ -305,14 +313,14 @@ class MappedFile(SourceFile):
             options=options,
             is_known=lambda name: fold(name) in layout.columns_by_known_name,
         )
-        self.mapping = ColumnMapping(self.names, chosen, layout=layout, path=path)
+        self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
         self.notes += self.mapping.notes
         # Objects of JSON can each have other names.
         if self.format not in {"json", "jsonl"}:
-            self._check_key_column(path, chosen)
+            self._check_key_column(path, map_names)
             self._check_no_column_twice(path)
 
-    def _check_key_column(self, path: Path, chosen: Mapping[str, str]) -> None:
+    def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
         """Raise InputError if no name in the file means the key column."""
         layout = self.layout
         if self.mapping.name_of(layout.key):
@@ -323,7 +331,7 @@ class MappedFile(SourceFile):
         hint = f"say which one it is: {option}; of any other table `{ask_command}` asks"
         similar_name = self.mapping.near.get(layout.key)
         if similar_name:
-            map_value = _map_option({**chosen, layout.key: similar_name}).value
+            map_value = _map_option({**map_names, layout.key: similar_name}).value
             options = {layout.to_import: path, "map": map_value}
             hint = str(CommandHint(layout.command, **options))
 
@@ -477,13 +485,13 @@ def _map_option(names: Mapping[str, str]) -> OptionHint:
 
 
 def _check_chosen_names(
-    file_names: Sequence[str], chosen: Mapping[str, str], *, layout: ColumnLayout, path: Path
+    file_names: Sequence[str], map_names: Mapping[str, str], *, layout: ColumnLayout, path: Path
 ) -> dict[str, str]:
     """Resolve the pairs of MAP= to columns of the layout and names in the file.
 
     Args:
         file_names: The names in the file.
-        chosen: The pairs of MAP=, by column. Columns and names may be spelled differently.
+        map_names: The pairs of MAP=, by column. Columns and names may be spelled differently.
         layout: The columns of the task.
         path: The file, for messages.
 
@@ -494,7 +502,7 @@ def _check_chosen_names(
         InputError: A column or name is unknown, or is given twice.
     """
     names_by_column: dict[str, str] = {}
-    for chosen_column, chosen_name in chosen.items():
+    for chosen_column, chosen_name in map_names.items():
         column = layout.columns_by_known_name.get(fold(chosen_column))
         if column is None:
             raise InputError(

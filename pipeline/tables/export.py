@@ -136,7 +136,9 @@ def _format_value(value: Any) -> str:
     """Return a value as text: JSON for lists and objects, ISO 8601 for dates and times."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return value_text(value)
 
 
 def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
@@ -147,7 +149,10 @@ def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         separator = b",\n"
 
     is_empty = separator == b"[\n"
-    yield b"[]\n" if is_empty else b"\n]\n"
+    if is_empty:
+        yield b"[]\n"
+    else:
+        yield b"\n]\n"
 
 
 def _encode_parquet(
@@ -189,7 +194,9 @@ def _parquet_value(value: Any, kind: str) -> Any:
     if kind == TEXTS:
         members = value if isinstance(value, list) else [value]
         return [member if isinstance(member, str) else _format_value(member) for member in members]
-    return number_of(value) if kind == "real" else _format_value(value)
+    if kind == "real":
+        return number_of(value)
+    return _format_value(value)
 
 
 def answers_rows(
@@ -203,7 +210,7 @@ def answers_rows(
     gone: bool,
     own: str,
 ) -> _Rows:
-    """Return every row of a task's source with its state and one answer, in the source's order.
+    """Return every row of a task's source with its state and an answer, in the source's order.
 
     The source's columns come first, under their own names. The state and the reason come last. The
     reason says why a row is refused, parked or unusable. A refused row has its cells as they were
@@ -213,9 +220,9 @@ def answers_rows(
         tx: The transaction in which the rows are read, while the caller iterates.
         task: The task.
         items: The table with the rows.
-        is_answer: Condition that selects at most one answer of each row.
+        is_answer: Condition that is met by at most one answer of each row.
         field: Make a row for each member of this list in the answer. `list.inner` makes a row for
-            each member of the list `inner` in the members. None makes one row for each answer.
+            each member of the list `inner` in the members. The default is a row for each answer.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
         gone: Include rows that are no longer in the source.
         own: Label under which rows count as parked; empty means any version.
@@ -227,7 +234,7 @@ def answers_rows(
         InputError: `field` names no list of the answers.
     """
     sources = task.columns
-    cost_kinds = _COST_KINDS if cost else {}
+    cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
     answer_kinds = {name: kind for name, kind in task.key if name not in sources}
     answer_kinds |= dict(task.fields)
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
@@ -257,10 +264,9 @@ def answers_rows(
     list_name, *inner_lists = field.split(".")
     if list_name not in lists:
         option = OptionHint(rows=list_name)
-        raise InputError(
-            f"{option} names no list of these answers; nothing was written",
-            hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
-        )
+        message = f"{option} names no list of these answers; nothing was written"
+        hint = f"lists may be {', '.join(lists)}" if lists else "they have none"
+        raise InputError(message, hint=hint)
     return _split_lists(read_rows, kinds, answer_names[list_name], inner_lists)
 
 
@@ -274,20 +280,23 @@ def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: boo
     query = select(*row_columns, items.state.label(STATE), *answer_columns)
     query = query.select_from(items.table.outerjoin(answers, has_answer))
     query = query.order_by(row[items.order])
-    return query if gone else query.where(row.findable_gone_at.is_(None))
+    if not gone:
+        query = query.where(row.findable_gone_at.is_(None))
+    return query
 
 
 def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
-    """Return the values of the source's columns, which have these kinds; None if missing."""
+    """Return the values of the source's columns, which have these kinds, or None if missing."""
     values = orjson.loads(stored_row[VALUES])
-    return {
-        name: loaded(values.get(name)) if kind == "json" else values.get(name)
-        for name, kind in sources.items()
-    }
+    cells: _Row = {}
+    for name, kind in sources.items():
+        cell_value = values.get(name)
+        cells[name] = loaded(cell_value) if kind == "json" else cell_value
+    return cells
 
 
 def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
-    """Return the key, fields, version, time and cost of a row's answer; None if missing."""
+    """Return the key, fields, version, time and cost of a row's answer, or None if missing."""
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
@@ -299,7 +308,7 @@ def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable
 
 
 def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
-    """Return why a row is refused, unusable or parked; None if it is not."""
+    """Return why a row is refused, unusable or parked, or None if it is not."""
     reason: str | None = stored_row[UNUSABLE] or None
     if not reason and stored_row[STATE] == PARKED:
         reason = parked_reasons.get(stored_row[KEY])
@@ -329,10 +338,10 @@ def _split_lists(
     """
     member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
     other_names = {name.casefold() for name in kinds if name != list_column}
-    member_columns = {
-        name: f"{list_column}_{name}" if name.casefold() in other_names else name
-        for name in member_kinds
-    }
+    member_columns: dict[str, str] = {}
+    for name in member_kinds:
+        is_taken = name.casefold() in other_names
+        member_columns[name] = f"{list_column}_{name}" if is_taken else name
 
     all_kinds: dict[str, str] = {}
     for name, kind in kinds.items():
@@ -358,7 +367,7 @@ def _split_lists(
 def _member_kinds(
     rows: Iterator[_Row], list_column: str, inner_lists: Sequence[str]
 ) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name; None if a value is None in all members."""
+    """Return the kinds of the members' values by name, or None if a value is None in all members."""
     kinds: dict[str, str | None] = {}
     for row in rows:
         for member in _members(row[list_column], list_column, inner_lists):
@@ -375,7 +384,7 @@ def _has_parts(name: str, all_names: Collection[str]) -> bool:
 
 
 def _read_field(value: Any, kind: str) -> Any:
-    """Return the value of an answer field as an export has it; None if it is not of its kind."""
+    """Return the value of an answer field as an export has it, or None if it is not of its kind."""
     if kind == "json":
         return value
     stored_value = stored_cell(kind, value)
@@ -385,20 +394,22 @@ def _read_field(value: Any, kind: str) -> Any:
 
 
 def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Iterator[_Row]:
-    """Yield the members of a list by column. None has no members.
+    """Yield the members of a list by column; nothing if the list is None.
 
     If there are inner lists, the members of the innermost list are yielded, each with the values
     of the members that contain it.
 
     Args:
-        value: The list. If there are inner lists, an object counts as a list of one member.
+        value: The list. If there are inner lists, an object counts as a list with a single member.
         list_name: Name of the list, and of the column of members that are not objects.
         inner_lists: Names of the lists within the members, from the outermost to the innermost.
 
     Raises:
         InputError: The value is not a list, or a member lacks an inner list.
     """
-    members = [value] if inner_lists and isinstance(value, dict) else value
+    members = value
+    if inner_lists and isinstance(value, dict):
+        members = [value]
     if members is not None and not isinstance(members, list):
         raise InputError(
             f"{OptionHint(rows=list_name)}: an answer has no list there; nothing was written",

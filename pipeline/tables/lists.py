@@ -9,7 +9,6 @@
 import contextlib
 import json
 import math
-import operator
 import re
 import time
 import unicodedata
@@ -79,7 +78,7 @@ _RAISED_STATE_PREFIX = "P0"
 # SQLSTATE of a value for a column whose values the database generates.
 _GENERATED_COLUMN_STATE = "428C9"
 
-# Tags, versions and field values are only counted in tables of at most so many rows.
+# Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
 # The commonest tags and versions that are listed.
@@ -110,14 +109,15 @@ class RowStates(NamedTuple):
     others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
     # None if the table does not contain refused rows.
     refused: ColumnElement[bool] | None = None
-    # Rows that are no longer in the source; None if the table does not contain such rows.
+    # Rows that are no longer in the source, or None if the table does not contain such rows.
     gone: ColumnElement[bool] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the states of rows in the source, in the order of counts."""
         other_names = (name for name, _ in self.others)
-        done_name, pending_name = self.done[0], self.pending[0]
+        done_name, _ = self.done
+        pending_name, _ = self.pending
         return (done_name, pending_name, self.rest, "claimed", "parked", *other_names, REFUSED)
 
     @property
@@ -159,8 +159,8 @@ class RowTable:
             branches.append((states.gone, GONE_STATE))
         if states.refused is not None:
             branches.append((states.refused, REFUSED))
-        done_name, is_done = states.done
-        branches += [(is_done, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
+        done_name, has_answer = states.done
+        branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
         branches += [(condition, name) for name, condition in (*states.others, states.pending)]
         return case(*branches, else_=states.rest)
 
@@ -240,8 +240,8 @@ class RowTable:
     ) -> Iterator[Sequence[Any]]:
         """Yield the named columns of rows that meet all conditions.
 
-        All rows are read in their order and in constant memory. With `among`, only rows with these
-        ids are read, in the order of the ids' pages.
+        All rows are read in their order and in constant memory. If `among` is given, only rows with
+        these ids are read, in the order of the ids' pages.
         """
         columns = [self.table.c[name] for name in names]
         if among is not None:
@@ -268,7 +268,7 @@ class RowTable:
     def counts(self, tx: Connection) -> dict[str, int]:
         """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
 
-        A row is in one state, so the counts add up to the total.
+        Each row has a single state, so the counts add up to the total.
         """
         return self.counts_and_gone(tx)[0]
 
@@ -310,7 +310,7 @@ class GridFacet(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Grid:
-    """A list of the rows of a table: what it shows, and how it searches, filters and sorts."""
+    """A list of the rows of a table, which can be searched, filtered, sorted and counted."""
 
     table: RowTable
     # Columns of the table that are read for each row.
@@ -323,18 +323,18 @@ class Grid:
     searched: Sequence[ColumnElement[Any]]
     # Returns more conditions that a row contains a word; one of them must be met.
     mentioned: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
-    # Compiles the text of WHERE=; None if the rows have no columns for it.
+    # Compiles the text of WHERE=, or None if the rows have no columns for it.
     where: Callable[[str], ColumnElement[bool]] | None = None
-    # Names of values that are listed, too, if rows in one state are listed.
+    # Names of values that are added if only rows in a state are listed, by state.
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # Sort expressions by name, which are never NULL. The slow ones have no index.
+    # Sort expressions by name, which are never NULL. Slow sorts have no index.
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     slow_sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     # Names of answer fields by the names of their columns. The cell of `tags` is the answer.
     fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score: ColumnElement[Any] | None = None
-    # Facets of tags and of versions; None if the rows have none.
+    # Facets of tags and of versions, or None if the rows have none.
     tags: GridFacet | None = None
     versions: GridFacet | None = None
     # Names of values that are not made of `cells`, and the function that returns them by row id.
@@ -342,7 +342,7 @@ class Grid:
     more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
 
     def page(self, tx: Connection, options: RowListOptions) -> RowsPage:
-        """Return one page of rows.
+        """Return a page of rows.
 
         Raises:
             InputError: The options name an unknown row, state, column or sort order, or sorting
@@ -403,14 +403,16 @@ class Grid:
             )
 
         bounds = [literal(value, key.type) for key, value in zip(sort_keys, last_row, strict=True)]
-        is_strictly_after, is_not_before = operator.gt, operator.ge
+        row_values = tuple_(*sort_keys)
+        last_values = tuple_(*bounds)
         if _is_descending(options):
-            is_strictly_after, is_not_before = operator.lt, operator.le
-        is_after: ColumnElement[bool] = is_strictly_after(tuple_(*sort_keys), tuple_(*bounds))
-        if self._is_slow_sort(options):
-            return is_after
+            is_after = row_values < last_values
+            is_not_before = sort_keys[0] <= bounds[0]
+        else:
+            is_after = row_values > last_values
+            is_not_before = sort_keys[0] >= bounds[0]
         # SQLite does not use an index on an expression for a comparison of tuples.
-        return and_(is_not_before(sort_keys[0], bounds[0]), is_after)
+        return is_after if self._is_slow_sort(options) else and_(is_not_before, is_after)
 
     def _is_slow_sort(self, options: RowListOptions) -> bool:
         """Return whether the rows are sorted by an expression without an index."""
@@ -423,7 +425,7 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         sort_keys: Sequence[ColumnElement[Any]],
     ) -> Sequence[Row[Any]]:
-        """Return id, state and cells of the rows of a page, and of one more row if there is one.
+        """Return id, state and cells of the rows of a page, and of the next row if it exists.
 
         Raises:
             InputError: Sorting takes longer than `options.within_s`.
@@ -512,7 +514,7 @@ class Grid:
         if row_filter.extractor:
             conditions.append(_require(self.versions, "versions").says(row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
-            # Rows without a score have a negative one, and are never listed by score.
+            # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
             max_score = math.inf if row_filter.max_score is None else row_filter.max_score
             conditions.append(_require(self.score, "scores").between(min_score, max_score))
@@ -607,7 +609,7 @@ class Grid:
         Args:
             row_pages: Pages of rows with the cells of all facets; the first is the answer.
             facets: The facets of the cells.
-            within_s: Seconds after which SlowError is raised; None means no limit.
+            within_s: Seconds after which SlowError is raised, or None for no limit.
 
         Returns:
             The number of rows by word for each facet, and the counted values by field.
@@ -698,7 +700,7 @@ class _FieldTally:
         self.is_countable = True
 
     def add(self, values: Sequence[Any]) -> None:
-        """Count the values of more rows; None and "" are not counted.
+        """Count the values of more rows, except None and "".
 
         After a value that cannot be counted, the field is not countable for good.
         """
@@ -913,5 +915,5 @@ def is_refusal(error: exc.DBAPIError) -> bool:
 
 
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with None replaced by the column's value in `blanks`, if there is one."""
+    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}

@@ -74,7 +74,7 @@ class JsonCell(NamedTuple):
     path: tuple[str, ...]
 
 
-# Cells by name. A cell of an earlier mapping hides cells of the same name in later ones.
+# Cells by name. A cell of an earlier mapping hides cells of the same name in later mappings.
 Scopes = Sequence[Mapping[str, JsonCell]]
 
 
@@ -87,7 +87,7 @@ def compile_where(
         expression: The parsed expression.
         scopes: The cells that the expression can name.
         tx: The connection that will run the condition. An SQLite connection gets the functions of
-            this module. None means an SQLite connection that has them already.
+            this module. The default is an SQLite connection that has them already.
 
     Raises:
         InputError: The expression names an unknown column.
@@ -135,7 +135,7 @@ class _CellValues(NamedTuple):
 
 
 class _Compiler(ABC):
-    """Makes conditions for one kind of database."""
+    """Makes conditions for a kind of database."""
 
     # SQL function that returns the position of a text in another text, 0 if it is not found.
     text_position: Any
@@ -175,12 +175,12 @@ class _Compiler(ABC):
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
             return ~query.where(is_present).exists()
 
-        fits = list(self._conditions_by_kind(expression, values))
-        # A value of one kind is not equal to a value of another kind.
-        if len(fits) > 1:
-            fits = [func.coalesce(fit, literal_column("1 = 0")) for fit in fits]
+        conditions = list(self._conditions_by_kind(expression, values))
+        # Values of different kinds are not equal.
+        if len(conditions) > 1:
+            conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
         # PostgreSQL has no minimum and maximum of truth values.
-        fit_number = case((or_(*fits), 1), (not_(or_(*fits)), 0))
+        fit_number = case((or_(*conditions), 1), (not_(or_(*conditions)), 0))
         aggregate = func.min if expression.operator == "!=" else func.max
         best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
         return best_fit.scalar_subquery() == 1
@@ -301,7 +301,7 @@ class _ServerCompiler(_Compiler):
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 
-        PostgreSQL has no case folding, so letters are replaced one by one. Before version 13 only
+        PostgreSQL has no case folding, so each letter is replaced separately. Before version 13 only
         lower() and the letter ß are used.
         """
         if self._server_version < _MIN_NORMALIZING_VERSION:

@@ -82,7 +82,7 @@ class TargetValue(NamedTuple):
 class TargetColumn(NamedTuple):
     """The column that `write_to=` names, and the field that is written into it."""
 
-    # Only on PostgreSQL; None means the search path.
+    # Only on PostgreSQL, or None for the search path.
     schema: str | None
     table: str
     column: str
@@ -101,8 +101,8 @@ def parse_target(write_to: str) -> TargetColumn | None:
     for name, field_name in ((before_field, field.strip()), (write_to, None)):
         if _NAME.fullmatch(name):
             parts = [
-                quoted.replace('""', '"') or plain.strip()
-                for quoted, plain in re.findall(_NAME_PART, name)
+                quoted_part.replace('""', '"') or bare_part.strip()
+                for quoted_part, bare_part in re.findall(_NAME_PART, name)
             ]
             schema = parts[0] if len(parts) == _MAX_NAME_PARTS else None
             return TargetColumn(schema, parts[-2], parts[-1], field_name)
@@ -190,13 +190,13 @@ def _target_error(task: TaskRecord, reason: str, hint: str = _COLUMN_HINT) -> In
     Args:
         task: The task with `write_to=`.
         reason: Continues a sentence that begins with the value of `write_to=`.
-        hint: What the user can do.
+        hint: A remedy for the user.
     """
     write_to = str(task.words["write_to"])
     return InputError(f"write_to={write_to!r}{reason}", hint=hint)
 
 
-# A row's key in another program's table, one part per key column.
+# A row's key in another program's table, with a part for each key column.
 _Key = tuple[str, ...]
 
 
@@ -353,10 +353,10 @@ class RowTarget:
     key: str
     # Value of the column `provider`, which marks the rows of this workspace.
     provider: str
-    # Labels of versions in the order of preference. Of all other versions, and without any, the
-    # newest answer is preferred.
+    # Labels of versions in the order of preference. All other versions come last, and their newest
+    # answer is preferred.
     preferred: Sequence[str] = ()
-    # Only on PostgreSQL; None means the search path.
+    # Only on PostgreSQL, or None for the search path.
     schema: str | None = None
 
     @cached_property
@@ -427,8 +427,8 @@ class RowTarget:
             tx: The caller's transaction.
             row_key: The row's id, provider and model, by column.
             stored_answers: The answers that the row may show now.
-            new_answers: The answers of which the row must show one, by the version's label. The
-                row is deleted if there are none.
+            new_answers: The row must show the preferred of these answers, which are by the
+                version's label. An empty mapping deletes the row.
             over: Also replace a row that shows none of the stored answers.
         """
         table = self.table
@@ -457,7 +457,7 @@ class RowTarget:
                 tx.execute(insert(table).values({**values, **row_key}))
 
     def _select_preferred(self, answers: Mapping[str, _TimedCells]) -> _TimedCells | None:
-        """Return the preferred of the answers, which are by the version's label; None if empty.
+        """Return the preferred of the answers, which are by the version's label, or None if empty.
 
         A person's answer comes first, then the preferred versions in their order, then the rest.
         The newest answer decides among the rest.
@@ -505,8 +505,8 @@ class RowTarget:
             model: Value of the column `model`.
         """
         table = self.table
-        is_own = (table.c.provider == self.provider) & (table.c.model == model)
-        written_ids = select(cast(table.c[self.key], Text)).where(is_own)
+        is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
+        written_ids = select(cast(table.c[self.key], Text)).where(is_own_row)
         return cast(item_id, Text).in_(written_ids)
 
 
