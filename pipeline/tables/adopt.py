@@ -297,7 +297,7 @@ class IdColumnFacts:
     typed: bool = False
 
     def key(self, value: str) -> str | None:
-        """Return an id as the column returns it after storing, or None if the column cannot store it.
+        """Return an id as the column would return it, or None if the column cannot store it.
 
         Only the spelling of UUIDs changes.
         """
@@ -350,7 +350,7 @@ def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
 def new_ids(
     tx: Connection, id_column: Column[Any], count: int, *, above: Callable[[], int] = lambda: 0
 ) -> Sequence[int | str] | None:
-    """Return ids for new rows of a reflected table, or None if the database generates ids itself.
+    """Return ids for new rows of a table, or None if the database generates ids itself.
 
     The ids are UUIDs if the table has text ids, else ascending numbers that no row has had.
 
@@ -464,6 +464,9 @@ class TableSpec:
     def adopt(self, tx: Connection, *, first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
+        Rows without an id get numbers if the id column was added by findable on SQLite. Ids of an
+        existing table are checked if `id` is among `found_by`.
+
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             first: This is the first adoption, so the ids of an existing table must be checked.
@@ -515,7 +518,7 @@ class TableSpec:
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
-        """Make an index for each named column, and last the index that marks the table."""
+        """Make or replace an index for each named column, and last make the index of `mark`."""
         table = quoted(tx, self.name)
         for name in names:
             index = quoted(tx, self._index_name(name))
@@ -644,7 +647,8 @@ class TableSpec:
 
         max_id = tx.execute(select(func.max(self.made.c.id))).scalar() or 0
         rows_without_id = (
-            "SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place "  # noqa: S608 - quoted
+            "SELECT rowid AS at, "  # noqa: S608 - quoted
+            "row_number() OVER (ORDER BY rowid) AS place "
             f"FROM {table} WHERE id IS NULL"
         )
         numbering = (
@@ -680,7 +684,10 @@ class TableSpec:
 def _make_server_column(
     tx: Connection, column: Column[Any], existing_column: Column[Any], *, is_id: bool
 ) -> Column[Any]:
-    """Return a column of `TableSpec.as_moved`.
+    """Return a column of `TableSpec.as_moved`, for a server.
+
+    An id column is BIGINT or text. A column may be NULL if it may be NULL in the file. An identity
+    is kept only if the ids are numbers.
 
     Args:
         tx: The transaction that reads the SQLite file.

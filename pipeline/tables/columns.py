@@ -51,7 +51,10 @@ _LETTER_REPLACEMENTS = str.maketrans(
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
-    """Return the letters and digits of a name in lower case, without accents: `E-Mail` is `email`."""
+    """Return the letters and digits of a name in lower case and without accents.
+
+    For example, `E-Mail` becomes `email`.
+    """
     replaced = name.casefold().translate(_LETTER_REPLACEMENTS)
     decomposed = unicodedata.normalize("NFKD", replaced).casefold()
     return "".join(letter for letter in decomposed if letter.isalnum())
@@ -120,8 +123,8 @@ class ColumnMapping:
 
         Args:
             names: The names in the file, in their order.
-            map_names: Names in the file by column, from MAP=. An empty name means that the column is
-                not read.
+            map_names: Names in the file by column, from MAP=. A column with an empty name is not
+                read.
             layout: The columns of the task.
             path: The file, for messages.
 
@@ -335,10 +338,9 @@ class MappedFile(SourceFile):
             options = {layout.to_import: path, "map": map_value}
             hint = str(CommandHint(layout.command, **options))
 
-        listed_names = excerpt(_list_names(self.names))
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
-            f"Found: {listed_names}",
+            f"Found: {excerpt(_list_names(self.names))}",
             hint=hint,
         )
 
@@ -362,9 +364,10 @@ class MappedFile(SourceFile):
         with all_or_nothing():
             file = cls(path, parse_map(options.mapping), options.reading)
             if next(iter(file), None) is None:
-                message = f"{path}: no row could be imported; nothing was changed"
-                hint = "the file holds a header, or nothing, and no rows"
-                raise InputError(message, hint=hint)
+                raise InputError(
+                    f"{path}: no row could be imported; nothing was changed",
+                    hint="the file holds a header, or nothing, and no rows",
+                )
 
     @classmethod
     def begun(cls, path: Path, options: ImportOptions, report_class: type[R]) -> tuple[Self, R]:
@@ -380,8 +383,13 @@ class MappedFile(SourceFile):
             file = cls(path, parse_map(options.mapping), options.reading)
 
         report_path = str(options.report) if options.report else None
-        columns = file.mapping.describe_columns()
-        report = report_class(str(path), report_path, options.dry, options.strict, columns)
+        report = report_class(
+            str(path),
+            report_path,
+            options.dry,
+            options.strict,
+            file.mapping.describe_columns(),
+        )
         report.format = file.format
         report.encoding = file.encoding
         report.notes = file.notes
@@ -515,8 +523,9 @@ def _check_chosen_names(
         if chosen_name:
             name = _find_chosen_name(file_names, chosen_column, chosen_name, path=path)
         if column in names_by_column or (name and name in names_by_column.values()):
-            is_column_repeated = column in names_by_column
-            repeated = layout.columns[column] if is_column_repeated else repr(excerpt(name))
+            repeated = repr(excerpt(name))
+            if column in names_by_column:
+                repeated = layout.columns[column]
             raise InputError(
                 f"{OptionHint('map')} names {repeated} twice; nothing was imported",
                 hint="leave one of them out",

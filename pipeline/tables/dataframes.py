@@ -1,4 +1,4 @@
-"""Results of the Python API: their text form, and their conversion to pandas if it is installed."""
+"""Results of the Python API, with their text form and their conversion to pandas."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar

@@ -367,7 +367,7 @@ def _split_lists(
 def _member_kinds(
     rows: Iterator[_Row], list_column: str, inner_lists: Sequence[str]
 ) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name, or None if a value is None in all members."""
+    """Return the kinds of the members' values by name, or None for values that are always None."""
     kinds: dict[str, str | None] = {}
     for row in rows:
         for member in _members(row[list_column], list_column, inner_lists):

@@ -658,6 +658,9 @@ class Grid:
     def _listed_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the values to list for each row.
 
+        A list of a single row shows all columns. The default is the usual names, with those of the
+        requested state.
+
         Raises:
             InputError: There is no value of a requested name.
         """
@@ -694,6 +697,7 @@ class _FieldTally:
     """
 
     def __init__(self) -> None:
+        """Begin without values."""
         # Number of rows by type and value, because 1 equals True.
         self.row_counts = Counter[tuple[type, Any]]()
         self.has_lists = False
@@ -822,9 +826,9 @@ def _list_texts(document: str | None) -> list[str]:
 def values_in_pages(
     tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
 ) -> Iterator[list[Any]]:
-    """Yield the distinct values of a column in ascending order, in lists of at most `size` values.
+    """Yield the distinct values of a column in ascending order, in lists of `size` values.
 
-    The values are streamed; an index on the column makes that fast.
+    The last list may be shorter. The values are streamed; an index on the column makes that fast.
     """
     query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
     return pages(streamed(tx, query, page=size).scalars(), size)
@@ -844,7 +848,7 @@ def mentions(
 
 
 def make_spellings(word: str) -> dict[str, None]:
-    """Return the spellings of a word that a database's lower() may leave in a text.
+    """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
 
     SQLite's lower() changes ASCII letters only. Accents are composed and decomposed.
     """
@@ -882,7 +886,7 @@ def _contains_any(
 
 @contextlib.contextmanager
 def refusals(table: str) -> Iterator[None]:
-    """Turn the database errors of a block into RefusedRowError if another program's table refuses.
+    """Turn database errors of a block into RefusedRowError if a table refuses a row.
 
     Args:
         table: Name of the table, for the message.

@@ -65,7 +65,7 @@ def count_rows(tx: Connection, name: str) -> int:
 
 
 def drop_tables(tx: Connection, removed: RemovedTables) -> None:
-    """Drop the tables, views and indexes that findable made, and on a server the worker's schema.
+    """Drop the tables, views and indexes of findable, and on a server the worker's schema.
 
     Runs in the caller's transaction, which must be rolled back after an error.
 

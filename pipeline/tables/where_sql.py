@@ -1,4 +1,4 @@
-"""Compile WHERE= to SQL. It means the same for the rows of `items` and the entries of `search`.
+"""Compile WHERE= to SQL, with the same meaning in the commands `items` and `search`.
 
 A cell is a member of a JSON document. Its values are all texts, numbers and truth values in it, at
 any depth of a list or an object. A condition is true if any value fits; `!=` is true if no value is
@@ -102,7 +102,10 @@ def compile_where(
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Register the SQL functions of compiled conditions with an SQLite connection."""
+    """Register the SQL functions of compiled conditions with an SQLite connection.
+
+    These are `findable_fold`, `findable_member` and `findable_is_number`.
+    """
     match_number = re.compile(NUMBER_PATTERN).fullmatch
 
     def is_number(text: str) -> bool:
@@ -221,7 +224,8 @@ class _Compiler(ABC):
         if comparison.operator == "contains":
             return self.text_position(value, operands[0]) > 0  # type: ignore[no-any-return]
         if comparison.operator in _OPERATORS:
-            return _OPERATORS[comparison.operator](value, operands[0])  # type: ignore[no-any-return]
+            compare = _OPERATORS[comparison.operator]
+            return compare(value, operands[0])  # type: ignore[no-any-return]
         return value.not_in(operands) if comparison.operator == "!=" else value.in_(operands)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
@@ -301,8 +305,8 @@ class _ServerCompiler(_Compiler):
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 
-        PostgreSQL has no case folding, so each letter is replaced separately. Before version 13 only
-        lower() and the letter ß are used.
+        PostgreSQL has no case folding, so each letter is replaced separately. Versions before 13
+        use only lower(), and replace the letter ß.
         """
         if self._server_version < _MIN_NORMALIZING_VERSION:
             return func.replace(func.lower(text), "ß", "ss").collate("C")

@@ -361,7 +361,7 @@ class RowTarget:
 
     @cached_property
     def table(self) -> Table:
-        """Return the table with the columns that are written; values take the columns' own types."""
+        """Return the table with the columns that are written, without their types."""
         names = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
         columns: list[Column[Any]] = [Column(name, ColumnTyped()) for name in names]
         columns.append(Column("created_at", IsoTime()))
@@ -521,7 +521,7 @@ def rows_written_to(write_to: str | None) -> TargetColumn | None:
 
 
 def check_target(tx: Connection, target: RowTarget) -> None:
-    """Raise InputError if the table does not exist or lacks a column, or the key has two columns."""
+    """Raise InputError if the table does not exist or lacks a column, or the key is not single."""
     setting = f'write_to="{target.name}.{target.key}"'
     has_one_key_column = len(target.task.key) == 1
     if not has_one_key_column or kind_of(tx, target.name, target.schema) != "table":
