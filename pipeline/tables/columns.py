@@ -335,8 +335,7 @@ class MappedFile(SourceFile):
         similar_name = self.mapping.near.get(layout.key)
         if similar_name:
             map_value = _map_option({**map_names, layout.key: similar_name}).value
-            options = {layout.to_import: path, "map": map_value}
-            hint = str(CommandHint(layout.command, **options))
+            hint = str(CommandHint(layout.command, **{layout.to_import: path, "map": map_value}))
 
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
