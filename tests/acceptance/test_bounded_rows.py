@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.acceptance.database import connected, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
 from tests.acceptance.product import IMAGES, MODEL, Workspace
@@ -143,6 +144,33 @@ def test_a_model_that_the_api_does_not_list_is_named(
     [finding] = elsewhere.read("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
+
+
+def test_a_workspace_of_the_version_before_is_taken_over(workspace: Workspace) -> None:
+    """The refusal has commands that work as printed; whose tags are copied is not paid again."""
+    old = Workspace(workspace.home / "old", workspace.url)
+    with connected(old) as connection:
+        connection.execute("CREATE TABLE findable_version (version_num TEXT)")
+        connection.execute("INSERT INTO findable_version VALUES ('0021')")
+    refused = old.do("status", code=5).err
+    assert "git checkout b565137c && findable export people.jsonl" in refused
+    assert "copy the file's lists of tags into experts.tags there, or they are paid" in refused
+    printed = refused.partition("git checkout - && ")[2].partition("`")[0].split()
+    words = [word for word in printed if not word.startswith("FINDABLE_DATABASE_URL=")]
+    assert words == ["findable", "import", "people.jsonl", "--data", "new"]
+
+    # As the version before wrote it.
+    old_people = [
+        {"Username": "ada", "Bio": "Keeps bees.", "tags": ["beekeeping"], "findability_score": 26},
+        {"Username": "bea", "Bio": "Casts bells.", "tags": None, "findability_score": 1},
+    ]
+    workspace.put("people.jsonl", "".join(f"{json.dumps(one)}\n" for one in old_people))
+    workspace.do("import", "people.jsonl")
+    copied = json.dumps(["beekeeping"])
+    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'ada'", tags=copied)
+    assert workspace.read("submit", dry=True)["items"] == 1
+    workspace.each("submit", "poll", "ingest")
+    assert [one["item"] for one in workspace.asked()] == ["2"]
 
 
 def pack(path: Path, rows: Iterable[bytes], shared: Iterable[bytes] = ()) -> None:
