@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     NUMERIC,
@@ -49,6 +49,7 @@ from pipeline.core.settings import Settings
 from pipeline.store.database import cached_in_snapshot, describe_error
 from pipeline.store.schema import has_index
 
+Row = TypeVar("Row", bound=Sequence[Any])
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
 _LOWER = str.maketrans(
@@ -68,6 +69,9 @@ _WHOLE = re.compile(
 )  # as a database gives it back: no sign of plus, no leading zeros
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACES = 3  # of a confidence
+_MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
+_RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
+_GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 # Names of the tables of subjects: a server takes 5 ms of processor time for a look at columns, of however many tables.
 _SUBJECT_TABLES = set[str]()
 
@@ -493,7 +497,17 @@ class TableSpec:
             newest = tx.execute(select(func.max(own))).scalar() or 0
             waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
             numbered = f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at"  # noqa: S608
-            tx.execute(text(numbered))
+            try:
+                with tx.begin_nested():
+                    tx.execute(text(numbered))
+            except exc.IntegrityError:
+                rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
+                number = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
+                for rowid in rowids.all():
+                    write_each(
+                        tx, self.name, [rowid], lambda rows: tx.execute(number, rows[0]._asdict())
+                    )
+                raise
         counted = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
         count, apart = tx.execute(counted).one()
         hint = "give every row an id of its own"
@@ -564,6 +578,42 @@ class TaskTables:
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
     """Return the error for a table that cannot be adopted."""
     return ConfigurationError(f"`{name}` in this database {why}; nothing was changed", hint=hint)
+
+
+def write_each(
+    tx: Connection,
+    table: str,
+    rows: Sequence[Row],
+    write: Callable[[Sequence[Row]], object],
+) -> None:
+    """Write rows of a table; the last cell of each is what a message calls it.
+
+    Raises:
+        ConfigurationError: A rule of the table's owner stops a row, such as a trigger that raises.
+    """
+    try:
+        with tx.begin_nested():
+            write(rows)
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        if len(rows) == 1:
+            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
+            hint = "mend this row, or the rule or trigger that stops it, then run the same command again"
+            raise unfit(table, reason, hint=hint) from error
+        for row in rows:
+            write_each(tx, table, [row], write)
+
+
+def is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
+    state = str(getattr(error.orig, "sqlstate", ""))
+    is_rule = (
+        isinstance(error, exc.IntegrityError | exc.DataError)
+        or state.startswith(_RAISED)
+        or state == _GENERATED
+    )
+    return is_rule or _MISMATCH in str(error.orig)
 
 
 def check_demands(name: str, found: Columns, *, known: Collection[str]) -> None:

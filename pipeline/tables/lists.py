@@ -55,7 +55,7 @@ from pipeline.store.database import SlowError, describe_error, pages, streamed, 
 from pipeline.store.database import among as among_values
 from pipeline.store.rows import count_refused, is_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import IdColumnFacts, is_sqlite
+from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 REFUSED = "refused"  # states: of a row that cannot be asked about, and of one that left its source
@@ -65,9 +65,6 @@ CHANGED = "findable_changed_at"
 _WHITE = "".join(
     chr(n) for n in range(0x3001) if chr(n).isspace()
 )  # what str.strip() takes away, for SQL's trim
-_MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
-_RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
-_GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 _COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
 _MOST = 50  # tags and versions that are told
 _PAGE = 2_000
@@ -614,17 +611,6 @@ def refusals(table: str) -> Iterator[None]:
             f"the table {table} of this database refuses a row: {describe_error(error)}",
             hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
         ) from error
-
-
-def is_refusal(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
-    state = str(getattr(error.orig, "sqlstate", ""))
-    is_rule = (
-        isinstance(error, exc.IntegrityError | exc.DataError)
-        or state.startswith(_RAISED)
-        or state == _GENERATED
-    )
-    return is_rule or _MISMATCH in str(error.orig)
 
 
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:

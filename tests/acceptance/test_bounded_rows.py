@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import connected, sql
+from tests.acceptance.database import connected, schema, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
-from tests.acceptance.product import IMAGES, MODEL, Workspace
+from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, Workspace
 from tests.acceptance.test_rows_back import put_book
 from tests.outside.server import Outside
 
@@ -171,6 +171,49 @@ def test_a_workspace_of_the_version_before_is_taken_over(workspace: Workspace) -
     assert workspace.read("submit", dry=True)["items"] == 1
     workspace.each("submit", "poll", "ingest")
     assert [one["item"] for one in workspace.asked()] == ["2"]
+
+
+RAISES = [
+    (
+        "CREATE TRIGGER locked BEFORE UPDATE ON experts WHEN old.username = 'bea' "
+        "BEGIN SELECT RAISE(ABORT, 'bea is locked'); END"
+    )
+]
+if ON_POSTGRESQL:
+    RAISES = [
+        (
+            "CREATE FUNCTION locked() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'bea is locked'; END $$"
+        ),
+        (
+            "CREATE TRIGGER locked BEFORE UPDATE ON experts FOR EACH ROW "
+            "WHEN (old.username = 'bea') EXECUTE FUNCTION locked()"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("columns", ["id INTEGER PRIMARY KEY, username TEXT", "username TEXT"])
+def test_a_row_that_refuses_its_adoption_is_named(workspace: Workspace, columns: str) -> None:
+    """With its table and what the trigger says; nothing is changed, and the mended table is adopted."""
+    has_id = columns.startswith("id")
+    if ON_POSTGRESQL and not has_id:
+        pytest.skip("a server's table without ids is not adopted")
+    sql(workspace, f"CREATE TABLE experts ({columns}, bio TEXT)")
+    for number, name in enumerate(("ada", "bea", "cid"), start=1):
+        key = f"{number}, " if has_id else ""
+        sql(workspace, f"INSERT INTO experts VALUES ({key}'{name}', 'Keeps bees.')")  # noqa: S608 - ours
+    for statement in RAISES:
+        sql(workspace, statement)
+    before = schema(workspace)
+    refused = workspace.do("submit", yes=True, code=3).err
+    assert "`experts` in this database refuses a change of its row 2: " in refused
+    assert "bea is locked" in refused
+    assert "nothing was changed" in refused
+    assert schema(workspace) == before
+    sql(workspace, "DROP TRIGGER locked" + (" ON experts" if ON_POSTGRESQL else ""))
+    workspace.each("submit", yes=True)
+    workspace.each("poll", "ingest")
+    assert sorted(workspace.tags()) == ["ada", "bea", "cid"]
 
 
 def pack(path: Path, rows: Iterable[bytes], shared: Iterable[bytes] = ()) -> None:
