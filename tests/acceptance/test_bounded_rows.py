@@ -173,6 +173,15 @@ def test_a_workspace_of_the_version_before_is_taken_over(workspace: Workspace) -
     assert [one["item"] for one in workspace.asked()] == ["2"]
 
 
+def test_a_currency_is_stored_as_its_code(workspace: Workspace) -> None:
+    """Also one that stands beside a rate; a sign that several currencies share stays as it is given."""
+    given = {"usd": "USD", "US$": "USD", "€": "EUR", "Zł": "PLN", "$": "$", "kr": "kr", "": "GBP"}
+    lines = [f"person-{number},£9,{one}\n" for number, one in enumerate(given)]
+    workspace.put("people.csv", f"Username,Hourly Rate,Currency\n{''.join(lines)}")
+    workspace.do("import", "people.csv")
+    assert [one["Currency"] for one in workspace.exported()] == list(given.values())
+
+
 RAISES = [
     (
         "CREATE TRIGGER locked BEFORE UPDATE ON experts WHEN old.username = 'bea' "
