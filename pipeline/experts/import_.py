@@ -23,7 +23,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.rates import parse_rate, rate_of, rate_text
+from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
@@ -144,10 +144,9 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
                         line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username
                     )
                 )
-    if not values.get("currency") and (
-        beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]
-    ):
-        values["currency"] = beside
+    _, beside = parse_rate(str(cells.get("hourly_rate") or ""))
+    if currency := values.get("currency") or beside:
+        values["currency"] = currency_code(str(currency))
     return SoundRow(username, values, line, tuple(changes))
 
 

@@ -52,6 +52,7 @@ from pipeline.tables.adopt import (
     for_nothing,
     ids_in,
     new_ids,
+    write_each,
 )
 from pipeline.tables.cells import (
     JSON_SPACE,
@@ -441,7 +442,8 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
             for key, old, *cells in rows
             if (new := score_of(*cells)) != old and new != number_of(old)
         ]
-        update_rows(tx, experts, ("findability_score",), wrong)
+        write_scores = partial(update_rows, tx, experts, ("findability_score",))
+        write_each(tx, experts.name, wrong, write_scores)
         written += len(wrong)
         rows = tx.execute(query.where(own > rows[-1][0])).all()
     return written

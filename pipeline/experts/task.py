@@ -35,9 +35,9 @@ from pipeline.store import answers, claims, edits
 from pipeline.store import rows as kept
 from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import is_sqlite
+from pipeline.tables.adopt import is_refusal, is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import Grid, RowTable, is_refusal
+from pipeline.tables.lists import Grid, RowTable
 
 NOTHING = "nothing was changed"
 _PERSON = (

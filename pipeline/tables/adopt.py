@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     NUMERIC,
@@ -54,6 +54,8 @@ from pipeline.core.settings import Settings
 from pipeline.store.database import cached_in_snapshot, describe_error
 from pipeline.store.schema import has_index
 
+# A row to write; its last cell is its name in messages.
+Row = TypeVar("Row", bound=Sequence[Any])
 # Reflected columns by name.
 Columns = Mapping[str, Column[Any]]
 
@@ -76,6 +78,12 @@ _SQLITE_DEFINITION_QUERY = text(
 # An integer as a database prints it: no plus sign and no leading zeros.
 _INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# SQLite's message if a foreign key refers to columns without a unique key.
+_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
+# SQLSTATE class of errors that a trigger raises.
+_RAISED_STATE_PREFIX = "P0"
+# SQLSTATE of a value for a column whose values the database generates.
+_GENERATED_COLUMN_STATE = "428C9"
 # Decimal places of a stored confidence.
 _MIN_SHARE_DECIMALS = 3
 # Usual table names of all tasks. Their columns are read together, because each query for columns
@@ -655,7 +663,26 @@ class TableSpec:
             f"UPDATE {table} SET id = {max_id} + place "  # noqa: S608 - quoted
             f"FROM ({rows_without_id}) WHERE {table}.rowid = at"
         )
-        tx.execute(text(numbering))
+        try:
+            with tx.begin_nested():
+                tx.execute(text(numbering))
+        except exc.IntegrityError:
+            self._find_refused_number(tx)
+            raise
+
+    def _find_refused_number(self, tx: Connection) -> None:
+        """Number the rows without an id one by one, to name the row that refuses its number.
+
+        Raises:
+            ConfigurationError: A rule of the table's owner refuses a row.
+        """
+        table = quoted(tx, self.name)
+        rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
+        numbering = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
+        for rowid in rowids.all():
+            write_each(
+                tx, self.name, [rowid], lambda rows: tx.execute(numbering, rows[0]._asdict())
+            )
 
     def _check_ids(self, tx: Connection) -> None:
         """Raise ConfigurationError if ids are missing, not unique, empty, or bytes or reals."""
@@ -797,6 +824,50 @@ def unfit(name: str, reason: str, *, hint: str) -> ConfigurationError:
     """
     message = f"`{name}` in this database {reason}; nothing was changed"
     return ConfigurationError(message, hint=hint)
+
+
+def write_each(
+    tx: Connection,
+    table: str,
+    rows: Sequence[Row],
+    write: Callable[[Sequence[Row]], object],
+) -> None:
+    """Write rows together; if the table refuses them, write row by row to name the refused row.
+
+    Args:
+        table: Name of the table in messages.
+        rows: The last cell of each row is its name in messages.
+        write: Writes some of the rows in `tx`.
+
+    Raises:
+        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
+            raises.
+    """
+    try:
+        with tx.begin_nested():
+            write(rows)
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        if len(rows) == 1:
+            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
+            hint = (
+                "mend this row, or the rule or trigger that stops it, "
+                "then run the same command again"
+            )
+            raise unfit(table, reason, hint=hint) from error
+        for row in rows:
+            write_each(tx, table, [row], write)
+
+
+def is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return True
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
+        return True
+    return _FOREIGN_KEY_MISMATCH in str(error.orig)
 
 
 def check_demands(name: str, columns: Columns, *, known: Collection[str]) -> None:

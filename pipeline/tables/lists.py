@@ -57,7 +57,7 @@ from pipeline.store.database import SlowError, describe_error, pages, streamed, 
 from pipeline.store.database import among as among_values
 from pipeline.store.rows import count_refused, is_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import IdColumnFacts, is_sqlite
+from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
 
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED = "refused"
@@ -71,12 +71,6 @@ CHANGED = "findable_changed_at"
 _CELL_PAGE_ROWS = 256
 # All characters that `str.strip` removes, for SQL's trim.
 _WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
-# SQLite's message if a foreign key refers to columns without a unique key.
-_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
-# SQLSTATE class of errors that a trigger raises.
-_RAISED_STATE_PREFIX = "P0"
-# SQLSTATE of a value for a column whose values the database generates.
-_GENERATED_COLUMN_STATE = "428C9"
 
 # Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
@@ -906,16 +900,6 @@ def refusals(table: str) -> Iterator[None]:
                 "or use another database"
             ),
         ) from error
-
-
-def is_refusal(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
-    if isinstance(error, exc.IntegrityError | exc.DataError):
-        return True
-    sqlstate = str(getattr(error.orig, "sqlstate", ""))
-    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
-        return True
-    return _FOREIGN_KEY_MISMATCH in str(error.orig)
 
 
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,8 +153,8 @@ def _open_sheet(
     from python_calamine import SheetVisibleEnum, load_workbook
 
     for part in packed.infolist():
-        is_sheet = re.search(r"worksheets/|sharedstrings|/media/", part.filename.lower())
-        if part.file_size > (MAX_SHEET_BYTES if is_sheet else MAX_PART_BYTES):
+        is_held = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
+        if part.file_size > (MAX_PART_BYTES if is_held else MAX_SHEET_BYTES):
             reason = f"has {part.file_size:,} bytes in {excerpt(part.filename)!r}"
             raise _refused(path, reason, "save it anew, or as CSV")
     size = SheetSize(path, _money_styles(packed))
@@ -267,7 +267,7 @@ def _part_of(packed: ZipFile, name: str) -> str:
     )
     link_id = next(value for key, value in sheet.items() if key.endswith("}id"))
     target = next(link.get("Target", "") for link in links if link.get("Id") == link_id)
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    return f"xl/{target.removeprefix('/').removeprefix('xl/')}"
 
 
 def _money_styles(packed: ZipFile) -> Collection[str]:

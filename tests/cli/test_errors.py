@@ -63,7 +63,7 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     local.change("ALTER TABLE findable_workspace DROP COLUMN schema")
     local.change("INSERT INTO findable_version VALUES ('0016')")
     for one in ("status", "batch-submit"):
-        refused(local, one, code=5, said="git checkout 20ee0c6d, make export")
+        refused(local, one, code=5, said="git checkout 20ee0c6d && make export TO=people.jsonl")
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"
 
 
