@@ -55,6 +55,8 @@ def require_confirmed(
 
 def confirm(value: str, data: Path) -> None:
     """Record that a person confirmed a value, or that findable itself wrote the file of a hash."""
+    if _is_confirmed(value, data):
+        return
     name = _record_name(value, data)
     _confirmed.add(name)
     text = f"{os.path.realpath(data)}\n{value}\n"

@@ -200,7 +200,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     mine = before.record
     found = Path(before.record.path)
     found = find_task_file(str(found), found.parent) or found
-    declaration = load_declaration(found, before.settings)
+    declaration = load_declaration(found, before.settings, is_recorded=True)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return UserTask(replace(record, prefix=mine.prefix), before.settings)

@@ -164,7 +164,7 @@ class UserTask(Task):
     @cached_property
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file."""
-        return task_file.load_declaration(Path(self.record.path), self.settings)
+        return task_file.load_declaration(Path(self.record.path), self.settings, is_recorded=True)
 
     @cached_property
     def declared_fingerprint(self) -> str:

@@ -272,3 +272,33 @@ def sent_colours(workspace: Workspace, number: int) -> list[str]:
         corner: Any = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((59, 39))
         colours.append("red" if corner[0] > corner[2] else "blue")
     return colours
+
+
+@pytest.mark.excused(*FORGED)
+def test_only_a_file_that_a_person_named_is_run_as_a_task(workspace: Workspace) -> None:
+    """A path of a task that only the database names is not run (3); the one that TASK= named is."""
+    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n")
+    declaration = (
+        "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
+        "class Answer(BaseModel):\n    mood: str\n\n\n"
+        'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n'
+    )
+    named = str(workspace.put("tasks/reviews.py", declaration))
+    marker = workspace.home / "was-run"
+    other = workspace.put(
+        "scripts/reviews.py", f"open({str(marker)!r}, 'w').close()\n" + declaration
+    )
+    workspace.do("try", TASK=named)
+    workspace.do("tag", mode="live", yes=True, TASK=named)
+    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n2,I do not.\n")
+    forge(workspace, "UPDATE findable_tasks SET path = :path", path=str(other))
+    for verb in ("work", "tag"):
+        words = {"once": True} if verb == "work" else {"mode": "live", "yes": True}
+        done = workspace.do(verb, code=3, TASK="reviews", **words)
+        assert f"{other}, may be a stranger's" in done.said
+        assert "FINDABLE_TRUST" in done.said
+    assert not marker.exists()
+
+    forge(workspace, "UPDATE findable_tasks SET path = :path", path=named)
+    workspace.do("tag", mode="live", yes=True, TASK="reviews")
+    assert workspace.states("reviews") == {"answered": 2}
