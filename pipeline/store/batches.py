@@ -447,7 +447,7 @@ def mark_failed(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> N
 
 
 def mark_ingested(tx: Connection, batch: BatchRow, *, at: datetime, **columns: Any) -> None:
-    """End a batch whose requests all have an outcome: *downloaded* -> *ingested*.
+    """End a batch whose requests all have an outcome; it becomes *ingested*.
 
     Args:
         columns: Its counts and costs, by column name.
