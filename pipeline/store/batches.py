@@ -230,9 +230,7 @@ def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     Returns:
         None if no call was answered.
     """
-    modes = [mode for mode in Mode if mode is not Mode.FLEX]
-    if way is Mode.FLEX:
-        modes = [Mode.FLEX]
+    modes = [mode for mode in Mode if (mode is Mode.FLEX) == (way is Mode.FLEX)]
     query = (
         select(batches.c.seconds, batches.c.answered)
         .where(
@@ -247,7 +245,8 @@ def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     rows = tx.execute(query).all()
     if not rows:
         return None
-    return sum(row[0] for row in rows) / sum(row[1] for row in rows)
+    total_seconds, answer_count = (sum(column) for column in zip(*rows, strict=True))
+    return float(total_seconds / answer_count)
 
 
 def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, at: datetime) -> None:
@@ -497,7 +496,7 @@ def add_duplicate(
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
-    """Return the remote names of a batch's duplicates that are not known to be cancelled or over."""
+    """Return the remote names of a batch's duplicates that nobody cancelled yet."""
     return [
         duplicate["remote_name"]
         for duplicate in all_duplicates(tx)

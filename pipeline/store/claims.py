@@ -478,7 +478,7 @@ def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: d
 def unpark(
     tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
-    """Release the rows that `unparkable` returns, and forgive all their attempts; return their ids."""
+    """Release the rows that `unparkable` returns and forgive their attempts; return their ids."""
     free_ids = unparkable(tx, task, own=own, ids=ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)

@@ -195,8 +195,10 @@ class Store:
             ConfigurationError: The URL is invalid, or of another kind of database.
         """
         try:
-            is_path = isinstance(url, Path)
-            full_url = URL.create("sqlite", database=str(url)) if is_path else make_url(url)
+            if isinstance(url, Path):
+                full_url = URL.create("sqlite", database=str(url))
+            else:
+                full_url = make_url(url)
         except (exc.ArgumentError, ValueError) as error:
             # A port that is not a number is a ValueError.
             raise ConfigurationError(
@@ -209,7 +211,7 @@ class Store:
         if full_url.get_backend_name() in {"postgresql", "postgres"}:
             self._backend = PostgresqlServer(full_url)
         else:
-            self._backend = SqliteFile(full_url, is_kept=not is_path)
+            self._backend = SqliteFile(full_url, is_kept=isinstance(url, str))
         # The URL without passwords: neither before the host nor among its options.
         self.address = (
             full_url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()

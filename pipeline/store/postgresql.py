@@ -59,13 +59,18 @@ SELECT set_config('TimeZone', 'UTC', false),
        set_config('tcp_keepalives_interval', '10', false),
        set_config('tcp_keepalives_count', '3', false),
        set_config('default_transaction_isolation', 'read committed', false),
-       set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+       set_config(
+           'synchronous_commit',
+           replace(current_setting('synchronous_commit'), 'off', 'on'),
+           false
+       )
 """
 
 _SELECT_PID = "SELECT pg_backend_pid()"
 _SELECT_LOCK_HOLDER = """
 SELECT max(a.application_name) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) | l.objid::bigint = %s
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+AND (l.classid::bigint << 32) | l.objid::bigint = %s
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
