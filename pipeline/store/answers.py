@@ -224,7 +224,7 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
             .group_by(table.c.batch, "how")
         )
         for number, outcome, count in tx.execute(query):
-            zeros = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
+            zeros: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
             counts_by_batch.setdefault(number, zeros)[outcome] = count
     return counts_by_batch
 

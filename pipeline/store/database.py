@@ -195,10 +195,9 @@ class Store:
             ConfigurationError: The URL is invalid, or of another kind of database.
         """
         try:
-            if isinstance(url, Path):
-                full_url = URL.create("sqlite", database=str(url))
-            else:
-                full_url = make_url(url)
+            full_url = (
+                URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+            )
         except (exc.ArgumentError, ValueError) as error:
             # A port that is not a number is a ValueError.
             raise ConfigurationError(
