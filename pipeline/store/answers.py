@@ -85,7 +85,7 @@ class VersionCounts(NamedTuple):
     model: str = ""
     # Answers or table rows of the version.
     rows: int = 0
-    # Distinct rows of the task that have at least one of them.
+    # Distinct rows of the task that they belong to.
     items: int = 0
     # Times of the oldest and the newest of them.
     first: datetime | None = None
@@ -143,7 +143,7 @@ def service_failures(
     """Count the service's failures for each row under a version since its last charged attempt.
 
     Args:
-        live: Count live calls without a reply, instead of batches without one.
+        live: Count live calls without a reply instead of batches without a reply.
 
     Returns:
         Counts by row id; rows without such failures are left out.
@@ -411,13 +411,13 @@ def is_effective(
     corrected: bool = False,
     each: bool = False,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that an applied answer is the preferred one of its row.
+    """Return the SQL condition that an applied answer is its row's preferred answer.
 
     Args:
         preference: The task, and the order of preference among its answers.
         of: Compare only answers of this version; None means all versions and people.
         corrected: Compare the answers of people, too, if `of` is a version.
-        each: Return the preferred answer of each version instead of one for the row.
+        each: Return the preferred answer of each version instead of one answer for the row.
     """
     other_answers = answers.alias("others")
 
@@ -470,7 +470,7 @@ def last_applied(
 
     Args:
         row_ids: Only these rows; None means all rows.
-        preference: Without it a correction counts, else the newest answer.
+        preference: None means that a correction counts, else the newest answer.
     """
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
         is_effective(preference or VersionPreference(task))
@@ -545,7 +545,7 @@ def given_answers(
         )
         .order_by(answers.c.id)
     )
-    # A later row replaces an earlier one in the dictionary.
+    # A newer answer replaces an older answer in the dictionary.
     return {
         (row_id, input_hash): StoredAnswer(*columns)
         for row_id, input_hash, *columns in among(tx, query, answers.c.item_id, row_ids)
@@ -854,7 +854,7 @@ def asked_tasks(tx: Connection) -> set[str]:
 
 
 def is_of(version: str, label: str) -> bool:
-    """Return whether a version equals `label`, or is one of its models (`label/model`)."""
+    """Return whether a version equals `label`, or is `label` with a model (`label/model`)."""
     return version == label or version.startswith(f"{label}/")
 
 

@@ -115,7 +115,7 @@ def by_run(some: Iterable[BatchRow]) -> list[BatchRow]:
 
 
 def _combine(run: BatchRow, batch: BatchRow) -> BatchRow:
-    """Return `run` with the sums of both batches, and the state of the one that is not over."""
+    """Return `run` with the sums of both batches, and the state of an open batch."""
     sums: dict[str, Any] = {}
     for name in _SUMMED_COLUMNS:
         values = (getattr(run, name), getattr(batch, name))
@@ -340,7 +340,7 @@ def name_prefix(display_name: str) -> str:
 def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, at: datetime) -> None:
     """Mark the create of a restored batch as unclear: it may have been sent after the backup.
 
-    A *prepared* batch becomes *submitting*; a *submitting* one stays so.
+    A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
     """
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
@@ -551,12 +551,12 @@ def _move(
 ) -> None:
     """Move a batch to a state, set columns with it, and journal the move.
 
-    The UPDATE expects the state and the try that the caller read: of two processes that move one
-    batch, one fails.
+    The UPDATE expects the state and the try that the caller read. So if two processes move a
+    batch, the second fails.
 
     Raises:
         StateConflictError: Another process changed the batch.
-        ValueError: No move leads from the batch's state to the new one.
+        ValueError: No move leads from the batch's state to `state`.
     """
     if state not in BATCH_MOVES[batch.state]:
         raise ValueError(f"not a move: {batch.state} -> {state}")

@@ -2,8 +2,8 @@
 
 - A row is *open* under a version if it has no record in `findable_asks`.
 - A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid
-  for, twice under one version. That no other version claims the row is read before; the single
-  writer makes that exact.
+  for, twice under one version. The claims of other versions are read before; this is exact,
+  because only one process writes.
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
 - Rows that no version may ask (text of another program, a row that is being forgotten) are
   parked under the version "", which means every version.
@@ -175,7 +175,7 @@ def claim(
             input is claimed under the version already.
 
     Raises:
-        StateConflictError: A row is not open, or the input of one is claimed already.
+        StateConflictError: A row is not open, or its input is claimed already.
     """
     # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
     # as it was.
@@ -251,10 +251,10 @@ def equal_asks(
         state: Only rows in this state; None means claimed or answered.
 
     Returns:
-        (state, row id) by input hash; a claimed row is preferred to an answered one.
+        (state, row id) by input hash; a claimed row is preferred to an answered row.
     """
     in_state = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
-    # "answered" sorts before "claimed", so a claimed row replaces an answered one.
+    # "answered" sorts before "claimed", so a claimed row replaces an answered row.
     query = (
         select(asks.c.input_hash, asks.c.state, asks.c.item_id)
         .where(asks.c.task == task, asks.c.extractor == version, in_state)
@@ -319,7 +319,7 @@ def end_claims(
     Runs in the caller's transaction, which the caller rolls back after an error.
 
     Raises:
-        StateConflictError: The batch no longer claims one of the rows.
+        StateConflictError: The batch no longer claims all rows.
     """
     is_claim = and_(
         asks.c.task == task, asks.c.extractor == version, asks.c.batch == batch, IS_CLAIMED

@@ -66,7 +66,7 @@ FILE_FETCH_ROWS = 20
 SERVER_FETCH_ROWS = 1_000
 # The execution option of a connection with its open results.
 _OPEN_RESULTS_OPTION = "findable_opened"
-# SQLite calls its progress handler after so many instructions.
+# SQLite calls its progress handler after this number of instructions.
 _PROGRESS_INSTRUCTIONS = 1_000
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
@@ -110,7 +110,7 @@ def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
 def among(
     tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
 ) -> Iterator[Any]:
-    """Yield the rows of a SELECT whose column has one of any number of values.
+    """Yield the rows of a SELECT whose column is in a list of any length.
 
     Runs one statement for each page of values; the rows are sorted within a page only.
     """
@@ -132,7 +132,7 @@ def is_one_of(
 def change_among(
     tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]
 ) -> int:
-    """Run an UPDATE or DELETE for rows whose column has one of any number of values.
+    """Run an UPDATE or DELETE for rows whose column is in a list of any length.
 
     Returns:
         The number of changed rows.
@@ -155,7 +155,7 @@ def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[A
     """
     result = tx.execute(query.execution_options(yield_per=page))
     open_results: list[CursorResult[Any]] = tx.get_execution_options().get(_OPEN_RESULTS_OPTION, [])
-    # One transaction may open thousands of results, so closed ones are removed.
+    # One transaction may open thousands of results, so closed results are removed.
     open_results[:] = [
         *(open_result for open_result in open_results if not open_result.closed),
         result,
@@ -354,7 +354,7 @@ class Store:
 
         Args:
             patience_s: The longest wait for another writer; None means BUSY_S.
-            on: Use this connection of `held` instead of a new one.
+            on: Use this connection of `held` instead of a new connection.
 
         Raises:
             UnavailableError: Another program wrote for the whole time.
@@ -404,7 +404,7 @@ class Store:
             return self._backend.compact(self._open_engine(), besides=besides)
 
     def close(self) -> None:
-        """Close every connection; the next transaction opens one again."""
+        """Close every connection; a later transaction opens it again."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -412,8 +412,8 @@ class Store:
     def _open_engine(self) -> Engine:
         """Return the engine, which the first call creates."""
         if self._engine is None:
-            # Without a handler Python prints their log about interrupted connections and refused
-            # statements.
+            # If there is no handler, Python prints their log about interrupted connections and
+            # refused statements.
             for name in ("sqlalchemy", "psycopg"):
                 logging.getLogger(name).addHandler(_NULL_HANDLER)
             self._engine = self._backend.open()
@@ -535,7 +535,7 @@ def run_many(
     Returns:
         The number of database rows that changed in all.
     """
-    # Without parameters SQLAlchemy would run the statement once.
+    # If there are no parameters, SQLAlchemy would run the statement once.
     return tx.execute(statement, rows).rowcount if rows else 0
 
 

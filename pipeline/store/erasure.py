@@ -26,7 +26,7 @@ BURIED_EVENT = "forgotten item"
 # States of a line of FORGET_EVENT.
 BEGUN = "begun"
 DONE = "done"
-# The text that replaces the erased one.
+# The text that replaces erased text.
 ERASED_TEXT = "forgotten"
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
 # merges, which have the tag that was merged into.
@@ -163,9 +163,8 @@ def erase_item(
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
 
     keeps_number = is_number_ours and re.fullmatch(r"\d{1,18}", row_id)
-    new_id = f"{ERASED_TEXT} {secrets.token_hex(8)}"
-    if keeps_number:
-        new_id = f"{row_id} {ERASED_TEXT}"
+    random_id = f"{ERASED_TEXT} {secrets.token_hex(8)}"
+    new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {
         attempts: {"reason": ERASED_TEXT, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},

@@ -205,7 +205,7 @@ class Locks:
         return int.from_bytes(digest[:8], signed=True)
 
     def _open_session(self) -> Session:
-        """Return the session for locks; open another one after it has ended."""
+        """Return the session for locks; open another session after it has ended."""
         with self._mutex:
             if self._session is None or not self._session.goes_on():
                 self._session = self._store.session(f"findable {_make_signature()}")

@@ -33,7 +33,7 @@ WRITING = 7298122611063778412
 # The longest wait for the server's reply to a connection.
 CONNECT_TIMEOUT_S = 10
 
-# With these options a vanished server is noticed within about a minute. The operating system alone
+# These options reveal a vanished server within about a minute. The operating system alone
 # would wait up to two hours.
 _CONNECTION_OPTIONS = {
     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -312,8 +312,8 @@ class Session:
         )
         self._pid = self.ask(_SELECT_PID)
 
-        # A transaction of another connection, while this one is idle. Without a pooler it cannot
-        # run in this session.
+        # A transaction of another connection, while this connection is idle. It can run in
+        # this session only if there is a pooler.
         with engine.connect() as other:
             is_shared = other.exec_driver_sql(_SELECT_PID).scalar() == self._pid
         if is_shared or not self.goes_on():
@@ -349,7 +349,7 @@ class Session:
         """Lock a key without waiting.
 
         Returns:
-            False if another session, or another thread with this one, has locked the key.
+            False if another session, or another thread with this session, has locked the key.
         """
         with self._mutex:
             is_locked_here = key in self._locked_keys

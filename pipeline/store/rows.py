@@ -40,7 +40,8 @@ from sqlalchemy import (
 from pipeline.store.database import PAGE, Store, among, insert_into, insert_new, run_many, streamed
 from pipeline.store.schema import rows
 
-# PostgreSQL counts the table again after so many new rows. Otherwise its planner expects no rows.
+# PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
+# no rows.
 MIN_NEW_ROWS_FOR_ANALYZE = 10_000
 # The columns that a reading sets.
 STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
@@ -408,7 +409,7 @@ class FileRefusals:
 
 
 def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
-    """Delete the refused rows of a task that have a cell equal to one of the words.
+    """Delete the refused rows of a task that have a cell equal to any of the words.
 
     Case and blanks at the ends of a cell or word do not matter.
     """

@@ -60,7 +60,11 @@ class UtcTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy passes it
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
+    ) -> Any:
         """Convert an aware time to UTC.
 
         Raises:
@@ -72,7 +76,11 @@ class UtcTime(TypeDecorator[datetime]):
             raise ValueError("naive time")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy passes it
+    def process_result_value(
+        self,
+        value: Any | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
+    ) -> datetime | None:
         """Return the time of a cell in UTC."""
         return None if value is None else time_of(value)
 
@@ -167,7 +175,7 @@ class BatchRow:
     # The name of the uploaded request file at the API.
     upload: str | None
     uploaded_at: datetime | None
-    # Tries to create the remote batch, and refused ones in a row.
+    # Tries to create the remote batch, and consecutive refused tries.
     tries: int = 0
     refusals: int = 0
     create_sent_at: datetime | None
@@ -198,7 +206,7 @@ class BatchRow:
     missing: int | None
     # Answers that were not applied to their rows.
     not_applied: int | None
-    # Lines of the result file that match no request, repeat one, or cannot be read.
+    # Lines of the result file that match no request, repeat a request, or cannot be read.
     unknown: int | None
     duplicates: int | None
     unreadable: int | None
@@ -477,8 +485,8 @@ rows = Table(
     Column("is_empty", Boolean, nullable=False),
     # When the row was missing from the source first; when its hash changed last.
     *_columns("gone_at? changed_at?", UtcTime),
-    # Of images: JSON of their inspection, and why they cannot be asked about. Of a refused row: its
-    # line, and why it was refused.
+    # For images: JSON of their inspection, and why they cannot be asked about. For a refused row:
+    # its line, and why it was refused.
     *_columns("seen? unusable?"),
     Index("findable_rows_in_order", "task", "n"),
     Index("findable_rows_of_input", "task", "input_hash"),
@@ -505,9 +513,9 @@ answers = Table(
     Column("tier", Text),
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
-    # Of a correction (version `person`): its author, and JSON of the values that it replaced.
+    # For a correction (version `person`): its author, and JSON of the values that it replaced.
     *_columns("who? before?"),
-    # The number, from 1, of the row's correction that this one undoes.
+    # The number, from 1, of the row's correction that this correction undoes.
     Column("undoes", Integer),
     Index("findable_answers_of_item", "task", "item_id"),
 )
@@ -544,10 +552,10 @@ tasks = _table_of(
     UniqueConstraint("prefix"),
 )
 
-# The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up to
-# `0021`.
+# The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
+# to `0021`.
 SCHEMA_NUMBER = "0023"
-# The statements that upgrade each schema to the next one.
+# The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
@@ -583,7 +591,7 @@ def ensure_schema(
         The lines of all adoptions.
 
     Raises:
-        InconsistentError: The schema is newer than this one, or too old.
+        InconsistentError: The database's schema is newer than SCHEMA_NUMBER, or too old.
     """
     with store.write() as tx:
         if is_workspace(tx):
@@ -675,7 +683,8 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     query = "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
     if tx.dialect.name != "sqlite":
         index_ids = "SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(:table)"
-        query = f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) AND relname = :name"  # noqa: S608 - constants
+        # Both texts are constants.
+        query = f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) AND relname = :name"  # noqa: S608
     return tx.execute(text(query), {"table": table, "name": name}).first() is not None
 
 

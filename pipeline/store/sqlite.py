@@ -1,7 +1,7 @@
 """Open a database in an SQLite file.
 
-A write begins with BEGIN IMMEDIATE, so it changes exactly the rows that it read. Readers do not wait,
-because the file is in write-ahead (WAL) mode.
+A write begins with BEGIN IMMEDIATE, so it changes exactly the rows that it read. Readers do not
+wait, because the file is in write-ahead (WAL) mode.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 
-# The longest wait of a writer for another one, in seconds. Our transactions are far shorter.
+# The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
 BUSY_S = 60.0
 NO_SAVEPOINT_MESSAGE = "no such savepoint"
 # The longest value or row of a file that is only read.
@@ -38,8 +38,8 @@ CHECKPOINT_PAUSE_MS = 100
 # and the turn of another writer is over in 40 ms.
 WRITER_BUSY_TIMEOUT_MS = 10
 CACHE_KIB = 16 * 1024
-# Our own choice: the journal is copied into the file after so many pages. With SQLite's own 1,000
-# it is copied after each chunk.
+# Our own choice: the journal is copied into the file after this number of pages. SQLite's own
+# default of 1,000 would copy it after each chunk.
 CHECKPOINT_PAGES = 4000
 # Set in the `info` of the connection that switched the file to write-ahead mode.
 SWITCHED = "findable_switched_to_wal"
@@ -57,7 +57,7 @@ class SqliteFile:
             is_kept: Keep connections open for later transactions.
 
         Raises:
-            ConfigurationError: The URL is of another database, or of one in memory.
+            ConfigurationError: The URL is of another database, or of a database in memory.
         """
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
@@ -100,8 +100,8 @@ class SqliteFile:
         """Return an engine that only reads, and opens each connection again.
 
         Args:
-            idle_state: Of `read_idle_state`. Unless it is None, SQLite creates no files next to the
-                file, because it is told that nobody changes the file.
+            idle_state: The result of `read_idle_state`. Unless it is None, SQLite creates no files next to
+                the file, because it is told that nobody changes the file.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
@@ -261,7 +261,7 @@ def _decode_text(cell: bytes) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction; one that writes waits for other writers up to its patience.
+    """Begin a transaction; a writing transaction waits for other writers.
 
     Raises:
         OperationalError: Another program wrote for the whole time.

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 
 from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
@@ -226,7 +226,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, shown: str
 
 
 def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
-    """Raise the error that the database is not the one of a folder.
+    """Raise the error that a folder belongs to another database.
 
     Raises:
         ConfigurationError: Always.
@@ -259,7 +259,7 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
     return [_to_task_record(row) for row in tx.execute(query).mappings()]
 
 
-def _to_task_record(row: Mapping[str, Any]) -> TaskRecord:
+def _to_task_record(row: RowMapping) -> TaskRecord:
     """Convert a row of the database, whose JSON columns are texts."""
     values = dict(row)
     for name in _JSON_COLUMNS:
