@@ -948,9 +948,9 @@ def requests_of_item(tx: Connection, task: str, row_id: str) -> list[dict[str, A
 
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
-    """Return the newest requests of a task, or of all tasks, as `requests_of_item` does.
+    """Return at most `limit` requests of a task, or of all tasks, newest first.
 
-    Reads at most `limit` rows of each table.
+    Their documents are those of `requests_of_item`. Reads at most `limit` rows of each table.
     """
     newest = list[Select[Any]]()
     for table, query in _request_queries():

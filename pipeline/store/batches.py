@@ -215,11 +215,11 @@ def calls_since(
         batches.c.number.not_in(list(but)),
         or_(batches.c.over_at.is_(None), batches.c.over_at >= since),
     )
-    past_calls = []
+    calls_by_batch = []
     for began_at, ended_at, call_count, estimated_tokens, request_count in tx.execute(query):
         tokens_per_call = estimated_tokens // max(1, request_count)
-        past_calls.append(PastCalls(began_at, ended_at, call_count, tokens_per_call))
-    return past_calls
+        calls_by_batch.append(PastCalls(began_at, ended_at, call_count, tokens_per_call))
+    return calls_by_batch
 
 
 def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:

@@ -466,11 +466,11 @@ def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: d
         reasons: The reason by row id.
     """
     query = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY_VERSION)
-    parked_ids = {row[0] for row in among(tx, query, asks.c.item_id, list(reasons))}
+    known_ids = {row[0] for row in among(tx, query, asks.c.item_id, list(reasons))}
     new_reasons = {
         RowClaim(row_id, ""): reason
         for row_id, reason in reasons.items()
-        if row_id not in parked_ids
+        if row_id not in known_ids
     }
     add_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), at=at)
 

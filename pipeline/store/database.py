@@ -442,7 +442,7 @@ class Store:
 
 
 def _query_error(driver_error: Any) -> InputError:
-    """Return our error about a user's query that the database refused."""
+    """Return our error about a user's query that the database refused, with the database's reason."""
     diagnosis = getattr(driver_error, "diag", None)
     reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
     hint = "a query may only read"

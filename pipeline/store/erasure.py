@@ -150,9 +150,10 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
 def erase_item(
     tx: Connection, task: str, row_id: str, *, words: Sequence[str], is_number_ours: bool = True
 ) -> None:
-    """Erase a row from every table of the engine, and words about it from every text.
+    """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
 
-    On SQLite the deleted content is overwritten.
+    Attempts and answers stay as records of costs, without content and under another row id. The
+    row in `findable_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.

@@ -130,7 +130,10 @@ class Locks:
             sleep(RETRY_PAUSE_S)
 
     def holder(self, name: str) -> str:
-        """Describe the holder of a lock: its process, its command, and whether it is stopped."""
+        """Describe the holder of a lock: its process, its command, and whether it is stopped.
+
+        Returns UNKNOWN_HOLDER if the holder has not written its signature.
+        """
         signature = self._read_signature(name).split()
         if len(signature) != len(_make_signature().split()):
             return UNKNOWN_HOLDER

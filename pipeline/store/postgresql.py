@@ -207,6 +207,9 @@ class PostgresqlServer:
     def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of the server, without the rows that it quotes.
 
+        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
+        else an InconsistentError.
+
         Args:
             patience_s: The longest wait for another writer, for the message.
         """

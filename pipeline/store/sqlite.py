@@ -161,6 +161,11 @@ class SqliteFile:
     def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of SQLite.
 
+        A missing savepoint is explained by the error that ended its transaction.
+
+        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
+        else an InconsistentError.
+
         Args:
             patience_s: The longest wait for another writer, for the message.
         """
