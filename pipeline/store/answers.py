@@ -51,7 +51,7 @@ MAX_SERVICE_FAILURES = 3
 MAX_LOST_CALLS = 10
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
 LOST = "no reply: "
-# Decimal places of summed costs in USD: far below the price of one token, above rounding errors.
+# Decimal places of summed costs in USD: far below the price of a token, and above rounding errors.
 COST_DIGITS = 9
 # The version of corrections, which people enter. It outranks the version of every model.
 PERSON = "person"
@@ -77,7 +77,7 @@ _REQUEST_COLUMNS = (
 
 
 class VersionCounts(NamedTuple):
-    """One version and the number of its rows."""
+    """A version and the number of its rows."""
 
     # The prompt version, for example `people@2`.
     label: str
@@ -319,8 +319,8 @@ def applied_answers(
     """Yield (row id, version, answer as JSON, time) of applied answers, oldest first.
 
     Args:
-        row_ids: Only answers to these rows; None means all rows. More than PAGE ids are read
-            page by page, and answers are sorted within a page.
+        row_ids: Only answers to these rows; None means all rows. If there are more than
+            PAGE ids, answers are sorted within a page of ids only.
     """
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
@@ -348,7 +348,7 @@ class VersionPreference:
     3. Answers of `label`.
     4. Answers of the version that began last.
 
-    Of one version the newest answer comes first.
+    The newest answer of a version comes before its other answers.
     """
 
     task: str
@@ -417,7 +417,7 @@ def is_effective(
         preference: The task, and the order of preference among its answers.
         of: Compare only answers of this version; None means all versions and people.
         corrected: Compare the answers of people, too, if `of` is a version.
-        each: Return the preferred answer of each version instead of one answer for the row.
+        each: Return the preferred answer of each version instead of a single answer for the row.
     """
     other_answers = answers.alias("others")
 
@@ -503,7 +503,7 @@ def answers_to_other_inputs(
 
 
 class StoredAnswer(NamedTuple):
-    """One stored answer."""
+    """A stored answer."""
 
     # JSON.
     answer: str
@@ -649,7 +649,7 @@ def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool
     """Return the SQL condition that a column has a version; always true if `version` is None.
 
     Args:
-        version: A version, or a prompt version, which stands for all its models.
+        version: A version, or a prompt version, which means all its models.
     """
     if version is None:
         return true()

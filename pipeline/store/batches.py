@@ -30,7 +30,7 @@ _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list holds nothing of it"
-# Columns that are added up if batches of one live run are shown as one.
+# Columns that are added up if the batches of a live run are combined.
 _SUMMED_COLUMNS = (
     "requests",
     "request_size",
@@ -191,7 +191,7 @@ class PastCalls(NamedTuple):
     # None while the batch is running.
     ended: datetime | None
     calls: int
-    # The estimated prompt tokens of one call.
+    # The estimated prompt tokens of a call.
     tokens: int
 
 
@@ -326,14 +326,14 @@ def mark_refused(
 
 
 def name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
-    """Return the display name of one try of a batch: workspace, task, number, file, try."""
+    """Return the display name of a try of a batch: workspace, task, number, file, try."""
     return (
         f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
     )
 
 
 def name_prefix(display_name: str) -> str:
-    """Return a display name without its try, as all tries of one request file begin."""
+    """Return a display name without its try, as all tries of a request file begin."""
     return _TRY_SUFFIX.sub("", display_name)
 
 

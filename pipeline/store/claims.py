@@ -2,7 +2,7 @@
 
 - A row is *open* under a version if it has no record in `findable_asks`.
 - A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid
-  for, twice under one version. The claims of other versions are read before; this is exact,
+  for, twice under a version. The claims of other versions are read before; this is exact,
   because only one process writes.
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
 - Rows that no version may ask (text of another program, a row that is being forgotten) are
@@ -39,7 +39,7 @@ from pipeline.core.states import OVER, Mode, Outcome
 from pipeline.store.database import among, change_among, pages, run_many, streamed
 from pipeline.store.schema import asks, attempts, batches
 
-# Claims that are checked or inserted by one statement.
+# Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
 # Rows with their content that are in memory at once.
 READ_PAGE_ROWS = 500
@@ -63,7 +63,7 @@ class RowClaim(NamedTuple):
 
     item_id: str
     input_hash: str
-    # The line in the batch's request file, from 1. None for a copied answer.
+    # The line in the batch's request file, from 1; None for a copied answer.
     line: int | None = None
     # The answer is a copy of a duplicate input's answer.
     is_given: bool = False

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Select", "Store"]
 
-# Ids in one statement.
+# The most ids in a statement.
 PAGE = 500
 # Rows of a user's query that are fetched at once from a file, and from a server.
 FILE_FETCH_ROWS = 20
@@ -112,7 +112,7 @@ def among(
 ) -> Iterator[Any]:
     """Yield the rows of a SELECT whose column is in a list of any length.
 
-    Runs one statement for each page of values; the rows are sorted within a page only.
+    Runs a statement for each page of values; the rows are sorted within a page only.
     """
     for page in pages(values):
         yield from tx.execute(query.where(column.in_(page))).all()
@@ -121,7 +121,7 @@ def among(
 def is_one_of(
     tx: Connection, column: ColumnElement[str], values: Sequence[str]
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that a text is one of many values, passed as one JSON list."""
+    """Return the SQL condition that a text is one of many values, passed as a single JSON list."""
     json_list = literal(json.dumps(list(values)), Text)
     if tx.dialect.name == "sqlite":
         return column.in_(select(func.json_each(json_list).table_valued("value").c.value))
@@ -178,7 +178,7 @@ class SelectedRows(NamedTuple):
 
 
 class Store:
-    """The database of one workspace, or of another program.
+    """The database of a workspace, or of another program.
 
     Connections are opened when they are needed; `close` closes them.
     """
@@ -215,7 +215,7 @@ class Store:
         self.address = (
             full_url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         )
-        # The database's file; None on a server.
+        # The database's file, or None on a server.
         self.path = self._backend.path
         # The name of the database in messages, without a password.
         self.shown = self._backend.shown
@@ -339,7 +339,7 @@ class Store:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
-        """Open one connection for the length of a block, without a transaction.
+        """Open a connection for the length of a block, without a transaction.
 
         Use it for a temporary table that `write(on=…)` reads, or for a copy.
         """
@@ -442,7 +442,7 @@ class Store:
 
 
 def _query_error(driver_error: Any) -> InputError:
-    """Return our error about a user's query that the database refused, with the database's reason."""
+    """Return our error about a user's query that the database refused, with its reason."""
     diagnosis = getattr(driver_error, "diag", None)
     reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
     hint = "a query may only read"

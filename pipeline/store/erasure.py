@@ -153,7 +153,8 @@ def erase_item(
     """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
 
     Attempts and answers stay as records of costs, without content and under another row id. The
-    row in `findable_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
+    row in `findable_rows` or in the task's table stays. On SQLite the deleted content is
+    overwritten.
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
@@ -215,7 +216,7 @@ def _erase_word(tx: Connection, word: str) -> None:
 def _erase_in_column(
     tx: Connection, table: Table, column: Column[Any], word: str, whole_word: re.Pattern[str]
 ) -> None:
-    """Replace a whole word by "…" in one column; in the journal's `new` only of merges."""
+    """Replace a whole word by "…" in a column; in the journal's `new` only of merges."""
     is_erasable: ColumnElement[bool] = true()
     if column is events.c.new:
         is_erasable = events.c.kind.startswith(edits.MERGE)

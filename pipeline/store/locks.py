@@ -63,7 +63,7 @@ class Lock(NamedTuple):
 
 
 class Locks:
-    """The locks of one open workspace.
+    """The locks of an open workspace.
 
     Another `Locks` of the same workspace is another holder, even in the same process.
     """

@@ -2,9 +2,9 @@
 
 - User tasks have all their rows here. The people task has here only cells of its file for which its
   table has no columns.
-- A reading is staged in a temporary table, for which nobody waits. A few statements of one
-  transaction then write new and changed rows, restore rows that were gone, and mark rows that the
-  source no longer has. A process that dies before leaves nothing.
+- A reading is staged in a temporary table, for which nobody waits. A few statements of a
+  single transaction then write new and changed rows, restore rows that were gone, and mark rows
+  that the source no longer has. A process that dies before leaves nothing.
 - A row that no task can ask about (without a key, for example) is *refused*. It is stored, so that
   every row of the source has a state: its hash is empty, `unusable` says why it was refused, and
   `seen` is its line.
@@ -70,7 +70,7 @@ class RefusedRow(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Return the line and the reason as one text."""
+        """Return the line and the reason as a text."""
         return f"line {self.line}: {self.reason}"
 
     def stored(self, item_id: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class SyncCounts(NamedTuple):
 
 
 class StagedRows(NamedTuple):
-    """The rows of a source in a temporary table of one connection."""
+    """The rows of a source in a temporary table of a connection."""
 
     store: Store
     # The connection with the temporary table.

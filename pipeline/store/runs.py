@@ -1,7 +1,7 @@
 """Store the runs of `tag` and backfills, and pilots.
 
-A pilot is a small random sample of rows that is asked and judged before all other rows. The budget of
-a run counts from the start of the run until it has ended.
+A pilot is a small random sample of rows that is asked and judged before all other rows. The budget
+of a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime

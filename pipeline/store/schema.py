@@ -351,7 +351,7 @@ _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: U
 
 
 def _columns(names: str, column_type: Any = Text) -> list[Column[Any]]:
-    """Return columns of one type.
+    """Return columns of a type.
 
     Args:
         names: Names with blanks between them. A name with a question mark may be NULL.

@@ -100,8 +100,8 @@ class SqliteFile:
         """Return an engine that only reads, and opens each connection again.
 
         Args:
-            idle_state: The result of `read_idle_state`. Unless it is None, SQLite creates no files next to
-                the file, because it is told that nobody changes the file.
+            idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
+                nobody changes the file, and creates no files next to it.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
