@@ -1,9 +1,9 @@
 """Sum up the cost of batches and of their duplicates, and read the measured use of past batches.
 
-A claimed batch counts at its estimate until it is over. A request whose end is unknown may have been
-paid for, and counts at its estimate for good: a live call without a reply, a result that was never
-downloaded, a line that is missing in a result, a request without a line beside a reply that belongs
-to no request.
+A claimed batch counts at its estimate until it is over. A request whose end is unknown may have
+been paid for, and counts at its estimate for good: a live call without a reply, a result that was
+never downloaded, a line that is missing in a result, a request without a line if the result has
+replies that belong to no request.
 """
 
 from datetime import datetime
@@ -38,7 +38,7 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
     """Return the spending of all batches and duplicate batches.
 
     Args:
-        since: Count only batches sent, and duplicates found, since this time, and running ones.
+        since: Count only batches sent, and duplicates found, since this time, and running batches.
         but: Number of a batch to leave out, together with the prepared batches after it.
     """
     amounts = [Spending()]

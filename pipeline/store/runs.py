@@ -1,7 +1,7 @@
 """Store the runs of `tag` and backfills, and pilots.
 
-A pilot is a small random sample of rows that is asked and judged before all other rows. The budget of
-a run counts from the start of the run until it has ended.
+A pilot is a small random sample of rows that is asked and judged before all other rows. The budget
+of a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime
@@ -66,7 +66,7 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
 def begin_pilot(
     tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
 ) -> PilotRow:
-    """Return the newest pilot if it is unfinished with this size and seed, else insert a new one."""
+    """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
     pilot = newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):

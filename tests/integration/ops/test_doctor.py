@@ -383,7 +383,9 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
     """Where nothing was done yet doctor asks whether the key is taken; without one it starts no engine."""
     result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
-    assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/batches"}
+    looked_up = {entry["path"].partition("?")[0] for entry in api.journal()}
+    models = ("gemini-3.5-flash-lite", "gemini-embedding-2")
+    assert looked_up == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
     local.begin().ran("doctor")
     assert not list(local.data.glob("local-engine*"))
