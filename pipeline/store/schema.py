@@ -43,6 +43,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
+from pipeline.core.settings import BUILT_IN
 from pipeline.core.states import OVER, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 
@@ -537,12 +538,13 @@ def is_schema_current(tx: Connection) -> bool:
         before = OPENED_BY.get(number, FIRST)
         place = {"data": "new"} | ({"database_url": "…"} if tx.dialect.name != "sqlite" else {})
         export = CommandHint("export", to="people.jsonl")
-        import_again = CommandHint("import", experts="people.jsonl", **place)
+        import_again = CommandHint("import", **{BUILT_IN[0]: "people.jsonl"}, **place)
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
             f"{before}; nothing was changed",
-            hint=f"`git checkout {before} && {export} && git checkout - && {import_again}` takes the people over; an "
-            "import leaves tags out, so copy the file's lists of tags into experts.tags there, or they are paid again",
+            hint=f"`git checkout {before} && {export} && git checkout - && {import_again}` takes the people over; "
+            "an import leaves tags out, so copy the file's lists of tags into the column tags there, or they are paid "
+            "again",
         )
     return number == HEAD
 

@@ -154,7 +154,7 @@ def test_a_workspace_of_the_version_before_is_taken_over(workspace: Workspace) -
         connection.execute("INSERT INTO findable_version VALUES ('0021')")
     refused = old.do("status", code=5).err
     assert "git checkout b565137c && findable export people.jsonl" in refused
-    assert "copy the file's lists of tags into experts.tags there, or they are paid" in refused
+    assert "copy the file's lists of tags into the column tags there, or they are paid" in refused
     printed = refused.partition("git checkout - && ")[2].partition("`")[0].split()
     words = [word for word in printed if not word.startswith("FINDABLE_DATABASE_URL=")]
     assert words == ["findable", "import", "people.jsonl", "--data", "new"]

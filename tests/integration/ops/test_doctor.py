@@ -380,10 +380,15 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
 
 
 def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Where nothing was done yet doctor asks whether the key is taken; without one it starts no engine."""
+    """Where nothing was done yet doctor asks about the key and the models; without a key it starts no engine."""
     result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
-    assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/batches"}
+    asked_paths = {entry["path"].partition("?")[0] for entry in api.journal()}
+    assert asked_paths == {
+        "/v1beta/batches",
+        "/v1beta/models/gemini-3.5-flash-lite",
+        "/v1beta/models/gemini-embedding-2",
+    }
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
     local.begin().ran("doctor")
     assert not list(local.data.glob("local-engine*"))
