@@ -354,7 +354,7 @@ class SavedQuestion(NamedTuple):
 def keep_question(
     ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False
 ) -> SavedQuestion:
-    """Confirm the cost of the first rows, and write the file of the question's task; ask nothing.
+    """Confirm the cost of the first rows and write the task's file; ask nothing.
 
     If the file of the same question exists, nothing is confirmed or written: a killed command
     resumes.
@@ -559,7 +559,7 @@ def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
 def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     """Write a question about a file into the workspace as a task with a copy of its file.
 
-    The task is registered and its rows are read at once. If a step fails, file and copy are deleted.
+    The task is registered and its rows are read at once. If that fails, file and copy are deleted.
 
     Raises:
         InputError: The name is taken, or the rows are not in a file; nothing was written.
@@ -676,7 +676,7 @@ def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
 
 
 def _relative_path(folder: Path, path: Path) -> str:
-    """Return a path as a task's file in `folder` names it; both are relative to the current one."""
+    """Return a path relative to `folder`, with slashes."""
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 

@@ -107,7 +107,7 @@ def recommend(
 ) -> tuple[str | None, str]:
     """Return the mode that fits best, and the reason.
 
-    That is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
+    It is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
     mode ends in time, it is the fastest mode. A mode without room in a budget is recommended only
     if no mode has room.
 
@@ -290,8 +290,8 @@ class Preflight:
 def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) -> Preflight:
     """Sync the rows, and return the estimates of all modes; nothing is sent.
 
-    With the local engine, the estimate for Gemini's model is included. If it cannot be made, a
-    warning is printed instead.
+    If the local engine is in use, the result includes the estimate for Gemini's model, or a
+    warning is printed if that cannot be made.
 
     Raises:
         InputError: The task has no rows, or a request cannot be sent.
@@ -316,7 +316,7 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with the model that a key would use; None if it has Gemini's model already.
+    """Return a session with the model that a key would use; None if it has that model.
 
     The session is only for estimates.
     """
@@ -519,7 +519,7 @@ class _PlanEstimator:
         )
 
     def _max_batches_at_once(self) -> int:
-        """Return how many of the plan's batches may wait at the API at the same time, at least 1."""
+        """Return how many of the batches may wait at the API at the same time, at least 1."""
         plan = self.plan
         prompt_tokens = plan.usage.prompt
         max_tokens = self.ws.model.enqueued(self.ws.settings.tier)

@@ -80,7 +80,7 @@ class Workspace:
     """
 
     settings: Settings
-    # Where messages and progress are printed.
+    # Prints messages and progress.
     display: Progress
     # Tables may be added to the database of another program.
     agrees: bool = False
@@ -155,7 +155,7 @@ class Workspace:
         limit: int | None = None,
         **settings: object,
     ) -> Preflight:
-        """Estimate cost and duration of asking all open rows, as `findable tag --dry`; spend nothing.
+        """Estimate cost and duration of asking all open rows, as `findable tag --dry`.
 
         Args:
             task: The task.
@@ -191,8 +191,8 @@ class Workspace:
     ) -> AskReport:
         """Ask about the first `n` rows of a table and estimate the cost of all, as `findable ask`.
 
-        Without a name only the cost is stored. With a name, the file of a task is written, and the
-        answers are stored as answers of that task.
+        If there is no name, only the cost is stored. If there is a name, the file of a task is
+        written, and the answers are stored as answers of that task.
 
         Args:
             rows: The path of a file, a SELECT, a list of dicts, a data frame or an Arrow table.
@@ -473,7 +473,7 @@ class Workspace:
     def log(self, n: int = 10, task: TaskLike | None = None) -> ResultTable[dict[str, Any]]:
         """Return the newest `n` requests, newest first, as `findable log --json`.
 
-        Without a task, requests of all tasks are returned.
+        If there is no task, requests of all tasks are returned.
         """
         return self._run(
             lambda ws: ResultTable(listing.newest_requests(ws, limit=n, every=task is None)),
@@ -481,7 +481,7 @@ class Workspace:
         )
 
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
-        """Embed changed texts of people or answered rows and build their index, as `findable index`.
+        """Embed changed texts and build the index, as `findable index`.
 
         Raises:
             InputError: No row is answered yet, or the task has no text to search by.
@@ -666,7 +666,9 @@ class Answers(RowCollection, Generic[A_co]):
                 the version never had an answer.
             ConfigurationError: The task or the workspace does not exist.
         """
-        with self._workspace._opened(self._task, None, None, Access.READ, alone=False) as ws:  # noqa: SLF001
+        workspace = self._workspace
+        opened = workspace._opened(self._task, None, None, Access.READ, alone=False)  # noqa: SLF001
+        with opened as ws:
             task = ws.task
             record = task.record if isinstance(task, UserTask) else None
             key_columns = [name for name, _ in record.key] if record else ()

@@ -50,7 +50,7 @@ WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
 
 @dataclass(repr=False)
 class TagReport:
-    """Result of a command that asks in rounds, and the state of the task after it; costs in USD."""
+    """Result of a command that asks in rounds, and the task's state after it; costs in USD."""
 
     # Version that asks.
     extractor: str
@@ -246,7 +246,7 @@ class TagReport:
 
 
 def begin(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
-    """Prepare the workspace for requests: sync rows, recover dead runs, abandon outdated batches.
+    """Prepare for requests: sync rows, recover dead runs, abandon outdated batches.
 
     Args:
         ws: The workspace.
@@ -499,7 +499,7 @@ class TagRounds:
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API and ingest the downloaded batches; return how many.
 
-        With `wait`, polling lasts until the first batch ends.
+        If `wait` is set, polling lasts until the first batch ends.
         """
         if self.batches(*AT_API):
             self.poll(wait=wait)
@@ -597,6 +597,8 @@ class TagRounds:
     def end(self) -> TagReport:
         """Complete the report, write the last quality reports, and end finished runs.
 
+        Deletes partially written reports of dead processes.
+
         A finished backfill gets a quality report even without new answers: the process that
         ingested its answers may have died before its report.
         """
@@ -608,7 +610,7 @@ class TagRounds:
         with ws.store.read() as tx:
             unfinished_runs = self._unfinished_runs(tx)
             # Counting reads all rows, so it is left out if no run can end.
-            has_nothing_left = bool(unfinished_runs) and not (
+            is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN, task=task.name)
                 or claims.is_any_open(tx, task.name)
                 or claims.count_askable(tx, task)
@@ -626,7 +628,7 @@ class TagRounds:
             report.spent = money.sum_spent(tx, since=self.began).known
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
-        if has_nothing_left:
+        if is_task_finished:
             with ws.store.write() as tx:
                 for run in unfinished_runs:
                     runs.end_run(tx, run.number, why="nobody is left", at=ws.now())

@@ -74,7 +74,7 @@ class TagOptions:
 
 
 def choose_new_version(ws: WorkspaceSession) -> None:
-    """Replace the task of the session by a new version: VERSION if set, else the next free number.
+    """Replace the session's task by a new version: VERSION if set, else the next number.
 
     Changes nothing if an unfinished backfill already asks under a new version: the same command
     resumes it.
@@ -192,7 +192,8 @@ def _announce(
 def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode and the reason for it.
 
-    The requested mode comes first, then the recommended mode. If neither is set, batches go on.
+    A backfill is always by batch. Otherwise the requested mode comes first, then the recommended
+    mode. If there is neither, open batches go on.
 
     Args:
         estimate: The estimate of the open rows.
@@ -421,7 +422,7 @@ def run_pilot(
 def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
     """End a pilot with its verdict and report path; return whether the version has answers.
 
-    Without any answer the verdict is "failed". Writes in its own transaction.
+    If there is no answer, the verdict is "failed". Writes in its own transaction.
     """
     with ws.store.write() as tx:
         has_answers = answers.count_answered(tx, ws.task.name, ws.extractor) > 0

@@ -323,7 +323,7 @@ def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
 def _judge_row(
     ws: WorkspaceSession, tried_row: TriedRow, task_row: TaskRow, trial: TrialOutcome
 ) -> None:
-    """Judge the reply of a row and write outcome, reason, answer, tokens and cost into `tried_row`.
+    """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
     Raises:
         FindableError: The task's own code cannot judge the reply; the row is "not judged".
@@ -372,7 +372,7 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
 def _select_rows(
     tx: Connection, task: Task, extractor: str, size: int, seed: int | None
 ) -> Sequence[str]:
-    """Return the ids of the first open rows; with a seed, or if no row is open, of random rows."""
+    """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
     if seed is None:
         open_ids = tx.execute(claims.askable(tx, task).limit(size)).scalars().all()
         if open_ids:

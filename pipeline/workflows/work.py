@@ -64,7 +64,7 @@ class DueUnit(NamedTuple):
     number: int | None = None
 
     @property
-    def about(self) -> dict[str, Any]:
+    def json_members(self) -> dict[str, Any]:
         """Return unit, task and number as JSON members."""
         members: dict[str, Any] = {"unit": self.unit, "task": self.task}
         if self.number is not None:
@@ -76,8 +76,8 @@ class DueUnit(NamedTuple):
 class WorkPass:
     """One pass over the due units of a task, and its results.
 
-    `did` has one phrase per finished unit, `facts` the figures as JSON members, and `failures` the
-    errors in the order in which they occurred.
+    `phrases` has one phrase per finished unit, `figures` the counts and reasons as JSON members,
+    and `failures` the errors in the order in which they occurred.
     """
 
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
@@ -92,8 +92,8 @@ class WorkPass:
         self.units = units
         self.number = number
         self.tag_rounds = TagRounds(ws, judges=number is None)
-        self.did = list[str]()
-        self.facts = dict[str, Any]()
+        self.phrases = list[str]()
+        self.figures = dict[str, Any]()
         self.failures = list[FindableError]()
         # Whether the index lacked texts when `embed` checked it.
         self._is_index_stale = False
@@ -121,7 +121,7 @@ class WorkPass:
             self.attempt(self._poll)
         if report.polled.downloaded:
             count_text = plural(len(report.polled.downloaded), "batch", "batches")
-            self.did.append(f"{count_text} downloaded")
+            self.phrases.append(f"{count_text} downloaded")
         # The next step clears up unclear creates.
         self.failures += replace(report.polled, unclear=[]).errors(labels)
 
@@ -130,11 +130,11 @@ class WorkPass:
             # If units are about single batches, the last batch writes the quality report.
             tag_rounds.judges = self.number is None or not tag_rounds.batches(*OPEN)
             count_text = plural(len(report.ingested), "batch", "batches")
-            self.did.append(f"{report.answered_rows:,} {labels.done} from {count_text}")
+            self.phrases.append(f"{report.answered_rows:,} {labels.done} from {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.failed:
-            self.did.append(f"{plural(len(report.failed), 'batch', 'batches')} failed")
+            self.phrases.append(f"{plural(len(report.failed), 'batch', 'batches')} failed")
         for batch_number, reason in report.failed.items():
             self.failures.append(failed_error(batch_number, reason, labels))
 
@@ -144,7 +144,10 @@ class WorkPass:
         self.tag_rounds.poll(wait=False, number=self.number, fetches=should_download)
 
     def retry(self) -> None:
-        """Ask about due rows by live calls."""
+        """Ask about due rows by live calls, and record the counts and the error that stopped them.
+
+        Does nothing if the unit "ask" is not selected.
+        """
         if "ask" not in self.units:
             return
         with self.ws.store.read() as tx:
@@ -153,12 +156,12 @@ class WorkPass:
             return
 
         live_report = ask_alone(self.ws, due_ids)
-        self.facts["retried"] = {
+        self.figures["retried"] = {
             "answered": live_report.answered,
             "failed": live_report.failed.total(),
         }
         if live_report.answered:
-            self.did.append(f"{live_report.answered:,} {self.ws.task.words.done} that were due")
+            self.phrases.append(f"{live_report.answered:,} {self.ws.task.words.done} that were due")
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
@@ -180,8 +183,8 @@ class WorkPass:
             may_ask = _is_pilot_clear(tx, ws)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
-            self.facts["left"] = askable_count
-            self.facts["no_pilot"] = f"no pilot of {ws.extractor} has passed"
+            self.figures["left"] = askable_count
+            self.figures["no_pilot"] = f"no pilot of {ws.extractor} has passed"
 
         has_new_rows = bool(askable_count) and may_ask and should_prepare
         if not has_new_rows:
@@ -199,16 +202,16 @@ class WorkPass:
         report = tag_rounds.report
         if should_send:
             outcomes = submit_report.sent.items()
-            self.facts["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
+            self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
         elif submit_report.prepared:
             count_text = plural(len(submit_report.prepared), "batch", "batches")
-            self.did.append(f"{count_text} prepared")
+            self.phrases.append(f"{count_text} prepared")
         if submit_report.items:
             count_text = plural(len(report.submitted), "batch", "batches")
-            self.did.append(f"{submit_report.items:,} submitted in {count_text}")
+            self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
         if report.out_of_money:
-            self.facts["left"] = report.short or askable_count
-            self.facts["out_of_money"] = report.out_of_money
+            self.figures["left"] = report.short or askable_count
+            self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
         """Embed the new texts of an index block by block; each block is embedded by one process."""
@@ -220,7 +223,7 @@ class WorkPass:
 
         embedded_count = vectors.embed_blocks(self.ws, number=self.number)
         if embedded_count:
-            self.did.append(f"{plural(embedded_count, 'text')} embedded")
+            self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
     def update_index(self) -> None:
         """Complete the promotion of a dead process, and build the index if it is stale."""
@@ -233,13 +236,13 @@ class WorkPass:
 
         has_embedded = "embed" in self.units
         if self._is_index_stale or _is_index_stale(self.ws, exact=not has_embedded):
-            self.did.append(f"index of {build.run(self.ws).count:,} built")
+            self.phrases.append(f"index of {build.run(self.ws).count:,} built")
 
     def summarize(self) -> None:
         """Add the figures of the rounds that are not empty, and warn of failed gates."""
         report = self.tag_rounds.report
         members = report.document()
-        figures = {
+        candidates = {
             "downloaded": report.polled.downloaded,
             "waiting": report.polled.waiting,
             "failed": members["failed"],
@@ -247,9 +250,9 @@ class WorkPass:
             "parked": members["parked"],
             "no_room": members["no_room"],
         }
-        self.facts |= {name: figure for name, figure in figures.items() if figure}
+        self.figures |= {name: figure for name, figure in candidates.items() if figure}
         if report.parked:
-            self.did.append(f"{report.parked:,} parked")
+            self.phrases.append(f"{report.parked:,} parked")
         self.attempt(lambda: report.check(self.ws.display))
 
 
@@ -324,10 +327,10 @@ def once_each(opened: WorkspaceOpener, names: Sequence[str], units: Collection[s
             line = "; ".join(phrases)
             report.lines.append(f"{name}: {line}" if len(names) > 1 else line)
         report.failures += work_pass.failures
-        document["did"] += work_pass.did
-        document["tasks"][name] = work_pass.facts
+        document["did"] += work_pass.phrases
+        document["tasks"][name] = work_pass.figures
         for due_unit in due_units:
-            document["next"].append({**due_unit.about, "in_s": round(due_unit.in_s, 1)})
+            document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
             # After a failure the next pass waits as long as possible.
             if due_unit.unit in units and not work_pass.failures:
                 report.again_s = min(report.again_s, due_unit.in_s)
@@ -337,12 +340,12 @@ def once_each(opened: WorkspaceOpener, names: Sequence[str], units: Collection[s
 
 def _describe_pass(work_pass: WorkPass) -> list[str]:
     """Return the phrases of a pass, and why rows wait; empty if there was nothing to do."""
-    facts = work_pass.facts
-    phrases = list(work_pass.did)
-    stop_reason = facts.get("out_of_money") or facts.get("no_pilot")
+    figures = work_pass.figures
+    phrases = list(work_pass.phrases)
+    stop_reason = figures.get("out_of_money") or figures.get("no_pilot")
     if stop_reason:
-        phrases.append(f"{facts['left']:,} left: {stop_reason}")
-    rows_without_room = facts.get("no_room")
+        phrases.append(f"{figures['left']:,} left: {stop_reason}")
+    rows_without_room = figures.get("no_room")
     if rows_without_room:
         phrases.append(f"{rows_without_room:,} wait for room at the API")
     return phrases
@@ -442,7 +445,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
 
 def _is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
-    """Return whether no pilot stops open rows; if the task needs pilots, one must have passed."""
+    """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
     return not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
 
 

@@ -175,14 +175,14 @@ def _log(**members: Any) -> None:
 class _JsonLog(NoProgress):
     """Prints the messages of a unit as lines of JSON that name the unit."""
 
-    def __init__(self, about: dict[str, Any]) -> None:
-        self._about = about
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
 
     def say(self, line: str) -> None:
-        _log(**self._about, said=line)
+        _log(**self._members, said=line)
 
     def warn(self, line: str) -> None:
-        _log(**self._about, warned=line)
+        _log(**self._members, warned=line)
 
 
 class _Worker:
@@ -326,7 +326,7 @@ class _Worker:
             await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
 
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
-        """Run a unit in a thread; defer it again if it failed. The parameters are stored in jobs."""
+        """Run a unit in a thread; defer it again if it failed. Jobs store the parameters."""
         due_unit = DueUnit(unit, task, number=number)
         loop = asyncio.get_running_loop()
         retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
@@ -340,23 +340,23 @@ class _Worker:
             When a failed unit is retried; None if it succeeded, was stopped, or its workspace
             cannot be opened.
         """
-        about = due_unit.about
+        unit_members = due_unit.json_members
         started_at_s = time.monotonic()
         thread_id = threading.get_ident()
         failures = list[FindableError]()
         retry_at: datetime | None = None
-        did = ["stopped"]
+        phrases = ["stopped"]
 
         self.busy_threads.add(thread_id)
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._opened(due_unit.task, Access.WRITE, about) as ws,
+                self._opened(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
                 work_pass = work.run_due_units(ws, [due_unit.unit], number=due_unit.number)
                 retry_at = ws.now()
                 failures = work_pass.failures
-                did = work_pass.did
+                phrases = work_pass.phrases
                 retry_at = retry_at + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
             failures = [error]
@@ -365,8 +365,8 @@ class _Worker:
 
         self._error_counts[due_unit.unit] += len(failures)
         _log(
-            **about,
-            did=did,
+            **unit_members,
+            did=phrases,
             failed=[error.message for error in failures],
             seconds=round(time.monotonic() - started_at_s, 3),
         )
@@ -374,14 +374,14 @@ class _Worker:
 
     @contextlib.contextmanager
     def _opened(
-        self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
+        self, task: str, access: Access, log_members: dict[str, Any], *, whole: bool = False
     ) -> Iterator[WorkspaceSession]:
-        """Open the workspace for a task; its messages are lines of JSON with the members `about`.
+        """Open the workspace for a task; its messages are lines of JSON with `log_members`.
 
         Work in it ends when the worker stops, and its cost is confirmed if the worker agrees.
         """
         settings = replace(self._settings, task=task)
-        with open_workspace(settings, _JsonLog(about), access=access, whole=whole) as ws:
+        with open_workspace(settings, _JsonLog(log_members), access=access, whole=whole) as ws:
             ws.stopping = self._stopping
             ws.agreed = math.inf if self._agrees else None
             yield ws
@@ -391,7 +391,11 @@ class _Worker:
         with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
             return [task.subject for task in ws.tasks]
 
-    def _due_units(self, task: str, should_index: bool) -> list[tuple[DueUnit, datetime]]:  # noqa: FBT001 - for an executor
+    def _due_units(
+        self,
+        task: str,
+        should_index: bool,  # noqa: FBT001 - for an executor
+    ) -> list[tuple[DueUnit, datetime]]:
         """Return the units of a task, and when each is due by the database server's clock."""
         with self._opened(task, Access.WRITE, {"task": task}) as ws:
             # The server compares this time with its own clock.
