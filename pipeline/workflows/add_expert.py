@@ -43,7 +43,7 @@ class AddedExpert:
     tags: Sequence[str] = ()
     # Why there are no tags; empty if there are tags or no call was made.
     problem: str = ""
-    # How long the call took; None if no call was made.
+    # How long the call took, or None if no call was made.
     took_s: float | None = None
     # Why the person is not asked about again; empty if not parked.
     parked: str = ""
@@ -138,7 +138,7 @@ def save(
         mapping: The setting MAP.
         reason: Why the person is due.
         as_given: Refuse a document if one of its values would be changed.
-        patience_s: How long to wait for another writer; None for the usual time.
+        patience_s: How long to wait for another writer, or None for the usual time.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, or the
@@ -193,7 +193,7 @@ def as_stored(
 
 
 def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
-    """Raise InputError if the bio is longer than the model takes; None means no limit."""
+    """Raise InputError if the bio is longer than the model takes. None means no limit."""
     tokens = estimate_tokens(text_of(person.values.get("bio")))
     if max_tokens is not None and tokens > max_tokens:
         message = (

@@ -93,8 +93,8 @@ STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a questi
 UNNAMED = "ask"
 # Rows whose texts are measured to guess the columns.
 MAX_SAMPLE_ROWS = 1_000
-# Our choice: if at least this many rows have a key, rows without one are refused. With fewer, the
-# column is not a key.
+# Our choice: if at least this many rows have a key, rows without one are refused. If fewer
+# rows have one, the column is not a key.
 MIN_KEYS_BESIDE_BLANK = 3
 # Our choice: a key may be blank in one of so many rows.
 ROWS_PER_BLANK_KEY = 10
@@ -126,7 +126,7 @@ class NewTask(NamedTuple):
     name: str
     # A path, a SELECT, or ROWS for rows of Python.
     items: str
-    # The rows; None for a query.
+    # The rows, or None for a query.
     table: FileSource | MemorySource | None
     # Address of the database of a query, without a password; empty for the workspace's database.
     source: str = ""
@@ -135,7 +135,7 @@ class NewTask(NamedTuple):
     fields: Sequence[AnswerField] = ()
     # Columns that a person named.
     choice: ColumnChoice = ALL_GUESSED
-    # Draft of the file; None for a query, which needs the workspace's database.
+    # Draft of the file, or None for a query, which needs the workspace's database.
     draft: TaskDraft | None = None
 
     @property
@@ -157,7 +157,7 @@ class AskReport:
     # Rows of the table that can be asked about.
     rows: int
     tried: TryReport
-    # Estimate for all rows; None if no reply came.
+    # Estimate for all rows, or None if no reply came.
     estimate: Preflight | None
 
     def __repr__(self) -> str:
@@ -206,7 +206,7 @@ def new_task(
     Args:
         name: Name of the task.
         items: Path of a file, or a SELECT.
-        data: Folder of the workspace in which the name must be free; None skips all name checks.
+        data: Folder of the workspace in which the name must be free. If None, no name is checked.
         reading: How a file is read.
         source: Address of the database of a SELECT.
         choice: Columns that a person named.
@@ -347,7 +347,7 @@ class SavedQuestion(NamedTuple):
     draft: TaskDraft
     # Names of the fields of an answer.
     fields: Sequence[str]
-    # Cost that a person agreed to; None if the file was written by an earlier command.
+    # Cost that a person agreed to, or None if the file was written by an earlier command.
     agreed_usd: float | None
 
 
@@ -452,7 +452,7 @@ def _open_in_memory(
         new: The question.
         draft: Draft of its file.
         size: How many rows are read into memory.
-        display: Where refused rows are named.
+        display: Prints the names of refused rows.
         lists_refused: Name every refused row; otherwise three.
 
     Raises:
@@ -505,7 +505,7 @@ def _estimate_all(
         try_report: The replies.
 
     Returns:
-        None if no reply came.
+        `None` if no reply came.
     """
     measured_usages = [
         Usage(prompt=row.tokens_in, answer=row.tokens_out)
@@ -942,7 +942,7 @@ def _guess_text(
 
     Args:
         free: Columns that can be the text.
-        wordy: Those of them that have letters.
+        wordy: The free columns that have letters.
         images: Columns with image names.
         cells: Texts of the sampled cells, by column.
 
@@ -982,7 +982,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
 def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
-    Names are equal if `fold` makes them so. Of several equal columns the first is returned.
+    Names are equal if `fold` makes them so. If several columns are equal, the first is returned.
     """
     columns_by_letters = {fold(column): column for column in reversed(list(columns))}
     folded_names = [fold(name) for name in names]

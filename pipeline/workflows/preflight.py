@@ -1,6 +1,6 @@
 """Estimate cost and duration of asking all rows by batch, by flex and live; recommend a mode.
 
-Nothing is sent, and no key is needed.
+No request is sent, and no key is needed.
 
 - Tokens and costs come from the estimator of batches.
 - Durations come from past batches and calls of this workspace.
@@ -62,7 +62,7 @@ class ModeEstimate:
 
     # In USD.
     cost: float = 0.0
-    # Duration; None if unknown.
+    # Duration, or None if unknown.
     seconds: float | None = None
     # Batches or calls.
     count: int = 0
@@ -114,10 +114,10 @@ def recommend(
     Args:
         ways: Estimates by mode.
         items: Rows to ask.
-        deadline_s: Seconds from now; None for no deadline.
+        deadline_s: Seconds from now, or None for no deadline.
 
     Returns:
-        None as the mode if there is no row to ask, or if a person must decide first.
+        The mode is None if there is no row to ask, or if a person must decide first.
     """
     if not items:
         return None, "no item is left to ask"
@@ -184,10 +184,10 @@ def live_seconds(
         limits: Limits per minute and per day.
         used_today: Calls that already count for the daily quota.
         until_reset_s: Seconds until the daily quota is reset.
-        rate: Measured calls per second; None if unknown.
+        rate: Measured calls per second, or None if unknown.
 
     Returns:
-        None if neither a limit nor the rate bounds the calls.
+        `None` if neither a limit nor the rate bounds the calls.
     """
     calls_per_s = list[float]()
     if rate:
@@ -221,7 +221,7 @@ class Preflight:
     plan: BatchPlan
     # Estimates by mode.
     ways: Mapping[str, ModeEstimate]
-    # The recommended mode; None if there is nothing to ask or a person must decide.
+    # The recommended mode, or None if there is nothing to ask or a person must decide.
     recommended: str | None
     reason: str
     # Name of the model.
@@ -234,7 +234,7 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
-    # The same estimate for the model that a key would use; None if that is the model.
+    # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
     __repr__ = one_line
@@ -316,7 +316,7 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with the model that a key would use; None if it has that model.
+    """Return a session with the model that a key would use, or None if it has that model.
 
     The session is only for estimates.
     """
@@ -332,8 +332,8 @@ def estimate(
 
     Args:
         ws: The workspace.
-        limit: Estimate at most this many rows; None for all.
-        deadline_s: Seconds from now; None for no deadline.
+        limit: Estimate at most this many rows, or None for all.
+        deadline_s: Seconds from now, or None for no deadline.
         waives_pilot: No pilot stops the rows.
 
     Raises:
@@ -359,7 +359,7 @@ def estimate_plan(
     Args:
         ws: The workspace.
         plan: The rows, with their tokens.
-        deadline_s: Seconds from now; None for no deadline.
+        deadline_s: Seconds from now, or None for no deadline.
         waives_pilot: No pilot stops the rows.
     """
     model = ws.model
@@ -396,13 +396,13 @@ class _PlanEstimator:
     calibration: Calibration
     # Prepared batches of an earlier run.
     waiting_plan: BatchPlan
-    # USD that all budgets still allow; None without a budget.
+    # USD that all budgets still allow, or None without a budget.
     budget_room: float | None
     # Live calls that already count for today's quota.
     calls_today: int
     # Past batches of the model, by duration in seconds.
     batch_durations_s: Counter[float]
-    # Mean duration of past calls by mode; None if unknown.
+    # Mean duration of past calls by mode, or None if unknown.
     call_durations_s: Mapping[Mode, float | None]
     # Why a pilot stops the rows; empty if none does.
     pilot_reason: str
@@ -464,7 +464,7 @@ class _PlanEstimator:
         )
 
     def _usual_call_s(self, mode: Mode) -> float | None:
-        """Return how long a call usually takes; None if that is unknown (local engine)."""
+        """Return how long a call usually takes, or None if that is unknown (local engine)."""
         if self.ws.model.local:
             return None
         return FLEX_CALL_S if mode is Mode.FLEX else USUAL_CALL_S
@@ -532,7 +532,7 @@ class _PlanEstimator:
         """Return the time in which nine of ten past batches ended, else Google's maximum.
 
         Returns:
-            None for the local engine without enough past batches.
+            `None` for the local engine without enough past batches.
         """
         if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
             return percentile(self.batch_durations_s, DURATION_PERCENTILE)

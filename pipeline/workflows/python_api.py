@@ -72,7 +72,7 @@ _declaring = threading.Lock()
 class Workspace:
     """A workspace for Python code.
 
-    A `task` is a `Task`, the name of a task, or the path of its file. Without one, a workspace
+    A `task` is a `Task`, the name of a task, or the path of its file. If there is none, a workspace
     without people uses its only task, and any other workspace uses the people task.
 
     Calls that ask take all settings as keyword arguments, by their names in lower case. All errors
@@ -331,7 +331,8 @@ class Workspace:
 
         Args:
             task: The task.
-            extractor: Return the answers of this version; None for the answer that counts per row.
+            extractor: Return the answers of this version. If None, return the answer of each row
+                that counts.
         """
         return Answers(self, task, extractor)
 
@@ -725,10 +726,10 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
     Args:
         ws: The workspace.
         tx: A transaction.
-        extractor: The requested version; None for the default.
+        extractor: The requested version, or None for the default.
 
     Returns:
-        None if each row has a single answer that counts (people); "" if there are no answers.
+        `None` if each row has a single answer that counts (people); "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.

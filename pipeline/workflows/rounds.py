@@ -143,7 +143,7 @@ class TagReport:
 
         Args:
             labels: Labels of the task.
-            display: Where warnings are printed.
+            display: Prints the warnings.
             strict: A failed gate is an error.
 
         Raises:
@@ -224,7 +224,7 @@ class TagReport:
         }
 
     def _live_document(self) -> dict[str, Any] | None:
-        """Return the live run as JSON members; None if there was no live run."""
+        """Return the live run as JSON members, or None if there was no live run."""
         live_report = self.live
         if live_report is None:
             return None
@@ -284,8 +284,8 @@ class TagRounds:
 
         Args:
             ws: The workspace.
-            limit: How many new rows may be asked; None for all.
-            among: Ask only rows with these ids; None for all.
+            limit: How many new rows may be asked, or None for all.
+            among: Ask only rows with these ids, or None for all.
             judges: Write quality reports.
         """
         self._ws = ws
@@ -324,7 +324,7 @@ class TagRounds:
         Failed rows are sent again after all batches are over. If the API had no room, the next
         submission follows the first batch that ends.
 
-        Nothing more is sent if all batches fail at the API, or if the answers fail a gate by far:
+        No more rows are sent if all batches fail at the API, or if the answers fail a gate by far:
         a short outage must not use up the tries of all rows. Open batches are waited for anyway.
 
         Raises:
@@ -488,7 +488,7 @@ class TagRounds:
         self._limit = 0
 
     def left(self) -> int | None:
-        """Return how many new rows the limit still allows; None without a limit."""
+        """Return how many new rows the limit still allows, or None without a limit."""
         if self._limit is None:
             return None
         asked_count = sum(
@@ -506,7 +506,7 @@ class TagRounds:
         return self.ingest()
 
     def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
-        """Poll the batches at the API once, and record failed batches in the report.
+        """Poll the batches at the API, and record failed batches in the report.
 
         Args:
             wait: Poll until the first batch ends.

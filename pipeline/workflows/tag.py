@@ -39,7 +39,7 @@ class TagOptions:
 
     # One of MODES.
     mode: str = "auto"
-    # Ask at most this many rows; None for all.
+    # Ask at most this many rows, or None for all.
     limit: int | None = None
     # Most that the run may spend, in USD.
     budget: float | None = None
@@ -274,8 +274,8 @@ def _begin_run(
 def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) -> None:
     """Run the pilot if the options have one, then ask in the mode of the report.
 
-    If a budget stops a live run, the report says so and has no error. With `wait`, open batches
-    are collected after a live run.
+    If a budget stops a live run, the report says so and has no error. If `wait` is set, open
+    batches are collected after a live run.
     """
     report = tag_rounds.report
     should_wait = bool(options.wait)
@@ -327,18 +327,18 @@ def clear(
 ) -> TagReport | None:
     """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
 
-    Nothing is checked or run if no row is open.
+    If no row is open, this does nothing.
 
     Args:
         ws: The workspace.
-        size: Rows of the pilot; None to run none. With a size a pilot is required.
+        size: Rows of the pilot, or None to run no pilot. A size makes a pilot required.
         skip: Waive an open pilot first.
-        compulsory: Without a size: a pilot must have passed, unless `skip` is set.
+        compulsory: If there is no size, a pilot must have passed, unless `skip` is set.
         limit: Upper limit of `size`.
         agreed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report of the pilot; None if no pilot was run.
+        The report of the pilot, or None if no pilot was run.
 
     Raises:
         GateError: A pilot failed, is not over, or is required and missing.
@@ -375,8 +375,8 @@ def run_pilot(
 
     Args:
         ws: The workspace.
-        size: Rows of the sample; None for the default.
-        seed: Seed of the draw; None for the default.
+        size: Rows of the sample, or None for the default.
+        seed: Seed of the draw, or None for the default.
         agreed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
@@ -458,7 +458,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
 
 
 def _sample_stop_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
-    """Return why the rounds of a sample stopped early; None if they may go on."""
+    """Return why the rounds of a sample stopped early, or None if they may go on."""
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_askable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.

@@ -132,7 +132,8 @@ def run(
         ws: The workspace.
         size: How many rows are asked if there is no `name`.
         name: Ask only the row with this name.
-        seed: Draw the rows at random; None takes the first open rows, or a draw if no row is open.
+        seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
+            rows if no row is open.
 
     Raises:
         InputError: The row does not exist, there is no row to try, or the estimate was not
@@ -388,7 +389,7 @@ class PairReport(NamedTuple):
     sides: tuple[str, str]
     # Each row with its members id, name, a and b: an answer, or why there is no answer.
     pairs: list[dict[str, Any]]
-    # The calls for the side "draft"; None if both sides are stored.
+    # The calls for the side "draft", or None if both sides are stored.
     asked: TryReport | None
     # Rows that have an answer on both sides.
     compared: int

@@ -159,7 +159,7 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
         batch_numbers: Batches that were just sent.
 
     Returns:
-        0.0 if the first list has them; None if no batch has a remote name.
+        0.0 if the first list has them, or None if no batch has a remote name.
 
     Raises:
         RemoteError: A batch is not in the list after MAX_LIST_LAG_S.

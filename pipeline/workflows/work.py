@@ -60,7 +60,7 @@ class DueUnit(NamedTuple):
     task: str
     # Seconds until it is due.
     in_s: float = 0.0
-    # Number of the batch; for "embed" of the block of texts. None if it is about the whole task.
+    # Number of the batch; for "embed" of the block of texts; or None for the whole task.
     number: int | None = None
 
     @property
@@ -86,7 +86,7 @@ class WorkPass:
         Args:
             ws: The workspace.
             units: Run only these units.
-            number: Run only the units of this batch, or of this block of texts; None for all.
+            number: Run only the units of this batch or block of texts, or all if None.
         """
         self.ws = ws
         self.units = units
@@ -193,7 +193,7 @@ class WorkPass:
             if not should_send or not tag_rounds.batches(*waiting_states):
                 return
 
-        # Without an agreed cost all rows are counted, to ask a person about the price.
+        # If no cost is agreed, all rows are counted, to ask a person about the price.
         is_agreed = not has_new_rows or ws.agreed is not None
         submit_report = tag_rounds.submit(
             agreed=is_agreed, patient=True, sends=should_send, number=self.number
@@ -266,7 +266,7 @@ def run_due_units(
     Args:
         ws: The workspace.
         units: Run only these units.
-        number: Run only the units of this batch, or of this block of texts; None for all.
+        number: Run only the units of this batch or block of texts, or all if None.
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_start(ws)

@@ -66,7 +66,7 @@ def run(
         units: Run only these units.
         concurrency: How many jobs run at the same time.
         agrees: The cost of requests is confirmed.
-        listening: Serve health checks and metrics at this socket; None for no server.
+        listening: Serve health checks and metrics at this socket, or None for no server.
 
     Raises:
         InputError: The workspace is an SQLite file.
@@ -265,7 +265,10 @@ class _Worker:
             await asyncio.sleep(SURVEY_PAUSE_S)
 
     async def _defer_due_units(self) -> None:
-        """Defer the due units of all tasks that have no job yet."""
+        """Defer the due units of all tasks that have no job yet.
+
+        If a task already has a job that updates its index, index units are left out.
+        """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
         existing_locks = {job.lock for job in jobs}
@@ -337,7 +340,7 @@ class _Worker:
         """Run one unit and print its result as a line of JSON.
 
         Returns:
-            When a failed unit is retried; None if it succeeded, was stopped, or its workspace
+            When a failed unit is retried, or None if it succeeded, was stopped, or its workspace
             cannot be opened.
         """
         unit_members = due_unit.json_members
