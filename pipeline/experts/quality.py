@@ -81,7 +81,7 @@ class _TagCounts:
     )
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - same for all
+def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - one task
     """Return the figures, tables and samples of the tags of an extractor.
 
     Args:

@@ -1,6 +1,7 @@
 """Read hourly rates as people write them: a number, maybe with a currency and "per hour".
 
-A currency becomes its ISO 4217 code if its sign or name is unambiguous: `$` and `kr` stay unchanged.
+A currency becomes its ISO 4217 code if its sign or name is unambiguous. `$` and `kr` stay
+unchanged.
 """
 
 import re

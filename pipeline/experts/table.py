@@ -109,7 +109,7 @@ class _Id(Integer):
     PostgreSQL determines the type of a value that is compared with an id.
     """
 
-    def coerce_compared_value(self, op: object, value: object) -> TypeEngine[Any]:  # noqa: ARG002 - any operands
+    def coerce_compared_value(self, op: object, value: object) -> TypeEngine[Any]:  # noqa: ARG002 - all types
         """Return this type for a value that is compared with an id."""
         return self
 

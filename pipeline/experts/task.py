@@ -225,7 +225,7 @@ class ExpertsTask(Task):
             return people
 
         if self._to_refresh is None:
-            self._to_refresh = list(self._changed(tx)), answers.newest_id(tx)
+            self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
         is_changed = is_one_of(tx, people.item_id, changed_ids)
@@ -300,7 +300,7 @@ class ExpertsTask(Task):
         """
         extractor, _, asked_hash = last_asked.rpartition(" ")
         _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
-        # The biography is compared first: the function runs for every person, and it rarely differs.
+        # The biography comes first: this runs for every person, and few biographies differ.
         biography = text_hash(text_of(row["bio"]))[:_BIOGRAPHY_DIGITS]
         if extractor == answers.PERSON or asked_biography == biography:
             return False
@@ -558,7 +558,7 @@ class ExpertsTask(Task):
         """Correct wrong scores, and return the number of corrected rows."""
         return table.refresh_scores(tx)
 
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - exports all
+    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
         """Return every person with the additional columns of imported files and the state.
 
         Tags are those of the table, whatever version gave them.
@@ -573,7 +573,7 @@ class ExpertsTask(Task):
         """Return the table of people."""
         return (table.experts,)
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - same everywhere
+    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - fixed
         """Create the table of people in another database.
 
         Args:
