@@ -90,7 +90,7 @@ class _Draft:
     # The sealed file of a batch for the Batch API.
     file: files.SealedFile | None = None
     # Claims of the rows in this draft, in the order of the lines.
-    claims: list[RowClaim] = field(default_factory=list)
+    row_claims: list[RowClaim] = field(default_factory=list)
     # Hashes of the rows' input hashes, which need a tenth of the memory.
     input_keys: set[int] = field(default_factory=set)
     # Copied answers that are not stored yet.
@@ -147,14 +147,14 @@ class _Draft:
             elif row.id not in earlier.waiting and (
                 self.asks_each or input_key not in self.input_keys
             ):
-                if self.max_rows is not None and len(self.claims) >= self.max_rows:
+                if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
                     return added, StopReason.DONE
                 stop_reason = self._add_to_file(request)
                 if stop_reason is not None:
                     return added, stop_reason
                 added.append(request)
                 self.input_keys.add(input_key)
-                self.claims.append(RowClaim(row.id, row.input_hash, len(self.claims) + 1))
+                self.row_claims.append(RowClaim(row.id, row.input_hash, len(self.row_claims) + 1))
             self.seen_rows += 1
             self.last_id = row.id
         return added, None
@@ -282,7 +282,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             if stop_reason is StopReason.DONE:
                 break
 
-    request_count = len(draft.claims)
+    request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
         items=draft.seen_rows,
@@ -519,9 +519,9 @@ class Preparation:
                     break
 
             self._store_copied_answers(draft)
-            if draft.claims and writer is not None:
+            if draft.row_claims and writer is not None:
                 draft.file = writer.seal()
-        return draft if draft.claims else stop_reason
+        return draft if draft.row_claims else stop_reason
 
     def _store_copied_answers(self, draft: _Draft) -> None:
         """Store the draft's copied answers in one transaction, and remove them from the draft."""
@@ -572,7 +572,7 @@ class Preparation:
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.claims), draft.last_id, draft.requests, self._lock)
+        return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, self._lock)
 
     def _insert_batch(
         self, tx: Connection, draft: _Draft, number: int, file: files.SealedFile, name: str
@@ -617,7 +617,7 @@ class Preparation:
                 tx,
                 task,
                 ws.extractor,
-                draft.claims,
+                draft.row_claims,
                 batch=number,
                 asks_each=draft.asks_each,
                 at=now,
