@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.experts.names import EXPERTS, MARK
+from pipeline.experts.names import EXPERTS, ADOPTION_INDEX
 from pipeline.store import schema
 from pipeline.store.workspace import UNTAGGED, events_of
 
@@ -26,7 +26,7 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
         True if the setting TASK selects it, the table of people was adopted, or the database has
         neither a workspace nor a table of another program.
     """
-    if settings.task == EXPERTS or schema.has_index(tx, EXPERTS, MARK):
+    if settings.task == EXPERTS or schema.has_index(tx, EXPERTS, ADOPTION_INDEX):
         return True
     return not (schema.is_workspace(tx) or schema.other_tables(tx))
 

@@ -2,4 +2,4 @@
 
 EXPERTS = "experts"
 # This index is created last: if it exists, the adoption of the table was completed.
-MARK = "findable_experts_unscored"
+ADOPTION_INDEX = "findable_experts_unscored"

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.experts.names import EXPERTS, MARK
+from pipeline.experts.names import EXPERTS, ADOPTION_INDEX
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, pages, update_rows, within
@@ -152,7 +152,7 @@ SPEC = TableSpec(
     adds=True,
     found_by=("id", USERNAME),
     # This index finds rows without a score. If it is missing, the table is not adopted.
-    mark=(MARK, "(id) WHERE findability_score IS NULL"),
+    mark=(ADOPTION_INDEX, "(id) WHERE findability_score IS NULL"),
 )
 item_id = SPEC.item_id
 
