@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.experts.names import EXPERTS, ADOPTION_INDEX
+from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import schema
 from pipeline.store.workspace import UNTAGGED, events_of
 

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.experts.names import EXPERTS, ADOPTION_INDEX
+from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, pages, update_rows, within

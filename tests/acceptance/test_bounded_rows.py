@@ -50,8 +50,8 @@ def test_a_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None
     """The reply to `add-expert` is cut in the same way."""
     api.fault("answer_text", times=9, args={"text": TEXT})
     path = workspace.put("ada.json", json.dumps({"username": "ada", "bio": "I keep bees."}))
-    done = workspace.do("add", path, json=True)
-    assert (done.json["tags"], "left out 292 values" in done.err) == (TAGS[:8], True)
+    add_run = workspace.do("add", path, json=True)
+    assert (add_run.json["tags"], "left out 292 values" in add_run.err) == (TAGS[:8], True)
 
 
 def test_a_person_sets_eight_tags_at_most(workspace: Workspace, api: Engine) -> None:
@@ -73,8 +73,8 @@ def test_a_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engin
     workspace.put("pictures/note.txt", "")
     Image.linear_gradient("L").save(workspace.home / "pictures" / "square.png")
     workspace.do("import_images", "pictures")
-    done = workspace.do("tag", mode="live", yes=True, TASK=IMAGES)
-    assert f"left out {len(names) * 288:,} values" in done.err
+    tag_run = workspace.do("tag", mode="live", yes=True, TASK=IMAGES)
+    assert f"left out {len(names) * 288:,} values" in tag_run.err
     [row] = workspace.exported(IMAGES)
     assert row["buckets"] == dict.fromkeys(names, TAGS[:12])
 
@@ -95,9 +95,9 @@ def test_the_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) 
     else:
         rows = [("username", "bio"), ("ada", "Keeps bees."), ("Username", "Bio"), ("bea", "Sings.")]
         put_book(workspace.home / "people.xlsx", {"People": rows})
-    found = workspace.read("import", f"people.{kind}")
-    assert [(one["line"], one["kind"]) for one in found["findings"]] == [(3, "rejected")]
-    assert "the header once more" in found["findings"][0]["reason"]
+    import_document = workspace.read("import", f"people.{kind}")
+    assert [(one["line"], one["kind"]) for one in import_document["findings"]] == [(3, "rejected")]
+    assert "the header once more" in import_document["findings"][0]["reason"]
     assert sorted(workspace.tags()) == ["ada", "bea"]
     question: dict[str, Any] = {
         "from": f"people.{kind}",
@@ -105,8 +105,8 @@ def test_the_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) 
         "text": "bio",
         "refused": True,
     }
-    asked = workspace.do("ask", **question)
-    assert "the header once more" in asked.said
+    ask_run = workspace.do("ask", **question)
+    assert "the header once more" in ask_run.said
     assert not [one for one in workspace.requests(1) if "Bio" in str(one["request"]["contents"])]
 
 
@@ -134,14 +134,14 @@ def test_quotes_with_a_backslash_are_read_and_hide_no_row(workspace: Workspace) 
 
 @pytest.mark.parametrize("setting", ["MODEL", "EMBEDDING_MODEL"])
 def test_a_model_that_the_api_does_not_list_is_named(
-    elsewhere: Workspace, outside: Outside, setting: str
+    served_workspace: Workspace, outside_server: Outside, setting: str
 ) -> None:
     """`doctor` names the model and its setting; a project may be shown less than the table of models has."""
-    elsewhere.people(1)
-    assert elsewhere.read("doctor")["findings"] == []
+    served_workspace.people(1)
+    assert served_workspace.read("doctor")["findings"] == []
     name = {"MODEL": MODEL, "EMBEDDING_MODEL": "gemini-embedding-2"}[setting]
-    outside.hidden_models = frozenset({name})
-    [finding] = elsewhere.read("doctor")["findings"]
+    outside_server.hidden_models = frozenset({name})
+    [finding] = served_workspace.read("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
 

@@ -85,8 +85,8 @@ def test_a_bug_is_one_line_without_anybodys_data(
         said="this is a bug in findable: ValueError in test_errors.py, line ",
     )
     assert "Secret Street" not in told
-    shown = local.ran("status", "--debug", code=1)
-    assert "Traceback" in shown.stderr
+    status_run = local.ran("status", "--debug", code=1)
+    assert "Traceback" in status_run.stderr
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ with exit_on_error([]), interruptible():
     print("on", flush=True)
     time.sleep(60)
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (130, "on"), done.stderr
+    assert (process.returncode, process.stdout.strip()) == (130, "on"), process.stderr

@@ -43,7 +43,7 @@ def over(page: Page, number: int) -> dict[str, Any]:
 
 def kept(workspace: Workspace) -> list[Path]:
     """Return all that is kept of files that were dropped."""
-    return [one for one in workspace.data.glob("dropped/**/*") if one.is_file()]
+    return [path for path in workspace.data.glob("dropped/**/*") if path.is_file()]
 
 
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:

@@ -39,14 +39,16 @@ def quality(
 def verdict(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
     """Return the verdict on one of the three gates."""
     return next(
-        one for one in judge_figures(measured, in_force(overrides)) if one.figure.name == name
+        judge_figure
+        for judge_figure in judge_figures(measured, in_force(overrides))
+        if judge_figure.figure.name == name
     )
 
 
-def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
+def in_force(*texts: str, **options: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds that texts set."""
     return effective_gates(
-        GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how
+        GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **options
     )
 
 

@@ -63,10 +63,10 @@ def read(store: Store) -> BatchRow:
         return batches.get_batch(tx, 1)
 
 
-def move(store: Store, batch: BatchRow, to: BatchState) -> None:
+def move(store: Store, batch: BatchRow, batch_state: BatchState) -> None:
     """Move a batch as it was read."""
     with store.write() as tx:
-        MOVES[to](tx, batch)
+        MOVES[batch_state](tx, batch)
 
 
 def bring(store: Store, state: BatchState) -> BatchRow:

@@ -77,7 +77,7 @@ def test_times_that_python_does_not_have_are_iso_texts() -> None:
             "zone": nanoseconds.cast(pa.timestamp("ns", "Europe/Rome")),
             "year": years,
             "day": years.cast(pa.date32()),
-            "list": pa.array([[one.as_py()] for one in nanoseconds]).cast(
+            "list": pa.array([[nanosecond.as_py()] for nanosecond in nanoseconds]).cast(
                 pa.list_(pa.timestamp("ns"))
             ),
             "took": nanoseconds.cast(pa.duration("ns")),
