@@ -207,7 +207,8 @@ class RequestBuilder:
         """Return the output token limit of a request after `cut_count` answers were cut short."""
         declared_limit = prompt.max_output_tokens
         model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR
-        return min(declared_limit * TOKEN_LIMIT_FACTOR**cut_count, model_limit)
+        grown_limit: int = declared_limit * TOKEN_LIMIT_FACTOR**cut_count
+        return min(grown_limit, model_limit)
 
     def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""

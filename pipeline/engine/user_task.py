@@ -587,7 +587,8 @@ class UserTask(Task):
             counted_answer = any_answer.where(columns.input_hash == row_columns.findable_hash)
 
         # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
-        is_answered: ColumnElement[bool] = counted_answer.exists()
+        is_answered: ColumnElement[bool]
+        is_answered = counted_answer.exists()
         if few_rows:
             is_answered = counted_answer.limit(1).scalar_subquery().is_not(None)
         if self.row_target is None:
@@ -780,18 +781,17 @@ def _read_entries(
         for row_id, values in page:
             answer = json.loads(stored_answers[row_id][1])
             row = task.read({KEY: row_id, VALUES: values})
-            yield _make_entry(task, template, columns_by_name, row_id, row, answer)
+            text = _fill_entry_text(template, columns_by_name, row, answer)
+            yield _make_entry(task, row_id, row, answer, text=text)
 
 
-def _make_entry(
-    task: UserTask,
+def _fill_entry_text(
     template: str,
     columns_by_name: Mapping[str, str | None],
-    row_id: str,
     row: Mapping[str, Any],
     answer: Mapping[str, Any],
-) -> Entry:
-    """Return the index entry of a row; its text is the label if the template gives none.
+) -> str:
+    """Return the text of an entry: the template filled with a row and its answer, stripped.
 
     Args:
         columns_by_name: The column of each name in the template; None for a field of the answer.
@@ -803,8 +803,20 @@ def _make_entry(
             return value_text(row[column])
         return ", ".join(_iter_texts(answer.get(name)))
 
+    return fill_template(template, text_of).strip()
+
+
+def _make_entry(
+    task: UserTask,
+    row_id: str,
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    *,
+    text: str,
+) -> Entry:
+    """Return the index entry of a row; its label replaces an empty text."""
     label = task.label_of(row)
-    text = fill_template(template, text_of).strip() or label
+    text = text or label
     fields = {name: answer.get(name) for name, _ in task.record.fields}
     # WHERE= of a search can name any column.
     columns = {name: row[name] for name in task.record.columns}
