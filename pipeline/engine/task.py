@@ -1,8 +1,11 @@
-"""One task: what is asked about which rows, what a valid answer is, where it goes, and how it is found again.
+"""Base class of tasks, and the types that a task exchanges with the rest of the program.
 
-A task is facts, and methods that a subclass gives where its rows or its answers are kept in a way of their own. Some
-tasks ship; a user's own is made from a declaration, see `pipeline.engine.user_task`. `tx` is a connection inside a
-transaction of `pipeline.store`, which the caller ends.
+- A task says which rows are asked, with which prompt, what a valid answer is, where answers are
+  written, and how they are listed, exported and searched.
+- It consists of attributes, and of methods that a subclass overrides if it stores rows or answers
+  in its own way. Some tasks ship. A user's task is made from a declaration
+  (`pipeline.engine.user_task`).
+- `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
 import json
@@ -22,53 +25,58 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import first_few
-from pipeline.store import answers as record
-from pipeline.store.answers import VersionCounts
+from pipeline.store import answers
+from pipeline.store.answers import VersionCounts, VersionPreference
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.lists import RowTable
 
-if TYPE_CHECKING:  # which load when they are used
+# These are loaded when they are first used.
+if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.record import PromptBuilder
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.lists import Grid
 
-Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns
+# Rows by id; each row has its cells by column.
+Rows = Mapping[str, Mapping[str, Any]]
 
 
 class TaskRow(NamedTuple):
-    """A row that a task asks about: its id, what to ask, the hash of what that was made from, and what judges it."""
+    """A row that is ready to be asked."""
 
     id: str
     prompt: "Prompt"
+    # Hash of the input that the prompt was made from.
     input_hash: str
+    # The row itself, if the task needs it to judge an answer.
     context: Any = None
 
 
 class ValidAnswer(NamedTuple):
-    """One validated answer on its way into the database: the item's id, the answer, and the hash it was asked with."""
+    """A validated answer that is about to be written."""
 
     item_id: str
     answer: "BaseModel"
+    # Hash of the input in the request.
     input_hash: str
 
 
 @dataclass
 class WriteResult:
-    """What `Task.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
+    """Result of `Task.write`."""
 
-    `blocked` are rows that take no answer at all, with the reason for which they are not asked again; `parked` are
-    these and others that failed too often, once it is written.
-    """
-
+    # Rows that took their answer.
     applied: set[str] = field(default_factory=set)
+    # Rows whose input changed after the request was made.
     outdated: set[str] = field(default_factory=set)
+    # Rows that can take no answer and are not asked again, with the reason.
     blocked: dict[str, str] = field(default_factory=dict)
+    # Blocked rows and rows that failed too often, with the reason. `write_judgements` fills it.
     parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
-        """Return both together."""
+        """Return the union of two results, without `parked`."""
         return WriteResult(
             self.applied | other.applied,
             self.outdated | other.outdated,
@@ -77,148 +85,166 @@ class WriteResult:
 
 
 class TaskLabels(NamedTuple):
-    """How people call the items of a task, what they say of those that are answered, and what comes after that."""
+    """Words and hints for the messages and pages of a task."""
 
+    # A row, and several rows.
     one: str
     many: str
-    done: str  # of items that have their answer: "3 tagged"
-    all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
-    input: str  # what the question is made from
-    inputs: str  # the same of several
-    after: CommandHint  # what to type once answers are in
-    again: CommandHint = CommandHint("batch-submit")  # what asks about those that are left
-    named: str | None = None  # the name of the task, where it is not the one that is meant without
+    # Participle of answered rows: "3 tagged".
+    done: str
+    # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
+    all_done: str
+    # The input of one row, and of several rows.
+    input: str
+    inputs: str
+    # Next command after answers were written.
+    after: CommandHint
+    # Command that asks about the remaining rows.
+    again: CommandHint = CommandHint("batch-submit")
+    # Value of TASK= in commands; None for the default task.
+    named: str | None = None
 
     def step(self, command: str, **options: Any) -> CommandHint:
-        """Return what to type so that a command is about this task."""
+        """Return the hint for a command with TASK= set to this task."""
         return CommandHint(command, task=self.named, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedTask:
-    """What of a task is indexed and searched: its answered items, each an entry.
-
-    `entries` yields those of a snapshot in the order of ids, or those among some ids, and `count` tells how many there
-    are. Of the metadata of an entry, `key` names the member by which judgements of a search mean it, `text_in` those in
-    which phrases are looked for, `tags` gives its few words, and `told` what a hit tells, the key first.
-    """
+    """How a task is indexed and searched; each answered row is an entry."""
 
     task: str
-    folder: str = ""  # below DATA/index, where its builds are; empty for the one whose files have stable paths in DATA
-    word: str  # what one entry is called
-    question: str = "…"  # how a question may begin, for a hint
-    columns: Mapping[
-        str, str
-    ]  # of a table of what was found: the names in `shown`, by their headings
-    ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
+    # Folder of the builds below DATA/index; empty for the task with stable paths in DATA.
+    folder: str = ""
+    # Word for an entry.
+    word: str
+    # Beginning of a question, for a hint.
+    question: str = "…"
+    # Members of `shown` by column heading of the printed table.
+    columns: Mapping[str, str]
+    # Weights of an entry's fields, and of words relative to vectors.
+    ranking: Ranking
+    # Returns the number of entries.
     count: Callable[[Connection], int]
+    # Yields the entries of a snapshot by ascending id; `among` limits them to some ids.
     entries: Callable[..., Iterable[Entry]]
+    # Member of the metadata that names an entry in judged queries.
     key: str = "id"
+    # Members of the metadata that phrases are searched in.
     text_in: Sequence[str] = ("text",)
+    # Returns the tags of an entry from its metadata.
     tags: Callable[[Mapping[str, Any]], Sequence[str]]
+    # Returns the members of a hit from the metadata, the key first.
     told: Callable[[Mapping[str, Any]], dict[str, Any]]
-    # the texts of those that are in no entry for want of an answer and have some of these words; not all of very many
+    # Returns texts of unanswered rows that contain any of the words; a long list may be cut.
     left_out: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
-    when_asked: bool = (
-        False  # it is indexed from its first build on, and before that only if that is asked for
-    )
+    # Commands keep the index up to date only after `index` built it once.
+    when_asked: bool = False
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
-        """Return the name by which judgements of a search mean an entry."""
+        """Return the name of an entry in judged queries."""
         return str(metadata[self.key])
 
     def texts(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
+        """Return the non-empty texts of an entry that phrases and snippets are taken from."""
         return [str(metadata[name]) for name in self.text_in if metadata[name]]
 
     def shown(
         self, rank: int, similarity: float | None, metadata: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
-        told = self.told(metadata)
-        key = next(iter(told))
+        """Return a hit as a JSON document: rank, key, similarity, then its other members.
+
+        Args:
+            similarity: Cosine; 1.0 for the same direction.
+        """
+        fields = self.told(metadata)
+        key_name = next(iter(fields))
         cosine = None if similarity is None else round(float(similarity), 4)
-        return {"rank": rank, key: told[key], "similarity": cosine, **told}
+        return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
 
 
 class RowFault(NamedTuple):
-    """Something that is wrong with rows of a task: what, why it matters, and what mends it.
-
-    What is no contradiction (another program's doing, a notice) does no harm to data.
-    """
+    """A finding about rows of a task."""
 
     said: str
+    # Consequence of the fault.
     why: str
-    next: object = ""  # a text, or a step
+    # A text or a command hint.
+    next: object = ""
+    # False if no data are wrong: a notice, or a change by another program.
     contradiction: bool = True
 
 
-NAMED = 3  # rows that a fault names
+# A fault names at most this many rows.
+NAMED = 3
 
 
 class RowFaults(Counter[str]):
-    """How often rows have each kind of fault, in the order of `kinds`, and which have it first.
-
-    A kind says in words of several what is wrong; `kinds` have why it matters, what mends it, and whether it is a
-    contradiction.
-    """
+    """Number of faults by kind, with the first rows of each kind."""
 
     def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
-        """Begin with none."""
+        """Start with no faults.
+
+        Args:
+            kinds: By kind, in the order of the report: consequence, next step, and whether it is
+                a contradiction. A kind is a phrase in the plural that says what is wrong.
+        """
         super().__init__()
         self.kinds = kinds
-        self._named = {kind: dict[str, None]() for kind in kinds}
+        self._row_names = {kind: dict[str, None]() for kind in kinds}
 
     def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
-        """Count a fault, of rows of these names."""
+        """Add `count` faults of a kind in the named rows."""
         self[kind] += count
-        if count and len(self._named[kind]) <= NAMED:
-            self._named[kind] |= dict.fromkeys(names)
+        if count and len(self._row_names[kind]) <= NAMED:
+            self._row_names[kind] |= dict.fromkeys(names)
 
     def found(self) -> list[RowFault]:
-        """Return what is wrong."""
-        told = (
-            (kind, first_few(list(self._named[kind]), NAMED)) for kind in self.kinds if self[kind]
-        )
-        return [
-            RowFault(f"{self[kind]:,} {kind}, of {named}", *self.kinds[kind])
-            for kind, named in told
-        ]
+        """Return a finding for each kind that occurred, in the order of `kinds`."""
+        faults = []
+        for kind, details in self.kinds.items():
+            if self[kind]:
+                names = first_few(list(self._row_names[kind]), NAMED)
+                faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
+        return faults
 
 
 class ExportOptions(NamedTuple):
-    """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
+    """Rows and columns of an export."""
 
-    Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
-    `prefer` that there is. With `cost` each has what its answer took beside it, `full` is what else would stand once.
-    With `gone` rows that left their source are among them.
-    """
-
+    # One row for each name, with the best answer.
     best: bool = False
+    # Label, with or without a model, of the answers; None for the preferred version.
     extractor: str | None = None
-    rows: str | None = None  # the field of the answers that is the list
+    # List field of the answers; each of its members becomes a row.
+    rows: str | None = None
+    # Add columns with the usage and cost of each answer.
     cost: bool = False
+    # Repeat values that would otherwise be written once.
     full: bool = False
+    # Versions in order of preference; the first one with answers is exported.
     prefer: tuple[str, ...] = ()
+    # Include rows that are no longer in their source.
     gone: bool = False
 
 
 class ExportRows(NamedTuple):
-    """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
-
-    `encode` takes rows, a format and what writes the texts of CSV, and yields pieces that never split a row. It raises
-    ConfigurationError where Parquet is wanted, and its library is not installed. All are of one `extractor`; None where
-    each has its own. `versions` tell how many items have answers of each extractor.
-    """
+    """Rows to export, with their encoder."""
 
     rows: Iterable[Any]
+    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
+    # Raises ConfigurationError if the format is Parquet and its library is not installed.
     encode: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    # Number of rows; None if it is not known before they are read.
     total: int | None = None
+    # Version of all answers; None if each row has its own.
     extractor: str | None = None
+    # Answered rows by version.
     versions: Mapping[str, int] = MappingProxyType({})
 
 
-FORMATS = MappingProxyType(
+# Export formats by file ending; the first is the default.
+EXPORT_FORMATS = MappingProxyType(
     {
         ".csv": "csv",
         ".jsonl": "jsonl",
@@ -231,296 +257,381 @@ FORMATS = MappingProxyType(
 
 
 class Task(ABC):
-    """What is asked about which rows, what a valid answer is, and where it goes."""
+    """Definition of the rows, prompt, answers and outputs of a task."""
 
-    name: str  # the first half of every request key
-    columns: Sequence[
-        str
-    ]  # that are read of a row to ask about it, to hash it and to judge its answer
-    subject: str  # as TASK= has it
-    label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
+    # First part of every request key.
+    name: str
+    # Columns that are read to ask about a row, to hash it and to judge its answer.
+    columns: Sequence[str]
+    # Value of TASK= in commands.
+    subject: str
+    # Version of prompt and schema. Label and model together are the version of an answer.
+    label: str
     words: TaskLabels
-    how_to_fill: HintTemplate  # what to type where there are no items yet
-    answer_tokens: (
-        int  # about how many an answer has, before past answers of the extractor tell better
-    )
-    needs_pilot = (
-        False  # whether all are asked unattended only after a few were, and passed their gates
-    )
-    skips: Sequence[str] | None = (
-        None  # labels whose answers keep an item from being asked; None: those of any
-    )
-    declared_in: Path | None = None  # the user's own file, where it is declared in one
-    fingerprint: str | None = (
-        None  # of a declaration in a user's file, which batches, calls and answers carry
-    )
-    model: str | None = None  # that the task itself asks; None: the one that is set
-    items_from: HintTemplate | str = (
-        ""  # where its items stand, and what to change for others, where none are imported
-    )
-    gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
-    measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
-    preferred: Sequence[str] = ()  # versions, the one whose answers count first
-    sends_images = False  # whether images go out with what is asked
+    # Hint that is shown if there are no rows yet.
+    how_to_fill: HintTemplate
+    # Assumed tokens of an answer, until measured answers give a better estimate.
+    answer_tokens: int
+    # Unattended runs over all rows need a pilot that passed its gates.
+    needs_pilot = False
+    # Labels whose answers keep a row from being asked; None for any label.
+    skips: Sequence[str] | None = None
+    # The user's file that declares the task.
+    declared_in: Path | None = None
+    # Fingerprint of a user's declaration, which batches, calls and answers store.
+    fingerprint: str | None = None
+    # Model of the task; None for the model in the settings.
+    model: str | None = None
+    # Source of the rows and how to change it; empty if rows are imported.
+    items_from: HintTemplate | str = ""
+    # Gates of the task in the form of the setting GATES, which overrides them.
+    gates = ""
+    # Module with gates and figures of the task; empty if those of all tasks are enough.
+    measured_by = ""
+    # Preferred versions, best first.
+    preferred: Sequence[str] = ()
+    # Requests contain images.
+    sends_images = False
     index: IndexedTask | None = None
-    how_to_index: HintTemplate | str = (
-        ""  # what puts the items into a search index, where they are in none
-    )
-    derives = False  # columns of its rows follow from others, as a score does
-    brings_items = (
-        False  # a source is read again and again, and would bring back an item that was forgotten
-    )
-    export_word = "item"  # what one row of an export is called
-    export_choices = frozenset[str]()  # which members of `ExportOptions` may be set
-    export_formats: Mapping[str, str] = FORMATS  # by a file's ending; the first is usual
+    # Hint that is shown if the task has no index.
+    how_to_index: HintTemplate | str = ""
+    # Columns of the rows are computed from others, such as a score.
+    derives = False
+    # Rows are read from their source again and again, so that a forgotten row would return.
+    brings_items = False
+    # Word for a row of an export.
+    export_word = "item"
+    # Members of `ExportOptions` that the task supports.
+    export_choices = frozenset[str]()
+    # Formats by file ending; the first is the default.
+    export_formats: Mapping[str, str] = EXPORT_FORMATS
 
     # ---- its rows
 
     @abstractmethod
     def table(self, tx: Connection) -> RowTable:
-        """Return the table of the items, which tells which are there, which may be asked, and their states."""
+        """Return the row table, which knows the rows, their states and the open rows."""
 
     @abstractmethod
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
-        """Return the hash of what is asked about a row; `said` is what `text` gave for it, where that was made."""
+        """Return the hash of a row's input.
+
+        Args:
+            said: The result of `text`, if it was computed already.
+        """
 
     def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:
-        """Return what is asked about of these items as it is now, in the order of `ids`, without removed ones."""
-        found = self.table(tx).rows(tx, ids, self.columns)
-        return {one: self.read(found[one]) for one in ids if one in found}
+        """Return the rows as they are now, in the order of `ids`, without deleted rows."""
+        stored_rows = self.table(tx).rows(tx, ids, self.columns)
+        return {row_id: self.read(stored_rows[row_id]) for row_id in ids if row_id in stored_rows}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a row's cells by the names that are asked about, made of those that are read of it."""
+        """Return a stored row with its cells by the names that the prompt uses."""
         return row
 
     def pending(
         self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
     ) -> Select[Any]:
-        """Return a SELECT of the ids (text) of the items that may be asked, in the order of their rows.
+        """Return a SELECT of the ids (text) of open rows, in row order.
 
-        Before the id stand the columns of some `names`. Those without an answer that hold something to ask about; with
-        `after` only those behind that item's row, none where it was removed. Claimed and parked items are among them.
+        Open rows have an input and no answer. Claimed and parked rows are included.
+
+        Args:
+            names: Columns that are selected before the id.
+            after: Select only rows after this row; nothing is selected if it was deleted.
         """
         return self.table(tx).pending(names=names, after=after)
 
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return which of these items `pending` would give, by a look at their rows alone."""
-        return (table := self.table(tx)).ids_among(tx, ids, table.is_open)
+        """Return the ids that `pending` would select, reading only these rows."""
+        table = self.table(tx)
+        return table.ids_among(tx, ids, table.is_open)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the item of that name, by itself the name; InputError where there is none."""
+        """Return the id of a named row; here the name is the id.
+
+        Raises:
+            InputError: There is no such row.
+        """
         if not self.table(tx).ids_among(tx, [name]):
-            listed = f"`{self.words.step('items')}` lists those there are"
-            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
+            hint = f"`{self.words.step('items')}` lists those there are"
+            raise InputError(f"there is no {self.words.one} {name!r}", hint=hint)
         return name
 
     @property
     def name_columns(self) -> Sequence[str]:
-        """Return how the column of names is called in a file that lists items: any of these."""
+        """Return the possible headings of the name column in a file that lists rows."""
         return ("id",)
 
     @abstractmethod
     def grid(self, tx: Connection) -> "Grid":
-        """Return what lists the items."""
+        """Return the grid that lists the rows."""
 
     def stale(
         self,
-        tx: Connection,  # noqa: ARG002 - few tell
+        tx: Connection,  # noqa: ARG002 - most tasks do not know
         *,
-        within_s: float | None = None,  # noqa: ARG002 - few need long
+        within_s: float | None = None,  # noqa: ARG002 - few tasks take long
     ) -> tuple[int, datetime | None] | None:
-        """Return how many items changed since they were answered, and since when.
+        """Return the number of rows that changed after their answer, and the time of the first.
 
-        None if a task does not tell, or would need longer than `within_s`.
+        Returns:
+            None if the task does not know, or would take longer than `within_s` seconds.
         """
         return None
 
     @property
     def how_to_refresh(self) -> HintTemplate:
-        """Return what asks about those again."""
+        """Return the hint with the command that asks about changed rows again."""
         return HintTemplate("`{}` asks about them again", self.words.step("tag", refresh=True))
 
     @abstractmethod
     def remove_row(
         self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
     ) -> None:
-        """Delete an item's row, if it is there; `so_far` is what a ConfigurationError says of all else."""
+        """Delete a row if it exists.
 
-    # ---- what is asked about them
+        Args:
+            so_far: Text in a ConfigurationError about the changes made before.
+        """
+
+    # ---- the prompt
 
     @property
     @abstractmethod
     def question(self) -> "PromptBuilder":
-        """Return how rows are put to the model."""
+        """Return the builder of prompts about rows."""
 
     @property
     def answer(self) -> "type[BaseModel]":
-        """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
+        """Return the answer model, whose JSON schema is sent and which validates each reply."""
         return self.question.declared.answer
 
     def items(self, rows: Rows) -> Iterator[TaskRow]:
-        """Yield what to ask about rows, in their order, without those that cannot be asked about any more."""
-        for key, row in rows.items():
-            said = self.text(row)
+        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
+        for row_id, row in rows.items():
+            prompt_text = self.text(row)
             context = row if self.needs_row else None
-            yield TaskRow(key, self.question.prompt(said), self.input_hash(row, said), context)
+            prompt = self.question.prompt(prompt_text)
+            yield TaskRow(row_id, prompt, self.input_hash(row, prompt_text), context)
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """Return what is said to the model about a row."""
+        """Return the prompt text about a row."""
         return self.question.filled(row)
 
-    def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
-        """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
+    def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
+        """Return the inputs of rows by id, as people read them; empty if the task has none."""
         return {}
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
-        """Return the open rows of some hashes, by these; nothing where none is kept with a row: they are told later."""
+        """Return the ids of open rows by input hash.
+
+        The result is empty if the task stores no hashes; equal rows are then found when they are
+        about to be asked.
+        """
         return {}
 
     # ---- the answers
 
     @property
     def needs_row(self) -> bool:
-        """Return whether it takes the row to tell whether an answer is valid."""
+        """Return whether an answer can be judged only together with its row."""
         return False
 
     def bounded(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return an answer with no more values than may be kept, and how many were left out."""
+        """Return an answer cut to the values that may be stored, and the number of cut values."""
         return answer, 0
 
     def judged(
         self, answer: "BaseModel", context: Any, *, input_hash: str
     ) -> "tuple[BaseModel | None, str]":
-        """Return a valid answer as it goes on, or None and why it is none, held against its item's row.
+        """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
 
-        The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
-        not known: an answer to another input than the context's passes, and will not be applied.
+        An answer to another input than that of `context` passes unchecked, because it will not be
+        applied.
+
+        Args:
+            context: The row; None if it was deleted or is not needed.
+            input_hash: Hash of the input in the request; empty if unknown.
         """
         if context is None or (input_hash and self.input_hash(context) != input_hash):
             return answer, ""
         return self.proven(answer, context)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":  # noqa: ARG002
-        """Return an answer held against the row that it was asked about."""
+        """Check an answer against the row that it is about; return it, or None and the reason."""
         return answer, ""
 
     @abstractmethod
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
-        """Write answers of label/model where there is none yet, with what follows from them (a score).
+        """Write answers of a version to rows that have none yet, with columns computed from them.
 
-        An item that was removed or answered meanwhile is left out of the applied.
+        Rows that were deleted or answered meanwhile are not in `applied`.
         """
 
     @abstractmethod
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take the answers of these items back that are still as they were given, those of one extractor or all.
+        """Remove answers from these rows if nobody changed them since they were written.
 
-        Return how many rows that were.
+        Args:
+            extractor: Only answers of this version; None for all versions.
+
+        Returns:
+            The number of rows that lost their answer.
         """
 
-    def preference(self, tx: Connection) -> record.VersionPreference:
-        """Return which of the answers to a row counts."""
-        return record.VersionPreference.of(tx, self.name, label=self.label, versions=self.preferred)
+    def preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of(tx, self.name, label=self.label, versions=self.preferred)
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the answer to an item that counts, as it is kept; empty where there is none."""
-        given = record.last_applied(tx, self.name, [item_id], preference=self.preference(tx)).get(
-            item_id
+        """Return the preferred answer of a row as it is stored; empty if there is none."""
+        stored_answers = answers.last_applied(
+            tx, self.name, [item_id], preference=self.preference(tx)
         )
-        return json.loads(given[1]) if given else {}
+        stored = stored_answers.get(item_id)
+        return json.loads(stored[1]) if stored else {}
 
     def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return an answer as it is kept, or in part, as a model gives one."""
+        """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
     def show_corrected(  # noqa: B027
         self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
     ) -> None:
-        """Bring what other programs are shown of an item to an edit that was kept; it no longer `stands` if undone."""
+        """Update the tables that other programs read after an edit was stored or undone.
+
+        Args:
+            stands: False if the edit was undone.
+        """
 
     @property
     def kept_model(self) -> "type[BaseModel]":
-        """Return the model of an answer as it is kept."""
+        """Return the model of a stored answer."""
         return self.answer
 
     # ---- its versions
 
     @property
     def own(self) -> str:
-        """Return the label under which alone a parked item is not asked; empty where one of any version is not."""
+        """Return the label whose parked rows are not asked; empty if those of any label are not."""
         return "" if self.fingerprint is None and self.skips is None else self.label
 
-    def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have more
-        """Return the task under another version, `label` or the next free one; older answers do not count for it."""
+    def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have several
+        """Return the task with another label, for which older answers do not count.
+
+        Args:
+            label: The label; None for the next free label.
+
+        Raises:
+            InputError: The task has a single version.
+        """
         raise InputError(f"{self.name} has one version alone")
 
-    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
-        """Return every version that has answers, by label and model; None where the record of answers has them."""
+    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - see below
+        """Return the versions that have answers, by label and model.
+
+        None means that the table of stored answers has them all; few tasks store others.
+        """
         return None
 
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int | None:  # noqa: ARG002 - few hold others' answers
-        """Remove a version's answers from the task's rows; return how many, None where the record tells them."""
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int | None:  # noqa: ARG002 - see below
+        """Remove a version's answers from the task's own rows; return how many were removed.
+
+        None means that the table of stored answers has them all; few tasks store others.
+        """
         return None
 
-    # ---- the user's own file, where it is declared in one
+    # ---- the user's file
 
     @property
     def declared_fingerprint(self) -> str | None:
-        """Return the fingerprint of what the file declares now."""
+        """Return the fingerprint of the file's present declaration."""
         return self.fingerprint
 
     def check_declared(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
-        """Raise ConfigurationError where `what` was asked under another fingerprint, and that is not `accepted`."""
+        """Check that `what` was asked with the present declaration, unless a change is accepted.
+
+        Raises:
+            ConfigurationError: The fingerprint differs, and `accepted` is false.
+        """
         if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
+            accept_option = OptionHint(accept_changed=True)
             raise ConfigurationError(
-                f"{what} was asked with another declaration than {self.declared_in} has now; it stays as it is",
-                hint=f"put the file back, or judge by the new declaration with {OptionHint(accept_changed=True)}",
+                f"{what} was asked with another declaration than {self.declared_in} has now; "
+                "it stays as it is",
+                hint=f"put the file back, or judge by the new declaration with {accept_option}",
             )
 
-    def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - ours by itself
-        """Return what to say where an answer about an item could not be read for a fault of the user's own code."""
+    def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - no user code
+        """Return the error to raise if the user's own code failed on an answer; None if not."""
         return None
 
-    # ---- the commands that keep a workspace
+    # ---- maintenance of a workspace
 
-    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most have none of their own
-        """Return the task's own tables, as they are to be on a server after a move."""
+    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
+        """Return the task's own tables in the form that they get on a server after a move."""
         return ()
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
-        """Make the tables and views of the task, as `tx` has them, in the database of a move."""
-        for one in self.tables(tx):
-            one.create(there)
+        """Create the task's tables and views in the target database of a move.
+
+        Args:
+            tx: The database that is moved.
+            there: The target database.
+        """
+        for table in self.tables(tx):
+            table.create(there)
 
     def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:  # noqa: ARG002
-        """Look at every row that was written, at flat memory: what was seen in words, in figures, and what is wrong."""
+        """Check all written rows; return a summary text, figures and findings.
+
+        Memory use does not depend on the number of rows. None means that there is no check.
+        """
         return None
 
     def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
-        """Compare every column that follows from others with these, and every row with the answer that was applied."""
+        """Check computed columns, and each row against the answer that was applied to it."""
         return ()
 
-    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few derive columns
-        """Bring columns that follow from others up to date; return how many rows were written."""
+    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns
+        """Recompute columns that depend on others; return the number of rows that changed."""
         return 0
 
     def exported(self, tx: Connection, there: Sequence[str], wanted: ExportOptions) -> str | None:
-        """Return the extractor whose answers are exported, of those there are; None where there is none."""
-        among = [
-            one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)
+        """Choose the version to export among the versions that have answers.
+
+        A person's answers are chosen only if `wanted.extractor` names them.
+
+        Args:
+            there: The versions that have answers.
+
+        Returns:
+            The version; None if there is none.
+
+        Raises:
+            InputError: `wanted.extractor` has no answers.
+        """
+        candidates = [
+            version
+            for version in there
+            if wanted.extractor is None or answers.is_of(version, wanted.extractor)
         ]
-        if wanted.extractor is not None and not among:
+        if wanted.extractor is not None and not candidates:
             raise InputError(
                 f"there is no answer of {wanted.extractor!r}; nothing was written",
                 hint=f"`{self.words.step('versions')}` lists whose answers there are",
             )
+
         label = self.label if self.fingerprint else ""
-        preference = record.VersionPreference.of(tx, self.name, label=label, versions=wanted.prefer)
-        models = (one for one in among if one != record.PERSON or wanted.extractor)
-        return min(models, key=preference.rank, default=None)
+        preference = VersionPreference.of(tx, self.name, label=label, versions=wanted.prefer)
+        eligible = [
+            version for version in candidates if version != answers.PERSON or wanted.extractor
+        ]
+        return min(eligible, key=preference.rank, default=None)
 
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
-        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""
+        """Return the rows to export, by id; `wanted` sets only members of `export_choices`."""

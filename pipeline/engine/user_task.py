@@ -1,8 +1,10 @@
-"""The task of a declaration: its rows as they were last read, asked about and judged by the file that declares it.
+"""Tasks that a user's file declares.
 
-It is made of a record, so that rows are listed, named and exported without the file. What is indexed of it is each row
-that is in its source and answered, by any version. Its text is a template, which names columns of the row, and fields
-of the newest answer to it. When a row was looked at or changed is no part of it.
+- `UserTask` is made from the task's record in the database, so rows are listed, named and exported
+  without loading the file. Prompts and checks come from the file.
+- An index entry is a row that is in its source and has an answer of any version. Its text is a
+  template with names of columns, and of fields of the preferred answer. It does not contain the
+  times at which the row was read or changed.
 """
 
 import contextlib
@@ -45,7 +47,7 @@ from pipeline.store.answers import answers_to_other_inputs, spoken_for_among
 from pipeline.store.database import PAGE, Store, pages
 from pipeline.store.edits import AnswerEdit
 from pipeline.store.rows import NO_HASH, remove_row
-from pipeline.store.schema import answers as record_of_answers
+from pipeline.store.schema import answers as answers_table
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     EXTRACTOR,
@@ -83,25 +85,25 @@ from pipeline.tables.write_to import RowTarget, TargetValue, rows_written_to, wr
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
-NAMED = 1_000  # characters of a label that are kept
-EXAMPLES = 3  # rows that a fault names
-UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
-SHOWN = 1_000  # characters of the text that a hit shows
-LONGEST_TAG = (
-    60  # characters of a text that stands in the place of a tag; longer ones are sentences
-)
-RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
-NO_NUMBER = 9e307  # stands, with a minus, for a number that is not there
-WHY = "why unusable"  # under which a reason is shown
-DEFAULTS = Settings()
+# Assumed tokens of an answer if the record is older than estimates from the schema.
+DEFAULT_ANSWER_TOKENS = 150
+MAX_LABEL_CHARS = 1_000
+# State of a row with an image that cannot be sent.
+UNUSABLE_STATE = "unusable"
+# Characters of the text that a hit contains.
+MAX_HIT_TEXT_CHARS = 1_000
+# Longer texts of an answer are sentences and no tags.
+MAX_TAG_CHARS = 60
+ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+# Sorts before all numbers when negated; replaces missing numbers.
+MISSING_NUMBER = 9e307
+# Column heading of the reason why a row is unusable.
+WHY = "why unusable"
+DEFAULT_SETTINGS = Settings()
 
 
 class UserTask(Task):
-    """A task that a file declares, or that ships as one does.
-
-    With `refreshes` rows are asked about again whose input changed since they were answered.
-    """
+    """A task that a file declares, or a shipped task of the same kind."""
 
     how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
@@ -110,54 +112,40 @@ class UserTask(Task):
     columns = (KEY, HASH, VALUES)
 
     def __init__(
-        self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = ""
+        self, record: TaskRecord, settings: Settings = DEFAULT_SETTINGS, provider: str = ""
     ) -> None:
-        """Make the task of a record; no file is loaded. `provider` is the backend that answers now."""
-        told = record.words
+        """Make the task of a record without loading its file.
+
+        Args:
+            provider: The backend that answers now.
+        """
+        options = record.words
         self.record = record
         self.settings = settings
         self.provider = provider
-        self.refreshes = settings.refresh and bool(told.get("refresh"))
+        # Rows whose input changed after their answer are open again.
+        self.refreshes = settings.refresh and bool(options.get("refresh"))
         self.preferred = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
-        self.name = self.subject = record.name
+        self.name = record.name
+        self.subject = record.name
         self.label = f"{self.name}@{record.version}"
         self.fingerprint = record.fingerprint
-        self.model = told.get("model")
-        place = Path(record.path)
-        self.declared_in = None if name_in_python(place) else place
-        self.images: Sequence[str] = told.get("images", ())
+        self.model = options.get("model")
+        file_path = Path(record.path)
+        self.declared_in = None if name_in_python(file_path) else file_path
+        self.images: Sequence[str] = options.get("images", ())
         self.sends_images = bool(self.images)
-        self.gates = str(told.get("gates") or "")
-        self.words = TaskLabels(
-            one="row",
-            many="rows",
-            done="answered",
-            all_done="every row that holds something is answered, claimed or parked",
-            input="row",
-            inputs=f"the rows of {record.name}" + (" and their images" if self.images else ""),
-            after=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
-            again=CommandHint("tag", task=record.name),
-            named=record.name,
-        )
-        source = (
-            "its query gives none"
-            if record.is_query
-            else f"{record.items} holds none that can be asked about"
-        )
+        self.gates = str(options.get("gates") or "")
+        self.words = _labels_of(record, has_images=bool(self.images))
         self.how_to_fill = HintTemplate(
-            "{}; `{}` shows what is asked", source, self.words.step("try")
+            "{}; `{}` shows what is asked", _empty_source_text(record), self.words.step("try")
         )
-        self.items_from = f"they stand in `{record.items}`; change that file, and it is read again"
-        if record.items == ROWS:
-            self.items_from = "they are given in Python, which may give others"
-        elif record.is_query:
-            self.items_from = (
-                f"they are what the query in `{record.path}` gives; change that, or what it reads"
-            )
-        self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
-        self.index = _indexed_by(self, template) if (template := told.get("index")) else None
+        self.items_from = _source_hint(record)
+        self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
+        index_template = options.get("index")
+        self.index = _make_index(self, index_template) if index_template else None
 
     # ---- its file
 
@@ -168,20 +156,18 @@ class UserTask(Task):
 
     @cached_property
     def declared_fingerprint(self) -> str:
-        """Return the fingerprint of what the file declares."""
+        """Return the fingerprint of the declaration in the file."""
         return task_file.digest(task_file.fingerprint_of(self.declaration))
 
     @cached_property
     def question(self) -> PromptBuilder:
-        """Return how the file's declaration puts rows to the model."""
-        return PromptBuilder(
-            self.declaration,
-            dict(zip(self.declaration.asked, self.record.words["asked"], strict=True)),
-        )
+        """Return the prompt builder of the file's declaration."""
+        columns = zip(self.declaration.asked, self.record.words["asked"], strict=True)
+        return PromptBuilder(self.declaration, dict(columns))
 
     @cached_property
     def needs_row(self) -> bool:
-        """Return whether quotations are looked for in the row, or `check` is given it."""
+        """Return whether an answer has quotations from the row, or `check` gets the row."""
         return self.declaration.check is not None or self.record.words.get("quotes_in") is not None
 
     def fault_of(
@@ -192,14 +178,23 @@ class UserTask(Task):
         code: str = "a validator",
         line: int | None = None,
     ) -> ConfigurationError:
-        """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
-        said = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
-        return self._fault(task_file.line_in(error, Path(self.record.path)) or line, said)
+        """Return the error to raise if code of the file failed on a row.
 
-    def _fault(self, line: int | None, said: str) -> ConfigurationError:
-        where = task_file.at_line(Path(self.record.path), line)
+        Args:
+            error: The exception of that code.
+            item_id: The row.
+            code: Name of the code in the message.
+            line: First line of the code; used if the traceback has no line of the file.
+        """
+        message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
+        error_line = task_file.line_in(error, Path(self.record.path)) or line
+        return self._file_error(error_line, message)
+
+    def _file_error(self, line: int | None, message: str) -> ConfigurationError:
+        """Return the error about a line of the task's file; the reply is kept."""
+        location = task_file.at_line(Path(self.record.path), line)
         return ConfigurationError(
-            f"{where}: {said}; nothing was charged, and the reply is kept",
+            f"{location}: {message}; nothing was charged, and the reply is kept",
             hint="mend it, then run the same command again",
         )
 
@@ -207,40 +202,48 @@ class UserTask(Task):
 
     @cached_property
     def items_table(self) -> Subquery:
-        """Return the rows as they are kept, with their values as JSON."""
+        """Return the stored rows as a subquery, with their values as JSON."""
         return items_table(self.record.name)
 
     def row_images(self) -> RowImages:
-        """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
-        record = self.record
-        side = self.declaration.image_side
-        # The declaration names the items' file: the path in the database may have been changed.
-        items = self.declaration.items
-        beside = Path(record.path)
-        if not (self.declaration.is_query or items == ROWS):
-            beside = (beside.parent / items).resolve()
-        is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
-        folder = self.settings.folder or (Path("/") if is_ours else beside.parent)
-        return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
+        """Return the images of rows.
 
-    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record tells
-        """Return the table of the items, in the order of their source."""
-        mine = self.items_table.c
-        is_answered = self._is_answered(of_input=self.refreshes)
-        is_gone = mine.findable_gone_at.is_not(None)
-        is_refused = mine.findable_hash == NO_HASH
-        others = list[tuple[str, ColumnElement[bool]]]()
-        is_open = and_(~is_gone, ~mine.findable_empty, ~is_answered)
+        Relative paths begin in the folder of the settings, else in the folder of the row file, else
+        in the folder of the task's file. Rows of shipped tasks have absolute paths.
+        """
+        record = self.record
+        max_side = self.declaration.image_side
+        # Take the row file from the declaration: the path in the database may have been changed.
+        source = self.declaration.items
+        source_path = Path(record.path)
+        if not (self.declaration.is_query or source == ROWS):
+            source_path = (source_path.parent / source).resolve()
+
+        is_shipped = task_file.built_in(record.name) is not None
+        folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
+        return RowImages(
+            self.images, record.words["asked"], folder, max_side, self.settings.refresh
+        )
+
+    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+        """Return the row table, in the order of the source."""
+        columns = self.items_table.c
+        is_answered = self._is_answered(current_input=self.refreshes)
+        is_missing = columns.findable_gone_at.is_not(None)
+        is_refused = columns.findable_hash == NO_HASH
+        is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
+
+        other_states = list[tuple[str, ColumnElement[bool]]]()
         if self.images:
-            others.append((UNUSABLE, mine.findable_unusable.is_not(None)))
-            is_open &= mine.findable_unusable.is_(None)
+            other_states.append((UNUSABLE_STATE, columns.findable_unusable.is_not(None)))
+            is_open &= columns.findable_unusable.is_(None)
         states = RowStates(
             ("answered", is_answered),
-            ("open", ~mine.findable_empty),
+            ("open", ~columns.findable_empty),
             "empty",
-            tuple(others),
+            tuple(other_states),
             is_refused,
-            is_gone,
+            is_missing,
         )
         return RowTable(
             self.name,
@@ -255,126 +258,149 @@ class UserTask(Task):
         )
 
     def first_rows(self, tx: Connection, count: int) -> tuple[list[str], int]:
-        """Return the ids of the first rows that can be asked about, whatever was asked, and how many rows can be."""
-        mine = self.items_table.c
+        """Return the ids of the first rows that have an input, and the number of all such rows.
+
+        Answered and claimed rows are included.
+        """
+        columns = self.items_table.c
         conditions = (
-            mine.findable_gone_at.is_(None),
-            ~mine.findable_empty,
-            mine.findable_unusable.is_(None),
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            columns.findable_unusable.is_(None),
         )
-        first = (
-            select(mine.findable_key).where(*conditions).order_by(mine.findable_row).limit(count)
+        query = (
+            select(columns.findable_key)
+            .where(*conditions)
+            .order_by(columns.findable_row)
+            .limit(count)
         )
-        return list(tx.execute(first).scalars()), self.table(tx).total(tx, *conditions)
+        row_ids = list(tx.execute(query).scalars())
+        return row_ids, self.table(tx).total(tx, *conditions)
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a row with its values by column beside their JSON; those that are none are None."""
+        """Return a stored row with its values by column; missing values are None."""
         return {**dict.fromkeys(self.record.columns), **row, **values_in(row[VALUES])}
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it was kept
-        """Return the hash that was kept with the row."""
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it is stored
+        """Return the hash that is stored with the row."""
         return str(row[HASH])
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the row of a key; of several columns it is their values, with commas between them."""
+        """Return the id of the row with a key; values of several key columns are joined by commas.
+
+        Raises:
+            InputError: There is no such row.
+        """
         kinds = [kind for _, kind in self.record.key]
-        parts = [one.strip() for one in name.split(",")]
+        parts = [part.strip() for part in name.split(",")]
         if len(parts) == len(kinds) > 1 and not name.startswith("["):
-            pairs = zip(parts, kinds, strict=True)
-            name = compact_json(
-                [int(one) if kind == "integer" and one.isdecimal() else one for one, kind in pairs]
-            )
+            key_values = [
+                int(part) if kind == "integer" and part.isdecimal() else part
+                for part, kind in zip(parts, kinds, strict=True)
+            ]
+            name = compact_json(key_values)
         return super().id_of(tx, name)
 
     def label_of(self, row: Mapping[str, Any]) -> str:
-        """Return the name by which a person knows a row."""
+        """Return the display name of a row: its filled label template, else its key."""
         template = self.record.words.get("label") or ""
-        named = fill_template(
+        label = fill_template(
             template, lambda name: value_text(row.get(column_named(name, row) or name))
         )
-        return " ".join(named.split())[:NAMED] or str(row[KEY])
+        return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY])
 
     @property
     def name_columns(self) -> Sequence[str]:
-        """Return the key column; the values of several are in no one column."""
+        """Return the key column; empty if the key has several columns."""
         return [name for name, _ in self.record.key] if len(self.record.key) == 1 else ()
 
     def grid(self, tx: Connection) -> "Grid":
-        """Return what lists rows, looked for in all their columns."""
-        return _rows_grid(tx, self)
+        """Return the grid that lists rows and searches all their columns."""
+        return _GridBuilder(tx, self).build()
 
     def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the values that are asked about, a line each."""
-        asked = [*self.record.words.get("asked", ()), *self.images]
-        found = self.rows(tx, ids).items()
-        return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
+        """Return the values that are sent, by row id, each value on a line."""
+        columns = [*self.record.words.get("asked", ()), *self.images]
+        return {
+            row_id: "\n".join(value_text(row[name]) for name in columns)
+            for row_id, row in self.rows(tx, ids).items()
+        }
 
     def stale(
         self,
         tx: Connection,
         *,
-        within_s: float | None = None,  # noqa: ARG002 - one query
+        within_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
-        """Return how many rows changed since they were answered, and since when the first of them."""
-        mine = self.items_table.c
-        told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
-        old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
+        """Return the number of rows that changed after their answer, and the time of the first."""
+        columns = self.items_table.c
+        is_stale = self._is_answered(current_input=False) & ~self._is_answered(current_input=True)
         if not self.images:
-            # An image is read again when it is asked about; all other inputs are those that the row had.
-            old = mine.findable_changed_at.is_not(None) & old
-        rows, since = tx.execute(
-            select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)
-        ).one()
-        return rows, since
+            # Rows have the input that was asked, except for images, which are read when asked.
+            is_stale = columns.findable_changed_at.is_not(None) & is_stale
+        query = select(
+            func.count(columns.findable_key), func.min(columns.findable_changed_at)
+        ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
+        row_count, first_changed_at = tx.execute(query).one()
+        return row_count, first_changed_at
 
     @property
     def how_to_refresh(self) -> HintTemplate:
-        """Return what asks about those again; a task must permit it."""
+        """Return the hint how to ask about changed rows again; the task must permit it."""
         if self.record.words.get("refresh"):
             return super().how_to_refresh
-        step = self.words.step("tag", refresh=True)
+        command = self.words.step("tag", refresh=True)
         return HintTemplate(
-            "with refresh=True in the task's file, `{}` asks about them again", step
+            "with refresh=True in the task's file, `{}` asks about them again", command
         )
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - it goes
-        """Delete a row, and what other programs were given of its answers."""
+    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - never fails
+        """Delete a row, and its answers from the tables of other programs."""
         self.take_back(tx, [item_id])
         remove_row(tx, self.name, item_id)
 
-    # ---- what is asked
+    # ---- the prompt
 
     def items(self, rows: Rows) -> Iterator[TaskRow]:
-        """Yield what to ask about these rows; those whose images cannot be opened any more are left out."""
+        """Yield rows with their prompts; rows whose images can no longer be read are left out.
+
+        Raises:
+            ConfigurationError: The task's file was changed since the task was recorded.
+        """
         if self.declared_fingerprint != self.record.fingerprint:
-            said = f"{self.record.path} was changed while it was used; nothing more is asked"
-            raise ConfigurationError(said, hint="run the command again")
+            raise ConfigurationError(
+                f"{self.record.path} was changed while it was used; nothing more is asked",
+                hint="run the command again",
+            )
         images = self.row_images() if self.images else None
-        for item in super().items(rows):
+        for task_row in super().items(rows):
             if images is None:
-                yield item
-            elif (asked := images.put_into(item.prompt, rows[item.id])) is not None:
-                yield item._replace(prompt=asked[0], input_hash=asked[1])
+                yield task_row
+                continue
+            prepared = images.put_into(task_row.prompt, rows[task_row.id])
+            if prepared is not None:
+                prompt, input_hash = prepared
+                yield task_row._replace(prompt=prompt, input_hash=input_hash)
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """Return the open rows of some hashes, by these."""
-        mine = self.items_table.c
-        found = dict[str, list[str]]()
+        """Return the ids of open rows by input hash, in row order."""
+        columns = self.items_table.c
+        ids_by_hash = dict[str, list[str]]()
         query = (
-            select(mine.findable_hash, mine.findable_key)
+            select(columns.findable_hash, columns.findable_key)
             .where(self.table(tx).is_open)
-            .order_by(mine.findable_row)
+            .order_by(columns.findable_row)
         )
-        for some in pages(hashes):
-            for hashed, key in tx.execute(query.where(mine.findable_hash.in_(some))):
-                found.setdefault(hashed, []).append(key)
-        return found
+        for page in pages(hashes):
+            for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
+                ids_by_hash.setdefault(input_hash, []).append(row_id)
+        return ids_by_hash
 
     # ---- the answers
 
     @cached_property
     def row_target(self) -> RowTarget | None:
-        """Return the table of another program that gets a row of each answer; None where `write_to=` names none."""
+        """Return another program's table that gets a row for each answer; None if there is none."""
         target = rows_written_to(self.record.words.get("write_to"))
         if target is None:
             return None
@@ -390,81 +416,116 @@ class UserTask(Task):
     def judged(
         self, answer: "BaseModel", context: Any, *, input_hash: str
     ) -> "tuple[BaseModel | None, str]":
-        """Return what `Task.judged` does, and None of an answer that no database keeps."""
-        why = why_unstorable(answer)
-        return (None, why) if why else super().judged(answer, context, input_hash=input_hash)
+        """Check an answer as `Task.judged` does, and refuse values that no database can store."""
+        reason = why_unstorable(answer)
+        if reason:
+            return None, reason
+        return super().judged(answer, context, input_hash=input_hash)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
-        """Return the answer with its quotations located and checked by the file, or None and what is wrong."""
-        if (column := self.record.words.get("quotes_in")) is not None:
-            found, why = located(answer, value_text(row[column]))
-            if found is None:
-                return None, why
-            answer = found
-        if (check := self.declaration.check) is None:
+        """Locate the answer's quotations in the row and run the file's check.
+
+        Returns:
+            The answer with located quotations and "", or None and the reason.
+
+        Raises:
+            ConfigurationError: The check failed, or returned something other than a text or None.
+        """
+        quoted_column = self.record.words.get("quotes_in")
+        if quoted_column is not None:
+            located_answer, reason = located(answer, value_text(row[quoted_column]))
+            if located_answer is None:
+                return None, reason
+            answer = located_answer
+
+        check = self.declaration.check
+        if check is None:
             return answer, ""
         line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
         try:
-            said = check(answer, {name: row[name] for name in self.record.columns})
+            check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
             raise self.fault_of(error, row[KEY], code="check()", line=line) from error
-        if said is not None and not isinstance(said, str):
-            raise self._fault(
+        if check_reason is not None and not isinstance(check_reason, str):
+            raise self._file_error(
                 line,
-                f"check() must say in a text what is wrong, or return None, and returned {said!r}",
+                "check() must say in a text what is wrong, or return None, "
+                f"and returned {check_reason!r}",
             )
-        return (None, f"check: {said}") if said else (answer, "")
+        return (None, f"check: {check_reason}") if check_reason else (answer, "")
 
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
-        """Write answers where this version has none yet, or to a row as it was before.
+        """Apply answers to rows that have no answer of this version, or a stale one, and lock these.
 
-        An answer to a row that has changed is not applied where only the row could tell whether it is valid, and not
-        written into a table of another program. There a new answer replaces one about an older text of the row.
+        If the task permits refreshing, an answer to the row's former input counts as none. An
+        answer to a former input is not applied if it can be judged only with the row, and is never
+        written to another program's table. There, a new answer replaces one to an older input.
         """
-        asked = {one.item_id: one for one in answers}
+        answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.table(tx)
-        kept_rows = table.rows(tx, list(asked), [HASH, VALUES], locked=True)
-        outdated = {key for key, row in kept_rows.items() if row[HASH] != asked[key].input_hash}
-        is_done = self._is_answered(
-            of_input=bool(self.record.words.get("refresh")), of_few=True, of_models=True
+        stored_rows = table.rows(tx, list(answers_by_id), [HASH, VALUES], locked=True)
+        outdated = {
+            row_id
+            for row_id, row in stored_rows.items()
+            if row[HASH] != answers_by_id[row_id].input_hash
+        }
+
+        is_answered = self._is_answered(
+            current_input=bool(self.record.words.get("refresh")), few_rows=True, models_only=True
         )
-        done = table.ids_among(tx, list(kept_rows), is_done) | (
-            outdated if self.needs_row else set()
-        )
-        applied = kept_rows.keys() - done
+        excluded = table.ids_among(tx, list(stored_rows), is_answered)
+        if self.needs_row:
+            excluded |= outdated
+        applied = stored_rows.keys() - excluded
+
         if self.record.words.get("write_to"):
-            outdated |= self._changed_in_source(
-                {key: kept_rows[key][VALUES] for key in applied - outdated}
-            )
-        ready = [
-            TargetValue(key, extractor, asked[key].answer.model_dump_json(), at)
-            for key in asked
-            if key in applied
+            current_values = {row_id: stored_rows[row_id][VALUES] for row_id in applied - outdated}
+            outdated |= self._changed_in_source(current_values)
+        current = [
+            TargetValue(row_id, extractor, answer.answer.model_dump_json(), at)
+            for row_id, answer in answers_by_id.items()
+            if row_id in applied and row_id not in outdated
         ]
-        current = [one for one in ready if one.item_id not in outdated]
-        if self.row_target is not None:
-            self.row_target.bring(tx, [one.item_id for one in current], more=current)
-        elif self.record.words.get("write_to"):
-            spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in current])
-            hashes = {one.item_id: asked[one.item_id].input_hash for one in current}
-            former_answers = answers_to_other_inputs(tx, self.name, hashes)
-            written = [one for one in current if one.item_id not in spoken_for]
-            write_column(tx, self.record, written, former_answers=former_answers)
+        self._write_to_target(tx, current, answers_by_id)
         return WriteResult(applied=applied, outdated=outdated)
 
-    def _changed_in_source(self, kept_rows: Mapping[str, str]) -> set[str]:
-        """Return which of some rows the task's query gives otherwise by now; only in the workspace's own database.
+    def _write_to_target(
+        self,
+        tx: Connection,
+        values: Sequence[TargetValue],
+        answers_by_id: Mapping[str, ValidAnswer],
+    ) -> None:
+        """Write answers to the table or column that `write_to=` names, if it names any.
 
-        The rows are read beside the transaction that writes, for a user's query may never write.
+        A column keeps the answers that a person corrected.
         """
-        if not (kept_rows and self.record.is_query) or self.declaration.source:
+        row_ids = [value.item_id for value in values]
+        if self.row_target is not None:
+            self.row_target.bring(tx, row_ids, more=values)
+        elif self.record.words.get("write_to"):
+            corrected_ids = spoken_for_among(tx, self.name, row_ids)
+            hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
+            former_answers = answers_to_other_inputs(tx, self.name, hashes)
+            writable = [value for value in values if value.item_id not in corrected_ids]
+            write_column(tx, self.record, writable, former_answers=former_answers)
+
+    def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
+        """Return the rows for which the task's query gives other values by now.
+
+        Only queries of the workspace's own database are run. They are run outside of the caller's
+        transaction, because a user's query must not be able to write.
+
+        Args:
+            stored_values: Stored values as JSON, by row id.
+        """
+        if not (stored_values and self.record.is_query) or self.declaration.source:
             return set()
-        kept_values = {key: values_in(row) for key, row in kept_rows.items()}
+        values_by_id = {row_id: values_in(values) for row_id, values in stored_values.items()}
         with contextlib.closing(Store(self.settings.url.reveal())) as store:
             record = replace(self.record, items=self.declaration.items)
-            return changed_in_source(store, record, kept_values)
+            return changed_in_source(store, record, values_by_id)
 
     def show_corrected(
         self,
@@ -474,102 +535,142 @@ class UserTask(Task):
         *,
         stands: bool,  # noqa: ARG002
     ) -> None:
-        """Bring the row or the column of another program's table to what counts now, whatever stands there."""
+        """Write the preferred answer to another program's table, replacing any value there."""
         if self.row_target is not None:
             self.row_target.bring(tx, [item_id], over=True)
         elif self.record.words.get("write_to"):
-            now = TargetValue(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
-            write_column(tx, self.record, [now], over=True)
+            answer_json = json.dumps(self.standing(tx, item_id))
+            target_value = TargetValue(item_id, "", answer_json, edit.at)
+            write_column(tx, self.record, [target_value], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take what other programs were given of the answers about these rows back; return how many rows those are."""
+        """Remove the answers to these rows from another program's table; return the row count.
+
+        A column that `write_to=` names keeps its values.
+        """
         if self.row_target is not None:
             self.row_target.bring(tx, ids, without=extractor or "")
         return len(ids)
 
     def _is_answered(
-        self, *, of_input: bool, of_few: bool = False, of_models: bool = False
+        self, *, current_input: bool, few_rows: bool = False, models_only: bool = False
     ) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer of this version or a person; `of_input` to what it holds now.
+        """Return the condition that a row has an answer by this version or by a person.
 
-        Of those `of_models` a person's is none. Where each answer is a row of another program's table, one of this
-        provider and model counts, too; with `of_input` where another program wrote it, or the answer is to the row as
-        it is now.
+        If answers are rows of another program's table, a row there by this provider and model
+        counts too. With `current_input` it counts if another program wrote it, or if the answer is
+        to the row's present input.
+
+        Args:
+            current_input: Count only answers to the row's present input.
+            few_rows: Look each row up, for a query about few rows.
+            models_only: Ignore the answers of persons.
         """
-        mine = self.items_table.c
-        told = record_of_answers.c
-        is_own = answers.is_by(told.extractor, self.label)
-        is_own = is_own if of_models else or_(is_own, told.extractor == answers.PERSON)
-        query = select(told.id).where(
-            told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own
+        row_columns = self.items_table.c
+        columns = answers_table.c
+        is_by_task = answers.is_by(columns.extractor, self.label)
+        if not models_only:
+            is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
+        any_answer = (
+            select(columns.id)
+            .where(
+                columns.task == self.name,
+                columns.applied,
+                columns.answer != answers.FORGOTTEN,
+                is_by_task,
+            )
+            .where(columns.item_id == row_columns.findable_key)
+            .correlate(self.items_table)
         )
-        query = query.where(told.item_id == mine.findable_key).correlate(self.items_table)
-        now = query.where(told.input_hash == mine.findable_hash) if of_input else query
-        # of few rows each is looked up: PostgreSQL would begin with all answers, which it takes for one
-        answered = now.limit(1).scalar_subquery().is_not(None) if of_few else now.exists()
-        if self.row_target is None:
-            return answered
-        model = self.model or self.settings.for_backend(self.provider).model
-        row = self.row_target.has_row(mine.findable_key, model)
-        return answered | (row & ~query.exists() if of_input else row)
+        counted_answer = any_answer
+        if current_input:
+            counted_answer = any_answer.where(columns.input_hash == row_columns.findable_hash)
 
-    # ---- the commands that keep a workspace
+        # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
+        is_answered: ColumnElement[bool]
+        is_answered = counted_answer.exists()
+        if few_rows:
+            is_answered = counted_answer.limit(1).scalar_subquery().is_not(None)
+        if self.row_target is None:
+            return is_answered
+
+        model = self.model or self.settings.for_backend(self.provider).model
+        has_target_row = self.row_target.has_row(row_columns.findable_key, model)
+        if current_input:
+            has_target_row &= ~any_answer.exists()
+        return is_answered | has_target_row
+
+    # ---- maintenance of a workspace
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
-        """Make the views."""
+        """Create the task's views in the target database of a move."""
         super().make_tables(tx, there)
         make_views(there, self.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Tell images that cannot be asked about."""
-        mine = self.items_table.c
-        told = (
-            mine.findable_unusable.is_not(None),
-            mine.findable_gone_at.is_(None),
-            mine.findable_hash != NO_HASH,
+        """Return a finding if rows have images that cannot be sent."""
+        if not self.images:
+            return []
+
+        columns = self.items_table.c
+        conditions = (
+            columns.findable_unusable.is_not(None),
+            columns.findable_gone_at.is_(None),
+            columns.findable_hash != NO_HASH,
         )
-        first = (
-            select(mine.findable_key, mine.findable_unusable)
-            .where(*told)
-            .order_by(mine.findable_row)
+        query = (
+            select(columns.findable_key, columns.findable_unusable)
+            .where(*conditions)
+            .order_by(columns.findable_row)
             .limit(1)
         )
-        if not self.images or (found := tx.execute(first).first()) is None:
+        first_row = tx.execute(query).first()
+        if first_row is None:
             return []
-        count = self.table(tx).total(tx, *told)
-        listed = CommandHint("items", task=self.name, state="unusable")
-        said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
+
+        count = self.table(tx).total(tx, *conditions)
+        row_id, reason = first_row
         return [
             RowFault(
-                said,
+                f"{count:,} rows of {self.name} have an image that cannot be asked about "
+                f"({row_id}: {reason})",
                 "they are not asked until their images are others",
                 contradiction=False,
-                next=listed,
+                next=CommandHint("items", task=self.name, state="unusable"),
             )
         ]
 
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
-        """Return each row with its state and its answer of one extractor, or the members of a list of the answers."""
-        counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
-        chosen = self.exported(tx, list(counts), wanted)
-        is_free = wanted.extractor is None
-        mine = self.items_table.c
-        is_here = list[ColumnElement[bool]]()
+        """Return each row with its state and one answer, or the members of a list field.
+
+        The answers are of a single version, or of several if the task prefers versions by row.
+        A person's answer replaces a model's unless `wanted.extractor` is set.
+        """
+        counts = {
+            version.extractor: version.items for version in answers.version_counts(tx, self.name)
+        }
+        version = self.exported(tx, list(counts), wanted)
+
+        in_source = list[ColumnElement[bool]]()
         if not wanted.gone:
-            of_source = select(mine.findable_key).where(mine.findable_gone_at.is_(None))
-            is_here.append(record_of_answers.c.item_id.in_(of_source))
-            counts = {
-                one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_here)
-            }
+            columns = self.items_table.c
+            source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
+            in_source.append(answers_table.c.item_id.in_(source_ids))
+            counts = _count_answers(tx, self.name, *in_source)
+
+        is_any_version = wanted.extractor is None
         is_answer = answers.is_effective(
-            answers.VersionPreference(self.name), of=chosen or self.label, corrected=is_free
+            answers.VersionPreference(self.name),
+            of=version or self.label,
+            corrected=is_any_version,
         )
-        if self.preferred and is_free:
+        if self.preferred and is_any_version:
             is_answer = answers.is_effective(self.preference(tx))
-            written = answers.version_counts(tx, self.name, is_answer, *is_here)
-            if {one.extractor for one in written} - {chosen, answers.PERSON}:
-                chosen = None
-                counts = {one.extractor: one.items for one in written}
+            preferred_counts = _count_answers(tx, self.name, is_answer, *in_source)
+            if preferred_counts.keys() - {version, answers.PERSON}:
+                version = None
+                counts = preferred_counts
+
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -580,160 +681,306 @@ class UserTask(Task):
             gone=wanted.gone,
             own=self.own,
         )
-        shares = {one: items for one, items in counts.items() if one != answers.PERSON}
-        return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
+        model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
+        return ExportRows(
+            rows, partial(encoded, kinds=kinds), extractor=version, versions=model_counts
+        )
 
 
-# ---- what of its rows is indexed, and listed
+def _count_answers(
+    tx: Connection, task_name: str, *conditions: ColumnElement[bool]
+) -> dict[str, int]:
+    """Return the number of answered rows by version."""
+    version_counts = answers.version_counts(tx, task_name, *conditions)
+    return {version.extractor: version.items for version in version_counts}
 
 
-def _indexed_by(task: UserTask, template: str) -> IndexedTask:
+# ---- labels and hints
+
+
+def _labels_of(record: TaskRecord, *, has_images: bool) -> TaskLabels:
+    """Return the labels of a user's task."""
+    return TaskLabels(
+        one="row",
+        many="rows",
+        done="answered",
+        all_done="every row that holds something is answered, claimed or parked",
+        input="row",
+        inputs=f"the rows of {record.name}" + (" and their images" if has_images else ""),
+        after=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
+        again=CommandHint("tag", task=record.name),
+        named=record.name,
+    )
+
+
+def _empty_source_text(record: TaskRecord) -> str:
+    """Return the message that the source has no row to ask about."""
+    if record.is_query:
+        return "its query gives none"
+    return f"{record.items} holds none that can be asked about"
+
+
+def _source_hint(record: TaskRecord) -> str:
+    """Return where the rows come from, and how to change them."""
+    if record.items == ROWS:
+        return "they are given in Python, which may give others"
+    if record.is_query:
+        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
+    return f"they stand in `{record.items}`; change that file, and it is read again"
+
+
+# ---- the index of its rows
+
+
+def _make_index(task: UserTask, template: str) -> IndexedTask:
+    """Return how a task's rows are indexed, with texts made from a template."""
     return IndexedTask(
         task=task.name,
         folder=f"tasks/{task.name}",
         word="row",
         columns={name: name for name in ("rank", "key", "label", "text")},
-        ranking=RANKING,
-        count=lambda tx: task.table(tx).total(tx, _is_in(task)),
-        entries=partial(_entries, task, template),
+        ranking=ENTRY_RANKING,
+        count=lambda tx: task.table(tx).total(tx, _is_indexed(task)),
+        entries=partial(_read_entries, task, template),
         tags=lambda metadata: [
-            text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG
+            text for text in _iter_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
         ],
-        told=lambda told: {
-            "key": told["id"],
-            "label": told["label"],
-            "text": told["text"][:SHOWN],
-            "answer": told["answer"],
+        told=lambda metadata: {
+            "key": metadata["id"],
+            "label": metadata["label"],
+            "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
+            "answer": metadata["answer"],
         },
     )
 
 
-def _is_in(task: UserTask) -> ColumnElement[bool]:
-    mine = task.items_table.c
-    return and_(mine.findable_gone_at.is_(None), answers.is_answered(task.name, mine.findable_key))
+def _is_indexed(task: UserTask) -> ColumnElement[bool]:
+    """Return the condition that a row is in its source and has an answer of any version."""
+    columns = task.items_table.c
+    return and_(
+        columns.findable_gone_at.is_(None), answers.is_answered(task.name, columns.findable_key)
+    )
 
 
-def _entries(
+def _read_entries(
     task: UserTask, template: str, tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
-    places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
+    """Yield the index entries of a task's rows by ascending id.
+
+    Args:
+        template: Template of the text; its names are columns, or fields of the answer.
+        among: Only rows of these ids; None for all.
+    """
+    record = task.record
+    columns_by_name = {name: column_named(name, record.columns) for name in columns_in(template)}
     preference = task.preference(tx)
-    for rows in pages(task.table(tx).cells(tx, (KEY, VALUES), _is_in(task), among=among), PAGE):
-        given = answers.last_applied(tx, task.name, [row[0] for row in rows], preference=preference)
-        for key, values in rows:
-            answer = json.loads(given[key][1])
-            row = task.read({KEY: key, VALUES: values})
-            label = task.label_of(row)
-            told = {name: answer.get(name) for name, _ in task.record.fields}
-            by_place = {
-                name: value_text(row[place])
-                if place is not None
-                else ", ".join(_words(answer.get(name)))
-                for name, place in places.items()
-            }
-            text = (
-                fill_template(template, by_place.__getitem__).strip() or label
-            )  # one that says nothing
-            cells = {
-                name: row[name] for name in task.record.columns
-            }  # which WHERE= of a search may name
-            metadata = {"id": key, "label": label, "text": text, "answer": told, "row": cells}
-            words = {"text": text, "label": label, "answer": "\n".join(_words(told))}
-            yield Entry(key, text, metadata, [label, told, cells], words)
+    cells = task.table(tx).cells(tx, (KEY, VALUES), _is_indexed(task), among=among)
+    for page in pages(cells, PAGE):
+        row_ids = [cell[0] for cell in page]
+        stored_answers = answers.last_applied(tx, task.name, row_ids, preference=preference)
+        for row_id, values in page:
+            answer = json.loads(stored_answers[row_id][1])
+            row = task.read({KEY: row_id, VALUES: values})
+            text = _fill_entry_text(template, columns_by_name, row, answer)
+            yield _make_entry(task, row_id, row, answer, text=text)
 
 
-def _words(answer: Any) -> Iterator[str]:
-    """Yield the texts, numbers and truths of an answer; of a quotation its text."""
-    for _, value in leaves(answer):
-        if is_quotation(value):
-            yield str(value["quote"])
-        elif value not in (None, "", [], {}):
-            yield value_text(value)
+def _fill_entry_text(
+    template: str,
+    columns_by_name: Mapping[str, str | None],
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+) -> str:
+    """Return the text of an entry: the template filled with a row and its answer, stripped.
+
+    Args:
+        columns_by_name: The column of each name in the template; None for a field of the answer.
+    """
+
+    def text_of(name: str) -> str:
+        column = columns_by_name[name]
+        if column is not None:
+            return value_text(row[column])
+        return ", ".join(_iter_texts(answer.get(name)))
+
+    return fill_template(template, text_of).strip()
+
+
+def _make_entry(
+    task: UserTask,
+    row_id: str,
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    *,
+    text: str,
+) -> Entry:
+    """Return the index entry of a row; its label replaces an empty text."""
+    label = task.label_of(row)
+    text = text or label
+    fields = {name: answer.get(name) for name, _ in task.record.fields}
+    # WHERE= of a search can name any column.
+    columns = {name: row[name] for name in task.record.columns}
+    metadata = {"id": row_id, "label": label, "text": text, "answer": fields, "row": columns}
+    searched_texts = {"text": text, "label": label, "answer": "\n".join(_iter_texts(fields))}
+    return Entry(row_id, text, metadata, [label, fields, columns], searched_texts)
+
+
+def _iter_texts(answer: Any) -> Iterator[str]:
+    """Yield the texts, numbers and booleans of an answer as texts; of a quotation its text."""
+    for _, leaf in leaves(answer):
+        if is_quotation(leaf):
+            yield str(leaf["quote"])
+        elif leaf not in (None, "", [], {}):
+            yield value_text(leaf)
+
+
+# ---- the list of its rows
 
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
+    """Return the line of a refused row in its source; None for other rows."""
     return int(row[SEEN]) if row[HASH] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
+    """Return the reason of a refused row; None for other rows."""
     return row[REASON] if row[HASH] == NO_HASH else None
 
 
-def _rows_grid(tx: Connection, task: UserTask) -> Grid:
-    record = task.record
-    items = task.table(tx)
-    mine = record_of_answers.c
-    kinds = dict(task.record.fields)
-    keys = [name for name, _ in record.key]
-    values = items.table.c[VALUES]
-    preference = task.preference(tx)
+class _GridBuilder:
+    """Build the grid of a task's rows: columns of the source and fields of the answers.
 
-    def value_of(name: str, row: Mapping[str, Any]) -> Any:
-        return values_in(row[VALUES]).get(name)
+    A field that has the name of a column is listed as `answer_NAME`.
+    """
 
-    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-        name: partial(value_of, name) for name in record.columns
-    }
-    columns |= {
-        name: lambda row: row[KEY] for name in keys if name not in columns
-    }  # one that is made
-    columns |= {WHY: lambda row: row[REASON]} if task.images else {}
-    fields = {f"answer_{name}" if name in columns else name: name for name in kinds}
-    whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
-    refused = beside([*columns, *fields, whose], ("line", "reason"), "row_")
-    columns |= {refused["line"]: _refused_line, refused["reason"]: _refused_reason}
-
-    def more_of(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found = answers.last_applied(tx, task.name, ids, preference=preference)
-        told = ((key, by, json.loads(text)) for key, (by, text) in found.items())
-        return {
-            key: {whose: by, **{name: one.get(field) for name, field in fields.items()}}
-            for key, by, one in told
+    def __init__(self, tx: Connection, task: UserTask) -> None:
+        """Look up names and preferences; `tx` must stay open while the grid is used."""
+        self._tx = tx
+        self._task = task
+        self._record = task.record
+        self._table = task.table(tx)
+        self._values = self._table.table.c[VALUES]
+        self._preference = task.preference(tx)
+        self._field_kinds = dict(task.record.fields)
+        self._key_columns = [name for name, _ in task.record.key]
+        self._columns = self._make_columns()
+        self._fields = {
+            f"answer_{name}" if name in self._columns else name: name for name in self._field_kinds
         }
+        self._version_name = f"answer_{EXTRACTOR}" if EXTRACTOR in self._columns else EXTRACTOR
 
-    def sorting(
-        column: ColumnElement[Any], name: str, kind: str, *, is_field: bool
-    ) -> ColumnElement[Any]:
-        is_number = kind in {"integer", "real"}
-        cell = row_cell(tx, column, name, "real" if is_number else "text")
-        found = answers.effective_of_item(preference, items.item_id, cell) if is_field else cell
-        return func.coalesce(found, literal(-NO_NUMBER) if is_number else "")
+    def build(self) -> Grid:
+        """Return the grid."""
+        refused_names = beside(
+            [*self._columns, *self._fields, self._version_name], ("line", "reason"), "row_"
+        )
+        columns = self._columns | {
+            refused_names["line"]: _refused_line,
+            refused_names["reason"]: _refused_reason,
+        }
+        has_images = bool(self._task.images)
+        names_by_state = {REFUSED: list(refused_names.values())}
+        if has_images:
+            names_by_state[UNUSABLE_STATE] = [WHY]
 
-    def where(text: str) -> ColumnElement[bool]:
-        answer = answers.effective_of_item(preference, items.item_id, "answer")
-        of_source = {name: JsonCell(values, (name,)) for name in record.columns}
-        of_answer = {name: JsonCell(answer, (name,)) for name in kinds}
-        dotted = {f"answer.{name}": cell for name, cell in of_answer.items()}
-        return compile_where(parse_where(text), (of_source, dotted, of_answer), tx=tx)
-
-    def mentioned(word: str) -> list[ColumnElement[bool]]:
-        cells = (row_cell(tx, mine.answer, of, "text") for of in kinds)
-        return [
-            mentions(tx, [answers.effective_of_item(preference, items.item_id, cell)], word)
-            for cell in cells
+        sent_columns = self._record.words.get("asked", ())
+        default_names = dict.fromkeys([*self._key_columns, *self._task.images, *sent_columns])
+        searched_cells = [
+            row_cell(self._tx, self._values, name, kind)
+            for name, kind in self._record.columns.items()
         ]
+        item_id = self._table.item_id
+        return Grid(
+            table=self._table,
+            cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
+            columns=columns,
+            usual=list(default_names),
+            in_state=names_by_state,
+            searched=(item_id, *searched_cells),
+            mentioned=self._answer_conditions,
+            where=self._compile_where,
+            slow_sorts=self._sort_expressions(),
+            fields=self._fields,
+            tags=tag_facet(self._tx, self._preference, item_id),
+            versions=version_facet(self._preference, item_id),
+            more=(*self._fields, self._version_name),
+            more_of=self._read_answers,
+        )
 
-    plain = {name: field for name, field in fields.items() if kinds[field] != JSON}
-    sorts = {
-        name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()
-    }
-    return Grid(
-        table=items,
-        cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
-        columns=columns,
-        usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
-        in_state={REFUSED: list(refused.values())} | ({UNUSABLE: [WHY]} if task.images else {}),
-        searched=(
-            items.item_id,
-            *(row_cell(tx, values, name, kind) for name, kind in record.columns.items()),
-        ),
-        mentioned=mentioned,
-        where=where,
-        slow_sorts=sorts
-        | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
-        fields=fields,
-        tags=tag_facet(tx, preference, items.item_id),
-        versions=version_facet(preference, items.item_id),
-        more=(*fields, whose),
-        more_of=more_of,
-    )
+    def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+        """Return a function for each listed column that takes a stored row and returns its value.
+
+        A made key and the reason of unusable images are columns too.
+        """
+
+        def read_value(name: str, row: Mapping[str, Any]) -> Any:
+            return values_in(row[VALUES]).get(name)
+
+        columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            name: partial(read_value, name) for name in self._record.columns
+        }
+        for name in self._key_columns:
+            if name not in columns:
+                columns[name] = lambda row: row[KEY]
+        if self._task.images:
+            columns[WHY] = lambda row: row[REASON]
+        return columns
+
+    def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the version and the fields of the preferred answer by row id."""
+        stored_answers = answers.last_applied(tx, self._task.name, ids, preference=self._preference)
+        values_by_id = {}
+        for row_id, (version, answer_json) in stored_answers.items():
+            answer = json.loads(answer_json)
+            fields = {name: answer.get(field) for name, field in self._fields.items()}
+            values_by_id[row_id] = {self._version_name: version, **fields}
+        return values_by_id
+
+    def _sort_expressions(self) -> dict[str, ColumnElement[Any]]:
+        """Return sort expressions by name, of all columns and of all fields without JSON."""
+        expressions = {
+            name: self._sort_expression(self._values, name, kind, is_field=False)
+            for name, kind in self._record.columns.items()
+        }
+        for name, field in self._fields.items():
+            kind = self._field_kinds[field]
+            if kind != JSON:
+                expressions[name] = self._sort_expression(
+                    answers_table.c.answer, field, kind, is_field=True
+                )
+        return expressions
+
+    def _sort_expression(
+        self, column: ColumnElement[Any], name: str, kind: str, *, is_field: bool
+    ) -> ColumnElement[Any]:
+        """Return the expression that sorts by a member of a JSON column; missing values are first.
+
+        Args:
+            column: JSON column of the row, or of the answer if `is_field`.
+            name: Member of the JSON.
+            kind: Kind of the member's values.
+        """
+        is_number = kind in {"integer", "real"}
+        cell = row_cell(self._tx, column, name, "real" if is_number else "text")
+        if is_field:
+            cell = answers.effective_of_item(self._preference, self._table.item_id, cell)
+        return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
+
+    def _compile_where(self, text: str) -> ColumnElement[bool]:
+        """Return the condition of a WHERE= text; names are columns, `answer.NAME`, or fields."""
+        answer = answers.effective_of_item(self._preference, self._table.item_id, "answer")
+        column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
+        field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
+        dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
+        return compile_where(
+            parse_where(text), (column_cells, dotted_cells, field_cells), tx=self._tx
+        )
+
+    def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
+        """Return a condition for each field: the preferred answer contains the word in it."""
+        conditions = []
+        for field in self._field_kinds:
+            cell = row_cell(self._tx, answers_table.c.answer, field, "text")
+            preferred_cell = answers.effective_of_item(self._preference, self._table.item_id, cell)
+            conditions.append(mentions(self._tx, [preferred_cell], word))
+        return conditions
