@@ -15,10 +15,10 @@ import click
 from jobs.command import wants_json
 from jobs.options import (
     COUNT,
-    LARGEST,
-    NAME,
+    MAX_NUMBER,
     PATH,
     STREAM,
+    TEXT,
     VERSION,
     CommandReport,
     CountParam,
@@ -69,7 +69,7 @@ WORDS = {  # of counts, whose keys programs read
 def items(
     ws: WorkspaceSession,
     *,
-    find: Annotated[tuple[str, ...], Parameter("Words that it holds.", NAME)] = (),
+    find: Annotated[tuple[str, ...], Parameter("Words that it holds.", TEXT)] = (),
     state: Annotated[
         str | None, Parameter("Only those in this state, such as untagged or parked.")
     ] = None,
@@ -81,7 +81,7 @@ def items(
     sort: Annotated[str | None, Parameter("By this column; -COLUMN has the largest first.")] = None,
     fields: Annotated[str, Parameter("Show these columns.", metavar="NAME,…")] = "",
     after: Annotated[
-        str | None, Parameter("Go on behind this id, as the page before says.", NAME)
+        str | None, Parameter("Go on behind this id, as the page before says.", TEXT)
     ] = None,
     limit: Annotated[int, Parameter("Show at most this many.", COUNT)] = PAGE,
     counts: Annotated[bool, Parameter("Count them by state, tag and version instead.")] = False,
@@ -202,19 +202,19 @@ def tags(
     *,
     k: Annotated[int, Parameter("How many to show.", COUNT)] = 20,
     find: Annotated[str, Parameter("Only tags with this in them.")] = "",
-    merge: Annotated[str | None, Parameter('"old=new; old=new".', NAME)] = None,
+    merge: Annotated[str | None, Parameter('"old=new; old=new".', TEXT)] = None,
     undo: Annotated[
-        int | None, Parameter("The merge or edit to undo.", CountParam(1, LARGEST))
+        int | None, Parameter("The merge or edit to undo.", CountParam(1, MAX_NUMBER))
     ] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", NAME)] = None,
+    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
     expert: Annotated[
-        str | None, Parameter("The tags of this person alone.", NAME, also="--person")
+        str | None, Parameter("The tags of this person alone.", TEXT, other_name="--person")
     ] = None,
     add: Annotated[
-        str | None, Parameter('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")
+        str | None, Parameter('Tags that the person gets: "ml; law".', TEXT, metavar="TAGS")
     ] = None,
     remove: Annotated[
-        str | None, Parameter("Tags that the person loses.", NAME, metavar="TAGS")
+        str | None, Parameter("Tags that the person loses.", TEXT, metavar="TAGS")
     ] = None,
 ) -> CommandReport:
     """List the tags of people, with examples, and what was merged.
@@ -259,14 +259,14 @@ def tags(
 
 def correct(
     ws: WorkspaceSession,
-    item: Annotated[str, Parameter("Whose answer: a key, or a username.", NAME)],
+    item: Annotated[str, Parameter("Whose answer: a key, or a username.", TEXT)],
     *,
     set_: Annotated[
         str | None,
-        Parameter('Fields of the answer: "tone=praise; stars=4".', NAME, metavar="FIELDS"),
+        Parameter('Fields of the answer: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
     ] = None,
-    undo: Annotated[int | None, Parameter("The edit to undo.", CountParam(1, LARGEST))] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", NAME)] = None,
+    undo: Annotated[int | None, Parameter("The edit to undo.", CountParam(1, MAX_NUMBER))] = None,
+    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
 ) -> CommandReport:
     """Correct the answer about one row by hand, or undo that; without either, list what was corrected.
 
