@@ -226,7 +226,11 @@ def ingest_asked(
 
 
 def end_dead(ws: WorkspaceSession) -> None:
-    """Ingest the replies of live runs whose process is dead, and release all their other rows."""
+    """Ingest the replies of live runs whose process is dead, and release all their other rows.
+
+    Raises:
+        FindableError: A batch could not be ingested; the others were.
+    """
     with ws.store.read() as tx:
         ended_claims = claims.claims_of_ended(tx)
     if ended_claims:
@@ -382,7 +386,10 @@ class _BatchIngest:
         duplicate_inputs: Equals,
         copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
-        """Yield the outcome of each row of a page, then of rows that got a copy or were parked too.
+        """Yield the outcome of each row of a page, then of the rows with the same inputs.
+
+        A row with the same input is left out if it is still open. It is parked with the reason of
+        the row of the page, or else got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.

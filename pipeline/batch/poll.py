@@ -190,8 +190,9 @@ class _Poll:
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at all batches again and again, with growing pauses, until there is no more to do.
 
-        Ends if all batches, or the first one, are over, after an error that stops the poll, or
-        without `wait` after one look. The local engine gets some seconds to work in any case.
+        Ends if all batches, or the first batch, are over, after an error that stops the poll, or
+        without `wait` after one look. The local engine gets LOCAL_LOOK_S to work without `wait`,
+        if results are downloaded. Sets the report's `stopped` if an error ends the poll.
         """
         ws = self.ws
         pause_s = self.ws.settings.poll_first
