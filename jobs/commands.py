@@ -438,8 +438,10 @@ def format_targets(*, has_all: bool) -> str:
         "step by step, with batches:",
         *_command_lines(BATCH_STEPS),
         "",
-        "make help ALL=1 lists all, make tag HELP=1 what one takes, "
-        "make help-dev what developers of findable use",
+        (
+            "make help ALL=1 lists all, make tag HELP=1 what one takes, "
+            "make help-dev what developers of findable use"
+        ),
     ]
     return "\n".join(lines)
 
