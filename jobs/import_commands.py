@@ -233,7 +233,9 @@ def ask(
         Parameter("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'."),
     ] = "",
     name: Annotated[str, Parameter("Keep the question as tasks/NAME.py.")] = "",
-    n: Annotated[int, Parameter("How many rows are asked about.", COUNT)] = asking.FEW,
+    n: Annotated[
+        int, Parameter("How many rows are asked about.", COUNT)
+    ] = asking.DEFAULT_ROW_COUNT,
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",

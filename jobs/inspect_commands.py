@@ -231,7 +231,7 @@ def try_(
     if a and b:
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
-    report = try_out.run(ws, n or try_out.FEW, item, seed)
+    report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
     return CommandReport(report.document, partial(_show_tried, report, words), report.check)
 
 

@@ -264,10 +264,10 @@ def tags(
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
         rules = expert_tags.typed(merge)
-        report = expert_tags.merge(ws.store, rules, who or _system_user(), at=ws.now())
+        report = expert_tags.merge(ws.store, rules, who or _system_user(), merged_at=ws.now())
         return _show_merges(report)
     if undo is not None:
-        report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), at=ws.now())
+        report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), undone_at=ws.now())
         return _show_merges(report)
     return _list_tags(expert_tags.count_tags(ws.store), find, k)
 

@@ -283,7 +283,7 @@ def capitalize_first(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
-    "first_few": partial(first_few, most=MAX_NAMED_ROWS),
+    "first_few": partial(first_few, max_names=MAX_NAMED_ROWS),
     "format_usd": format_usd,
     "highlight": highlight,
     "highlight_spans": highlight_spans,

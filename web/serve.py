@@ -39,7 +39,7 @@ def run(
     settings: Settings,
     listener: socket.socket,
     *,
-    ready: Callable[[str], None],
+    on_ready: Callable[[str], None],
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
@@ -82,7 +82,7 @@ def run(
             # Raise before anything is served if there is no workspace.
             with desk.open_to_read():
                 pass
-            _serve(desk, listener, lambda: ready(address))
+            _serve(desk, listener, lambda: on_ready(address))
         finally:
             desk.close()
 

@@ -23,7 +23,7 @@ from pipeline.store.database import Connection
 # It is never shown as an error of the estimate.
 UNMEASURED_RESERVE_SHARE = 0.10
 # With fewer answers, counted characters estimate better. A comparison asks at least this many rows.
-ENOUGH = 5
+MIN_CALIBRATION_ANSWERS = 5
 # States of batches that are at the API, or may be.
 AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 # States of batches that are at the API or about to be sent.
@@ -61,7 +61,7 @@ class Budgets:
         """
         remaining = []
         for budget in self.budgets:
-            spending = money.sum_spent(tx, since=budget.since, but=excluded_batch)
+            spending = money.sum_spent(tx, since=budget.since, excluded_batch=excluded_batch)
             used = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
             remaining.append((budget, budget.usd - used))
         return remaining
@@ -220,7 +220,7 @@ def calibration(tx: Connection, version: str) -> Calibration:
         estimated_tokens = (batch.estimated_in + batch.estimated_out) * used_share
         token_pairs.append((estimated_tokens, batch_prompt_tokens + batch_answer_tokens))
 
-    if answer_count < ENOUGH or not counted_tokens:
+    if answer_count < MIN_CALIBRATION_ANSWERS or not counted_tokens:
         return Calibration()
     has_cost_estimate = any(estimated for estimated, _ in cost_pairs)
     error = _mean_relative_error(cost_pairs if has_cost_estimate else token_pairs)

@@ -117,7 +117,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
             if reconciled.adopted or reconciled.absent:
                 with ws.store.write() as tx:
                     if reconciled.absent:
-                        batches.mark_absent(tx, batch, at=ws.now())
+                        batches.mark_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
         wait_for_look(ws, number, reconciled)
@@ -140,13 +140,13 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     remote_name = batch.remote_name or ""
     remote = ws.client.get_batch(remote_name)
     with ws.store.write() as tx:
-        batches.note_cancel(tx, batch, why=BY_HAND, at=ws.now())
+        batches.note_cancel(tx, batch, reason=BY_HAND, now=ws.now())
     try:
         if not remote.state.is_over:
             ws.client.cancel_batch(remote_name)
     except RemoteError as error:
         with ws.store.write() as tx:
-            batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
+            batches.unnote_cancel(tx, batch, reason=f"not cancelled: {error.message}", now=ws.now())
         raise
 
     message = "asked the API to cancel it"
@@ -166,7 +166,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
         has_result = batch.result_file is None or _has_intact_result(ws, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            erasure.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
+            erasure.note_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         drop_upload(ws.client, batch.upload)
     return f"given up; {released_rows} items can be asked again", ws.task.words.again

@@ -152,7 +152,7 @@ def run(
     for should_wait in (False,) if is_live_only else (False, True):
         with ws.store.read() as tx:
             downloaded_batches = batches.batches_in_states(
-                tx, BatchState.DOWNLOADED, task=ws.task.name, own=is_live_only
+                tx, BatchState.DOWNLOADED, task=ws.task.name, only_live=is_live_only
             )
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
@@ -275,7 +275,7 @@ class _BatchIngest:
         verified_path = files.verify(
             sealed_result(ws.data, batch),
             sha256=batch.result_sha256 or "",
-            what=f"the result of batch {batch.number}",
+            file_label=f"the result of batch {batch.number}",
         )
         with ws.store.read() as tx:
             # An ingest that was killed stored these.
@@ -370,8 +370,8 @@ class _BatchIngest:
                     self.batch.number,
                     old=None,
                     new=str(left_out_values),
-                    why="beyond the number that an answer may have",
-                    at=now(),
+                    reason="beyond the number that an answer may have",
+                    now=now(),
                 )
             if self._is_live:
                 self.row_outcomes += self._list_row_outcomes(
@@ -431,7 +431,7 @@ class _BatchIngest:
                 Outcome.MISSING,
                 reason,
                 charged=False,
-                forgiven=not reason.startswith(answers.LOST),
+                forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
             )
 
         is_cancelled = batch.cancel_asked_at is not None
@@ -471,7 +471,7 @@ class _BatchIngest:
             if self._is_live:
                 reply_count = accounted_count - outcome_counts["missing"]
                 account["calls"] = max(self.batch.calls, reply_count)
-            batches.mark_ingested(tx, self.batch, at=self.ws.now(), **account)
+            batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)
 
 
 def batch_account(

@@ -44,7 +44,7 @@ from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.store import batches, claims
-from pipeline.store.answers import LOST
+from pipeline.store.answers import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
@@ -149,7 +149,7 @@ OnProgress = Callable[[LiveReport], None]
 
 def ask_rows(
     ws: WorkspaceSession,
-    wanted: Selection,
+    selection: Selection,
     *,
     way: Mode = Mode.LIVE,
     on_progress: OnProgress = lambda _: None,
@@ -174,7 +174,7 @@ def ask_rows(
     """
     live_run = _LiveRun(
         ws,
-        wanted,
+        selection,
         way,
         on_progress=on_progress,
         is_alone=is_alone,
@@ -646,7 +646,7 @@ class _LiveRun:
             is_refused: The service refused the request by a 400.
         """
         item_id = call.request.item.id
-        call.batch.silent[item_id] = f"{LOST}{reason}" if is_lost else reason
+        call.batch.silent[item_id] = f"{LOST_CALL_PREFIX}{reason}" if is_lost else reason
         self.report.tried[item_id] = TrialOutcome(None, reason, is_refused=is_refused)
         self._count_reply(call.batch)
 
@@ -794,7 +794,7 @@ class _LiveRun:
         quota_day = budget.today(now).isoformat()
         with ws.store.read() as tx:
             recent_calls = batches.calls_since(
-                tx, model_name, since=window_start, but=list(self._open_batches)
+                tx, model_name, since=window_start, excluded_batches=list(self._open_batches)
             )
             calls_today = batches.calls_of_day(tx, model_name, day=quota_day)
 

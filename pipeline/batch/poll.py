@@ -418,7 +418,9 @@ class _Poll:
         if remote.state is not RemoteState.SUCCEEDED:
             columns["reason"] = ending
         with self.ws.store.write() as tx:
-            batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **columns)
+            batches.mark_downloaded(
+                tx, batch, path, draft, reason=ending, now=self.ws.now(), **columns
+            )
             files.rename(draft, path)
 
     def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:

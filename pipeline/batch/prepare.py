@@ -596,7 +596,7 @@ class Preparation:
             tx,
             way=self.way,
             run=run_number or None,
-            at=now,
+            now=now,
             number=number,
             task=task.name,
             extractor=ws.extractor,
@@ -620,7 +620,7 @@ class Preparation:
                 draft.row_claims,
                 batch=number,
                 asks_each=draft.asks_each,
-                at=now,
+                now=now,
             )
 
     def _new_draft(self, tx: Connection) -> _Draft:

@@ -148,7 +148,7 @@ def unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
 
 
 def costs(
-    store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None
+    store: Store, tasks: Sequence[Task], *, group_key: str, task_name: str | None = None
 ) -> dict[str, Any]:
     """Return what was spent, for JSON, from one snapshot of the database.
 
@@ -163,19 +163,19 @@ def costs(
         perhaps lost, and of running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
-    group_index = KEYS.index(by)
+    group_index = KEYS.index(group_key)
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for group_keys, amounts in _cost_entries(tx, subjects, only):
+        for group_keys, amounts in _cost_entries(tx, subjects, task_name):
             named_amounts = dict(zip(AMOUNTS, amounts, strict=True))
             rows[group_keys[group_index]].update(named_amounts)
             total.update(named_amounts)
 
     ordered_keys = sorted(rows, key=_cost_row_order)
     return {
-        "by": by,
-        "rows": [{by: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
+        "by": group_key,
+        "rows": [{group_key: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
         "total": _rounded_amounts(total),
     }
 
@@ -228,7 +228,7 @@ def _cost_entries(
         yield (found_on, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
 
 
-def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
+def prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
     Prices are in USD per million tokens, as `in` and `out` of live calls and of batches.
@@ -255,8 +255,8 @@ def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
             "source": model.source,
             "priced_on": model.priced_on,
             "shutdown": model.shutdown,
-            "live": _price_members(model, Mode.LIVE, on=on),
-            "batch": _price_members(model, Mode.BATCH, on=on),
+            "live": _price_members(model, Mode.LIVE, on=day),
+            "batch": _price_members(model, Mode.BATCH, on=day),
         }
         documents.append(document)
     return documents
@@ -280,7 +280,7 @@ def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
     names = task.table(tx).names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:
-        parked_ids = {row[0] for row in claims.parked_rows(tx, task.name, own=task.own)}
+        parked_ids = {row[0] for row in claims.parked_rows(tx, task.name, prompt_version=task.own)}
 
     documents = []
     for row in failed_rows:

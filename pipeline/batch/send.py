@@ -205,11 +205,13 @@ class _Send(NamedTuple):
             return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
             with ws.store.write() as tx:
-                batches.mark_refused(tx, batch, why=error.message, outcome="not sent", at=ws.now())
+                batches.mark_refused(
+                    tx, batch, reason=error.message, outcome="not sent", now=ws.now()
+                )
             raise
         except errors.UnavailableError as error:
             with ws.store.write() as tx:
-                batches.note_unclear(tx, batch, why=error.message, at=ws.now())
+                batches.note_unclear(tx, batch, reason=error.message, now=ws.now())
             ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
             return None
 
@@ -220,8 +222,8 @@ class _Send(NamedTuple):
                     batch,
                     remote_name=remote.name,
                     display_name=display_name,
-                    how="created",
-                    at=ws.now(),
+                    outcome="created",
+                    now=ws.now(),
                 )
         except errors.StateConflictError:
             # Another process continued the batch meanwhile.
@@ -289,7 +291,7 @@ class _Send(NamedTuple):
             else:
                 # The batch may have been prepared under another budget.
                 budget.budgets(ws).check(tx, batch)
-            batches.mark_submitting(tx, batch, display_name=display_name, at=ws.now())
+            batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:
@@ -327,7 +329,7 @@ class _Send(NamedTuple):
         path = files.verify(
             sealed_request(ws.data, batch),
             sha256=batch.request_sha256,
-            what=f"the request file of batch {batch.number}",
+            file_label=f"the request file of batch {batch.number}",
         )
         upload = ws.client.upload(
             path, display_name=display_name, sha256=batch.request_sha256, size=batch.request_size
@@ -358,7 +360,7 @@ class _Send(NamedTuple):
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             with ws.store.write() as tx:
                 batches.mark_refused(
-                    tx, batch, why=reason, outcome="refused", at=refused_at, **columns
+                    tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
                 )
             if isinstance(error, errors.SchemaRefusedError):
                 drop_upload(ws.client, batch.upload)
@@ -369,7 +371,9 @@ class _Send(NamedTuple):
         message = ""
         # One transaction: another process may send the batch again as soon as it is prepared.
         with ws.store.write() as tx:
-            batches.mark_refused(tx, batch, why=reason, outcome="refused", at=refused_at, **columns)
+            batches.mark_refused(
+                tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
+            )
             batch = batches.get_batch(tx, batch.number)
             upload = batch.upload
             line_claims = (
@@ -433,7 +437,7 @@ def write_failures(
 
 def give_up_batch(tx: Connection, batch: BatchRow, *, reason: str, at: datetime) -> int:
     """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
-    batches.mark_failed(tx, batch, why=reason, at=at)
+    batches.mark_failed(tx, batch, reason=reason, now=at)
     return claims.release_claims(tx, batch.number)
 
 
@@ -478,8 +482,8 @@ def reconcile(
                 batch,
                 remote_name=adopted.name,
                 display_name=adopted.display_name,
-                how="adopted",
-                at=now,
+                outcome="adopted",
+                now=now,
             )
             submitted_batch = batches.get_batch(tx, batch.number)
             _record_duplicates(tx, submitted_batch, own_batches, at=now)
@@ -545,7 +549,7 @@ def cancel_duplicates(
             )
             continue
         with ws.store.write() as tx:
-            batches.duplicate_cancelled(tx, remote_name, at=ws.now())
+            batches.duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
             f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded"
         )
@@ -564,10 +568,10 @@ def _record_duplicates(
         if not has_own_name or remote.name == batch.remote_name:
             continue
         batches.add_duplicate(
-            tx, batch, remote_name=remote.name, display_name=remote.display_name, at=at
+            tx, batch, remote_name=remote.name, display_name=remote.display_name, now=at
         )
         if remote.state.is_over:
-            batches.duplicate_cancelled(tx, remote.name, at=at)
+            batches.duplicate_cancelled(tx, remote.name, now=at)
 
 
 def drop_upload(

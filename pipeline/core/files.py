@@ -26,7 +26,7 @@ from pipeline.core.text import BAD_TEXT
 # Suffix of files and folders that are not sealed yet.
 PART = ".part"
 # Suffix of a link that is not renamed yet; `Builds.sweep` removes abandoned links.
-BESIDE = ".link-part"
+NEW_LINK_SUFFIX = ".link-part"
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def is_sealed(path: Path, sha256: str | None) -> bool:
     return path.is_file() and sha256_of(path) == sha256
 
 
-def verify(path: Path, *, sha256: str, what: str) -> Path:
+def verify(path: Path, *, sha256: str, file_label: str) -> Path:
     """Return `path` if the file has the SHA-256 with which it was sealed.
 
     Args:
@@ -236,12 +236,13 @@ def verify(path: Path, *, sha256: str, what: str) -> Path:
     """
     if not path.is_file():
         raise InconsistentError(
-            f"{what} is gone: {path} was sealed and is not there",
+            f"{file_label} is gone: {path} was sealed and is not there",
             hint=f"run `{CommandHint('doctor')}`",
         )
     if sha256_of(path) != sha256:
         raise InconsistentError(
-            f"{what} was changed after it was sealed: {path}", hint=f"run `{CommandHint('doctor')}`"
+            f"{file_label} was changed after it was sealed: {path}",
+            hint=f"run `{CommandHint('doctor')}`",
         )
     return path
 
@@ -290,7 +291,7 @@ def check_named_in_utf8(path: Path) -> None:
 
 def replace_link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` in one rename; it is durable when this returns."""
-    new_link = path.with_name(f"{path.name}.{os.getpid()}{BESIDE}")
+    new_link = path.with_name(f"{path.name}.{os.getpid()}{NEW_LINK_SUFFIX}")
     new_link.unlink(missing_ok=True)
     try:
         new_link.symlink_to(target)

@@ -577,7 +577,7 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
         ) from error
 
 
-def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
+def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     """Return settings with values that Python code gave in the place of others.
 
     Args:
@@ -591,7 +591,7 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
     """
     settings_by_name = {setting.name: setting for setting in _DECLARED}
     parsed_values: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in overrides.items():
         if name not in settings_by_name:
             similar_names = get_close_matches(name, settings_by_name, n=1)
             if similar_names:

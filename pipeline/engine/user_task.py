@@ -52,8 +52,8 @@ from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     EXTRACTOR,
     JSON,
-    beside,
     make_views,
+    name_added_columns,
     row_cell,
     why_unstorable,
 )
@@ -71,8 +71,8 @@ from pipeline.tables.lists import (
 )
 from pipeline.tables.row_sync import (
     HASH,
+    IMAGE_STATE_COLUMN,
     KEY,
-    SEEN,
     VALUES,
     changed_in_source,
     items_table,
@@ -541,7 +541,7 @@ class UserTask(Task):
         elif self.record.words.get("write_to"):
             answer_json = json.dumps(self.standing(tx, item_id))
             target_value = TargetValue(item_id, "", answer_json, edit.at)
-            write_column(tx, self.record, [target_value], over=True)
+            write_column(tx, self.record, [target_value], should_overwrite=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
@@ -568,7 +568,7 @@ class UserTask(Task):
         """
         row_columns = self.items_table.c
         columns = answers_table.c
-        is_by_task = answers.is_by(columns.extractor, self.label)
+        is_by_task = answers.has_version(columns.extractor, self.label)
         if not models_only:
             is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
         any_answer = (
@@ -661,7 +661,7 @@ class UserTask(Task):
         is_any_version = wanted.extractor is None
         is_answer = answers.is_effective(
             answers.VersionPreference(self.name),
-            of=version or self.label,
+            version=version or self.label,
             corrected=is_any_version,
         )
         if self.preferred and is_any_version:
@@ -678,8 +678,8 @@ class UserTask(Task):
             is_answer=is_answer,
             field=wanted.rows,
             cost=wanted.cost,
-            gone=wanted.gone,
-            own=self.own,
+            include_missing=wanted.gone,
+            version_label=self.own,
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
@@ -839,7 +839,7 @@ def _iter_texts(answer: Any) -> Iterator[str]:
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
     """Return the line of a refused row in its source; None for other rows."""
-    return int(row[SEEN]) if row[HASH] == NO_HASH else None
+    return int(row[IMAGE_STATE_COLUMN]) if row[HASH] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
@@ -871,7 +871,7 @@ class _GridBuilder:
 
     def build(self) -> Grid:
         """Return the grid."""
-        refused_names = beside(
+        refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name], ("line", "reason"), "row_"
         )
         columns = self._columns | {
@@ -892,7 +892,7 @@ class _GridBuilder:
         item_id = self._table.item_id
         return Grid(
             table=self._table,
-            cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
+            cells=(KEY, VALUES, REASON, IMAGE_STATE_COLUMN, HASH, CHANGED),
             columns=columns,
             usual=list(default_names),
             in_state=names_by_state,

@@ -741,7 +741,7 @@ class WorkspaceSession:
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the caller's transaction."""
-        workspace.bind_workspace(tx, self.backend, at=self.now())
+        workspace.bind_workspace(tx, self.backend, now=self.now())
 
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
         """Ask a person for confirmation.
@@ -1083,7 +1083,7 @@ def _prepare_tables(
 
     with store.read() as tx:
         if sealing_marker is not None:
-            workspace.check_marker(settings.data, sealing_marker, tx, shown=store.shown)
+            workspace.check_marker(settings.data, sealing_marker, tx, database_name=store.shown)
         lookup_settings = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
         packages = adopted_packages
         if packages is None:

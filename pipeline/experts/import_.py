@@ -32,7 +32,7 @@ from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold
 from pipeline.tables.read import SourceRow, parse_json
 from pipeline.tables.row_import import (
-    PLAIN,
+    DEFAULT_IMPORT_OPTIONS,
     Finding,
     FindingKind,
     ImportOptions,
@@ -113,7 +113,7 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
     """
     username_cell = cells.get(USERNAME)
     stripped_cell = username_cell.strip() if isinstance(username_cell, str) else username_cell
-    username, reason = key_of(stripped_cell, most=MAX_USERNAME)
+    username, reason = key_of(stripped_cell, max_chars=MAX_USERNAME)
     if reason:
         return rejected(line, reason, username_cell or "", column=HEADERS[USERNAME])
 
@@ -326,7 +326,9 @@ def _split_name(name: str) -> tuple[str, str]:
     return " ".join(words[:last_name_index]), " ".join(words[last_name_index:])
 
 
-def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[SoundRow, list[str]]:
+def read_person(
+    data: bytes, column_map: Mapping[str, str], *, name: str
+) -> tuple[SoundRow, list[str]]:
     """Return the person in a JSON document, and notes on how it was read.
 
     Args:
@@ -357,7 +359,7 @@ def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[So
     if not isinstance(document, dict):
         raise _refuse(source_name, "not an object")
 
-    mapping = ColumnMapping(list(document), given, layout=LAYOUT, path=Path(source_name))
+    mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
     mapped_row = mapping.row(SourceRow(1, document))
     person = mapped_row if isinstance(mapped_row, Finding) else _read_person_row(mapped_row)
     if isinstance(person, Finding):
@@ -422,7 +424,9 @@ class PeopleImportReport(ImportReport):
 check_file = PeopleFile.check
 
 
-def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
+def run(
+    ws: WorkspaceSession, path: Path, options: ImportOptions = DEFAULT_IMPORT_OPTIONS
+) -> PeopleImportReport:
     """Import the people in a file, in one transaction.
 
     Returns:
@@ -620,7 +624,7 @@ def _write_extra_cells(
         if person.key in rows:
             row = rows[person.key]
             cells_by_person.append((str(row["id"]), text_of(row[USERNAME]), person.beside))
-    changed_ids = table.put_beside(tx, cells_by_person, dry=report.dry)
+    changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
 

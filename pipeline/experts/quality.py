@@ -28,7 +28,7 @@ from pipeline.quality.figures import (
     Value,
     histogram_bars,
     list_values,
-    listed,
+    read_figures,
     reply_values,
     share,
 )
@@ -64,7 +64,7 @@ TEXT_SAMPLE_SIZE = 500
 # With fewer people, no text is compared.
 MIN_PEOPLE_TO_COMPARE = 50
 
-FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
 @dataclass
@@ -130,7 +130,9 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     tags_by_length = sorted(counts.used.items(), key=lambda use: (-len(use[0]), use[0]))
     longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
     unlike_examples = _most_first(unlike_tags)[:MAX_EXAMPLES]
-    histogram = histogram_bars("Tags of a person", "people", counts.lengths, most=MAX_TAGS_OF_BAR)
+    histogram = histogram_bars(
+        "Tags of a person", "people", counts.lengths, max_bar=MAX_TAGS_OF_BAR
+    )
     return QualityFigures(
         title="Quality of the tags of people",
         extractor=extractor or "all",

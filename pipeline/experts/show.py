@@ -24,14 +24,14 @@ from pipeline.store import answers, claims, edits
 from pipeline.store import rows as row_store
 from pipeline.store.database import pages
 from pipeline.tables import export
-from pipeline.tables.answer_views import beside as named_beside
+from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import REFUSED, Grid, GridFacet, says_text, version_facet
 
 Row = Mapping[str, Any]
 
 
-USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
+DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
 def people_grid(tx: Connection) -> Grid:
@@ -41,7 +41,9 @@ def people_grid(tx: Connection) -> Grid:
     """
     username = experts.c.username
     is_nullable = USERNAME not in table.shape_of(tx).blanks
-    searched_columns = [experts.c[name] for name in (*table.NAMED, "job_title", "company", "tags")]
+    searched_columns = [
+        experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
+    ]
     tags_facet = GridFacet(
         experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
     )
@@ -49,9 +51,10 @@ def people_grid(tx: Connection) -> Grid:
         table=table.people(tx),
         cells=(*HEADERS, "tags", "findability_score"),
         columns={
-            name: _LIST_CELLS.get(name) or partial(_cell_text, name) for name in (*USUAL, *HEADERS)
+            name: _LIST_CELLS.get(name) or partial(_cell_text, name)
+            for name in (*DEFAULT_COLUMNS, *HEADERS)
         },
-        usual=USUAL,
+        usual=DEFAULT_COLUMNS,
         searched=searched_columns,
         sorts={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
@@ -120,7 +123,7 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
     }
-    for page in pages(table.all_with_beside(tx), table.PAGE):
+    for page in pages(table.iterate_people_with_extra_cells(tx), table.PAGE):
         ids = [str(row["id"]) for row, _ in page]
         states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
@@ -160,7 +163,7 @@ def encode_experts(
     format_: str,
     guard: Callable[[str], str] = neutralize_formula,
     *,
-    beside: Sequence[str] = (),
+    extra_columns: Sequence[str] = (),
 ) -> Iterator[bytes]:
     """Yield the bytes of an export file; see `export.encoded`.
 
@@ -174,7 +177,7 @@ def encode_experts(
         beside: Names of the additional columns.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    state_names = named_beside([*KINDS, *beside], (export.STATE, export.REASON), "row_")
+    state_names = named_beside([*KINDS, *extra_columns], (export.STATE, export.REASON), "row_")
 
     def document(
         row: Row, extra_cells: Mapping[str, Any], state: str, reason: str | None
@@ -191,7 +194,7 @@ def encode_experts(
             if isinstance(cells[name], float):
                 cells[name] = rate_text(cells[name])
 
-        for name in beside:
+        for name in extra_columns:
             cells[name] = extra_cells.get(name)
         cells[state_names[export.STATE]] = state
         cells[state_names[export.REASON]] = reason
@@ -201,7 +204,7 @@ def encode_experts(
         starmap(document, rows),
         format_,
         guard,
-        kinds=KINDS | dict.fromkeys([*beside, *state_names.values()], "text"),
+        kinds=KINDS | dict.fromkeys([*extra_columns, *state_names.values()], "text"),
     )
 
 

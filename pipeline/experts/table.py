@@ -39,7 +39,7 @@ from pipeline.core.settings import Settings
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
-from pipeline.store.database import SlowError, pages, update_rows, within
+from pipeline.store.database import SlowError, limit_time, pages, update_rows
 from pipeline.store.schema import NUMBER, ColumnTyped, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
@@ -95,10 +95,10 @@ HEADERS: dict[str, str] = {
     "category": "category",
 }
 # Columns that the prompt contains.
-ASKED = (USERNAME, "job_title", "bio")
+PROMPT_COLUMNS = (USERNAME, "job_title", "bio")
 # Columns that `write_tags` needs, including those of the score.
-WRITTEN = ("id", *ASKED, "profile_url", "hourly_rate", "tags")
-NAMED = (USERNAME, "first_name", "last_name")
+COLUMNS_TO_WRITE_TAGS = ("id", *PROMPT_COLUMNS, "profile_url", "hourly_rate", "tags")
+NAME_COLUMNS = (USERNAME, "first_name", "last_name")
 # Columns that the score depends on, in the order of the parameters of `score_of`.
 SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
@@ -273,7 +273,7 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
     is_mentioned = or_(*(mentions(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.bio).where(untagged, has_bio, is_mentioned)
     try:
-        with within(tx, MAX_TEXT_SEARCH_S):
+        with limit_time(tx, MAX_TEXT_SEARCH_S):
             return list(tx.execute(query.limit(MAX_SEARCHED_TEXTS)).scalars())
     except SlowError:
         return []
@@ -347,7 +347,7 @@ def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
         yield dict(zip(COLUMNS, row, strict=True))
 
 
-def put_beside(
+def store_extra_cells(
     tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]], *, dry: bool = False
 ) -> set[str]:
     """Store cells of imported files that have no column in the table.
@@ -378,7 +378,9 @@ def put_beside(
     return set(changed_rows)
 
 
-def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
+def iterate_people_with_extra_cells(
+    tx: Connection,
+) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids with its cells of `put_beside`, in constant memory."""
     for page in pages(all_experts(tx), PAGE):
         stored_rows = row_store.kept_rows(tx, TASK, [str(row["id"]) for row in page])
@@ -465,7 +467,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
     if rows:
         highest_id = partial(claims.highest_id, tx, TASK)
-        ids = new_ids(tx, shape.id_column, len(rows), above=highest_id)
+        ids = new_ids(tx, shape.id_column, len(rows), find_highest_id=highest_id)
         # None: the database assigns ids.
         if ids is not None:
             rows = [{**row, "id": new_id} for row, new_id in zip(rows, ids, strict=True)]
@@ -486,7 +488,7 @@ def write_tags(
     tags: Mapping[str, str | None],
     *,
     rows: Mapping[str, Mapping[Any, Any]] | None = None,
-    over: bool = False,
+    overwrite: bool = False,
 ) -> set[str]:
     """Write the tags of people and the resulting scores.
 
@@ -504,14 +506,14 @@ def write_tags(
         trigger or rule of another program prevented the change.
     """
     if rows is None:
-        rows = people(tx).rows(tx, list(tags), WRITTEN, locked=True)
+        rows = people(tx).rows(tx, list(tags), COLUMNS_TO_WRITE_TAGS, locked=True)
     blank_tags = as_stored(tx, {"tags": None})["tags"]
     changes = [
         (tags[item] or blank_tags, score({**row, "tags": tags[item]}), row["id"])
         for item, row in rows.items()
         if item in tags
     ]
-    condition = true() if over else untagged
+    condition = true() if overwrite else untagged
     with refusals(experts.name):
         update_rows(tx, experts, ("tags", "findability_score"), changes, condition)
 

@@ -110,7 +110,9 @@ def count_tags(store: Store) -> Document:
     }
 
 
-def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datetime) -> Document:
+def merge(
+    store: Store, pairs: Sequence[tuple[str, str]], editor: str, *, merged_at: datetime
+) -> Document:
     """Merge tags into others, for all people who have them and for later answers.
 
     All merges are made in one transaction, or none.
@@ -143,9 +145,10 @@ def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datet
         new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
 
         _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
-        editor = corrections.name_of(who)
+        editor = corrections.name_of(editor)
         merge_numbers = {
-            edits.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in new_pairs
+            edits.add_merge(tx, table.TASK, old, new, who=editor, at=merged_at)
+            for old, new in new_pairs
         }
         return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
 
@@ -185,7 +188,7 @@ def _add_rules(
         raise InputError(message, hint="leave one of these merges out")
 
 
-def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document:
+def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Document:
     """Undo a merge by its number, and restore the tags of the answers; all or nothing.
 
     Tags that another program wrote stay merged, because their earlier form is not stored.
@@ -198,7 +201,9 @@ def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document
     """
     with store.write() as tx:
         rules_before = edits.rules_in_force(tx, table.TASK)
-        if not edits.undo_merge(tx, table.TASK, number, who=corrections.name_of(who), at=at):
+        if not edits.undo_merge(
+            tx, table.TASK, number, who=corrections.name_of(editor), at=undone_at
+        ):
             raise InputError(
                 f"no merge {number} is in force; {NOTHING}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
@@ -232,7 +237,7 @@ def _rewrite_tags(
     written_count = 0
     for page in pages(tagged_ids):
         last_answers = answers.last_applied(tx, table.TASK, page)
-        rows = people.rows(tx, page, table.WRITTEN, locked=True)
+        rows = people.rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, locked=True)
         changed_tags = dict[str, str | None]()
         for person_id, row in rows.items():
             tags = list_of(row["tags"]) or []
@@ -245,7 +250,7 @@ def _rewrite_tags(
             if new_tags != tags:
                 changed_tags[person_id] = compact_json(new_tags)
         changed_count += len(changed_tags)
-        written_count += len(table.write_tags(tx, changed_tags, rows=rows, over=True))
+        written_count += len(table.write_tags(tx, changed_tags, rows=rows, overwrite=True))
 
     if written_count:
         workspace.touch_revision(tx, table.TASK)

@@ -33,7 +33,7 @@ from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import MAX_TAGS, PLACES, Tags, task
 from pipeline.store import answers, claims, edits
 from pipeline.store import rows as row_store
-from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
+from pipeline.store.database import SlowError, describe_error, is_among_many, pages, streamed
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import is_refusal, is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
@@ -195,7 +195,7 @@ class ExpertsTask(Task):
     measured_by = "pipeline.experts.quality"
     derives = True
     export_word = "expert"
-    columns = table.ASKED
+    columns = table.PROMPT_COLUMNS
 
     def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
         """Create the task.
@@ -228,7 +228,7 @@ class ExpertsTask(Task):
             self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
-        is_changed = is_one_of(tx, people.item_id, changed_ids)
+        is_changed = is_among_many(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
@@ -269,7 +269,7 @@ class ExpertsTask(Task):
         began = time.monotonic()
         people = table.people(tx)
         last_asked_column = answers.last_asked(table.TASK, people.item_id)
-        prompt_columns = [table.experts.c[name] for name in table.ASKED]
+        prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
         columns = [people.item_id, last_asked_column, *prompt_columns]
         is_parked = people.item_id.in_(claims.parked(table.TASK))
         is_changeable = table.tagged & table.has_bio & ~is_parked
@@ -282,7 +282,7 @@ class ExpertsTask(Task):
         for page in pages(rows, table.PAGE):
             changed_ids = []
             for item_id, last_asked, *cells in page:
-                row = dict(zip(table.ASKED, cells, strict=True))
+                row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
             yield from self._ids_with_own_tags(tx, changed_ids)
@@ -381,7 +381,9 @@ class ExpertsTask(Task):
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         merge_rules = edits.rules_in_force(tx, table.TASK)
-        rows = table.people(tx).rows(tx, list(answers_by_id), table.WRITTEN, locked=True)
+        rows = table.people(tx).rows(
+            tx, list(answers_by_id), table.COLUMNS_TO_WRITE_TAGS, locked=True
+        )
         hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
 
         # Older hashes have no part for the biography and are therefore a prefix.
@@ -413,7 +415,7 @@ class ExpertsTask(Task):
             item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
         }
         written_ids = table.write_tags(tx, tags_by_id, rows=rows)
-        written_ids |= table.write_tags(tx, replacements, rows=rows, over=True)
+        written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
 
         unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
         open_ids = table.people(tx).ids_among(tx, unwritten_ids, table.untagged)
@@ -440,7 +442,7 @@ class ExpertsTask(Task):
             Number of people whose tags were removed.
         """
         untagged_ids = self._ids_with_own_tags(tx, ids, extractor=extractor)
-        table.write_tags(tx, dict.fromkeys(untagged_ids), over=True)
+        table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
     def _ids_with_own_tags(
@@ -504,7 +506,7 @@ class ExpertsTask(Task):
                 hint="add or rename one in the same edit",
             )
         tags_by_id = {item_id: compact_json(new_tags) if new_tags else None}
-        if not table.write_tags(tx, tags_by_id, rows=rows, over=True):
+        if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
             raise ConfigurationError(
                 f"a trigger or a rule of the database keeps {username!r} as it is; {NOTHING}"
             )
@@ -565,7 +567,7 @@ class ExpertsTask(Task):
         """
         from pipeline.experts.show import beside_names, encode_experts, exported_people
 
-        encode = partial(encode_experts, beside=beside_names(tx))
+        encode = partial(encode_experts, extra_columns=beside_names(tx))
         total = table.people(tx).counts(tx)["total"]
         return ExportRows(exported_people(tx), encode, total, versions=table.tagged_by(tx))
 

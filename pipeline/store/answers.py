@@ -37,10 +37,10 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import OPEN, OVER, Mode, Outcome
+from pipeline.core.states import ENDED_STATES, OPEN, Mode, Outcome
 from pipeline.store import workspace
 from pipeline.store.claims import CLAIMED, IS_CLAIMED, PARKED
-from pipeline.store.database import PAGE, among, change_among, run_many, streamed
+from pipeline.store.database import PAGE, change_among, run_many, select_among, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, events, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
@@ -50,7 +50,7 @@ MAX_SERVICE_FAILURES = 3
 # Live calls in a row that got no reply for a row. Ten outlast an outage of minutes.
 MAX_LOST_CALLS = 10
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
-LOST = "no reply: "
+LOST_CALL_PREFIX = "no reply: "
 # Decimal places of summed costs in USD: far below the price of a token, and above rounding errors.
 COST_DIGITS = 9
 # The version of corrections, which people enter. It outranks the version of every model.
@@ -154,7 +154,7 @@ def service_failures(
         select(later.c.id).where(*is_same_row, later.c.charged, later.c.id > attempts.c.id).exists()
     )
 
-    is_lost_call = attempts.c.reason.startswith(LOST, autoescape=True)
+    is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
     is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
     return _count_attempts(
         tx,
@@ -176,7 +176,7 @@ def _count_attempts(
         .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
         .group_by(attempts.c.item_id)
     )
-    counts = among(tx, query, attempts.c.item_id, row_ids)
+    counts = select_among(tx, query, attempts.c.item_id, row_ids)
     return {row[0]: row[1] for row in counts}
 
 
@@ -336,7 +336,7 @@ def _select_rows(
     """Return the result of a SELECT from the answers, of all rows or only of some."""
     if row_ids is None:
         return streamed(tx, query, page=PAGE)
-    return among(tx, query, answers.c.item_id, row_ids)
+    return select_among(tx, query, answers.c.item_id, row_ids)
 
 
 @dataclass(frozen=True)
@@ -380,7 +380,8 @@ class VersionPreference:
         """
         version = answer_table.c.extractor
         ranks = [
-            (is_by(version, label), rank) for rank, label in enumerate(self._preferred_labels, 1)
+            (has_version(version, label), rank)
+            for rank, label in enumerate(self._preferred_labels, 1)
         ]
         start_ranks = {name: -index for index, name in enumerate(self.begun)}
 
@@ -398,7 +399,8 @@ class VersionPreference:
         """
         labels = self._preferred_labels
         label_index = next(
-            (index for index, label in enumerate(labels) if is_of(version, label)), len(labels)
+            (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
+            len(labels),
         )
         start_index = self.begun.index(version) if version in self.begun else -1
         return version != PERSON, label_index, -start_index
@@ -407,9 +409,9 @@ class VersionPreference:
 def is_effective(
     preference: VersionPreference,
     *,
-    of: str | None = None,
+    version: str | None = None,
     corrected: bool = False,
-    each: bool = False,
+    per_version: bool = False,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an applied answer is its row's preferred answer.
 
@@ -422,7 +424,7 @@ def is_effective(
     other_answers = answers.alias("others")
 
     def is_compared(table: FromClause) -> ColumnElement[bool]:
-        is_of_version = _is_applied(preference.task, of, table)
+        is_of_version = _is_applied(preference.task, version, table)
         if not corrected:
             return is_of_version
         return or_(is_of_version, _is_applied(preference.task, PERSON, table))
@@ -430,7 +432,7 @@ def is_effective(
     answers_of_row = select(other_answers.c.id).where(
         is_compared(other_answers), other_answers.c.item_id == answers.c.item_id
     )
-    if each:
+    if per_version:
         answers_of_row = answers_of_row.where(other_answers.c.extractor == answers.c.extractor)
     preferred_id = (
         answers_of_row.order_by(*preference.order(other_answers))
@@ -442,7 +444,7 @@ def is_effective(
 
 
 def effective_of_item(
-    preference: VersionPreference, key: ColumnElement[str], what: str | ColumnElement[Any]
+    preference: VersionPreference, key: ColumnElement[str], column: str | ColumnElement[Any]
 ) -> ColumnElement[Any]:
     """Return a scalar subquery: a column or expression of a row's preferred applied answer.
 
@@ -450,7 +452,7 @@ def effective_of_item(
         key: The column with the row's id in the outer query.
         what: The name of a column of the answers, or an expression of such columns.
     """
-    expression = answers.c[what] if isinstance(what, str) else what
+    expression = answers.c[column] if isinstance(column, str) else column
     query = (
         select(expression)
         .where(_is_applied(preference.task), answers.c.item_id == key)
@@ -496,7 +498,7 @@ def answers_to_other_inputs(
         .order_by(answers.c.id)
     )
     former_answers: dict[str, list[str]] = {}
-    for row_id, input_hash, answer in among(tx, query, answers.c.item_id, list(hashes)):
+    for row_id, input_hash, answer in select_among(tx, query, answers.c.item_id, list(hashes)):
         if input_hash != hashes[row_id]:
             former_answers.setdefault(row_id, []).append(answer)
     return former_answers
@@ -548,7 +550,7 @@ def given_answers(
     # A newer answer replaces an older answer in the dictionary.
     return {
         (row_id, input_hash): StoredAnswer(*columns)
-        for row_id, input_hash, *columns in among(tx, query, answers.c.item_id, row_ids)
+        for row_id, input_hash, *columns in select_among(tx, query, answers.c.item_id, row_ids)
     }
 
 
@@ -556,7 +558,7 @@ def newest_answers(
     tx: Connection,
     preference: VersionPreference,
     *,
-    of: str | None,
+    version: str | None,
     corrected: bool,
     after: str = "",
 ) -> list[tuple[str, str, str, datetime]]:
@@ -573,7 +575,7 @@ def newest_answers(
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
         .where(answers.c.item_id > after)
-        .where(is_effective(preference, of=of, corrected=corrected))
+        .where(is_effective(preference, version=version, corrected=corrected))
         .order_by(answers.c.item_id)
         .limit(PAGE)
     )
@@ -582,7 +584,7 @@ def newest_answers(
 
 def spoken_for_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
-    corrected = among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
+    corrected = select_among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
     return {row[0] for row in corrected}
 
 
@@ -594,18 +596,20 @@ def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple
     """
     query = (
         select(answers.c.item_id, answers.c.answer)
-        .where(is_effective(VersionPreference(task), of=version))
+        .where(is_effective(VersionPreference(task), version=version))
         .order_by(answers.c.id)
     )
     yield from map(tuple, streamed(tx, query, page=PAGE))
 
 
-def answered_ids(task: str, of: str | None = None) -> Select[Any]:
+def answered_ids(task: str, version: str | None = None) -> Select[Any]:
     """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
-    return select(answers.c.item_id).where(_is_applied(task, of)).distinct()
+    return select(answers.c.item_id).where(_is_applied(task, version)).distinct()
 
 
-def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> ColumnElement[bool]:
+def is_answered(
+    task: str, key: ColumnElement[str], version: str | None = None
+) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an applied answer of a version, or of any.
 
     Args:
@@ -613,7 +617,7 @@ def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> Co
     """
     return (
         select(answers.c.id)
-        .where(_is_applied(task, of), answers.c.item_id == key)
+        .where(_is_applied(task, version), answers.c.item_id == key)
         .correlate_except(answers)
         .exists()
     )
@@ -645,7 +649,7 @@ def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
     return effective_of_item(VersionPreference(task), key, expression)
 
 
-def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
+def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
     """Return the SQL condition that a column has a version; always true if `version` is None.
 
     Args:
@@ -674,13 +678,13 @@ def newest_of_version(
         .where(_is_of_version(answers, task, version))
         .order_by(answers.c.id)
     )
-    return {row[0]: row[1] for row in among(tx, query, answers.c.item_id, row_ids)}
+    return {row[0]: row[1] for row in select_among(tx, query, answers.c.item_id, row_ids)}
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
     """Return the SQL condition that an answer is of a task and version, and not forgotten."""
     return and_(
-        table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version)
+        table.c.task == task, table.c.answer != FORGOTTEN, has_version(table.c.extractor, version)
     )
 
 
@@ -754,7 +758,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
             .where(
                 table.c.task == task,
                 table.c.extractor != PERSON,
-                is_by(table.c.extractor, version),
+                has_version(table.c.extractor, version),
             )
             .group_by("how")
         )
@@ -779,7 +783,7 @@ def count_answered(tx: Connection, task: str, version: str | None) -> int:
 def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with a charged attempt under a version and no applied answer of it."""
     is_charged = and_(
-        attempts.c.task == task, attempts.c.charged, is_by(attempts.c.extractor, version)
+        attempts.c.task == task, attempts.c.charged, has_version(attempts.c.extractor, version)
     )
     failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
     query = (
@@ -799,7 +803,7 @@ def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, 
         select(attempts.c.item_id, attempts.c.reason)
         .where(
             and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
-            is_by(attempts.c.extractor, version),
+            has_version(attempts.c.extractor, version),
             ~is_answered(task, attempts.c.item_id, version),
         )
         .order_by(attempts.c.id)
@@ -813,12 +817,12 @@ def count_cut(tx: Connection, task: str, version: str | None) -> int:
         attempts.c.task == task,
         attempts.c.reason.in_(CUT_SHORT),
         attempts.c.batch.is_not(None),
-        is_by(attempts.c.extractor, version),
+        has_version(attempts.c.extractor, version),
     )
     return tx.execute(query).scalar_one()
 
 
-def begun() -> Select[tuple[str, str, datetime]]:
+def select_version_starts() -> Select[tuple[str, str, datetime]]:
     """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
     A version begins with its first batch or unfinished run. Trials and rolled back batches do
@@ -838,7 +842,7 @@ def begun() -> Select[tuple[str, str, datetime]]:
 
 def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
     """Return every version of a task, without counts, in the order in which they began."""
-    starts = begun().subquery().c
+    starts = select_version_starts().subquery().c
     query = (
         select(starts.extractor)
         .where(starts.task == task)
@@ -849,11 +853,11 @@ def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
 
 def asked_tasks(tx: Connection) -> set[str]:
     """Return the names of tasks with a version; a task that was rolled back whole has none."""
-    starts = begun().subquery().c
+    starts = select_version_starts().subquery().c
     return set(tx.execute(select(starts.task).distinct()).scalars())
 
 
-def is_of(version: str, label: str) -> bool:
+def belongs_to_version(version: str, label: str) -> bool:
     """Return whether a version equals `label`, or is `label` with a model (`label/model`)."""
     return version == label or version.startswith(f"{label}/")
 
@@ -869,15 +873,15 @@ def paid_for_version(tx: Connection, task: str, version: str) -> float:
 def is_anything_asked(tx: Connection) -> bool:
     """Return whether the database has a version, a model's answer or a batch that is not over."""
     queries = (
-        begun(),
+        select_version_starts(),
         select(answers.c.id).where(answers.c.extractor != PERSON),
-        select(batches.c.number).where(batches.c.state.not_in(list(OVER))),
+        select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )
     return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
 def remove_version(
-    tx: Connection, task: str, version: str, *, at: datetime
+    tx: Connection, task: str, version: str, *, now: datetime
 ) -> tuple[int, int, int]:
     """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
 
@@ -894,11 +898,11 @@ def remove_version(
     )
     for number in tx.execute(batch_numbers).scalars().all():
         workspace.record_event(
-            tx, ROLLBACK, number, old=None, new="answers removed", why=reason, at=at
+            tx, ROLLBACK, number, old=None, new="answers removed", reason=reason, now=now
         )
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
-    tx.execute(update(runs).where(is_open_run).values(ended_at=at, why=reason))
+    tx.execute(update(runs).where(is_open_run).values(ended_at=now, why=reason))
 
     parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
     parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()

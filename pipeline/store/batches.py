@@ -58,8 +58,8 @@ def batches_in_states(
     tx: Connection,
     *states: BatchState,
     task: str | None = None,
-    own: bool = False,
-    since: datetime | None = None,
+    only_live: bool = False,
+    sent_since: datetime | None = None,
 ) -> list[BatchRow]:
     """Return the batches that meet all conditions, oldest first.
 
@@ -73,14 +73,14 @@ def batches_in_states(
         InconsistentError: A batch has an unknown state.
     """
     conditions: list[ColumnElement[bool]] = []
-    if own:
+    if only_live:
         conditions.append(batches.c.way != Mode.BATCH)
     if task is not None:
         conditions.append(batches.c.task == task)
     if states:
         conditions.append(batches.c.state.in_(states))
-    if since is not None:
-        conditions.append(or_(batches.c.create_sent_at >= since, batches.c.state.in_(OPEN)))
+    if sent_since is not None:
+        conditions.append(or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN)))
     query = select(batches).where(*conditions).order_by(batches.c.number)
     return [_to_batch(row) for row in tx.execute(query).mappings()]
 
@@ -97,13 +97,13 @@ def _unknown_state_message(number: int, state: str) -> str:
     return f"batch {number} is in a state that does not exist: {state!r}"
 
 
-def by_run(some: Iterable[BatchRow]) -> list[BatchRow]:
+def by_run(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Combine the batches of each live run into one batch with the run's number, without trials.
 
     Other batches are returned as they are.
     """
     combined: dict[int, BatchRow] = {}
-    for batch in some:
+    for batch in batch_rows:
         if batch.way is Mode.TRIAL:
             continue
         number = batch.run or batch.number
@@ -150,7 +150,7 @@ def next_number(tx: Connection) -> int:
     return next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, way: Mode, at: datetime, **columns: Any) -> None:
+def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> None:
     """Insert a batch in the transaction that claims its rows.
 
     Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.
@@ -158,14 +158,14 @@ def add_batch(tx: Connection, *, way: Mode, at: datetime, **columns: Any) -> Non
     Args:
         columns: The other columns by name.
     """
-    times = {"created_at": at}
+    times = {"created_at": now}
     state = BatchState.PREPARED
     if way is not Mode.BATCH:
         state = BatchState.ASKING
-        times |= {"create_sent_at": at, "submitted_at": at}
+        times |= {"create_sent_at": now, "submitted_at": now}
     tx.execute(insert(batches).values(way=way, state=state, **times, **columns))
     workspace.record_event(
-        tx, "batch", columns["number"], old=None, new=state, why="sealed and claimed", at=at
+        tx, "batch", columns["number"], old=None, new=state, reason="sealed and claimed", now=now
     )
 
 
@@ -196,7 +196,7 @@ class PastCalls(NamedTuple):
 
 
 def calls_since(
-    tx: Connection, model: str, *, since: datetime, but: Collection[int] = ()
+    tx: Connection, model: str, *, since: datetime, excluded_batches: Collection[int] = ()
 ) -> list[PastCalls]:
     """Return the calls to a model of live batches that are running or ended since a time.
 
@@ -212,7 +212,7 @@ def calls_since(
     ).where(
         batches.c.model == model,
         batches.c.calls > 0,
-        batches.c.number.not_in(list(but)),
+        batches.c.number.not_in(list(excluded_batches)),
         or_(batches.c.over_at.is_(None), batches.c.over_at >= since),
     )
     calls_by_batch = []
@@ -249,7 +249,7 @@ def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     return float(total_seconds / answer_count)
 
 
-def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, at: datetime) -> None:
+def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, now: datetime) -> None:
     """Record the next try to create a remote batch: *prepared* or *submitting* -> *submitting*.
 
     The caller commits before it calls the API.
@@ -258,20 +258,26 @@ def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, at: d
         StateConflictError: Another process changed the batch.
     """
     try_number = batch.tries + 1
-    columns = {"tries": try_number, "create_sent_at": at, "create_ended_at": None}
-    _move(tx, batch, BatchState.SUBMITTING, columns, reason=f"create, try {try_number}", now=at)
+    columns = {"tries": try_number, "create_sent_at": now, "create_ended_at": None}
+    _move(tx, batch, BatchState.SUBMITTING, columns, reason=f"create, try {try_number}", now=now)
     new_try = {
         "outcome": "sent",
         "batch": batch.number,
         "try": try_number,
         "display_name": display_name,
-        "sent_at": at,
+        "sent_at": now,
     }
     tx.execute(insert(creates).values(new_try))
 
 
 def mark_submitted(
-    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, how: str, at: datetime
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    remote_name: str,
+    display_name: str,
+    outcome: str,
+    now: datetime,
 ) -> None:
     """Record the remote batch of a try: *submitting* -> *submitted*.
 
@@ -287,29 +293,29 @@ def mark_submitted(
     try_number = int(suffix[1]) if suffix else batch.tries
     columns = {
         "remote_name": remote_name,
-        "submitted_at": at,
-        "create_ended_at": batch.create_ended_at or at,
+        "submitted_at": now,
+        "create_ended_at": batch.create_ended_at or now,
         "tries": max(batch.tries, try_number),
     }
-    _move(tx, batch, BatchState.SUBMITTED, columns, reason=f"{how} {remote_name}", now=at)
+    _move(tx, batch, BatchState.SUBMITTED, columns, reason=f"{outcome} {remote_name}", now=now)
 
     is_try = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
-    updated = tx.execute(update(creates).where(is_try).values(outcome=how))
+    updated = tx.execute(update(creates).where(is_try).values(outcome=outcome))
     if not updated.rowcount:
         # This database was restored from a backup that is older than the try.
         missing_try = {
-            "outcome": how,
+            "outcome": outcome,
             "note": "sent after the backup was made",
             "batch": batch.number,
             "try": try_number,
             "display_name": display_name,
-            "sent_at": at,
+            "sent_at": now,
         }
         tx.execute(insert(creates).values(missing_try))
 
 
 def mark_refused(
-    tx: Connection, batch: BatchRow, *, why: str, outcome: str, at: datetime, **columns: Any
+    tx: Connection, batch: BatchRow, *, reason: str, outcome: str, now: datetime, **columns: Any
 ) -> None:
     """Record that the API refused the last try: *submitting* -> *prepared*.
 
@@ -320,9 +326,9 @@ def mark_refused(
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    refusal = {"create_ended_at": at, "reason": why, **columns}
-    _move(tx, batch, BatchState.PREPARED, refusal, reason=why, now=at)
-    _end_try(tx, batch, outcome=outcome, note=why)
+    refusal = {"create_ended_at": now, "reason": reason, **columns}
+    _move(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
+    _end_try(tx, batch, outcome=outcome, note=reason)
 
 
 def name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
@@ -337,25 +343,27 @@ def name_prefix(display_name: str) -> str:
     return _TRY_SUFFIX.sub("", display_name)
 
 
-def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, at: datetime) -> None:
+def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, now: datetime) -> None:
     """Mark the create of a restored batch as unclear: it may have been sent after the backup.
 
     A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
     """
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
-        mark_submitting(tx, batch, display_name=name, at=at)
+        mark_submitting(tx, batch, display_name=name, now=now)
     reason = "restored from a backup: it may have been sent since"
-    note(tx, batch.number, create_ended_at=at, reason=reason)
+    note(tx, batch.number, create_ended_at=now, reason=reason)
 
 
-def note_unclear(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
+def note_unclear(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Record that the last create call ended without a clear reply; the state stays.
 
     The batch is left alone if another process changed it; the try is recorded in any case.
     """
-    tx.execute(update(batches).where(_is_unchanged(batch)).values(create_ended_at=at, reason=why))
-    _end_try(tx, batch, outcome="unclear", note=why)
+    tx.execute(
+        update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason)
+    )
+    _end_try(tx, batch, outcome="unclear", note=reason)
 
 
 def note_absent(tx: Connection, batch: BatchRow) -> None:
@@ -363,13 +371,13 @@ def note_absent(tx: Connection, batch: BatchRow) -> None:
     _end_try(tx, batch, outcome="absent", note=_ABSENT_REASON)
 
 
-def mark_absent(tx: Connection, batch: BatchRow, *, at: datetime) -> None:
+def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     """Record that the remote list has nothing of any try: *submitting* -> *prepared*.
 
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    _move(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=at)
+    _move(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
     note_absent(tx, batch)
 
 
@@ -383,27 +391,27 @@ def note_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
     return tx.execute(update(batches).where(*is_submitted).values(**columns)).rowcount == 1
 
 
-def note_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
+def note_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Record that the API is asked to cancel a *submitted* batch; the state stays.
 
     Raises:
         StateConflictError: The batch is no longer *submitted*.
     """
-    if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
+    if not note_submitted(tx, batch, cancel_asked_at=now, reason=reason):
         raise _conflict(tx, batch, target=batch.state)
-    _record_event(tx, batch, reason=why, now=at)
+    _record_event(tx, batch, reason=reason, now=now)
 
 
-def unnote_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
+def unnote_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Undo `note_cancel` after the API could not be asked."""
     note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
-    _record_event(tx, batch, reason=why, now=at)
+    _record_event(tx, batch, reason=reason, now=now)
 
 
 def _record_event(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Add a line about a batch whose state stays to the journal."""
     workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, why=reason, at=now
+        tx, "batch", batch.number, old=batch.state, new=batch.state, reason=reason, now=now
     )
 
 
@@ -413,8 +421,8 @@ def mark_downloaded(
     path: Path,
     draft: SealedFile,
     *,
-    why: str,
-    at: datetime,
+    reason: str,
+    now: datetime,
     **columns: Any,
 ) -> None:
     """Record the sealed result file: *submitted* or *asking* -> *downloaded*.
@@ -427,25 +435,25 @@ def mark_downloaded(
         StateConflictError: Another process changed the batch.
     """
     result_columns = {
-        "over_at": at,
+        "over_at": now,
         "result_file": f"{path.parent.name}/{path.name}",
         "result_sha256": draft.sha256,
         "result_size": draft.size,
     }
-    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=why, now=at)
+    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=reason, now=now)
 
 
-def mark_failed(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
+def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """End a batch without a result. The caller releases its rows in the same transaction.
 
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    columns = {"reason": why, "over_at": at, "ended_at": at}
-    _move(tx, batch, BatchState.FAILED, columns, reason=why, now=at)
+    columns = {"reason": reason, "over_at": now, "ended_at": now}
+    _move(tx, batch, BatchState.FAILED, columns, reason=reason, now=now)
 
 
-def mark_ingested(tx: Connection, batch: BatchRow, *, at: datetime, **columns: Any) -> None:
+def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: Any) -> None:
     """End a batch whose requests all have an outcome; it becomes *ingested*.
 
     Args:
@@ -454,8 +462,8 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, at: datetime, **columns: A
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    ended = {"ended_at": at, **columns}
-    _move(tx, batch, BatchState.INGESTED, ended, reason="accounted for", now=at)
+    ended = {"ended_at": now, **columns}
+    _move(tx, batch, BatchState.INGESTED, ended, reason="accounted for", now=now)
 
 
 def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
@@ -472,7 +480,7 @@ def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, in
 
 
 def add_duplicate(
-    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, at: datetime
+    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, now: datetime
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
 
@@ -488,10 +496,10 @@ def add_duplicate(
         "remote_name": remote_name,
         "batch": batch.number,
         "display_name": display_name,
-        "found_at": at,
+        "found_at": now,
     }
     tx.execute(insert(creates).values(duplicate))
-    _record_event(tx, batch, reason=f"twin {remote_name}", now=at)
+    _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
     return True
 
 
@@ -504,9 +512,9 @@ def open_duplicates(tx: Connection, number: int) -> list[str]:
     ]
 
 
-def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
+def duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
     """Record that a duplicate batch was cancelled, or is over."""
-    tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=at))
+    tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=now))
 
 
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
@@ -564,7 +572,7 @@ def _move(
     if moved.rowcount != 1:
         raise _conflict(tx, batch, target=state)
     workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=state, why=reason, at=now
+        tx, "batch", batch.number, old=batch.state, new=state, reason=reason, now=now
     )
 
 

@@ -35,8 +35,8 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import OVER, Mode, Outcome
-from pipeline.store.database import among, change_among, pages, run_many, streamed
+from pipeline.core.states import ENDED_STATES, Mode, Outcome
+from pipeline.store.database import change_among, pages, run_many, select_among, streamed
 from pipeline.store.schema import asks, attempts, batches
 
 # Claims that are checked or inserted by a single statement.
@@ -164,7 +164,7 @@ def claim(
     *,
     batch: int,
     asks_each: bool,
-    at: datetime,
+    now: datetime,
 ) -> None:
     """Claim all these rows for a batch under a version, or raise.
 
@@ -196,7 +196,7 @@ def claim(
             "extractor": version,
             "state": CLAIMED,
             "batch": batch,
-            "at": at,
+            "at": now,
             "item_id": row.item_id,
             "line": row.line,
             "input_hash": row.input_hash,
@@ -260,7 +260,7 @@ def equal_asks(
         .where(asks.c.task == task, asks.c.extractor == version, in_state)
         .order_by(asks.c.state)
     )
-    return {row[0]: (row[1], row[2]) for row in among(tx, query, asks.c.input_hash, hashes)}
+    return {row[0]: (row[1], row[2]) for row in select_among(tx, query, asks.c.input_hash, hashes)}
 
 
 def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
@@ -312,7 +312,7 @@ class ClaimOutcomes(NamedTuple):
 
 
 def end_claims(
-    tx: Connection, task: str, version: str, batch: int, ends: ClaimOutcomes, *, at: datetime
+    tx: Connection, task: str, version: str, batch: int, outcomes: ClaimOutcomes, *, now: datetime
 ) -> None:
     """End claims of a batch: mark rows as answered, park them, or release them.
 
@@ -325,14 +325,14 @@ def end_claims(
         asks.c.task == task, asks.c.extractor == version, asks.c.batch == batch, IS_CLAIMED
     )
     end = update(asks).where(is_claim)
-    moved = _change_rows(tx, end.values(state=ANSWERED, at=at), ends.answered)
-    for reason in dict.fromkeys(ends.parked.values()):
-        parked_rows_of_reason = [row for row in ends.parked if ends.parked[row] == reason]
-        park = end.values(state=PARKED, reason=reason, at=at)
+    moved = _change_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
+    for reason in dict.fromkeys(outcomes.parked.values()):
+        parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
+        park = end.values(state=PARKED, reason=reason, at=now)
         moved += _change_rows(tx, park, parked_rows_of_reason)
-    moved += _change_rows(tx, delete(asks).where(is_claim), ends.let_go)
+    moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.let_go)
 
-    if moved != len(ends.answered) + len(ends.parked) + len(ends.let_go):
+    if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.let_go):
         raise StateConflictError("an item of", task, expected="claimed", wanted="accounted for")
 
 
@@ -342,17 +342,17 @@ def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClai
 
 
 def add_ended(
-    tx: Connection, task: str, version: str, ends: ClaimOutcomes, *, at: datetime
+    tx: Connection, task: str, version: str, outcomes: ClaimOutcomes, *, now: datetime
 ) -> None:
     """Record open rows as answered or parked without a batch; ignore released rows.
 
     Raises:
         StateConflictError: One of the rows was not open under the version.
     """
-    records = [_ended_record(row, ANSWERED, None) for row in ends.answered]
-    records += [_ended_record(row, PARKED, reason) for row, reason in ends.parked.items()]
+    records = [_ended_record(row, ANSWERED, None) for row in outcomes.answered]
+    records += [_ended_record(row, PARKED, reason) for row, reason in outcomes.parked.items()]
     for record in records:
-        record.update(task=task, extractor=version, at=at)
+        record.update(task=task, extractor=version, at=now)
     _insert(tx, task, version, records)
 
 
@@ -374,7 +374,7 @@ def release_claims(tx: Connection, batch: int) -> int:
 
 
 _IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
-    select(batches.c.number).where(batches.c.state.in_(OVER))
+    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES))
 )
 
 
@@ -392,7 +392,7 @@ def close_claims_of_ended(tx: Connection) -> None:
 
 def claimed_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return those of the row ids that are claimed."""
-    return {row[0] for row in among(tx, claimed_ids(task), asks.c.item_id, row_ids)}
+    return {row[0] for row in select_among(tx, claimed_ids(task), asks.c.item_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
@@ -449,46 +449,46 @@ def _is_parked(prompt_version: str) -> ColumnElement[bool]:
     return and_(_IS_PARKED, or_(asks.c.extractor == EVERY_VERSION, is_of_version))
 
 
-def parked(task: str, own: str = "") -> Select[Any]:
+def parked(task: str, prompt_version: str = "") -> Select[Any]:
     """Return a SELECT of the ids of parked rows.
 
     Args:
         own: Only rows that are parked under this prompt version, or under every version; ""
             means rows that are parked under any version.
     """
-    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(own))
+    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(prompt_version))
 
 
-def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime) -> None:
+def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, now: datetime) -> None:
     """Park rows under every version; a row that is parked so already keeps its first reason.
 
     Args:
         reasons: The reason by row id.
     """
     query = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY_VERSION)
-    known_ids = {row[0] for row in among(tx, query, asks.c.item_id, list(reasons))}
+    known_ids = {row[0] for row in select_among(tx, query, asks.c.item_id, list(reasons))}
     new_reasons = {
         RowClaim(row_id, ""): reason
         for row_id, reason in reasons.items()
         if row_id not in known_ids
     }
-    add_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), at=at)
+    add_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), now=now)
 
 
 def unpark(
-    tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None
+    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
     """Release the rows that `unparkable` returns and forgive their attempts; return their ids."""
-    free_ids = unparkable(tx, task, own=own, ids=ids)
+    free_ids = unparkable(tx, task, prompt_version=prompt_version, ids=ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)
-    release = delete(asks).where(asks.c.task == task, _is_unparkable(own))
+    release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
     change_among(tx, release, asks.c.item_id, free_ids)
     return free_ids
 
 
 def unparkable(
-    tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None
+    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
     """Return the ids of parked rows that are not parked under every version.
 
@@ -498,12 +498,12 @@ def unparkable(
     """
     query = (
         select(asks.c.item_id)
-        .where(asks.c.task == task, _is_unparkable(own))
+        .where(asks.c.task == task, _is_unparkable(prompt_version))
         .distinct()
         .order_by(asks.c.item_id)
     )
     rows: Iterable[Any] = (
-        tx.execute(query) if ids is None else among(tx, query, asks.c.item_id, ids)
+        tx.execute(query) if ids is None else select_among(tx, query, asks.c.item_id, ids)
     )
     return [row[0] for row in rows]
 
@@ -519,7 +519,9 @@ def reopen(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     change_among(tx, is_answered, asks.c.item_id, row_ids)
 
 
-def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, datetime]]:
+def parked_rows(
+    tx: Connection, task: str, *, prompt_version: str = ""
+) -> list[tuple[str, str, datetime]]:
     """Return (row id, reason, time) of every parked row, oldest first.
 
     A row that is parked under several versions is returned once: with its first reason, at the
@@ -532,7 +534,7 @@ def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, 
     # the table in random order.
     query = (
         select(asks.c.item_id, asks.c.reason, asks.c.at)
-        .where(asks.c.task == task, _is_parked(own))
+        .where(asks.c.task == task, _is_parked(prompt_version))
         .order_by(asks.c.item_id)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
@@ -543,7 +545,9 @@ def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, 
     return list(reversed(rows_by_id.values()))
 
 
-def parked_reason(tx: Connection, task: str, row_id: str, *, own: str = "") -> str | None:
+def parked_reason(
+    tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
+) -> str | None:
     """Return why a row is parked; None if it is not parked.
 
     Args:
@@ -551,7 +555,7 @@ def parked_reason(tx: Connection, task: str, row_id: str, *, own: str = "") -> s
     """
     query = (
         select(asks.c.reason)
-        .where(asks.c.task == task, asks.c.item_id == row_id, _is_parked(own))
+        .where(asks.c.task == task, asks.c.item_id == row_id, _is_parked(prompt_version))
         .order_by(asks.c.extractor, asks.c.at)
         .limit(1)
     )
@@ -575,7 +579,7 @@ class DueRetry(NamedTuple):
 
 
 def note_due(
-    tx: Connection, task: str, version: str, row_id: str, *, reason: str, at: datetime
+    tx: Connection, task: str, version: str, row_id: str, *, reason: str, now: datetime
 ) -> None:
     """Record a row as due, so that the next command retries it.
 
@@ -589,7 +593,7 @@ def note_due(
         extractor=version,
         item_id=row_id,
         reason=reason,
-        at=at,
+        at=now,
     )
     tx.execute(attempt)
 

@@ -107,7 +107,7 @@ def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
     return iter(lambda: list(islice(remaining, size)), [])
 
 
-def among(
+def select_among(
     tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
 ) -> Iterator[Any]:
     """Yield the rows of a SELECT whose column is in a list of any length.
@@ -118,7 +118,7 @@ def among(
         yield from tx.execute(query.where(column.in_(page))).all()
 
 
-def is_one_of(
+def is_among_many(
     tx: Connection, column: ColumnElement[str], values: Sequence[str]
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a text is one of many values, passed as a single JSON list."""
@@ -324,7 +324,7 @@ class Store:
             InputError: The step took too long, or the query is at fault.
         """
         try:
-            with within(tx, timeout_s):
+            with limit_time(tx, timeout_s):
                 return step()
         except SlowError:
             message = (
@@ -456,7 +456,7 @@ class SlowError(Exception):
 
 
 @contextlib.contextmanager
-def within(tx: Connection, seconds: float | None) -> Iterator[None]:
+def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
     """Cancel the statements of a block, which only reads, after a time.
 
     Args:

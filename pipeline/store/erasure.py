@@ -43,16 +43,18 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
 REQUEST_TABLES = (asks, answers, attempts)
 
 
-def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, at: datetime) -> None:
+def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
     """Park a row, and journal that it is being forgotten.
 
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    claims.park_unasked(tx, task, {row_id: claims.BEING_FORGOTTEN}, at=at)
+    claims.park_unasked(tx, task, {row_id: claims.BEING_FORGOTTEN}, now=now)
     if row_id not in open_erasures(tx, name):
         digest = _digest(tx, name)
-        workspace.record_event(tx, FORGET_EVENT, digest, old=None, new=BEGUN, why=row_id, at=at)
+        workspace.record_event(
+            tx, FORGET_EVENT, digest, old=None, new=BEGUN, reason=row_id, now=now
+        )
 
 
 def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
@@ -72,11 +74,13 @@ def finish_erasure(tx: Connection, name: str) -> None:
     tx.execute(end.values(name=ERASED_TEXT, old=BEGUN, new=DONE, why=None))
 
 
-def bury_item(tx: Connection, task: str, row_id: str, *, at: datetime) -> None:
+def bury_item(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
     reason = f"{task}: what its source says of it is left out"
     digest = _digest(tx, f"{task} {row_id}")
-    workspace.record_event(tx, BURIED_EVENT, digest, old=None, new=ERASED_TEXT, why=reason, at=at)
+    workspace.record_event(
+        tx, BURIED_EVENT, digest, old=None, new=ERASED_TEXT, reason=reason, now=now
+    )
 
 
 def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
@@ -94,7 +98,7 @@ def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
     return is_buried
 
 
-def is_kept(tx: Connection, task: str, row_id: str) -> bool:
+def has_records(tx: Connection, task: str, row_id: str) -> bool:
     """Return whether any table of the engine has a record about a row."""
     queries = (
         select(table.c.task).where(table.c.task == task, table.c.item_id == row_id)
@@ -122,7 +126,7 @@ def batches_of(tx: Connection, task: str, row_id: str) -> list[int]:
     return sorted(numbers)
 
 
-def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
+def reseal(tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: int) -> bool:
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 
     Args:
@@ -132,7 +136,9 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
         False if no file of the batch has it; nothing is written then.
     """
     is_hash_file = (
-        (events.c.kind == CLEANED_EVENT) & (events.c.name == str(batch)) & (events.c.new == was)
+        (events.c.kind == CLEANED_EVENT)
+        & (events.c.name == str(batch))
+        & (events.c.new == old_sha256)
     )
     if tx.execute(update(events).where(is_hash_file).values(new=sha256)).rowcount:
         return True
@@ -140,7 +146,7 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
     for file_kind in ("request", "result"):
         sha256_column = batches.c[f"{file_kind}_sha256"]
         size_column = batches.c[f"{file_kind}_size"]
-        is_file = (batches.c.number == batch) & (sha256_column == was)
+        is_file = (batches.c.number == batch) & (sha256_column == old_sha256)
         seal = update(batches).where(is_file).values({sha256_column: sha256, size_column: size})
         if tx.execute(seal).rowcount:
             return True
@@ -181,7 +187,7 @@ def erase_item(
 
 
 def note_cleaned(
-    tx: Connection, batch: int, *, why: str, at: datetime, hashes: str | None = None
+    tx: Connection, batch: int, *, reason: str, now: datetime, hashes: str | None = None
 ) -> None:
     """Journal that a user removed the files of a batch.
 
@@ -189,7 +195,7 @@ def note_cleaned(
         hashes: The SHA-256 of the file with the hashes of their lines; None if there is none.
     """
     new = hashes or "files removed"
-    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, why=why, at=at)
+    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, reason=reason, now=now)
 
 
 def cleaned_batches(tx: Connection) -> dict[int, str]:

@@ -34,7 +34,9 @@ class Spending(NamedTuple):
     under_way: float = 0.0
 
 
-def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spending:
+def sum_spent(
+    tx: Connection, *, since: datetime | None = None, excluded_batch: int | None = None
+) -> Spending:
     """Return the spending of all batches and duplicate batches.
 
     Args:
@@ -47,10 +49,10 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
         for duplicate in all_duplicates(tx)
         if since is None or duplicate["found_at"] >= since
     ]
-    for batch in batches_in_states(tx, since=since):
-        is_later = but is not None and batch.number > but
+    for batch in batches_in_states(tx, sent_since=since):
+        is_later = excluded_batch is not None and batch.number > excluded_batch
         waits_behind = is_later and batch.state is BatchState.PREPARED
-        if batch.number != but and not waits_behind:
+        if batch.number != excluded_batch and not waits_behind:
             amounts.append(batch_spent(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 

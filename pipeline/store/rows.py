@@ -37,7 +37,15 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.database import PAGE, Store, among, insert_into, insert_new, run_many, streamed
+from pipeline.store.database import (
+    PAGE,
+    Store,
+    insert_into,
+    insert_new,
+    run_many,
+    select_among,
+    streamed,
+)
 from pipeline.store.schema import rows
 
 # PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
@@ -122,7 +130,7 @@ class StagedRows(NamedTuple):
             row_ids = [record["item_id"] for record in records]
             staged_rows = {
                 row.item_id: row
-                for row in among(self.held, select(_staged), _staged.c.item_id, row_ids)
+                for row in select_among(self.held, select(_staged), _staged.c.item_id, row_ids)
             }
         repeated_rows = []
         for record in records:
@@ -296,7 +304,7 @@ def _select_last_n(task: str) -> Select[Any]:
 def seen_before(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
     """Return the stored inspection (JSON) of the images of rows, by row id."""
     query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
-    return {row[0]: row[1] for row in among(tx, query, rows.c.item_id, row_ids)}
+    return {row[0]: row[1] for row in select_among(tx, query, rows.c.item_id, row_ids)}
 
 
 def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
@@ -308,14 +316,14 @@ def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) ->
     query = select(rows.c.item_id, rows.c.changed_at).where(
         rows.c.task == task, rows.c.changed_at.is_not(None)
     )
-    changes = among(tx, query, rows.c.item_id, list(moments))
+    changes = select_among(tx, query, rows.c.item_id, list(moments))
     return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
 
 
 def kept_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
-    stored = among(tx, query, rows.c.item_id, row_ids)
+    stored = select_among(tx, query, rows.c.item_id, row_ids)
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 

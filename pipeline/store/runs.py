@@ -41,10 +41,10 @@ def set_start(tx: Connection, number: int, *, at: datetime) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(started_at=at))
 
 
-def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
+def end_run(tx: Connection, number: int, *, reason: str, at: datetime) -> None:
     """Record the end of a run and its reason. Does nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
-    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=why))
+    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=reason))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
@@ -117,14 +117,14 @@ def pilot_items(tx: Connection, extractor: str) -> int:
     return sum(pilot.size for pilot in all_pilots(tx) if pilot.extractor == extractor)
 
 
-def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> PilotRow | None:
+def newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False) -> PilotRow | None:
     """Return the newest pilot of a version, or None.
 
     Args:
         over: Only pilots that have ended. Their verdict decides whether all rows may be asked.
     """
     for pilot in reversed(all_pilots(tx)):
-        if pilot.extractor == extractor and (not over or pilot.ended_at is not None):
+        if pilot.extractor == extractor and (not is_ended or pilot.ended_at is not None):
             return pilot
     return None
 

@@ -46,7 +46,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.core.settings import BUILT_IN
-from pipeline.core.states import OVER, BatchState, Mode
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
@@ -229,7 +229,7 @@ class BatchRow:
     @property
     def is_over(self) -> bool:
         """Return whether the batch is in a state that never changes."""
-        return self.state in OVER
+        return self.state in ENDED_STATES
 
 
 @dataclass(frozen=True)
@@ -672,12 +672,12 @@ def other_tables(tx: Connection) -> list[str]:
     )
 
 
-def our_tables(tx: Connection, besides: Collection[str]) -> list[str]:
+def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
     """Return the names of existing tables that are the engine's or in `besides`."""
     return [
         name
         for name in inspect(tx).get_table_names()
-        if name.startswith("findable_") or name in besides
+        if name.startswith("findable_") or name in extra_tables
     ]
 
 

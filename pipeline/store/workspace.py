@@ -50,13 +50,13 @@ def record_event(
     *,
     old: str | None,
     new: str | None,
-    why: str,
-    at: datetime,
+    reason: str,
+    now: datetime,
 ) -> None:
     """Add one line to the journal, in the transaction of the change that it describes."""
     # A file name may have bytes that are not UTF-8.
     name_text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    row = {"at": at, "kind": kind, "name": name_text, "old": old, "new": new, "why": why}
+    row = {"at": now, "kind": kind, "name": name_text, "old": old, "new": new, "why": reason}
     tx.execute(insert(events).values(row))
 
 
@@ -116,7 +116,7 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
     return WorkspaceRow(*tx.execute(query).one())
 
 
-def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
+def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
     """Bind the workspace to a backend if it is not bound yet, and journal that.
 
     Raises:
@@ -124,7 +124,7 @@ def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
     """
     bind = update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend)
     if tx.execute(bind).rowcount == 1:
-        record_event(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
+        record_event(tx, "workspace", "backend", old=None, new=backend, reason="first use", now=now)
 
     bound_backend = get_workspace(tx).backend
     if bound_backend != backend:
@@ -136,11 +136,11 @@ def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
         )
 
 
-def unbind_workspace(tx: Connection, *, at: datetime, why: str) -> None:
+def unbind_workspace(tx: Connection, *, now: datetime, reason: str) -> None:
     """Remove the workspace's backend, so that the next use binds it again."""
     old = get_workspace(tx).backend
     tx.execute(update(workspace).values(backend=None))
-    record_event(tx, "workspace", "backend", old=old, new=None, why=why, at=at)
+    record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
 
 
 def touch_revision(tx: Connection, task: str) -> None:
@@ -165,7 +165,7 @@ def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool
     return tx.execute(query).first() is None
 
 
-def add_build(tx: Connection, columns: Mapping[str, Any], *, why: str, at: datetime) -> None:
+def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
     """Record that a build is in service from now on; replace a row of the same number.
 
     Args:
@@ -174,12 +174,12 @@ def add_build(tx: Connection, columns: Mapping[str, Any], *, why: str, at: datet
     tx.execute(delete(builds).where(builds.c.number == columns["number"]))
     # The new build must be the last, even if the clock was set back.
     newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
-    promoted_at = at
+    promoted_at = now
     if newest:
-        promoted_at = max(at, newest + timedelta(microseconds=1))
+        promoted_at = max(now, newest + timedelta(microseconds=1))
     tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
     record_event(
-        tx, "build", columns["number"], old=None, new="in service", why=why, at=promoted_at
+        tx, "build", columns["number"], old=None, new="in service", reason=reason, now=promoted_at
     )
 
 
@@ -219,7 +219,7 @@ def holds_sealed_files(data: Path) -> bool:
     return any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
 
 
-def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, shown: str) -> None:
+def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
     """Check that a database has the workspace of a folder.
 
     Args:
@@ -233,7 +233,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, shown: str
         workspace_id = tx.execute(select(workspace.c.workspace_id)).scalar()
     if workspace_id != marker.workspace_id:
         reason = "is another workspace's" if workspace_id else "holds no workspace yet"
-        refuse_folder(data, marker, f"{shown} {reason}")
+        refuse_folder(data, marker, f"{database_name} {reason}")
 
 
 def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
@@ -321,7 +321,7 @@ def keep_fingerprint(
     task: str,
     version: int,
     document: Mapping[str, Any],
-    at: datetime,
+    now: datetime,
 ) -> None:
     """Record a fingerprint and its document as the newest of a task's version.
 
@@ -337,7 +337,7 @@ def keep_fingerprint(
         {
             "fingerprint": fingerprint,
             "version": version,
-            "at": at.isoformat(),
+            "at": now.isoformat(),
             "document": document,
         }
     )

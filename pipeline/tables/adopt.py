@@ -356,7 +356,11 @@ def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
 
 
 def new_ids(
-    tx: Connection, id_column: Column[Any], count: int, *, above: Callable[[], int] = lambda: 0
+    tx: Connection,
+    id_column: Column[Any],
+    count: int,
+    *,
+    find_highest_id: Callable[[], int] = lambda: 0,
 ) -> Sequence[int | str] | None:
     """Return ids for new rows of a table, or None if the database generates ids itself.
 
@@ -379,7 +383,7 @@ def new_ids(
     if not has_number_ids or isinstance(max_id, str):
         return [str(uuid.uuid4()) for _ in range(count)]
 
-    first_id = max(int(max_id or 0), above()) + 1
+    first_id = max(int(max_id or 0), find_highest_id()) + 1
     return range(first_id, first_id + count)
 
 
@@ -870,7 +874,7 @@ def is_refusal(error: exc.DBAPIError) -> bool:
     return _FOREIGN_KEY_MISMATCH in str(error.orig)
 
 
-def check_demands(name: str, columns: Columns, *, known: Collection[str]) -> None:
+def check_demands(name: str, columns: Columns, *, written_columns: Collection[str]) -> None:
     """Raise ConfigurationError if a new row would lack a value that the table requires.
 
     Args:
@@ -881,7 +885,9 @@ def check_demands(name: str, columns: Columns, *, known: Collection[str]) -> Non
     required_columns = [
         f"`{column.name}`"
         for column_name, column in columns.items()
-        if column_name not in known and not column.nullable and column.server_default is None
+        if column_name not in written_columns
+        and not column.nullable
+        and column.server_default is None
     ]
     if required_columns:
         reason = f"demands columns that are not ours: {', '.join(required_columns)}"

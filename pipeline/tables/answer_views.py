@@ -135,13 +135,13 @@ def _view_query(
     preference = VersionPreference.of(
         tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred
     )
-    query = select().select_from(answers).where(is_effective(preference, each=each))
+    query = select().select_from(answers).where(is_effective(preference, per_version=each))
 
     if not each:
         is_same_row = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         query = query.select_from(answers.outerjoin(rows, is_same_row))
         source_names = [name for name in task.columns if name not in dict(task.key)]
-        for source_name, name in beside(columns, source_names, "source_").items():
+        for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
             columns[name] = row_cell(tx, rows.c.row, source_name, kind)
 
@@ -190,7 +190,8 @@ def check_views(tx: Connection, task: TaskRecord) -> None:
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
     return all(
-        is_view_made(tx, name, query, of=_ANSWERS_ORIGIN) for name, query in _view_queries(tx, task)
+        is_view_made(tx, name, query, origin=_ANSWERS_ORIGIN)
+        for name, query in _view_queries(tx, task)
     )
 
 
@@ -210,7 +211,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     names = views_of(task)
     earlier_marks = [_read_mark(tx, name) for name in names]
     for name, query in _view_queries(tx, task):
-        make_view(tx, name, query, of=_ANSWERS_ORIGIN)
+        make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
@@ -227,7 +228,7 @@ def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Selec
         yield name, _view_query(tx, task, each=each, existing_names=existing_names)
 
 
-def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
     """Return whether a view has this query, or another program's object has its name.
 
     Args:
@@ -239,10 +240,10 @@ def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> b
     existing_mark = _read_mark(tx, name)
     if existing_mark is None:
         return False
-    return _is_name_taken(existing_mark) or existing_mark == _mark(of, _sql_of(tx, query))
+    return _is_name_taken(existing_mark) or existing_mark == _mark(origin, _sql_of(tx, query))
 
 
-def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
     """Make or replace a view, with a mark that contains the hash of its query.
 
     Views of other programs that use this view are kept.
@@ -264,7 +265,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool
 
     view = quoted(tx, name)
     sql = _sql_of(tx, query)
-    mark = _mark(of, sql)
+    mark = _mark(origin, sql)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
@@ -444,7 +445,9 @@ def _server_cell(kind: str, name: str, document: str) -> str:
     }[_VIEW_KINDS.get(kind, kind)]
 
 
-def beside(existing_names: Iterable[str], names: Iterable[str], prefix: str) -> dict[str, str]:
+def name_added_columns(
+    existing_names: Iterable[str], names: Iterable[str], prefix: str
+) -> dict[str, str]:
     """Return the column names for more columns in a table that has columns already.
 
     Case does not distinguish names.

@@ -303,7 +303,7 @@ def _convert_arrow_nested(cell: Any) -> Any:
     return [_convert_arrow_scalar(element) for element in cell.values]
 
 
-def pyarrow_for(what: str) -> Any:
+def pyarrow_for(purpose: str) -> Any:
     """Import and return pyarrow.
 
     Args:
@@ -320,6 +320,6 @@ def pyarrow_for(what: str) -> Any:
             "CSV and JSON lines do without"
         )
         raise ConfigurationError(
-            f"{what} needs pyarrow, which is not installed; nothing was done", hint=hint
+            f"{purpose} needs pyarrow, which is not installed; nothing was done", hint=hint
         ) from error
     return pa

@@ -26,7 +26,7 @@ from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables import workbook
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, stored_cell
-from pipeline.tables.answer_views import beside as named_beside
+from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
     common_kind,
     kind_of_value,
@@ -36,7 +36,7 @@ from pipeline.tables.cells import (
     value_text,
 )
 from pipeline.tables.lists import RowTable
-from pipeline.tables.row_sync import HASH, KEY, SEEN, UNUSABLE, VALUES
+from pipeline.tables.row_sync import HASH, IMAGE_STATE_COLUMN, KEY, UNUSABLE, VALUES
 
 # Columns of an export.
 STATE = "state"
@@ -84,7 +84,9 @@ def encoded(
     if format_ == "csv":
         return csv(_csv_rows(rows, kinds), kinds, guard)
     if format_ == "xlsx":
-        return workbook.written(rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS))
+        return workbook.encode_xlsx(
+            rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS)
+        )
     return _encode_parquet(rows, kinds, pyarrow_for("Parquet"))
 
 
@@ -207,8 +209,8 @@ def answers_rows(
     is_answer: ColumnElement[bool],
     field: str | None,
     cost: bool,
-    gone: bool,
-    own: str,
+    include_missing: bool,
+    version_label: str,
 ) -> _Rows:
     """Return every row of a task's source with its state and an answer, in the source's order.
 
@@ -241,8 +243,11 @@ def answers_rows(
     answer_names = named_beside(sources, answer_kinds, "answer_")
     state_names = named_beside([*sources, *answer_names.values()], (STATE, REASON), "row_")
 
-    query = _answers_query(items, is_answer, gone=gone)
-    parked_reasons = {key: reason for key, reason, _ in claims.parked_rows(tx, task.name, own=own)}
+    query = _answers_query(items, is_answer, gone=include_missing)
+    parked_reasons = {
+        key: reason
+        for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
+    }
 
     def read_rows() -> Iterator[_Row]:
         for stored_row in streamed(tx, query, page=PAGE).mappings():
@@ -273,7 +278,7 @@ def answers_rows(
 def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: bool) -> Select[Any]:
     """Return the SELECT of rows with their states and answers; see `answers_rows`."""
     row = items.table.c
-    row_columns = [row[name] for name in (VALUES, KEY, HASH, SEEN, UNUSABLE)]
+    row_columns = [row[name] for name in (VALUES, KEY, HASH, IMAGE_STATE_COLUMN, UNUSABLE)]
     answer_columns = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COST_KINDS)]
     has_answer = (answers.c.item_id == row[KEY]) & is_answer
 
@@ -313,7 +318,7 @@ def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> 
     if not reason and stored_row[STATE] == PARKED:
         reason = parked_reasons.get(stored_row[KEY])
     if stored_row[HASH] == NO_HASH:
-        return f"line {stored_row[SEEN]}: {reason}"
+        return f"line {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
     return reason
 
 

@@ -53,8 +53,8 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.store import answers, claims
-from pipeline.store.database import SlowError, describe_error, pages, streamed, within
-from pipeline.store.database import among as among_values
+from pipeline.store.database import SlowError, describe_error, limit_time, pages, streamed
+from pipeline.store.database import select_among as among_values
 from pipeline.store.rows import count_refused, is_refused
 from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
@@ -431,7 +431,7 @@ class Grid:
 
         time_limit_s = options.within_s if self._is_slow_sort(options) else None
         try:
-            with within(tx, time_limit_s):
+            with limit_time(tx, time_limit_s):
                 return tx.execute(query).all()
         except SlowError:
             raise InputError(
@@ -542,7 +542,7 @@ class Grid:
         total = sum(states.values())
 
         if self._may_count_facets(tx):
-            with contextlib.suppress(SlowError), within(tx, within_s):
+            with contextlib.suppress(SlowError), limit_time(tx, within_s):
                 tags, versions, fields = self._count_facets(tx, conditions, within_s)
                 return RowCounts(total, states, tags, versions, fields, gone_count)
         return RowCounts(total, states, None, None, gone=gone_count)
@@ -789,7 +789,7 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
     return GridFacet(
         cell=version,
         words=lambda cell: () if cell is None else (cell,),
-        says=partial(answers.is_by, version),
+        says=partial(answers.has_version, version),
     )
 
 

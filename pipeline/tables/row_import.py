@@ -178,7 +178,7 @@ def _escape_unsound(text: str) -> str:
     return UNSOUND.sub(lambda match: _escape_character(match[0]), text)
 
 
-def key_of(cell: object, *, most: int) -> tuple[str, str]:
+def key_of(cell: object, *, max_chars: int) -> tuple[str, str]:
     """Return the key in a cell as text, or the reason why the cell is no key.
 
     Keys are part of requests and of web addresses, and are printed.
@@ -199,8 +199,8 @@ def key_of(cell: object, *, most: int) -> tuple[str, str]:
     reason = ""
     if not any(character.isprintable() and not character.isspace() for character in key):
         reason = "empty"
-    elif len(key) > most:
-        reason = f"longer than {most} characters"
+    elif len(key) > max_chars:
+        reason = f"longer than {max_chars} characters"
     elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
         reason = "holds control characters"
     return ("", reason) if reason else (key, "")
@@ -248,7 +248,7 @@ class ImportOptions:
     dry: bool = False
 
 
-PLAIN = ImportOptions()
+DEFAULT_IMPORT_OPTIONS = ImportOptions()
 
 
 @dataclass
@@ -506,7 +506,7 @@ def import_rows(
         refusals = None if report.dry else FileRefusals(tx, task, file_name)
         title = "reading" if report.dry else "importing"
         with all_or_nothing(), display.bar(title, None) as bar:
-            for page in in_blocks(rows, most=block, size=count_chars):
+            for page in in_blocks(rows, max_rows=block, size=count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -530,7 +530,7 @@ def import_rows(
             tx.rollback()
         elif report.changes and not report.dry:
             workspace.record_event(
-                tx, "import", file_name, old=None, new=report.summary, why="import", at=at
+                tx, "import", file_name, old=None, new=report.summary, reason="import", now=at
             )
 
 
@@ -541,7 +541,7 @@ def _refused_rows(findings: Iterable[Finding]) -> list[RefusedRow]:
 
 
 def in_blocks(
-    rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = MAX_BLOCK_CHARS
+    rows: Iterable[T], *, max_rows: int, size: Callable[[T], int], sizes: int = MAX_BLOCK_CHARS
 ) -> Iterator[list[T]]:
     """Yield pages of rows, limited by their number and by the sum of their sizes.
 
@@ -558,7 +558,7 @@ def in_blocks(
     for row in rows:
         page.append(row)
         page_size += size(row)
-        if len(page) == most or page_size > sizes:
+        if len(page) == max_rows or page_size > sizes:
             yield page
             page = []
             page_size = 0

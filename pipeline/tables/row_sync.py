@@ -45,7 +45,7 @@ KEY = "findable_key"
 HASH = "findable_hash"
 VALUES = "findable_values"
 UNUSABLE = "findable_unusable"
-SEEN = "findable_seen"
+IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
     KEY: rows_table.c.item_id,
     "findable_row": rows_table.c.n,
@@ -55,7 +55,7 @@ _COLUMN_BY_NAME = {
     "findable_gone_at": rows_table.c.gone_at,
     "findable_changed_at": rows_table.c.changed_at,
     UNUSABLE: rows_table.c.unusable,
-    SEEN: rows_table.c.seen,
+    IMAGE_STATE_COLUMN: rows_table.c.seen,
 }
 # Kinds of columns that may be a key.
 KEY_KINDS = frozenset({"text", "integer"})
@@ -423,7 +423,7 @@ class RowSync:
 
 
 def changed_in_source(
-    store: Store, record: TaskRecord, kept: Mapping[str, Mapping[str, Any]]
+    store: Store, record: TaskRecord, last_values_by_id: Mapping[str, Mapping[str, Any]]
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
 
@@ -435,14 +435,14 @@ def changed_in_source(
     """
     asked_columns = [*record.words["asked"], *record.words.get("images", ())]
     row_sync = RowSync(store, record, record.at)
-    changed_ids = set(kept)
+    changed_ids = set(last_values_by_id)
     # The second pass finds keys that the database stores with another type than their text.
     for as_text in (False, True):
         for ids in pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
             rows = selected_rows(store, record, ids, as_text=as_text, timeout_s=TIMEOUT_S)
             for row in row_sync.rows(rows):
                 values = values_in(row["row"])
-                last_values = kept.get(row["item_id"], {})
+                last_values = last_values_by_id.get(row["item_id"], {})
                 if all(values.get(name) == last_values.get(name) for name in asked_columns):
                     changed_ids.discard(row["item_id"])
     return changed_ids
@@ -460,9 +460,9 @@ def values_in(row: str) -> dict[str, Any]:
     return values
 
 
-def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
+def hash_of(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
     """Return the SHA-256 of the values of the columns that are asked about, as hex."""
-    asked_values = {name: values.get(name) for name in asked}
+    asked_values = {name: values.get(name) for name in asked_columns}
     return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -40,7 +40,7 @@ FILE_HINT = (
     "Parquet file"
 )
 # The beginning of the names of columns that findable adds to those of the source.
-OWN = "findable_"
+RESERVED_PREFIX = "findable_"
 # A view of PostgreSQL has room for 1,600 columns.
 MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
@@ -488,6 +488,6 @@ def _find_name_fault(name: str) -> str:
     byte_count = len(name.encode())
     if byte_count > MAX_COLUMN:
         return f"has a name of {byte_count} bytes, and {MAX_COLUMN} are the most"
-    if name.casefold().startswith(OWN):
-        return f"begins with {OWN}, as findable's own columns do"
+    if name.casefold().startswith(RESERVED_PREFIX):
+        return f"begins with {RESERVED_PREFIX}, as findable's own columns do"
     return ""

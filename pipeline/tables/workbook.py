@@ -392,7 +392,7 @@ def _read_error(path: Path, reason: str, hint: str) -> InputError:
     return InputError(f"{path} {reason}; nothing was read", hint=hint)
 
 
-def written(
+def encode_xlsx(
     rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any
 ) -> Iterator[bytes]:
     """Write rows to a temporary .xlsx file, and yield its bytes in chunks.

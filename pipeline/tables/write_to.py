@@ -206,7 +206,7 @@ def write_column(
     rows: Sequence[TargetValue],
     *,
     former_answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    over: bool = False,
+    should_overwrite: bool = False,
 ) -> None:
     """Write a field of each answer into the column that the task names, if the column is NULL.
 
@@ -225,7 +225,9 @@ def write_column(
         RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
     """
     target = column_target(tx, task)
-    values, former_values = _values_by_key(task, target, rows, former_answers, over=over)
+    values, former_values = _values_by_key(
+        task, target, rows, former_answers, over=should_overwrite
+    )
 
     key_names = [name for name, _ in target.key_columns]
     table = _make_table(target.column, key_names)
@@ -238,7 +240,7 @@ def write_column(
         operand == bindparam(f"k{index}") for index, operand in enumerate([*keys, *key_texts])
     ]
 
-    may_write = true() if over else cell.is_(None)
+    may_write = true() if should_overwrite else cell.is_(None)
     writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
     is_former = _is_former_value(tx, cell, target.column)
     replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})

@@ -25,7 +25,7 @@ from pipeline.tables.row_import import SoundRow
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0
 # Why a new person is due, as the database stores it.
-DUE = "saved, and not asked about yet"
+DUE_REASON = "saved, and not asked about yet"
 # Our choice: the call ends after this time, tagged or not. Users are promised eight seconds.
 MAX_ANSWER_S = 6.5
 
@@ -94,7 +94,7 @@ def run(
                 ws.extractor,
                 saved.item_id,
                 reason=live_report.why_not,
-                at=ws.now(),
+                now=ws.now(),
             )
 
     duration_s = ws.monotonic() - started_at_s
@@ -123,7 +123,7 @@ def save(
     *,
     name: str,
     mapping: str = "",
-    reason: str = DUE,
+    reason: str = DUE_REASON,
     as_given: bool = False,
     patience_s: float | None = None,
 ) -> AddedExpert:
@@ -163,7 +163,7 @@ def save(
         item_id = _insert_person(tx, person)
         score = number_of(table.by_username(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
-            claims.note_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, at=ws.now())
+            claims.note_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now())
     return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
 
 
@@ -176,7 +176,9 @@ def as_stored(
     """
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
-        parked_reason = claims.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own)
+        parked_reason = claims.parked_reason(
+            tx, ws.task.name, saved.item_id, prompt_version=ws.task.own
+        )
         is_due = saved.item_id in claims.due_ids(tx, ws.task)
 
     name_parts = (text_of(row["first_name"]), text_of(row["last_name"]))
@@ -219,6 +221,6 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
         raise TakenError(message, hint=hint, field=USERNAME)
 
     item_id = table.insert_person(tx, person.key, person.values)
-    table.put_beside(tx, [(item_id, person.key, person.beside)])
+    table.store_extra_cells(tx, [(item_id, person.key, person.beside)])
     workspace.touch_revision(tx, table.TASK)
     return item_id

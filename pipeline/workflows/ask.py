@@ -85,7 +85,7 @@ from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
 
 # Rows that are asked by default.
-FEW = 5
+DEFAULT_ROW_COUNT = 5
 # A file is copied in pieces of this size.
 COPY_CHUNK_BYTES = 1 << 20
 STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
@@ -404,7 +404,7 @@ def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float)
             raise budgets.without_room(tx)
 
 
-def ask_kept(ws: WorkspaceSession, kept: SavedQuestion, *, size: int) -> AskReport:
+def ask_kept(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
     """Ask about the first rows of a stored question; the answers are stored as its task's.
 
     Rows that were asked before are not asked again, and their stored outcome is reported.
@@ -419,7 +419,7 @@ def ask_kept(ws: WorkspaceSession, kept: SavedQuestion, *, size: int) -> AskRepo
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
     rounds.begin(ws)
-    ws.agreed = kept.agreed_usd
+    ws.agreed = saved_question.agreed_usd
     with ws.store.read() as tx:
         row_ids, row_count = cast(UserTask, ws.task).first_rows(tx, size)
     _print_stand_in(ws)
@@ -427,9 +427,9 @@ def ask_kept(ws: WorkspaceSession, kept: SavedQuestion, *, size: int) -> AskRepo
     try_report = try_out.ask_and_keep(ws, row_ids)
     _check_judged(try_report)
     return AskReport(
-        kept.draft,
+        saved_question.draft,
         is_kept=True,
-        fields=kept.fields,
+        fields=saved_question.fields,
         rows=row_count,
         tried=try_report,
         estimate=_estimate_all(ws, row_ids, row_count, try_report),

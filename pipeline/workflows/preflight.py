@@ -431,7 +431,7 @@ class _PlanEstimator:
                     mode: batches.call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE)
                 },
-                pilot_reason="" if waives_pilot else pilot.why_not(tx, ws.extractor),
+                pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:

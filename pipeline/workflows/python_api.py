@@ -24,7 +24,7 @@ from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter, RowListOptions
-from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.core.settings import BUILT_IN, Settings, override_settings
 from pipeline.engine import corrections
 from pipeline.engine.task import ExportOptions, Task
 from pipeline.engine.task_file import hand_over, look_again
@@ -179,7 +179,7 @@ class Workspace:
         *,
         fields: str = "",
         name: str = "",
-        n: int = ask.FEW,
+        n: int = ask.DEFAULT_ROW_COUNT,
         text: str = "",
         key: str = "",
         with_: str | Sequence[str] = (),
@@ -227,7 +227,7 @@ class Workspace:
         if name:
             save = partial(ask.keep_question, new=new_task, size=n, lists_refused=refused)
             saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, alone=True)
-            ask_saved = partial(ask.ask_kept, kept=saved, size=n)
+            ask_saved = partial(ask.ask_kept, saved_question=saved, size=n)
             report = self._run(
                 ask_saved, saved.draft.path, None, settings, access=Access.WRITE, alone=True
             )
@@ -240,7 +240,7 @@ class Workspace:
     def try_(
         self,
         task: TaskLike | None = None,
-        n: int = try_out.FEW,
+        n: int = try_out.DEFAULT_ROW_COUNT,
         *,
         item: str | None = None,
         seed: int | None = None,
@@ -555,7 +555,7 @@ class Workspace:
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
         """
-        settings = with_given(self.settings, call_settings or {})
+        settings = override_settings(self.settings, call_settings or {})
         path_in_python: Path | None = None
         with _declaring:
             is_other_asking = _asking.locked() and not alone
@@ -575,7 +575,7 @@ class Workspace:
             settings = with_default_task(settings)
         else:
             task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
-            settings = with_given(settings, {"task": task_text})
+            settings = override_settings(settings, {"task": task_text})
         return open_workspace(
             settings, self.display, access=access, agrees=lambda _question: self.agrees
         )
@@ -682,7 +682,7 @@ class Answers(RowCollection, Generic[A_co]):
             while True:
                 with ws.store.read() as tx:
                     page = answers.newest_answers(
-                        tx, preference, of=version, corrected=is_default, after=last_key
+                        tx, preference, version=version, corrected=is_default, after=last_key
                     )
                     rows = task.rows(tx, [key for key, *_ in page]) if record else {}
                 if not page:
@@ -745,7 +745,9 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         own_version = task.label
 
     if extractor is None and own_version:
-        has_answers = any(answers.is_of(version, own_version) for version in answered_versions)
+        has_answers = any(
+            answers.belongs_to_version(version, own_version) for version in answered_versions
+        )
         if not has_answers:
             return own_version
 

@@ -304,7 +304,9 @@ class TagRounds:
         self._has_successful_batch = False
         with ws.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
-            self._parked_before = len(claims.parked_rows(tx, ws.task.name, own=ws.task.own))
+            self._parked_before = len(
+                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
+            )
 
     def batches(self, *states: BatchState) -> list[BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
@@ -578,7 +580,7 @@ class TagRounds:
 
         for extractor in self._unreported_extractors:
             with ws.store.read() as tx:
-                newest_pilot = runs.newest_pilot(tx, extractor, over=True)
+                newest_pilot = runs.newest_pilot(tx, extractor, is_ended=True)
             has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
             quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
@@ -623,7 +625,7 @@ class TagRounds:
         sweep_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
-            parked_count = len(claims.parked_rows(tx, task.name, own=task.own))
+            parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
             report.parked = max(0, parked_count - self._parked_before)
             report.spent = money.sum_spent(tx, since=self.began).known
 
@@ -631,7 +633,7 @@ class TagRounds:
         if is_task_finished:
             with ws.store.write() as tx:
                 for run in unfinished_runs:
-                    runs.end_run(tx, run.number, why="nobody is left", at=ws.now())
+                    runs.end_run(tx, run.number, reason="nobody is left", at=ws.now())
         return report
 
     def _count_open_rows(self) -> None:

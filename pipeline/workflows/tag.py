@@ -133,7 +133,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if run_number is not None and not options.backfill and _is_run_over(report, options):
         reason = report.out_of_money or "nobody is left"
         with ws.store.write() as tx:
-            runs.end_run(tx, run_number, why=reason, at=ws.now())
+            runs.end_run(tx, run_number, reason=reason, at=ws.now())
     return report
 
 
@@ -254,7 +254,7 @@ def _begin_run(
             runs.end_run(
                 tx,
                 unfinished_run.number,
-                why=f"{ws.extractor} was begun instead",
+                reason=f"{ws.extractor} was begun instead",
                 at=ws.now(),
             )
 
@@ -350,7 +350,7 @@ def clear(
     with ws.store.read() as tx:
         is_required = size is not None or (compulsory and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.why_not(tx, ws.extractor, compulsory=is_required):
+        if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
             return None
 
         has_open_rows = claims.count_askable(tx, ws.task) > 0

@@ -31,13 +31,13 @@ from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
-FEW = 3
+DEFAULT_ROW_COUNT = 3
 SIZE = 50
-LOST = "lost"
-NOT_ASKED = "not asked"
-NOT_JUDGED = "not judged"
+OUTCOME_LOST = "lost"
+OUTCOME_NOT_ASKED = "not asked"
+OUTCOME_NOT_JUDGED = "not judged"
 # Outcomes of rows whose reply was not judged.
-UNJUDGED = (NOT_ASKED, LOST, NOT_JUDGED)
+UNJUDGED = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
 # Name of the side of a comparison that asks what the task's file asks now.
 DRAFT = "draft"
 
@@ -51,7 +51,7 @@ class TriedRow:
     # The request that was sent, as people read it.
     request: dict[str, Any]
     # An `Outcome`, "claimed", or one of UNJUDGED.
-    outcome: str = NOT_ASKED
+    outcome: str = OUTCOME_NOT_ASKED
     # Why there is no valid answer; empty if there is one.
     reason: str = ""
     # The answer as it would be stored.
@@ -122,7 +122,10 @@ class TryReport:
 
 
 def run(
-    ws: WorkspaceSession, size: int = FEW, name: str | None = None, seed: int | None = None
+    ws: WorkspaceSession,
+    size: int = DEFAULT_ROW_COUNT,
+    name: str | None = None,
+    seed: int | None = None,
 ) -> TryReport:
     """Sync the rows, then ask about a few of them without storing answers.
 
@@ -295,7 +298,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     stored_requests = [
         request
         for request in answers.requests_of_item(tx, task.name, row.id)
-        if answers.is_of(request["extractor"], task.label)
+        if answers.belongs_to_version(request["extractor"], task.label)
     ]
     if not stored_requests:
         return replace(row)
@@ -306,7 +309,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     newest = finished_requests[0]
     return replace(
         row,
-        outcome=LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
+        outcome=OUTCOME_LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
         reason=newest["reason"] or "",
         answer=newest["answer"],
         calls=sum(request["batch"] is not None for request in finished_requests),
@@ -332,14 +335,14 @@ def _judge_row(
     tried_row.calls = 1
     tried_row.seconds = round(trial.seconds, 3)
     tried_row.reason = trial.reason
-    tried_row.outcome = Outcome.REFUSED.value if trial.is_refused else LOST
+    tried_row.outcome = Outcome.REFUSED.value if trial.is_refused else OUTCOME_LOST
     if trial.reply is None:
         return
 
     reply = responses.judge_response(trial.reply)
     tried_row.tokens_in = reply.usage.prompt
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
-    tried_row.outcome = NOT_JUDGED
+    tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
     tried_row.cost = _live_cost(ws, reply.usage)
 
@@ -439,8 +442,8 @@ def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: i
 
     pairs = list[dict[str, Any]]()
     for row_id, name in names.items():
-        outcome_a = outcomes[0].get(row_id, NOT_ASKED)
-        outcome_b = outcomes[1].get(row_id, NOT_ASKED)
+        outcome_a = outcomes[0].get(row_id, OUTCOME_NOT_ASKED)
+        outcome_b = outcomes[1].get(row_id, OUTCOME_NOT_ASKED)
         pairs.append({"id": row_id, "name": name, "a": outcome_a, "b": outcome_b})
 
     # An outcome is a text if there is no answer.

@@ -110,7 +110,13 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
         with ws.store.write() as tx:
             workspace.record_event(
-                tx, workspace.LAG, NAME, old=None, new=f"{list_lag_s:.3f}", why="seen", at=ws.now()
+                tx,
+                workspace.LAG,
+                NAME,
+                old=None,
+                new=f"{list_lag_s:.3f}",
+                reason="seen",
+                now=ws.now(),
             )
 
     live_report = TagRounds(check_ws, judges=False).ask_live(Mode.LIVE)

@@ -301,7 +301,9 @@ class WorkReport:
     again_s: float = MAX_PASS_PAUSE_S
 
 
-def once_each(opened: WorkspaceOpener, names: Sequence[str], units: Collection[str]) -> WorkReport:
+def run_pass(
+    open_workspace: WorkspaceOpener, names: Sequence[str], units: Collection[str]
+) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
     Args:
@@ -313,7 +315,7 @@ def once_each(opened: WorkspaceOpener, names: Sequence[str], units: Collection[s
     document = report.document
     for name in names:
         try:
-            with opened(name) as ws:
+            with open_workspace(name) as ws:
                 work_pass = run_due_units(ws, units)
                 due_units = list(next_due(ws))
                 with ws.store.read() as tx:
@@ -352,10 +354,10 @@ def _describe_pass(work_pass: WorkPass) -> list[str]:
 
 
 def go_on(
-    opened: WorkspaceOpener,
+    open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],
-    tell: Callable[[WorkReport], object],
+    on_report: Callable[[WorkReport], object],
 ) -> NoReturn:
     """Run passes for ever, each at the time at which the next unit is due.
 
@@ -366,8 +368,8 @@ def go_on(
         tell: Called with the report of each pass.
     """
     while True:
-        report = once_each(opened, names, units)
-        tell(report)
+        report = run_pass(open_workspace, names, units)
+        on_report(report)
         time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))
 
 
@@ -446,7 +448,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
 def _is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
     """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
-    return not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+    return not pilot.blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
 
 
 def _is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:

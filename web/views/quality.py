@@ -12,7 +12,7 @@ from pipeline.core.quotes import shown_value
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
-from pipeline.quality.figures import shown
+from pipeline.quality.figures import format_value
 from pipeline.quality.report import report_documents
 from pipeline.store import runs
 from web.app_state import PEOPLE_TASK
@@ -83,7 +83,7 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 **gate,
                 "description": figure["told"],
-                "display_value": shown(gate["value"], unit),
+                "display_value": format_value(gate["value"], unit),
                 "target": _format_target(gate["low"], gate["high"], unit),
             }
         )
@@ -92,8 +92,8 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:
     """Return a range as text; a bound may be None. Returns "" without bounds."""
-    low_text = "" if low is None else shown(low, unit)
-    high_text = "" if high is None else shown(high, unit)
+    low_text = "" if low is None else format_value(low, unit)
+    high_text = "" if high is None else format_value(high, unit)
     if low_text and high_text:
         return f"{low_text} to {high_text}"
     if low_text:

@@ -374,7 +374,7 @@ def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
     with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
-        unparked = claims.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
+        unparked = claims.unpark(tx, ws.task.name, prompt_version=ws.task.own, ids=body.ids)
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
     return {"freed": len(unparked), "said": message}
 

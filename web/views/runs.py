@@ -13,7 +13,7 @@ from pipeline.batch import report as batch_report
 from pipeline.batch.ingest import batch_account
 from pipeline.batch.report import KEYS, list_batches, summary_of
 from pipeline.batch.send import CANCELLED
-from pipeline.core.states import OVER, BatchState, Mode
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
@@ -64,9 +64,9 @@ def get_file(
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
     """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
     with get_desk(request).open_to_read(task) as ws:
-        days = batch_report.costs(ws.store, ws.tasks, by="day")
+        days = batch_report.costs(ws.store, ws.tasks, group_key="day")
         newest_days = days["rows"][-MAX_CHART_DAYS:]
-        costs = batch_report.costs(ws.store, ws.tasks, by=by)
+        costs = batch_report.costs(ws.store, ws.tasks, group_key=by)
         return render_page(
             request,
             "runs.html",
@@ -169,7 +169,7 @@ def _run_values(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
     files), `is_over`, and `word`, the state with cancelled batches told apart from failed batches.
     """
     state = batch["state"]
-    is_finished = state in OVER
+    is_finished = state in ENDED_STATES
     done_count = sum(batch[outcome] or 0 for outcome in OUTCOMES)
     number = batch["number"]
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)

@@ -37,7 +37,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
                 claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
             }
             claims.add_ended(
-                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), at=ws.now()
+                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), now=ws.now()
             )
         (tmp_path / "q.csv").write_text(
             "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"

@@ -202,7 +202,7 @@ def spoil_index_of_database(bench: Bench) -> None:
 def begin_to_forget(bench: Bench) -> None:
     """Leave the mark of a forgetting that was killed."""
     with bench.workspace.open() as ws, ws.store.write() as tx:
-        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
+        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.now())
 
 
 Plant = str | Callable[[Bench], None]  # a statement, or what does it

@@ -40,7 +40,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
                 table.TASK,
                 "another@1/model",
                 claims.ClaimOutcomes((), stopped, ()),
-                at=ws.now(),
+                now=ws.now(),
             )
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)

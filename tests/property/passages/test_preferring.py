@@ -179,7 +179,7 @@ def stored(
         table.add_concepts(tx, shape(ws), rows)
         for number, ((label, model), hours) in enumerate(begun.items(), 1):
             of = BATCH | {"task": table.TASK, "extractor": f"{label}/{model}"}
-            batches.add_batch(tx, at=BEGAN + timedelta(hours=hours), number=number, **of)
+            batches.add_batch(tx, now=BEGAN + timedelta(hours=hours), number=number, **of)
     try:
         yield
     finally:

@@ -11,8 +11,8 @@ from pipeline.quality.figures import (
     MeasuredFigure,
     QualityFigures,
     effective_gates,
+    format_value,
     judge_figures,
-    shown,
 )
 from pipeline.quality.report import QualityReport
 from tests.unit.quality.test_report_files import AT
@@ -157,4 +157,4 @@ def test_values_are_written_as_people_write_them(
     value: float, unit: str, bound: float | None, text: str
 ) -> None:
     """A value is rounded, but never onto a bound that it misses."""
-    assert shown(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals
+    assert format_value(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals
