@@ -43,7 +43,8 @@ SECURITY_HEADERS = {
 _MISSING_TOKEN_HTML = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title>'
     "<main><h1>findable</h1>\n"
-    f"<p>This page needs its token. Open the address that <code>{CommandHint('web')}</code> printed: "
+    "<p>This page needs its token. "
+    f"Open the address that <code>{CommandHint('web')}</code> printed: "
     "it ends with\n<code>?token=…</code>.</p></main></html>"
 )
 
