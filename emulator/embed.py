@@ -49,7 +49,7 @@ def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[
     return vectors
 
 
-def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
+def embed_texts(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
     """Return the vectors of texts by the embedding model `name`, without a server.
 
     Raises:

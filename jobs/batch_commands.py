@@ -29,12 +29,12 @@ from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.live import LiveReport
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, list_batches, time_words
+from pipeline.batch.report import COST_KEYS, duration_in_words, list_batches
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import SUPPORTS_NONE
-from pipeline.core.text import first_few, plural, usd
+from pipeline.core.states import UNSUPPORTED_REASON
+from pipeline.core.text import first_few, format_usd, plural
 from pipeline.engine.task import TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
@@ -78,18 +78,20 @@ def batch_submit(
     words = ws.task.words
     if dry:
         ws.bring_items()
-        would = SubmitReport(submit.plan_all(ws, Selection(limit)))
+        would = SubmitReport(submit.plan_submit(ws, Selection(limit)))
         if not would.plan.items:
             ws.check_any_items()
-        said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
+        said = f"would submit {submit.describe_plan(ws, would.plan)}; no batch was written or sent"
         return CommandReport(
             would.document(ws.model, dry=True),
             said if would.plan.items else _submitted(would, words),
         )
 
-    rounds.begin(ws)
+    rounds.prepare_task(ws)
     going = TagRounds(ws, limit=limit, judges=False)
-    if done := tagging.clear(ws, size=pilot, skip=skip_pilot, limit=limit, agreed=False):
+    if done := tagging.ensure_pilot_passed(
+        ws, size=pilot, skip=skip_pilot, limit=limit, agreed=False
+    ):
         ws.display.say(_pilot_line(done))
     limit = going.left()
     sent = going.submit(agreed=False, patient=False)
@@ -118,7 +120,7 @@ def batch_poll(
     Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
-    report = poll.run(ws, wait=wait)
+    report = poll.poll_batches(ws, wait=wait)
     words = ws.task.words
     return CommandReport(
         report.document(), _polled(report, words), lambda: raise_all(report.errors(words))
@@ -197,7 +199,7 @@ def _accounted(account: IngestSummary) -> list[Any]:
         if getattr(batch, name)
     }
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
-    used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
+    used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {format_usd(batch.cost or 0)}"
     shared = f", {account.copied_rows:,} more rows share them" if account.copied_rows else ""
     said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}{shared}; {used}"
     rows = [
@@ -237,7 +239,7 @@ def batch_cancel(
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    said, after = cancel.run(ws, number=batch)
+    said, after = cancel.cancel_batch(ws, number=batch)
     return CommandReport(
         {"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}"
     )
@@ -267,7 +269,11 @@ def batches(ws: WorkspaceSession) -> CommandReport:
                 one.batch.remote_name,
                 one.batch.requests,
             ),
-            *(one.done, f"{'' if one.is_actual else '~'}{usd(one.cost)}", one.batch.created_at),
+            *(
+                one.done,
+                f"{'' if one.is_actual else '~'}{format_usd(one.cost)}",
+                one.batch.created_at,
+            ),
             *(f"{one.age_words}{'' if one.batch.is_over else ' …'}", one.batch.reason or ""),
         )
         for one in found
@@ -293,7 +299,7 @@ SPENT = (
 def costs(
     ws: WorkspaceSession,
     *,
-    by: Annotated[str, Parameter("Add up by which of these.", click.Choice(KEYS))] = "day",
+    by: Annotated[str, Parameter("Add up by which of these.", click.Choice(COST_KEYS))] = "day",
 ) -> CommandReport:
     """Add up what batches and live calls have cost, by day, task, model or batch; with TASK= of that task alone.
 
@@ -301,17 +307,17 @@ def costs(
     under way is, at estimates. Embeddings are not counted.
     """
     only = ws.task.name if "task" in ws.settings.sources else None
-    found = accounts.costs(ws.store, ws.tasks, group_key=by, task_name=only)
+    found = accounts.summarize_costs(ws.store, ws.tasks, group_key=by, task_name=only)
     counts = ("batches", "calls", "tokens_in", "tokens_out")
     rows = [
         (
             *(
                 one[by],
                 *(one[name] for name in counts),
-                usd(one["cost"]),
+                format_usd(one["cost"]),
                 one["lost_calls"] or None,
             ),
-            *(f"~{usd(one[name])}" if one[name] else None for name in ("lost", "under_way")),
+            *(f"~{format_usd(one[name])}" if one[name] else None for name in ("lost", "under_way")),
         )
         for one in [*found["rows"], {by: "all"} | found["total"]]
     ]
@@ -352,7 +358,7 @@ def tag(
         estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
         return CommandReport(estimated.document(), partial(_show_estimated, estimated, words))
     if no_resume:
-        tagging.choose_new_version(ws)
+        tagging.switch_to_new_version(ws)
     wanted = tagging.TagOptions(mode, limit, budget, deadline, wait, pilot, skip_pilot, backfill)
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
@@ -381,7 +387,7 @@ def _show_tagged(report: rounds.TagReport, words: TaskLabels, after: CommandHint
     if report.ingested or not (live or report.under_way):
         came = f" in {plural(len(report.ingested), 'batch', 'batches')}" if report.ingested else ""
         parked = f", {report.parked:,} parked" if report.parked else ""
-        lines.append(f"{answered:,} {words.done}{came}{parked}, {usd(report.spent)} spent")
+        lines.append(f"{answered:,} {words.done}{came}{parked}, {format_usd(report.spent)} spent")
     if live is not None:
         lines.append(_live_line(report, live, words))
     elif report.under_way:
@@ -413,18 +419,18 @@ def _live_line(report: rounds.TagReport, live: LiveReport, words: TaskLabels) ->
         return f"nothing to ask: {words.all_done}"
     parts = [f"{live.answered:,} {words.done}"]
     for reason, count in live.failed.most_common():
-        is_aside = reason.startswith(SUPPORTS_NONE)
+        is_aside = reason.startswith(UNSUPPORTED_REASON)
         parts.append(
             f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})"
         )
     parts += [f"{report.unasked:,} left"] * bool(report.unasked)
-    return f"{', '.join(parts)}; {plural(live.calls, 'call')}, {usd(live.cost)}"
+    return f"{', '.join(parts)}; {plural(live.calls, 'call')}, {format_usd(live.cost)}"
 
 
 def _show_estimated(estimated: Preflight, words: TaskLabels) -> None:
     if estimated.waiting.items:
         what = estimated.waiting.about(words)
-        cost = usd(estimated.waiting.cost)
+        cost = format_usd(estimated.waiting.cost)
         print_line(
             f"{what} in batches that an earlier run prepared go out with it, estimated {cost}"
         )
@@ -458,7 +464,12 @@ def _show_ways(estimated: Preflight, words: TaskLabels, *, unmeasured: str) -> N
     ways = {name: way for name, way in estimated.ways.items() if name == "batch" or not way.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, way.shown_cost, time_words(way.seconds), plural(way.count, *kinds[name == "batch"]))
+        (
+            name,
+            way.shown_cost,
+            duration_in_words(way.seconds),
+            plural(way.count, *kinds[name == "batch"]),
+        )
         for name, way in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)
@@ -481,7 +492,7 @@ def passages_pilot(
     """
     plain = ws.task.label if "version" not in ws.settings.sources else None
     if no_resume:
-        tagging.choose_new_version(ws)
+        tagging.switch_to_new_version(ws)
     done = tagging.run_pilot(ws, size=n, seed=seed)
     after = CommandHint(
         "passages-backfill", version=None if ws.task.label == plain else ws.task.label

@@ -25,7 +25,7 @@ from jobs.variables import (
 from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.settings import BUILT_IN, FLAGS, PREFIX, Settings, read_dotenv
+from pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import WorkspaceSession
@@ -187,7 +187,7 @@ def opened(
         settings = replace(settings, task=task, sources={**settings.sources, "task": "the command"})
     elif access != "create":
         settings = with_default_task(settings, may_be_several=may_be_several)
-    is_own = settings.task not in BUILT_IN
+    is_own = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task or is_own):
         with open_to_look(settings, display, agrees=confirmed) as ws:
             yield ws
@@ -287,7 +287,7 @@ def _act(entry: Command) -> "PageCommand":
 
     def writes(form: Mapping[str, str], task: str) -> bool:
         access = _access(entry, {**options_from(entry, form), **entry.fixed_options})
-        return access == "write" or (access in {"sync", "look"} and task not in BUILT_IN)
+        return access == "write" or (access in {"sync", "look"} and task not in BUILT_IN_TASKS)
 
     def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
         report = entry.function(ws, **options_from(entry, form), **entry.fixed_options)

@@ -10,7 +10,7 @@ import click
 from jobs.cli import main as findable
 from jobs.output import Terminal, print_text
 from jobs.variables import GIVEN, read_settings
-from pipeline.core.command_hint import CommandHint, current_form, write_as
+from pipeline.core.command_hint import CommandHint, current_form, set_command_form
 from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -50,9 +50,9 @@ def demo() -> None:
         current_form(), places={"data": str(data)}
     )  # what is typed below is about the demo
     for step in STEPS:
-        write_as(form)
+        set_command_form(form)
         _run(step, data)
-    write_as(form)
+    set_command_form(form)
     print_text(
         "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:"
     )

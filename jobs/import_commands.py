@@ -30,14 +30,14 @@ from jobs.options import (
 )
 from jobs.output import Terminal, TextTable, print_line
 from jobs.variables import read_settings
-from pipeline.batch.report import time_words
+from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.files import parts_of, why_not_readable
+from pipeline.core.files import parquet_files_of, unreadable_reason
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Mode
-from pipeline.core.text import plural, usd
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace import is_free
 from pipeline.images import import_ as images
@@ -102,7 +102,7 @@ def import_rows(
             f"{said}; nothing was imported",
             hint=f"`{CommandHint('tag', task=task)}` reads them, and asks",
         )
-    if not parts_of(file):
+    if not parquet_files_of(file):
         _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
     options = subject.ImportOptions(map_, ReadOptions(sheet, encoding, header), strict, report, dry)
@@ -121,7 +121,7 @@ def _check_there(file: Path, what: str) -> None:
     Raises:
         InputError: it cannot; the message says why.
     """
-    if why := why_not_readable(file):
+    if why := unreadable_reason(file):
         raise InputError(f"{file} {why}; nothing was {what}", hint="check the path")
 
 
@@ -260,23 +260,23 @@ def ask(
     data = read_settings().data
     reading = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    wanted = asking.prepared(
+    wanted = asking.check_question(
         from_, q, fields=fields, name=name, data=data, reading=reading, source=source, choice=choice
     )
     given = {"from": from_, **reading.given, "source": source, "q": q, "fields": fields}
     given |= {"text": text, "key": key, "with": with_}
     again = {name: value for name, value in given.items() if value} | {
-        "name": asking.name_for(from_)
+        "name": asking.suggest_task_name(from_)
     }
     after: CommandHint | None = CommandHint("ask", **again)
     with opened("create", task="experts") as ws:
         if name:
-            kept = asking.keep_question(ws, wanted, size=n, lists_refused=refused)
+            kept = asking.save_question(ws, wanted, size=n, lists_refused=refused)
         else:
             report = asking.run(ws, wanted, size=n, lists_refused=refused)
     if name:
         with opened("write", task=name) as ws:
-            report = asking.ask_kept(ws, kept, size=n)
+            report = asking.ask_saved(ws, kept, size=n)
             after = status.run(ws).next
     found = report.answers
     names = list(
@@ -293,7 +293,7 @@ def ask(
     if report.is_kept:
         stored = f"{report.draft.path} is written, all in it is yours to change, and its answers are kept"
     shown.append(
-        f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {stored}"
+        f"{len(found):,} of {plural(report.rows, 'row')} asked, {format_usd(report.tried.cost)}; {stored}"
     )
     return CommandReport(report.document, shown, report.tried.check, after)
 
@@ -307,7 +307,7 @@ def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
         if not way.absent
     }
     costs = ", ".join(
-        f"{way.shown_cost} {name} in {time_words(way.seconds)}" for name, way in ways.items()
+        f"{way.shown_cost} {name} in {duration_in_words(way.seconds)}" for name, way in ways.items()
     )
     line = f"all {plural(rows, 'row')} would cost about {costs}"
     if estimated.with_key is not None:
@@ -343,11 +343,11 @@ def new_task(
     """
     reading = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    new = asking.new_task(
+    new = asking.check_new_task(
         name, from_, data=read_settings().data, reading=reading, source=source, choice=choice
     )
     with opened("create", task="experts") as ws:
-        written = asking.write(ws, new)
+        written = asking.write_task_file(ws, new)
     said = f"{written.path} is written: the question, the answer and the prompt are yours to change"
     return CommandReport(
         written.document, [*written.guess.notes, said], hint=CommandHint("try", task=name)

@@ -9,15 +9,15 @@ from jobs.options import COUNT, TEXT, CommandReport, Expert, Item, Parameter, Ra
 from jobs.output import TextTable, print_fields, print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
-from pipeline.core.states import fate_of
-from pipeline.core.text import plural, usd
+from pipeline.core.quotes import format_likeness, is_stored_quotation, leaves, shown_value
+from pipeline.core.states import parked_label
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.task import TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import items as listing
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
-from pipeline.workflows.try_out import SIZE, TriedRow, TryReport
+from pipeline.workflows.try_out import DEFAULT_PAIR_SAMPLE_SIZE, TriedRow, TryReport
 
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
@@ -41,7 +41,7 @@ def _attached(part: Mapping[str, Any]) -> str:
 def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
     """Yield the lines of one field of an answer; a quotation has its place behind it."""
     if is_stored_quotation(value):
-        where = f"characters {value['start']} to {value['end']}{likeness_told(value)}"
+        where = f"characters {value['start']} to {value['end']}{format_likeness(value)}"
         yield f'{indent}{name}: "{value["quote"]}" ({where})'
     elif isinstance(value, Mapping):
         yield f"{indent}{name}:"
@@ -65,7 +65,7 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     parked = document["parked"]
     state = document["state"]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
-    state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(
+    state = {"no_bio": "no bio (cannot be searched)", "parked": parked_label(parked or "")}.get(
         state, state
     )
     fields.append(("state", f"{state or 'not known'}{f': {parked}' if parked else ''}"))
@@ -92,14 +92,16 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         broken = f"broken: {index['problem']}" if "problem" in index else ""
         fields.append(("index", broken or (there if index["indexed"] else "not in it")))
-    return [*fields, ("cost", usd(document["cost"]))]
+    return [*fields, ("cost", format_usd(document["cost"]))]
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
     if answer["who"] is not None:
         return f"{answer['at']:{MINUTE}} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
-    tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
+    tokens = (
+        f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {format_usd(answer['cost'])}"
+    )
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
         source = "shared"
         tokens = "asked and paid for another that asks the same"
@@ -119,7 +121,7 @@ def _request(one: Mapping[str, Any]) -> tuple[str, ...]:
         one["model"],
         str(ended),
         *tokens,
-        "?" if one["cost"] is None else usd(one["cost"]),
+        "?" if one["cost"] is None else format_usd(one["cost"]),
     )
 
 
@@ -229,8 +231,11 @@ def try_(
     words = ws.task.words
 
     if a and b:
-        drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
-        return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
+        drawn = {
+            "size": n or DEFAULT_PAIR_SAMPLE_SIZE,
+            "seed": pilot.DEFAULT_PILOT_SEED if seed is None else seed,
+        }
+        return _two_ways(try_out.compare_sides(ws, (a, b), **drawn))
     report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
     return CommandReport(report.document, partial(_show_tried, report, words), report.check)
 
@@ -245,7 +250,7 @@ def _show_tried(report: TryReport, words: TaskLabels) -> None:
             print_text(_cut(part["text"]) if "text" in part else _attached(part), indent=INDENT)
         _show_end(one)
     asked = [one for one in report.items if one.calls]
-    tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
+    tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {format_usd(report.cost)}"
     told = f"{tried}; no answer was stored"
     after = str(words.again)
     if report.draft_of:
@@ -257,7 +262,7 @@ def _show_tried(report: TryReport, words: TaskLabels) -> None:
     print_line(told + (f". Next: {after}" if is_good else ""))
 
 
-def _two_ways(report: try_out.PairReport) -> CommandReport:
+def _two_ways(report: try_out.ComparisonReport) -> CommandReport:
     (a, b), cost, lines = report.sides, report.asked.cost if report.asked else 0.0, list[str]()
     for one in report.pairs:
         lines += ["", f"{one['name']}{' ≠' if one['a'] != one['b'] else ''}"]
@@ -275,7 +280,7 @@ def _two_ways(report: try_out.PairReport) -> CommandReport:
         ),
     ]
     alike = sum(one["a"] == one["b"] for one in report.pairs)
-    lines.append(f"A is {a}, B {b}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+    lines.append(f"A is {a}, B {b}: {alike} of {len(report.pairs)} alike; {format_usd(cost)}")
     told = {"a": a, "b": b, "items": report.pairs, "cost": cost}
     told |= {"agreement": report.agreement, "compared": report.compared}
     return CommandReport(told, lines, report.asked.check if report.asked else None)
@@ -283,7 +288,7 @@ def _two_ways(report: try_out.PairReport) -> CommandReport:
 
 def _show_end(one: TriedRow) -> None:
     tokens = f"{one.tokens_in:,} tokens in, {one.tokens_out:,} out"
-    used = f" in {one.seconds:.1f} s; {tokens}, {usd(one.cost)}"
+    used = f" in {one.seconds:.1f} s; {tokens}, {format_usd(one.cost)}"
     print_text(
         f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else "")
     )

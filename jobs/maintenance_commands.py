@@ -28,7 +28,7 @@ from jobs.output import Terminal, TextTable, log_times, print_fields, print_line
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import plural, usd
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import backup as copying
 from pipeline.ops import clean as cleaning
@@ -41,7 +41,9 @@ from pipeline.quality import evaluate
 from pipeline.workflows import verify
 from pipeline.workflows import work as units
 
-Only = Annotated[str, Parameter(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
+Only = Annotated[
+    str, Parameter(f"Only these units: {', '.join(units.UNIT_NAMES)}.", metavar="UNIT,…")
+]
 
 
 def work(
@@ -68,7 +70,7 @@ def work(
         names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
         here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
     if not once:
-        units.go_on(_opened, names, wanted, _tell)
+        units.run_passes_forever(_opened, names, wanted, _tell)
     told = units.run_pass(_opened, names, wanted)
     shown = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else lambda: None)
     return CommandReport(here | told.document, shown, lambda: raise_all(told.failures))
@@ -107,11 +109,11 @@ def worker(
 
     if setup:
         with opened("write", whole=True) as ws:
-            made = {"made": workers.set_up(ws)}
+            made = {"made": workers.create_job_tables(ws)}
             return CommandReport(
-                made, f"the schema {workers.SCHEMA} is there", hint=CommandHint("worker")
+                made, f"the schema {workers.JOB_SCHEMA} is there", hint=CommandHint("worker")
             )
-    workers.run(
+    workers.run_worker(
         read_settings(),
         _units(only),
         concurrency=concurrency,
@@ -122,9 +124,9 @@ def worker(
 
 
 def _units(only: str) -> list[str]:
-    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNITS)
-    if unknown := [one for one in wanted if one not in units.UNITS]:
-        hint = f"{OptionHint('only')} takes some of {', '.join(units.UNITS)}"
+    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNIT_NAMES)
+    if unknown := [one for one in wanted if one not in units.UNIT_NAMES]:
+        hint = f"{OptionHint('only')} takes some of {', '.join(units.UNIT_NAMES)}"
         raise InputError(f"{unknown[0]!r} is no unit; nothing was done", hint=hint)
     return wanted
 
@@ -136,7 +138,9 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     where it was killed, the next run goes on.
     """
     found = verify.run(ws)
-    said = f"{usd(found['cost'])} spent; all rows were answered. Next: {CommandHint('status')}"
+    said = (
+        f"{format_usd(found['cost'])} spent; all rows were answered. Next: {CommandHint('status')}"
+    )
     return CommandReport(found, [partial(print_fields, [*found["facts"].items()]), said])
 
 
@@ -285,7 +289,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     found = version_list.every_version(ws)
     headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
     rows = [
-        (one.subject, *one.counts._replace(model=one.counts.model or "-"), usd(one.paid))
+        (one.subject, *one.counts._replace(model=one.counts.model or "-"), format_usd(one.paid))
         for one in found
     ]
     return CommandReport(

@@ -15,7 +15,7 @@ import click
 from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import PREFIX, parse_count, parse_duration, parse_money
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.text import SURROGATES
 
 # More than any table has rows, and well below the largest integer that a database accepts.
 MAX_NUMBER = 10**15
@@ -206,7 +206,7 @@ def text(value: str) -> str:
     Raises:
         BadParameter: The text has lone surrogates: its bytes were not valid UTF-8.
     """
-    if BAD_TEXT.search(value):
+    if SURROGATES.search(value):
         raise click.BadParameter("it is not valid UTF-8")
     return value.strip() or value
 

@@ -35,8 +35,8 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import shown_value
 from pipeline.core.row_listing import RowFilter
-from pipeline.core.states import fate_of
-from pipeline.core.text import first_few, plural, usd
+from pipeline.core.states import parked_label
+from pipeline.core.text import first_few, format_usd, plural
 from pipeline.engine import corrections
 from pipeline.engine.task import ExportOptions
 from pipeline.engine.workspace import WorkspaceSession
@@ -263,8 +263,8 @@ def tags(
     if expert is not None:
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
-        rules = expert_tags.typed(merge)
-        report = expert_tags.merge(ws.store, rules, who or _system_user(), merged_at=ws.now())
+        rules = expert_tags.parse_merges(merge)
+        report = expert_tags.merge_tags(ws.store, rules, who or _system_user(), merged_at=ws.now())
         return _show_merges(report)
     if undo is not None:
         report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), undone_at=ws.now())
@@ -278,7 +278,7 @@ def _edit_tags(
     """Add and remove tags of one person as a correction of the person's answer."""
     history = corrections.history(ws, username)
     current_tags = history["answer"].get("tags", [])
-    edited_tags = expert_tags.edited(username, current_tags, add, remove)
+    edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
     report = corrections.correct(
         ws,
         username,
@@ -538,7 +538,7 @@ def _reason_lines(document: Mapping[str, Any]) -> list[str]:
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
     for reason, count in document["parked"].items():
-        if fate_of(reason) != "parked":
+        if parked_label(reason) != "parked":
             lines.append(f"set aside {count:,}: {reason}")
     return lines
 
@@ -557,7 +557,7 @@ def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     backfill = document["backfill"]
     if backfill:
         started = f"{backfill['extractor']} since {backfill['since'][:16]}"
-        cost = f"{backfill['items']:,}, about {usd(backfill['estimated_cost'])}"
+        cost = f"{backfill['items']:,}, about {format_usd(backfill['estimated_cost'])}"
         lines.append(("backfill", f"{started}: {cost}"))
     return lines
 
@@ -586,7 +586,7 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
             named_counts.append((name, count))
     parked_counts = Counter[str]()
     for reason, count in document["parked"].items():
-        parked_counts[fate_of(reason)] += count
+        parked_counts[parked_label(reason)] += count
     named_counts += parked_counts.items()
 
     counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
@@ -618,9 +618,11 @@ def _format_spent(
         unpriced: Counts of requests by model that have no price.
     """
     under_way = max(0.0, estimated - lost)
-    spent = usd(actual) + (f", and about {usd(under_way)} under way" if under_way else "")
+    spent = format_usd(actual) + (
+        f", and about {format_usd(under_way)} under way" if under_way else ""
+    )
     if lost:
-        spent += f"; about {usd(lost)} more may have been spent on lost replies"
+        spent += f"; about {format_usd(lost)} more may have been spent on lost replies"
     for model, requests in unpriced.items():
         spent += f"; the cost of {plural(requests, 'request')} to {model} is unknown"
     return spent

@@ -18,7 +18,7 @@ from pipeline.core.ranking import RankMode
 from pipeline.core.text import first_few, plural
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index import build, evaluate
-from pipeline.index.build_reader import heading, hit_document
+from pipeline.index.build_reader import format_hit_heading, hit_to_document
 from pipeline.index.evaluate import MEASURES
 from pipeline.ops import items
 
@@ -130,7 +130,7 @@ def search(
 
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
     """
-    from pipeline.index.search import SearchSession, search_options
+    from pipeline.index.search import SearchSession, make_search_options
 
     if q and like:
         raise InputError(
@@ -142,7 +142,7 @@ def search(
             "there is no question",
             hint=f"`{ws.task.words.step('search', q='who knows water law')}`",
         )
-    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
+    options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     with SearchSession(ws) as opened:
         report = opened.ask_like(like, options) if like else opened.ask(q, options)
         words = opened.words
@@ -150,7 +150,7 @@ def search(
         collection = opened.collection
         for line in _told(report, words):
             ws.display.warn(line)
-        document = [hit_document(collection, hit) for hit in hits]
+        document = [hit_to_document(collection, hit) for hit in hits]
         absent = [] if hits else [one for one in options.tags if not opened.has_tag(one)]
     known = (items.counts(ws).tags or {}) if absent else {}
     for name in absent:
@@ -192,7 +192,7 @@ def _told(report: "SearchReport", words: "TaskLabels") -> Iterator[str]:
 
 def _show(collection: "IndexedTask", hit: "Hit") -> None:
     """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, and why."""
-    name, beside = heading(collection, hit)
+    name, beside = format_hit_heading(collection, hit)
     print_marked(f"{hit.rank:>3}  ", _cell(name), f"  {_cell(', '.join(beside))}" if beside else "")
     if hit.snippet is not None and hit.snippet.text:
         print_marked(*hit.snippet.pieces, indent=len(INDENT))

@@ -41,7 +41,7 @@ def web(
     settings = read_settings()
     display = Terminal()
     listening = bound("web", serve.LOOPBACK, port)
-    serve.run(
+    serve.serve_page(
         settings,
         listening,
         on_ready=ready,

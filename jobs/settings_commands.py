@@ -8,7 +8,7 @@ from jobs.options import CommandReport, Parameter
 from jobs.output import Terminal, TextTable
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.settings import settings_rows, with_unit
+from pipeline.core.settings import format_with_unit, settings_rows
 
 UNITS = (("M", 1_000_000), ("k", 1_000))
 
@@ -22,7 +22,7 @@ def prices() -> CommandReport:
     """
     from pipeline.batch import report  # with the database, which `settings` needs not
 
-    rows = report.prices(read_settings(), day=datetime.now(UTC).date())
+    rows = report.list_prices(read_settings(), day=datetime.now(UTC).date())
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
     document = [row | {"unit": "USD per 1M tokens"} for row in rows]
     explained = (
@@ -65,7 +65,9 @@ def settings(
     found = settings_rows(read_settings())
     shown = [one for one in found if all_ or one.source != "default"]
 
-    cells = [(one.name, with_unit(one.value, one.unit), one.source, one.help) for one in shown]
+    cells = [
+        (one.name, format_with_unit(one.value, one.unit), one.source, one.help) for one in shown
+    ]
     listed: list[Any] = (
         [TextTable(("setting", "value", "from", "what it is"), cells)] if shown else []
     )

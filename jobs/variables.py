@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from jobs.commands import EVERY, Command
-from pipeline.core.command_hint import CommandForm, write_as
+from pipeline.core.command_hint import CommandForm, set_command_form
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
@@ -99,7 +99,7 @@ SHARED = frozenset(
 
 def begin_form(command: str) -> None:
     """Write steps from here on as this command was typed, the places repeated that were given on its line."""
-    from pipeline.core.redact import without_password
+    from pipeline.core.redact import mask_password
 
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     places = {
@@ -110,12 +110,12 @@ def begin_form(command: str) -> None:
     places |= {name: value for name in ("data", "database_url") if (value := given_option(name))}
     form = CommandForm(
         "" if GIVEN in os.environ else program(),
-        {name: without_password(value) for name, value in places.items() if value},
+        {name: mask_password(value) for name, value in places.items() if value},
         {name: entry.arguments for name, entry in EVERY.items()},
         VARIABLES.keys(),
         command,
     )
-    write_as(form)
+    set_command_form(form)
 
 
 def program() -> str:

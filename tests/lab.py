@@ -21,7 +21,7 @@ from jobs.variables import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.workspace import open_workspace
-from pipeline.store.postgresql import WRITING
+from pipeline.store.postgresql import WRITER_LOCK_KEY
 from tests import postgresql
 from tests.acceptance.engine import Engine
 from tests.progress import NullProgress
@@ -119,7 +119,7 @@ class Workspace:
             import psycopg
 
             with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
-                server.execute(f"SELECT pg_advisory_xact_lock({WRITING})".encode())
+                server.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})".encode())
                 yield
             return
         with contextlib.closing(

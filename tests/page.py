@@ -17,7 +17,7 @@ from pipeline.core import settings
 from tests.lab import Workspace
 from web.app_state import AppState
 from web.guard import AccessRules
-from web.serve import application
+from web.serve import create_app
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests
@@ -34,7 +34,7 @@ class Page(TestClient):
         self.desk = AppState(
             settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts()
         )
-        self.guard = application(self.desk)
+        self.guard = create_app(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"
 

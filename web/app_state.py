@@ -222,7 +222,7 @@ class AppState:
 
     def _save_person(self, body: bytes) -> add_expert.AddedExpert:
         with self.open_to_write(PEOPLE_TASK) as ws:
-            return add_expert.save(
+            return add_expert.store_person(
                 ws,
                 body,
                 name="the body",

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.core.quotes import is_quotation, likeness_told
+from pipeline.core.quotes import format_likeness, is_quotation
 from pipeline.core.text import first_few
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
@@ -287,7 +287,7 @@ _FILTERS: Mapping[str, Any] = {
     "format_usd": format_usd,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
-    "likeness": likeness_told,
+    "likeness": format_likeness,
     "link_address": link_address,
     "link_batch": link_batch,
     "render_code_spans": render_code_spans,

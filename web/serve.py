@@ -35,7 +35,7 @@ KEEP_ALIVE_S = 75.0
 MIN_TOKEN_CHARS = 20
 
 
-def run(
+def serve_page(
     settings: Settings,
     listener: socket.socket,
     *,
@@ -94,7 +94,7 @@ def _serve(desk: AppState, listener: socket.socket, ready: Callable[[], None]) -
     WORK_GRACE_S is interrupted.
     """
     config = uvicorn.Config(
-        application(desk),
+        create_app(desk),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -115,7 +115,7 @@ def _serve(desk: AppState, listener: socket.socket, ready: Callable[[], None]) -
     desk.stop(within_s=WORK_GRACE_S)
 
 
-def application(desk: AppState) -> Guard:
+def create_app(desk: AppState) -> Guard:
     """Return the ASGI application of a page, behind its guard."""
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
-from pipeline.core.declaration import AS_IT_IS, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.engine.task_template import TableGuess
 from pipeline.tables.row_import import ImportReport
 from web.background_work import BackgroundJob
@@ -46,7 +46,7 @@ class Upload:
     path: Path
     # Column mapping in the form of MAP=.
     mapping: str = ""
-    read_options: ReadOptions = AS_IT_IS
+    read_options: ReadOptions = DEFAULT_READ_OPTIONS
     # The latest step: a key of STATES_BY_STEP.
     step: str = "read"
     # Background work of the latest step.
@@ -112,7 +112,7 @@ class UploadStore:
     """The uploads of one page, in a folder of the workspace."""
 
     def __init__(self, data: Path) -> None:
-        self._folder = files.part_of(data / UPLOAD_FOLDER / "page")
+        self._folder = files.new_part_path(data / UPLOAD_FOLDER / "page")
         # Numbers begin at random: a tab of an earlier page must not reach an upload of this page.
         self._numbers = count(secrets.randbits(32))
         self._uploads: dict[int, Upload] = {}

@@ -80,7 +80,7 @@ def lock_of(number: int) -> str:
     return f"batch-{number}"
 
 
-def read_again(attempt: Callable[[], T], *, times: int) -> T:
+def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
     """Call `once`, again if another process changed the rows that it read; return its result.
 
     Args:
@@ -148,7 +148,7 @@ class OpenLiveBatch:
             os.close(descriptor)
 
 
-def seal(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
+def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
     """Seal the replies of a live batch as its result file: state asking to downloaded.
 
     The caller has the lock of the batch. Does nothing if the batch is no longer asked.
@@ -169,7 +169,7 @@ def seal(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) 
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             batches.mark_downloaded(tx, batch, sealed_path, draft, reason="asked", now=ws.now())
-            files.rename(draft, sealed_path)
+            files.rename_sealed(draft, sealed_path)
 
 
 def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
@@ -225,26 +225,26 @@ def _cut_to_whole_lines(path: Path) -> None:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
-def dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
+def find_dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
     """Return the live batches whose process is dead, because nobody has their lock."""
     with ws.store.read() as tx:
         asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
     return [batch for batch in asked_batches if ws.locks.is_free(lock_of(batch.number))]
 
 
-def seal_dead(ws: WorkspaceSession) -> None:
+def seal_dead_batches(ws: WorkspaceSession) -> None:
     """Seal the replies of all live batches whose process is dead, and account for dead trials.
 
     Also deletes files of trials whose process died after it had accounted for them.
     """
-    for batch in dead_batches(ws):
+    for batch in find_dead_batches(ws):
         with contextlib.suppress(StateConflictError), ws.locks.hold(lock_of(batch.number)) as lock:
             if lock is None:
                 continue
             if batch.way is Mode.TRIAL:
                 account_trial(ws, batch.number)
             else:
-                seal(ws, batch.number)
+                seal_replies(ws, batch.number)
 
     leftover_names = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
     if not leftover_names:

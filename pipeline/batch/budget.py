@@ -25,9 +25,9 @@ UNMEASURED_RESERVE_SHARE = 0.10
 # With fewer answers, counted characters estimate better. A comparison asks at least this many rows.
 MIN_CALIBRATION_ANSWERS = 5
 # States of batches that are at the API, or may be.
-AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
+API_STATES = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 # States of batches that are at the API or about to be sent.
-WAITING = (BatchState.PREPARED, *AT_API)
+QUEUED_STATES = (BatchState.PREPARED, *API_STATES)
 
 
 class BudgetError(ConfigurationError):
@@ -38,7 +38,7 @@ class QuotaFullError(RemoteError):
     """The API would refuse another batch now, by our own count; it can be sent when others end."""
 
 
-def today(now: datetime) -> date:
+def quota_day(now: datetime) -> date:
     """Return the US/Pacific date, which is the day of the API's daily quotas and of daily budgets."""
     return now.astimezone(PACIFIC).date()
 
@@ -61,7 +61,7 @@ class Budgets:
         """
         remaining = []
         for budget in self.budgets:
-            spending = money.sum_spent(tx, since=budget.since, excluded_batch=excluded_batch)
+            spending = money.sum_spending(tx, since=budget.since, excluded_batch=excluded_batch)
             used = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
             remaining.append((budget, budget.usd - used))
         return remaining
@@ -120,7 +120,7 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
-def budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
+def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now.
 
     Args:
@@ -137,33 +137,33 @@ def budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
 
     now = ws.now()
     if ws.settings.budget_per_day is not None:
-        day = today(now)
+        day = quota_day(now)
         started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
         daily_budget = Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
         active_budgets.append(daily_budget)
     return Budgets(tuple(active_budgets), now)
 
 
-def correct_start(ws: WorkspaceSession) -> None:
+def correct_tag_start(ws: WorkspaceSession) -> None:
     """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 
     Otherwise its budget would not count batches that are sent before that time.
     """
     with ws.store.read() as tx:
-        tag_run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
+        tag_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
     now = ws.now()
     if tag_run is not None and tag_run.started_at > now:
         with ws.store.write() as tx:
             runs.set_start(tx, tag_run.number, at=now)
 
 
-def running_budget(tx: Connection, task: Task) -> Budget | None:
+def unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
     """Return the budget of the task's unfinished `tag`, which limits every command that continues it.
 
     Returns:
         None if no `tag` is unfinished, or if it has no budget.
     """
-    tag_run = runs.unfinished_run(tx, task.name, mode=runs.TAG)
+    tag_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
     if tag_run is None or tag_run.budget is None:
         return None
     return Budget(tag_run.budget, tag_run.started_at, "BUDGET")
@@ -195,7 +195,7 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(tx: Connection, version: str) -> Calibration:
+def load_calibration(tx: Connection, version: str) -> Calibration:
     """Measure how far past estimates of a version were off.
 
     Returns:
@@ -208,7 +208,7 @@ def calibration(tx: Connection, version: str) -> Calibration:
     # Pairs of the estimated and the actual figure of a batch.
     cost_pairs = list[tuple[float, float]]()
     token_pairs = list[tuple[float, float]]()
-    for batch, used_requests in money.measured(tx, version):
+    for batch, used_requests in money.list_measured_batches(tx, version):
         used_share = used_requests / batch.requests
         batch_prompt_tokens = batch.tokens_in or 0
         batch_answer_tokens = batch.tokens_out or 0
@@ -240,7 +240,7 @@ def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
     return sum(abs(actual - estimated) for estimated, actual in pairs) / estimate_sum
 
 
-def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
+def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
     Args:
@@ -255,7 +255,7 @@ def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
         return None
     queued_tokens = [
         batch.estimated_in
-        for batch in batches.batches_in_states(tx, *WAITING)
+        for batch in batches.batches_in_states(tx, *QUEUED_STATES)
         if batch.model == model.name
     ]
     if not queued_tokens:
@@ -263,14 +263,16 @@ def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
     return max(0, max_tokens - sum(queued_tokens))
 
 
-def quota_shortfall(tx: Connection, batch: BatchRow, settings: Settings) -> str:
+def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
     The reason is the number of other batches at the API, or the prompt tokens queued for the model.
     A batch is never held back for its tokens if no other batch is at the API.
     """
     active_batches = [
-        active for active in batches.batches_in_states(tx, *AT_API) if active.number != batch.number
+        active
+        for active in batches.batches_in_states(tx, *API_STATES)
+        if active.number != batch.number
     ]
     if len(active_batches) >= MAX_ACTIVE_BATCHES:
         return f"{len(active_batches)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"

@@ -11,14 +11,14 @@ import contextlib
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch.batch_files import lock_of, read_again, sealed_request, sealed_result
+from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
 from pipeline.batch.send import (
-    BEFORE_SENT,
-    BY_HAND,
-    drop_upload,
-    give_up_batch,
+    CANCELLED_BEFORE_SENT,
+    CANCELLED_BY_USER,
+    abandon_batch,
+    delete_upload,
     reconcile,
-    wait_for_look,
+    wait_for_next_look,
 )
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
@@ -32,7 +32,7 @@ from pipeline.store.batches import BatchRow
 MAX_TRIES = 3
 
 
-def run(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
+def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch, of any task; return what happened, and the next command.
 
     Asks to confirm before a batch is given up that has no usable result.
@@ -47,7 +47,7 @@ def run(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     task_session = ws
     if task_name != ws.task.name:
         task_session = replace(ws, task=ws.task_of(task_name))
-    return read_again(partial(_cancel, task_session, number), times=MAX_TRIES)
+    return retry_on_conflict(partial(_cancel, task_session, number), times=MAX_TRIES)
 
 
 def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
@@ -67,7 +67,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     if batch.state is BatchState.SUBMITTING:
         batch = _resolve_create(ws, number)
     if batch.state is BatchState.PREPARED:
-        return _give_up(ws, batch, reason=BEFORE_SENT)
+        return _give_up(ws, batch, reason=CANCELLED_BEFORE_SENT)
 
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws, batch):
         poll = CommandHint("batch-poll")
@@ -120,7 +120,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
                         batches.mark_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_look(ws, number, reconciled)
+        wait_for_next_look(ws, number, reconciled)
 
 
 def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
@@ -140,13 +140,15 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     remote_name = batch.remote_name or ""
     remote = ws.client.get_batch(remote_name)
     with ws.store.write() as tx:
-        batches.note_cancel(tx, batch, reason=BY_HAND, now=ws.now())
+        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.now())
     try:
         if not remote.state.is_over:
             ws.client.cancel_batch(remote_name)
     except RemoteError as error:
         with ws.store.write() as tx:
-            batches.unnote_cancel(tx, batch, reason=f"not cancelled: {error.message}", now=ws.now())
+            batches.undo_cancel_request(
+                tx, batch, reason=f"not cancelled: {error.message}", now=ws.now()
+            )
         raise
 
     message = "asked the API to cancel it"
@@ -161,14 +163,14 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
     Also records that damaged files are no fault, and deletes the upload of a prepared batch.
     """
     with ws.store.write() as tx:
-        released_rows = give_up_batch(tx, batch, reason=reason, at=ws.now())
+        released_rows = abandon_batch(tx, batch, reason=reason, at=ws.now())
         has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
         has_result = batch.result_file is None or _has_intact_result(ws, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            erasure.note_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+            erasure.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
-        drop_upload(ws.client, batch.upload)
+        delete_upload(ws.client, batch.upload)
     return f"given up; {released_rows} items can be asked again", ws.task.words.again
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.batch.batch_files import lock_of, read_again, seal_dead, sealed_result
+from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, RemoteError
@@ -130,7 +130,7 @@ class RowOutcome(NamedTuple):
     is_asked: bool = True
 
 
-def run(
+def ingest_batches(
     ws: WorkspaceSession, *, is_live_only: bool = False, number: int | None = None
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
@@ -148,7 +148,7 @@ def run(
             the same way.
     """
     failures: dict[int, FindableError] = {}
-    seal_dead(ws)
+    seal_dead_batches(ws)
     for should_wait in (False,) if is_live_only else (False, True):
         with ws.store.read() as tx:
             downloaded_batches = batches.batches_in_states(
@@ -159,7 +159,7 @@ def run(
                 continue
             attempt = partial(_ingest, ws, batch.number, should_wait=should_wait)
             try:
-                summary = read_again(attempt, times=MAX_CONFLICTS)
+                summary = retry_on_conflict(attempt, times=MAX_CONFLICTS)
             except FindableError as error:
                 failures[batch.number] = error
                 continue
@@ -198,7 +198,7 @@ def _ingest(ws: WorkspaceSession, number: int, *, should_wait: bool) -> IngestSu
         return _BatchIngest(ws, batch).run()
 
 
-def ingest_asked(
+def ingest_live_batch(
     ws: WorkspaceSession,
     number: int,
     no_reply_reasons: Mapping[str, str],
@@ -225,18 +225,18 @@ def ingest_asked(
     return ingest.row_outcomes
 
 
-def end_dead(ws: WorkspaceSession) -> None:
+def recover_dead_runs(ws: WorkspaceSession) -> None:
     """Ingest the replies of live runs whose process is dead, and release all their other rows.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
     """
     with ws.store.read() as tx:
-        ended_claims = claims.claims_of_ended(tx)
+        ended_claims = claims.find_claims_of_ended_batches(tx)
     if ended_claims:
         with ws.store.write() as tx:
-            claims.close_claims_of_ended(tx)
-    for _ in run(ws, is_live_only=True):
+            claims.release_claims_of_ended_batches(tx)
+    for _ in ingest_batches(ws, is_live_only=True):
         pass
 
 
@@ -279,8 +279,8 @@ class _BatchIngest:
         )
         with ws.store.read() as tx:
             # An ingest that was killed stored these.
-            ingested_ids = answers.items_of_batch(tx, batch.number)
-            input_hashes = [claim.input_hash for claim in claims.claimed(tx, batch.number)]
+            ingested_ids = answers.row_ids_of_batch(tx, batch.number)
+            input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
             duplicate_inputs = self.task.equals(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
@@ -295,7 +295,7 @@ class _BatchIngest:
             examples = results.examples()
 
         with ws.store.read() as tx:
-            summary = batch_account(tx, self.task, batch.number, examples=examples)
+            summary = summarize_batch(tx, self.task, batch.number, examples=examples)
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
@@ -312,7 +312,9 @@ class _BatchIngest:
         last_line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = claims.claimed(tx, self.batch.number, after=last_line, limit=PAGE_REQUESTS)
+                page = claims.claimed_rows(
+                    tx, self.batch.number, after=last_line, limit=PAGE_REQUESTS
+                )
                 contexts: Mapping[str, Any] = {}
                 if self.task.needs_row:
                     contexts = self.task.rows(tx, [claim.item_id for claim in page])
@@ -395,7 +397,7 @@ class _BatchIngest:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
         """
         judged_ids = [judgement.asked.item_id for judgement in judgements]
-        open_ids = set(claims.askable_among(tx, self.task, [*judged_ids, *copied_ids]))
+        open_ids = set(claims.claimable_among(tx, self.task, [*judged_ids, *copied_ids]))
         park_reasons = dict[str, str]()
         for judgement in judgements:
             row_id = judgement.asked.item_id
@@ -448,8 +450,8 @@ class _BatchIngest:
         """
         number = self.batch.number
         with self.ws.store.read() as tx:
-            usage_account = answers.usage(tx, number)
-            not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
+            usage_account = answers.sum_usage(tx, number)
+            not_applied, *_ = answers.find_anomalies(tx, number, model=self.batch.model)
 
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             claim_counts = answers.count_outcomes(tx, number).get(number, {})
@@ -474,7 +476,7 @@ class _BatchIngest:
             batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)
 
 
-def batch_account(
+def summarize_batch(
     tx: Connection,
     task: Task,
     number: int,
@@ -490,7 +492,9 @@ def batch_account(
     batch = batches.get_batch(tx, number)
     failures = _FailureGroups()
     failures.add_attempts(tx, number)
-    unapplied_ids, outdated_ids, other_versions = answers.unusual(tx, number, model=batch.model)
+    unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
+        tx, number, model=batch.model
+    )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
     names = task.table(tx).names(tx, row_ids)
 
@@ -529,7 +533,7 @@ class _FailureGroups:
 
     def add_attempts(self, tx: Connection, number: int) -> None:
         """Read and group the failed attempts of a batch."""
-        for outcome, reason, code, row_id, excerpt in answers.failed_attempts(tx, number):
+        for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
             self.excerpt_by_code.setdefault(code, excerpt or "")
             short_reason, _, detail = reason.partition(": ")
             group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")

@@ -29,9 +29,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget, ingest
-from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal
+from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
 from pipeline.batch.ingest import RowOutcome
-from pipeline.batch.live_throttle import LONGEST_PAUSE_S, LiveThrottle
+from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
 from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
@@ -200,7 +200,7 @@ def ask_alone(
         KeyboardInterrupt: The run was interrupted.
     """
     if ids is None:
-        ingest.end_dead(ws)
+        ingest.recover_dead_runs(ws)
         with ws.store.read() as tx:
             ids = claims.due_ids(tx, ws.task)
         if not ids:
@@ -361,7 +361,7 @@ class _LiveRun:
                 if is_idle:
                     if self._no_more is StopReason.BUDGET and not self._is_alone:
                         with self._ws.store.read() as tx:
-                            self._stop_with(budget.budgets(self._ws).without_room(tx))
+                            self._stop_with(budget.current_budgets(self._ws).without_room(tx))
                     break
 
                 pause_s = self._pause_before(call, now)
@@ -612,12 +612,12 @@ class _LiveRun:
     def _backoff_s(self, call: _PendingCall, error: errors.RemoteError) -> float:
         """Return the seconds until a failed call is repeated: doubled each time, with jitter."""
         exponent = min(call.failures - 1, MAX_BACKOFF_EXPONENT)
-        pause_s = min(LONGEST_PAUSE_S, self._ws.settings.retry_wait * 2.0**exponent)
+        pause_s = min(MAX_PAUSE_S, self._ws.settings.retry_wait * 2.0**exponent)
         jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
         requested_s = None
         if isinstance(error, errors.UnavailableError):
             requested_s = error.retry_after_s
-        return max(pause_s * jitter, min(requested_s or 0.0, LONGEST_PAUSE_S))
+        return max(pause_s * jitter, min(requested_s or 0.0, MAX_PAUSE_S))
 
     def _settle_refusals(self) -> None:
         """Charge the rows whose requests got a 400, because other requests were answered."""
@@ -684,8 +684,8 @@ class _LiveRun:
                 default_reason = report.stopped.message
             elif report.interrupted:
                 default_reason = "interrupted"
-            seal(ws, open_batch.number, patience_s=patience_s)
-            outcomes = ingest.ingest_asked(
+            seal_replies(ws, open_batch.number, patience_s=patience_s)
+            outcomes = ingest.ingest_live_batch(
                 ws,
                 open_batch.number,
                 open_batch.silent,
@@ -770,10 +770,10 @@ class _LiveRun:
             return
 
         calls = open_batch.calls
-        quota_day = budget.today(self._ws.now()).isoformat()
+        quota_day = budget.quota_day(self._ws.now()).isoformat()
         patience_s = INTERRUPTED_WRITE_TIMEOUT_S if self.report.interrupted else None
         with self._ws.store.write(patience_s=patience_s) as tx:
-            batches.note(
+            batches.set_columns(
                 tx, open_batch.number, day=quota_day, calls=calls, seconds=open_batch.seconds
             )
         open_batch.counted = calls
@@ -791,12 +791,12 @@ class _LiveRun:
         monotonic_now = ws.monotonic()
         model_name = ws.model.name
         window_start = now - timedelta(seconds=WINDOW_S)
-        quota_day = budget.today(now).isoformat()
+        quota_day = budget.quota_day(now).isoformat()
         with ws.store.read() as tx:
-            recent_calls = batches.calls_since(
+            recent_calls = batches.past_calls(
                 tx, model_name, since=window_start, excluded_batches=list(self._open_batches)
             )
-            calls_today = batches.calls_of_day(tx, model_name, day=quota_day)
+            calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
 
         other_calls = list[tuple[float, int]]()
         for past_calls in recent_calls:

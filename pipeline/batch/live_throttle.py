@@ -23,7 +23,7 @@ MAX_LIVE_CALLS = 64
 STALL_S = 30.0
 # After this many failures in a row calls are made one at a time, and the run may stop.
 MAX_PARALLEL_FAILURES = 3
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 # Our own estimate of a flex call before any was measured; Gemini aims at 1 to 15 minutes.
 FLEX_CALL_S = 60.0
 # Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
@@ -36,7 +36,7 @@ DURATION_WEIGHT = 1 / 20
 MAX_BACKOFF_EXPONENT = 10
 
 
-def calls_at_once(ws: WorkspaceSession, mean_s: float) -> int:
+def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
     """Return how many calls may run in parallel if one call takes `mean_s` seconds.
 
     That is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
@@ -76,7 +76,7 @@ class LiveThrottle:
         self._stall_s = FLEX_S if is_flex else STALL_S
         self.pace = RateLimiter(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
-            measured_s = batches.call_seconds(tx, ws.model.name, way)
+            measured_s = batches.mean_call_seconds(tx, ws.model.name, way)
         default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
         self._mean_call_s = measured_s or default_s
@@ -110,7 +110,7 @@ class LiveThrottle:
             self._unanswered_since = self._ws.monotonic()
         if self._is_stalled or self._failure_count >= MAX_PARALLEL_FAILURES:
             return 1
-        return calls_at_once(self._ws, self._mean_call_s)
+        return max_parallel_calls(self._ws, self._mean_call_s)
 
     def look(self, *, in_flight: int) -> None:
         """Switch to one call at a time, with a warning, if no running call succeeds for long."""
@@ -173,7 +173,7 @@ class LiveThrottle:
         if self._failure_count > 1:
             exponent = min(self._failure_count - 2, MAX_BACKOFF_EXPONENT)
             pause_s = self._ws.settings.retry_wait * 2.0**exponent
-            self.hold_until = now + min(LONGEST_PAUSE_S, pause_s)
+            self.hold_until = now + min(MAX_PAUSE_S, pause_s)
 
         has_failed_too_long = now - self._failing_since > self.patience_s(error)
         if self._failure_count >= MAX_PARALLEL_FAILURES and has_failed_too_long:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from pipeline.batch.batch_files import lock_of, result_path, sealed_result
 from pipeline.batch.send import (
-    BY_HAND,
+    CANCELLED_BY_USER,
+    abandon_batch,
     cancel_duplicates,
-    drop_upload,
-    give_up_batch,
+    delete_upload,
     write_failures,
 )
 from pipeline.core import errors, files
@@ -35,7 +35,7 @@ from pipeline.gemini.responses import ResultFile
 from pipeline.gemini.result_lines import EMPTY_BODY, describe_body, rewrite_as_lines, write_inlined
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import PAGE
+from pipeline.store.database import PAGE_ROWS
 from pipeline.store.locks import LockLostError
 
 # How long a single look lets the local engine work.
@@ -109,7 +109,7 @@ class PollReport:
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
-def run(
+def poll_batches(
     ws: WorkspaceSession,
     *,
     wait: bool,
@@ -275,7 +275,9 @@ class _Poll:
         self.done_counts[number] = min(remote.done, batch.requests)
         if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
             with ws.store.write() as tx:
-                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=remote.done)
+                batches.update_if_submitted(
+                    tx, batch, remote_word=remote.word, remote_done=remote.done
+                )
         if not is_known_state(remote.word) and str(remote.word) not in self.unknown_states:
             self.unknown_states.add(str(remote.word))
             ws.display.warn(
@@ -301,7 +303,7 @@ class _Poll:
         # A time in the future was recorded by a wrong clock, and counts as just now.
         if batch.over_at is None or batch.over_at > now:
             with self.ws.store.write() as tx:
-                batches.note_submitted(tx, batch, over_at=now)
+                batches.update_if_submitted(tx, batch, over_at=now)
             until = now + UNNAMED_RESULT_WAIT
             self.ws.display.warn(
                 f"batch {batch.number} succeeded, but Gemini does not name its result yet; it "
@@ -381,11 +383,11 @@ class _Poll:
                 return
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
-            files.sweep_parts(path)
+            files.remove_abandoned_parts(path)
             if batch.state is BatchState.SUBMITTED:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                best_path = files.part_of(path)
-                latest_path = files.part_of(path)
+                best_path = files.new_part_path(path)
+                latest_path = files.new_part_path(path)
                 try:
                     has_result = remote.has_result and self._fetch(
                         batch, remote, latest_path=latest_path, best_path=best_path
@@ -400,7 +402,7 @@ class _Poll:
                     best_path.unlink(missing_ok=True)
                     latest_path.unlink(missing_ok=True)
                 upload = batch.upload
-        drop_upload(self.ws.client, upload, warn=self.ws.display.warn)
+        delete_upload(self.ws.client, upload, warn=self.ws.display.warn)
 
     def _seal_result(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
         """Move a batch to downloaded and give the result its final name, in one transaction.
@@ -421,7 +423,7 @@ class _Poll:
             batches.mark_downloaded(
                 tx, batch, path, draft, reason=ending, now=self.ws.now(), **columns
             )
-            files.rename(draft, path)
+            files.rename_sealed(draft, path)
 
     def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:
         """Move a batch without a result to failed, and release its rows without charging them.
@@ -431,11 +433,11 @@ class _Poll:
         is_cancelled_by_hand = batch.cancel_asked_at is not None
         reason = _describe_ending(remote, has_lost_result=True)
         if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
-            reason = BY_HAND
+            reason = CANCELLED_BY_USER
         provenance = source_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
-            batches.note_submitted(tx, batch, remote_word=remote.word)
-            while page := claims.claimed(tx, batch.number, limit=PAGE):
+            batches.update_if_submitted(tx, batch, remote_word=remote.word)
+            while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
                 judgements = [
                     JudgedReply(
                         claim,
@@ -447,7 +449,7 @@ class _Poll:
                     for claim in page
                 ]
                 write_failures(tx, self.ws, judgements, source=provenance)
-            give_up_batch(tx, batch, reason=reason, at=self.ws.now())
+            abandon_batch(tx, batch, reason=reason, at=self.ws.now())
 
     def _fetch(
         self, batch: BatchRow, remote: RemoteBatch, *, latest_path: Path, best_path: Path
@@ -582,7 +584,7 @@ class _Poll:
         last_line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = claims.claimed(tx, batch.number, after=last_line, limit=PAGE)
+                page = claims.claimed_rows(tx, batch.number, after=last_line, limit=PAGE_ROWS)
             if not page:
                 return
             for claim in page:
@@ -603,7 +605,7 @@ class _Poll:
         """Download one lost result again; do nothing if another process has the batch's lock."""
         ws = self.ws
         number = batch.number
-        part = files.part_of(path)
+        part = files.new_part_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with ws.locks.hold(lock_of(number)) as lock:
@@ -612,7 +614,7 @@ class _Poll:
                 self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
                 if files.sha256_of(part) != batch.result_sha256:
                     raise errors.MissingError("the API has other bytes")
-                files.rename(files.sync_part(part), path)
+                files.rename_sealed(files.sync_part(part), path)
                 ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
         except errors.RemoteError as error:
             give_up = CommandHint("batch-cancel", batch=number)
@@ -631,7 +633,7 @@ class _Poll:
         the list cannot be read, nothing is changed.
         """
         with self.ws.store.read() as tx:
-            duplicates = batches.all_duplicates(tx)
+            duplicates = batches.list_duplicates(tx)
             created_batches = {
                 batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
             }
@@ -660,7 +662,7 @@ class _Poll:
         recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
         recorded_names |= {batch.remote_name for batch in created_batches.values()}
         unrecorded_numbers = {
-            numbers_by_prefix.get(batches.name_prefix(remote.display_name))
+            numbers_by_prefix.get(batches.strip_try(remote.display_name))
             for remote in listing
             if remote.name not in recorded_names
         }
@@ -677,7 +679,7 @@ class _Poll:
             if age <= LATE_DUPLICATE_WINDOW or is_submitted:
                 return
             if not batches.open_duplicates(tx, batch.number):
-                batches.note(tx, batch.number, twins_checked=True)
+                batches.set_columns(tx, batch.number, twins_checked=True)
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import FOLDER, lock_of, read_again, request_path, result_path
+from pipeline.batch.batch_files import FOLDER, lock_of, request_path, result_path, retry_on_conflict
 from pipeline.batch.budget import Calibration
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
@@ -37,13 +37,13 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims
 from pipeline.store.claims import RowClaim
-from pipeline.store.database import Connection, pages
+from pipeline.store.database import Connection, split_into_pages
 from pipeline.store.locks import Lock
 
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.
 MAX_QUEUE_SHARE = 0.8
-LOCK = "prepare"
+PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
 ROUNDING = 1e-9
 # How often a file is written again because another process changed its rows meanwhile.
@@ -262,7 +262,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     size = 0
     counted_usage = NO_USAGE
     with ws.store.read() as tx:
-        calibration = budget.calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, ws.extractor)
         draft = _Draft(ws, Mode.BATCH, calibration, selection.limit)
         for page in _request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page
@@ -310,12 +310,12 @@ def _request_pages(
     """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
-    row_pages: Iterator[Rows] = claims.askable_rows(tx, task, after=after)
+    row_pages: Iterator[Rows] = claims.claimable_rows(tx, task, after=after)
     if selection.among is not None:
         row_ids = selection.among
         if mode is not Mode.TRIAL:
-            row_ids = claims.askable_among(tx, task, selection.among)
-        row_pages = (task.rows(tx, id_page) for id_page in pages(row_ids))
+            row_ids = claims.claimable_among(tx, task, selection.among)
+        row_pages = (task.rows(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()
     page_bytes = 0
@@ -352,7 +352,7 @@ def prepare_batches(
 
     def prepare_remaining() -> StopReason:
         """Prepare batches until there is a reason to stop; add their numbers to `numbers`."""
-        with ws.lock(LOCK):
+        with ws.lock(PREPARE_LOCK):
             _delete_unknown_request_files(ws)
         while True:
             prepared = preparation.next()
@@ -360,7 +360,7 @@ def prepare_batches(
                 return prepared
             numbers.append(prepared.number)
 
-    stop_reason = read_again(prepare_remaining, times=MAX_TRIES)
+    stop_reason = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
     return numbers, stop_reason, preparation.copied_rows
 
 
@@ -429,7 +429,7 @@ class Preparation:
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
         """
-        with contextlib.nullcontext() if self.is_alone else self.ws.lock(LOCK):
+        with contextlib.nullcontext() if self.is_alone else self.ws.lock(PREPARE_LOCK):
             prepared = self._prepare(after=self._last_id)
             if prepared is StopReason.DONE and self._last_id is not None:
                 prepared = self._prepare(after=None)
@@ -571,7 +571,7 @@ class Preparation:
                 path.unlink(missing_ok=True)
             raise
         if file.path != path:
-            files.rename(file, path)
+            files.rename_sealed(file, path)
         return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, self._lock)
 
     def _insert_batch(
@@ -613,7 +613,7 @@ class Preparation:
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
         if self.way is not Mode.TRIAL:
-            claims.claim(
+            claims.claim_rows(
                 tx,
                 task,
                 ws.extractor,
@@ -626,13 +626,13 @@ class Preparation:
     def _new_draft(self, tx: Connection) -> _Draft:
         """Return an empty draft with the limits of now: rows, quota and budget."""
         ws = self.ws
-        calibration = budget.calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, ws.extractor)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
         if self.way is Mode.BATCH:
-            quota_tokens = budget.quota_left(tx, ws.model, tier=ws.settings.tier)
+            quota_tokens = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
         return _Draft(
             ws,
             self.way,
@@ -640,5 +640,5 @@ class Preparation:
             max_rows,
             asks_each=self.way is Mode.TRIAL or self.is_alone,
             quota_tokens=quota_tokens,
-            budget_usd=budget.budgets(ws).room(tx, error=calibration.reserve),
+            budget_usd=budget.current_budgets(ws).room(tx, error=calibration.reserve),
         )

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from pipeline.batch.budget import today
+from pipeline.batch.budget import quota_day
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode
-from pipeline.core.text import usd
+from pipeline.core.text import format_usd
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, load_models
 from pipeline.store import batches, claims, money, runs
@@ -60,9 +60,18 @@ DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1)
 # Durations from this number on are written without decimals.
 MIN_WHOLE_AMOUNT = 10
 # How costs may be grouped.
-KEYS = ("day", "task", "model", "batch")
+COST_KEYS = ("day", "task", "model", "batch")
 # The figures of a row of costs.
-AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
+COST_FIGURES = (
+    "batches",
+    "calls",
+    "lost_calls",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "lost",
+    "under_way",
+)
 
 
 class BatchSummary(NamedTuple):
@@ -80,7 +89,7 @@ class BatchSummary(NamedTuple):
         batch = self.batch
         return (
             f"<batch {batch.number} of {batch.task}: {batch.state}, "
-            f"{batch.requests:,} requests, {usd(self.cost)}>"
+            f"{batch.requests:,} requests, {format_usd(self.cost)}>"
         )
 
     @property
@@ -95,7 +104,7 @@ class BatchSummary(NamedTuple):
     def age_words(self) -> str:
         """Return the age in words; "-" if it is negative, because a clock was set back."""
         seconds = self.age.total_seconds()
-        return "-" if seconds < 0 else time_words(seconds)
+        return "-" if seconds < 0 else duration_in_words(seconds)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -111,11 +120,11 @@ class BatchSummary(NamedTuple):
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     """Return every batch, oldest first; the batches of a live run are one summary."""
     with store.read() as tx:
-        all_batches = batches.by_run(batches.batches_in_states(tx))
-    return [summary_of(batch, now=now) for batch in all_batches]
+        all_batches = batches.combine_runs(batches.batches_in_states(tx))
+    return [summarize(batch, now=now) for batch in all_batches]
 
 
-def summary_of(batch: BatchRow, *, now: datetime) -> BatchSummary:
+def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """Return a batch with its age, and its actual or estimated cost; 0 if it was never sent."""
     age = (batch.ended_at or now) - batch.created_at
     if batch.cost is not None:
@@ -126,7 +135,7 @@ def summary_of(batch: BatchRow, *, now: datetime) -> BatchSummary:
     return BatchSummary(batch, age, estimated_cost, is_actual=False)
 
 
-def time_words(seconds: float | None) -> str:
+def duration_in_words(seconds: float | None) -> str:
     """Return a duration in words, for example "2.5 h"; None is an unknown time."""
     if seconds is None:
         return "an unknown time"
@@ -147,7 +156,7 @@ def unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
     return dict(request_counts)
 
 
-def costs(
+def summarize_costs(
     store: Store, tasks: Sequence[Task], *, group_key: str, task_name: str | None = None
 ) -> dict[str, Any]:
     """Return what was spent, for JSON, from one snapshot of the database.
@@ -163,12 +172,12 @@ def costs(
         perhaps lost, and of running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
-    group_index = KEYS.index(group_key)
+    group_index = COST_KEYS.index(group_key)
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
         for group_keys, amounts in _cost_entries(tx, subjects, task_name):
-            named_amounts = dict(zip(AMOUNTS, amounts, strict=True))
+            named_amounts = dict(zip(COST_FIGURES, amounts, strict=True))
             rows[group_keys[group_index]].update(named_amounts)
             total.update(named_amounts)
 
@@ -187,7 +196,7 @@ def _cost_row_order(key: str) -> tuple[int, str]:
 
 def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
     """Return all AMOUNTS, rounded to six decimals; missing amounts are 0."""
-    return {name: round(amounts.get(name, 0), 6) for name in AMOUNTS}
+    return {name: round(amounts.get(name, 0), 6) for name in COST_FIGURES}
 
 
 def _cost_entries(
@@ -204,7 +213,7 @@ def _cost_entries(
     """
     keys_by_batch = {}
     for batch in batches.batches_in_states(tx, task=only):
-        day = today(batch.create_sent_at or batch.created_at).isoformat()
+        day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
         batch_key = str(batch.run or batch.number)
         if batch.way is Mode.TRIAL:
             batch_key = TRIALS_KEY
@@ -215,20 +224,20 @@ def _cost_entries(
 
         counts = (1, 0, 0)
         if batch.way is not Mode.BATCH:
-            counts = (0, batch.calls, money.lost_calls(batch))
+            counts = (0, batch.calls, money.count_lost_calls(batch))
         tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
-        yield keys_by_batch[batch.number], (*counts, *tokens, *money.batch_spent(batch))
+        yield keys_by_batch[batch.number], (*counts, *tokens, *money.batch_spending(batch))
 
-    for duplicate in batches.all_duplicates(tx):
+    for duplicate in batches.list_duplicates(tx):
         keys = keys_by_batch.get(duplicate["batch"])
         if keys is None:
             continue
-        found_on = today(duplicate["found_at"]).isoformat()
+        found_on = quota_day(duplicate["found_at"]).isoformat()
         lost_cost = duplicate["estimated_cost"]
         yield (found_on, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
 
 
-def prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
+def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
     Prices are in USD per million tokens, as `in` and `out` of live calls and of batches.
@@ -268,14 +277,14 @@ def _price_members(model: Model, mode: Mode, *, on: date) -> dict[str, Any]:
     return {"in": prompt_price, "out": answer_price}
 
 
-def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
+def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
     Returns:
         For each row the name that users know, the time and reason of its last failure, its number
         of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
     """
-    failed_rows = list(claims.asked_in_vain(tx, task.name))
+    failed_rows = list(claims.failed_retries(tx, task.name))
     due_ids = set(claims.due_ids(tx, task))
     names = task.table(tx).names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
@@ -300,7 +309,7 @@ def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
     return documents
 
 
-def versions_of(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
+def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """Return the version of a task with a model for JSON, with its newest pilot and its backfill.
 
     Returns:
@@ -309,10 +318,10 @@ def versions_of(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """
     # The model is not looked up, because an unknown model must not stop a status.
     version = f"{task.label}/{model_name.removeprefix('models/')}"
-    pilot = runs.newest_pilot(tx, version)
+    pilot = runs.find_newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}
-    backfill = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)
+    backfill = runs.find_unfinished_run(tx, task.name, mode=runs.BACKFILL)
     return {
         "extractor": version,
         "pilot": None if pilot is None else _pilot_document(pilot),

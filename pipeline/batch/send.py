@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import lock_of, read_again, sealed_request
+from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
@@ -61,9 +61,9 @@ MAX_LOOK_WAIT_S = 60.0
 # A time after all others, for remote batches without a creation time.
 NEVER = datetime.max.replace(tzinfo=UTC)
 # Beginnings of the reason of a batch that a person cancelled.
-BY_HAND = "cancelled by hand"
-BEFORE_SENT = "cancelled before it was sent"
-CANCELLED = (BY_HAND, BEFORE_SENT)
+CANCELLED_BY_USER = "cancelled by hand"
+CANCELLED_BEFORE_SENT = "cancelled before it was sent"
+CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT)
 
 
 class SendOutcome(StrEnum):
@@ -116,14 +116,14 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
             return send.execute(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
-        step_result = read_again(try_send, times=MAX_CONFLICTS)
+        step_result = retry_on_conflict(try_send, times=MAX_CONFLICTS)
         is_first = False
         if isinstance(step_result, SendOutcome):
             return step_result
         if step_result is None:
             unclear_creates += 1
             continue
-        wait_for_look(ws, number, step_result)
+        wait_for_next_look(ws, number, step_result)
 
 
 class _Send(NamedTuple):
@@ -183,7 +183,7 @@ class _Send(NamedTuple):
         with ws.store.read() as tx:
             self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
-        display_name = batches.name_of_try(
+        display_name = batches.display_name_of_try(
             self.batch, self.batch.tries + 1, workspace_id=workspace_id
         )
         upload = self._upload(display_name)
@@ -211,7 +211,7 @@ class _Send(NamedTuple):
             raise
         except errors.UnavailableError as error:
             with ws.store.write() as tx:
-                batches.note_unclear(tx, batch, reason=error.message, now=ws.now())
+                batches.record_unclear_create(tx, batch, reason=error.message, now=ws.now())
             ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
             return None
 
@@ -246,7 +246,7 @@ class _Send(NamedTuple):
             # Some servers have no list. That is no reason not to send.
             return []
         number = self.batch.number
-        prefix = batches.name_prefix(display_name)
+        prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
         with self.ws.store.read() as tx:
             next_number = batches.next_number(tx)
@@ -256,7 +256,7 @@ class _Send(NamedTuple):
         own_batches = []
         unknown_count = 0
         for remote in listing:
-            remote_prefix = batches.name_prefix(remote.display_name)
+            remote_prefix = batches.strip_try(remote.display_name)
             match = workspace_name.fullmatch(remote_prefix)
             if match is None:
                 continue
@@ -287,10 +287,10 @@ class _Send(NamedTuple):
             # Other processes may have sent batches during the upload.
             self._check_quota(tx)
             if batch.state is BatchState.SUBMITTING:
-                batches.note_absent(tx, batch)
+                batches.record_absent_try(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.budgets(ws).check(tx, batch)
+                budget.current_budgets(ws).check(tx, batch)
             batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
@@ -300,7 +300,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.quota_shortfall(tx, self.batch, self.ws.settings)
+        reason = budget.quota_refusal_reason(tx, self.batch, self.ws.settings)
         if not reason:
             return
         labels = self.ws.task.words
@@ -335,7 +335,7 @@ class _Send(NamedTuple):
             path, display_name=display_name, sha256=batch.request_sha256, size=batch.request_size
         )
         with ws.store.write() as tx:
-            batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
+            batches.set_columns(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
@@ -363,7 +363,7 @@ class _Send(NamedTuple):
                     tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
                 )
             if isinstance(error, errors.SchemaRefusedError):
-                drop_upload(ws.client, batch.upload)
+                delete_upload(ws.client, batch.upload)
             raise schema_refusal(ws.task, error)
 
         line = responses.line_at_fault(reason)
@@ -377,25 +377,25 @@ class _Send(NamedTuple):
             batch = batches.get_batch(tx, batch.number)
             upload = batch.upload
             line_claims = (
-                claim for claim in claims.claimed(tx, batch.number) if claim.line == line
+                claim for claim in claims.claimed_rows(tx, batch.number) if claim.line == line
             )
             claim = next(line_claims, None)
             if claim is not None:
                 line_reason = reason.partition(f"Error on line {line}")[2].lstrip(": ")
                 line_reason = line_reason or "it was not said why"
                 row_note = self._charge_line(tx, batch, claim, line_reason)
-                give_up_batch(
+                abandon_batch(
                     tx, batch, reason=f"line {line} was refused: {line_reason}", at=refused_at
                 )
                 message = (
                     f"batch {batch.number}: line {line} was refused: {line_reason}; {row_note}"
                 )
             elif batch.refusals >= MAX_REFUSALS:
-                give_up_batch(
+                abandon_batch(
                     tx, batch, reason=f"refused {batch.refusals} times: {reason}", at=refused_at
                 )
 
-        drop_upload(ws.client, upload)
+        delete_upload(ws.client, upload)
         if claim is None:
             raise self._file_refusal(batch, error)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
@@ -435,7 +435,7 @@ def write_failures(
     return write_result
 
 
-def give_up_batch(tx: Connection, batch: BatchRow, *, reason: str, at: datetime) -> int:
+def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, at: datetime) -> int:
     """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
     batches.mark_failed(tx, batch, reason=reason, now=at)
     return claims.release_claims(tx, batch.number)
@@ -463,7 +463,7 @@ def reconcile(
         prefixes = batches.numbers_by_prefix(tx, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
     own_batches = [
-        remote for remote in remote_batches if batches.name_prefix(remote.display_name) in prefixes
+        remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
     ]
     own_batches.sort(
         key=lambda remote: (
@@ -500,7 +500,7 @@ def reconcile(
     return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
-def wait_for_look(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
+def wait_for_next_look(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
     ws.display.say(
@@ -509,7 +509,7 @@ def wait_for_look(ws: WorkspaceSession, number: int, reconciled: ReconcileResult
     ws.sleep(wait_s)
 
 
-def hidden_for(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
+def hidden_seconds(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
     """Return for how many seconds more the API may not show a batch that it has created.
 
     Returns:
@@ -549,7 +549,7 @@ def cancel_duplicates(
             )
             continue
         with ws.store.write() as tx:
-            batches.duplicate_cancelled(tx, remote_name, now=ws.now())
+            batches.mark_duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
             f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded"
         )
@@ -564,17 +564,17 @@ def _record_duplicates(
     """
     prefixes = batches.numbers_by_prefix(tx, batch.number)
     for remote in listing:
-        has_own_name = batches.name_prefix(remote.display_name) in prefixes
+        has_own_name = batches.strip_try(remote.display_name) in prefixes
         if not has_own_name or remote.name == batch.remote_name:
             continue
         batches.add_duplicate(
             tx, batch, remote_name=remote.name, display_name=remote.display_name, now=at
         )
         if remote.state.is_over:
-            batches.duplicate_cancelled(tx, remote.name, now=at)
+            batches.mark_duplicate_cancelled(tx, remote.name, now=at)
 
 
-def drop_upload(
+def delete_upload(
     client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None
 ) -> None:
     """Delete an upload that is not needed any more; None does nothing.

@@ -12,7 +12,7 @@ from pipeline.batch import budget, prepare, send
 from pipeline.batch.batch_files import sealed_request
 from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
-from pipeline.batch.send import SendOutcome, give_up_batch
+from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
@@ -96,7 +96,7 @@ class SubmitReport:
         }
 
 
-def plan_all(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
+def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
     """Return what a submit may send: the selected open rows, and the batches that are prepared.
 
     Counts the tokens of all new requests and shows the progress. Writes nothing.
@@ -107,10 +107,10 @@ def plan_all(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
         with ws.display.bar("counting tokens", new_rows) as bar:
             new_plan = prepare.plan_batches(ws, selection, bar=bar)
     with ws.store.read() as tx:
-        return with_prepared(tx, ws.task, new_plan)
+        return add_prepared_batches(tx, ws.task, new_plan)
 
 
-def run(
+def submit_batches(
     ws: WorkspaceSession,
     selection: Selection,
     *,
@@ -139,8 +139,8 @@ def run(
         earlier_batches = batches.batches_in_states(
             tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name
         )
-        prepared_plan = with_prepared(tx, ws.task, BatchPlan())
-    plan = _plan_rows(ws, selection, prepared_plan) if agreed else plan_all(ws, selection)
+        prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
+    plan = _plan_rows(ws, selection, prepared_plan) if agreed else plan_submit(ws, selection)
     report = SubmitReport(plan)
     if not plan.items and not earlier_batches:
         return report
@@ -148,7 +148,7 @@ def run(
     # A missing key, or an engine that cannot start, is reported before anything is written.
     ws.client  # noqa: B018 - opens the client
     if not agreed:
-        announcement = priced(ws, plan) if plan.items else "resuming an earlier run"
+        announcement = describe_plan(ws, plan) if plan.items else "resuming an earlier run"
         ws.display.say(f"{ws.model.name}, {announcement}")
         ws.spend(plan.cost, nothing="nothing was written or sent")
 
@@ -175,7 +175,7 @@ def run(
     return report
 
 
-def priced(ws: WorkspaceSession, plan: BatchPlan) -> str:
+def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return in words what a plan would send, with its price and the date of the prices."""
     cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
@@ -186,13 +186,13 @@ def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
     """Return the number of selected rows that are open."""
     with ws.store.read() as tx:
         if selection.among is None:
-            open_rows = claims.count_askable(tx, ws.task)
+            open_rows = claims.count_claimable(tx, ws.task)
         else:
-            open_rows = len(claims.askable_among(tx, ws.task, selection.among))
+            open_rows = len(claims.claimable_among(tx, ws.task, selection.among))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
-def let_go_changed(ws: WorkspaceSession) -> None:
+def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     """Give up prepared batches that are outdated, so that their rows are asked again.
 
     A batch is outdated if the task's declaration changed, or if its model does not accept the
@@ -211,7 +211,7 @@ def let_go_changed(ws: WorkspaceSession) -> None:
 
         with contextlib.suppress(StateConflictError), ws.store.write() as tx:
             full_reason = f"{reason} before it was sent"
-            released_rows = give_up_batch(tx, batch, reason=full_reason, at=ws.now())
+            released_rows = abandon_batch(tx, batch, reason=full_reason, at=ws.now())
             ws.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
                 f"{released_rows:,} rows are asked anew"
@@ -235,7 +235,7 @@ def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
     return "" if model.accepts_thinking(thinking) else str(thinking["thinkingLevel"])
 
 
-def with_prepared(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
+def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
     """Return a plan with the task's prepared batches added to it."""
     for batch in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
         plan = BatchPlan(
@@ -334,7 +334,7 @@ class _Submission:
         row_ids = set[str]()
         with self.ws.store.read() as tx:
             for number in numbers:
-                row_ids.update(answers.items_of_batch(tx, number, outcome=Outcome.REFUSED))
+                row_ids.update(answers.row_ids_of_batch(tx, number, outcome=Outcome.REFUSED))
         return row_ids
 
     def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
@@ -360,9 +360,9 @@ class _Submission:
         sent_requests = self._count_requests(intact_numbers) + refused_lines
         unsent_requests = announced_requests - sent_requests
         with self.ws.store.read() as tx:
-            open_rows = claims.count_askable(tx, self.ws.task)
+            open_rows = claims.count_claimable(tx, self.ws.task)
             held_back = max(0, min(unsent_requests, open_rows))
-            current_budgets = budget.budgets(self.ws)
+            current_budgets = budget.current_budgets(self.ws)
             tightest = current_budgets.nearest(tx)
             if StopReason.BUDGET not in self.stop_reasons:
                 report.no_room = held_back

@@ -51,22 +51,22 @@ class CommandForm:
     def option(self, name: str, value: Any, command: str = "") -> str:
         """Return an option with its value, or its name alone if the value is None."""
         if not self.program:
-            return f"{name.upper()}=" + ("" if value is None else quoted(value))
+            return f"{name.upper()}=" + ("" if value is None else quote_for_shell(value))
         if name in self.arguments.get(command or self.command, ()):
-            return name.upper() if value is None else quoted(value)
+            return name.upper() if value is None else quote_for_shell(value)
         if name in self.settings and name not in _COMMON_OPTIONS and name != "data":
-            return f"{PREFIX}{name.upper()}=" + ("" if value is None else quoted(value))
+            return f"{PREFIX}{name.upper()}=" + ("" if value is None else quote_for_shell(value))
         dashed = name.replace("_", "-")
         if isinstance(value, bool):
             return f"--{dashed}" if value else f"--no-{dashed}"
         letter = f"-{name}" if len(name) == 1 else f"--{dashed}"
-        return letter if value is None else f"{letter} {quoted(value)}"
+        return letter if value is None else f"{letter} {quote_for_shell(value)}"
 
 
 _form = [CommandForm()]
 
 
-def write_as(form: CommandForm) -> None:
+def set_command_form(form: CommandForm) -> None:
     """Set the form of all hints of this process."""
     _form[:] = [form]
 
@@ -117,7 +117,7 @@ class HintTemplate:
         return next(step for step in self.steps if isinstance(step, CommandHint))
 
 
-def quoted(value: Any) -> str:
+def quote_for_shell(value: Any) -> str:
     """Return a value as a shell reads it as a single word."""
     text = str(int(value)) if isinstance(value, bool) else str(value)
     if _SHELL_WORD.fullmatch(text):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, get_args, get_or
 from typing_extensions import TypeVar
 
 from pipeline.core.errors import InputError
-from pipeline.core.settings import BUILT_IN
+from pipeline.core.settings import BUILT_IN_TASKS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,11 +25,11 @@ A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)
 
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 # Names of built-in things.
-RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})
+RESERVED = frozenset({*BUILT_IN_TASKS, "concepts", "images", "findable"})
 # The value of `key` for a hash of the row.
-MADE_KEY = "row"
+HASH_KEY = "row"
 # PostgreSQL cuts longer names.
-MAX_COLUMN = 63  # bytes
+MAX_COLUMN_BYTES = 63  # bytes
 _PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}")
 # It does not match the file name `select.csv`.
 _QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)
@@ -44,13 +44,13 @@ _TYPE_LABELS = {
 _MEMBERS_WITHOUT_TYPE_CHECK = ("answer", "items", "key", "examples", "check", "images")
 # Resolutions of images at the API.
 RESOLUTIONS = ("low", "medium", "high")
-THINKING: Mapping[str, type] = {
+THINKING_TYPES: Mapping[str, type] = {
     "thinkingBudget": int,
     "thinkingLevel": str,
     "includeThoughts": bool,
 }
 # The maximum temperature of the API.
-HOTTEST = 2.0
+MAX_TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ReadOptions:
         return {name: str(value) for name, value in vars(self).items() if value}
 
 
-AS_IT_IS = ReadOptions()
+DEFAULT_READ_OPTIONS = ReadOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ class Declaration(Generic[A_co]):
             'cursor= reads the rows that changed, and by key="row" '
             "a row that changed is another one"
         )
-        yield self.cursor and self.key == MADE_KEY, message, "name the column of its key"
+        yield self.cursor and self.key == HASH_KEY, message, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
         for name in ("sheet", "encoding", "header"):
             yield (
@@ -255,11 +255,11 @@ class Declaration(Generic[A_co]):
             f"max_output_tokens= must be 1 or more, and is {tokens}",
             "",
         )
-        is_in_range = temperature is None or 0 <= temperature <= HOTTEST
-        message = f"temperature= lies between 0 and {HOTTEST:g}, and is {temperature}"
+        is_in_range = temperature is None or 0 <= temperature <= MAX_TEMPERATURE
+        message = f"temperature= lies between 0 and {MAX_TEMPERATURE:g}, and is {temperature}"
         yield not is_in_range, message, ""
         for name, value in (thinking or {}).items():
-            kind = THINKING.get(name)
+            kind = THINKING_TYPES.get(name)
             is_right = (
                 kind is not None
                 and isinstance(value, kind)
@@ -268,7 +268,7 @@ class Declaration(Generic[A_co]):
             yield (
                 not is_right,
                 f"thinking= holds {name!r}: {value!r}",
-                f"it takes {', '.join(THINKING)}",
+                f"it takes {', '.join(THINKING_TYPES)}",
             )
         message = "thinking= holds thinkingBudget and thinkingLevel, which exclude each other"
         yield {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(), message, ""
@@ -289,7 +289,7 @@ class Declaration(Generic[A_co]):
     @property
     def has_made_key(self) -> bool:
         """Whether the key is a hash of the row."""
-        return self.keys == (MADE_KEY,)
+        return self.keys == (HASH_KEY,)
 
     @property
     def is_query(self) -> bool:
@@ -391,7 +391,9 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
     return schema
 
 
-def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[BaseModel | None, str]":
+def validate_answer(
+    read: "Callable[[Any], BaseModel]", answer: Any
+) -> "tuple[BaseModel | None, str]":
     """Return the answer that `read` validates and "", or None and its first fault."""
     from pydantic import ValidationError
 
@@ -403,7 +405,7 @@ def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[Base
         return None, f"{path or 'the answer'}: {fault['msg']}"
 
 
-def fitting(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
+def first_accepted_value(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
     """Return the first candidate value that a field accepts, else the first candidate."""
     from pydantic import TypeAdapter
 
@@ -435,7 +437,7 @@ def columns_in(template: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(template or "")))
 
 
-def unread_places(template: str | None, columns: Iterable[str]) -> dict[str, str]:
+def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
     """Return columns in braces that are no valid placeholder, each with its valid name.
 
     For example `{Job Title}`, for which `job_title` is valid.
@@ -447,7 +449,7 @@ def unread_places(template: str | None, columns: Iterable[str]) -> dict[str, str
     }
 
 
-def column_named(name: str, columns: Iterable[str]) -> str | None:
+def find_column(name: str, columns: Iterable[str]) -> str | None:
     """Return the column that a placeholder means, or None.
 
     It is the column of the same name, else the only column whose name has the same letters and

@@ -21,10 +21,10 @@ from typing import BinaryIO, Self
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.text import SURROGATES
 
 # Suffix of files and folders that are not sealed yet.
-PART = ".part"
+PART_SUFFIX = ".part"
 # Suffix of a link that is not renamed yet; `Builds.sweep` removes abandoned links.
 NEW_LINK_SUFFIX = ".link-part"
 
@@ -51,7 +51,7 @@ class SealedWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
-        self._part = part_of(path)
+        self._part = new_part_path(path)
         self._hash = hashlib.sha256()
         try:
             self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
@@ -86,7 +86,7 @@ class SealedWriter:
         self._part.unlink(missing_ok=True)
 
 
-def target_of(path: Path) -> Path:
+def resolve_target(path: Path) -> Path:
     """Return the file that is written or replaced for a path given by a user; follows links.
 
     A rename would replace a device by a regular file, so devices and the like are refused.
@@ -133,9 +133,9 @@ def path_below(folder: Path, name: str) -> Path:
     return stored_path
 
 
-def part_of(path: Path) -> Path:
+def new_part_path(path: Path) -> Path:
     """Return a new name in the folder of `path` for a part file; each call returns another."""
-    return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(5)}{PART}")
+    return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(5)}{PART_SUFFIX}")
 
 
 def is_abandoned(part: Path) -> bool:
@@ -143,7 +143,7 @@ def is_abandoned(part: Path) -> bool:
 
     The id of the process is in the name of the file. False if the name has none, and on Windows.
     """
-    name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART)}", part.name)
+    name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART_SUFFIX)}", part.name)
     # On Windows, os.kill cannot check a process without a signal.
     if name_match is None or os.name == "nt":
         return False
@@ -159,11 +159,11 @@ def is_abandoned(part: Path) -> bool:
     return False
 
 
-def sweep_parts(path: Path) -> None:
+def remove_abandoned_parts(path: Path) -> None:
     """Remove part files and folders of `path` that dead processes left."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART_SUFFIX}"):
         if is_abandoned(part):
-            remove_link(part)
+            remove_path(part)
 
 
 def seal_bytes(path: Path, data: bytes) -> SealedFile:
@@ -171,7 +171,7 @@ def seal_bytes(path: Path, data: bytes) -> SealedFile:
 
     Part files of the same name that dead processes left are removed first.
     """
-    sweep_parts(path)
+    remove_abandoned_parts(path)
     with SealedWriter(path) as writer:
         writer.write(data)
         return writer.seal()
@@ -187,7 +187,7 @@ def sync_part(part: Path) -> SealedFile:
     return SealedFile(part, sha256_of(part), part.stat().st_size)
 
 
-def rename(sealed: SealedFile, path: Path) -> SealedFile:
+def rename_sealed(sealed: SealedFile, path: Path) -> SealedFile:
     """Rename a sealed file within its folder; the name is durable when this returns.
 
     An existing file at `path` is replaced.
@@ -265,25 +265,25 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
             offset += len(raw_line)
 
 
-def why_not_readable(path: Path) -> str:
+def unreadable_reason(path: Path) -> str:
     """Return why a path is not a readable file, to follow its name in a message; "" if it is."""
     if path.is_dir():
         return "is a directory"
     return "" if path.exists() else "is not there"
 
 
-def parts_of(path: Path) -> list[Path]:
+def parquet_files_of(path: Path) -> list[Path]:
     """Return the file at a path, or the sorted Parquet files below a folder; empty if none exist."""
     return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
 
 
-def check_named_in_utf8(path: Path) -> None:
+def require_utf8_path(path: Path) -> None:
     """Refuse a path that is not valid UTF-8, because it cannot be stored.
 
     Raises:
         InputError: The absolute path has other bytes.
     """
-    if BAD_TEXT.search(str(path.absolute())):
+    if SURROGATES.search(str(path.absolute())):
         raise InputError(
             f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it"
         )
@@ -317,7 +317,7 @@ def move_aside(path: Path) -> str | None:
     return backup.name
 
 
-def remove_link(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a directory with its content, a file or a link; nothing happens if none exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -326,13 +326,13 @@ def remove_link(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def staging_of(path: Path) -> Iterator[Path]:
+def staging_folder(path: Path) -> Iterator[Path]:
     """Create an empty staging folder for `path`; remove it if the block fails or is interrupted.
 
     Staging folders that dead processes left are removed first.
     """
-    sweep_parts(path)
-    with removed_on_error(part_of(path)) as staging:
+    remove_abandoned_parts(path)
+    with removed_on_error(new_part_path(path)) as staging:
         staging.mkdir(parents=True)
         yield staging
 
@@ -343,5 +343,5 @@ def removed_on_error(path: Path) -> Iterator[Path]:
     try:
         yield path
     except BaseException:
-        remove_link(path)
+        remove_path(path)
         raise

@@ -25,28 +25,28 @@ from typing import Literal, NamedTuple
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel, Levenshtein, MatchingBlock
 
-from pipeline.core.text import BLANK
+from pipeline.core.text import INVISIBLE_LETTERS
 
 # Minimum similarity (Indel) of a quotation and a slice that is found by likeness.
-LIKENESS = 0.85
+MIN_LIKENESS = 0.85
 # Shorter quotations resemble too many texts to be found by likeness.
-MIN_LIKE = 16  # characters
+MIN_SIMILAR_CHARS = 16  # characters
 # Three times the requested length. The time of the search grows with the square of the length.
-MAX_LIKE = 600  # characters
+MAX_SIMILAR_CHARS = 600  # characters
 # A shorter quotation must be a whole word.
-MIN_PART = 3  # characters
+MIN_PART_CHARS = 3  # characters
 # Pieces of a quotation with omissions.
 MAX_PIECES = 8
 # Maximum length of a slice found by likeness, as a multiple of the length of the quotation. White
 # space counts.
-MAX_STRETCH = 2
+MAX_LENGTH_FACTOR = 2
 # An alignment can have less likeness than its whole words, because it is at most as long as the
 # quotation. This is the maximum difference.
-SLACK = 0.1
+MAX_ALIGNMENT_LOSS = 0.1
 # Words may begin and end at this distance from an alignment or a slice.
-REACH = 40  # characters
+MAX_BOUNDARY_DISTANCE = 40  # characters
 # Tried beginnings, and tried ends.
-NEAREST = 6
+MAX_BOUNDARY_CANDIDATES = 6
 
 _OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
@@ -57,7 +57,7 @@ NAME = "name"
 # Words with a higher similarity (Indel) are equal except for a spelling mistake.
 MIN_WORD_LIKENESS = 0.8
 # Minimum length of a word without its negative prefix or suffix.
-FEWEST_LEFT = 3  # characters
+MIN_STEM_CHARS = 3  # characters
 
 _CHARACTER_KINDS = {
     **dict.fromkeys(".,:\u066b\u066c", "."),
@@ -95,7 +95,7 @@ _EQUIVALENTS = str.maketrans(
     }
 )
 # A longer word is cut.
-LONGEST_WORD = 40  # characters
+MAX_WORD_CHARS = 40  # characters
 _WORD = re.compile(r"\S+")
 # Invisible letters do not match.
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
@@ -209,7 +209,9 @@ def visible_text(text: str) -> str:
 
 def _drop_invisible(text: str) -> str:
     return "".join(
-        char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char)
+        char
+        for char in text
+        if unicodedata.category(char) != "Cf" and not INVISIBLE_LETTERS.match(char)
     )
 
 
@@ -243,7 +245,9 @@ def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable
 
 @lru_cache(maxsize=65_536)
 def _joins_previous(char: str) -> bool:
-    return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(BLANK.match(char))
+    return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(
+        INVISIBLE_LETTERS.match(char)
+    )
 
 
 @lru_cache(maxsize=65_536)
@@ -267,7 +271,7 @@ def context_of(text: str, start: int, end: int, *, max_chars: int) -> str:
     spare = max_chars - (end - start)
     if spare <= 0:
         return _shorten_to_word(
-            text, start, start + max_chars, min_end=start + max_chars - LONGEST_WORD
+            text, start, start + max_chars, min_end=start + max_chars - MAX_WORD_CHARS
         )
 
     context_start = max(start - max(spare // 2, spare - (len(text) - end)), 0)
@@ -390,12 +394,12 @@ class SearchableText:
             (start, start + len(stripped_quote)) for start in _find_all(self.text, stripped_quote)
         )
         return (
-            self._choose(verbatim_spans, "", occurrence, must_be_whole=len(quote) < MIN_PART)
+            self._choose(verbatim_spans, "", occurrence, must_be_whole=len(quote) < MIN_PART_CHARS)
             or self._choose(
                 self._find_folded(folded_quote),
                 BY_LOOK,
                 occurrence,
-                must_be_whole=len(folded_quote) < MIN_PART,
+                must_be_whole=len(folded_quote) < MIN_PART_CHARS,
             )
             or self._choose(
                 self._find_folded(_strip_punctuation(folded_quote)),
@@ -414,12 +418,12 @@ class SearchableText:
         """Return the words with the highest likeness to a quotation, if it is at least LIKENESS."""
         text = self._folded.text
         phrase = _strip_punctuation(FoldedText(quote).text)
-        if not MIN_LIKE <= len(phrase) <= MAX_LIKE:
+        if not MIN_SIMILAR_CHARS <= len(phrase) <= MAX_SIMILAR_CHARS:
             return None
         if len(phrase) > len(text):
             return self._match_whole_text(phrase)
 
-        min_score = 100 * (LIKENESS - SLACK)
+        min_score = 100 * (MIN_LIKENESS - MAX_ALIGNMENT_LOSS)
         alignment = fuzz.partial_ratio_alignment(phrase, text, score_cutoff=min_score)
         if alignment is None:
             return None
@@ -432,10 +436,10 @@ class SearchableText:
             if start < end
         )
         likeness, folded_start, folded_end = max(candidates, default=(0.0, 0, 0))
-        if likeness < LIKENESS:
+        if likeness < MIN_LIKENESS:
             return None
         start, end = self._folded.real(folded_start, folded_end)
-        if end - start > MAX_STRETCH * len(quote):
+        if end - start > MAX_LENGTH_FACTOR * len(quote):
             return None
         return _similar_location(start, end, likeness)
 
@@ -448,7 +452,7 @@ class SearchableText:
         text = self._folded.text
         stripped_text = _strip_punctuation(text)
         likeness = Indel.normalized_similarity(phrase, stripped_text)
-        if not stripped_text or likeness < LIKENESS:
+        if not stripped_text or likeness < MIN_LIKENESS:
             return None
 
         folded_start = text.index(stripped_text)
@@ -498,8 +502,8 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
 
     There are at most NEAREST. They are at most REACH characters from `offset`.
     """
-    min_offset = max(offset - REACH, side)
-    max_offset = min(offset + REACH, len(text) - 1 + side)
+    min_offset = max(offset - MAX_BOUNDARY_DISTANCE, side)
+    max_offset = min(offset + MAX_BOUNDARY_DISTANCE, len(text) - 1 + side)
     nearby = sorted(
         range(min_offset, max_offset + 1), key=lambda candidate: abs(candidate - offset)
     )
@@ -508,7 +512,7 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
         for candidate in nearby
         if _has_letters(text[candidate - side]) and is_boundary(text, candidate)
     )
-    return list(islice(boundaries, NEAREST))
+    return list(islice(boundaries, MAX_BOUNDARY_CANDIDATES))
 
 
 def _strip_punctuation(text: str) -> str:
@@ -539,9 +543,9 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     Returns:
         NEGATION, NUMBER, NAME, or "" if they differ in none of them.
     """
-    before = visible_text(text[max(0, start - REACH) : start])
+    before = visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = visible_text(text[start:end])
-    surroundings = before + slice_ + visible_text(text[end : end + REACH])
+    surroundings = before + slice_ + visible_text(text[end : end + MAX_BOUNDARY_DISTANCE])
     visible_quote = visible_text(_hide_markup(quote))
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
@@ -674,7 +678,7 @@ def _is_negated(first_word: str, second_word: str) -> bool:
             for suffix in _WORD_LISTS["negative_suffixes"]
             if negated.endswith(suffix)
         ]
-        long_stems = [stem for stem in stems if len(stem) >= FEWEST_LEFT]
+        long_stems = [stem for stem in stems if len(stem) >= MIN_STEM_CHARS]
         plain_stems = {
             plain,
             *(plain.removesuffix(suffix) for suffix in _WORD_LISTS["positive_suffixes"]),

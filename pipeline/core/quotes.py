@@ -29,10 +29,10 @@ MISSING_QUOTE_REASON = "is not in the text"
 # Beginning of the reason for an answer without any valid quotation.
 NO_QUOTE_REASON = "no quote is in the "
 # Characters of a quotation in a reason.
-MAX_TOLD = 60
+MAX_REASON_CHARS = 60
 # Formats in the JSON schema: of a quotation, and of a quotation that may be missing from the text.
-FORMAT = "quotation"
-OPTIONAL = "optional quotation"
+QUOTE_FORMAT = "quotation"
+OPTIONAL_QUOTE_FORMAT = "optional quotation"
 _QUOTE_MEMBERS = {"quote", "start", "end"}
 # Member of a stored quotation that was found by likeness.
 LIKENESS = "likeness"
@@ -85,7 +85,7 @@ class Quote(str):
     def __get_pydantic_core_schema__(
         cls, source: Any, handler: "GetCoreSchemaHandler"
     ) -> "CoreSchema":
-        return _quotation_schema(handler(str if source is cls else source), FORMAT)
+        return _quotation_schema(handler(str if source is cls else source), QUOTE_FORMAT)
 
 
 class _OptionalQuote:
@@ -100,7 +100,7 @@ class _OptionalQuote:
         from pydantic_core import core_schema
 
         return core_schema.nullable_schema(
-            _quotation_schema(handler(str if source is self else source), OPTIONAL)
+            _quotation_schema(handler(str if source is self else source), OPTIONAL_QUOTE_FORMAT)
         )
 
 
@@ -170,7 +170,7 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     Raises:
         TypeError: A quotation has a pattern or is transformed, so it would be stored as a text.
     """
-    format_members = [f'"format": "{name}"' for name in (FORMAT, OPTIONAL)]
+    format_members = [f'"format": "{name}"' for name in (QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT)]
     input_schema = json.dumps(answer_model.model_json_schema(mode="validation"))
     output_schema = json.dumps(answer_model.model_json_schema(mode="serialization"))
     input_counts = [input_schema.count(member) for member in format_members]
@@ -181,7 +181,7 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     return any(input_counts)
 
 
-def must_quote(answer_model: "type[BaseModel]") -> bool:
+def requires_quote(answer_model: "type[BaseModel]") -> bool:
     """Return whether a required field of the model is a quotation."""
     return any(
         field.annotation is Quote and field.is_required()
@@ -193,7 +193,7 @@ class _MissingError(Exception):
     """A required quotation is not in the text; the message is the reason, on a single line."""
 
 
-def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
+def locate_quotes(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
     """Return a copy of an answer with all quotations located in a text, or None and the reason.
 
     An optional quotation that is not in the text becomes None. For a required quotation the reason
@@ -235,7 +235,7 @@ def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) 
     """
     if isinstance(value, str):
         if isinstance(value, Quote) or (formats and "" not in formats):
-            return _locate_quote(value, path, source, is_optional=OPTIONAL in formats)
+            return _locate_quote(value, path, source, is_optional=OPTIONAL_QUOTE_FORMAT in formats)
         return value
     if isinstance(value, Mapping):
         return {
@@ -294,7 +294,7 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
     difference = text.why_not(str(quote))
     suffix = f", which has another {difference}" if difference else ""
     printable_path = escape_invisible(path, max_chars=MAX_PATH)
-    printable_quote = escape_invisible(quote[: 2 * MAX_TOLD], max_chars=MAX_TOLD)
+    printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
 
 
@@ -359,7 +359,7 @@ def is_stored_quotation(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE_MEMBERS
 
 
-def likeness_told(quotation: Mapping[str, Any]) -> str:
+def format_likeness(quotation: Mapping[str, Any]) -> str:
     """Return ", by likeness 0.93" for a quotation that was found by likeness, else ""."""
     likeness = quotation.get(LIKENESS)
     return f", by likeness {likeness:.2f}" if isinstance(likeness, float) else ""
@@ -368,7 +368,7 @@ def likeness_told(quotation: Mapping[str, Any]) -> str:
 def shown_value(value: Any) -> str:
     """Return a value as people read it; a quotation in quotation marks with its offsets."""
     if is_quotation(value):
-        return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
+        return f"“{value['quote']}” ({value['start']}-{value['end']}{format_likeness(value)})"
     if value is None:
         return "-"
     if isinstance(value, str):

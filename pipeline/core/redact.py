@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 # Characters; a shorter key may be a word of a text (Google's have 39).
-LIKE_A_KEY = 16
+MIN_REDACTED_KEY_CHARS = 16
 # Options of database URLs.
-PASSWORDS = (
+PASSWORD_OPTIONS = (
     "password",
     "sslpassword",
     "oauth_client_secret",
@@ -27,11 +27,11 @@ PASSWORDS = (
     "scram_server_key",
 )
 # Loggers of the libraries that log requests, with their children.
-LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")
+REDACTED_LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")
 # Characters of a key of which the last four may be shown: they are a third of it at most.
 _MIN_MASKED_CHARS = 13
 _PASSWORD = re.compile(
-    rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+"""
+    rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORD_OPTIONS)})=)[^&\s"']+"""
 )
 # A user and a password in an address, with a scheme or without. The user may be misplaced behind a
 # slash. The path of an SQLite file has neither.
@@ -58,12 +58,12 @@ _SESSION = re.compile(
 )
 
 
-def masked(key: str) -> str:
+def mask_key(key: str) -> str:
     """Return a key as it may be shown: its last four characters, or none of a short key."""
     return "…" + key[-4:] if len(key) >= _MIN_MASKED_CHARS else "…"
 
 
-def without_password(url: str) -> str:
+def mask_password(url: str) -> str:
     """Return a URL without the password before its host, and without the secrets in its options.
 
     A password may contain an unescaped `@`, so all text up to the last `@` is removed. The value of
@@ -82,7 +82,7 @@ class Secret:
 
     __slots__ = ("__mask", "__text")
 
-    def __init__(self, text: str, shown: Callable[[str], str] = masked) -> None:
+    def __init__(self, text: str, shown: Callable[[str], str] = mask_key) -> None:
         """Keep a text.
 
         Args:
@@ -95,7 +95,7 @@ class Secret:
     @classmethod
     def url(cls, text: str) -> "Secret":
         """Return a URL as a secret that is shown without its password."""
-        return cls(text, without_password)
+        return cls(text, mask_password)
 
     def reveal(self) -> str:
         """Return the unmasked text."""
@@ -151,7 +151,7 @@ def redact_document(data: bytes, key: str) -> bytes:
 
     A key of less than `LIKE_A_KEY` characters stays, because it may also be a word of the text.
     """
-    return data.replace(key.encode(), b"***") if len(key) >= LIKE_A_KEY else data
+    return data.replace(key.encode(), b"***") if len(key) >= MIN_REDACTED_KEY_CHARS else data
 
 
 # Keys of this process, because loggers are shared by all clients in it.
@@ -165,7 +165,7 @@ def keep_out_of_logs(key: str) -> None:
     Keys of less than `LIKE_A_KEY` characters are not removed. The handling lasts until the process
     ends.
     """
-    if len(key) >= LIKE_A_KEY:
+    if len(key) >= MIN_REDACTED_KEY_CHARS:
         _keys.add(key)
     # Without a handler, Python prints the warnings of this library on standard error.
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)
@@ -179,7 +179,7 @@ def _redact_records() -> None:
 
     def create_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = create_record(*args, **kwargs)
-        if record.name.partition(".")[0] in LOGGERS:
+        if record.name.partition(".")[0] in REDACTED_LOGGERS:
             record.msg = redact(record.getMessage(), *_keys)
             record.args = None
         return record

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 # Time limit of the parts of a page.
-WITHIN_S = 0.2
+SORT_TIMEOUT_S = 0.2
 
 
 class RowFilter(NamedTuple):
@@ -40,7 +40,7 @@ class RowListOptions(NamedTuple):
     # List this row alone, with all its values.
     only: str | None = None
     # Time limit for sorting by a column without an index. There can be no limit.
-    within_s: float | None = WITHIN_S
+    within_s: float | None = SORT_TIMEOUT_S
 
 
 class ListedRow(NamedTuple):

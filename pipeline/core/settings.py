@@ -26,21 +26,21 @@ from typing import Any, NamedTuple
 from pipeline.core import trust
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.redact import Secret, masked, without_password
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.redact import Secret, mask_key, mask_password
+from pipeline.core.text import SURROGATES
 
 PREFIX = "FINDABLE_"
 # In the order in which the SDK prefers them.
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
-GOOGLE = "https://generativelanguage.googleapis.com/"
+GOOGLE_URL = "https://generativelanguage.googleapis.com/"
 # Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
-YES = frozenset({"1", "true", "yes", "on"})
-NO = frozenset({"0", "false", "no", "off"})
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 # Built-in tasks.
-BUILT_IN = ("experts", "passages")
+BUILT_IN_TASKS = ("experts", "passages")
 
 
 # Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
@@ -214,7 +214,7 @@ def _labels(text: str) -> tuple[str, ...]:
 
 def _confirmed_values(text: str) -> tuple[str, ...]:
     words = re.split(r"[\s,]+", text.strip())
-    return tuple(without_password(word).rstrip("/") for word in words if word)
+    return tuple(mask_password(word).rstrip("/") for word in words if word)
 
 
 def _preference(text: str) -> tuple[str, ...]:
@@ -223,9 +223,9 @@ def _preference(text: str) -> tuple[str, ...]:
 
 def _truth(text: str) -> bool:
     word = text.strip().lower()
-    if word not in YES | NO:
+    if word not in TRUE_WORDS | FALSE_WORDS:
         raise ValueError("must be 1 or 0")
-    return word in YES
+    return word in TRUE_WORDS
 
 
 def _path(text: str) -> Path:
@@ -465,9 +465,9 @@ class Settings:
             ConfigurationError: It is not Google's, and nobody confirmed it; or only `.env` names
                 it, and the key is from elsewhere.
         """
-        server = self.base_url or Secret.url(GOOGLE)
+        server = self.base_url or Secret.url(GOOGLE_URL)
         source = self.sources.get("base_url", "")
-        if source == IN_PYTHON or server.reveal().rstrip("/") == GOOGLE.rstrip("/"):
+        if source == IN_PYTHON or server.reveal().rstrip("/") == GOOGLE_URL.rstrip("/"):
             return server
         if source == DOTENV and not self.sources.get("api_key", "").endswith(DOTENV):
             raise ConfigurationError(
@@ -549,7 +549,7 @@ def read_dotenv() -> dict[str, str | None]:
         ) from error
 
 
-def variable(name: str) -> str:
+def read_variable(name: str) -> str:
     """Return a variable of the environment, else of `.env`, else ""."""
     return os.environ.get(name) or read_dotenv().get(name) or ""
 
@@ -567,11 +567,11 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
         ConfigurationError: The text is invalid. The message has no key and no password.
     """
     try:
-        if BAD_TEXT.search(text):
+        if SURROGATES.search(text):
             raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - like an error of a parser
         return setting.metadata["parse"](text)
     except ValueError as error:
-        masked_text = masked(text) if setting.name == "api_key" else without_password(text)
+        masked_text = mask_key(text) if setting.name == "api_key" else mask_password(text)
         raise ConfigurationError(
             f"{name} is {masked_text!r}{place}: {error}", hint=setting.metadata["help"]
         ) from error
@@ -640,7 +640,7 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
         rows.append(
             SettingRow(
                 VARIABLES[setting.name][-1],
-                without_password(text),
+                mask_password(text),
                 settings.sources.get(setting.name, "default"),
                 setting.metadata["help"],
                 setting.metadata["unit"],
@@ -649,7 +649,7 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
     return rows
 
 
-def with_unit(value: str, unit: str) -> str:
+def format_with_unit(value: str, unit: str) -> str:
     """Return a number with its unit, with commas between thousands.
 
     Without a unit, the value is returned unchanged.

@@ -60,7 +60,7 @@ BATCH_MOVES: dict[BatchState, set[BatchState]] = {
 }
 
 ENDED_STATES = frozenset({BatchState.INGESTED, BatchState.FAILED})
-OPEN = frozenset(BatchState) - ENDED_STATES
+OPEN_STATES = frozenset(BatchState) - ENDED_STATES
 
 
 class RemoteState(StrEnum):
@@ -106,12 +106,12 @@ def is_known_state(word: str | None) -> bool:
 
 
 # Beginning of the reason for parking a row whose text supports no answer.
-SUPPORTS_NONE = "the text supports no"
+UNSUPPORTED_REASON = "the text supports no"
 
 
-def fate_of(reason: str) -> str:
+def parked_label(reason: str) -> str:
     """Return the displayed word for a parked row: "set aside" if its text supports no answer."""
-    return "set aside" if reason.startswith(SUPPORTS_NONE) else "parked"
+    return "set aside" if reason.startswith(UNSUPPORTED_REASON) else "parked"
 
 
 class Outcome(StrEnum):

@@ -18,18 +18,18 @@ from itertools import chain, pairwise
 from typing import Any
 
 # Characters of a result on a console.
-LINE = 110
+MAX_LINE_CHARS = 110
 # Longer texts are cut before cleaning, so that no answer takes long.
-MAX_RAW = 1_000  # characters
+MAX_CLEANED_CHARS = 1_000  # characters
 # Invisible letters and marks (Unicode Default_Ignorable_Code_Point and U+2800), in addition to
 # category Cf.
-BLANK = re.compile(
+INVISIBLE_LETTERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 # Surrogates: bytes that did not decode, or half a character. They are not valid in a text.
-BAD_TEXT = re.compile("[\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
 # Surrogates and NUL. PostgreSQL stores no text with NUL.
-UNSOUND = re.compile("[\0\ud800-\udfff]")
+INVALID_TEXT = re.compile("[\0\ud800-\udfff]")
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
@@ -43,13 +43,13 @@ def plural(count: int, singular: str, plural_noun: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural_noun or singular + 's'}"
 
 
-def usd(amount: float) -> str:
+def format_usd(amount: float) -> str:
     """Return an amount with two digits after the point; below ten cents with four."""
     has_cents = amount >= 0.1 or amount == 0  # noqa: PLR2004 - ten cents
     return f"${amount:,.2f}" if has_cents else f"${amount:.4f}"
 
 
-def one_line(instance: Any) -> str:
+def format_object(instance: Any) -> str:
     """Return an object on a line, as its `__repr__`: its class, and its plain non-empty values.
 
     Plain values are texts and numbers.
@@ -65,10 +65,10 @@ def one_line(instance: Any) -> str:
         for name, value in fields.items()
         if value and isinstance(value, str | int | float)
     )
-    return cut(f"{type(instance).__name__}({', '.join(plain_fields)})")
+    return shorten(f"{type(instance).__name__}({', '.join(plain_fields)})")
 
 
-def cut(text: str, max_chars: int = LINE) -> str:
+def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     """Return a text of at most `most` characters, with an ellipsis if it was longer."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
@@ -89,7 +89,9 @@ def without_markup(text: str) -> str:
 
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
-    characters = (" " if char.isspace() or char < " " else char for char in BLANK.sub("", text))
+    characters = (
+        " " if char.isspace() or char < " " else char for char in INVISIBLE_LETTERS.sub("", text)
+    )
     text = "".join(char for char in characters if char.isprintable())
     return _BULLET.sub("", " ".join(text.split()))
 
@@ -108,7 +110,7 @@ _COMPARED_LETTERS = 10
 _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
 
-def harmless(data: str, *, names: Iterable[str]) -> str:
+def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
     """Return data with "(" in the place of "<" in our tags, and in their lookalikes.
 
     `names` are the names of our tags.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from pipeline.core import files
-from pipeline.core.command_hint import quoted
+from pipeline.core.command_hint import quote_for_shell
 from pipeline.core.errors import ConfigurationError
 
 VARIABLE = "FINDABLE_TRUST"
@@ -49,7 +49,7 @@ def require_confirmed(
     if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _askers):
         raise ConfigurationError(
             f"{fact}; nobody confirmed it, and {unchanged}",
-            hint=f"a command at a terminal asks once; {VARIABLE}={quoted(value)} in the "
+            hint=f"a command at a terminal asks once; {VARIABLE}={quote_for_shell(value)} in the "
             "environment confirms it",
         )
     confirm(value, data)

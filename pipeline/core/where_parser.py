@@ -18,10 +18,10 @@ from typing import Literal, NamedTuple, cast
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import InputError
 
-MAX_WHERE = 2_000  # characters
+MAX_WHERE_CHARS = 2_000  # characters
 # Open parentheses and NOT.
 MAX_DEPTH = 20
-EXAMPLE = HintTemplate(
+WHERE_HINT = HintTemplate(
     "write it like {}", OptionHint(where="hourly_rate < 120 AND currency = 'EUR'")
 )
 
@@ -91,15 +91,16 @@ def parse_where(text: str) -> Expression:
     Raises:
         InputError: The text is too long or malformed. The message has the position.
     """
-    if len(text) > MAX_WHERE:
+    if len(text) > MAX_WHERE_CHARS:
         raise InputError(
-            f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it"
+            f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE_CHARS:,}",
+            hint="shorten it",
         )
     return _Parser(text).parse()
 
 
 def _syntax_error(offset: int, reason: str) -> InputError:
-    return InputError(f"WHERE cannot be read at character {offset + 1}: {reason}", hint=EXAMPLE)
+    return InputError(f"WHERE cannot be read at character {offset + 1}: {reason}", hint=WHERE_HINT)
 
 
 class _Parser:

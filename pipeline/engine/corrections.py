@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import fitting, valid_answer
+from pipeline.core.declaration import first_accepted_value, validate_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
-from pipeline.core.text import MAX_RAW, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, plural
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import claims, edits, workspace
@@ -91,7 +91,7 @@ def correct(
         )
         task.show_corrected(tx, item_id, made, stands=stands)
         claims.unpark(tx, task.name, prompt_version=task.own, ids=[item_id])
-        workspace.touch_revision(tx, task.name)
+        workspace.record_row_change(tx, task.name)
         return {**_told(tx, task, item_id), "edit": made.number}
 
 
@@ -108,7 +108,7 @@ def typed(task: Task, text: str) -> Document:
         if not is_set:
             like = OptionHint(set="tone=praise; stars=4")
             said = f"write it like {like}; a text with ; in it stands between quotation marks"
-            raise InputError(f"{name[:MAX_RAW]!r} sets no field; {NOTHING}", hint=said)
+            raise InputError(f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {NOTHING}", hint=said)
         if name not in task.answer.model_fields:
             raise _no_field(task, name)
         if rest[:1] in tuple('"[{'):
@@ -120,14 +120,14 @@ def typed(task: Task, text: str) -> Document:
                 ) from error
             behind, _, rest = (part.strip() for part in rest[end:].partition(";"))
             if behind:
-                said = f"{name}= has {behind[:MAX_RAW]!r} behind its JSON; {NOTHING}"
+                said = f"{name}= has {behind[:MAX_CLEANED_CHARS]!r} behind its JSON; {NOTHING}"
                 raise InputError(said, hint="separate them by ;")
             continue
         value, _, rest = (part.strip() for part in rest.partition(";"))
         readings: list[Any] = [value, [one for part in value.split(",") if (one := part.strip())]]
         with contextlib.suppress(ValueError):
             readings.insert(1, json.loads(value or "null"))
-        found[name] = fitting(task.answer, name, readings)
+        found[name] = first_accepted_value(task.answer, name, readings)
     return found
 
 
@@ -149,7 +149,7 @@ def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -
     }
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
-        found, why = valid_answer(read, json.dumps(said))
+        found, why = validate_answer(read, json.dumps(said))
         if found is not None:
             found, left_out_values = task.bounded(found)
             excess = f"it has {plural(left_out_values, 'value')} too many"
@@ -171,9 +171,9 @@ def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -
 def name_of(name: str) -> str:
     """Return the name of who edits, with single blanks; InputError where it is none."""
     who = " ".join(name.split())
-    if not who or len(who) > MAX_RAW or not who.isprintable():
+    if not who or len(who) > MAX_CLEANED_CHARS or not who.isprintable():
         raise InputError(
-            f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}",
+            f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {NOTHING}",
             hint=f"give it by {OptionHint('who')}",
         )
     return who
@@ -183,7 +183,7 @@ def _no_field(task: Task, name: str) -> InputError:
     there = list(task.answer.model_fields)
     near = get_close_matches(name, there, n=1)
     return InputError(
-        f"the answer has no field {name[:MAX_RAW]!r}; {NOTHING}",
+        f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {NOTHING}",
         hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(there)}",
     )
 

@@ -38,8 +38,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import compact_json
-from pipeline.tables.row_sync import ImageInspection, hash_of
+from pipeline.tables.cells import to_compact_json
+from pipeline.tables.row_sync import ImageInspection, hash_input
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -493,7 +493,7 @@ class RowImages:
         wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)
         hashes = {name: found.get(name, {}).get("sha256") for name in self.columns}
         return ImageInspection(
-            hashes, compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}"
+            hashes, to_compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}"
         )
 
     def put_into(self, prompt: "Prompt", row: Mapping[str, Any]) -> "tuple[Prompt, str] | None":
@@ -512,7 +512,7 @@ class RowImages:
             hashes[name] = hashlib.sha256(data).hexdigest()
             parts += [{"text": f"{name}:"}] * (len(self.columns) > 1)
             parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": sent}})
-        input_hash = hash_of({**row, **hashes}, [*self.asked, *self.columns])
+        input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
         return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
 
     def _named(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:

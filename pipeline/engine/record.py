@@ -27,7 +27,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
-from pipeline.core.states import SUPPORTS_NONE, Mode, Outcome
+from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.task import Rows, Task, TaskRow, ValidAnswer, WriteResult
 from pipeline.gemini import models, requests, responses
 from pipeline.gemini.models import MAX_FILE_BYTES, Model, Usage
@@ -36,7 +36,7 @@ from pipeline.store import answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.tables.cells import value_text
+from pipeline.tables.cells import to_prompt_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -72,7 +72,7 @@ class PromptBuilder:
     # System text that marks row values as data; `{name}` is the first column of the prompt.
     told: str = DATA_INSTRUCTION
     # Returns the text of a cell, from the column name and the cell.
-    text_of: Callable[[str, Any], str] = lambda _column, cell: value_text(cell)
+    text_of: Callable[[str, Any], str] = lambda _column, cell: to_prompt_text(cell)
 
     def prompt(self, said: str) -> Prompt:
         """Return the prompt for a row's text, with system text and token limit."""
@@ -89,7 +89,7 @@ class PromptBuilder:
         def tag_value(name: str) -> str:
             column = self.places[name]
             cell_text = self.text_of(column, row.get(column))
-            harmless_text = text.harmless(cell_text, names=column_names)
+            harmless_text = text.neutralize_tags(cell_text, names=column_names)
             return f"<{name}>{harmless_text}</{name}>"
 
         return fill_template(self.declared.prompt, tag_value)
@@ -393,7 +393,7 @@ def write_judgements(
 
     write_result = _write_answers(tx, task, _valid_answers(answered), source=source, at=at)
     if write_result.applied:
-        workspace.touch_revision(tx, task.name)
+        workspace.record_row_change(tx, task.name)
 
     shared_columns = {"task": task.name, "extractor": source.extractor, "at": at}
     answer_rows = [
@@ -404,7 +404,7 @@ def write_judgements(
     attempt_rows = [
         shared_columns | _attempt_columns(judgement, source, at) for judgement in failed
     ]
-    answers.keep(tx, answer_rows, attempt_rows)
+    answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
     parked_reasons = _find_parked_reasons(tx, task, failed, source=source)
     write_result.parked = {**parked_reasons, **write_result.blocked}
@@ -415,7 +415,7 @@ def write_judgements(
         outcomes = _claim_outcomes(claimed, write_result.parked)
         claims.end_claims(tx, task.name, source.extractor, source.batch, outcomes, now=at)
     outcomes = _claim_outcomes(copied, write_result.parked)
-    claims.add_ended(tx, task.name, source.extractor, outcomes, now=at)
+    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
     return write_result
 
 
@@ -488,7 +488,7 @@ def _find_parked_reasons(
     is_live = source.way is not Mode.BATCH
     charged_counts = answers.count_charged(tx, task.name, source.extractor, row_ids)
     uncharged_ids = [judgement.asked.item_id for judgement in failed if not judgement.charged]
-    service_failure_counts = answers.service_failures(
+    service_failure_counts = answers.count_service_failures(
         tx, task.name, source.extractor, uncharged_ids, live=is_live
     )
     if is_live:
@@ -517,7 +517,7 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
     reason = f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(judgement)}"
     unquoted_reason = judgement.reason.partition('"')[0]
     if judgement.reason.startswith(NO_QUOTE_REASON) or MISSING_QUOTE_REASON in unquoted_reason:
-        return f"{SUPPORTS_NONE} quotation: {reason}"
+        return f"{UNSUPPORTED_REASON} quotation: {reason}"
     return reason
 
 
@@ -613,7 +613,9 @@ def look_up(
         extractor: The version (label and model) that asks.
     """
     rows = [request.item for request in lines]
-    states_by_hash = claims.equal_asks(tx, task.name, extractor, [row.input_hash for row in rows])
+    states_by_hash = claims.find_duplicate_inputs(
+        tx, task.name, extractor, [row.input_hash for row in rows]
+    )
     equal_rows = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
     waiting = frozenset(
         row_id for row_id, (state, _) in equal_rows.items() if state == claims.CLAIMED
@@ -626,7 +628,7 @@ def look_up(
         unique_ids |= dict.fromkeys(ids)
     stored_answers: Mapping[tuple[str, str], answers.StoredAnswer] = {}
     if unique_ids:
-        stored_answers = answers.given_answers(
+        stored_answers = answers.stored_answers(
             tx, task.name, extractor, task.fingerprint, list(unique_ids)
         )
 
@@ -652,7 +654,7 @@ def write_given(
         The number of rows that were written; rows that the database refused are parked instead.
     """
     row_ids = [judgement.asked.item_id for judgement in judged]
-    open_ids = set(claims.askable_among(tx, task, row_ids))
+    open_ids = set(claims.claimable_among(tx, task, row_ids))
     open_judgements = [judgement for judgement in judged if judgement.asked.item_id in open_ids]
     write_result = write_judgements(tx, task, open_judgements, source=source, at=at)
     return len(open_judgements) - len(write_result.blocked)
@@ -699,7 +701,7 @@ def tell_equals(
     for judgement in ended:
         claim = judgement.asked
         equal_ids.extend(key for key in equals[claim.input_hash] if key != claim.item_id)
-    open_ids = set(claims.askable_among(tx, task, equal_ids))
+    open_ids = set(claims.claimable_among(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.items(task.rows(tx, list(open_ids)))}
 
     copied = list[JudgedReply]()
@@ -719,7 +721,7 @@ def tell_equals(
 
     write_judgements(tx, task, copied, source=source, at=at)
     outcomes = claims.ClaimOutcomes((), parked, ())
-    claims.add_ended(tx, task.name, source.extractor, outcomes, now=at)
+    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
     copied_ids = {judgement.asked.item_id for judgement in copied}
     return copied_ids | {claim.item_id for claim in parked}
 

@@ -488,7 +488,7 @@ class Task(ABC):
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the preferred answer of a row as it is stored; empty if there is none."""
-        stored_answers = answers.last_applied(
+        stored_answers = answers.preferred_answers(
             tx, self.name, [item_id], preference=self.preference(tx)
         )
         stored = stored_answers.get(item_id)

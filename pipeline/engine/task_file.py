@@ -30,16 +30,22 @@ from pipeline.core.declaration import (
     RESERVED,
     Declaration,
     DeclarationError,
-    column_named,
-    valid_answer,
+    find_column,
+    validate_answer,
 )
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.quotes import has_quotes, located
+from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.gemini.requests import response_schema
-from pipeline.tables.cells import bytes_note, compact_json, plain_row, value_text, without_bytes
+from pipeline.tables.cells import (
+    describe_binary_columns,
+    drop_binary_columns,
+    to_compact_json,
+    to_plain_row,
+    to_prompt_text,
+)
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import kinds_of
+from pipeline.tables.source import find_column_kinds
 
 FOLDER = "tasks"
 SOURCES = "sources"  # the folder of a workspace with the rows of tasks that the page made
@@ -66,12 +72,12 @@ class MemorySource:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows as plain values. InputError where no table can have their columns."""
-        rows, left_out = without_bytes(rows)
-        self.notes = list(filter(None, [bytes_note(left_out)]))
-        self._rows = [plain_row(row) for row in rows]
-        self.columns = kinds_of(self._rows, {}, source=ROWS)
+        rows, left_out = drop_binary_columns(rows)
+        self.notes = list(filter(None, [describe_binary_columns(left_out)]))
+        self._rows = [to_plain_row(row) for row in rows]
+        self.columns = find_column_kinds(self._rows, {}, source=ROWS)
         self.sha256 = hashlib.sha256(
-            compact_json(self._rows).encode("utf-8", "surrogatepass")
+            to_compact_json(self._rows).encode("utf-8", "surrogatepass")
         ).hexdigest()
 
     def __iter__(self) -> Iterator[SourceRow]:
@@ -372,17 +378,17 @@ def _faults_of_answer(declaration: Declaration, path: Path) -> Iterator[Fault]:
 def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
     row, answer = example
     for one in declaration.asked:
-        if column_named(one, row) is None:
+        if find_column(one, row) is None:
             return f"its row has no {one!r}, which the prompt names"
-    valid, why = valid_answer(declaration.answer.model_validate, answer)
+    valid, why = validate_answer(declaration.answer.model_validate, answer)
     if valid is None:
         return f"its answer is not valid: {why}"
     column = declaration.quotes_in or (
         declaration.asked[0] if len(declaration.asked) == 1 else "text"
     )
-    place = column_named(column, row)
+    place = find_column(column, row)
     return (
-        located(valid, value_text(row[place]))[1]
+        locate_quotes(valid, to_prompt_text(row[place]))[1]
         if place and has_quotes(declaration.answer)
         else ""
     )

@@ -16,17 +16,17 @@ from typing import Any, cast
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.declaration import (
-    MADE_KEY,
+    HASH_KEY,
     Declaration,
     ReadOptions,
-    column_named,
     columns_in,
-    unread_places,
+    find_column,
+    invalid_placeholders,
 )
 from pipeline.core.errors import ConfigurationError, FindableError, InputError, QuestionChangedError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import has_quotes, must_quote
-from pipeline.core.settings import BUILT_IN, Settings
+from pipeline.core.quotes import has_quotes, requires_quote
+from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
@@ -35,27 +35,34 @@ from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import PREFERRED
+from pipeline.store.schema import PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     are_views_made,
-    check_columns,
-    check_views,
+    check_view_columns,
+    check_view_names,
     fields_of,
     make_views,
 )
-from pipeline.tables.cells import common_kind
+from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_import import Finding
-from pipeline.tables.row_sync import HASH, KEY, KEY_KINDS, VALUES, RowSync, RowSyncReport
+from pipeline.tables.row_sync import (
+    HASH_COLUMN,
+    KEY_COLUMN,
+    KEY_KINDS,
+    VALUES_COLUMN,
+    RowSync,
+    RowSyncReport,
+)
 from pipeline.tables.source import (
-    READ,
+    CURSOR_STATE,
     FileSource,
     QueryCursor,
     QuerySource,
-    check_names,
-    other_database,
+    check_column_names,
+    open_other_database,
 )
-from pipeline.tables.write_to import check_target, column_target
+from pipeline.tables.write_to import check_column_target, check_row_target
 
 # How sources are read. A source that was read in an earlier way is read again by the next command that asks: up to 1,
 # refused rows and all but one of equal rows were left out.
@@ -119,7 +126,9 @@ def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
     places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
     nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
     ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
-    known = list(dict.fromkeys([*BUILT_IN, *filter(task_file.built_in, ships), *recorded, *nearby]))
+    known = list(
+        dict.fromkeys([*BUILT_IN_TASKS, *filter(task_file.built_in, ships), *recorded, *nearby])
+    )
     near = (
         [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
     )
@@ -155,7 +164,7 @@ def check_declarable(settings: Settings, store: Store) -> bool:
     with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged:
         columns = _source(unchanged, declaration, path).columns
     record = _record_of(declaration, path, columns, at=datetime.now(UTC))
-    check_names(list(columns))
+    check_column_names(list(columns))
     if not is_there and record.words["write_to"] is not None:
         said = (
             f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
@@ -165,16 +174,16 @@ def check_declarable(settings: Settings, store: Store) -> bool:
         )
     with store.read_unchanged() as tx:
         if tx is not None:
-            check_views(tx, record)
+            check_view_names(tx, record)
             _check_target(tx, UserTask(record))
     return brings_items
 
 
 def _check_target(tx: Connection, task: UserTask) -> None:
     if task.row_target is not None:
-        check_target(tx, task.row_target)
+        check_row_target(tx, task.row_target)
     elif task.record.words["write_to"] is not None:
-        column_target(tx, task.record)
+        check_column_target(tx, task.record)
 
 
 def recorded(store: Store, settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -251,7 +260,11 @@ class UnregisteredTask(UserTask):
             self.total += not one["is_empty"]
             is_first = one["item_id"] not in self._given
             if not one["is_empty"] and is_first and len(self._given) < first:
-                told = {KEY: one["item_id"], HASH: one["input_hash"], VALUES: one["row"]}
+                told = {
+                    KEY_COLUMN: one["item_id"],
+                    HASH_COLUMN: one["input_hash"],
+                    VALUES_COLUMN: one["row"],
+                }
                 self._given[one["item_id"]] = self.read(told)
         if lists_refused:
             fill.report.findings.clear()
@@ -274,12 +287,12 @@ def _record_of(
         [(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found],
         path,
     )
-    names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
+    names = [HASH_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
     texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
     quotes_in = "text" if "text" in texts else next(iter(texts), None)
     if declaration.quotes_in is not None:
-        quotes_in = column_named(declaration.quotes_in, columns)
+        quotes_in = find_column(declaration.quotes_in, columns)
     told = {
         name: getattr(declaration, name)
         for name in ("model", "label", "index", "refresh", "write_to")
@@ -291,7 +304,9 @@ def _record_of(
     told["reading"] = READING
     told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
     # without a quotation of this column no answer is valid, so that it must hold a text
-    told["quoted"] = [quotes_in] if quotes_in is not None and must_quote(declaration.answer) else []
+    told["quoted"] = (
+        [quotes_in] if quotes_in is not None and requires_quote(declaration.answer) else []
+    )
     told |= {"images": _meant(declaration.images, columns)} if declaration.images else {}
     record = TaskRecord(
         name=declaration.name,
@@ -308,12 +323,12 @@ def _record_of(
         words=told,
         at=at,
     )
-    check_columns(record)
+    check_view_columns(record)
     return record
 
 
 def _meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    return [column_named(name, columns) or name for name in names]
+    return [find_column(name, columns) or name for name in names]
 
 
 def _items_place(declaration: Declaration, path: Path) -> str:
@@ -326,7 +341,7 @@ def _column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     for member in ("prompt", "index", "label"):
-        for column, name in unread_places(getattr(declaration, member), columns).items():
+        for column, name in invalid_placeholders(getattr(declaration, member), columns).items():
             said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
             yield member, said, f"write {{{name}}} for the column {column!r}"
     if not declaration.asked and not declaration.images:
@@ -417,14 +432,14 @@ def _put(
                 raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
         new = _joined(old, declared)
         task = UserTask(new)
-        check_names(list(new.columns))
+        check_column_names(list(new.columns))
         lines += make_views(tx, new)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
-            workspace.touch_revision(tx, new.name)
+            workspace.record_row_change(tx, new.name)
         _check_target(tx, task)
-        workspace.put_task(tx, new)
+        workspace.save_task(tx, new)
         document = fingerprint_of(declaration)
-        workspace.keep_fingerprint(
+        workspace.save_fingerprint(
             tx, new.fingerprint, task=new.name, version=new.version, document=document, now=new.at
         )
         kept = workspace.get_task(tx, new.name) or new
@@ -443,9 +458,9 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
     with store.write() as tx:
         record = workspace.get_task(tx, name) or record
         if versions not in {None, record.preferred}:
-            record = replace(record, words={**record.words, PREFERRED: versions})
-            workspace.put_task(tx, record)
-            workspace.touch_revision(tx, name)
+            record = replace(record, words={**record.words, PREFERRED_VERSIONS_KEY: versions})
+            workspace.save_task(tx, record)
+            workspace.record_row_change(tx, name)
         lines = make_views(tx, record)
     for line in lines:
         display.say(line)
@@ -456,7 +471,7 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     if old is None:
         return new
     columns = {
-        name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()
+        name: merge_kinds(old.columns.get(name), kind) or kind for name, kind in new.columns.items()
     }
     columns |= {
         name: kind for name, kind in old.columns.items() if name not in columns
@@ -467,7 +482,11 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     )
     sha256 = old.items_sha256 if is_read_alike else None
     words = {
-        **{name: old.words[name] for name in (READ, PREFERRED) if name in old.words},
+        **{
+            name: old.words[name]
+            for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
+            if name in old.words
+        },
         **new.words,
     }
     return replace(
@@ -494,7 +513,7 @@ def _check_change(
         hint = f"a task keeps its key; {anew}"
     if why:
         raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
-    known = workspace.accepted_question(tx, new.name, new.version)
+    known = workspace.newest_fingerprint(tx, new.name, new.version)
     if known is None or known[0] == new.fingerprint:
         return []
     if not claims.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
@@ -609,7 +628,7 @@ def _source(
     store: Store | None, declaration: Declaration, path: Path, cursor: QueryCursor | None = None
 ) -> Any:
     if declaration.source:
-        with other_database(declaration.source, path.parent) as other:
+        with open_other_database(declaration.source, path.parent) as other:
             return QuerySource(other, declaration.items, cursor)
     if declaration.is_query and store is not None:
         return QuerySource(store, declaration.items, cursor)

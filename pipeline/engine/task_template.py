@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
+from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
 from pipeline.engine.task_file import MemorySource
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, SYSTEM
-from pipeline.tables.columns import fold
-from pipeline.tables.row_import import excerpt
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
+from pipeline.tables.columns import fold_name
+from pipeline.tables.row_import import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
 
-TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+TAKEN = frozenset(
+    {EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY}
+)  # no key can be called so
 _OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what begins with `model_`
     {
         *(
@@ -142,7 +144,7 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
         if kind not in KINDS:
             near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
             said = (
-                f"{excerpt(kind)!r} is no kind of a field{near}"
+                f"{make_excerpt(kind)!r} is no kind of a field{near}"
                 if kind
                 else f"a kind is expected of {name!r}"
             )
@@ -159,12 +161,12 @@ def _field_name(part: str, before: Sequence[str]) -> str:
     name = normalize("NFKC", part)  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
-        said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
+        said = f"{make_excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded = name.casefold()
     reasons = {
         "is there twice": folded in before,
-        "is too long for a column": len(name.encode()) > MAX_COLUMN,
+        "is too long for a column": len(name.encode()) > MAX_COLUMN_BYTES,
         "is a keyword of Python, in which the task's file is written": keyword.iskeyword(name),
         "is a name of Pydantic, which reads the answers": name in _OF_MODELS
         or folded.startswith("model_"),
@@ -172,7 +174,7 @@ def _field_name(part: str, before: Sequence[str]) -> str:
     }
     if reason := next((reason for reason, is_so in reasons.items() if is_so), ""):
         hint = f"give the field another name, such as answer_{name[:50]}"
-        raise _wrong(f"the name {excerpt(name)!r} {reason}", hint)
+        raise _wrong(f"the name {make_excerpt(name)!r} {reason}", hint)
     return name
 
 
@@ -182,7 +184,7 @@ def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, st
     for name, kind, choices in fields:
         annotation, example, said = KINDS[kind]
         literals = [*map(_literal, choices)]
-        told = f"  # {said.format(text=excerpt(text))}" if said else ""
+        told = f"  # {said.format(text=make_excerpt(text))}" if said else ""
         lines.append(f"    {name}: {annotation.format(', '.join(literals))}{told}")
         examples.append(f"{_literal(name)}: {literals[0] if literals else example}")
     return "\n".join([*lines, ""]), fields[0].name, f"{{{', '.join(examples)}}}"
@@ -247,9 +249,9 @@ def task_text(
     where = draft.where
     if not fields:
         usual = [one for one in _USUAL if guess.can_be_quoted or one.kind != "quote"]
-        taken = fold(guess.key)
+        taken = fold_name(guess.key)
         fields = [
-            one._replace(name=f"answer_{one.name}") if fold(one.name) == taken else one
+            one._replace(name=f"answer_{one.name}") if fold_name(one.name) == taken else one
             for one in usual
         ]
     classes, first, answer = _answer_text(fields, guess.text)
@@ -260,13 +262,13 @@ def task_text(
         *(f"{name}: {{{name}}}" for name in guess.names[:-1]),
         *(f"{{{name}}}" for name in guess.names[-1:]),
     ]
-    is_made = guess.key == MADE_KEY
+    is_made = guess.key == HASH_KEY
     has_quotes = re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
         question="\n".join(
             "".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")
         ),
-        what=excerpt(what),
+        what=make_excerpt(what),
         imports=f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}",
         imported="Quote, Task" if has_quotes else "Task",
         classes=classes,

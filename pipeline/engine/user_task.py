@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
+from pipeline.core.declaration import Declaration, columns_in, fill_template, find_column
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import is_quotation, leaves, located
+from pipeline.core.quotes import is_quotation, leaves, locate_quotes
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
@@ -43,10 +43,10 @@ from pipeline.engine.task import (
 )
 from pipeline.engine.task_file import ROWS, name_in_python
 from pipeline.store import answers
-from pipeline.store.answers import answers_to_other_inputs, spoken_for_among
-from pipeline.store.database import PAGE, Store, pages
+from pipeline.store.answers import answers_to_other_inputs, corrected_among
+from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
 from pipeline.store.edits import AnswerEdit
-from pipeline.store.rows import NO_HASH, remove_row
+from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
@@ -54,33 +54,33 @@ from pipeline.tables.answer_views import (
     JSON,
     make_views,
     name_added_columns,
-    row_cell,
-    why_unstorable,
+    source_column_expression,
+    unstorable_reason,
 )
-from pipeline.tables.cells import compact_json, value_text
-from pipeline.tables.export import answers_rows, encoded
+from pipeline.tables.cells import to_compact_json, to_prompt_text
+from pipeline.tables.export import encode_rows, read_answer_rows
 from pipeline.tables.lists import (
-    CHANGED,
-    REFUSED,
+    CHANGED_AT_COLUMN,
+    REFUSED_STATE,
     Grid,
     RowStates,
     RowTable,
-    mentions,
+    contains_word,
     tag_facet,
     version_facet,
 )
 from pipeline.tables.row_sync import (
-    HASH,
+    HASH_COLUMN,
     IMAGE_STATE_COLUMN,
-    KEY,
-    VALUES,
-    changed_in_source,
-    items_table,
-    values_in,
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    find_changed_in_source,
+    make_rows_subquery,
+    parse_stored_values,
 )
-from pipeline.tables.row_sync import UNUSABLE as REASON
+from pipeline.tables.row_sync import UNUSABLE_COLUMN as REASON
 from pipeline.tables.where_sql import JsonCell, compile_where
-from pipeline.tables.write_to import RowTarget, TargetValue, rows_written_to, write_column
+from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, write_column
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -109,7 +109,7 @@ class UserTask(Task):
     brings_items = True
     export_word = "row"
     export_choices = frozenset({"extractor", "rows", "cost", "gone"})
-    columns = (KEY, HASH, VALUES)
+    columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
 
     def __init__(
         self, record: TaskRecord, settings: Settings = DEFAULT_SETTINGS, provider: str = ""
@@ -203,7 +203,7 @@ class UserTask(Task):
     @cached_property
     def items_table(self) -> Subquery:
         """Return the stored rows as a subquery, with their values as JSON."""
-        return items_table(self.record.name)
+        return make_rows_subquery(self.record.name)
 
     def row_images(self) -> RowImages:
         """Return the images of rows.
@@ -250,7 +250,7 @@ class UserTask(Task):
             self.items_table,
             states,
             is_open,
-            key=KEY,
+            key=KEY_COLUMN,
             order="findable_row",
             named=self.columns if self.record.words.get("label") else (),
             own=self.label,
@@ -279,11 +279,15 @@ class UserTask(Task):
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
-        return {**dict.fromkeys(self.record.columns), **row, **values_in(row[VALUES])}
+        return {
+            **dict.fromkeys(self.record.columns),
+            **row,
+            **parse_stored_values(row[VALUES_COLUMN]),
+        }
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it is stored
         """Return the hash that is stored with the row."""
-        return str(row[HASH])
+        return str(row[HASH_COLUMN])
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the row with a key; values of several key columns are joined by commas.
@@ -298,16 +302,16 @@ class UserTask(Task):
                 int(part) if kind == "integer" and part.isdecimal() else part
                 for part, kind in zip(parts, kinds, strict=True)
             ]
-            name = compact_json(key_values)
+            name = to_compact_json(key_values)
         return super().id_of(tx, name)
 
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the display name of a row: its filled label template, else its key."""
         template = self.record.words.get("label") or ""
         label = fill_template(
-            template, lambda name: value_text(row.get(column_named(name, row) or name))
+            template, lambda name: to_prompt_text(row.get(find_column(name, row) or name))
         )
-        return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY])
+        return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY_COLUMN])
 
     @property
     def name_columns(self) -> Sequence[str]:
@@ -322,7 +326,7 @@ class UserTask(Task):
         """Return the values that are sent, by row id, each value on a line."""
         columns = [*self.record.words.get("asked", ()), *self.images]
         return {
-            row_id: "\n".join(value_text(row[name]) for name in columns)
+            row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows(tx, ids).items()
         }
 
@@ -357,7 +361,7 @@ class UserTask(Task):
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - never fails
         """Delete a row, and its answers from the tables of other programs."""
         self.take_back(tx, [item_id])
-        remove_row(tx, self.name, item_id)
+        delete_row(tx, self.name, item_id)
 
     # ---- the prompt
 
@@ -391,7 +395,7 @@ class UserTask(Task):
             .where(self.table(tx).is_open)
             .order_by(columns.findable_row)
         )
-        for page in pages(hashes):
+        for page in split_into_pages(hashes):
             for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
@@ -401,7 +405,7 @@ class UserTask(Task):
     @cached_property
     def row_target(self) -> RowTarget | None:
         """Return another program's table that gets a row for each answer; None if there is none."""
-        target = rows_written_to(self.record.words.get("write_to"))
+        target = parse_row_target(self.record.words.get("write_to"))
         if target is None:
             return None
         return RowTarget(
@@ -417,7 +421,7 @@ class UserTask(Task):
         self, answer: "BaseModel", context: Any, *, input_hash: str
     ) -> "tuple[BaseModel | None, str]":
         """Check an answer as `Task.judged` does, and refuse values that no database can store."""
-        reason = why_unstorable(answer)
+        reason = unstorable_reason(answer)
         if reason:
             return None, reason
         return super().judged(answer, context, input_hash=input_hash)
@@ -433,7 +437,7 @@ class UserTask(Task):
         """
         quoted_column = self.record.words.get("quotes_in")
         if quoted_column is not None:
-            located_answer, reason = located(answer, value_text(row[quoted_column]))
+            located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
                 return None, reason
             answer = located_answer
@@ -445,7 +449,7 @@ class UserTask(Task):
         try:
             check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
-            raise self.fault_of(error, row[KEY], code="check()", line=line) from error
+            raise self.fault_of(error, row[KEY_COLUMN], code="check()", line=line) from error
         if check_reason is not None and not isinstance(check_reason, str):
             raise self._file_error(
                 line,
@@ -465,11 +469,11 @@ class UserTask(Task):
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.table(tx)
-        stored_rows = table.rows(tx, list(answers_by_id), [HASH, VALUES], locked=True)
+        stored_rows = table.rows(tx, list(answers_by_id), [HASH_COLUMN, VALUES_COLUMN], locked=True)
         outdated = {
             row_id
             for row_id, row in stored_rows.items()
-            if row[HASH] != answers_by_id[row_id].input_hash
+            if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
         }
 
         is_answered = self._is_answered(
@@ -481,7 +485,9 @@ class UserTask(Task):
         applied = stored_rows.keys() - excluded
 
         if self.record.words.get("write_to"):
-            current_values = {row_id: stored_rows[row_id][VALUES] for row_id in applied - outdated}
+            current_values = {
+                row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
+            }
             outdated |= self._changed_in_source(current_values)
         current = [
             TargetValue(row_id, extractor, answer.answer.model_dump_json(), at)
@@ -505,7 +511,7 @@ class UserTask(Task):
         if self.row_target is not None:
             self.row_target.bring(tx, row_ids, more=values)
         elif self.record.words.get("write_to"):
-            corrected_ids = spoken_for_among(tx, self.name, row_ids)
+            corrected_ids = corrected_among(tx, self.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
             former_answers = answers_to_other_inputs(tx, self.name, hashes)
             writable = [value for value in values if value.item_id not in corrected_ids]
@@ -522,10 +528,12 @@ class UserTask(Task):
         """
         if not (stored_values and self.record.is_query) or self.declaration.source:
             return set()
-        values_by_id = {row_id: values_in(values) for row_id, values in stored_values.items()}
+        values_by_id = {
+            row_id: parse_stored_values(values) for row_id, values in stored_values.items()
+        }
         with contextlib.closing(Store(self.settings.url.reveal())) as store:
             record = replace(self.record, items=self.declaration.items)
-            return changed_in_source(store, record, values_by_id)
+            return find_changed_in_source(store, record, values_by_id)
 
     def show_corrected(
         self,
@@ -576,7 +584,7 @@ class UserTask(Task):
             .where(
                 columns.task == self.name,
                 columns.applied,
-                columns.answer != answers.FORGOTTEN,
+                columns.answer != answers.FORGOTTEN_ANSWER,
                 is_by_task,
             )
             .where(columns.item_id == row_columns.findable_key)
@@ -659,19 +667,19 @@ class UserTask(Task):
             counts = _count_answers(tx, self.name, *in_source)
 
         is_any_version = wanted.extractor is None
-        is_answer = answers.is_effective(
+        is_answer = answers.is_preferred(
             answers.VersionPreference(self.name),
             version=version or self.label,
             corrected=is_any_version,
         )
         if self.preferred and is_any_version:
-            is_answer = answers.is_effective(self.preference(tx))
+            is_answer = answers.is_preferred(self.preference(tx))
             preferred_counts = _count_answers(tx, self.name, is_answer, *in_source)
             if preferred_counts.keys() - {version, answers.PERSON}:
                 version = None
                 counts = preferred_counts
 
-        rows, kinds = answers_rows(
+        rows, kinds = read_answer_rows(
             tx,
             self.record,
             self.table(tx),
@@ -683,7 +691,7 @@ class UserTask(Task):
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
-            rows, partial(encoded, kinds=kinds), extractor=version, versions=model_counts
+            rows, partial(encode_rows, kinds=kinds), extractor=version, versions=model_counts
         )
 
 
@@ -772,15 +780,15 @@ def _read_entries(
         among: Only rows of these ids; None for all.
     """
     record = task.record
-    columns_by_name = {name: column_named(name, record.columns) for name in columns_in(template)}
+    columns_by_name = {name: find_column(name, record.columns) for name in columns_in(template)}
     preference = task.preference(tx)
-    cells = task.table(tx).cells(tx, (KEY, VALUES), _is_indexed(task), among=among)
-    for page in pages(cells, PAGE):
+    cells = task.table(tx).cells(tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(task), among=among)
+    for page in split_into_pages(cells, PAGE_ROWS):
         row_ids = [cell[0] for cell in page]
-        stored_answers = answers.last_applied(tx, task.name, row_ids, preference=preference)
+        stored_answers = answers.preferred_answers(tx, task.name, row_ids, preference=preference)
         for row_id, values in page:
             answer = json.loads(stored_answers[row_id][1])
-            row = task.read({KEY: row_id, VALUES: values})
+            row = task.read({KEY_COLUMN: row_id, VALUES_COLUMN: values})
             text = _fill_entry_text(template, columns_by_name, row, answer)
             yield _make_entry(task, row_id, row, answer, text=text)
 
@@ -800,7 +808,7 @@ def _fill_entry_text(
     def text_of(name: str) -> str:
         column = columns_by_name[name]
         if column is not None:
-            return value_text(row[column])
+            return to_prompt_text(row[column])
         return ", ".join(_iter_texts(answer.get(name)))
 
     return fill_template(template, text_of).strip()
@@ -831,7 +839,7 @@ def _iter_texts(answer: Any) -> Iterator[str]:
         if is_quotation(leaf):
             yield str(leaf["quote"])
         elif leaf not in (None, "", [], {}):
-            yield value_text(leaf)
+            yield to_prompt_text(leaf)
 
 
 # ---- the list of its rows
@@ -839,12 +847,12 @@ def _iter_texts(answer: Any) -> Iterator[str]:
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
     """Return the line of a refused row in its source; None for other rows."""
-    return int(row[IMAGE_STATE_COLUMN]) if row[HASH] == NO_HASH else None
+    return int(row[IMAGE_STATE_COLUMN]) if row[HASH_COLUMN] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
     """Return the reason of a refused row; None for other rows."""
-    return row[REASON] if row[HASH] == NO_HASH else None
+    return row[REASON] if row[HASH_COLUMN] == NO_HASH else None
 
 
 class _GridBuilder:
@@ -859,7 +867,7 @@ class _GridBuilder:
         self._task = task
         self._record = task.record
         self._table = task.table(tx)
-        self._values = self._table.table.c[VALUES]
+        self._values = self._table.table.c[VALUES_COLUMN]
         self._preference = task.preference(tx)
         self._field_kinds = dict(task.record.fields)
         self._key_columns = [name for name, _ in task.record.key]
@@ -879,20 +887,27 @@ class _GridBuilder:
             refused_names["reason"]: _refused_reason,
         }
         has_images = bool(self._task.images)
-        names_by_state = {REFUSED: list(refused_names.values())}
+        names_by_state = {REFUSED_STATE: list(refused_names.values())}
         if has_images:
             names_by_state[UNUSABLE_STATE] = [WHY]
 
         sent_columns = self._record.words.get("asked", ())
         default_names = dict.fromkeys([*self._key_columns, *self._task.images, *sent_columns])
         searched_cells = [
-            row_cell(self._tx, self._values, name, kind)
+            source_column_expression(self._tx, self._values, name, kind)
             for name, kind in self._record.columns.items()
         ]
         item_id = self._table.item_id
         return Grid(
             table=self._table,
-            cells=(KEY, VALUES, REASON, IMAGE_STATE_COLUMN, HASH, CHANGED),
+            cells=(
+                KEY_COLUMN,
+                VALUES_COLUMN,
+                REASON,
+                IMAGE_STATE_COLUMN,
+                HASH_COLUMN,
+                CHANGED_AT_COLUMN,
+            ),
             columns=columns,
             usual=list(default_names),
             in_state=names_by_state,
@@ -914,21 +929,23 @@ class _GridBuilder:
         """
 
         def read_value(name: str, row: Mapping[str, Any]) -> Any:
-            return values_in(row[VALUES]).get(name)
+            return parse_stored_values(row[VALUES_COLUMN]).get(name)
 
         columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             name: partial(read_value, name) for name in self._record.columns
         }
         for name in self._key_columns:
             if name not in columns:
-                columns[name] = lambda row: row[KEY]
+                columns[name] = lambda row: row[KEY_COLUMN]
         if self._task.images:
             columns[WHY] = lambda row: row[REASON]
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the version and the fields of the preferred answer by row id."""
-        stored_answers = answers.last_applied(tx, self._task.name, ids, preference=self._preference)
+        stored_answers = answers.preferred_answers(
+            tx, self._task.name, ids, preference=self._preference
+        )
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
@@ -961,14 +978,14 @@ class _GridBuilder:
             kind: Kind of the member's values.
         """
         is_number = kind in {"integer", "real"}
-        cell = row_cell(self._tx, column, name, "real" if is_number else "text")
+        cell = source_column_expression(self._tx, column, name, "real" if is_number else "text")
         if is_field:
-            cell = answers.effective_of_item(self._preference, self._table.item_id, cell)
+            cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
         return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text; names are columns, `answer.NAME`, or fields."""
-        answer = answers.effective_of_item(self._preference, self._table.item_id, "answer")
+        answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
@@ -980,7 +997,7 @@ class _GridBuilder:
         """Return a condition for each field: the preferred answer contains the word in it."""
         conditions = []
         for field in self._field_kinds:
-            cell = row_cell(self._tx, answers_table.c.answer, field, "text")
-            preferred_cell = answers.effective_of_item(self._preference, self._table.item_id, cell)
-            conditions.append(mentions(self._tx, [preferred_cell], word))
+            cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
+            preferred_cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
+            conditions.append(contains_word(self._tx, [preferred_cell], word))
         return conditions

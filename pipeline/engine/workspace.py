@@ -38,14 +38,14 @@ from pipeline.core.errors import (
     RefusedError,
 )
 from pipeline.core.progress import Progress
-from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.core.text import BAD_TEXT, first_few
+from pipeline.core.settings import BUILT_IN_TASKS, Budget, Settings
+from pipeline.core.text import SURROGATES, first_few
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.models import Kind, Model, RateLimits
 from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
-from pipeline.tables.adopt import columns_of, kind_of
+from pipeline.tables.adopt import read_columns, read_object_kind
 
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client
@@ -98,12 +98,12 @@ def declared() -> Any:
 
 def is_declared(settings: Settings) -> bool:
     """Return whether TASK= names a user's task."""
-    return settings.task not in BUILT_IN
+    return settings.task not in BUILT_IN_TASKS
 
 
 def _with_people(settings: Settings) -> Settings:
     """Return the settings with the task set to people."""
-    return replace(settings, task=BUILT_IN[0])
+    return replace(settings, task=BUILT_IN_TASKS[0])
 
 
 def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Settings:
@@ -220,7 +220,7 @@ def check_access(
     is_database_lost = (
         not has_database
         and access is not Access.CREATE
-        and workspace.holds_sealed_files(settings.data)
+        and workspace.has_sealed_files(settings.data)
     )
     if is_database_lost:
         return AllowedAccess()
@@ -359,7 +359,7 @@ def _plan_additions(
     other_tables = [] if is_ours else schema.other_tables(tx)
     kinds_by_name = _missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
     if (is_ours or other_tables) and can_write and is_declared(settings):
-        has_task_table = kind_of(tx, schema.tasks.name) is not None
+        has_task_table = read_object_kind(tx, schema.tasks.name) is not None
         if not has_task_table or declared().recorded_name(tx, settings) is None:
             kinds_by_name |= dict.fromkeys(declared().planned_views(settings), "view")
 
@@ -374,7 +374,7 @@ def _plan_additions(
         own_tables = set[str]()
         for module in table_modules:
             for name, columns in module.makes(tx, lookup_settings).items():
-                if tuple(columns_of(tx, name)) == tuple(columns):
+                if tuple(read_columns(tx, name)) == tuple(columns):
                     own_tables.add(name)
         other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
     return _PlannedAdditions(other_tables, new_objects, adoption_plan)
@@ -410,7 +410,7 @@ def _missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     kinds_by_name = {}
     for module in _table_modules_here(tx, settings):
         for name, columns in module.makes(tx, settings).items():
-            if kind_of(tx, name) is None:
+            if read_object_kind(tx, name) is None:
                 kinds_by_name[name] = "table" if columns else "view"
     return kinds_by_name
 
@@ -475,7 +475,7 @@ def check_links(data: Path) -> None:
         ConfigurationError: There is such a link, or the path is not valid UTF-8.
     """
     with _translate_os_errors(data):
-        if BAD_TEXT.search(str(data.absolute())):
+        if SURROGATES.search(str(data.absolute())):
             raise ConfigurationError(
                 f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; "
                 "nothing was changed",
@@ -851,7 +851,7 @@ class WorkspaceSession:
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
-            if self.is_bound and answers.is_anything_sent(tx, self.task.name):
+            if self.is_bound and answers.has_sent_request(tx, self.task.name):
                 return ""
 
         base_url = self.settings.base_url
@@ -966,7 +966,7 @@ def _open_session(
 ) -> WorkspaceSession:
     """Prepare folder, schema and task, then return the session; see `open_workspace`."""
     make_directory(settings.data)
-    marker = workspace.find_marker(settings.data)
+    marker = workspace.read_marker(settings.data)
     if whole:
         settings = _with_task_here(settings, store)
     packages = _prepare_tables(
@@ -987,7 +987,7 @@ def _open_session(
 
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
-        lag_s = workspace.list_lag(tx)
+        lag_s = workspace.read_list_delay_s(tx)
         now = store.clock(tx)
         package_tasks = [package.task_of(tx, settings) for package in packages]
         shipped_tasks = [task for task in package_tasks if task]
@@ -1038,7 +1038,7 @@ def _check_backend(settings: Settings, bound_backend: str | None) -> None:
 
 def _with_task_here(settings: Settings, store: Store) -> Settings:
     """Return the settings with the first used task, if none was named and people is not used."""
-    is_named = "task" in settings.sources or settings.task != BUILT_IN[0]
+    is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
     if is_named or not (store.path is None or store.path.exists()):
         return settings
 
@@ -1076,7 +1076,7 @@ def _prepare_tables(
         InconsistentError: Reading, and tables of a task are missing.
     """
     makes_tables = access is not Access.READ and not whole
-    sealing_marker = marker if workspace.holds_sealed_files(settings.data) else None
+    sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
     # Opening a SQLite store would create its file.
     if sealing_marker is not None and store.path is not None and not store.path.exists():
         workspace.refuse_folder(settings.data, sealing_marker, f"{store.shown} is not there")

@@ -9,7 +9,7 @@ from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import schema
-from pipeline.store.workspace import UNTAGGED, events_of
+from pipeline.store.workspace import UNTAGGED_EVENT, events_of
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -40,15 +40,15 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     Raises:
         ConfigurationError: VERSION= is another version of this task.
     """
-    from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
+    from pipeline.experts.task import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX, ExpertsTask
 
     if settings.index_untagged is not None:
         includes_untagged = settings.index_untagged
     else:
-        recorded_choices = [event["new"] == "1" for event in events_of(tx, UNTAGGED)]
+        recorded_choices = [event["new"] == "1" for event in events_of(tx, UNTAGGED_EVENT)]
         includes_untagged = bool(recorded_choices) and recorded_choices[-1]
 
-    index = WITH_TEXT if includes_untagged else TAGGED
+    index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
     task = ExpertsTask(index, refreshes=settings.refresh)
 
     label = settings.version or task.label

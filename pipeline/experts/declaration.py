@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
 from pipeline.core.errors import InputError
-from pipeline.core.text import MAX_RAW, without_markup
+from pipeline.core.text import MAX_CLEANED_CHARS, without_markup
 
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -82,10 +82,10 @@ task = BuiltInDeclaration(
     max_output_tokens=1024,
 )
 # Columns of the table by placeholder of the prompt.
-PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
+COLUMN_BY_PLACEHOLDER = {"username": "username", "job_title": "job_title", "biography": "bio"}
 
 # A phrase of three words has about half as many characters; a longer tag is a sentence.
-MAX_TAG = 60
+MAX_TAG_CHARS = 60
 
 # Marks of emphasis and blanks at the ends of a tag. `#` also ends names of programming languages.
 _EMPHASIS_MARKS = "*_~ "
@@ -98,8 +98,8 @@ def clean_tag(tag: str) -> str:
     A tag of more than `MAX_RAW` characters is cut one character after them and not cleaned, so that
     it stays too long.
     """
-    text = " ".join(tag.lower().split())[: MAX_RAW + 1]
-    if len(text) > MAX_RAW:
+    text = " ".join(tag.lower().split())[: MAX_CLEANED_CHARS + 1]
+    if len(text) > MAX_CLEANED_CHARS:
         return text
 
     # Removing mark-up may reveal more mark-up.
@@ -112,8 +112,8 @@ def _tag_fault(tag: str) -> str:
     """Return why a clean tag is invalid, or "" if it is valid."""
     if not tag:
         return "a tag is blank"
-    if len(tag) > MAX_TAG:
-        return f"a tag is longer than {MAX_TAG} characters"
+    if len(tag) > MAX_TAG_CHARS:
+        return f"a tag is longer than {MAX_TAG_CHARS} characters"
     if _MARKUP_CHARACTER.search(tag):
         return "a tag holds mark-up"
     if "://" in tag:
@@ -121,7 +121,7 @@ def _tag_fault(tag: str) -> str:
     return ""
 
 
-def checked_tag(tag: str) -> str:
+def validate_tag(tag: str) -> str:
     """Return a tag that a person typed in its clean form.
 
     Raises:
@@ -130,5 +130,7 @@ def checked_tag(tag: str) -> str:
     clean = clean_tag(tag)
     fault = _tag_fault(clean)
     if fault:
-        raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {fault}; nothing was changed")
+        raise InputError(
+            f"{tag[:MAX_CLEANED_CHARS]!r} cannot be a tag: {fault}; nothing was changed"
+        )
     return clean

@@ -28,8 +28,8 @@ from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold
+from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
+from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold_name
 from pipeline.tables.read import SourceRow, parse_json
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
@@ -38,14 +38,14 @@ from pipeline.tables.row_import import (
     ImportOptions,
     ImportReport,
     SoundRow,
-    excerpt,
     import_rows,
-    key_of,
-    rejected,
+    make_excerpt,
+    make_rejection,
+    parse_key,
 )
 
 # People per write.
-BLOCK = 500
+PEOPLE_PER_WRITE = 500
 # The hint shows a complete command for at most this number of usernames.
 MAX_TYPED_USERNAMES = 10
 # Column names that a note lists.
@@ -53,17 +53,17 @@ MAX_LISTED_COLUMNS = 10
 # Columns besides the username that the prompt contains.
 PROMPT_COLUMNS = ("bio", "job_title")
 # Characters; a username is a key, in URLs and on screens.
-MAX_USERNAME = 200
-EXPECTED = ", ".join(HEADERS.values())
-WHOLE_NAME = "full_name"
+MAX_USERNAME_CHARS = 200
+EXPECTED_HEADERS = ", ".join(HEADERS.values())
+WHOLE_NAME_COLUMN = "full_name"
 NAME_PARTS = ("first_name", "last_name")
 LAYOUT = ColumnLayout(
     USERNAME,
-    {**HEADERS, WHOLE_NAME: "Full name"},
-    f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
+    {**HEADERS, WHOLE_NAME_COLUMN: "Full name"},
+    f"give a CSV file with the header {EXPECTED_HEADERS}, or JSON objects with these keys",
     "import",
     "experts",
-    too=frozenset({USERNAME, WHOLE_NAME}),
+    too=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
 )
 # Texts that people type into a field that they leave empty. Every text field reads them as empty,
 # whatever their case.
@@ -85,7 +85,7 @@ PLACEHOLDERS = frozenset(
     (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS)
 )
 # These placeholders are also names of people.
-PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})
+NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"})
 
 # Folded names of columns that our own export adds to those of people.
 _SCORE = "findabilityscore"
@@ -100,7 +100,7 @@ _PARTICLES = re.compile(
 # ---- validate the cells of a row
 
 
-def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
+def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
     """Return the person that the cells of a row describe, or the finding that rejects the row.
 
     An empty cell becomes None. A column that `cells` does not contain keeps the value of an
@@ -113,9 +113,9 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
     """
     username_cell = cells.get(USERNAME)
     stripped_cell = username_cell.strip() if isinstance(username_cell, str) else username_cell
-    username, reason = key_of(stripped_cell, max_chars=MAX_USERNAME)
+    username, reason = parse_key(stripped_cell, max_chars=MAX_USERNAME_CHARS)
     if reason:
-        return rejected(line, reason, username_cell or "", column=HEADERS[USERNAME])
+        return make_rejection(line, reason, username_cell or "", column=HEADERS[USERNAME])
 
     changes: list[Finding] = []
     values: dict[str, str | float | None] = {}
@@ -129,7 +129,7 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
         if reason:
             header = HEADERS[column]
             changes.append(
-                Finding(line, header, reason, excerpt(cell), FindingKind.CHANGED, username)
+                Finding(line, header, reason, make_excerpt(cell), FindingKind.CHANGED, username)
             )
 
     _, rate_currency = parse_rate(str(cells.get("hourly_rate") or ""))
@@ -163,7 +163,7 @@ def is_placeholder(text: str, *, in_name: bool = False) -> bool:
         in_name: The field is a first or last name; `PLACEHOLDERS_BUT_IN_NAMES` are then names.
     """
     word = text.strip().casefold()
-    if in_name and word in PLACEHOLDERS_BUT_IN_NAMES:
+    if in_name and word in NAMES_LIKE_PLACEHOLDERS:
         return False
     return word in PLACEHOLDERS
 
@@ -212,19 +212,19 @@ class PeopleFile(MappedFile):
 
 
 @lru_cache
-def of_export(names: tuple[str, ...]) -> frozenset[str]:
+def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
     """Return the column names that our own export added to a file.
 
     `state` and `reason` are included only if the file has scores. If the file also has `row_state`
     or `row_reason`, the export added that column and the shorter name belongs to the user.
     """
-    folded_names = {fold(name) for name in names}
+    folded_names = {fold_name(name) for name in names}
     added_names = set(_ANSWER_COLUMNS)
     if _SCORE in folded_names:
         for state_column in _STATE_COLUMNS:
             is_prefixed = f"row{state_column}" in folded_names
             added_names.add(f"row{state_column}" if is_prefixed else state_column)
-    return frozenset(name for name in names if fold(name) in added_names)
+    return frozenset(name for name in names if fold_name(name) in added_names)
 
 
 def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
@@ -232,7 +232,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
     If the ignored columns include tags or scores, a note says how to change tags.
     """
-    export_columns = of_export((*mapping.others, *mapping.not_read))
+    export_columns = export_columns_among((*mapping.others, *mapping.not_read))
     stored_columns = [name for name in mapping.others if name not in export_columns]
     ignored_columns = [
         *mapping.not_read,
@@ -243,7 +243,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
         yield f"not read, but kept for an export: {_list_columns(stored_columns)}"
     if ignored_columns:
         yield f"not read: {_list_columns(ignored_columns)}"
-    if any(fold(name) in _ANSWER_COLUMNS for name in ignored_columns):
+    if any(fold_name(name) in _ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
         yield (
             "tags and scores are not imported: they come from answers, "
@@ -252,7 +252,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
 
 def _list_columns(names: Sequence[str]) -> str:
-    return first_few([excerpt(name) for name in names], MAX_LISTED_COLUMNS)
+    return first_few([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
 
 
 def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
@@ -270,10 +270,10 @@ def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> S
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
         extra_cells = {name: restore_formula(cell) for name, cell in extra_cells.items()}
 
-    person = judge_row(_split_whole_name(cells), line=row.line)
+    person = validate_row(_split_whole_name(cells), line=row.line)
     if isinstance(person, Finding):
         return person
-    export_columns = of_export(tuple(extra_cells))
+    export_columns = export_columns_among(tuple(extra_cells))
     user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
     return person._replace(beside=user_cells)
 
@@ -285,10 +285,10 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     the rest of the whole name. A whole name that is not text becomes the first name, so that a
     finding reports it.
     """
-    if WHOLE_NAME not in cells:
+    if WHOLE_NAME_COLUMN not in cells:
         return cells
-    whole_name = cells[WHOLE_NAME]
-    other_cells = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    whole_name = cells[WHOLE_NAME_COLUMN]
+    other_cells = {name: cell for name, cell in cells.items() if name != WHOLE_NAME_COLUMN}
     if not isinstance(whole_name, str):
         return {NAME_PARTS[0]: whole_name, **other_cells}
 
@@ -377,7 +377,7 @@ def read_person(
 
 
 def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
-    hint = f"give one JSON object with the keys {EXPECTED}"
+    hint = f"give one JSON object with the keys {EXPECTED_HEADERS}"
     return InputError(f"{source_name}: {reason}; nothing was stored", hint=hint, field=field)
 
 
@@ -389,7 +389,7 @@ def _column_of(header: str) -> str:
     return ""
 
 
-def check_as_given(person: SoundRow, *, name: str) -> None:
+def refuse_altered_values(person: SoundRow, *, name: str) -> None:
     """Refuse a person if any value would be stored altered.
 
     Args:
@@ -445,7 +445,7 @@ def run(
         write=_write_people,
         task=table.TASK,
         at=ws.now(),
-        block=BLOCK,
+        block=PEOPLE_PER_WRITE,
         long="bio",
         missing=partial(_missing_usernames, file),
     )
@@ -468,11 +468,11 @@ def _missing_usernames(
     if not stored_before:
         return
     expected_total = stored_before + (0 if report.dry else report.added)
-    if table.people(tx).total(tx) == expected_total:
+    if table.people_table(tx).total(tx) == expected_total:
         return
 
-    for (cell,) in table.people(tx).cells(tx, (USERNAME,)):
-        username = text_of(cell)
+    for (cell,) in table.people_table(tx).cells(tx, (USERNAME,)):
+        username = stripped_text(cell)
         if not file.has_key(username):
             yield username
 
@@ -541,7 +541,7 @@ def _write_people(
             prompt_changes[str(row["id"])] = _PromptChange(person, row, values)
 
     if (new_people or updated_usernames) and not report.dry:
-        workspace.touch_revision(tx, table.TASK)
+        workspace.record_row_change(tx, table.TASK)
     report.added += len(new_people)
     report.updated += len(updated_usernames)
     report.unchanged += len(people) - len(new_people) - len(updated_usernames)
@@ -553,7 +553,7 @@ def _write_people(
         if change.values.get("bio") and item_id not in claimed_ids
     ]
     if report.dry:
-        released_ids = claims.unparkable(tx, table.TASK, ids=new_bio_ids)
+        released_ids = claims.unparkable_ids(tx, table.TASK, ids=new_bio_ids)
     else:
         released_ids = claims.unpark(tx, table.TASK, ids=new_bio_ids)
     report.released += len(released_ids)
@@ -584,7 +584,7 @@ def _kept_tag_findings(
         claimed_ids: Ids of people in open batches.
     """
     for item_id, change in prompt_changes.items():
-        if list_of(change.row["tags"]) != []:
+        if parse_text_list(change.row["tags"]) != []:
             refresh_hint = ""
             if "bio" in change.values:
                 refresh_hint = f"; {CommandHint('tag', refresh=True)} asks again"
@@ -623,7 +623,7 @@ def _write_extra_cells(
     for person in people_with_cells:
         if person.key in rows:
             row = rows[person.key]
-            cells_by_person.append((str(row["id"]), text_of(row[USERNAME]), person.beside))
+            cells_by_person.append((str(row["id"]), stripped_text(row[USERNAME]), person.beside))
     changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
@@ -635,7 +635,7 @@ def _stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mappin
     database would refuse to insert the person.
     """
     usernames = {person.key for person in people}
-    rows = table.by_usernames(tx, list(usernames))
+    rows = table.rows_by_username(tx, list(usernames))
     rows_by_folded_name = {
         username.casefold(): row for username, row in rows.items() if username not in usernames
     }
@@ -653,10 +653,10 @@ def _kept_finding(change: _PromptChange, reason: str) -> Finding:
     values = change.values
     column = next(column for column in (*PROMPT_COLUMNS, *values) if column in values)
     person = change.person
-    cell_text = excerpt(str(values[column] or ""))
+    cell_text = make_excerpt(str(values[column] or ""))
     return Finding(person.line, HEADERS[column], reason, cell_text, FindingKind.KEPT, person.key)
 
 
 def _comparable(column: str, cell: Any) -> str | float | None:
     """Return a cell in a form in which equal contents are equal, whatever the column's type."""
-    return number_of(cell) if column == "hourly_rate" else text_of(cell) or None
+    return parse_number(cell) if column == "hourly_rate" else stripped_text(cell) or None

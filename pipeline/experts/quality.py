@@ -19,33 +19,33 @@ from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
-from pipeline.index.tokenizer import terms_of
+from pipeline.index.tokenizer import extract_terms
 from pipeline.quality.figures import (
+    FigureValue,
     QualityFigures,
     ReportTable,
     ReservoirSample,
     Sample,
-    Value,
     histogram_bars,
     list_values,
     read_figures,
     reply_values,
     share,
 )
-from pipeline.quality.measure import cut_text
+from pipeline.quality.measure import shorten_text
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection
-from pipeline.tables.cells import list_of, text_of
+from pipeline.tables.cells import parse_text_list, stripped_text
 
 ENCODER = "findable-local-embedding-1"
-WIDTH = 768
+VECTOR_WIDTH = 768
 # Common prefix of two terms of one root, as a share of the longer term.
 MIN_COMMON_PREFIX_SHARE = 0.6
 # Letters of a term that is part of another term: `keep` in `beekeep`.
 MIN_TERM_LETTERS = 4
 # If more than this share of the texts is nearer to a tag than its own text, the tag is unlike it.
-NEARER = 0.25
-ENGLISH = frozenset(
+MAX_NEARER_TEXTS_SHARE = 0.25
+ENGLISH_WORDS = frozenset(
     {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"}
 )
 # Different words of `ENGLISH` in an English text.
@@ -104,14 +104,14 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     common_tags = {tag for tag, _ in tags_by_use[:COMMONEST_TAGS]}
     people_with_common_tag = 0
-    for (cell,) in table.people(tx).cells(tx, ("tags",), condition):
-        if not common_tags.isdisjoint(list_of(cell) or ()):
+    for (cell,) in table.people_table(tx).cells(tx, ("tags",), condition):
+        if not common_tags.isdisjoint(parse_text_list(cell) or ()):
             people_with_common_tag += 1
 
     parked_count = len(claims.parked_rows(tx, table.TASK))
     compared_tags = sum(len(tags) for _, tags in texts)
     used_once = sum(use_count == 1 for use_count in counts.used.values())
-    values: dict[str, Value] = {
+    values: dict[str, FigureValue] = {
         **list_values("tags", counts.lengths),
         "used-once": (share(used_once, len(counts.used)), people_count),
         "commonest": (share(people_with_common_tag, people_count), people_count),
@@ -152,8 +152,8 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
     """Count the tags of the people that meet a condition, and sample their ids."""
     counts = _TagCounts()
-    for person_id, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
-        tags = list_of(cell) or []
+    for person_id, cell in table.people_table(tx).cells(tx, ("id", "tags"), condition):
+        tags = parse_text_list(cell) or []
         counts.lengths[len(tags)] += 1
         counts.used.update(tags)
         counts.sample.offer(str(person_id), str(person_id))
@@ -167,14 +167,14 @@ def _most_first(tag_counts: Counter[str]) -> list[tuple[str, int]]:
 
 def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
     """Yield the name, the cut biography and the tags of people, in the order of `ids`."""
-    rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
+    rows = table.people_table(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for person_id in ids:
         row = rows.get(person_id)
         if row is None:
             continue
-        username = text_of(row[table.USERNAME])
-        tags = ", ".join(list_of(row["tags"]) or [])
-        yield Sample(person_id, username, cut_text(text_of(row["bio"])), (), tags)
+        username = stripped_text(row[table.USERNAME])
+        tags = ", ".join(parse_text_list(row["tags"]) or [])
+        yield Sample(person_id, username, shorten_text(stripped_text(row["bio"])), (), tags)
 
 
 def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
@@ -182,13 +182,13 @@ def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[s
 
     A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH`.
     """
-    rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags"))
+    rows = table.people_table(tx).rows(tx, ids, ("job_title", "bio", "tags"))
     texts: list[tuple[str, Sequence[str]]] = []
     for row in rows.values():
-        text = f"{text_of(row['job_title'])} {text_of(row['bio'])}"
-        english_words = ENGLISH.intersection(text.lower().split())
+        text = f"{stripped_text(row['job_title'])} {stripped_text(row['bio'])}"
+        english_words = ENGLISH_WORDS.intersection(text.lower().split())
         if len(english_words) >= MIN_ENGLISH_WORDS:
-            texts.append((text, list_of(row["tags"]) or ()))
+            texts.append((text, parse_text_list(row["tags"]) or ()))
     return texts
 
 
@@ -206,15 +206,19 @@ def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         return []
 
     model = models.load_models(None)[ENCODER]
-    text_vectors = embed_locally(model, [text for text, _ in texts], dim=WIDTH, query=True)
-    tag_vectors = embed_locally(model, [tag for _, tag in strange], dim=WIDTH, query=True)
+    text_vectors = embed_locally(model, [text for text, _ in texts], dim=VECTOR_WIDTH, query=True)
+    tag_vectors = embed_locally(model, [tag for _, tag in strange], dim=VECTOR_WIDTH, query=True)
     # One row per tag, one column per text.
     similarities = tag_vectors @ text_vectors.T
     own_text_indexes = [text_index for text_index, _ in strange]
     own_similarities = similarities[range(len(strange)), own_text_indexes]
     # The share of the texts that are nearer to a tag than its own text.
     nearer = (similarities > own_similarities[:, None]).mean(axis=1)
-    return [tag for (_, tag), others in zip(strange, nearer, strict=True) if others > NEARER]
+    return [
+        tag
+        for (_, tag), others in zip(strange, nearer, strict=True)
+        if others > MAX_NEARER_TEXTS_SHARE
+    ]
 
 
 def _tags_without_common_term(
@@ -222,9 +226,9 @@ def _tags_without_common_term(
 ) -> Iterator[tuple[int, str]]:
     """Yield the index of the text and the tag, for each tag that shares no term or root with it."""
     for text_index, (text, tags) in enumerate(texts):
-        text_terms = set(terms_of(text))
+        text_terms = set(extract_terms(text))
         for tag in tags:
-            if not any(_is_in_text(term, text_terms) for term in terms_of(tag)):
+            if not any(_is_in_text(term, text_terms) for term in extract_terms(tag)):
                 yield text_index, tag
 
 

@@ -17,16 +17,16 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import neutralize_formula
 from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
-from pipeline.experts.import_ import of_export
+from pipeline.experts.import_ import export_columns_among
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.store import answers, claims, edits
 from pipeline.store import rows as row_store
-from pipeline.store.database import pages
+from pipeline.store.database import split_into_pages
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
-from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.lists import REFUSED, Grid, GridFacet, says_text, version_facet
+from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
+from pipeline.tables.lists import REFUSED_STATE, Grid, GridFacet, contains_json_text, version_facet
 
 Row = Mapping[str, Any]
 
@@ -40,15 +40,17 @@ def people_grid(tx: Connection) -> Grid:
     The search covers names, job title, company and tags.
     """
     username = experts.c.username
-    is_nullable = USERNAME not in table.shape_of(tx).blanks
+    is_nullable = USERNAME not in table.reflect_shape(tx).blanks
     searched_columns = [
         experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
     ]
     tags_facet = GridFacet(
-        experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
+        experts.c.tags,
+        lambda cell: parse_text_list(cell) or (),
+        partial(contains_json_text, tx, experts.c.tags),
     )
     return Grid(
-        table=table.people(tx),
+        table=table.people_table(tx),
         cells=(*HEADERS, "tags", "findability_score"),
         columns={
             name: _LIST_CELLS.get(name) or partial(_cell_text, name)
@@ -67,7 +69,7 @@ def people_grid(tx: Connection) -> Grid:
 
 
 def _cell_text(column: str, row: Row) -> str:
-    return text_of(row[column])
+    return stripped_text(row[column])
 
 
 def _full_name(row: Row) -> str:
@@ -79,10 +81,10 @@ def _rate(row: Row) -> Any:
 
     If another program wrote a cell that is not a number, returns its text; None if it is empty.
     """
-    rate = number_of(row["hourly_rate"])
+    rate = parse_number(row["hourly_rate"])
     if rate is not None:
         return rate
-    return text_of(row["hourly_rate"]) or None
+    return stripped_text(row["hourly_rate"]) or None
 
 
 def _listed_rate(row: Row) -> Any:
@@ -94,15 +96,19 @@ def _listed_rate(row: Row) -> Any:
 _LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
     "name": _full_name,
     "hourly_rate": _listed_rate,
-    "tags": lambda row: list_of(row["tags"]) or [],
-    "findability_score": lambda row: number_of(row["findability_score"]),
+    "tags": lambda row: parse_text_list(row["tags"]) or [],
+    "findability_score": lambda row: parse_number(row["findability_score"]),
 }
 
 
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
 # Type by column of an export.
-KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
+COLUMN_TYPES = {
+    **dict.fromkeys(HEADERS.values(), "text"),
+    "tags": export.TEXTS_KIND,
+    SCORED: "real",
+}
 
 
 class ExportedPerson(NamedTuple):
@@ -119,11 +125,11 @@ class ExportedPerson(NamedTuple):
 
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files."""
-    people = table.people(tx)
+    people = table.people_table(tx)
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
     }
-    for page in pages(table.iterate_people_with_extra_cells(tx), table.PAGE):
+    for page in split_into_pages(table.iterate_people_with_extra_cells(tx), table.PEOPLE_PER_PAGE):
         ids = [str(row["id"]) for row, _ in page]
         states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
@@ -137,23 +143,23 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             column: refused.cells.get(column, refused.cells.get(header))
             for column, header in HEADERS.items()
         }
-        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED, refused.sentence)
+        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.sentence)
 
 
-def beside_names(tx: Connection) -> list[str]:
+def extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
     Columns that only refused rows have come last.
     """
     names: dict[str, None] = {}
-    for cells_json in row_store.all_rows(tx, table.TASK):
+    for cells_json in row_store.all_cells(tx, table.TASK):
         names |= dict.fromkeys(json.loads(cells_json))
 
     refused_names: dict[str, None] = {}
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)
 
-    table_names = {*HEADERS, *HEADERS.values(), *of_export(tuple(refused_names))}
+    table_names = {*HEADERS, *HEADERS.values(), *export_columns_among(tuple(refused_names))}
     names |= dict.fromkeys(name for name in refused_names if name not in table_names)
     return list(names)
 
@@ -177,18 +183,20 @@ def encode_experts(
         beside: Names of the additional columns.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    state_names = named_beside([*KINDS, *extra_columns], (export.STATE, export.REASON), "row_")
+    state_names = named_beside(
+        [*COLUMN_TYPES, *extra_columns], (export.STATE_COLUMN, export.REASON_COLUMN), "row_"
+    )
 
     def document(
         row: Row, extra_cells: Mapping[str, Any], state: str, reason: str | None
     ) -> dict[str, Any]:
-        tags = list_of(row["tags"])
+        tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
-            header: text_of(row[column]) or None for column, header in HEADERS.items()
+            header: stripped_text(row[column]) or None for column, header in HEADERS.items()
         }
-        cells["tags"] = text_of(row["tags"]) if tags is None else tags or None
+        cells["tags"] = stripped_text(row["tags"]) if tags is None else tags or None
         cells[RATE] = _rate(row)
-        cells[SCORED] = number_of(row["findability_score"])
+        cells[SCORED] = parse_number(row["findability_score"])
         for name in text_columns:
             # An import reads this form of a number unchanged.
             if isinstance(cells[name], float):
@@ -196,15 +204,15 @@ def encode_experts(
 
         for name in extra_columns:
             cells[name] = extra_cells.get(name)
-        cells[state_names[export.STATE]] = state
-        cells[state_names[export.REASON]] = reason
+        cells[state_names[export.STATE_COLUMN]] = state
+        cells[state_names[export.REASON_COLUMN]] = reason
         return cells
 
-    return export.encoded(
+    return export.encode_rows(
         starmap(document, rows),
         format_,
         guard,
-        kinds=KINDS | dict.fromkeys([*extra_columns, *state_names.values()], "text"),
+        kinds=COLUMN_TYPES | dict.fromkeys([*extra_columns, *state_names.values()], "text"),
     )
 
 
@@ -232,16 +240,17 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """
     row_faults = RowFaults(FAULTS)
     applied_answers = {
-        person_id: answer for person_id, (_, answer) in answers.last_applied(tx, table.TASK).items()
+        person_id: answer
+        for person_id, (_, answer) in answers.preferred_answers(tx, table.TASK).items()
     }
-    orphaned_ids = row_store.ids_of(tx, table.TASK) | applied_answers.keys()
-    merge_rules = edits.rules_in_force(tx, table.TASK)
-    with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
-        for row_number, row in enumerate(table.all_experts(tx), start=1):
+    orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
+    merge_rules = edits.active_merge_rules(tx, table.TASK)
+    with display.bar("checking people", table.people_table(tx).total(tx), late=True) as bar:
+        for row_number, row in enumerate(table.iterate_people(tx), start=1):
             person_id = str(row["id"])
             orphaned_ids.discard(person_id)
             for fault_kind in _faults_of(row, applied_answers.get(person_id), merge_rules):
-                row_faults.add(fault_kind, [text_of(row["username"])])
+                row_faults.add(fault_kind, [stripped_text(row["username"])])
             bar.show(row_number)
 
     faults = row_faults.found()
@@ -274,13 +283,13 @@ def _faults_of(
         answer: Last applied answer as JSON, if any.
         merge_rules: Tag merges in force.
     """
-    if score(row) != number_of(row["findability_score"]):
+    if score(row) != parse_number(row["findability_score"]):
         yield SCORES
     if answer is not None:
         answered_tags = json.loads(answer).get("tags")
         if answered_tags:
-            answered_tags = edits.merged(answered_tags, merge_rules)
-        if list_of(row["tags"]) != answered_tags:
+            answered_tags = edits.apply_rules(answered_tags, merge_rules)
+        if parse_text_list(row["tags"]) != answered_tags:
             yield TAGS
-    if any(GAP in text_of(row[column]) for column in HEADERS):
+    if any(GAP in stripped_text(row[column]) for column in HEADERS):
         yield TEXT

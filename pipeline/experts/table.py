@@ -39,37 +39,44 @@ from pipeline.core.settings import Settings
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
-from pipeline.store.database import SlowError, limit_time, pages, update_rows
+from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
 from pipeline.store.schema import NUMBER, ColumnTyped, has_index, is_workspace
-from pipeline.store.sqlite import SWITCHED
+from pipeline.store.sqlite import WAL_SWITCH_KEY
 from pipeline.tables.adopt import (
-    DEFAULTS,
+    DEFAULT_SETTINGS,
     ColumnNeed,
     IdColumnFacts,
     TableSpec,
     TaskTables,
-    columns_of,
-    for_nothing,
-    ids_in,
-    new_ids,
+    describe_id_column,
+    make_new_ids,
+    null_substitutes,
+    read_columns,
     write_each,
 )
 from pipeline.tables.cells import (
-    JSON_SPACE,
-    NO_LIST,
-    compact_json,
-    list_of,
-    number_of,
-    text_hash,
-    text_of,
+    EMPTY_LIST_TEXTS,
+    JSON_WHITE_SPACE,
+    hash_text,
+    parse_number,
+    parse_text_list,
+    stripped_text,
+    to_compact_json,
 )
-from pipeline.tables.lists import RowStates, RowTable, filled, has_words, mentions, refusals
+from pipeline.tables.lists import (
+    RowStates,
+    RowTable,
+    contains_word,
+    is_not_blank,
+    replace_nulls,
+    translate_refusals,
+)
 
 # Limits of a search in the texts of untagged people.
 MAX_SEARCHED_TEXTS = 1000
 MAX_TEXT_SEARCH_S = 0.05
 TASK = "expert-tags"
-PAGE = 2000
+PEOPLE_PER_PAGE = 2000
 # Characters of a bio that earn all its points (DESIGN: bio min(40, len/500*40)).
 FULL_BIO_CHARS = 500
 # Points of the findability score; they add up to 100.
@@ -100,7 +107,7 @@ PROMPT_COLUMNS = (USERNAME, "job_title", "bio")
 COLUMNS_TO_WRITE_TAGS = ("id", *PROMPT_COLUMNS, "profile_url", "hourly_rate", "tags")
 NAME_COLUMNS = (USERNAME, "first_name", "last_name")
 # Columns that the score depends on, in the order of the parameters of `score_of`.
-SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
+SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
 
 class _Id(Integer):
@@ -158,17 +165,21 @@ item_id = SPEC.item_id
 
 _tags_text = cast(experts.c.tags, Text)
 _tags_without_space: ColumnElement[str] = reduce(
-    lambda expression, character: func.replace(expression, character, ""), JSON_SPACE, _tags_text
+    lambda expression, character: func.replace(expression, character, ""),
+    JSON_WHITE_SPACE,
+    _tags_text,
 )
-_means_no_list = or_(*(_tags_without_space == empty_text for empty_text in sorted(NO_LIST)))
+_means_no_list = or_(
+    *(_tags_without_space == empty_text for empty_text in sorted(EMPTY_LIST_TEXTS))
+)
 # Tags are NULL or text that means an empty or missing list. Equalities are used instead of IN,
 # which is not possible in an UPDATE of many rows. The quick test for a string comes first.
 untagged = or_(experts.c.tags.is_(None), and_(~_tags_text.like('%"%'), _means_no_list))
 # Tags are not in the brackets of a list. Nearly all are, so the first test runs without trimming.
 _looks_foreign = and_(
-    ~_tags_text.like("[%]"), ~untagged, ~func.trim(_tags_text, JSON_SPACE).like("[%]")
+    ~_tags_text.like("[%]"), ~untagged, ~func.trim(_tags_text, JSON_WHITE_SPACE).like("[%]")
 )
-has_bio = has_words(experts.c.bio)
+has_bio = is_not_blank(experts.c.bio)
 # Tags are a list that is not empty, and not the text of another program.
 tagged = and_(~untagged, ~_looks_foreign)
 # The person has tags, or a text by which a search can find them.
@@ -187,17 +198,17 @@ class _Shape:
     blanks: Mapping[str, Any]
 
 
-def shape_of(tx: Connection) -> _Shape:
+def reflect_shape(tx: Connection) -> _Shape:
     """Return the shape of the table in this database, reflected once per transaction."""
     cached_shape: _Shape | None = tx.info.get(_Shape)
     if cached_shape is not None:
         return cached_shape
 
-    columns = columns_of(tx, experts.name)
-    blanks = for_nothing(columns, (*HEADERS, "tags"))
+    columns = read_columns(tx, experts.name)
+    blanks = null_substitutes(columns, (*HEADERS, "tags"))
     if "tags" in blanks:
         blanks["tags"] = "[]"
-    shape = _Shape(columns["id"], ids_in(tx, columns["id"]), blanks)
+    shape = _Shape(columns["id"], describe_id_column(tx, columns["id"]), blanks)
     tx.info[_Shape] = shape
     return shape
 
@@ -208,7 +219,7 @@ def shape_of(tx: Connection) -> _Shape:
 class _People(TaskTables):
     """The table of people, in which every row has a score."""
 
-    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Create the table, or add missing columns, indexes, ids and scores to an existing table.
 
         Returns:
@@ -224,13 +235,13 @@ class _People(TaskTables):
         scored_rows = refresh_scores(tx, condition)
         if scored_rows:
             change_lines.append(f"scored {scored_rows:,}")
-        if change_lines and tx.info.pop(SWITCHED, False):
+        if change_lines and tx.info.pop(WAL_SWITCH_KEY, False):
             change_lines.append(
                 "switched the database to write-ahead logging (WAL), so that readers do not wait"
             )
         return change_lines
 
-    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to a table of another program.
 
         The list is empty in a workspace, because its table is already adopted.
@@ -240,7 +251,7 @@ class _People(TaskTables):
         plan = super().adoption_plan(tx, settings)
         return [*plan, "a score to each of its rows"] if plan else []
 
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the table is complete and every row has an id and a score."""
         if not super().is_adopted(tx, settings):
             return False
@@ -270,7 +281,7 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
     Returns at most `MAX_SEARCHED_TEXTS` biographies, or none if the search takes longer than
     `MAX_TEXT_SEARCH_S`.
     """
-    is_mentioned = or_(*(mentions(tx, [experts.c.bio], word) for word in words))
+    is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.bio).where(untagged, has_bio, is_mentioned)
     try:
         with limit_time(tx, MAX_TEXT_SEARCH_S):
@@ -284,7 +295,7 @@ _STATES = RowStates(
 )
 
 
-def people(tx: Connection) -> RowTable:
+def people_table(tx: Connection) -> RowTable:
     """Return the table of people with their states and names.
 
     Untagged people with a bio are open. The name of a person is the username.
@@ -294,9 +305,9 @@ def people(tx: Connection) -> RowTable:
         experts,
         _STATES,
         untagged & has_bio,
-        shape_of(tx).ids,
+        reflect_shape(tx).ids,
         named=(USERNAME,),
-        name_of=lambda row: text_of(row[USERNAME]),
+        name_of=lambda row: stripped_text(row[USERNAME]),
     )
 
 
@@ -304,10 +315,10 @@ def people(tx: Connection) -> RowTable:
 MAX_SIMILAR_USERNAMES = 2_000
 
 
-def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
+def rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of usernames; if several rows have the same name, that of the lowest id."""
     rows: dict[str, Mapping[Any, Any]] = {}
-    for page in pages(list(usernames)):
+    for page in split_into_pages(list(usernames)):
         # The lowest id comes last and replaces the others.
         query = select(*experts.c).where(experts.c.username.in_(page)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
@@ -315,13 +326,13 @@ def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[
     return rows
 
 
-def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
+def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return the row of a person.
 
     Raises:
         InputError: No person has this username. The hint suggests a similar one, if any.
     """
-    row = by_usernames(tx, [username]).get(username)
+    row = rows_by_username(tx, [username]).get(username)
     if row is not None:
         return row
 
@@ -330,7 +341,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
         .where(experts.c.username.like(f"{username[:2]}%"))
         .limit(MAX_SIMILAR_USERNAMES)
     )
-    candidates = map(text_of, tx.execute(query).scalars())
+    candidates = map(stripped_text, tx.execute(query).scalars())
     similar_names = get_close_matches(username, candidates, n=1)
     if similar_names:
         hint = f"did you mean {similar_names[0]}?"
@@ -340,10 +351,10 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     raise InputError(f"there is no expert {username!r}", hint=hint)
 
 
-def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
+def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
     """Yield every row in the order of ids, in constant memory."""
     # Plain dictionaries: SQLAlchemy's mappings look up every name again.
-    for row in people(tx).cells(tx, COLUMNS):
+    for row in people_table(tx).cells(tx, COLUMNS):
         yield dict(zip(COLUMNS, row, strict=True))
 
 
@@ -364,17 +375,17 @@ def store_extra_cells(
     Returns:
         Ids of the people whose stored cells differ from before.
     """
-    stored_rows = row_store.kept_rows(tx, TASK, [person_id for person_id, _, _ in people])
+    stored_rows = row_store.stored_rows(tx, TASK, [person_id for person_id, _, _ in people])
     changed_rows = dict[str, tuple[str, str]]()
     for person_id, username, cells in people:
-        name_hash = text_hash(username)
+        name_hash = hash_text(username)
         stored_hash, stored_json = stored_rows.get(person_id, ("", "{}"))
         stored_cells = orjson.loads(stored_json) if stored_hash == name_hash else {}
-        new_row = name_hash, compact_json({**stored_cells, **cells})
+        new_row = name_hash, to_compact_json({**stored_cells, **cells})
         if cells and new_row != (stored_hash, stored_json):
             changed_rows[person_id] = new_row
     if not dry:
-        row_store.put_rows(tx, TASK, changed_rows)
+        row_store.upsert_rows(tx, TASK, changed_rows)
     return set(changed_rows)
 
 
@@ -382,23 +393,23 @@ def iterate_people_with_extra_cells(
     tx: Connection,
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids with its cells of `put_beside`, in constant memory."""
-    for page in pages(all_experts(tx), PAGE):
-        stored_rows = row_store.kept_rows(tx, TASK, [str(row["id"]) for row in page])
+    for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
+        stored_rows = row_store.stored_rows(tx, TASK, [str(row["id"]) for row in page])
         for row in page:
             stored_hash, stored_json = stored_rows.get(str(row["id"]), ("", "{}"))
-            is_same_person = stored_hash == text_hash(text_of(row[USERNAME]))
+            is_same_person = stored_hash == hash_text(stripped_text(row[USERNAME]))
             yield row, orjson.loads(stored_json) if is_same_person else {}
 
 
-def tagged_by(tx: Connection) -> dict[str, int]:
+def count_people_by_extractor(tx: Connection) -> dict[str, int]:
     """Return the number of tagged people by extractor of their tags.
 
     The extractor is "" if no stored answer gave the tags.
     """
     preference = answers.VersionPreference(TASK)
-    extractor = func.coalesce(
-        answers.effective_of_item(preference, item_id, "extractor"), ""
-    ).label("whose")
+    extractor = func.coalesce(answers.preferred_of_row(preference, item_id, "extractor"), "").label(
+        "whose"
+    )
     tagged_people = select(extractor).select_from(experts).where(~untagged).subquery()
     query = (
         select(tagged_people.c.whose, func.count())
@@ -413,7 +424,7 @@ def tagged_by(tx: Connection) -> dict[str, int]:
 
 def score(row: Mapping[Any, Any]) -> float:
     """Return the findability score of a row, 0 to 100 with one decimal; see `score_of`."""
-    return score_of(*map(row.get, SCORED_BY))
+    return score_of(*map(row.get, SCORE_COLUMNS))
 
 
 def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
@@ -422,16 +433,16 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
     A bio earns up to 40 points by its length, tags 25, a profile URL 15, a job title 10 and a
     positive hourly rate 10.
     """
-    bio_length = len(text_of(bio))
+    bio_length = len(stripped_text(bio))
     points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0
     # This runs for every row: NULLs are detected without a call.
-    if tags is not None and list_of(tags):
+    if tags is not None and parse_text_list(tags):
         points += TAGS_POINTS
-    if profile_url is not None and text_of(profile_url):
+    if profile_url is not None and stripped_text(profile_url):
         points += PROFILE_URL_POINTS
-    if job_title is not None and text_of(job_title):
+    if job_title is not None and stripped_text(job_title):
         points += JOB_TITLE_POINTS
-    if hourly_rate is not None and (number_of(hourly_rate) or 0) > 0:
+    if hourly_rate is not None and (parse_number(hourly_rate) or 0) > 0:
         points += HOURLY_RATE_POINTS
 
     if bio_length >= FULL_BIO_CHARS:
@@ -441,13 +452,13 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
 
 def as_stored(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with None replaced in columns that do not accept NULL."""
-    return filled(values, shape_of(tx).blanks)
+    return replace_nulls(values, reflect_shape(tx).blanks)
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
     """Insert a person with their score, and return the new id as text."""
     insert_people(tx, [(username, values)])
-    return str(by_username(tx, username)["id"])
+    return str(find_person(tx, username)["id"])
 
 
 def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
@@ -455,7 +466,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
     A person without a value for a column that others have gets NULL, or the blank of the column.
     """
-    shape = shape_of(tx)
+    shape = reflect_shape(tx)
     columns: dict[Any, Any] = {}
     for _, values in people:
         columns |= dict.fromkeys(values)
@@ -467,19 +478,19 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
     if rows:
         highest_id = partial(claims.highest_id, tx, TASK)
-        ids = new_ids(tx, shape.id_column, len(rows), find_highest_id=highest_id)
+        ids = make_new_ids(tx, shape.id_column, len(rows), find_highest_id=highest_id)
         # None: the database assigns ids.
         if ids is not None:
             rows = [{**row, "id": new_id} for row, new_id in zip(rows, ids, strict=True)]
-    with refusals(experts.name):
-        for page in pages(rows):
+    with translate_refusals(experts.name):
+        for page in split_into_pages(rows):
             tx.execute(experts.insert(), page)
 
 
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
     """Update columns of a person and the resulting score; `values` must not contain tags."""
     changes = {**as_stored(tx, values), "findability_score": score({**row, **values})}
-    with refusals(experts.name):
+    with translate_refusals(experts.name):
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
 
@@ -506,7 +517,7 @@ def write_tags(
         trigger or rule of another program prevented the change.
     """
     if rows is None:
-        rows = people(tx).rows(tx, list(tags), COLUMNS_TO_WRITE_TAGS, locked=True)
+        rows = people_table(tx).rows(tx, list(tags), COLUMNS_TO_WRITE_TAGS, locked=True)
     blank_tags = as_stored(tx, {"tags": None})["tags"]
     changes = [
         (tags[item] or blank_tags, score({**row, "tags": tags[item]}), row["id"])
@@ -514,11 +525,15 @@ def write_tags(
         if item in tags
     ]
     condition = true() if overwrite else untagged
-    with refusals(experts.name):
+    with translate_refusals(experts.name):
         update_rows(tx, experts, ("tags", "findability_score"), changes, condition)
 
-    new_rows = people(tx).rows(tx, list(tags), ("tags",))
-    return {item for item, row in new_rows.items() if list_of(row["tags"]) == list_of(tags[item])}
+    new_rows = people_table(tx).rows(tx, list(tags), ("tags",))
+    return {
+        item
+        for item, row in new_rows.items()
+        if parse_text_list(row["tags"]) == parse_text_list(tags[item])
+    }
 
 
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
@@ -529,11 +544,11 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
         condition: Rows to check; None checks all.
     """
     id_column = experts.c.id
-    score_columns = [experts.c[name] for name in SCORED_BY]
+    score_columns = [experts.c[name] for name in SCORE_COLUMNS]
     query = (
         select(id_column, experts.c.findability_score, *score_columns)
         .order_by(id_column)
-        .limit(PAGE)
+        .limit(PEOPLE_PER_PAGE)
     )
     if condition is not None:
         query = query.where(condition)
@@ -559,5 +574,5 @@ def _score_corrections(page: Sequence[Sequence[Any]]) -> Iterator[tuple[float, A
     for person_id, stored_score, *cells in page:
         correct_score = score_of(*cells)
         # Most scores are equal without conversion.
-        if correct_score != stored_score and correct_score != number_of(stored_score):
+        if correct_score != stored_score and correct_score != parse_number(stored_score):
             yield correct_score, person_id

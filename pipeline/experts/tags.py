@@ -15,8 +15,8 @@ from pipeline.engine import corrections
 from pipeline.engine.corrections import NOTHING
 from pipeline.experts import table
 from pipeline.store import answers, edits, workspace
-from pipeline.store.database import Connection, Store, pages
-from pipeline.tables.cells import compact_json, list_of, text_of
+from pipeline.store.database import Connection, Store, split_into_pages
+from pipeline.tables.cells import parse_text_list, stripped_text, to_compact_json
 
 # Usernames per tag in the list of tags.
 MAX_EXAMPLES = 3
@@ -24,7 +24,7 @@ MAX_EXAMPLES = 3
 Document = dict[str, Any]
 
 
-def typed(text: str) -> list[tuple[str, str]]:
+def parse_merges(text: str) -> list[tuple[str, str]]:
     """Return the (old, new) pairs of a text such as `ml=machine learning; ai=deep learning`.
 
     Raises:
@@ -45,7 +45,7 @@ def typed(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
+def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
     """Return the tags of a person after an edit: the remaining tags, then the new ones, each once.
 
     Args:
@@ -57,7 +57,7 @@ def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
     Raises:
         InputError: The person does not have a tag of `remove`, or a tag of `add` is invalid.
     """
-    from pipeline.experts.declaration import checked_tag, clean_tag
+    from pipeline.experts.declaration import clean_tag, validate_tag
 
     removed_tags = _split_tags(remove)
     for tag in removed_tags:
@@ -69,7 +69,7 @@ def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
 
     removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
     remaining_tags = [tag for tag in now if tag not in removed_forms]
-    added_tags = map(checked_tag, _split_tags(add))
+    added_tags = map(validate_tag, _split_tags(add))
     return list(dict.fromkeys([*remaining_tags, *added_tags]))
 
 
@@ -89,12 +89,14 @@ def count_tags(store: Store) -> Document:
     examples = dict[str, list[str]]()
     people_count = 0
     with store.read() as tx:
-        for username, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged):
+        for username, cell in table.people_table(tx).cells(
+            tx, (table.USERNAME, "tags"), table.tagged
+        ):
             people_count += 1
-            for tag in set(list_of(cell) or ()):
+            for tag in set(parse_text_list(cell) or ()):
                 use_counts[tag] += 1
                 if use_counts[tag] <= MAX_EXAMPLES:
-                    examples.setdefault(tag, []).append(text_of(username))
+                    examples.setdefault(tag, []).append(stripped_text(username))
         merges = edits.list_merges(tx, table.TASK)
 
     tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
@@ -110,7 +112,7 @@ def count_tags(store: Store) -> Document:
     }
 
 
-def merge(
+def merge_tags(
     store: Store, pairs: Sequence[tuple[str, str]], editor: str, *, merged_at: datetime
 ) -> Document:
     """Merge tags into others, for all people who have them and for later answers.
@@ -131,16 +133,16 @@ def merge(
         InputError: A tag is invalid, no person has an old tag, an old tag is already merged into
             another tag, or the merges form a circle. Nothing was changed.
     """
-    from pipeline.experts.declaration import checked_tag
+    from pipeline.experts.declaration import validate_tag
 
     with store.write() as tx:
-        rules_before = edits.rules_in_force(tx, table.TASK)
+        rules_before = edits.active_merge_rules(tx, table.TASK)
         rules = {
             tag_merge.old: tag_merge.new
             for tag_merge in edits.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
-        checked_pairs = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
+        checked_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
         same_pairs = [(old, new) for old, new in checked_pairs if rules.get(old) == new]
         new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
 
@@ -156,8 +158,8 @@ def merge(
 def _used_tags(tx: Connection) -> set[str]:
     """Return all tags that people have."""
     used_tags: set[str] = set()
-    for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged):
-        used_tags.update(list_of(cell) or ())
+    for (cell,) in table.people_table(tx).cells(tx, ("tags",), table.tagged):
+        used_tags.update(parse_text_list(cell) or ())
     return used_tags
 
 
@@ -182,7 +184,7 @@ def _add_rules(
             )
         rules[old] = new
 
-    circular_tags = rules.keys() - edits.resolved(rules).keys()
+    circular_tags = rules.keys() - edits.follow_chains(rules).keys()
     if circular_tags:
         message = f"{min(circular_tags)!r} would go round in a circle; {NOTHING}"
         raise InputError(message, hint="leave one of these merges out")
@@ -200,7 +202,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         InputError: No merge with this number is in force.
     """
     with store.write() as tx:
-        rules_before = edits.rules_in_force(tx, table.TASK)
+        rules_before = edits.active_merge_rules(tx, table.TASK)
         if not edits.undo_merge(
             tx, table.TASK, number, who=corrections.name_of(editor), at=undone_at
         ):
@@ -227,33 +229,33 @@ def _rewrite_tags(
     Returns:
         `merges`, `people` and `kept` of `merge`.
     """
-    rules = edits.rules_in_force(tx, table.TASK)
-    people = table.people(tx)
+    rules = edits.active_merge_rules(tx, table.TASK)
+    people = table.people_table(tx)
     tagged_ids: list[str] = []
     if merge_numbers:
         tagged_ids = [str(person_id) for (person_id,) in people.cells(tx, ("id",), table.tagged)]
 
     changed_count = 0
     written_count = 0
-    for page in pages(tagged_ids):
-        last_answers = answers.last_applied(tx, table.TASK, page)
+    for page in split_into_pages(tagged_ids):
+        last_answers = answers.preferred_answers(tx, table.TASK, page)
         rows = people.rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, locked=True)
         changed_tags = dict[str, str | None]()
         for person_id, row in rows.items():
-            tags = list_of(row["tags"]) or []
+            tags = parse_text_list(row["tags"]) or []
             answered_tags = tags
             if person_id in last_answers:
                 _, answer_json = last_answers[person_id]
                 answered_tags = json.loads(answer_json).get("tags", [])
-            follows_answer = edits.merged(answered_tags, rules_before) == tags
-            new_tags = edits.merged(answered_tags if follows_answer else tags, rules)
+            follows_answer = edits.apply_rules(answered_tags, rules_before) == tags
+            new_tags = edits.apply_rules(answered_tags if follows_answer else tags, rules)
             if new_tags != tags:
-                changed_tags[person_id] = compact_json(new_tags)
+                changed_tags[person_id] = to_compact_json(new_tags)
         changed_count += len(changed_tags)
         written_count += len(table.write_tags(tx, changed_tags, rows=rows, overwrite=True))
 
     if written_count:
-        workspace.touch_revision(tx, table.TASK)
+        workspace.record_row_change(tx, table.TASK)
     merges = [
         tag_merge._asdict()
         for tag_merge in edits.list_merges(tx, table.TASK)

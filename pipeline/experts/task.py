@@ -17,7 +17,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
-from pipeline.core.states import SUPPORTS_NONE
+from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.record import PromptBuilder
 from pipeline.engine.task import (
     ExportOptions,
@@ -30,13 +30,26 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
-from pipeline.experts.declaration import MAX_TAGS, PLACES, Tags, task
+from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, MAX_TAGS, Tags, task
 from pipeline.store import answers, claims, edits
 from pipeline.store import rows as row_store
-from pipeline.store.database import SlowError, describe_error, is_among_many, pages, streamed
+from pipeline.store.database import (
+    SlowError,
+    describe_error,
+    is_among_many,
+    split_into_pages,
+    stream_rows,
+)
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import is_refusal, is_sqlite
-from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
+from pipeline.tables.cells import (
+    cell_to_text,
+    hash_text,
+    parse_number,
+    parse_text_list,
+    stripped_text,
+    to_compact_json,
+)
 from pipeline.tables.lists import Grid, RowTable
 
 NOTHING = "nothing was changed"
@@ -47,25 +60,25 @@ _BIOGRAPHY_DIGITS = 16
 _DATABASE_KEEPS_ROW = (
     "it was answered, but a trigger or a rule of the database keeps its row from being written"
 )
-_SUPPORTS_NO_TAG = f"{SUPPORTS_NONE} tag"
+_SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
 
 
 # Functions that read the cells of an indexed column, in the order of `metadata.json`.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "id": lambda person_id: person_id,
     **{
-        name: number_of if name == "hourly_rate" else text_of
+        name: parse_number if name == "hourly_rate" else stripped_text
         for name in table.HEADERS
         if name != "category"
     },
-    "tags": lambda tags: list_of(tags) or [],
-    "findability_score": number_of,
-    "category": text_of,
+    "tags": lambda tags: parse_text_list(tags) or [],
+    "findability_score": parse_number,
+    "category": stripped_text,
 }
-INDEXED = tuple(_READERS)
+INDEXED_COLUMNS = tuple(_READERS)
 # Names in `metadata.json`, which other programs read: headers, except the username.
 _METADATA_NAMES = tuple(
-    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED
+    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED_COLUMNS
 )
 
 
@@ -123,7 +136,7 @@ def _entries(
     condition: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
     """Yield the index entries of the people that meet a condition, only of `among` if given."""
-    rows = table.people(tx).cells(tx, INDEXED, condition, among=among)
+    rows = table.people_table(tx).cells(tx, INDEXED_COLUMNS, condition, among=among)
     return starmap(index_entry, rows)
 
 
@@ -140,7 +153,7 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Index of all tagged people.
-TAGGED = IndexedTask(
+TAGGED_INDEX = IndexedTask(
     task=table.TASK,
     word="expert",
     question="who knows …",
@@ -156,7 +169,7 @@ TAGGED = IndexedTask(
         (FieldGroup(("title", "company", "bio", "name", "tags")),),
         asking="expert experte experten expertin experto experts specialist specialists",
     ),
-    count=lambda tx: table.people(tx).total(tx, table.tagged),
+    count=lambda tx: table.people_table(tx).total(tx, table.tagged),
     entries=partial(_entries, table.tagged),
     left_out=table.untagged_texts,
     key="username",
@@ -165,9 +178,9 @@ TAGGED = IndexedTask(
     told=_search_hit,
 )
 # Index of all tagged people and of untagged people with a biography.
-WITH_TEXT = replace(
-    TAGGED,
-    count=lambda tx: table.people(tx).total(tx, table.indexable),
+TAGGED_OR_TEXT_INDEX = replace(
+    TAGGED_INDEX,
+    count=lambda tx: table.people_table(tx).total(tx, table.indexable),
     entries=partial(_entries, table.indexable),
     left_out=IndexedTask.left_out,
 )
@@ -212,7 +225,7 @@ class ExpertsTask(Task):
     @cached_property
     def question(self) -> PromptBuilder:
         """Return the builder of the prompt."""
-        return PromptBuilder(task, PLACES, told="", text_of=_prompt_text)
+        return PromptBuilder(task, COLUMN_BY_PLACEHOLDER, told="", text_of=_prompt_text)
 
     def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
@@ -220,7 +233,7 @@ class ExpertsTask(Task):
         If the task refreshes, tagged people whose biography changed are open too. They are
         determined at the first call.
         """
-        people = table.people(tx)
+        people = table.people_table(tx)
         if not self.refreshes:
             return people
 
@@ -267,19 +280,21 @@ class ExpertsTask(Task):
             SlowError: The search took longer than `within_s`.
         """
         began = time.monotonic()
-        people = table.people(tx)
-        last_asked_column = answers.last_asked(table.TASK, people.item_id)
+        people = table.people_table(tx)
+        last_asked_column = answers.last_request_key(table.TASK, people.item_id)
         prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
         columns = [people.item_id, last_asked_column, *prompt_columns]
-        is_parked = people.item_id.in_(claims.parked(table.TASK))
+        is_parked = people.item_id.in_(claims.parked_ids(table.TASK))
         is_changeable = table.tagged & table.has_bio & ~is_parked
         rows: Iterable[Sequence[Any]]
         if ids is None:
-            rows = streamed(tx, select(*columns).where(is_changeable), page=table.PAGE)
+            rows = stream_rows(
+                tx, select(*columns).where(is_changeable), page=table.PEOPLE_PER_PAGE
+            )
         else:
             rows = people.among(tx, ids, columns, is_changeable)
 
-        for page in pages(rows, table.PAGE):
+        for page in split_into_pages(rows, table.PEOPLE_PER_PAGE):
             changed_ids = []
             for item_id, last_asked, *cells in page:
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
@@ -301,7 +316,7 @@ class ExpertsTask(Task):
         extractor, _, asked_hash = last_asked.rpartition(" ")
         _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
         # The biography comes first: this runs for every person, and few biographies differ.
-        biography = text_hash(text_of(row["bio"]))[:_BIOGRAPHY_DIGITS]
+        biography = hash_text(stripped_text(row["bio"]))[:_BIOGRAPHY_DIGITS]
         if extractor == answers.PERSON or asked_biography == biography:
             return False
 
@@ -319,7 +334,7 @@ class ExpertsTask(Task):
         Raises:
             InputError: There is no such person.
         """
-        return str(table.by_username(tx, name)["id"])
+        return str(table.find_person(tx, name)["id"])
 
     @property
     def name_columns(self) -> Sequence[str]:
@@ -342,11 +357,11 @@ class ExpertsTask(Task):
             row: Row with the columns of the prompt.
             said: Text of the prompt; None builds it from the row.
         """
-        username_hash = text_hash(text_of(row["username"]))
+        username_hash = hash_text(stripped_text(row["username"]))
         prompt_text = self.text(row) if said is None else said
-        biography_hash = text_hash(text_of(row["bio"]))
+        biography_hash = hash_text(stripped_text(row["bio"]))
         return (
-            f"{username_hash[:_PERSON_DIGITS]}:{text_hash(prompt_text)}"
+            f"{username_hash[:_PERSON_DIGITS]}:{hash_text(prompt_text)}"
             f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
         )
 
@@ -380,8 +395,8 @@ class ExpertsTask(Task):
             kept the row or because the current text supports no tag.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
-        merge_rules = edits.rules_in_force(tx, table.TASK)
-        rows = table.people(tx).rows(
+        merge_rules = edits.active_merge_rules(tx, table.TASK)
+        rows = table.people_table(tx).rows(
             tx, list(answers_by_id), table.COLUMNS_TO_WRITE_TAGS, locked=True
         )
         hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
@@ -401,8 +416,8 @@ class ExpertsTask(Task):
         for item_id in rows.keys() - other_person_ids:
             tags = cast("Tags", answers_by_id[item_id].answer).tags
             if tags:
-                tags_by_id[item_id] = compact_json(
-                    edits.merged(tags, merge_rules) if merge_rules else tags
+                tags_by_id[item_id] = to_compact_json(
+                    edits.apply_rules(tags, merge_rules) if merge_rules else tags
                 )
 
         tagged_ids = [
@@ -418,7 +433,7 @@ class ExpertsTask(Task):
         written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
 
         unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
-        open_ids = table.people(tx).ids_among(tx, unwritten_ids, table.untagged)
+        open_ids = table.people_table(tx).ids_among(tx, unwritten_ids, table.untagged)
         open_ids |= changed_ids - written_ids
         blocked = {}
         for item_id in open_ids:
@@ -455,7 +470,7 @@ class ExpertsTask(Task):
             ids: People to check.
             extractor: Only answers of this extractor; None means any model.
         """
-        last_answers = answers.last_applied(tx, table.TASK, ids)
+        last_answers = answers.preferred_answers(tx, table.TASK, ids)
         of_models = {
             item_id: applied
             for item_id, applied in last_answers.items()
@@ -467,20 +482,20 @@ class ExpertsTask(Task):
             if extractor in {None, answer_extractor}
         }
 
-        merge_rules = edits.rules_in_force(tx, table.TASK)
-        rows = table.people(tx).rows(tx, list(answers_by_id), ("tags",))
+        merge_rules = edits.active_merge_rules(tx, table.TASK)
+        rows = table.people_table(tx).rows(tx, list(answers_by_id), ("tags",))
         ids_with_own_tags = []
         for item_id, row in rows.items():
             answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
-            if list_of(row["tags"]) == edits.merged(answered_tags, merge_rules):
+            if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
                 ids_with_own_tags.append(item_id)
         return ids_with_own_tags
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the current tags of a person, whoever wrote them, as the members of an answer."""
-        rows = table.people(tx).rows(tx, [item_id], ("tags",))
+        rows = table.people_table(tx).rows(tx, [item_id], ("tags",))
         cell = rows[item_id]["tags"] if item_id in rows else None
-        return {"tags": list_of(cell) or []}
+        return {"tags": parse_text_list(cell) or []}
 
     def show_corrected(
         self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
@@ -491,21 +506,21 @@ class ExpertsTask(Task):
             InputError: The cell is not a list, or the person would be left without tags.
             ConfigurationError: A trigger or rule of the database prevented the change.
         """
-        rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
-        username = text_of(rows[item_id][table.USERNAME])
-        tags_before = list_of(rows[item_id]["tags"])
+        rows = table.people_table(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
+        username = stripped_text(rows[item_id][table.USERNAME])
+        tags_before = parse_text_list(rows[item_id]["tags"])
         if tags_before is None:
             raise InputError(
                 f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}"
             )
 
-        new_tags = edits.merged(edit.after["tags"], edits.rules_in_force(tx, table.TASK))
+        new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
         if not new_tags and tags_before and stands and edit.undoes is None:
             raise InputError(
                 f"{username!r} would be left without tags, and be asked about again; {NOTHING}",
                 hint="add or rename one in the same edit",
             )
-        tags_by_id = {item_id: compact_json(new_tags) if new_tags else None}
+        tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
         if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
             raise ConfigurationError(
                 f"a trigger or a rule of the database keeps {username!r} as it is; {NOTHING}"
@@ -526,8 +541,8 @@ class ExpertsTask(Task):
         Raises:
             ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
         """
-        people = table.people(tx)
-        row_store.remove_row(tx, table.TASK, item_id)
+        people = table.people_table(tx)
+        row_store.delete_row(tx, table.TASK, item_id)
         username = people.names(tx, [item_id]).get(item_id)
         if username is None:
             return
@@ -565,11 +580,13 @@ class ExpertsTask(Task):
 
         Tags are those of the table, whatever version gave them.
         """
-        from pipeline.experts.show import beside_names, encode_experts, exported_people
+        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
 
-        encode = partial(encode_experts, extra_columns=beside_names(tx))
-        total = table.people(tx).counts(tx)["total"]
-        return ExportRows(exported_people(tx), encode, total, versions=table.tagged_by(tx))
+        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        total = table.people_table(tx).counts(tx)["total"]
+        return ExportRows(
+            exported_people(tx), encode, total, versions=table.count_people_by_extractor(tx)
+        )
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
         """Return the table of people."""
@@ -588,8 +605,8 @@ class ExpertsTask(Task):
 def _prompt_text(column: str, cell: Any) -> str:
     """Return a cell as text of the prompt; all but the biography on one line with single blanks."""
     if column == "bio":
-        return text_of(cell)
-    return " ".join(cell_words(cell).split())
+        return stripped_text(cell)
+    return " ".join(cell_to_text(cell).split())
 
 
 def _is_other_person(current_hash: str, asked_hash: str) -> bool:

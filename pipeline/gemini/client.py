@@ -43,10 +43,10 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
-from pipeline.core.settings import GOOGLE
+from pipeline.core.settings import GOOGLE_URL
 from pipeline.core.states import STANDARD, Mode
 from pipeline.gemini import remote
-from pipeline.gemini.embed import embedding_request, unit_rows
+from pipeline.gemini.embed import build_embedding_request, normalize_vectors
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import (
     BATCH_NAME,
@@ -152,7 +152,7 @@ class Client:
                 "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
             )
         self._key = Secret(key)
-        self._address = Secret.url(base_url or GOOGLE)
+        self._address = Secret.url(base_url or GOOGLE_URL)
         self._backoff = tenacity.wait_random_exponential(
             multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S
         )
@@ -408,7 +408,9 @@ class Client:
             )
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
         body = {
-            "requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]
+            "requests": [
+                build_embedding_request(text, model, dim=dim, query=query) for text in texts
+            ]
         }
 
         async def ask(sdk: "genai.Client") -> "Vectors":
@@ -416,7 +418,7 @@ class Client:
             document = await self._raw(
                 sdk.aio.models.embed_content(model=model.name, contents="-", config=config)
             )
-            return unit_rows(
+            return normalize_vectors(
                 [one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim
             )
 

@@ -27,7 +27,7 @@ def frame_text(text: str, model: Model, *, query: bool) -> str:
     return f"task: search result | query: {text}" if query else f"title: none | text: {text}"
 
 
-def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict[str, Any]:
+def build_embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict[str, Any]:
     """Return the request for one text of an embedding call, with the task type where the text does not say it."""
     task = (
         {}
@@ -43,12 +43,15 @@ def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict
     }
 
 
-def embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
+def max_embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
     """Return the most bytes that one text takes in the body of an embedding call, whose letters may be escaped."""
-    return len(json.dumps(embedding_request(text, model, dim=dim, query=query))) + SEPARATOR_BYTES
+    return (
+        len(json.dumps(build_embedding_request(text, model, dim=dim, query=query)))
+        + SEPARATOR_BYTES
+    )
 
 
-def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
+def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
     """Return float32 (count, dim) with rows of unit length in the order of `vectors`; ValueError if one is unusable."""
     import numpy as np
 
@@ -77,8 +80,10 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
     """
     import orjson
 
-    from emulator.embed import encoded
+    from emulator.embed import embed_texts
 
-    rows = encoded([frame_text(text, model, query=query) for text in texts], model.name, width=dim)
+    rows = embed_texts(
+        [frame_text(text, model, query=query) for text in texts], model.name, width=dim
+    )
     written = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
-    return unit_rows(orjson.loads(written), count=len(texts), dim=dim)
+    return normalize_vectors(orjson.loads(written), count=len(texts), dim=dim)

@@ -23,7 +23,7 @@ from pipeline.core.declaration import json_schema
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
-from pipeline.core.text import usd
+from pipeline.core.text import format_usd
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -402,8 +402,8 @@ def describe_cost(model: Model, cost: float, *, tier: str) -> str:
         return "cost unknown"
     cap = MONTHLY_SPENDING_CAPS.get(tier)
     if cap is None or cost <= cap:
-        return f"estimated {usd(cost)}"
-    return f"estimated {usd(cost)} (tier {tier} may spend {usd(cap)} a month)"
+        return f"estimated {format_usd(cost)}"
+    return f"estimated {format_usd(cost)} (tier {tier} may spend {format_usd(cap)} a month)"
 
 
 def estimate_tokens(text: str) -> int:

@@ -22,7 +22,7 @@ import orjson
 
 from pipeline.core.files import read_lines
 from pipeline.core.states import STANDARD, Mode, Outcome
-from pipeline.core.text import UNSOUND
+from pipeline.core.text import INVALID_TEXT
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.gemini.requests import as_declared
 
@@ -320,7 +320,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _check_texts(value: Any) -> None:
-    if isinstance(value, str) and UNSOUND.search(value):
+    if isinstance(value, str) and INVALID_TEXT.search(value):
         raise ValueError("a text holds NUL or half a surrogate pair")
     inside = (
         value.items()

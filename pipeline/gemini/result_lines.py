@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import IncompleteError
-from pipeline.core.files import part_of, read_lines, removed_on_error
+from pipeline.core.files import new_part_path, read_lines, removed_on_error
 from pipeline.gemini.remote import LATER, reason_of
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import BOM, ResultFile, is_error
@@ -44,7 +44,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
             if not results.has_odd_keys:
                 return
 
-    with removed_on_error(part_of(path)) as draft:
+    with removed_on_error(new_part_path(path)) as draft:
         with draft.open("wb") as file:
             file.writelines(_with_text_key(document, task_name) + b"\n" for document in objects)
         draft.replace(path)

@@ -21,8 +21,8 @@ from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.files import check_named_in_utf8
-from pipeline.core.text import UNSOUND
+from pipeline.core.files import require_utf8_path
+from pipeline.core.text import INVALID_TEXT
 from pipeline.engine.pictures import (
     NEEDS_HEIC,
     UNPRINTED,
@@ -38,8 +38,8 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
 from pipeline.store import claims, workspace
-from pipeline.store.database import PAGE, Connection, pages, streamed
-from pipeline.tables.lists import refusals
+from pipeline.store.database import PAGE_ROWS, Connection, split_into_pages, stream_rows
+from pipeline.tables.lists import translate_refusals
 from pipeline.tables.row_import import in_blocks
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
@@ -167,7 +167,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: It is not; nothing was imported.
     """
-    check_named_in_utf8(folder)
+    require_utf8_path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; nothing was imported", hint=FOLDER_HINT)
 
@@ -198,11 +198,11 @@ def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
                 _inspect(file, row, should_retry=ws.settings.refresh)
                 for file, row in zip(image_files, rows, strict=True)
             ]
-            with ws.store.write() as tx, refusals(ASSETS):
+            with ws.store.write() as tx, translate_refusals(ASSETS):
                 _write_block(tx, inspections, report)
             bar.show(report.total)
 
-        with ws.store.write() as tx, refusals(ASSETS):
+        with ws.store.write() as tx, translate_refusals(ASSETS):
             report.gone = _mark_missing_files(tx, os.path.realpath(folder))
             _record_import(tx, report, now=ws.now())
     report.left_out = {reason: count for reason, count in skipped_counts.items() if count}
@@ -241,7 +241,7 @@ def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageF
 
 def _read_image(path: str) -> _ImageFile | str:
     """Read an image, or return the reason for skipping the file."""
-    if UNSOUND.search(path):
+    if INVALID_TEXT.search(path):
         return BAD_NAMES
     if os.path.islink(path):  # noqa: PTH114 - as above
         return LINKS
@@ -383,9 +383,9 @@ def _mark_missing_files(tx: Connection, folder: str) -> int:
     is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)
     query = select(assets.c.id, assets.c.path).where(is_below, is_unmarked)
     missing_ids = [
-        row.id for row in streamed(tx, query, page=PAGE) if not os.path.lexists(row.path)
+        row.id for row in stream_rows(tx, query, page=PAGE_ROWS) if not os.path.lexists(row.path)
     ]
-    for page in pages(missing_ids):
+    for page in split_into_pages(missing_ids):
         statement = update(assets).where(assets.c.id.in_(page))
         tx.execute(statement.values(problem=MISSING_FILE))
     return len(missing_ids)

@@ -27,9 +27,9 @@ from pipeline.tables.adopt import (
     ColumnNeed,
     TableSpec,
     TaskTables,
-    check_demands,
-    columns_of,
-    ids_in,
+    check_required_columns,
+    describe_id_column,
+    read_columns,
 )
 
 # The primary key of `asset_ai`.
@@ -90,7 +90,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     indexes = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     made_assets = _assets_table(new_id_column, *indexes, sqlite_autoincrement=True)
-    id_column = columns_of(tx, ASSETS).get("id", new_id_column)
+    id_column = read_columns(tx, ASSETS).get("id", new_id_column)
     made_asset_ai = _asset_ai_table(id_column.type, Text(), sqlite_with_rowid=False)
     asset_ai_columns = made_asset_ai.c.keys()
     return (
@@ -101,9 +101,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
             made=made_asset_ai,
             needs=tuple(asset_ai_columns),
             holds={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
-            refers=("asset_id", ids_in(tx, id_column)),
+            refers=("asset_id", describe_id_column(tx, id_column)),
             mark=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
-            refuses=lambda _tx, columns: check_demands(
+            refuses=lambda _tx, columns: check_required_columns(
                 ASSET_AI, columns, written_columns=asset_ai_columns
             ),
         ),

@@ -15,7 +15,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
-from pipeline.tables.row_sync import HASH
+from pipeline.tables.row_sync import HASH_COLUMN
 from pipeline.tables.write_to import RowTarget
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ImagesTask(UserTask):
         for item in super().items(rows):
             # Whoever may change the database must not choose the image that is sent.
             # Nobody knows the hash of an image without its bytes.
-            seen_hash = rows[item.id][HASH]
+            seen_hash = rows[item.id][HASH_COLUMN]
             if item.input_hash == seen_hash:
                 yield item
 
@@ -115,7 +115,7 @@ task_class = ImagesTask
 # ---- for the page
 
 
-def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
+def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     """Return an image as JPEG whose longer side has at most `side` pixels.
 
     Args:

@@ -16,16 +16,16 @@ from pathlib import Path
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.text import one_line
+from pipeline.core.text import format_object
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.index.builds import LOCK, Builds
+from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
 from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
-from pipeline.index.write import EntryPage, nonsense, verify_build, write_build
+from pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
 from pipeline.store import workspace
-from pipeline.store.database import Connection, pages
+from pipeline.store.database import Connection, split_into_pages
 from pipeline.store.locks import Lock
 
 # Fields of a manifest that the database records.
@@ -60,7 +60,7 @@ class IndexReport:
     # the build.
     refused: Mapping[str, str] = field(default_factory=dict)
 
-    __repr__ = one_line
+    __repr__ = format_object
 
 
 def run(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
@@ -88,7 +88,7 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
         InconsistentError: All previous builds are damaged.
     """
     builds = Builds(ws.data, ws.collection.folder)
-    with ws.lock(LOCK) as lock:
+    with ws.lock(INDEX_LOCK) as lock:
         builds.follow(ws.store)
         record_promotion = partial(_record_promotion, ws, lock, "rolled back")
         manifest = builds.rollback(record_promotion=record_promotion)
@@ -116,7 +116,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         if index_untagged is not None:
             workspace.record_event(
                 tx,
-                workspace.UNTAGGED,
+                workspace.UNTAGGED_EVENT,
                 manifest.number,
                 old=None,
                 new=f"{index_untagged:d}",
@@ -169,9 +169,9 @@ class _IndexBuilder:
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.
         with suppress(RemoteError, ConfigurationError):
-            meaningless_vectors = self._embedder.embed_queries(nonsense())
+            meaningless_vectors = self._embedder.embed_queries(load_meaningless_queries())
 
-        with self._ws.lock(LOCK) as lock:
+        with self._ws.lock(INDEX_LOCK) as lock:
             number = self._builds.next_number()
             with self._builds.staging(number) as staging_dir:
                 return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
@@ -181,7 +181,7 @@ class _IndexBuilder:
         labels = self._ws.task.words
         current = self._builds.read_usable_manifest()
         if current is not None and self._worse_ok:
-            with self._ws.lock(LOCK):
+            with self._ws.lock(INDEX_LOCK):
                 self._builds.retire()
             return IndexReport(
                 current.number,
@@ -316,7 +316,7 @@ class _IndexBuilder:
             RemoteError: An embedding call failed, or the model refused a text in this step.
         """
         entry_count = 0
-        for all_entries in pages(entries):
+        for all_entries in split_into_pages(entries):
             page = self._without_refused(all_entries)
             keys = self._embedder.keys(page)
             if page:
@@ -359,7 +359,7 @@ class _IndexBuilder:
             return {}
 
         refused_texts: dict[str, RefusedText] = {}
-        for page in pages(self._ws.collection.entries(tx)):
+        for page in split_into_pages(self._ws.collection.entries(tx)):
             for entry, key in zip(page, self._embedder.keys(page), strict=True):
                 if key in reasons_by_key:
                     refused_texts[entry.id] = RefusedText(

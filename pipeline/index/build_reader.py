@@ -25,7 +25,7 @@ import orjson
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.ranking import ranking_from_json
-from pipeline.core.text import one_line
+from pipeline.core.text import format_object
 from pipeline.index import manifest, tokenizer
 from pipeline.index.manifest import Manifest
 
@@ -66,7 +66,7 @@ class Hit:
     # Unknown (None) without a query, or if the build has no floor.
     is_weak: bool | None = None
 
-    __repr__ = one_line
+    __repr__ = format_object
 
     @property
     def document(self) -> dict[str, Any]:
@@ -322,7 +322,7 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
     return db
 
 
-def hit_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
+def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON for programs; a similarity that was not computed is null."""
     snippet = None
     if hit.snippet is not None:
@@ -338,7 +338,7 @@ def hit_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
     }
 
 
-def heading(
+def format_hit_heading(
     collection: "IndexedTask",
     hit: Hit,
 ) -> tuple[str, list[str]]:

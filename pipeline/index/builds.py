@@ -45,7 +45,7 @@ BuildContent = TypeVar("BuildContent")
 RecordPromotion = Callable[[Manifest], object]
 
 # Name of the lock.
-LOCK = "index"
+INDEX_LOCK = "index"
 STAGING_SUFFIX = ".staging"
 # Files of the people's build that have a link in DATA.
 LINKED_FILES = (manifest.INDEX_FILE, manifest.METADATA_FILE)
@@ -55,7 +55,7 @@ COLLECTIONS_FOLDER = "tasks"
 MAX_OPEN_TRIES = 10
 
 
-def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
+def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     """Return the build folders of collections that are not indexed any more, sorted by name.
 
     Args:
@@ -66,14 +66,14 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
 
 
-def settled_builds(ws: WorkspaceSession) -> "Builds":
+def open_synced_builds(ws: WorkspaceSession) -> "Builds":
     """Return the builds of the collection in use, after its link was set to the database's build.
 
     Waits for the index lock only if the link must change.
     """
     builds = Builds(ws.data, ws.collection.folder)
     if builds.decided(ws.store) is not None:
-        with ws.lock(LOCK):
+        with ws.lock(INDEX_LOCK):
             builds.follow(ws.store)
     return builds
 
@@ -198,7 +198,7 @@ class Builds:
     def sweep(self) -> None:
         """Delete the staging directories and temporary links that `stale` returns."""
         for path in self.stale():
-            files.remove_link(path)
+            files.remove_path(path)
 
     @contextlib.contextmanager
     def staging(self, number: int) -> Iterator[Path]:
@@ -213,7 +213,7 @@ class Builds:
             directory.mkdir(parents=True)
             yield directory
         finally:
-            files.remove_link(directory)
+            files.remove_path(directory)
 
     def promote(
         self,
@@ -258,7 +258,7 @@ class Builds:
             kept_numbers.add(max(older_numbers))
         # A build that is deleted in part is not a build any more, because a file is missing.
         for other_number in self._build_numbers() - kept_numbers:
-            files.remove_link(self._builds_dir / str(other_number))
+            files.remove_path(self._builds_dir / str(other_number))
         return tuple(name for name in moved_files if name)
 
     def rollback(self, *, record_promotion: RecordPromotion) -> Manifest:
@@ -340,17 +340,17 @@ class Builds:
     def delete(self, numbers: Iterable[int]) -> None:
         """Delete builds by number; the build in service is not deleted."""
         for number in set(numbers).intersection(self.others()):
-            files.remove_link(self._builds_dir / str(number))
+            files.remove_path(self._builds_dir / str(number))
 
     def retire(self) -> None:
         """Delete every build and all links; there is no index afterwards."""
         # Builds are deleted first, because a build without a link would come back.
         for number in self._build_numbers():
-            files.remove_link(self._builds_dir / str(number))
+            files.remove_path(self._builds_dir / str(number))
         for name in self._linked_files:
             if self._is_linked(name):
-                files.remove_link(self._data_dir / name)
-        files.remove_link(self._current_link)
+                files.remove_path(self._data_dir / name)
+        files.remove_path(self._current_link)
 
     def _set_current(self, number: int) -> None:
         """Point `current` at a build by a rename."""
@@ -487,7 +487,7 @@ def count_stale(
     return outdated_count + len(deleted_ids)
 
 
-def place_of_entry(
+def describe_index_state(
     data: Path,
     collection: IndexedTask,
     item_id: str,

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.ranking import K1, B, RankMode
-from pipeline.core.text import UNSOUND, first_few, plural
+from pipeline.core.text import INVALID_TEXT, first_few, plural
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import Builds
@@ -259,7 +259,7 @@ def _warn_about_unknown_names(
         )
 
 
-def gate_questions(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
+def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
     """Return the texts of the judged queries of some collections; broken files are skipped.
 
     Args:
@@ -559,7 +559,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
         if line.lstrip().startswith("#"):
             continue
         match = JUDGEMENT_LINE.match(line)
-        if match is None or UNSOUND.search(line):
+        if match is None or INVALID_TEXT.search(line):
             raise InputError(
                 f"{location}: expected `qid 0 name grade`, found {line[:80]!r}",
                 hint=JUDGEMENT_FORMAT_HINT,
@@ -580,7 +580,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: The file is missing, unreadable or not UTF-8.
     """
-    reason = files.why_not_readable(path)
+    reason = files.unreadable_reason(path)
     if reason:
         raise InputError(
             f"{path} {reason}; nothing was measured",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
-from pipeline.core.text import UNSOUND
+from pipeline.core.text import INVALID_TEXT
 from pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
 from pipeline.index import tokenizer
 
@@ -151,7 +151,7 @@ def _collapse_query(typed_query: str) -> str:
     text = " ".join(typed_query.split())
     if not text:
         raise _nothing_to_search_error()
-    if UNSOUND.search(text):
+    if INVALID_TEXT.search(text):
         raise InputError(
             "the question holds what is no text (NUL, or bytes that are no UTF-8)",
             hint="type it anew",
@@ -313,7 +313,7 @@ def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mas
 
     pattern = compile_phrase(phrase)
     mask = np.zeros(len(index), dtype=bool)
-    for row in index.rows_with_all_terms(tokenizer.terms_of(phrase)):
+    for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):
         texts = collection.texts(index.read_metadata(row))
         mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask

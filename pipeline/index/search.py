@@ -11,13 +11,13 @@ from pipeline.core.ranking import RankMode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Hit, Index
-from pipeline.index.builds import count_stale, settled_builds
+from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.index.manifest import Manifest
 from pipeline.index.query import SearchOptions, SearchQuery, build_mask, parse_query
-from pipeline.index.tokenizer import extract_query_terms, find_term_spans, terms_of
-from pipeline.index.vector_cache import vector_cache
-from pipeline.index.vectors import OF_QUESTIONS, embed_queries
-from pipeline.store.database import Connection, pages
+from pipeline.index.tokenizer import extract_query_terms, extract_terms, find_term_spans
+from pipeline.index.vector_cache import open_vector_cache
+from pipeline.index.vectors import QUERY_TASK_TYPE, embed_queries
+from pipeline.store.database import Connection, split_into_pages
 
 if TYPE_CHECKING:
     from pipeline.index.query import Mask
@@ -38,7 +38,7 @@ class SearchSettings(TypedDict, total=False):
     where: str
 
 
-def search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
+def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
     """Validate the arguments of a search and return them as options.
 
     Raises:
@@ -111,8 +111,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         self._ws = ws
         self.collection = ws.collection
         self.words = ws.task.words
-        self.index = settled_builds(ws).open() if index is None else index
-        self._cache = vector_cache(ws) if cache_queries and ws.backend != "local" else None
+        self.index = open_synced_builds(ws).open() if index is None else index
+        self._cache = open_vector_cache(ws) if cache_queries and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
@@ -193,7 +193,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             tx,
             sorted(search_words),
         )
-        return sum(not words_by_term.keys().isdisjoint(terms_of(text)) for text in texts)
+        return sum(not words_by_term.keys().isdisjoint(extract_terms(text)) for text in texts)
 
     def has_tag(self, tag: str) -> bool:
         """Return whether any entry has a tag."""
@@ -263,7 +263,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
 
         Unlike `ask`, this never ignores phrases.
         """
-        for page in pages(typed_queries, MAX_EMBED_TEXTS):
+        for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
             queries = [parse_query(typed_query) for typed_query in page]
             vectors = self._embed(queries, options.rank)
             for query_index, query in enumerate(queries):
@@ -329,7 +329,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         if self._cache is None:
             return True
         texts = [parse_query(typed_query).text for typed_query in typed_queries]
-        keys = self._cache.keys(texts, task_type=OF_QUESTIONS)
+        keys = self._cache.keys(texts, task_type=QUERY_TASK_TYPE)
         return not self._cache.find_missing(keys)
 
 

@@ -69,7 +69,7 @@ _UNSPACED_SCRIPT = re.compile(
 )
 
 
-def terms_of(text: str) -> list[str]:
+def extract_terms(text: str) -> list[str]:
     """Return the terms of a text in order, with repetitions."""
     pieces = text.encode("utf-8", "replace").translate(_ASCII_TABLE).split()
     return list(chain.from_iterable(map(_piece_terms, pieces)))
@@ -90,7 +90,7 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
         query: The text of the query.
         filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
     """
-    terms = terms_of(query)
+    terms = extract_terms(query)
     return [term for term in terms if term not in _filler_terms(filler_words)] or terms
 
 
@@ -98,8 +98,8 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
 def _filler_terms(filler_words: str) -> frozenset[str]:
     return frozenset(
         chain(
-            terms_of(QUERY_FILLER_WORDS),
-            terms_of(filler_words),
+            extract_terms(QUERY_FILLER_WORDS),
+            extract_terms(filler_words),
         )
     )
 
@@ -138,7 +138,7 @@ def _part_spans(
 @lru_cache(maxsize=1 << 14)
 def extract_terms_cached(text: str) -> tuple[str, ...]:
     """Return the terms of a word, a character pair or a tag from a cache; results repeat them."""
-    return tuple(terms_of(text))
+    return tuple(extract_terms(text))
 
 
 def is_unspaced(text: str) -> bool:

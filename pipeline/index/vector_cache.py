@@ -36,7 +36,14 @@ from sqlalchemy import (
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.store.database import PAGE, Store, change_among, insert_new, select_among, streamed
+from pipeline.store.database import (
+    PAGE_ROWS,
+    Store,
+    change_among,
+    insert_new,
+    select_among,
+    stream_rows,
+)
 
 Vectors = NDArray[np.float32]
 
@@ -229,10 +236,10 @@ class VectorCache:
         with self.reading() as tx:
             if tx is None:
                 return []
-            records = streamed(
+            records = stream_rows(
                 tx,
                 self.record.where(self.table.c.model == self.model),
-                page=PAGE,
+                page=PAGE_ROWS,
             )
             return [
                 record.key
@@ -316,7 +323,7 @@ def _checksum(key: bytes, raw_vector: bytes) -> int:
     return zlib.crc32(raw_vector, zlib.crc32(key))
 
 
-def vector_store(store: Store, data: Path) -> Store:
+def open_vector_store(store: Store, data: Path) -> Store:
     """Return the database of a workspace's vectors: its server, or an SQLite file of their own.
 
     Args:
@@ -326,9 +333,9 @@ def vector_store(store: Store, data: Path) -> Store:
     return store if store.path is None else Store(data / "index" / "vectors.sqlite")
 
 
-def vector_cache(ws: WorkspaceSession) -> VectorCache:
+def open_vector_cache(ws: WorkspaceSession) -> VectorCache:
     """Return the vector cache of the embedding model and width in use; nothing is read yet."""
-    store = vector_store(ws.store, ws.data)
+    store = open_vector_store(ws.store, ws.data)
     return VectorCache(
         store,
         model=ws.embedding_model.name,

@@ -15,7 +15,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.gemini.embed import embed_locally, embedding_bytes, frame_text
+from pipeline.gemini.embed import embed_locally, frame_text, max_embedding_bytes
 from pipeline.gemini.models import (
     MAX_EMBED_BYTES,
     MAX_EMBED_TEXTS,
@@ -25,15 +25,15 @@ from pipeline.gemini.models import (
     usage_cost,
 )
 from pipeline.gemini.pace import SharedRateLimiter
-from pipeline.index.vector_cache import VectorCache, Vectors, vector_cache
-from pipeline.store.database import pages
+from pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
+from pipeline.store.database import split_into_pages
 
 # HTTP status of a request that is itself at fault.
 HTTP_BAD_REQUEST = 400
 # The API embeds this word, whatever else it refuses.
 PLAIN_WORD = "word"
 # Gemini's task type for the vectors of queries.
-OF_QUESTIONS = "RETRIEVAL_QUERY"
+QUERY_TASK_TYPE = "RETRIEVAL_QUERY"
 # Entries that are looked up in the cache at once; a multiple of a call, so that calls are full.
 LOOKUP_PAGE_ENTRIES = 12 * MAX_EMBED_TEXTS
 # Calls at once, by backend.
@@ -77,13 +77,15 @@ def embed_queries(
     embed = embed_locally if ws.backend == "local" else ws.client.embed
     embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
     if cache is None or ws.backend == "local":
-        return np.concatenate([embed_texts(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
+        return np.concatenate(
+            [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)]
+        )
 
-    keys = cache.keys(texts, task_type=OF_QUESTIONS)
+    keys = cache.keys(texts, task_type=QUERY_TASK_TYPE)
 
     def add_vectors(missing_positions: list[int]) -> None:
         # Queries are short, so a hundred always fit into the bytes of a call.
-        for page in pages(missing_positions, MAX_EMBED_TEXTS):
+        for page in split_into_pages(missing_positions, MAX_EMBED_TEXTS):
             vectors = embed_texts(texts=[texts[position] for position in page])
             cache.add(
                 [keys[position] for position in page],
@@ -101,7 +103,7 @@ class Embedder:
 
         The local engine has no limits.
         """
-        self.cache = vector_cache(ws)
+        self.cache = open_vector_cache(ws)
         # Why the API refused a text, by the key of its vector.
         self.refused: dict[bytes, str] = {}
         self._ws = ws
@@ -145,7 +147,7 @@ class Embedder:
         text_count = 0
         tokens = 0
         entry_count = 0
-        for page in pages(entries, LOOKUP_PAGE_ENTRIES):
+        for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
             missing_positions = self.cache.find_missing(self.keys(page))
             text_count += len(missing_positions)
             tokens += sum(self._prepare_text(page[position])[1] for position in missing_positions)
@@ -176,7 +178,7 @@ class Embedder:
         """
         embedded_count = 0
         entry_count = 0
-        for page in pages(entries, LOOKUP_PAGE_ENTRIES):
+        for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
             keys = self.keys(page)
             calls = list(
                 self._group_into_calls(
@@ -287,7 +289,7 @@ class Embedder:
         size_bytes = 0
         for position in missing_positions:
             text, text_tokens = self._prepare_text(page[position])
-            text_bytes = embedding_bytes(
+            text_bytes = max_embedding_bytes(
                 text,
                 self._model,
                 dim=self._ws.settings.dim,
@@ -389,7 +391,9 @@ def embed_blocks(ws: WorkspaceSession, *, number: int | None = None) -> int:
     lock_prefix = f"embed-{ws.collection.folder or ws.task.name}"
     embedded_count = 0
     with ws.store.read() as tx, ws.display.bar("embedding", ws.collection.count(tx)) as bar:
-        for block_number, block in enumerate(pages(ws.collection.entries(tx), BLOCK_ENTRIES)):
+        for block_number, block in enumerate(
+            split_into_pages(ws.collection.entries(tx), BLOCK_ENTRIES)
+        ):
             if number not in (None, block_number):
                 continue
             with ws.locks.hold(f"{lock_prefix}-{block_number}") as lock:
@@ -398,11 +402,11 @@ def embed_blocks(ws: WorkspaceSession, *, number: int | None = None) -> int:
     return embedded_count
 
 
-def missing_blocks(ws: WorkspaceSession) -> list[int]:
+def find_missing_blocks(ws: WorkspaceSession) -> list[int]:
     """Return the numbers of the blocks that contain a text that is not embedded yet, from 0."""
     embedder = Embedder(ws)
     with ws.store.read() as tx:
-        blocks = pages(
+        blocks = split_into_pages(
             ws.collection.entries(tx),
             BLOCK_ENTRIES,
         )

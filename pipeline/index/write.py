@@ -149,7 +149,7 @@ class _EntryWriter:
         ):
             records.append((row, entry.id, content_hash(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
-            group_terms = [" ".join(tokenizer.terms_of(text)) for text in group_texts]
+            group_terms = [" ".join(tokenizer.extract_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
         self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", records)
         self._db.executemany(self._insert_words, word_records)
@@ -245,7 +245,7 @@ def _metadata_json(entry: Entry) -> bytes:
 
 
 @functools.cache
-def nonsense() -> tuple[str, ...]:
+def load_meaningless_queries() -> tuple[str, ...]:
     """Return the meaningless queries from which builds learn their floors."""
     file = resources.files("pipeline.index").joinpath("nonsense.txt")
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -270,7 +270,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     best_cosines = index.faiss.search(query_vectors, 1)[0].ravel()
     best_word_scores = []
     alone_scores = []
-    for query in nonsense():
+    for query in load_meaningless_queries():
         query_terms = tokenizer.extract_query_terms(query)
         scores_by_row = index.score_words(query_terms, limit=1)
         best_word_score = max(scores_by_row.values(), default=0.0)

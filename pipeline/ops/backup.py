@@ -30,10 +30,10 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.text import UNSOUND, first_few
+from pipeline.core.text import INVALID_TEXT, first_few
 from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import Access, WorkspaceSession, is_free, open_workspace
-from pipeline.index.vector_cache import VectorCache, vector_cache, vector_store
+from pipeline.index.vector_cache import VectorCache, open_vector_cache, open_vector_store
 from pipeline.ops import clean
 from pipeline.quality import report
 from pipeline.store import batches, claims, erasure, schema, workspace
@@ -98,7 +98,7 @@ def run(ws: WorkspaceSession, target: Path) -> BackupReport:
         lines = (("mkdir", target), dump, ("cp", "-a", ws.data.absolute(), target / "data"))
         return BackupReport(str(target), typed=tuple(shlex.join(map(str, line)) for line in lines))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with files.staging_of(target) as staging:
+    with files.staging_folder(target) as staging:
         found = _copied(ws, staging)
         made_at = ws.now().isoformat(timespec="seconds")
         document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
@@ -131,7 +131,7 @@ def _copy_file(source: Path, target: Path) -> str:
 
 def _copied(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     found = dict[str, str]()
-    with vector_cache(ws).reading() as kept:
+    with open_vector_cache(ws).reading() as kept:
         if kept is not None:
             (staging / VECTORS).parent.mkdir()
             found[VECTORS] = _copy_database(kept.connection.driver_connection, staging / VECTORS)
@@ -148,7 +148,7 @@ def _copied(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
             if is_needed or path.exists():
                 found[name] = _sealed(ws, staging, name, sha256, is_needed=is_needed)
     for task in ws.tasks:
-        every = report.reports_of_task(ws.data, task.name).values()
+        every = report.report_files_by_name(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
     found |= _loose(
         ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")]
@@ -216,7 +216,7 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
         hint = f"take a new folder: {CommandHint('restore', from_=source, data=free)}"
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _server(settings, report) as server, files.staging_of(data) as staging:
+    with _server(settings, report) as server, files.staging_folder(data) as staging:
         if wrong := [
             name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)
         ]:
@@ -248,7 +248,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             f"{folder} is no backup: {why}",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         ) from error
-    if unsound := next(filter(UNSOUND.search, hashes), None):
+    if unsound := next(filter(INVALID_TEXT.search, hashes), None):
         raise InputError(
             f"{folder} is no backup: its {MANIFEST} names the file {unsound!r}, and no file can "
             "have that name; nothing was changed",
@@ -290,7 +290,7 @@ def _set_right(path: Path) -> list[int]:
     with closing(Store(f"sqlite:///{path}")) as store:
         schema.ensure_schema(store, [])
         with store.write() as tx:
-            if damage := schema.damage(tx):
+            if damage := schema.find_damage(tx):
                 said = f"the backup's database is damaged: {damage[0]}"
                 raise InconsistentError(said, hint="take another backup")
             unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
@@ -355,7 +355,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             everything += own
             above |= {table.name: claims.highest_id(tx, one.name) for table in own}
         report.rows = copy_tables(tx, there, everything, min_numbers=above)
-        with VectorCache(vector_store(ws.store, staging), model="", dim=0).reading() as kept:
+        with VectorCache(open_vector_store(ws.store, staging), model="", dim=0).reading() as kept:
             if kept is not None:
                 VectorCache.table.create(there)
                 report.rows |= copy_tables(kept, there, [VectorCache.table], min_numbers={})

@@ -29,11 +29,11 @@ from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.responses import key_of_line
-from pipeline.index.builds import LOCK, Builds, left_folders
-from pipeline.index.evaluate import gate_questions
-from pipeline.index.vector_cache import VectorCache, stored_widths, vector_store
-from pipeline.index.vectors import OF_QUESTIONS
-from pipeline.index.write import nonsense
+from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
+from pipeline.index.evaluate import read_gate_queries
+from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths
+from pipeline.index.vectors import QUERY_TASK_TYPE
+from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, runs
 from pipeline.store.batches import BatchRow
@@ -72,17 +72,17 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what."""
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
-    with contextlib.nullcontext() if dry else ws.lock(prepare.LOCK):
+    with contextlib.nullcontext() if dry else ws.lock(prepare.PREPARE_LOCK):
         _clean_batches(ws, oldest, report)
         _removed(litter(ws), report)
     if (ws.data / "index").is_dir():
-        with contextlib.nullcontext() if dry else ws.lock(LOCK):
+        with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
             _clean_builds(ws, oldest, report)
             report.vectors = drop_vectors(ws, before=oldest, dry=dry)
     with ws.store.read() as tx:
-        named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
+        named = {Path(one.report).stem for one in runs.list_pilots(tx) if one.report is not None}
     for task in ws.tasks:
-        old = reports.older_reports(ws.data, task.name, oldest, kept_names=named)
+        old = reports.find_old_reports(ws.data, task.name, oldest, kept_names=named)
         report.reports += [path.name for path in old]
         for path in () if dry else old:
             path.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _removed(paths: Iterable[Path], report: CleanReport) -> None:
     for path in paths:
         report.litter.append(path.name)
         if not report.dry:
-            files.remove_link(path)
+            files.remove_path(path)
 
 
 def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -> None:
@@ -133,7 +133,7 @@ def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) 
             hashes = _seal_hashes(ws.data, batch)
             why = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                erasure.note_cleaned(tx, batch.number, reason=why, now=ws.now(), hashes=hashes)
+                erasure.record_cleaned(tx, batch.number, reason=why, now=ws.now(), hashes=hashes)
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -211,7 +211,7 @@ def _clean_builds(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -
         if not report.dry:
             builds.sweep()
             builds.delete(old)
-    _removed(left_folders(ws.data, folders), report)
+    _removed(find_orphaned_folders(ws.data, folders), report)
 
 
 def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
@@ -223,8 +223,8 @@ def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) ->
         before: Keep what was stored since then, perhaps for rows that this snapshot has not.
     """
     count = 0
-    questions = (*gate_questions(ws.data, ws.collections), *nonsense())
-    store = vector_store(ws.store, ws.data)
+    questions = (*read_gate_queries(ws.data, ws.collections), *load_meaningless_queries())
+    store = open_vector_store(ws.store, ws.data)
     for model, widths in stored_widths(store).items():
         needed = set[bytes]()
         # A refusal has no width, so that its text is looked for at every width of its model.
@@ -233,7 +233,7 @@ def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) ->
             with ws.store.read() as tx:
                 entries = (entry for one in ws.collections for entry in one.entries(tx))
                 needed.update(cache.keys(entry.text for entry in entries))
-            needed.update(cache.keys(questions, task_type=OF_QUESTIONS))
+            needed.update(cache.keys(questions, task_type=QUERY_TASK_TYPE))
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
         unneeded = cache.other_keys(needed, before=before)
         count += len(unneeded) if dry else cache.delete(unneeded)
@@ -276,14 +276,18 @@ def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     }
     parts = (
         path
-        for folder in (ws.data, ws.data / reports.FOLDER)
-        for path in sorted(folder.glob(f"*{files.PART}"))
+        for folder in (ws.data, ws.data / reports.REPORTS_FOLDER)
+        for path in sorted(folder.glob(f"*{files.PART_SUFFIX}"))
     )
     found = [path for path in parts if files.is_abandoned(path)]
     for path in sorted((ws.data / FOLDER).glob("*")):
         ours = OURS.fullmatch(path.name)
         if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
             continue
-        if ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}"):
+        if (
+            ours[3] is None
+            or files.is_abandoned(path)
+            or path.name.endswith(f"l{files.PART_SUFFIX}")
+        ):
             found.append(path)
     return found

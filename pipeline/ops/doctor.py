@@ -25,12 +25,12 @@ from pipeline.core.text import plural
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
-from pipeline.index.builds import LOCK, Builds, left_folders
-from pipeline.index.vector_cache import vector_cache
+from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
+from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_report import DoctorReport, notice
 from pipeline.store import answers, batches, claims, erasure, rows, schema, workspace
-from pipeline.store.batches import BatchRow, name_prefix
+from pipeline.store.batches import BatchRow, strip_try
 from pipeline.store.database import Connection
 
 MAX_REFUSED_SHOWN = 3
@@ -94,7 +94,7 @@ def _batches(report: DoctorReport) -> Iterator[RowFault]:
     with report.ws.store.read() as tx:  # one snapshot: a batch may end meanwhile
         everyone = _asked(tx)
         outcomes = answers.count_outcomes(tx)
-        taken_back = workspace.numbers_with_event(tx, answers.ROLLBACK)
+        taken_back = workspace.numbers_with_event(tx, answers.ROLLBACK_EVENT)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
     for batch in everyone:
@@ -169,7 +169,7 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
 def _other_items(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
     with ws.store.read() as tx:
-        items = claims.claimed(tx, batch.number)
+        items = claims.claimed_rows(tx, batch.number)
     with contextlib.closing(files.read_lines(sealed_request(ws.data, batch))) as lines:
         asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
     mine = all(asked.get(one.line or 0) == request_key(batch.task, one.item_id) for one in items)
@@ -273,7 +273,7 @@ def _index(report: DoctorReport) -> Iterator[RowFault]:
 
 def _vectors(report: DoctorReport) -> Iterator[RowFault]:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
-    cache = vector_cache(report.ws)
+    cache = open_vector_cache(report.ws)
     if damaged := cache.damaged():
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
         yield notice(
@@ -288,14 +288,14 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
     ws = report.ws
     if ws.backend == "local" and not ws.is_bound:  # no engine is started for it
         return
-    listing = [(name_prefix(one.display_name), one) for one in ws.client.list_batches()]
+    listing = [(strip_try(one.display_name), one) for one in ws.client.list_batches()]
     with (
         ws.store.read() as tx
     ):  # after the list: whatever is in it was recorded before it was created
         everyone = _asked(tx)
         ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {
-            twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]
+            twin["remote_name"] for twin in batches.list_duplicates(tx) if twin["cancelled_at"]
         }
         prefixes = {
             one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone
@@ -351,7 +351,7 @@ def _submitted(
     try:
         remote = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        left = send.hidden_for(batch, ws.settings, now=ws.now())
+        left = send.hidden_seconds(batch, ws.settings, now=ws.now())
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
         ways = (
             f"wait {left:.0f} s, it may be shown late"
@@ -360,7 +360,7 @@ def _submitted(
         )
         yield RowFault(said, "its items stay claimed, and its result may never come", ways)
         return
-    if remote.display_name and name_prefix(remote.display_name) not in prefixes:
+    if remote.display_name and strip_try(remote.display_name) not in prefixes:
         said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
         yield RowFault(said, "its result would be another batch's", cancel)
 
@@ -374,8 +374,8 @@ def _litter(report: DoctorReport) -> Iterator[RowFault]:
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = f"put the newer database back, or restore a newer backup ({CommandHint('restore', from_='…')})"
         yield RowFault(said, why, next_)
-    left = [*clean.litter(ws, report.unknown), *left_folders(ws.data, folders)]
-    if ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
+    left = [*clean.litter(ws, report.unknown), *find_orphaned_folders(ws.data, folders)]
+    if ws.locks.is_free(INDEX_LOCK):  # else what is staged now is the build that is being made
         left += [path for one in folders for path in Builds(ws.data, one).stale()]
     for path in left:
         yield notice(
@@ -393,11 +393,11 @@ def _begun(tx: Connection) -> list[str]:
 
 
 CHECKS: Mapping[str, Check] = {
-    "database": _lines(schema.damage, "rows may be lost or read wrongly", RESTORE),
-    "states": _lines(batches.unknown_states, "no command knows what to do with it", RESTORE),
+    "database": _lines(schema.find_damage, "rows may be lost or read wrongly", RESTORE),
+    "states": _lines(batches.find_unknown_states, "no command knows what to do with it", RESTORE),
     "batches": _batches,
     "claims": _lines(
-        claims.claims_of_ended,
+        claims.find_claims_of_ended_batches,
         "they are not asked again",
         HintTemplate("{}, which frees them", CommandHint("batch-submit")),
     ),

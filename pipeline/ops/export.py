@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_parts, target_of
+from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
-from pipeline.core.text import FormulaGuard, one_line, plural
+from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.task import ExportOptions, ExportRows, Task, TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 
@@ -36,7 +36,7 @@ class ExportReport:
     versions: Sequence[Mapping[str, Any]] = ()
     changed_cells: int = 0
 
-    __repr__ = one_line
+    __repr__ = format_object
 
 
 def run(
@@ -157,7 +157,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: its folder is not there, or it is there itself, and is not to be overwritten.
     """
-    target = target_of(path)
+    target = resolve_target(path)
     if target.exists() and not overwrite:
         raise InputError(
             f"{path} is there already; nothing was written",
@@ -177,10 +177,10 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     Raises:
         InputError: it cannot be written; an old file there is as it was.
     """
-    target = target_of(path)
+    target = resolve_target(path)
     count = 0
     try:
-        sweep_parts(target)
+        remove_abandoned_parts(target)
         with SealedWriter(target) as writer:
             for count, piece in enumerate(pieces, start=1):  # noqa: B007 - it is returned
                 writer.write(piece)

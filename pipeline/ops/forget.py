@@ -18,21 +18,21 @@ from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
-from pipeline.core.files import check_named_in_utf8
+from pipeline.core.files import require_utf8_path
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
-from pipeline.index.builds import LOCK, left_folders, settled_builds
+from pipeline.index.builds import INDEX_LOCK, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, rows, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.tables.columns import fold
-from pipeline.tables.row_import import MISSING
+from pipeline.tables.columns import fold_name
+from pipeline.tables.row_import import MISSING_ROW_KIND
 
 ENGINE = (
     "local-engine.sqlite",
@@ -74,23 +74,23 @@ def names_in(ws: WorkspaceSession, path: Path) -> list[str]:
 
     Of the report of an import they are those that it lists as missing.
     """
-    check_named_in_utf8(path)
+    require_utf8_path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise InputError(
             f"{path} cannot be read as a file of names: {error}; nothing was changed"
         ) from None
-    columns = {fold(one) for one in ws.task.name_columns}
+    columns = {fold_name(one) for one in ws.task.name_columns}
     rows = list(csv.reader(lines))
-    header = [fold(cell) for cell in rows[0]] if rows else []
+    header = [fold_name(cell) for cell in rows[0]] if rows else []
     named = next((number for number, cell in enumerate(header) if cell in columns), None)
     if named is not None:
         kind = header.index("kind") if {"kind", "reason"} <= set(header) else None
         lines = [
             restore_formula(row[named])
             for row in rows[1:]
-            if len(row) > named and (kind is None or row[kind] == MISSING)
+            if len(row) > named and (kind is None or row[kind] == MISSING_ROW_KIND)
         ]
     names = [line.strip() for line in lines if line.strip()]
     if not names:
@@ -114,7 +114,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     report = ForgetReport(", ".join(names), names)
     ids, report.went_on = _begin(ws, names)
     with ws.store.read() as tx:
-        numbers = {number for one in ids for number in erasure.batches_of(tx, task.name, one)}
+        numbers = {number for one in ids for number in erasure.batches_of_row(tx, task.name, one)}
         everyone = batches.batches_in_states(tx)
         cleaned = erasure.cleaned_batches(tx)
     mine = [batch for batch in everyone if batch.number in numbers]
@@ -123,9 +123,9 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         for name in (batch.remote_name for batch in mine if batch.remote_name):
             ws.client.delete(name)
         engine = ()
-    with ws.lock(prepare.LOCK):
+    with ws.lock(prepare.PREPARE_LOCK):
         for name in engine:
-            files.remove_link(ws.data / name)
+            files.remove_path(ws.data / name)
         for path in clean.litter(ws) + clean.unknown_sealed(ws):
             path.unlink(missing_ok=True)
         done = {
@@ -135,17 +135,17 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             if lost
         }
         report.files, report.lines = list(done), sum(done.values())
-        with ws.lock(LOCK), ws.store.write() as tx:
+        with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
-            rows.remove_refused(tx, task.name, [*names, *ids])
-    report.reports = reports.remove_reports(
+            rows.delete_refused(tx, task.name, [*names, *ids])
+    report.reports = reports.delete_reports(
         ws.data, task.name, should_delete=lambda one: _shows(one, ids)
     )
-    with ws.lock(LOCK):
-        for path in left_folders(
+    with ws.lock(INDEX_LOCK):
+        for path in find_orphaned_folders(
             ws.data, [one.folder for one in ws.collections]
         ):  # of tasks that are indexed no more
-            files.remove_link(path)
+            files.remove_path(path)
     if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = clean.drop_vectors(ws, before=None, dry=False)
@@ -227,7 +227,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
 
 def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
     """Refuse while the person is being asked about, in a batch that is not over."""
-    for number in erasure.batches_of(tx, task, item_id):
+    for number in erasure.batches_of_row(tx, task, item_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
             raise InputError(
@@ -263,7 +263,7 @@ def _check_sealed(ws: WorkspaceSession, tx: Connection, ids: Sequence[str]) -> N
     if erasure.open_erasures(tx):
         return
 
-    numbers = {number for one in ids for number in erasure.batches_of(tx, ws.task.name, one)}
+    numbers = {number for one in ids for number in erasure.batches_of_row(tx, ws.task.name, one)}
     cleaned = erasure.cleaned_batches(tx)
     for number in sorted(numbers):
         batch = batches.get_batch(tx, number)
@@ -284,7 +284,7 @@ def _drop_lines(
     for path, recorded, what in _sealed_files(ws.data, batch, cleaned):
         name = path.relative_to(ws.data).as_posix()
         was = files.sha256_of(path)
-        draft = files.part_of(path)
+        draft = files.new_part_path(path)
         done[name] = 0
         try:
             with files.SealedWriter(draft) as writer, path.open("rb") as file:
@@ -306,7 +306,7 @@ def _drop_lines(
                             f"the record of {name} changed meanwhile", hint="run it again"
                         )
             if done[name]:
-                files.rename(written, path)
+                files.rename_sealed(written, path)
         finally:
             draft.unlink(missing_ok=True)
     return done
@@ -320,10 +320,10 @@ def _erase(
         _check_free(tx, task.name, item_id, name)
     for one in ids:
         task.remove_row(tx, one)
-        erasure.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
+        erasure.erase_row(tx, task.name, one, words=words, is_number_ours=not is_brought)
         if is_brought:
-            erasure.bury_item(tx, task.name, one, now=now)
-    workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
+            erasure.bury_row(tx, task.name, one, now=now)
+    workspace.record_row_change(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 
 def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
@@ -336,7 +336,7 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
 
 def _rebuild(ws: WorkspaceSession, ids: Collection[str], report: ForgetReport) -> None:
     """Build the index anew where the one in service holds one of these items, and remove every other build."""
-    builds = settled_builds(ws)
+    builds = open_synced_builds(ws)
     is_there = True
     with ws.store.read() as tx:
         left = ws.collection.count(tx)
@@ -355,7 +355,7 @@ def _rebuild(ws: WorkspaceSession, ids: Collection[str], report: ForgetReport) -
         said = f"{whose} is out of the database and the sealed files, but not yet out of the index"
         hint = "run the same command again; it goes on from here"
         raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
-    with ws.lock(LOCK):
+    with ws.lock(INDEX_LOCK):
         if is_there and not left:
             builds.retire()
         builds.sweep()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipeline.batch.budget import WAITING
+from pipeline.batch.budget import QUEUED_STATES
 from pipeline.core.errors import FindableError
-from pipeline.core.states import OPEN, BatchState
+from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import batches, money
 
@@ -76,9 +76,9 @@ def _figures(ws: WorkspaceSession) -> Iterator[tuple[Kind, Figures]]:
     now = ws.now()
     with ws.store.read() as tx:
         rows = ws.task.table(tx).counts(tx)
-        held = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
-        waiting = batches.batches_in_states(tx, *WAITING)
-        spent = money.sum_spent(tx)
+        held = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
+        waiting = batches.batches_in_states(tx, *QUEUED_STATES)
+        spent = money.sum_spending(tx)
     ages = defaultdict[tuple[str, ...], float](float)
     for one in held:
         key = (task, str(one.state))

@@ -13,19 +13,19 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.row_listing import (
-    WITHIN_S,
+    SORT_TIMEOUT_S,
     ListedRow,
     RowCounts,
     RowFilter,
     RowListOptions,
     RowsPage,
 )
-from pipeline.core.text import one_line
+from pipeline.core.text import format_object
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
-from pipeline.index.builds import place_of_entry
+from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import answers, batches, claims, erasure, workspace
 from pipeline.store.batches import BatchRow
@@ -54,7 +54,7 @@ def page(
 
 
 def counts(
-    ws: WorkspaceSession, which: RowFilter = ALL, *, within_s: float | None = WITHIN_S
+    ws: WorkspaceSession, which: RowFilter = ALL, *, within_s: float | None = SORT_TIMEOUT_S
 ) -> RowCounts:
     """Return how many items there are of each state; what else tells them apart where that takes no longer."""
     with ws.store.read() as tx:
@@ -80,11 +80,11 @@ def csv(ws: WorkspaceSession, which: RowFilter = ALL, **how: Any) -> Iterator[by
             for page in chain([first], pages)
             for one in page.items
         )
-        yield from export.csv(rows, [*first.names, "state"])
+        yield from export.encode_csv(rows, [*first.names, "state"])
 
 
 def _cell(value: Any) -> str | float:
-    return export.cell(
+    return export.to_spreadsheet_cell(
         value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value)
     )
 
@@ -107,14 +107,14 @@ def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any
     with ws.store.read() as tx:
         item_id = ws.task.id_of(tx, name)
         listed = next(iter(ws.task.grid(tx).page(tx, RowListOptions(1, only=item_id)).items), None)
-        given, failed = answers.of_item(tx, ws.task.name, item_id)
+        given, failed = answers.answers_and_attempts_of_row(tx, ws.task.name, item_id)
         parked = claims.parked_reason(tx, ws.task.name, item_id, prompt_version=ws.task.own)
         called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         index = None  # where nothing of the task is indexed
         if ws.is_indexed:
             entry = next(iter(ws.collection.entries(tx, [item_id])), None)
-            index = place_of_entry(ws.data, ws.collection, item_id, entry)
-        requests = answers.requests_of_item(tx, ws.task.name, item_id)
+            index = describe_index_state(ws.data, ws.collection, item_id, entry)
+        requests = answers.requests_of_row(tx, ws.task.name, item_id)
         requests = _with_wire(tx, requests, ws.data) if raw else requests
     return {
         "task": ws.task.name,
@@ -129,7 +129,7 @@ def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any
             {
                 **one,
                 "answer": json.loads(one["answer"]),
-                "forgotten": one["answer"] == answers.FORGOTTEN,
+                "forgotten": one["answer"] == answers.FORGOTTEN_ANSWER,
             }
             for one in given
         ],
@@ -170,7 +170,7 @@ def _with_wire(tx: Connection, found: list[dict[str, Any]], data: Path) -> list[
 
 def _is_stale(listed: ListedRow | None, given: Sequence[dict[str, Any]]) -> bool | None:
     """Return whether the input is another one than that of the last answer that stands."""
-    stands = [one for one in given if one["applied"] and one["answer"] != answers.FORGOTTEN]
+    stands = [one for one in given if one["applied"] and one["answer"] != answers.FORGOTTEN_ANSWER]
     if listed is None or listed.input_hash is None or not stands:
         return None
     return bool(stands[-1]["input_hash"] != listed.input_hash)
@@ -220,7 +220,7 @@ class ParkedRow:
     reason: str
     since: datetime
 
-    __repr__ = one_line
+    __repr__ = format_object
 
 
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
@@ -245,7 +245,7 @@ def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> l
     task = ws.task
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
-        free = claims.unparkable(tx, task.name, prompt_version=task.own, ids=ids)
+        free = claims.unparkable_ids(tx, task.name, prompt_version=task.own, ids=ids)
     if not free:
         return []
     if everyone:
@@ -268,12 +268,12 @@ def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     task = ws.task
     with ws.store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
-        taken = claims.claimed_among(tx, task.name, ids) | answers.spoken_for_among(
+        taken = claims.claimed_among(tx, task.name, ids) | answers.corrected_among(
             tx, task.name, ids
         )
         free = [one for one in ids if one not in taken]
         task.take_back(tx, free)
-        answers.set_aside(tx, task.name, free)
-        claims.reopen(tx, task.name, free)
-        workspace.touch_revision(tx, task.name)
-        return claims.askable_among(tx, task, free)
+        answers.unapply_answers(tx, task.name, free)
+        claims.reopen_rows(tx, task.name, free)
+        workspace.record_row_change(tx, task.name)
+        return claims.claimable_among(tx, task, free)

@@ -9,12 +9,12 @@ from pipeline.core.text import first_few
 from pipeline.engine.workspace import WorkspaceSession, rooms
 from pipeline.store import batches
 from pipeline.store.database import Connection
-from pipeline.tables.removal import RemovedTables, count_rows, drop_tables, list_removable
+from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, list_removable
 
 SHOWN = 5  # names in a message
 
 
-def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovedTables:
+def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovableObjects:
     """Remove what findable made in the database, after a person agrees.
 
     With `gives_up_batches` also while batches are under way; what they bring is lost then.

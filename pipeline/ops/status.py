@@ -7,20 +7,20 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
-from pipeline.batch.budget import quota_shortfall
+from pipeline.batch.budget import quota_refusal_reason
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Mode, fate_of
+from pipeline.core.states import BatchState, Mode, parked_label
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import Builds, count_stale
-from pipeline.quality.report import FOLDER as REPORTS
-from pipeline.quality.report import report_documents
+from pipeline.quality.report import REPORTS_FOLDER as REPORTS
+from pipeline.quality.report import read_report_documents
 from pipeline.store import answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.tables.lists import REFUSED
+from pipeline.tables.lists import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
 LOOK_S = 3.0  # for which rows that changed are counted; some 200,000 biographies
@@ -66,9 +66,9 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked = claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
-        asked = answers.asked_tasks(tx)
+        asked = answers.tasks_with_versions(tx)
         stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
-        twins = batches.all_duplicates(tx)
+        twins = batches.list_duplicates(tx)
         by_state, gone = ws.task.table(tx).counts_and_gone(tx)
         document: dict[str, Any] = {
             ws.settings.task: by_state,
@@ -85,8 +85,8 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             "model": ws.settings.model,
             "workspace": str(ws.data),
             "workspace_id": here.workspace_id,
-            "due": report.due_items(tx, ws.task),
-            **report.versions_of(tx, ws.task, ws.settings.model),
+            "due": report.list_due_rows(tx, ws.task),
+            **report.describe_version(tx, ws.task, ws.settings.model),
             "others": [
                 one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name
             ],
@@ -95,17 +95,17 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     document |= _failures(ws, failed_reasons | {item_id: reason for item_id, reason, _ in parked})
-    dead = batch_files.dead_batches(ws)
+    dead = batch_files.find_dead_batches(ws)
     now = ws.now()
     waiting = Counter(one.state.value for one in mine)
     waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Mode.TRIAL for one in dead)
     counts = StatusCounts(*list(by_state.values())[:6])._replace(
-        refused=by_state[REFUSED], gone=gone
+        refused=by_state[REFUSED_STATE], gone=gone
     )
     step = _next(document, counts, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
-    going = [one for one in batches.by_run(everyone) if not one.is_over]
+    going = [one for one in batches.combine_runs(everyone) if not one.is_over]
     killed = {one.run or one.number for one in dead}
     runs = [_of_calls(one, now, killed) for one in going if one.way not in (Mode.BATCH, Mode.TRIAL)]
     told = [_going(ws, one, killed, step) for one in going]
@@ -134,7 +134,7 @@ def _going(
     """
     now = ws.now()
     if one.way is Mode.BATCH:
-        took = report.time_words((now - one.created_at).total_seconds())
+        took = report.duration_in_words((now - one.created_at).total_seconds())
         return (
             f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
         )
@@ -144,15 +144,15 @@ def _going(
         continuing = step if one.task == ws.task.name else ws.task_of(one.task).words.step("tag")
         return f"live run {run['number']} stopped, {asked}: `{continuing}` continues it"
     return f"live run {run['number']}, {asked}" + (
-        f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
+        f", about {report.duration_in_words(run['eta_s'])} left" if run["done"] else ""
     )
 
 
 def open_work(ws: WorkspaceSession) -> list[str]:
     """Return in words each batch and each run of the task in use that is not over, the oldest first."""
-    killed = {one.run or one.number for one in batch_files.dead_batches(ws)}
+    killed = {one.run or one.number for one in batch_files.find_dead_batches(ws)}
     with ws.store.read() as tx:
-        runs = batches.by_run(batches.batches_in_states(tx, task=ws.task.name))
+        runs = batches.combine_runs(batches.batches_in_states(tx, task=ws.task.name))
     return [_going(ws, one, killed, ws.task.words.step("tag")) for one in runs if not one.is_over]
 
 
@@ -163,10 +163,10 @@ def _failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any
     """
     # What stands behind a colon is about the row alone.
     kinds = (
-        reason.partition(": ")[0] for reason in reasons.values() if fate_of(reason) == "parked"
+        reason.partition(": ")[0] for reason in reasons.values() if parked_label(reason) == "parked"
     )
     failed = Counter(kind[:MAX_REASON_CHARACTERS] for kind in kinds)
-    newest = next(iter(report_documents(ws.data, ws.task.name, limit=1)), None)
+    newest = next(iter(read_report_documents(ws.data, ws.task.name, limit=1)), None)
     gates = [gate["name"] for gate in (newest or {}).get("gates", ()) if gate["passed"] is False]
     if not failed and not gates:
         return {}
@@ -214,14 +214,14 @@ def _index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dict[str, An
 
 
 def _count_by_state(everyone: list[BatchRow]) -> dict[str, int]:
-    counted = Counter(one.state for one in batches.by_run(everyone))
+    counted = Counter(one.state for one in batches.combine_runs(everyone))
     shown = (state for state in BatchState if state is not BatchState.ASKING or counted[state])
     return {state.value: counted[state] for state in shown}
 
 
 def _spent(tx: Connection, everyone: list[BatchRow]) -> dict[str, float]:
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
-    found = money.sum_spent(tx)
+    found = money.sum_spending(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
     return {
@@ -238,7 +238,7 @@ def _wants_room(tx: Connection, mine: list[BatchRow], settings: Settings) -> boo
         return False
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
-        quota_shortfall(tx, one, settings) for one in ready[:1]
+        quota_refusal_reason(tx, one, settings) for one in ready[:1]
     )
 
 

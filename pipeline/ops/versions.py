@@ -13,14 +13,14 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.core.states import OPEN
-from pipeline.core.text import usd
+from pipeline.core.states import OPEN_STATES
+from pipeline.core.text import format_usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import Connection, pages
+from pipeline.store.database import Connection, split_into_pages
 
 LOCK = "rollback"
 NEXT = CommandHint("versions")
@@ -90,13 +90,15 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """
     with ws.store.read() as tx:
         subject, found = _find(tx, name, ws)
-    ingest.end_dead(replace(ws, task=subject))  # a killed command's calls are under way no more
+    ingest.recover_dead_runs(
+        replace(ws, task=subject)
+    )  # a killed command's calls are under way no more
     with ws.store.read() as tx:
         _check_free(tx, subject, found)
     report = RollbackReport(subject.subject, found)
     for one in found:
         counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {subject.words.many}"
-        ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
+        ws.display.say(f"{one.counts.extractor}: {counts}, {format_usd(one.paid)} paid")
     if found:
         ws.agree(QUESTION)
     with ws.lock(LOCK):
@@ -122,7 +124,7 @@ def _summaries(tx: Connection, task: Task) -> list[VersionSummary]:
     order = {whose: number for number, whose in enumerate(known)}
     ordered = sorted(found, key=lambda one: (order.get(one, -1), found[one][:2]))
     return [
-        VersionSummary(task.subject, found[one], answers.paid_for_version(tx, task.name, one))
+        VersionSummary(task.subject, found[one], answers.cost_of_version(tx, task.name, one))
         for one in ordered
     ]
 
@@ -152,7 +154,7 @@ def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> 
     names = {one.counts.extractor for one in going}
     for one in (
         one
-        for one in batches.batches_in_states(tx, *OPEN, task=task.name)
+        for one in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
         if one.extractor in names
     ):
         said = f"batch {one.number} of {one.extractor} is {one.state}, not over"
@@ -168,14 +170,16 @@ def _remove(
     rows = task.roll_back(tx, one.label, model=one.model)
     if rows is None:  # what is still as the version gave it goes
         applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())
-        rows = sum(task.take_back(tx, some, extractor=one.extractor) for some in pages(applied))
-    gone, failed, let_go = answers.remove_version(tx, task.name, one.extractor, now=at)
+        rows = sum(
+            task.take_back(tx, some, extractor=one.extractor) for some in split_into_pages(applied)
+        )
+    gone, failed, let_go = answers.delete_version(tx, task.name, one.extractor, now=at)
     report.rows += rows
     report.answers += gone
     report.attempts += failed
     report.let_go += let_go
     if report.rows:
-        workspace.touch_revision(tx, task.name)
+        workspace.record_row_change(tx, task.name)
 
 
 def _unbound(ws: WorkspaceSession) -> bool:
@@ -184,11 +188,11 @@ def _unbound(ws: WorkspaceSession) -> bool:
     What it embedded is told from Gemini's by the name of its model.
     """
     with ws.store.write() as tx:
-        if workspace.get_workspace(tx).backend != "local" or answers.is_anything_asked(tx):
+        if workspace.get_workspace(tx).backend != "local" or answers.has_any_request(tx):
             return False
         workspace.unbind_workspace(
             tx, now=ws.now(), reason="nothing is left of what the local engine answered"
         )
     for name in ENGINE:
-        files.remove_link(ws.data / name)
+        files.remove_path(ws.data / name)
     return True

@@ -51,7 +51,7 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
         if skipped_versions is None:
             skipped_versions = (prompt_version,)
     else:
-        backfill = runs.unfinished_run(tx, TASK, mode=runs.BACKFILL)
+        backfill = runs.find_unfinished_run(tx, TASK, mode=runs.BACKFILL)
         if backfill is not None:
             prompt_version = backfill.extractor.partition("/")[0]
             if skipped_versions is None:

@@ -11,7 +11,7 @@ import re
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
-from pipeline.core.text import MAX_RAW, without_markup
+from pipeline.core.text import MAX_CLEANED_CHARS, without_markup
 
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that \
@@ -134,7 +134,7 @@ def _normalize_name(name: str) -> str:
     Returns:
         "" if the rest is longer than MAX_NAME_CHARS or has no letter or digit.
     """
-    text = name[: MAX_RAW + 1]
+    text = name[: MAX_CLEANED_CHARS + 1]
     previous_text = None
     # Each pass removes a layer of mark-up, including emphasis around the whole name.
     while text != previous_text:

@@ -22,7 +22,7 @@ from pipeline.passages import table
 from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import cell_words, compact_json, loaded
+from pipeline.tables.cells import cell_to_text, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout, MappedFile
 from pipeline.tables.read import SourceRow, parse_json
 from pipeline.tables.row_import import (
@@ -32,10 +32,10 @@ from pipeline.tables.row_import import (
     ImportOptions,
     ImportReport,
     SoundRow,
-    excerpt,
     import_rows,
-    key_of,
-    rejected,
+    make_excerpt,
+    make_rejection,
+    parse_key,
 )
 
 TEXT_CONFLICT_REASON = "has concepts, and another text here; the one that is stored stays"
@@ -83,7 +83,7 @@ class PassagesFile(MappedFile):
     def last_notes(self) -> Iterator[str]:
         """Yield a note about the fields that went into the metadata, if there are any."""
         if self._metadata_fields:
-            names = [excerpt(name) for name in self._metadata_fields]
+            names = [make_excerpt(name) for name in self._metadata_fields]
             yield f"taken into the metadata: {first_few(names, 10)}"
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
@@ -96,20 +96,22 @@ class PassagesFile(MappedFile):
             InputError: The id does not fit the id column.
         """
         cells = row.values
-        key, reason = key_of(cells.get("id"), max_chars=MAX_ID_CHARS)
+        key, reason = parse_key(cells.get("id"), max_chars=MAX_ID_CHARS)
         text = cells.get("text")
         if reason:
-            return rejected(row.line, reason, cells.get("id", ""), column="id", key=key or None)
+            return make_rejection(
+                row.line, reason, cells.get("id", ""), column="id", key=key or None
+            )
         if not isinstance(text, str):
             reason = "missing" if text is None else "no text"
-            return rejected(row.line, reason, text or "", column="text", key=key or None)
+            return make_rejection(row.line, reason, text or "", column="text", key=key or None)
 
         changes: list[Finding] = []
 
         def note(
             column: str, reason: str, cell: object, kind: FindingKind = FindingKind.CHANGED
         ) -> None:
-            changes.append(Finding(row.line, column, reason, excerpt(cell), kind, key))
+            changes.append(Finding(row.line, column, reason, make_excerpt(cell), kind, key))
 
         source = cells.get("source")
         if source is not None and not isinstance(source, str):
@@ -232,7 +234,7 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
 
     max_length = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
     raise InputError(
-        f"line {line}: the id {excerpt(key)!r} does not fit into the column `id` of "
+        f"line {line}: the id {make_excerpt(key)!r} does not fit into the column `id` of "
         f"`{shape.passages.name}`, which holds {shape.ids.kind}{max_length}; nothing was written",
         hint="give every line an id of that kind, "
         f"or name another table with {OptionHint('passages_table')}",
@@ -261,7 +263,7 @@ def _write_passages(
     other_text_ids = [
         passage.key
         for passage, stored_row in existing
-        if cell_words(stored_row["text"]) != passage.values["text"]
+        if cell_to_text(stored_row["text"]) != passage.values["text"]
     ]
     conflicting_ids: set[str] = set()
     if shape.concepts.name not in shape.missing:
@@ -278,12 +280,12 @@ def _write_passages(
     changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
     unclaimed_ids = set(changed_text_ids)
     unclaimed_ids -= set(claims.claimed_among(tx, table.TASK, changed_text_ids))
-    unpark = claims.unparkable if report.dry else claims.unpark
+    unpark = claims.unparkable_ids if report.dry else claims.unpark
     report.released += len(unpark(tx, table.TASK, ids=sorted(unclaimed_ids)))
     if not report.dry:
         table.put_passages(tx, shape, new_rows, changed_rows)
         if new_rows or changed_text_ids:
-            workspace.touch_revision(tx, table.TASK)
+            workspace.record_row_change(tx, table.TASK)
 
     written_count = len(new_rows) + len(changed_rows)
     report.added += len(new_rows)
@@ -293,7 +295,7 @@ def _write_passages(
 
 
 def _text_conflict(passage: SoundRow) -> Finding:
-    return rejected(
+    return make_rejection(
         passage.line,
         TEXT_CONFLICT_REASON,
         passage.values["text"],
@@ -310,13 +312,13 @@ def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str
     """
     source = passage.values["source"]
     if source is None and stored_row.get("source") is not None:
-        source = cell_words(stored_row["source"])
+        source = cell_to_text(stored_row["source"])
 
     metadata = passage.values["metadata"]
     if metadata is None:
-        metadata = loaded(stored_row.get("metadata"))
+        metadata = parse_json_cell(stored_row.get("metadata"))
     if metadata is not None:
-        metadata = compact_json(metadata)
+        metadata = to_compact_json(metadata)
     text = passage.values["text"]
     return {"id": passage.key, "text": text, "source": source, "metadata": metadata}
 
@@ -325,7 +327,7 @@ def _is_changed(shape: PassagesShape, passage: SoundRow, stored_row: Mapping[str
     """Return whether a passage has another source or other metadata than its stored row."""
     stored_values = {
         "source": stored_row.get("source"),
-        "metadata": loaded(stored_row.get("metadata")),
+        "metadata": parse_json_cell(stored_row.get("metadata")),
     }
     return any(
         passage.values[name] not in (None, stored_values[name])

@@ -17,18 +17,18 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false,
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_part
-from pipeline.core.quotes import LIKENESS, likeness_told
+from pipeline.core.quotes import LIKENESS, format_likeness
 from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
+    FigureValue,
     QualityFigures,
     ReportTable,
     ReservoirSample,
     Sample,
-    Value,
     divergence,
     histogram_bars,
     list_values,
@@ -38,10 +38,10 @@ from pipeline.quality.figures import (
 )
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import streamed
+from pipeline.store.database import stream_rows
 from pipeline.store.schema import answers as answers_table
-from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.lists import values_in_pages
+from pipeline.tables.cells import cell_to_text, parse_json_cell
+from pipeline.tables.lists import distinct_value_pages
 
 # Rows per fetch.
 FETCH_SIZE = 2000
@@ -84,8 +84,8 @@ def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Cou
     type_counts = _TypeCounts()
     proven_counts = Counter[_VersionKey]()
     for label, model, type_cell, concept_count, proven_count in tx.execute(query):
-        version = cell_words(label), cell_words(model)
-        type_name = " ".join(cell_words(type_cell).casefold().split())
+        version = cell_to_text(label), cell_to_text(model)
+        type_name = " ".join(cell_to_text(type_cell).casefold().split())
         type_counts.setdefault(version, Counter())[type_name] += concept_count
         proven_counts[version] += proven_count
     return type_counts, proven_counts
@@ -157,11 +157,11 @@ def _tally_lists(
     )
 
     tally = _ConceptListTally()
-    fetched_pages: Iterator[Any] = streamed(tx, query, page=FETCH_SIZE).partitions()
+    fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCH_SIZE).partitions()
     for page in fetched_pages:
         for passage_id, label, model, length, joined_names, is_like in page:
-            version = cell_words(label), cell_words(model)
-            answer = cell_words(passage_id), version
+            version = cell_to_text(label), cell_to_text(model)
+            answer = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
             tally.add(answer, names, length=length, is_like=bool(is_like))
     return tally
@@ -208,11 +208,11 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
     replies = answers.count_replies(tx, table.TASK, extractor)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answers.count_unanswered(tx, table.TASK, extractor)
+    empty_count = answers.count_failed_rows(tx, table.TASK, extractor)
     stored_count = answers.count_answered(tx, table.TASK, extractor)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
-    values: dict[str, Value] = {
+    values: dict[str, FigureValue] = {
         "coverage": (share(answer_count, asked_count), asked_count),
         "evidence": (share(proven_count, types.total()), answer_count),
         **list_values("concepts", lengths),
@@ -245,7 +245,7 @@ def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Qualit
     )
 
 
-def _type_divergence(types: Counter[str], other_types: Counter[str]) -> Value:
+def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureValue:
     """Return the divergence of two distributions of types, with the smaller concept count.
 
     Types of another vocabulary cannot be compared, so they do not count.
@@ -331,7 +331,7 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
 
     start, end, _ = quotations[0]
     part, shift = cut_part(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
-    likeness_notes = dict.fromkeys(map(likeness_told, concept.evidence["support"]))
+    likeness_notes = dict.fromkeys(map(format_likeness, concept.evidence["support"]))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
 
@@ -444,12 +444,12 @@ def _check_passages(
     labels = concepts.extractor_version.in_([version.label for version in versions])
     concept_count = 0
     quotation_count = 0
-    for ids in values_in_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
-        texts = table.passage_texts(tx, shape, [cell_words(cell) for cell in ids])
+    for ids in distinct_value_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
+        texts = table.passage_texts(tx, shape, [cell_to_text(cell) for cell in ids])
         query = select(passage_id, concepts.evidence).where(passage_id.in_(ids), is_own_version)
         for id_cell, evidence_cell in tx.execute(query):
-            key = cell_words(id_cell)
-            quotations = list(quotations_of(loaded(evidence_cell)))
+            key = cell_to_text(id_cell)
+            quotations = list(quotations_of(parse_json_cell(evidence_cell)))
             concept_count += 1
             quotation_count += len(quotations)
             text = texts.get(key)
@@ -489,7 +489,7 @@ def _compare_with_answers(
         item_id = difference.c.item_id
         examples = tx.execute(select(item_id).order_by(item_id).limit(NAMED + 1)).scalars()
         count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
-        faults.add(kind, list(map(cell_words, examples)), count)
+        faults.add(kind, list(map(cell_to_text, examples)), count)
 
 
 def _version_condition(

@@ -9,7 +9,13 @@ from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text,
 
 from pipeline.passages.table_names import CONCEPTS, PASSAGES
 from pipeline.store.schema import ColumnTyped, IsoTime
-from pipeline.tables.adopt import ColumnNeed, Columns, IdColumnFacts, columns_of, ids_in
+from pipeline.tables.adopt import (
+    ColumnNeed,
+    IdColumnFacts,
+    ReflectedColumns,
+    describe_id_column,
+    read_columns,
+)
 
 OPTIONAL_COLUMNS = ("source", "metadata")
 
@@ -84,8 +90,8 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
 
     `passages` is the name of the table of passages.
     """
-    passage_columns = columns_of(tx, passages)
-    concept_columns = columns_of(tx, CONCEPTS)
+    passage_columns = read_columns(tx, passages)
+    concept_columns = read_columns(tx, CONCEPTS)
     contents = {"source": ColumnNeed.TEXT, "metadata": ColumnNeed.JSON}
     fitting_columns = [
         name
@@ -102,15 +108,15 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
-        ids=ids_in(tx, passage_columns.get("id")),
-        concept_ids=ids_in(tx, concept_columns.get("passage_id")),
+        ids=describe_id_column(tx, passage_columns.get("id")),
+        concept_ids=describe_id_column(tx, concept_columns.get("passage_id")),
         concept_id_column=concept_columns.get("id"),
         null_substitutes=null_substitutes,
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )
 
 
-def id_columns(concept_columns: Columns) -> tuple[str, ...]:
+def id_columns(concept_columns: ReflectedColumns) -> tuple[str, ...]:
     """Return ("id",), or () if another program's table of concepts has no id column."""
     return ("id",) if not concept_columns or "id" in concept_columns else ()
 

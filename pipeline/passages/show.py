@@ -11,14 +11,14 @@ from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.adopt import is_sqlite
-from pipeline.tables.cells import cell_words, loaded, number_of
+from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.lists import Grid, GridFacet, RowTable
 
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
-Passage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
+QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def quoted_passage(ws: WorkspaceSession, passage: str) -> Passage:
+def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
     """Return source and text of a passage, and its concepts of the version that wrote last.
 
     This version can be a correction or another program's.
@@ -41,7 +41,7 @@ def quoted_passage(ws: WorkspaceSession, passage: str) -> Passage:
         for concept in concepts
         if _version_of(concept) in last_versions
     ]
-    return cell_words(row.get("source")), cell_words(row["text"]), last_concepts
+    return cell_to_text(row.get("source")), cell_to_text(row["text"]), last_concepts
 
 
 def _version_of(concept: ConceptRow) -> tuple[str, str]:
@@ -74,7 +74,7 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
 
 
 def _cell_text(column_name: str, row: Mapping[str, Any]) -> str:
-    return cell_words(row[column_name])
+    return cell_to_text(row[column_name])
 
 
 def _facet(
@@ -101,7 +101,7 @@ def _facet(
     matching_rows = select(shape.concepts.c.passage_id).where(*has_value)
     return GridFacet(
         cell,
-        lambda cell: map(cell_words, loaded(cell) or ()),
+        lambda cell: map(cell_to_text, parse_json_cell(cell) or ()),
         lambda word: matching_rows.where(make_condition(word)).correlate(shape.passages).exists(),
     )
 
@@ -121,7 +121,7 @@ def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool
 
 COLUMN_KINDS = {
     **dict.fromkeys(ConceptRow._fields, "text"),
-    "aliases": export.TEXTS,
+    "aliases": export.TEXTS_KIND,
     "confidence": "real",
     "created_at": "time",
 }
@@ -142,9 +142,10 @@ def encode_concepts(
     if not full:
         concepts = _drop_repeated_texts(concepts)
     rows = (
-        {**concept._asdict(), "confidence": number_of(concept.confidence)} for concept in concepts
+        {**concept._asdict(), "confidence": parse_number(concept.confidence)}
+        for concept in concepts
     )
-    return export.encoded(rows, format_, guard, kinds=COLUMN_KINDS)
+    return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
 
 
 def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:

@@ -63,31 +63,37 @@ from pipeline.passages.source_text import add_source_text
 from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import pages, run_many, select_among, streamed, update_rows
+from pipeline.store.database import (
+    run_many,
+    select_among,
+    split_into_pages,
+    stream_rows,
+    update_rows,
+)
 from pipeline.store.schema import NUMBER, BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import (
-    DEFAULTS,
+    DEFAULT_SETTINGS,
     ColumnNeed,
-    Columns,
+    ReflectedColumns,
     TableSpec,
     TaskTables,
-    check_demands,
-    columns_of,
-    ids_in,
+    adoption_error,
+    check_required_columns,
+    describe_id_column,
+    find_unique_keys,
     is_sqlite,
-    new_ids,
-    unfit,
-    unique_keys,
+    make_new_ids,
+    read_columns,
 )
 from pipeline.tables.answer_views import is_view_made, make_view
-from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.lists import (
     RowStates,
     RowTable,
-    filled,
-    has_words,
-    refusals,
-    values_in_pages,
+    distinct_value_pages,
+    is_not_blank,
+    replace_nulls,
+    translate_refusals,
 )
 
 TASK = "passage-concepts"
@@ -118,7 +124,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
         elsewhere=HintTemplate("name another table with {}", OptionHint("passages_table")),
         found_by=("id",),
     )
-    existing_id_column = columns_of(tx, table_name).get("id", id_column)
+    existing_id_column = read_columns(tx, table_name).get("id", id_column)
     return passages, _concepts_spec(tx, existing_id_column)
 
 
@@ -132,7 +138,7 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
     }
     new_id_columns = [
         Column(name, BigId, Identity(), primary_key=True)
-        for name in id_columns(columns_of(tx, CONCEPTS))
+        for name in id_columns(read_columns(tx, CONCEPTS))
     ]
     value_columns = (
         Column(name, types.get(name, Text()), nullable=name != "passage_id") for name in COLUMNS
@@ -146,27 +152,27 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
             "confidence": ColumnNeed.SHARE,
             "created_at": ColumnNeed.TIME,
         },
-        refers=("passage_id", ids_in(tx, passage_id_column)),
+        refers=("passage_id", describe_id_column(tx, passage_id_column)),
         adds=True,
         mark=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
         refuses=_check_rows_fit,
     )
 
 
-def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
+def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
     """Check that a table of concepts can take every row that findable writes.
 
     Raises:
         ConfigurationError: A column demands a value that is not written, or a unique key does not
             distinguish the concepts of several versions.
     """
-    check_demands(CONCEPTS, concepts, written_columns={"id", *COLUMNS} - {"evidence"})
+    check_required_columns(CONCEPTS, concepts, written_columns={"id", *COLUMNS} - {"evidence"})
     table = concepts["passage_id"].table
-    for key in unique_keys(tx, table):
+    for key in find_unique_keys(tx, table):
         if key <= set(COLUMNS) and not set(_UNIQUE_COLUMNS) <= key:
             key_columns = ", ".join(sorted(key))
             needed_columns = ", ".join(f"`{name}`" for name in _UNIQUE_COLUMNS)
-            raise unfit(
+            raise adoption_error(
                 CONCEPTS,
                 "has a unique key that the concepts of several versions break: " + key_columns,
                 hint=f"let that key hold {needed_columns}, or use another database",
@@ -179,11 +185,11 @@ class _Passages(TaskTables):
     The view is made only if the task in use is passages.
     """
 
-    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables and the view, or add the missing parts; return lines to print."""
         table_name = settings.passages_table
         # Report a new table of another name, because the name can be a typing error.
-        is_new = table_name != PASSAGES and not columns_of(tx, table_name)
+        is_new = table_name != PASSAGES and not read_columns(tx, table_name)
         lines = super().adopt(tx, settings)
         if is_new:
             lines = [f"made the table {table_name}, which was not there", *lines]
@@ -195,14 +201,16 @@ class _Passages(TaskTables):
                 lines.append(f"{message}; `{CommandHint('best-concepts')}` does without it")
         return lines
 
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the tables are adopted and the view matches the settings."""
         has_tables = super().is_adopted(tx, settings)
         if not has_tables or settings.task != "passages":
             return has_tables
         return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
 
-    def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+    def makes(
+        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+    ) -> dict[str, tuple[str, ...]]:
         """Return the tables, with the view if it is to be made; see `TaskTables.makes`."""
         tables = dict(super().makes(tx, settings))
         if settings.task == "passages":
@@ -286,7 +294,7 @@ def item_table(
 
     # A request cannot name an empty id.
     has_id = shape.item_id != "" if shape.ids.kind == "text" else true()
-    can_be_asked = and_(has_words(shape.passages.c.text), has_id)
+    can_be_asked = and_(is_not_blank(shape.passages.c.text), has_id)
     return RowTable(
         TASK,
         shape.passages,
@@ -307,7 +315,7 @@ def passage_texts(
     """
     should_lock = should_lock and _may_lock(tx, shape)
     rows = item_table(shape).rows(tx, ids, ("text",), locked=should_lock)
-    return {key: cell_words(row["text"]) for key, row in rows.items()}
+    return {key: cell_to_text(row["text"]) for key, row in rows.items()}
 
 
 def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
@@ -332,7 +340,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
 
     names_by_id = dict[str, set[str]]()
     for row in select_among(tx, query, passage_id, shape.concept_ids.native(ids)):
-        names_by_id.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
+        names_by_id.setdefault(cell_to_text(row[0]), set()).add(cell_to_text(row[1]))
     return {key: sorted(names) for key, names in names_by_id.items()}
 
 
@@ -350,7 +358,7 @@ def put_passages(
     column_names = (*shape.value_columns, "id")
 
     def stored(row: Mapping[str, Any]) -> dict[str, Any]:
-        return filled({name: row[name] for name in column_names}, shape.null_substitutes)
+        return replace_nulls({name: row[name] for name in column_names}, shape.null_substitutes)
 
     new_cells = [stored(row) for row in new_rows]
     changed_cells = [tuple(stored(row).values()) for row in changed_rows]
@@ -364,7 +372,7 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     rows = [concept._asdict() for concept in concepts]
     ids = None
     if shape.concept_id_column is not None:
-        ids = new_ids(tx, shape.concept_id_column, len(rows))
+        ids = make_new_ids(tx, shape.concept_id_column, len(rows))
     if ids is not None:
         rows = [{"id": key, **row} for key, row in zip(ids, rows, strict=True)]
     with _refusals(shape):
@@ -388,14 +396,14 @@ def remove_concepts(
         return tx.execute(statement).rowcount
 
     deleted_count = 0
-    for page in pages(shape.concept_ids.native(ids)):
+    for page in split_into_pages(shape.concept_ids.native(ids)):
         is_in_page = shape.concepts.c.passage_id.in_(page)
         deleted_count += tx.execute(statement.where(is_in_page)).rowcount
     return deleted_count
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
-    return refusals(f"{shape.passages.name} or {shape.concepts.name}")
+    return translate_refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
 def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
@@ -418,7 +426,7 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts
     ).group_by(*version_columns)
     rows = tx.execute(query).all()
     return sorted(
-        VersionCounts(cell_words(label), cell_words(model), *counts)
+        VersionCounts(cell_to_text(label), cell_to_text(model), *counts)
         for label, model, *counts in rows
     )
 
@@ -432,8 +440,8 @@ VIEW_SETTINGS = "PREFER_VERSIONS and MIN_CONFIDENCE"
 # Passages per query, and rows per fetch.
 PAGE_SIZE = 500
 _READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(COLUMNS, cell_words),
-    **dict.fromkeys(_JSON_COLUMNS, loaded),
+    **dict.fromkeys(COLUMNS, cell_to_text),
+    **dict.fromkeys(_JSON_COLUMNS, parse_json_cell),
     **dict.fromkeys(("confidence", "created_at"), lambda cell: cell),
 }
 
@@ -475,7 +483,7 @@ def _iterate_rows(
     id_column = query.selected_columns.passage_id
     query = query.order_by(id_column, query.selected_columns.concept_name)
     for condition in _page_conditions(tx, shape, id_column, passage_id):
-        for row in streamed(tx, query.where(condition), page=PAGE_SIZE):
+        for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
             yield ConceptRow(*map(call, _READERS.values(), row))
 
 
@@ -486,7 +494,7 @@ def _page_conditions(
     if passage_id is not None:
         yield id_column.in_(shape.concept_ids.native([passage_id]))
         return
-    for ids in values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE_SIZE):
+    for ids in distinct_value_pages(tx, shape.concepts.c.passage_id, size=PAGE_SIZE):
         first_id = literal(ids[0], ColumnTyped())
         last_id = literal(ids[-1], ColumnTyped())
         yield id_column.between(first_id, last_id)
@@ -580,7 +588,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
         evidence_with_source = add_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
         evidence = case((is_json, evidence_with_source), else_=evidence)
-    elif isinstance(columns_of(tx, CONCEPTS)["evidence"].type, JSONB):
+    elif isinstance(read_columns(tx, CONCEPTS)["evidence"].type, JSONB):
         evidence = add_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]

@@ -31,10 +31,10 @@ from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.store import answers as stored_answers
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import pages
+from pipeline.store.database import split_into_pages
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import DEFAULTS
-from pipeline.tables.cells import cell_words, loaded, text_hash
+from pipeline.tables.adopt import DEFAULT_SETTINGS
+from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
 from pipeline.tables.lists import Grid, RowTable
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ def _index_entries(
     # WHERE= of a search can name the columns after the text.
     _, *extra_columns = shape.value_columns
     rows = items.cells(tx, ("id", "text", *extra_columns), condition, among=among)
-    for page in pages(rows, _INDEX_PAGE_SIZE):
-        cells_by_id = {cell_words(row[0]): row[1:] for row in page}
+    for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
+        cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
         names_by_id = table.concept_names(tx, shape, list(cells_by_id))
         for key, (text_cell, *extra_cells) in cells_by_id.items():
             pairs = zip(extra_columns, extra_cells, strict=True)
-            extra_fields = {name: loaded(cell) for name, cell in pairs}
-            yield _index_entry(key, cell_words(text_cell), names_by_id.get(key, []), extra_fields)
+            extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
+            yield _index_entry(key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields)
 
 
 def _index_entry(
@@ -150,7 +150,7 @@ class ConceptsTask(Task):
     def __init__(
         self,
         shape: PassagesShape,
-        settings: Settings = DEFAULTS,
+        settings: Settings = DEFAULT_SETTINGS,
         prompt_version: str = FIRST_VERSION,
         skipped_versions: tuple[str, ...] | None = None,
     ) -> None:
@@ -179,19 +179,19 @@ class ConceptsTask(Task):
             task,
             {"passage": "text"},
             told="",
-            text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED_CHARS],
+            text_of=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
         )
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text of a passage; a notice follows a text that was cut."""
         text = super().text(row)
-        if len(cell_words(row["text"])) > MAX_ASKED_CHARS:
+        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
             text = f"{text}\n{CUT_NOTICE}"
         return text
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002
         """Return the hash of the whole text, because offsets are valid for this text alone."""
-        return text_hash(cell_words(row["text"]))
+        return hash_text(cell_to_text(row["text"]))
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -205,7 +205,7 @@ class ConceptsTask(Task):
         """
         from pipeline.passages.evidence import GroundedConcepts, ground
 
-        text = cell_words(row["text"])
+        text = cell_to_text(row["text"])
         if not isinstance(answer, GroundedConcepts):
             return ground(cast("PassageConcepts", answer), text)
         if answer.matches_text(text):
@@ -225,7 +225,7 @@ class ConceptsTask(Task):
         texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():
-            is_same_text = answer_by_id[key].input_hash == text_hash(text)
+            is_same_text = answer_by_id[key].input_hash == hash_text(text)
             if not is_same_text or not isinstance(answer_by_id[key].answer, self.kept_model):
                 outdated_ids.add(key)
 
@@ -347,7 +347,7 @@ class ConceptsTask(Task):
             used_versions.add(backfill.extractor.partition("/")[0])
         for version in own_versions:
             answer_count = stored_answers.count_answered(tx, table.TASK, version.extractor)
-            if answer_count > runs.pilot_items(tx, version.extractor):
+            if answer_count > runs.count_pilot_rows(tx, version.extractor):
                 used_versions.add(version.label)
         return used_versions
 

@@ -18,7 +18,7 @@ LOCAL_EVIDENCE_NOTE = (
 )
 
 
-def gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
+def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     """Return the gates of the task with the bounds of its file and of GATES.
 
     A gate that is off is None.
@@ -79,7 +79,7 @@ def write_report(
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
     report = QualityReport(
         quality,
-        figures.judge_figures(quality, gates_of(ws)),
+        figures.judge_figures(quality, effective_gates_of(ws)),
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
     )

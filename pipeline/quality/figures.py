@@ -26,7 +26,7 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 # The value of a figure, and the number of measured items. The value is missing if nothing was measured.
-Value = tuple[float | None, int]
+FigureValue = tuple[float | None, int]
 # Preferred members at the start of a random choice.
 MAX_PREFERRED = 10
 # A figure of fewer items can have any value by chance.
@@ -136,7 +136,7 @@ class QualityFigures(NamedTuple):
     items: int
     figures: Sequence[Figure]
     # By name of the figure.
-    values: Mapping[str, Value]
+    values: Mapping[str, FigureValue]
     # Tables of (label, count), in display order.
     distributions: Sequence[ReportTable] = ()
     tables: Sequence[ReportTable] = ()
@@ -178,7 +178,7 @@ USAGE_FIGURES = (
 )
 
 
-def reply_values(replies: ReplyCounts) -> dict[str, Value]:
+def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
     """Return the share of failed replies, and cost and tokens for each answer.
 
     Cost and tokens include replies without an answer.
@@ -194,7 +194,7 @@ def reply_values(replies: ReplyCounts) -> dict[str, Value]:
     }
 
 
-def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, Value]:
+def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]:
     """Return mean, P10 and P90 of list lengths, as `name`, `name-p10` and `name-p90`.
 
     `lengths` is a histogram {members: lists}.

@@ -15,11 +15,11 @@ from pipeline.core.quotes import LIKENESS, is_stored_quotation
 from pipeline.engine.task import Task
 from pipeline.quality.figures import (
     Figure,
+    FigureValue,
     QualityFigures,
     ReportTable,
     ReservoirSample,
     Sample,
-    Value,
     read_figures,
     reply_values,
     share,
@@ -48,11 +48,11 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         extractor: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     tally = _Tally()
-    for item_id, answer in answers.answers_by(tx, task.name, extractor):
+    for item_id, answer in answers.answers_of_version(tx, task.name, extractor):
         tally.add(item_id, answer)
 
     replies = answers.count_replies(tx, task.name, extractor)
-    cut_count = answers.count_cut(tx, task.name, extractor)
+    cut_count = answers.count_cut_short_replies(tx, task.name, extractor)
     parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count
@@ -60,11 +60,11 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     # Fields that have a quotation in some answers, and no value in others.
     quotable_count = quote_count + sum(tally.missing[path] for path in tally.quotes)
     max_equal_count = max(tally.answer_hashes.values(), default=0)
-    mean_values: dict[str, Value] = {
+    mean_values: dict[str, FigureValue] = {
         f"mean-{path}": (total / number_count, number_count)
         for path, (number_count, total) in tally.numbers.items()
     }
-    values: dict[str, Value] = {
+    values: dict[str, FigureValue] = {
         "answered": (share(answer_count, asked_count), asked_count),
         "parked": (share(parked_count, asked_count), asked_count),
         "cut": (share(cut_count, replies.total), replies.total),
@@ -175,10 +175,10 @@ def _samples(
     texts = task.asked_texts(tx, ids)
     for item_id, answer in chosen_answers:
         if item_id in names:
-            text = cut_text(texts.get(item_id, ""))
-            yield Sample(item_id, names[item_id], text, (), cut_text(answer))
+            text = shorten_text(texts.get(item_id, ""))
+            yield Sample(item_id, names[item_id], text, (), shorten_text(answer))
 
 
-def cut_text(text: str) -> str:
+def shorten_text(text: str) -> str:
     """Return a text, or its first MAX_SAMPLE_CHARS characters with an ellipsis."""
     return text if len(text) <= MAX_SAMPLE_CHARS else f"{text[:MAX_SAMPLE_CHARS]} …"

@@ -15,17 +15,17 @@ from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
-from pipeline.store.database import Connection, streamed
+from pipeline.store.database import Connection, stream_rows
 from pipeline.store.runs import PilotVerdict
 
 # Items of a pilot, so that a failing share of 1 % is two items.
-SIZE = 200
-SEED = 1
+DEFAULT_PILOT_SIZE = 200
+DEFAULT_PILOT_SEED = 1
 # Ids in a fetch.
 FETCH_SIZE = 5000
 
 
-def next_pilot(
+def plan_next_pilot(
     tx: "Connection",
     task: Task,
     extractor: str,
@@ -37,14 +37,14 @@ def next_pilot(
 
     Size and seed default to those of an unfinished pilot, else to SIZE and SEED.
     """
-    newest_pilot = runs.newest_pilot(tx, extractor)
+    newest_pilot = runs.find_newest_pilot(tx, extractor)
     if newest_pilot is not None and newest_pilot.ended_at is None:
         size = size or newest_pilot.size
         if seed is None:
             seed = newest_pilot.seed
-    size = size or SIZE
+    size = size or DEFAULT_PILOT_SIZE
     if seed is None:
-        seed = SEED
+        seed = DEFAULT_PILOT_SEED
     return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
@@ -60,7 +60,7 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
 
     def pages() -> Iterator[Iterable[str]]:
         for query in (open_ids, answered_ids):
-            rows = streamed(tx, query, page=FETCH_SIZE).scalars()
+            rows = stream_rows(tx, query, page=FETCH_SIZE).scalars()
             yield from rows.partitions(FETCH_SIZE)
 
     return draw_items(chain.from_iterable(pages()), size=size, seed=seed)
@@ -80,9 +80,9 @@ def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     return list(dict.fromkeys(item_id for _, item_id in drawn_pairs))[:size]
 
 
-def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
+def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
     """Return whether the newest pilot of a version is unfinished."""
-    pilot = runs.newest_pilot(tx, extractor)
+    pilot = runs.find_newest_pilot(tx, extractor)
     return pilot is not None and pilot.ended_at is None
 
 
@@ -92,7 +92,9 @@ def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = Fals
     The reason is a pilot that failed or is unfinished. If a pilot is `compulsory`, it is also a
     missing pilot. An unfinished pilot is ignored if an older pilot ended.
     """
-    pilot = runs.newest_pilot(tx, extractor, is_ended=True) or runs.newest_pilot(tx, extractor)
+    pilot = runs.find_newest_pilot(tx, extractor, is_ended=True) or runs.find_newest_pilot(
+        tx, extractor
+    )
     if pilot is None:
         return f"{extractor} has not passed a pilot" if compulsory else ""
     if pilot.verdict is None:
@@ -102,7 +104,7 @@ def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = Fals
     return ""
 
 
-def waive_open_pilot(ws: WorkspaceSession) -> None:
+def waive_required_pilot(ws: WorkspaceSession) -> None:
     """Record that all items may be asked without a pilot of the version in use.
 
     Does nothing if they may be asked already.
@@ -112,7 +114,7 @@ def waive_open_pilot(ws: WorkspaceSession) -> None:
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
-def note_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
+def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     """Record a failed pilot if a report is hopeless and the task needs pilots.
 
     From then on no item is asked until a pilot passes or is waived. A gate that is missed by less
@@ -141,11 +143,11 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: boo
     if not reason:
         return
 
-    pilot = runs.newest_pilot(tx, extractor)
-    size = SIZE
+    pilot = runs.find_newest_pilot(tx, extractor)
+    size = DEFAULT_PILOT_SIZE
     unpark_hint = ""
     if pilot is not None:
-        size = pilot.size or SIZE
+        size = pilot.size or DEFAULT_PILOT_SIZE
         if pilot.verdict is PilotVerdict.FAILED:
             unpark_step = task.words.step("unpark", all=True)
             unpark_hint = f"`{unpark_step}` frees rows that failed for the API's sake; "

@@ -32,7 +32,7 @@ from pipeline.quality.figures import (
 if TYPE_CHECKING:
     from jinja2 import Template
 
-FOLDER = "reports"
+REPORTS_FOLDER = "reports"
 # Characters of a text in a table.
 MAX_CELL_CHARS = 60
 # A share that misses its bound by this much is hopeless.
@@ -183,7 +183,7 @@ class QualityReport(NamedTuple):
 
         Both files are on disk when this returns. `again` is used as in `markdown`.
         """
-        folder = data / FOLDER
+        folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task}-{self.at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
@@ -282,43 +282,43 @@ def _passing_bounds(gate: MeasuredFigure) -> str:
     return f"{gate.figure.name}={'..'.join(bounds)}"
 
 
-def sweep_reports(data: Path, task: str) -> None:
+def delete_partial_reports(data: Path, task: str) -> None:
     """Delete partially written reports of a task whose processes ended."""
-    for part in (data / FOLDER).glob(f"{task}-*{files.PART}"):
+    for part in (data / REPORTS_FOLDER).glob(f"{task}-*{files.PART_SUFFIX}"):
         if files.is_abandoned(part):
             part.unlink(missing_ok=True)
 
 
-def reports_of_task(data: Path, task: str) -> dict[str, list[Path]]:
+def report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the files of each report of a task by its name, the oldest report first.
 
     A report can be incomplete.
     """
     pattern = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
     paths_by_name: dict[str, list[Path]] = {}
-    for path in sorted((data / FOLDER).glob("*")):
+    for path in sorted((data / REPORTS_FOLDER).glob("*")):
         if match := pattern.fullmatch(path.name):
             paths_by_name.setdefault(match[1], []).append(path)
     return paths_by_name
 
 
-def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
+def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
     """Return the documents of the newest reports of a task, each with its `name`, newest first.
 
     Reports without a readable JSON file are skipped.
     """
     documents: list[dict[str, Any]] = []
-    for name in reversed(reports_of_task(data, task)):
+    for name in reversed(report_files_by_name(data, task)):
         # The report can be incomplete, or a user may have changed its file.
         with contextlib.suppress(OSError, ValueError):
-            document = json.loads((data / FOLDER / f"{name}.json").read_bytes())
+            document = json.loads((data / REPORTS_FOLDER / f"{name}.json").read_bytes())
             documents.append({**document, "name": name})
         if len(documents) == limit:
             break
     return documents
 
 
-def remove_reports(
+def delete_reports(
     data: Path, task: str, *, should_delete: Callable[[Sequence[Path]], bool]
 ) -> int:
     """Delete the reports of a task for whose files `is_named` returns true.
@@ -328,23 +328,23 @@ def remove_reports(
     Returns:
         The number of deleted files. The deletion is durable when this returns.
     """
-    named_reports = filter(should_delete, reports_of_task(data, task).values())
+    named_reports = filter(should_delete, report_files_by_name(data, task).values())
     paths = list(chain.from_iterable(named_reports))
     for path in paths:
         path.unlink(missing_ok=True)
     if paths:
-        files.sync_directory(data / FOLDER)
+        files.sync_directory(data / REPORTS_FOLDER)
     return len(paths)
 
 
-def older_reports(
+def find_old_reports(
     data: Path, task: str, before: datetime, *, kept_names: Collection[str]
 ) -> list[Path]:
     """Return the files of a task's reports that were written before a time.
 
     Reports named in `kept` and the newest complete report are left out.
     """
-    paths_by_name = reports_of_task(data, task)
+    paths_by_name = report_files_by_name(data, task)
     complete_names = [
         name
         for name, paths in paths_by_name.items()

@@ -37,10 +37,10 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import ENDED_STATES, OPEN, Mode, Outcome
+from pipeline.core.states import ENDED_STATES, OPEN_STATES, Mode, Outcome
 from pipeline.store import workspace
 from pipeline.store.claims import CLAIMED, IS_CLAIMED, PARKED
-from pipeline.store.database import PAGE, change_among, run_many, select_among, streamed
+from pipeline.store.database import PAGE_ROWS, change_among, run_many, select_among, stream_rows
 from pipeline.store.schema import answers, asks, attempts, batches, events, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
@@ -56,11 +56,11 @@ COST_DIGITS = 9
 # The version of corrections, which people enter. It outranks the version of every model.
 PERSON = "person"
 # The JSON that replaces the answer to a forgotten row.
-FORGOTTEN = "null"
+FORGOTTEN_ANSWER = "null"
 # Reasons of replies that a larger `maxOutputTokens` may repair.
-CUT_SHORT = ("max-tokens", "max-tokens-empty")
+CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
 # The kind of the journal's lines about rolled back batches.
-ROLLBACK = "rollback"
+ROLLBACK_EVENT = "rollback"
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 # Columns of a request that its answer, attempt or claim may have.
 _REQUEST_COLUMNS = (
@@ -107,7 +107,7 @@ class VersionCounts(NamedTuple):
         return f"{self.label}/{self.model}" if self.model else self.label
 
 
-def keep(
+def insert_answers_and_attempts(
     tx: Connection,
     answer_rows: Sequence[Mapping[str, Any]],
     attempt_rows: Sequence[Mapping[str, Any]],
@@ -134,10 +134,10 @@ def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[s
     Returns:
         Counts by row id; rows without such attempts are left out.
     """
-    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT))
+    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
 
 
-def service_failures(
+def count_service_failures(
     tx: Connection, task: str, version: str, row_ids: Sequence[str], *, live: bool
 ) -> dict[str, int]:
     """Count the service's failures for each row under a version since its last charged attempt.
@@ -180,7 +180,7 @@ def _count_attempts(
     return {row[0]: row[1] for row in counts}
 
 
-def usage(tx: Connection, batch: int) -> dict[str, float]:
+def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     """Sum the use of all replies to a batch.
 
     Returns:
@@ -229,7 +229,7 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
     return counts_by_batch
 
 
-def items_of_batch(
+def row_ids_of_batch(
     tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False
 ) -> list[str]:
     """Return the ids of a batch's rows that have an answer or an attempt.
@@ -248,7 +248,7 @@ def items_of_batch(
     return list(tx.execute(union_all(*queries)).scalars())
 
 
-def of_item(
+def answers_and_attempts_of_row(
     tx: Connection, task: str, row_id: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return all answers and all attempts of one row, oldest first, by column name."""
@@ -260,7 +260,9 @@ def of_item(
     return answer_rows, attempt_rows
 
 
-def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
+def attempts_of_batch(
+    tx: Connection, batch: int
+) -> Iterator[tuple[str, str, int | None, str, str]]:
     """Yield (outcome, reason, code, row id, excerpt) of a batch's attempts.
 
     Shorter row ids come first, equally long ids in their order. A missing excerpt is "".
@@ -276,10 +278,12 @@ def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int 
         .where(attempts.c.batch == batch)
         .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     )
-    yield from map(tuple, streamed(tx, query, page=PAGE))
+    yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
 
 
-def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[str], list[str]]:
+def find_anomalies(
+    tx: Connection, batch: int, *, model: str
+) -> tuple[list[str], list[str], list[str]]:
     """Find anomalies among the answers of a batch.
 
     Args:
@@ -335,7 +339,7 @@ def _select_rows(
 ) -> Iterable[Any]:
     """Return the result of a SELECT from the answers, of all rows or only of some."""
     if row_ids is None:
-        return streamed(tx, query, page=PAGE)
+        return stream_rows(tx, query, page=PAGE_ROWS)
     return select_among(tx, query, answers.c.item_id, row_ids)
 
 
@@ -406,7 +410,7 @@ class VersionPreference:
         return version != PERSON, label_index, -start_index
 
 
-def is_effective(
+def is_preferred(
     preference: VersionPreference,
     *,
     version: str | None = None,
@@ -443,7 +447,7 @@ def is_effective(
     return and_(is_compared(answers), answers.c.id == preferred_id)
 
 
-def effective_of_item(
+def preferred_of_row(
     preference: VersionPreference, key: ColumnElement[str], column: str | ColumnElement[Any]
 ) -> ColumnElement[Any]:
     """Return a scalar subquery: a column or expression of a row's preferred applied answer.
@@ -461,7 +465,7 @@ def effective_of_item(
     return query.order_by(*preference.order(answers)).limit(1).scalar_subquery()
 
 
-def last_applied(
+def preferred_answers(
     tx: Connection,
     task: str,
     row_ids: Sequence[str] | None = None,
@@ -475,7 +479,7 @@ def last_applied(
         preference: None means that a correction counts, else the newest answer.
     """
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
-        is_effective(preference or VersionPreference(task))
+        is_preferred(preference or VersionPreference(task))
     )
     rows = _select_rows(tx, query, row_ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
@@ -515,13 +519,13 @@ class StoredAnswer(NamedTuple):
     response_id: str
 
 
-def set_aside(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Mark all answers of some rows as not applied. Their costs stay recorded."""
     unapply = update(answers).where(answers.c.task == task).values(applied=False)
     change_among(tx, unapply, answers.c.item_id, row_ids)
 
 
-def given_answers(
+def stored_answers(
     tx: Connection, task: str, version: str, fingerprint: str | None, row_ids: Sequence[str]
 ) -> dict[tuple[str, str], StoredAnswer]:
     """Return the newest answer of a version to each input of some rows, applied or not.
@@ -542,7 +546,7 @@ def given_answers(
         .where(
             answers.c.task == task,
             answers.c.extractor == version,
-            answers.c.answer != FORGOTTEN,
+            answers.c.answer != FORGOTTEN_ANSWER,
             answers.c.fingerprint.is_not_distinct_from(fingerprint),
         )
         .order_by(answers.c.id)
@@ -554,7 +558,7 @@ def given_answers(
     }
 
 
-def newest_answers(
+def preferred_answers_page(
     tx: Connection,
     preference: VersionPreference,
     *,
@@ -575,20 +579,20 @@ def newest_answers(
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
         .where(answers.c.item_id > after)
-        .where(is_effective(preference, version=version, corrected=corrected))
+        .where(is_preferred(preference, version=version, corrected=corrected))
         .order_by(answers.c.item_id)
-        .limit(PAGE)
+        .limit(PAGE_ROWS)
     )
     return [tuple(row) for row in tx.execute(query)]
 
 
-def spoken_for_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+def corrected_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
     corrected = select_among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
     return {row[0] for row in corrected}
 
 
-def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
+def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
     """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
 
     Args:
@@ -596,10 +600,10 @@ def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple
     """
     query = (
         select(answers.c.item_id, answers.c.answer)
-        .where(is_effective(VersionPreference(task), version=version))
+        .where(is_preferred(VersionPreference(task), version=version))
         .order_by(answers.c.id)
     )
-    yield from map(tuple, streamed(tx, query, page=PAGE))
+    yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
 
 
 def answered_ids(task: str, version: str | None = None) -> Select[Any]:
@@ -640,13 +644,13 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
     return newer.correlate_except(answers).exists()
 
 
-def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
+def last_request_key(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
     """Return a scalar subquery: version, blank and input hash of a row's preferred answer.
 
     A correction comes first, else the newest applied answer.
     """
     expression = answers.c.extractor + literal(" ") + answers.c.input_hash
-    return effective_of_item(VersionPreference(task), key, expression)
+    return preferred_of_row(VersionPreference(task), key, expression)
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -660,7 +664,7 @@ def has_version(column: ColumnElement[str], version: str | None) -> ColumnElemen
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
-def items_of_versions(tx: Connection, task: str, versions: Sequence[str]) -> Iterator[str]:
+def row_ids_with_versions(tx: Connection, task: str, versions: Sequence[str]) -> Iterator[str]:
     """Yield the ids of rows that have an answer of each version, applied or not."""
     queries = (
         select(answers.c.item_id).where(_is_of_version(answers, task, version))
@@ -669,7 +673,7 @@ def items_of_versions(tx: Connection, task: str, versions: Sequence[str]) -> Ite
     yield from tx.execute(intersect(*queries)).scalars()
 
 
-def newest_of_version(
+def newest_answers_of_version(
     tx: Connection, task: str, version: str, row_ids: Sequence[str]
 ) -> dict[str, str]:
     """Return the newest answer (JSON) of a version, applied or not, by row id."""
@@ -684,7 +688,9 @@ def newest_of_version(
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
     """Return the SQL condition that an answer is of a task and version, and not forgotten."""
     return and_(
-        table.c.task == task, table.c.answer != FORGOTTEN, has_version(table.c.extractor, version)
+        table.c.task == task,
+        table.c.answer != FORGOTTEN_ANSWER,
+        has_version(table.c.extractor, version),
     )
 
 
@@ -780,7 +786,7 @@ def count_answered(tx: Connection, task: str, version: str | None) -> int:
     return tx.execute(query).scalar_one()
 
 
-def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
+def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with a charged attempt under a version and no applied answer of it."""
     is_charged = and_(
         attempts.c.task == task, attempts.c.charged, has_version(attempts.c.extractor, version)
@@ -811,11 +817,11 @@ def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, 
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
-def count_cut(tx: Connection, task: str, version: str | None) -> int:
+def count_cut_short_replies(tx: Connection, task: str, version: str | None) -> int:
     """Count the replies in batches of a version that the token limit cut short."""
     query = select(func.count()).where(
         attempts.c.task == task,
-        attempts.c.reason.in_(CUT_SHORT),
+        attempts.c.reason.in_(CUT_SHORT_REASONS),
         attempts.c.batch.is_not(None),
         has_version(attempts.c.extractor, version),
     )
@@ -851,7 +857,7 @@ def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
     return [VersionCounts.of(version) for version in tx.execute(query).scalars()]
 
 
-def asked_tasks(tx: Connection) -> set[str]:
+def tasks_with_versions(tx: Connection) -> set[str]:
     """Return the names of tasks with a version; a task that was rolled back whole has none."""
     starts = select_version_starts().subquery().c
     return set(tx.execute(select(starts.task).distinct()).scalars())
@@ -862,7 +868,7 @@ def belongs_to_version(version: str, label: str) -> bool:
     return version == label or version.startswith(f"{label}/")
 
 
-def paid_for_version(tx: Connection, task: str, version: str) -> float:
+def cost_of_version(tx: Connection, task: str, version: str) -> float:
     """Return the cost of all batches of a version in USD, without rolled back batches."""
     query = select(func.sum(batches.c.cost)).where(
         batches.c.task == task, batches.c.extractor == version, ~_is_rolled_back()
@@ -870,7 +876,7 @@ def paid_for_version(tx: Connection, task: str, version: str) -> float:
     return float(tx.execute(query).scalar() or 0.0)
 
 
-def is_anything_asked(tx: Connection) -> bool:
+def has_any_request(tx: Connection) -> bool:
     """Return whether the database has a version, a model's answer or a batch that is not over."""
     queries = (
         select_version_starts(),
@@ -880,7 +886,7 @@ def is_anything_asked(tx: Connection) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
-def remove_version(
+def delete_version(
     tx: Connection, task: str, version: str, *, now: datetime
 ) -> tuple[int, int, int]:
     """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
@@ -898,7 +904,7 @@ def remove_version(
     )
     for number in tx.execute(batch_numbers).scalars().all():
         workspace.record_event(
-            tx, ROLLBACK, number, old=None, new="answers removed", reason=reason, now=now
+            tx, ROLLBACK_EVENT, number, old=None, new="answers removed", reason=reason, now=now
         )
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
@@ -916,7 +922,7 @@ def remove_version(
 
 def _is_rolled_back() -> ColumnElement[bool]:
     """Return the SQL condition that the journal marks a batch as rolled back."""
-    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK)
+    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
     return cast(batches.c.number, Text).in_(rolled_back)
 
 
@@ -924,7 +930,7 @@ def _is_rolled_back() -> ColumnElement[bool]:
 # A copied answer is not a request.
 
 
-def is_anything_sent(tx: Connection, task: str) -> bool:
+def has_sent_request(tx: Connection, task: str) -> bool:
     """Return whether a request of a task was sent, or may have been sent."""
     sent_batches = select(batches.c.number).where(
         batches.c.task == task, batches.c.create_sent_at.is_not(None)
@@ -932,7 +938,7 @@ def is_anything_sent(tx: Connection, task: str) -> bool:
     return tx.execute(sent_batches.limit(1)).first() is not None
 
 
-def requests_of_item(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
+def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
     """Return every request about one row as a document, newest first.
 
     Returns:
@@ -988,7 +994,7 @@ def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
             .join(batches, batches.c.number == table.c.batch)
         )
         if table is asks:
-            query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN))
+            query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN_STATES))
         yield table, query
 
 
@@ -998,7 +1004,7 @@ def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[
     for query in queries:
         for row in tx.execute(query).mappings():
             request = {**row, "line": row["line"] or 0}
-            request["forgotten"] = row["answer"] == FORGOTTEN
+            request["forgotten"] = row["answer"] == FORGOTTEN_ANSWER
             request["answer"] = json.loads(row["answer"] or "null")
             requests.append(request)
     # Not by time: a clock may have been wrong, and numbers only grow.

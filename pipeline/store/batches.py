@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, tru
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.files import SealedFile
-from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Mode
+from pipeline.core.states import BATCH_MOVES, OPEN_STATES, BatchState, Mode
 from pipeline.store import workspace
 from pipeline.store.database import next_value
 from pipeline.store.schema import BatchRow, batches, creates
@@ -80,12 +80,14 @@ def batches_in_states(
     if states:
         conditions.append(batches.c.state.in_(states))
     if sent_since is not None:
-        conditions.append(or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN)))
+        conditions.append(
+            or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN_STATES))
+        )
     query = select(batches).where(*conditions).order_by(batches.c.number)
     return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
-def unknown_states(tx: Connection) -> list[str]:
+def find_unknown_states(tx: Connection) -> list[str]:
     """Return a message for each batch whose state is unknown."""
     query = select(batches.c.number, batches.c.state).where(
         batches.c.state.not_in(list(BatchState))
@@ -97,7 +99,7 @@ def _unknown_state_message(number: int, state: str) -> str:
     return f"batch {number} is in a state that does not exist: {state!r}"
 
 
-def by_run(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
+def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Combine the batches of each live run into one batch with the run's number, without trials.
 
     Other batches are returned as they are.
@@ -169,12 +171,12 @@ def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> No
     )
 
 
-def note(tx: Connection, number: int, **columns: Any) -> None:
+def set_columns(tx: Connection, number: int, **columns: Any) -> None:
     """Set columns of a batch; its state stays."""
     tx.execute(update(batches).where(batches.c.number == number).values(**columns))
 
 
-def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
+def count_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     """Return how many live calls to a model, by all processes, count towards a day's quota.
 
     Args:
@@ -195,7 +197,7 @@ class PastCalls(NamedTuple):
     tokens: int
 
 
-def calls_since(
+def past_calls(
     tx: Connection, model: str, *, since: datetime, excluded_batches: Collection[int] = ()
 ) -> list[PastCalls]:
     """Return the calls to a model of live batches that are running or ended since a time.
@@ -222,7 +224,7 @@ def calls_since(
     return calls_by_batch
 
 
-def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
+def mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     """Return the mean seconds of answered live calls to a model in its newest batches.
 
     Calls in mode flex are compared with flex only; calls in all other modes count together.
@@ -331,14 +333,14 @@ def mark_refused(
     _end_try(tx, batch, outcome=outcome, note=reason)
 
 
-def name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
+def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
     """Return the display name of a try of a batch: workspace, task, number, file, try."""
     return (
         f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
     )
 
 
-def name_prefix(display_name: str) -> str:
+def strip_try(display_name: str) -> str:
     """Return a display name without its try, as all tries of a request file begin."""
     return _TRY_SUFFIX.sub("", display_name)
 
@@ -349,13 +351,13 @@ def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, now: da
     A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
     """
     if batch.state is BatchState.PREPARED:
-        name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
+        name = display_name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
         mark_submitting(tx, batch, display_name=name, now=now)
     reason = "restored from a backup: it may have been sent since"
-    note(tx, batch.number, create_ended_at=now, reason=reason)
+    set_columns(tx, batch.number, create_ended_at=now, reason=reason)
 
 
-def note_unclear(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Record that the last create call ended without a clear reply; the state stays.
 
     The batch is left alone if another process changed it; the try is recorded in any case.
@@ -366,7 +368,7 @@ def note_unclear(tx: Connection, batch: BatchRow, *, reason: str, now: datetime)
     _end_try(tx, batch, outcome="unclear", note=reason)
 
 
-def note_absent(tx: Connection, batch: BatchRow) -> None:
+def record_absent_try(tx: Connection, batch: BatchRow) -> None:
     """Record that the remote list, read whole and late enough, has nothing of the last try."""
     _end_try(tx, batch, outcome="absent", note=_ABSENT_REASON)
 
@@ -378,10 +380,10 @@ def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
         StateConflictError: Another process changed the batch.
     """
     _move(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
-    note_absent(tx, batch)
+    record_absent_try(tx, batch)
 
 
-def note_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
+def update_if_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
     """Set columns of a batch if it is still *submitted*.
 
     Returns:
@@ -391,20 +393,20 @@ def note_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
     return tx.execute(update(batches).where(*is_submitted).values(**columns)).rowcount == 1
 
 
-def note_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def record_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Record that the API is asked to cancel a *submitted* batch; the state stays.
 
     Raises:
         StateConflictError: The batch is no longer *submitted*.
     """
-    if not note_submitted(tx, batch, cancel_asked_at=now, reason=reason):
+    if not update_if_submitted(tx, batch, cancel_asked_at=now, reason=reason):
         raise _conflict(tx, batch, target=batch.state)
     _record_event(tx, batch, reason=reason, now=now)
 
 
-def unnote_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def undo_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Undo `note_cancel` after the API could not be asked."""
-    note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
+    update_if_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     _record_event(tx, batch, reason=reason, now=now)
 
 
@@ -476,7 +478,7 @@ def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, in
     """
     is_of_batch = true() if number is None else creates.c.batch == number
     query = select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, is_of_batch)
-    return {name_prefix(name): batch_number for name, batch_number in tx.execute(query)}
+    return {strip_try(name): batch_number for name, batch_number in tx.execute(query)}
 
 
 def add_duplicate(
@@ -507,17 +509,17 @@ def open_duplicates(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's duplicates that nobody cancelled yet."""
     return [
         duplicate["remote_name"]
-        for duplicate in all_duplicates(tx)
+        for duplicate in list_duplicates(tx)
         if duplicate["batch"] == number and duplicate["cancelled_at"] is None
     ]
 
 
-def duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
+def mark_duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
     """Record that a duplicate batch was cancelled, or is over."""
     tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=now))
 
 
-def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
+def list_duplicates(tx: Connection) -> list[dict[str, Any]]:
     """Return all duplicate batches by column name, oldest first.
 
     Their columns are `remote_name`, `batch`, `display_name`, `estimated_cost` (USD), `found_at` and

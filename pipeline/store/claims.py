@@ -36,7 +36,13 @@ from sqlalchemy import (
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import ENDED_STATES, Mode, Outcome
-from pipeline.store.database import change_among, pages, run_many, select_among, streamed
+from pipeline.store.database import (
+    change_among,
+    run_many,
+    select_among,
+    split_into_pages,
+    stream_rows,
+)
 from pipeline.store.schema import asks, attempts, batches
 
 # Claims that are checked or inserted by a single statement.
@@ -108,7 +114,7 @@ def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
     )
 
 
-def askable(
+def select_claimable(
     tx: Connection, task: OpenRowSource, *, names: Sequence[str] = (), after: str | None = None
 ) -> Select[Any]:
     """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
@@ -122,7 +128,7 @@ def askable(
     return query.where(~unavailable.exists())
 
 
-def askable_rows(
+def claimable_rows(
     tx: Connection, task: OpenRowSource, *, after: str | None
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of the rows that the next batch can claim, in the order of the task.
@@ -134,29 +140,29 @@ def askable_rows(
         At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
     """
     names = task.columns
-    query = askable(tx, task, names=names, after=after)
-    for records in streamed(tx, query, page=READ_PAGE_ROWS).partitions():
+    query = select_claimable(tx, task, names=names, after=after)
+    for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {record[-1]: task.read(dict(zip(names, record, strict=False))) for record in records}
 
 
-def askable_among(tx: Connection, task: OpenRowSource, row_ids: Sequence[str]) -> list[str]:
+def claimable_among(tx: Connection, task: OpenRowSource, row_ids: Sequence[str]) -> list[str]:
     """Return those of the row ids that the next batch can claim, in the given order."""
     askable_ids: set[str] = set()
-    for page in pages(row_ids, CLAIM_PAGE_ROWS):
+    for page in split_into_pages(row_ids, CLAIM_PAGE_ROWS):
         unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(page))
         open_ids = task.pending_among(tx, page)
         askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
 
 
-def count_askable(tx: Connection, task: OpenRowSource) -> int:
+def count_claimable(tx: Connection, task: OpenRowSource) -> int:
     """Count the rows that the next batch can claim."""
-    query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
+    query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
 
 
-def claim(
+def claim_rows(
     tx: Connection,
     task: OpenRowSource,
     version: str,
@@ -179,10 +185,10 @@ def claim(
     """
     # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
     # as it was.
-    for page in pages(rows, CLAIM_PAGE_ROWS):
+    for page in split_into_pages(rows, CLAIM_PAGE_ROWS):
         if not asks_each:
             hashes = [row.input_hash for row in page]
-            if equal_asks(tx, task.name, version, hashes, state=CLAIMED):
+            if find_duplicate_inputs(tx, task.name, version, hashes, state=CLAIMED):
                 raise _not_open_error(task)
 
         ids = [row.item_id for row in page]
@@ -234,7 +240,7 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
     )
     change_among(tx, is_answered, asks.c.item_id, [record["item_id"] for record in records])
     try:
-        for page in pages(records, CLAIM_PAGE_ROWS):
+        for page in split_into_pages(records, CLAIM_PAGE_ROWS):
             run_many(tx, insert(asks), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
@@ -242,7 +248,7 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
         ) from error
 
 
-def equal_asks(
+def find_duplicate_inputs(
     tx: Connection, task: str, version: str, hashes: Sequence[str], *, state: str | None = None
 ) -> dict[str, tuple[str, str]]:
     """Find rows that were asked under a version with the given input hashes.
@@ -282,7 +288,7 @@ def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
     return tx.execute(query).scalar_one()
 
 
-def claimed(
+def claimed_rows(
     tx: Connection, batch: int, *, after: int = 0, limit: int | None = None
 ) -> list[RowClaim]:
     """Return the rows that a batch still claims, by their line in the request file.
@@ -341,7 +347,7 @@ def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClai
     return change_among(tx, change, asks.c.item_id, [row.item_id for row in rows])
 
 
-def add_ended(
+def record_ended(
     tx: Connection, task: str, version: str, outcomes: ClaimOutcomes, *, now: datetime
 ) -> None:
     """Record open rows as answered or parked without a batch; ignore released rows.
@@ -378,14 +384,14 @@ _IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
 )
 
 
-def claims_of_ended(tx: Connection) -> list[str]:
+def find_claims_of_ended_batches(tx: Connection) -> list[str]:
     """Return a message if batches that are over still claim rows; otherwise an empty list."""
     query = select(func.count()).select_from(asks).where(_IS_CLAIM_OF_ENDED_BATCH)
     count = tx.execute(query).scalar()
     return [f"{count} items are claimed by batches that are over"] if count else []
 
 
-def close_claims_of_ended(tx: Connection) -> None:
+def release_claims_of_ended_batches(tx: Connection) -> None:
     """Release the rows that batches still claim although they are over."""
     tx.execute(delete(asks).where(_IS_CLAIM_OF_ENDED_BATCH))
 
@@ -404,7 +410,7 @@ def is_version_used(tx: Connection, task: str, label: str) -> bool:
     return tx.execute(query).first() is not None
 
 
-def is_any_open(tx: Connection, task: str) -> bool:
+def has_claims(tx: Connection, task: str) -> bool:
     """Return whether any row of a task is claimed."""
     return tx.execute(claimed_ids(task).limit(1)).first() is not None
 
@@ -449,7 +455,7 @@ def _is_parked(prompt_version: str) -> ColumnElement[bool]:
     return and_(_IS_PARKED, or_(asks.c.extractor == EVERY_VERSION, is_of_version))
 
 
-def parked(task: str, prompt_version: str = "") -> Select[Any]:
+def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
     """Return a SELECT of the ids of parked rows.
 
     Args:
@@ -459,7 +465,9 @@ def parked(task: str, prompt_version: str = "") -> Select[Any]:
     return select(asks.c.item_id).where(asks.c.task == task, _is_parked(prompt_version))
 
 
-def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, now: datetime) -> None:
+def park_for_all_versions(
+    tx: Connection, task: str, reasons: Mapping[str, str], *, now: datetime
+) -> None:
     """Park rows under every version; a row that is parked so already keeps its first reason.
 
     Args:
@@ -472,14 +480,14 @@ def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, now: 
         for row_id, reason in reasons.items()
         if row_id not in known_ids
     }
-    add_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), now=now)
+    record_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), now=now)
 
 
 def unpark(
     tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
     """Release the rows that `unparkable` returns and forgive their attempts; return their ids."""
-    free_ids = unparkable(tx, task, prompt_version=prompt_version, ids=ids)
+    free_ids = unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)
     release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
@@ -487,7 +495,7 @@ def unpark(
     return free_ids
 
 
-def unparkable(
+def unparkable_ids(
     tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
     """Return the ids of parked rows that are not parked under every version.
@@ -513,7 +521,7 @@ def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     return and_(_is_parked(prompt_version), asks.c.extractor != EVERY_VERSION)
 
 
-def reopen(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Delete the records that some rows were answered; the answers stay."""
     is_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
     change_among(tx, is_answered, asks.c.item_id, row_ids)
@@ -578,7 +586,7 @@ class DueRetry(NamedTuple):
     tries: int
 
 
-def note_due(
+def record_due(
     tx: Connection, task: str, version: str, row_id: str, *, reason: str, now: datetime
 ) -> None:
     """Record a row as due, so that the next command retries it.
@@ -600,10 +608,10 @@ def note_due(
 
 def due_ids(tx: Connection, task: OpenRowSource) -> list[str]:
     """Return the ids of due rows that the next batch can claim, oldest first."""
-    return askable_among(tx, task, [retry.item_id for retry in asked_in_vain(tx, task.name)])
+    return claimable_among(tx, task, [retry.item_id for retry in failed_retries(tx, task.name)])
 
 
-def asked_in_vain(tx: Connection, task: str) -> Iterator[DueRetry]:
+def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
     """Yield every row with a failed call outside of a run, or recorded as due, oldest first.
 
     Rows that were answered since are included.

@@ -45,7 +45,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.redact import PASSWORDS
+from pipeline.core.redact import PASSWORD_OPTIONS
 from pipeline.store.postgresql import (
     PostgresqlServer,
     Session,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Select", "Store"]
 
 # The most ids in a statement.
-PAGE = 500
+PAGE_ROWS = 500
 # Rows of a user's query that are fetched at once from a file, and from a server.
 FILE_FETCH_ROWS = 20
 SERVER_FETCH_ROWS = 1_000
@@ -101,7 +101,7 @@ def cached_in_snapshot(
     return read_once
 
 
-def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
+def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[list[T]]:
     """Yield the values in lists of at most `size`, in their order."""
     remaining = iter(values)
     return iter(lambda: list(islice(remaining, size)), [])
@@ -114,7 +114,7 @@ def select_among(
 
     Runs a statement for each page of values; the rows are sorted within a page only.
     """
-    for page in pages(values):
+    for page in split_into_pages(values):
         yield from tx.execute(query.where(column.in_(page))).all()
 
 
@@ -137,7 +137,9 @@ def change_among(
     Returns:
         The number of changed rows.
     """
-    return sum(tx.execute(change.where(column.in_(page))).rowcount for page in pages(values))
+    return sum(
+        tx.execute(change.where(column.in_(page))).rowcount for page in split_into_pages(values)
+    )
 
 
 def next_value(tx: Connection, column: Column[int]) -> int:
@@ -148,7 +150,7 @@ def next_value(tx: Connection, column: Column[int]) -> int:
     return (tx.execute(select(func.max(column))).scalar() or 0) + 1
 
 
-def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
+def stream_rows(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
     """Run a SELECT and fetch its rows `page` at a time.
 
     The result is closed at the end of its transaction at the latest.
@@ -213,7 +215,9 @@ class Store:
             self._backend = SqliteFile(full_url, is_kept=isinstance(url, str))
         # The URL without passwords: neither before the host nor among its options.
         self.address = (
-            full_url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
+            full_url._replace(password=None)
+            .difference_update_query(PASSWORD_OPTIONS)
+            .render_as_string()
         )
         # The database's file, or None on a server.
         self.path = self._backend.path

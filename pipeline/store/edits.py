@@ -20,7 +20,7 @@ from pipeline.store.schema import answers
 
 # Kinds of events in the journal; the name of the task follows.
 MERGE = "merge "
-UNDONE = "undone merge "
+MERGE_UNDONE = "undone merge "
 
 
 class TagMerge(NamedTuple):
@@ -61,14 +61,16 @@ def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime
     if number not in numbers_in_force:
         return False
 
-    workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, reason=who, now=at)
+    workspace.record_event(
+        tx, f"{MERGE_UNDONE}{task}", number, old=None, new=None, reason=who, now=at
+    )
     return True
 
 
 def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     """Return all merges of a task's values, also undone ones, oldest first, numbered from 1."""
     undo_events = {
-        int(event["name"]): event for event in workspace.events_of(tx, f"{UNDONE}{task}")
+        int(event["name"]): event for event in workspace.events_of(tx, f"{MERGE_UNDONE}{task}")
     }
     merges = []
     for number, event in enumerate(workspace.events_of(tx, f"{MERGE}{task}"), start=1):
@@ -86,16 +88,16 @@ def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     return merges
 
 
-def rules_in_force(tx: Connection, task: str) -> dict[str, str]:
+def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
     """Return each merged value with the value that finally replaces it.
 
     In a writing transaction no other process changes the merges until it ends.
     """
     merges = list_merges(tx, task)
-    return resolved({merge.old: merge.new for merge in merges if merge.undone_at is None})
+    return follow_chains({merge.old: merge.new for merge in merges if merge.undone_at is None})
 
 
-def resolved(rules: Mapping[str, str]) -> dict[str, str]:
+def follow_chains(rules: Mapping[str, str]) -> dict[str, str]:
     """Follow chains of replacements to their end; values whose chain is a circle are left out."""
     final_values = {}
     for old in rules:
@@ -109,7 +111,7 @@ def resolved(rules: Mapping[str, str]) -> dict[str, str]:
     return final_values
 
 
-def merged(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
+def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
     """Replace values by the rules, and remove repetitions; the order stays."""
     return list(dict.fromkeys(rules.get(value, value) for value in values))
 
@@ -162,7 +164,7 @@ def _to_json(answer: Mapping[str, Any]) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def drop_edits(tx: Connection, task: str, item_id: str) -> None:
+def delete_edits(tx: Connection, task: str, item_id: str) -> None:
     """Delete all edits of a row."""
     tx.execute(delete(answers).where(*_is_correction(task, item_id)))
 

@@ -15,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 
 from pipeline.core.states import BatchState
 from pipeline.store import claims, edits, workspace
-from pipeline.store.answers import FORGOTTEN, ROLLBACK
+from pipeline.store.answers import FORGOTTEN_ANSWER, ROLLBACK_EVENT
 from pipeline.store.schema import answers, asks, attempts, batches, creates, events, rows, runs
 
 # Kinds of the journal's lines: a row that is being or was forgotten, a batch whose files were
@@ -49,7 +49,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    claims.park_unasked(tx, task, {row_id: claims.BEING_FORGOTTEN}, now=now)
+    claims.park_for_all_versions(tx, task, {row_id: claims.BEING_FORGOTTEN}, now=now)
     if row_id not in open_erasures(tx, name):
         digest = _digest(tx, name)
         workspace.record_event(
@@ -74,7 +74,7 @@ def finish_erasure(tx: Connection, name: str) -> None:
     tx.execute(end.values(name=ERASED_TEXT, old=BEGUN, new=DONE, why=None))
 
 
-def bury_item(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
     reason = f"{task}: what its source says of it is left out"
     digest = _digest(tx, f"{task} {row_id}")
@@ -83,7 +83,7 @@ def bury_item(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     )
 
 
-def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
+def make_buried_check(tx: Connection, task: str) -> Callable[[str], bool]:
     """Return a function that says whether the row of an id was forgotten.
 
     It reads the journal now, not when it is called.
@@ -107,7 +107,7 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
-def batches_of(tx: Connection, task: str, row_id: str) -> list[int]:
+def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
     """Return the numbers of batches that may have asked about a row, ascending.
 
     Failed batches of the task and rolled back batches are included, because only their files show
@@ -120,7 +120,7 @@ def batches_of(tx: Connection, task: str, row_id: str) -> list[int]:
     is_failed = batches.c.state == BatchState.FAILED
     queries.append(select(batches.c.number).where(batches.c.task == task, is_failed))
 
-    numbers = workspace.numbers_with_event(tx, ROLLBACK)
+    numbers = workspace.numbers_with_event(tx, ROLLBACK_EVENT)
     for query in queries:
         numbers.update(number for number in tx.execute(query).scalars() if number is not None)
     return sorted(numbers)
@@ -153,7 +153,7 @@ def reseal(tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: in
     return False
 
 
-def erase_item(
+def erase_row(
     tx: Connection, task: str, row_id: str, *, words: Sequence[str], is_number_ours: bool = True
 ) -> None:
     """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
@@ -175,9 +175,9 @@ def erase_item(
     new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {
         attempts: {"reason": ERASED_TEXT, "excerpt": None},
-        answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
+        answers: {"input_hash": "", "answer": FORGOTTEN_ANSWER, "response_id": ""},
     }
-    edits.drop_edits(tx, task, row_id)
+    edits.delete_edits(tx, task, row_id)
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
@@ -186,7 +186,7 @@ def erase_item(
         _erase_word(tx, word)
 
 
-def note_cleaned(
+def record_cleaned(
     tx: Connection, batch: int, *, reason: str, now: datetime, hashes: str | None = None
 ) -> None:
     """Journal that a user removed the files of a batch.

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from pipeline.core.states import BatchState, Mode, RemoteState, remote_state
-from pipeline.store.batches import BatchRow, all_duplicates, batches_in_states, get_batch
+from pipeline.store.batches import BatchRow, batches_in_states, get_batch, list_duplicates
 from pipeline.store.schema import attempts, batches
 
 # Our own choice: the newest batches whose measured use is compared with their estimates.
-MEASURED = 20
+MAX_MEASURED_BATCHES = 20
 # Our own choice: the newest batches whose durations are read.
-TIMED_BATCHES = 50
+MAX_TIMED_BATCHES = 50
 # Remote states in which an abandoned batch may have been paid for, because it was never downloaded.
 POSSIBLY_PAID_STATES = (RemoteState.SUCCEEDED, RemoteState.WAITING)
 
@@ -34,7 +34,7 @@ class Spending(NamedTuple):
     under_way: float = 0.0
 
 
-def sum_spent(
+def sum_spending(
     tx: Connection, *, since: datetime | None = None, excluded_batch: int | None = None
 ) -> Spending:
     """Return the spending of all batches and duplicate batches.
@@ -46,18 +46,18 @@ def sum_spent(
     amounts = [Spending()]
     amounts += [
         Spending(lost=duplicate["estimated_cost"])
-        for duplicate in all_duplicates(tx)
+        for duplicate in list_duplicates(tx)
         if since is None or duplicate["found_at"] >= since
     ]
     for batch in batches_in_states(tx, sent_since=since):
         is_later = excluded_batch is not None and batch.number > excluded_batch
         waits_behind = is_later and batch.state is BatchState.PREPARED
         if batch.number != excluded_batch and not waits_behind:
-            amounts.append(batch_spent(batch))
+            amounts.append(batch_spending(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 
 
-def batch_spent(batch: BatchRow) -> Spending:
+def batch_spending(batch: BatchRow) -> Spending:
     """Return the spending of one batch, without its duplicates."""
     if batch.state is BatchState.INGESTED:
         return _ingested_spending(batch)
@@ -74,7 +74,7 @@ def _ingested_spending(batch: BatchRow) -> Spending:
     """Return the cost of an ingested batch; without token counts its whole estimate is lost."""
     reply_count = (batch.answered or 0) + (batch.invalid or 0)
     has_no_token_counts = batch.tokens_in == 0 and reply_count > 0
-    lost_requests = lost_calls(batch)
+    lost_requests = count_lost_calls(batch)
     lost_cost = 0.0
     if has_no_token_counts:
         lost_cost = batch.estimated_cost
@@ -84,7 +84,7 @@ def _ingested_spending(batch: BatchRow) -> Spending:
     return Spending(known=batch.cost or 0.0, lost=lost_requests * cost_per_request + lost_cost)
 
 
-def lost_calls(batch: BatchRow) -> int:
+def count_lost_calls(batch: BatchRow) -> int:
     """Return how many calls of a live batch got no reply; they may have been paid for."""
     if batch.way is Mode.BATCH:
         return 0
@@ -109,7 +109,7 @@ def _unseen_replies(batch: BatchRow) -> int:
     return min(missing, strays)
 
 
-def measured(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
+def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
     """Return the newest ingested batches of a version without missing lines or token counts.
 
     Returns:
@@ -125,7 +125,7 @@ def measured(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
             batches.c.tokens_in > 0,
         )
         .order_by(batches.c.number.desc())
-        .limit(MEASURED)
+        .limit(MAX_MEASURED_BATCHES)
     )
     numbers = tx.execute(newest).scalars().all()
     unused = (
@@ -144,7 +144,7 @@ def measured(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
     return measured_batches
 
 
-def batch_seconds(tx: Connection, model: str) -> list[float]:
+def list_batch_durations(tx: Connection, model: str) -> list[float]:
     """Return the seconds from submission to the result on disk of a model's newest batches.
 
     At most TIMED_BATCHES, newest first. Live batches do not count.
@@ -157,7 +157,7 @@ def batch_seconds(tx: Connection, model: str) -> list[float]:
             batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED]),
         )
         .order_by(batches.c.number.desc())
-        .limit(TIMED_BATCHES)
+        .limit(MAX_TIMED_BATCHES)
     )
     return [
         max(0.0, (over_at - submitted_at).total_seconds())

@@ -24,12 +24,12 @@ from pipeline.core.errors import (
     InconsistentError,
     UnavailableError,
 )
-from pipeline.core.redact import PASSWORDS, Secret
+from pipeline.core.redact import PASSWORD_OPTIONS, Secret
 from pipeline.store.sqlite import BUSY_S
 
 DRIVER = "postgresql+psycopg"
 # The advisory lock of writers: a random number, the same in every version of findable.
-WRITING = 7298122611063778412
+WRITER_LOCK_KEY = 7298122611063778412
 # The longest wait for the server's reply to a connection.
 CONNECT_TIMEOUT_S = 10
 
@@ -113,7 +113,7 @@ class PostgresqlServer:
         full_url = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
         self._secret = Secret.url(full_url.render_as_string(hide_password=False))
         # The engine's messages show this URL, so it has no password.
-        self._url = full_url._replace(password=None).difference_update_query(PASSWORDS)
+        self._url = full_url._replace(password=None).difference_update_query(PASSWORD_OPTIONS)
         host = url.host or url.query.get("host") or "this machine"
         host_names = host if isinstance(host, str) else ", ".join(host)
         self.shown = f"the PostgreSQL database {url.database!r} at {host_names}"
@@ -260,7 +260,9 @@ class PostgresqlServer:
         """Add the URL's passwords to the options of a connection that is about to open."""
         url = make_url(self._secret.reveal())
         url_options: dict[str, Any] = dialect.create_connect_args(url)[1]
-        options.update({name: url_options[name] for name in PASSWORDS if name in url_options})
+        options.update(
+            {name: url_options[name] for name in PASSWORD_OPTIONS if name in url_options}
+        )
 
     def _prepare_connection(
         self,
@@ -407,7 +409,7 @@ def _begin(connection: Connection) -> None:
     patience_s = options.get("findable_patience")
     if patience_s is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_to_milliseconds(patience_s)}")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})")
     elif options.get("findable_reads"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 

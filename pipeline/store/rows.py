@@ -38,13 +38,13 @@ from sqlalchemy import (
 )
 
 from pipeline.store.database import (
-    PAGE,
+    PAGE_ROWS,
     Store,
     insert_into,
     insert_new,
     run_many,
     select_among,
-    streamed,
+    stream_rows,
 )
 from pipeline.store.schema import rows
 
@@ -55,7 +55,7 @@ MIN_NEW_ROWS_FOR_ANALYZE = 10_000
 STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
 # The input hash of a refused row.
 NO_HASH = ""
-is_refused = rows.c.input_hash == NO_HASH
+IS_REFUSED = rows.c.input_hash == NO_HASH
 _staged = Table(
     "findable_read",
     MetaData(),
@@ -251,13 +251,13 @@ def _mark_missing(tx: Connection, task: str, staged_count: int, *, now: datetime
     Returns:
         The number of rows that were marked.
     """
-    is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~is_refused
+    is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
     present = select(func.count()).select_from(rows).where(is_present)
     missing_count = tx.execute(present).scalar_one() - staged_count
     is_staged = _is_staged()
     if missing_count:
         tx.execute(update(rows).where(is_present, ~is_staged).values(gone_at=now))
-    tx.execute(delete(rows).where(rows.c.task == task, is_refused, ~is_staged))
+    tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~is_staged))
     return missing_count
 
 
@@ -280,7 +280,7 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 
 
 @contextlib.contextmanager
-def reading(store: Store) -> Iterator[StagedRows]:
+def stage_rows(store: Store) -> Iterator[StagedRows]:
     """Create the temporary table of a reading for the length of a block.
 
     Staged rows that are not `written` in the block are discarded.
@@ -301,13 +301,13 @@ def _select_last_n(task: str) -> Select[Any]:
     return select(func.max(rows.c.n)).where(rows.c.task == task)
 
 
-def seen_before(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
+def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
     """Return the stored inspection (JSON) of the images of rows, by row id."""
     query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
     return {row[0]: row[1] for row in select_among(tx, query, rows.c.item_id, row_ids)}
 
 
-def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
+def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
     """Return the ids of rows whose input changed after a time.
 
     Args:
@@ -320,25 +320,25 @@ def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) ->
     return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
 
 
-def kept_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+def stored_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
     stored = select_among(tx, query, rows.c.item_id, row_ids)
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 
-def all_rows(tx: Connection, task: str) -> Iterator[str]:
+def all_cells(tx: Connection, task: str) -> Iterator[str]:
     """Yield the cells (JSON) of each row of a task in their order, without refused rows."""
-    query = select(rows.c.row).where(rows.c.task == task, ~is_refused).order_by(rows.c.n)
-    yield from (row[0] for row in streamed(tx, query, page=PAGE))
+    query = select(rows.c.row).where(rows.c.task == task, ~IS_REFUSED).order_by(rows.c.n)
+    yield from (row[0] for row in stream_rows(tx, query, page=PAGE_ROWS))
 
 
-def ids_of(tx: Connection, task: str) -> set[str]:
+def all_ids(tx: Connection, task: str) -> set[str]:
     """Return the ids of all rows of a task, without refused rows."""
-    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~is_refused)).scalars())
+    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~IS_REFUSED)).scalars())
 
 
-def put_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
+def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
     """Insert or update rows.
 
     Args:
@@ -364,7 +364,7 @@ def put_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -
     run_many(tx, statement, records)
 
 
-def remove_row(tx: Connection, task: str, row_id: str) -> None:
+def delete_row(tx: Connection, task: str, row_id: str) -> None:
     """Delete a row if it exists."""
     tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == row_id))
 
@@ -376,17 +376,17 @@ def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iter
     """Yield at most `limit` refused rows of a task, in the order of their source."""
     query = (
         select(rows.c.seen, rows.c.unusable, rows.c.row)
-        .where(rows.c.task == task, is_refused)
+        .where(rows.c.task == task, IS_REFUSED)
         .order_by(rows.c.n)
         .limit(limit)
     )
-    for row in streamed(tx, query, page=PAGE):
+    for row in stream_rows(tx, query, page=PAGE_ROWS):
         yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
 
 
 def count_refused(tx: Connection, task: str) -> int:
     """Count the refused rows of a task."""
-    query = select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)
+    query = select(func.count()).select_from(rows).where(rows.c.task == task, IS_REFUSED)
     return tx.execute(query).scalar_one()
 
 
@@ -403,7 +403,7 @@ class FileRefusals:
         self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
         self._count = 0
         is_of_file = rows.c.item_id.startswith(self._id_prefix, autoescape=True)
-        tx.execute(delete(rows).where(rows.c.task == task, is_refused, is_of_file))
+        tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
         """Store further refused rows of the file, in their order."""
@@ -416,14 +416,14 @@ class FileRefusals:
         run_many(self._tx, insert(rows), records)
 
 
-def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
+def delete_refused(tx: Connection, task: str, words: Collection[str]) -> None:
     """Delete the refused rows of a task that have a cell equal to any of the words.
 
     Case and blanks at the ends of a cell or word do not matter.
     """
     folded_words = {word.strip().casefold() for word in words}
-    query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, is_refused)
+    query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)
     for row_id, cells in tx.execute(query).all():
         folded_cells = (str(cell).strip().casefold() for cell in json.loads(cells).values())
         if not folded_words.isdisjoint(folded_cells):
-            remove_row(tx, task, row_id)
+            delete_row(tx, task, row_id)

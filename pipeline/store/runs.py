@@ -55,7 +55,7 @@ def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
     return [TagRunRow(**row) for row in tx.execute(query).mappings()]
 
 
-def unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
+def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
     """Return the newest run of a task in a mode that has not ended, or None."""
     for run in list_runs(tx, task, mode=mode):
         if run.ended_at is None:
@@ -67,7 +67,7 @@ def begin_pilot(
     tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
 ) -> PilotRow:
     """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
-    pilot = newest_pilot(tx, extractor)
+    pilot = find_newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
         return pilot
@@ -100,7 +100,7 @@ def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: da
 
     Does nothing while a pilot is unfinished, because that pilot gets a verdict of its own.
     """
-    pilot = newest_pilot(tx, extractor)
+    pilot = find_newest_pilot(tx, extractor)
     if pilot is None or pilot.ended_at is not None:
         _insert_pilot(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
 
@@ -112,24 +112,24 @@ def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     return pilot
 
 
-def pilot_items(tx: Connection, extractor: str) -> int:
+def count_pilot_rows(tx: Connection, extractor: str) -> int:
     """Return the sum of the sample sizes of all pilots of a version."""
-    return sum(pilot.size for pilot in all_pilots(tx) if pilot.extractor == extractor)
+    return sum(pilot.size for pilot in list_pilots(tx) if pilot.extractor == extractor)
 
 
-def newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False) -> PilotRow | None:
+def find_newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False) -> PilotRow | None:
     """Return the newest pilot of a version, or None.
 
     Args:
         over: Only pilots that have ended. Their verdict decides whether all rows may be asked.
     """
-    for pilot in reversed(all_pilots(tx)):
+    for pilot in reversed(list_pilots(tx)):
         if pilot.extractor == extractor and (not is_ended or pilot.ended_at is not None):
             return pilot
     return None
 
 
-def all_pilots(tx: Connection) -> list[PilotRow]:
+def list_pilots(tx: Connection) -> list[PilotRow]:
     """Return the pilots of all tasks, oldest first."""
     pilot_rows = []
     for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings():

@@ -45,7 +45,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.settings import BUILT_IN
+from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 
@@ -83,7 +83,7 @@ class UtcTime(TypeDecorator[datetime]):
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
     ) -> datetime | None:
         """Return the time of a cell in UTC."""
-        return None if value is None else time_of(value)
+        return None if value is None else to_utc_time(value)
 
 
 class IsoTime(UtcTime):
@@ -111,7 +111,7 @@ class IsoTime(UtcTime):
         return utc_time
 
 
-def time_of(cell: Any) -> datetime | None:
+def to_utc_time(cell: Any) -> datetime | None:
     """Convert a cell to a UTC time; a time without a zone is UTC.
 
     Returns:
@@ -291,7 +291,7 @@ class PilotRow:
 
 
 # The key of the preferred versions in `TaskRecord.words`.
-PREFERRED = "prefer_versions"
+PREFERRED_VERSIONS_KEY = "prefer_versions"
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ class TaskRecord:
     @property
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
-        return tuple(self.words.get(PREFERRED, ()))
+        return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
 
 
 metadata = MetaData()
@@ -561,7 +561,7 @@ UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
-TABLE_MADE = "table"
+TABLE_CREATED_EVENT = "table"
 # The PostgreSQL schema with the tables of jobs.
 WORKER_SCHEMA = "findable_worker"
 # The table with the schema's number up to `0021`.
@@ -610,7 +610,12 @@ def ensure_schema(
         tables_before = other_tables(tx)
         lines = [line for adopt in adoptions for line in adopt(tx)]
         for name in set(other_tables(tx)).difference(tables_before):
-            event = {"at": datetime.now(UTC), "kind": TABLE_MADE, "name": name, "new": "made"}
+            event = {
+                "at": datetime.now(UTC),
+                "kind": TABLE_CREATED_EVENT,
+                "name": name,
+                "new": "made",
+            }
             tx.execute(insert(events).values(event))
         return lines
 
@@ -648,7 +653,9 @@ def is_schema_current(tx: Connection) -> bool:
         if tx.dialect.name != "sqlite":
             target_options["database_url"] = "…"
         export_command = CommandHint("export", to="people.jsonl")
-        import_command = CommandHint("import", **{BUILT_IN[0]: "people.jsonl"}, **target_options)
+        import_command = CommandHint(
+            "import", **{BUILT_IN_TASKS[0]: "people.jsonl"}, **target_options
+        )
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}),"
             f" and the last commit that opens it is {commit}; nothing was changed",
@@ -695,7 +702,7 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     return tx.execute(text(query), {"table": table, "name": name}).first() is not None
 
 
-def damage(tx: Connection) -> list[str]:
+def find_damage(tx: Connection) -> list[str]:
     """Return a message for each damage of an SQLite file, which is read whole.
 
     The list is empty on a server, which checks itself. Only SQLite lets another program write rows

@@ -42,7 +42,7 @@ CACHE_KIB = 16 * 1024
 # default of 1,000 would copy it after each chunk.
 CHECKPOINT_PAGES = 4000
 # Set in the `info` of the connection that switched the file to write-ahead mode.
-SWITCHED = "findable_switched_to_wal"
+WAL_SWITCH_KEY = "findable_switched_to_wal"
 # Kinds of SQLite errors that a query cannot cause.
 _FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
 
@@ -237,7 +237,7 @@ def _prepare_connection(connection: Any, record: Any) -> None:
         # A database on a read-only disk can still be read.
         with contextlib.suppress(Exception):
             cursor.execute("PRAGMA journal_mode = WAL")
-            record.info[SWITCHED] = True
+            record.info[WAL_SWITCH_KEY] = True
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from pipeline.core.errors import ConfigurationError, InconsistentError
 
 # Rows that are read at a time.
-PAGE = 1000
+PAGE_ROWS = 1000
 _HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
 
 
@@ -53,7 +53,7 @@ def _copy_rows(tx: Connection, there: Connection, table: Table) -> int:
     count = 0
     driver: Any = there.connection.driver_connection
     column_names = ", ".join(f'"{column.name}"' for column in table.c)
-    rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE))
+    rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE_ROWS))
     try:
         with (
             driver.cursor() as cursor,

@@ -31,12 +31,12 @@ __all__ = ["TaskRecord"]
 
 
 # The kind of the journal's lines on whether people without a tag are in the index.
-UNTAGGED = "index_untagged"
+UNTAGGED_EVENT = "index_untagged"
 # The kind of the journal's lines on how late the API was seen to list a new batch.
-LAG = "list_lag"
+LIST_DELAY_EVENT = "list_lag"
 # Our own choice: the next delay may be longer than any that was seen.
 LIST_DELAY_FACTOR = 2
-MARKER = "workspace.json"
+MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")
 # Columns of a task that are JSON.
@@ -88,12 +88,12 @@ def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     return {int(line["name"]) for line in events_of(tx, kind) if line["name"].isdecimal()}
 
 
-def list_lag(tx: Connection) -> float:
+def read_list_delay_s(tx: Connection) -> float:
     """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
 
     It is LIST_DELAY_FACTOR times the longest delay in the journal.
     """
-    delays_s = (float(line["new"]) for line in events_of(tx, LAG))
+    delays_s = (float(line["new"]) for line in events_of(tx, LIST_DELAY_EVENT))
     return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
 
 
@@ -143,7 +143,7 @@ def unbind_workspace(tx: Connection, *, now: datetime, reason: str) -> None:
     record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
 
 
-def touch_revision(tx: Connection, task: str) -> None:
+def record_row_change(tx: Connection, task: str) -> None:
     """Record a change of a task's rows: the workspace's position grows by 1.
 
     A build compares the position with its own to see whether it is behind.
@@ -192,13 +192,13 @@ class FolderMarker:
     database: str
 
 
-def find_marker(data: Path) -> FolderMarker | None:
+def read_marker(data: Path) -> FolderMarker | None:
     """Read the marker of a folder; None if it has none.
 
     Raises:
         InconsistentError: The marker cannot be read.
     """
-    path = data / MARKER
+    path = data / MARKER_FILE
     try:
         return FolderMarker(**json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -214,7 +214,7 @@ def find_marker(data: Path) -> FolderMarker | None:
         raise InconsistentError(message, hint=hint) from error
 
 
-def holds_sealed_files(data: Path) -> bool:
+def has_sealed_files(data: Path) -> bool:
     """Return whether a folder contains sealed files; otherwise another database may use it."""
     return any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
 
@@ -247,7 +247,7 @@ def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
         f" and {reason}; nothing was changed",
         hint=f"set FINDABLE_DATABASE_URL as it was, or take another {OptionHint('data')} directory;"
         " is that database lost for good,"
-        f" restore a backup, or remove {data / MARKER} to begin anew,"
+        f" restore a backup, or remove {data / MARKER_FILE} to begin anew,"
         " which gives up the files there",
     )
 
@@ -259,7 +259,7 @@ def write_marker(data: Path, marker: FolderMarker) -> None:
     """
     with contextlib.suppress(OSError):
         content = json.dumps(asdict(marker), indent=1).encode() + b"\n"
-        files.seal_bytes(data / MARKER, content)
+        files.seal_bytes(data / MARKER_FILE, content)
 
 
 @cached_in_snapshot
@@ -300,7 +300,7 @@ def get_task(tx: Connection, name: str) -> TaskRecord | None:
     return next((record for record in list_tasks(tx) if record.name == name), None)
 
 
-def put_task(tx: Connection, record: TaskRecord) -> None:
+def save_task(tx: Connection, record: TaskRecord) -> None:
     """Insert or replace the record of a task; the documents of its versions stay."""
     row = {field.name: getattr(record, field.name) for field in fields(record)}
     for name in _JSON_COLUMNS:
@@ -314,7 +314,7 @@ def update_task(tx: Connection, name: str, **columns: Any) -> None:
     tx.execute(update(tasks).where(tasks.c.name == name).values(**columns))
 
 
-def keep_fingerprint(
+def save_fingerprint(
     tx: Connection,
     fingerprint: str,
     *,
@@ -344,7 +344,9 @@ def keep_fingerprint(
     update_task(tx, task, asked=json.dumps(entries, ensure_ascii=False))
 
 
-def accepted_question(tx: Connection, task: str, version: int) -> tuple[str, dict[str, Any]] | None:
+def newest_fingerprint(
+    tx: Connection, task: str, version: int
+) -> tuple[str, dict[str, Any]] | None:
     """Return the newest fingerprint of a task's version with its document; None without any."""
     entries = [entry for entry in _read_fingerprints(tx, task) if entry["version"] == version]
     if not entries:

@@ -57,9 +57,9 @@ from pipeline.store.schema import has_index
 # A row to write; its last cell is its name in messages.
 Row = TypeVar("Row", bound=Sequence[Any])
 # Reflected columns by name.
-Columns = Mapping[str, Column[Any]]
+ReflectedColumns = Mapping[str, Column[Any]]
 
-DEFAULTS = Settings()
+DEFAULT_SETTINGS = Settings()
 # SQLite folds the case of these letters only.
 _ASCII_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 # `warnings.catch_warnings` changes a setting of the whole process.
@@ -96,7 +96,7 @@ def is_sqlite(tx: Connection) -> bool:
     return tx.dialect.name == "sqlite"
 
 
-def quoted(tx: Connection, name: str) -> str:
+def quote_identifier(tx: Connection, name: str) -> str:
     """Quote the name of a table, view, index or column for SQL, if it needs quotes."""
     return tx.dialect.identifier_preparer.quote(name)
 
@@ -110,7 +110,7 @@ def fold_column_name(tx: Connection, column: str) -> str:
 
 
 @cached_in_snapshot
-def kind_of(tx: Connection, table: str, schema: str | None = None) -> str | None:
+def read_object_kind(tx: Connection, table: str, schema: str | None = None) -> str | None:
     """Return which kind of database object has a name.
 
     Returns:
@@ -122,13 +122,13 @@ def kind_of(tx: Connection, table: str, schema: str | None = None) -> str | None
             return None
         return tx.execute(_SQLITE_KIND_QUERY, {"table": table}).scalar()
 
-    quoted_name = ".".join(quoted(tx, part) for part in (schema, table) if part)
+    quoted_name = ".".join(quote_identifier(tx, part) for part in (schema, table) if part)
     kind: str | None = tx.execute(_SERVER_KIND_QUERY, {"table": quoted_name}).scalar()
     return _SERVER_KINDS.get(str(kind), kind)
 
 
 @cached_in_snapshot
-def columns_of(tx: Connection, table: str, schema: str | None = None) -> dict[str, Column[Any]]:
+def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[str, Column[Any]]:
     """Return the columns of a table or view by name, in their order; empty if it does not exist.
 
     The names are in lower case on SQLite. The columns belong to a new `Table`, which has no keys
@@ -194,7 +194,7 @@ def is_indexed(tx: Connection, column: Column[Any]) -> bool:
     return any(names[:1] == [column.name] for names in _keys(tx, column.table, unique=False))
 
 
-def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
+def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
     """Return the column names of each unique key and unique index of a reflected table.
 
     Indexes of expressions and partial indexes are left out: they do not identify every row.
@@ -332,7 +332,7 @@ class IdColumnFacts:
         return [row_id for row_id in ids if not self.typed or self.key(row_id) is not None]
 
 
-def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
+def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
     """Return which ids a reflected column can store; any text if the column is None."""
     is_typed = not is_sqlite(tx)
     if id_column is None:
@@ -355,7 +355,7 @@ def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
     return IdColumnFacts(length=max_chars, typed=is_typed)
 
 
-def new_ids(
+def make_new_ids(
     tx: Connection,
     id_column: Column[Any],
     count: int,
@@ -372,7 +372,7 @@ def new_ids(
         count: Number of ids.
         above: Returns the highest number that any row has had, deleted rows included.
     """
-    has_number_ids = ids_in(tx, id_column).kind == "whole numbers"
+    has_number_ids = describe_id_column(tx, id_column).kind == "whole numbers"
     max_id = None
     if has_number_ids:
         if id_column.server_default is not None or _has_autoincrement(tx, id_column.table):
@@ -395,7 +395,7 @@ def _has_autoincrement(tx: Connection, table: Table) -> bool:
     return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()
 
 
-def for_nothing(columns: Columns, names: Iterable[str]) -> dict[str, Any]:
+def null_substitutes(columns: ReflectedColumns, names: Iterable[str]) -> dict[str, Any]:
     """Return the value to write instead of NULL for each named column that is NOT NULL.
 
     Returns:
@@ -429,7 +429,9 @@ class TableSpec:
     # Column with ids of another table, and which ids that table has.
     refers: tuple[str, IdColumnFacts] | None = None
     # Raises ConfigurationError if an existing table is unsuitable for another reason.
-    refuses: Callable[[Connection, Columns], None] = field(default=lambda _tx, _columns: None)
+    refuses: Callable[[Connection, ReflectedColumns], None] = field(
+        default=lambda _tx, _columns: None
+    )
 
     @property
     def name(self) -> str:
@@ -446,11 +448,11 @@ class TableSpec:
         """Return the names of the columns that an adopted table must have."""
         return self.made.c.keys() if self.adds else self.needs
 
-    def _missing_columns(self, columns: Columns) -> list[str]:
+    def _missing_columns(self, columns: ReflectedColumns) -> list[str]:
         """Return the columns that an adopted table must have and that are not in `columns`."""
         return [name for name in self._checked_columns if name not in columns]
 
-    def _unindexed_columns(self, tx: Connection, columns: Columns) -> list[str]:
+    def _unindexed_columns(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return the columns that still need an index, missing columns included."""
         return [
             name
@@ -468,7 +470,7 @@ class TableSpec:
 
     def is_whole(self, tx: Connection) -> bool:
         """Return whether the table exists with all columns, types and indexes that it must have."""
-        columns = columns_of(tx, self.name)
+        columns = read_columns(tx, self.name)
         if not columns or self._missing_columns(columns):
             return False
         return not (self._unindexed_columns(tx, columns) or self._misfits(tx, columns))
@@ -508,7 +510,7 @@ class TableSpec:
         except exc.DBAPIError as error:
             reason = f"cannot be adopted: {describe_error(error)}"
             hint = f"make it a plain table, or {self.elsewhere}"
-            raise unfit(self.name, reason, hint=hint) from error
+            raise adoption_error(self.name, reason, hint=hint) from error
 
         if not columns or not (first or missing_columns):
             return []
@@ -520,20 +522,20 @@ class TableSpec:
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns to the table, and a unique index if the column `id` is among them."""
-        table = quoted(tx, self.name)
+        table = quote_identifier(tx, self.name)
         for name in names:
             column_type = self.made.c[name].type.compile(tx.dialect)
             tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
 
         if "id" in names:
-            index = quoted(tx, self._index_name("own_id"))
+            index = quote_identifier(tx, self._index_name("own_id"))
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
         """Make or replace an index for each named column, and last make the index of `mark`."""
-        table = quoted(tx, self.name)
+        table = quote_identifier(tx, self.name)
         for name in names:
-            index = quoted(tx, self._index_name(name))
+            index = quote_identifier(tx, self._index_name(name))
             # The index may be left from an earlier table of the same name.
             tx.execute(text(f"DROP INDEX IF EXISTS {index}"))
             tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
@@ -572,7 +574,7 @@ class TableSpec:
         It has the columns of `made` that exist in the file. Ids that are not whole numbers become
         text.
         """
-        existing_columns = columns_of(tx, self.name)
+        existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
         if self.refers:
             id_names.add(self.refers[0])
@@ -584,38 +586,38 @@ class TableSpec:
                 server_columns.append(_make_server_column(tx, column, existing_column, is_id=is_id))
         return Table(self.name, MetaData(), *server_columns)
 
-    def _check_existing(self, tx: Connection) -> Columns:
+    def _check_existing(self, tx: Connection) -> ReflectedColumns:
         """Return the columns of the existing table; empty if there is no table of this name.
 
         Raises:
             ConfigurationError: The table cannot be adopted.
         """
-        kind = kind_of(tx, self.name)
+        kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
             reason = "is no table"
             if kind == "view":
                 reason = "is a view here"
             elif kind == "virtual":
                 reason = "is a virtual table here"
-            raise unfit(self.name, reason, hint=f"make it a table, or {self.elsewhere}")
+            raise adoption_error(self.name, reason, hint=f"make it a table, or {self.elsewhere}")
 
-        columns = columns_of(tx, self.name)
+        columns = read_columns(tx, self.name)
         if not columns:
             return {}
 
         missing_column = next((name for name in self.needs if name not in columns), None)
         if missing_column:
             reason = f"has no `{missing_column}` column"
-            raise unfit(self.name, reason, hint=f"add it, or {self.elsewhere}")
+            raise adoption_error(self.name, reason, hint=f"add it, or {self.elsewhere}")
         misfits = self._misfits(tx, columns)
         if misfits:
             reason = f"has columns of other types: {', '.join(misfits)}"
             remedy = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
-            raise unfit(self.name, reason, hint=f"{remedy}, or {self.elsewhere}")
+            raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.elsewhere}")
         self.refuses(tx, columns)
         return columns
 
-    def _misfits(self, tx: Connection, columns: Columns) -> list[str]:
+    def _misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return for each column of an unsuitable type a phrase with its type and its need."""
         reference_name, referred_ids = self.refers or ("", IdColumnFacts())
         needs: dict[str, str] = {}
@@ -630,7 +632,7 @@ class TableSpec:
         if reference is not None:
             accepted_kinds = {referred_ids.kind, "text"}
             is_id_column = ColumnNeed.ID.misfit(tx, reference) is None
-            if not (is_id_column and ids_in(tx, reference).kind in accepted_kinds):
+            if not (is_id_column and describe_id_column(tx, reference).kind in accepted_kinds):
                 needs[reference_name] = referred_ids.kind
 
         phrases: list[str] = []
@@ -653,7 +655,7 @@ class TableSpec:
 
     def _number_rows(self, tx: Connection) -> None:
         """Give a number to each row without an id, if adoption added the id column on SQLite."""
-        table = quoted(tx, self.name)
+        table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
             return
 
@@ -680,7 +682,7 @@ class TableSpec:
         Raises:
             ConfigurationError: A rule of the table's owner refuses a row.
         """
-        table = quoted(tx, self.name)
+        table = quote_identifier(tx, self.name)
         rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
         numbering = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
         for rowid in rowids.all():
@@ -696,15 +698,15 @@ class TableSpec:
         if count != distinct_count:
             counts = f"{count - distinct_count:,} of {count:,}"
             reason = f"has rows whose `id` is missing or not theirs alone ({counts})"
-            raise unfit(self.name, reason, hint=hint)
+            raise adoption_error(self.name, reason, hint=hint)
 
         sqlite_type = func.typeof(self.made.c.id)
         if is_sqlite(tx) and self._has_row(tx, sqlite_type.in_(("blob", "real"))):
             reason = "has ids that are bytes or floating-point numbers"
-            raise unfit(self.name, reason, hint="use ids that are whole numbers or text")
+            raise adoption_error(self.name, reason, hint="use ids that are whole numbers or text")
 
         if self._has_row(tx, self.item_id == ""):
-            raise unfit(self.name, "has a row whose `id` is an empty text", hint=hint)
+            raise adoption_error(self.name, "has a row whose `id` is an empty text", hint=hint)
 
     def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
         """Return whether the table has a row that meets a condition."""
@@ -726,7 +728,7 @@ def _make_server_column(
         existing_column: The reflected column of the SQLite file.
         is_id: The column contains ids of this or another table.
     """
-    is_integer = ids_in(tx, existing_column).kind == "whole numbers"
+    is_integer = describe_id_column(tx, existing_column).kind == "whole numbers"
     column_type = column.type
     if is_id and is_integer:
         column_type = BigInteger()
@@ -765,7 +767,7 @@ class TaskTables:
         self.specs = specs
         _TASK_TABLE_NAMES.update(names)
 
-    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables, or add to existing tables the columns and indexes that they lack.
 
         Runs in the caller's transaction. A second call changes nothing.
@@ -783,7 +785,7 @@ class TaskTables:
             lines += spec.adopt(tx, first=is_first)
         return lines
 
-    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Describe the additions to tables of another program, in one line per table.
 
         Returns:
@@ -801,24 +803,26 @@ class TaskTables:
             lines += spec.planned(tx)
         return lines
 
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether `adopt` has nothing to do; the time does not depend on the row count."""
         specs = self.specs(tx, settings)
         return specs[-1].is_marked(tx) and all(spec.is_whole(tx) for spec in specs)
 
-    def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+    def makes(
+        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+    ) -> dict[str, tuple[str, ...]]:
         """Return the column names of each table that `adopt` makes if it is missing, by table.
 
         A view that a subclass adds has no column names.
         """
         return {spec.name: tuple(spec.made.c.keys()) for spec in self.specs(tx, settings)}
 
-    def moved(self, tx: Connection, settings: Settings = DEFAULTS) -> list[Table]:
+    def moved(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[Table]:
         """Return the definitions for a server of all tables; see `TableSpec.as_moved`."""
         return [spec.as_moved(tx) for spec in self.specs(tx, settings)]
 
 
-def unfit(name: str, reason: str, *, hint: str) -> ConfigurationError:
+def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
     """Return the error for a table that cannot be adopted.
 
     Args:
@@ -859,7 +863,7 @@ def write_each(
                 "mend this row, or the rule or trigger that stops it, "
                 "then run the same command again"
             )
-            raise unfit(table, reason, hint=hint) from error
+            raise adoption_error(table, reason, hint=hint) from error
         for row in rows:
             write_each(tx, table, [row], write)
 
@@ -874,7 +878,9 @@ def is_refusal(error: exc.DBAPIError) -> bool:
     return _FOREIGN_KEY_MISMATCH in str(error.orig)
 
 
-def check_demands(name: str, columns: Columns, *, written_columns: Collection[str]) -> None:
+def check_required_columns(
+    name: str, columns: ReflectedColumns, *, written_columns: Collection[str]
+) -> None:
     """Raise ConfigurationError if a new row would lack a value that the table requires.
 
     Args:
@@ -891,4 +897,4 @@ def check_demands(name: str, columns: Columns, *, written_columns: Collection[st
     ]
     if required_columns:
         reason = f"demands columns that are not ours: {', '.join(required_columns)}"
-        raise unfit(name, reason, hint="give them defaults, or let them be NULL")
+        raise adoption_error(name, reason, hint="give them defaults, or let them be NULL")

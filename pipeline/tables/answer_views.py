@@ -35,14 +35,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.core.declaration import MAX_COLUMN
+from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import FORMAT, OPTIONAL, leaves
-from pipeline.core.text import UNSOUND
-from pipeline.store.answers import VersionPreference, is_effective
-from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, time_of
-from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
-from pipeline.tables.cells import LARGEST, compact_json, number_of, text_hash
+from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, leaves
+from pipeline.core.text import INVALID_TEXT
+from pipeline.store.answers import VersionPreference, is_preferred
+from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, to_utc_time
+from pipeline.tables.adopt import adoption_error, is_sqlite, quote_identifier, read_columns
+from pipeline.tables.cells import MAX_INTEGER, hash_text, parse_number, to_compact_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 EXTRACTOR = "extractor"
 ANSWERED_AT = "answered_at"
 # Columns that every table of PostgreSQL has.
-SYSTEM = (
+POSTGRESQL_SYSTEM_COLUMNS = (
     "ctid",
     "xmin",
     "xmax",
@@ -85,17 +85,22 @@ _SCHEMA_KINDS = {
     "number": "real",
     "boolean": "boolean",
 }
-_FORMAT_KINDS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
+_FORMAT_KINDS = {
+    "date": "date",
+    "date-time": "time",
+    QUOTE_FORMAT: JSON,
+    OPTIONAL_QUOTE_FORMAT: JSON,
+}
 # Kinds that a view shows as another kind.
 _VIEW_KINDS = {"date": "text", "time": "text"}
 
 
-def views_of(task: TaskRecord) -> tuple[str, str]:
+def view_names_of(task: TaskRecord) -> tuple[str, str]:
     """Return the names of the view of all answers and of the view of rows with their answers."""
     return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
 
-def check_columns(task: TaskRecord) -> None:
+def check_view_columns(task: TaskRecord) -> None:
     """Check the key columns and fields of a task as column names of its views.
 
     Raises:
@@ -104,7 +109,7 @@ def check_columns(task: TaskRecord) -> None:
     labels_by_name = {
         name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
     }
-    for name in SYSTEM:
+    for name in POSTGRESQL_SYSTEM_COLUMNS:
         labels_by_name[name] = f"`{name}`, which every table of PostgreSQL has"
 
     labeled_names = [(name, f"the key column `{name}`") for name, _ in task.key]
@@ -112,9 +117,9 @@ def check_columns(task: TaskRecord) -> None:
     for name, label in labeled_names:
         first_label = labels_by_name.setdefault(name.casefold(), label)
         if first_label != label:
-            reason = f"and {first_label} would be one column of `{views_of(task)[0]}`"
-        elif len(name.encode()) > MAX_COLUMN:
-            reason = f"has a name of more than {MAX_COLUMN} bytes"
+            reason = f"and {first_label} would be one column of `{view_names_of(task)[0]}`"
+        elif len(name.encode()) > MAX_COLUMN_BYTES:
+            reason = f"has a name of more than {MAX_COLUMN_BYTES} bytes"
         else:
             continue
         raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
@@ -135,7 +140,7 @@ def _view_query(
     preference = VersionPreference.of(
         tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred
     )
-    query = select().select_from(answers).where(is_effective(preference, per_version=each))
+    query = select().select_from(answers).where(is_preferred(preference, per_version=each))
 
     if not each:
         is_same_row = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
@@ -143,7 +148,7 @@ def _view_query(
         source_names = [name for name in task.columns if name not in dict(task.key)]
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
-            columns[name] = row_cell(tx, rows.c.row, source_name, kind)
+            columns[name] = source_column_expression(tx, rows.c.row, source_name, kind)
 
     positions = {name: position for position, name in enumerate(existing_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
@@ -179,12 +184,12 @@ def _is_name_taken(mark: str | None) -> bool:
     return mark is not None and not mark.startswith(_MARK_PREFIX)
 
 
-def check_views(tx: Connection, task: TaskRecord) -> None:
+def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
-    for name in views_of(task):
+    for name in view_names_of(task):
         if _is_name_taken(_read_mark(tx, name)):
             hint = "table= in the task's file gives its tables another name"
-            raise unfit(name, "is something that findable did not make", hint=hint)
+            raise adoption_error(name, "is something that findable did not make", hint=hint)
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
@@ -206,9 +211,9 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
-    check_columns(task)
-    check_views(tx, task)
-    names = views_of(task)
+    check_view_columns(task)
+    check_view_names(tx, task)
+    names = view_names_of(task)
     earlier_marks = [_read_mark(tx, name) for name in names]
     for name, query in _view_queries(tx, task):
         make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
@@ -219,8 +224,8 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
 
 def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
     """Yield the name and the current query of each view; existing columns keep their positions."""
-    for name, each in zip(views_of(task), (True, False), strict=True):
-        existing_names = list(columns_of(tx, name))
+    for name, each in zip(view_names_of(task), (True, False), strict=True):
+        existing_names = list(read_columns(tx, name))
         # `columns_of` folds the names of SQLite, but the case of a column must not change.
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
@@ -263,7 +268,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
     if _is_name_taken(_read_mark(tx, name)):
         return False
 
-    view = quoted(tx, name)
+    view = quote_identifier(tx, name)
     sql = _sql_of(tx, query)
     mark = _mark(origin, sql)
     if is_sqlite(tx):
@@ -300,7 +305,7 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     query = text(
         "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)"
     )
-    row = tx.execute(query, {"name": quoted(tx, name)}).first()
+    row = tx.execute(query, {"name": quote_identifier(tx, name)}).first()
     if row is None:
         return None
     return row[0] or ""
@@ -315,7 +320,7 @@ def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
     """
     try:
         with tx.begin_nested():
-            _run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
+            _run_sql(tx, f"DROP VIEW {quote_identifier(tx, name)}")
             _run_sql(tx, statement)
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
@@ -335,7 +340,7 @@ def _run_sql(tx: Connection, statement: str) -> None:
 
 def _mark(origin: str, sql: str) -> str:
     """Return the mark of a view with this query."""
-    return f"{_MARK_PREFIX}, of {origin}: {text_hash(sql)}"
+    return f"{_MARK_PREFIX}, of {origin}: {hash_text(sql)}"
 
 
 def _sql_of(tx: Connection, query: Select[Any]) -> str:
@@ -347,7 +352,9 @@ def _sql_of(tx: Connection, query: Select[Any]) -> str:
     return sql
 
 
-def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
+def source_column_expression(
+    tx: Connection, row: ColumnElement[Any], name: str, kind: str
+) -> ColumnElement[Any]:
     """Return an expression for a source column of a row that is stored as JSON.
 
     Args:
@@ -464,7 +471,7 @@ def name_added_columns(
     column_names = dict[str, str]()
     for name in names:
         candidates = (
-            f"{prefix * prefix_count}{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
+            f"{prefix * prefix_count}{name}".encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
             for prefix_count in range(_MAX_NAME_TRIES)
         )
         free_names = (name for name in candidates if name.casefold() not in taken_names)
@@ -519,7 +526,7 @@ def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -
     return _FORMAT_KINDS.get(schema.get("format", ""), kind)
 
 
-def stored_cell(kind: str, value: Any) -> Any:
+def to_column_value(kind: str, value: Any) -> Any:
     """Convert the JSON value of a field to a column value that both database drivers accept.
 
     Returns:
@@ -535,7 +542,7 @@ def stored_cell(kind: str, value: Any) -> Any:
 
 def _to_text(value: Any) -> str:
     """Return a text unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else compact_json(value)
+    return value if isinstance(value, str) else to_compact_json(value)
 
 
 def _to_boolean(value: Any) -> bool | None:
@@ -546,14 +553,14 @@ def _to_boolean(value: Any) -> bool | None:
 def _to_integer(value: Any) -> int | None:
     """Return a whole number of at most 64 bits as int, else None."""
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if not is_whole or not -LARGEST - 1 <= value <= LARGEST:
+    if not is_whole or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return None
     return int(value)
 
 
 def _to_time_text(value: Any) -> str | None:
     """Return a time in the format in which both databases sort times."""
-    time = time_of(value)
+    time = to_utc_time(value)
     return None if time is None else time.isoformat(" ", "microseconds")
 
 
@@ -561,15 +568,15 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "text": _to_text,
     "integer": _to_integer,
     # Decimal numbers are texts in JSON, which `number_of` reads, too.
-    "real": number_of,
+    "real": parse_number,
     "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "time": _to_time_text,
-    JSON: compact_json,
+    JSON: to_compact_json,
 }
 
 
-def why_unstorable(answer: "BaseModel") -> str:
+def unstorable_reason(answer: "BaseModel") -> str:
     """Return why a database could not store an answer unchanged; "" if both databases can."""
     try:
         for path, leaf in leaves(answer.model_dump(mode="json")):
@@ -595,14 +602,14 @@ def _format_path(path: Iterable[str | int]) -> str:
 def _unstorable_reason(value: Any) -> str:
     """Return why a plain value cannot be stored in both databases; "" if it can."""
     if isinstance(value, str):
-        match = UNSOUND.search(value)
+        match = INVALID_TEXT.search(value)
         if match is None:
             return ""
         if match[0] == "\0":
             return "a text with NUL"
         return "a text with half a character (a lone surrogate)"
 
-    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return "a whole number of more than 64 bits"
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is none (NaN or infinite)"

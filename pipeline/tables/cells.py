@@ -17,14 +17,14 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.text import UNSOUND
+from pipeline.core.text import INVALID_TEXT
 
-JSON_SPACE = " \t\r\n"
+JSON_WHITE_SPACE = " \t\r\n"
 # Cells that mean an empty list, without JSON's white space.
-NO_LIST = frozenset({"", "[]", "null"})
+EMPTY_LIST_TEXTS = frozenset({"", "[]", "null"})
 # The largest integer of a database column.
-LARGEST = 2**63 - 1
-_WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
+MAX_INTEGER = 2**63 - 1
+_WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_WHITE_SPACE))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 _ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
@@ -33,29 +33,29 @@ _ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 _INDEX_COLUMN_PREFIX = "__index_level_"
 
 
-def cell_words(cell: Any) -> str:
+def cell_to_text(cell: Any) -> str:
     """Return a cell as text: NULL is the empty text, bytes are read as UTF-8."""
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "replace")
     return "" if cell is None else str(cell)
 
 
-def text_of(cell: Any) -> str:
+def stripped_text(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text."""
-    return str.strip(cell) if cell.__class__ is str else cell_words(cell).strip()
+    return str.strip(cell) if cell.__class__ is str else cell_to_text(cell).strip()
 
 
-def text_hash(text: str) -> str:
+def hash_text(text: str) -> str:
     """Return the SHA-256 of a text as hex."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def value_text(value: Any) -> str:
+def to_prompt_text(value: Any) -> str:
     """Return a cell as a prompt contains it: NULL is empty, a boolean is `true` or `false`."""
-    return str(value).lower() if isinstance(value, bool) else cell_words(value)
+    return str(value).lower() if isinstance(value, bool) else cell_to_text(value)
 
 
-def loaded(cell: Any) -> Any:
+def parse_json_cell(cell: Any) -> Any:
     """Parse a JSON cell of either database; return a cell that is not JSON text unchanged."""
     try:
         return json.loads(cell) if isinstance(cell, str | bytes) else cell
@@ -63,7 +63,7 @@ def loaded(cell: Any) -> Any:
         return cell
 
 
-def number_of(cell: Any) -> float | None:
+def parse_number(cell: Any) -> float | None:
     """Return the number in a cell, also if it is text; None if it has no finite number."""
     try:
         number = float(cell)
@@ -72,7 +72,7 @@ def number_of(cell: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def list_of(cell: Any) -> list[str] | None:
+def parse_text_list(cell: Any) -> list[str] | None:
     """Return the texts of the JSON list in a cell.
 
     Elements that are not texts are returned as JSON.
@@ -80,8 +80,8 @@ def list_of(cell: Any) -> list[str] | None:
     Returns:
         The texts; an empty list if the cell is blank or null; None if it is not a JSON list.
     """
-    text = cell_words(cell)
-    if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in NO_LIST:
+    text = cell_to_text(cell)
+    if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in EMPTY_LIST_TEXTS:
         return []
 
     try:
@@ -97,7 +97,7 @@ def list_of(cell: Any) -> list[str] | None:
     ]
 
 
-def compact_json(value: Any, *, sort: bool = False) -> str:
+def to_compact_json(value: Any, *, sort: bool = False) -> str:
     """Return a value as JSON without white space.
 
     Args:
@@ -108,12 +108,12 @@ def compact_json(value: Any, *, sort: bool = False) -> str:
     return encoder.encode(value)
 
 
-def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+def to_plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Convert a row's values to plain JSON values, by column."""
-    return {str(name): plain_value(value) for name, value in row.items()}
+    return {str(name): to_plain_value(value) for name, value in row.items()}
 
 
-def plain_value(value: Any) -> Any:
+def to_plain_value(value: Any) -> Any:
     """Convert a value of a database driver or a library to a plain JSON value.
 
     - Dates and times become ISO text.
@@ -124,9 +124,9 @@ def plain_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, Mapping):
-        return plain_row(value)
+        return to_plain_row(value)
     if isinstance(value, list | tuple):
-        return [plain_value(element) for element in value]
+        return [to_plain_value(element) for element in value]
     return _plain_scalar(value)
 
 
@@ -143,7 +143,7 @@ def _plain_scalar(value: Any) -> Any:
     return str(value)
 
 
-def kind_of_value(value: Any) -> str | None:
+def find_value_kind(value: Any) -> str | None:
     """Return the kind of column that stores a plain value; None for None.
 
     Whole numbers beyond 64 bits need a text column.
@@ -153,13 +153,13 @@ def kind_of_value(value: Any) -> str | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
-        return "integer" if -LARGEST - 1 <= value <= LARGEST else "text"
+        return "integer" if -MAX_INTEGER - 1 <= value <= MAX_INTEGER else "text"
     if isinstance(value, float):
         return "real"
     return "text" if isinstance(value, str) else "json"
 
 
-def common_kind(first_kind: str | None, second_kind: str | None) -> str | None:
+def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     """Return the kind of column that stores values of two kinds.
 
     None means that nothing is known of a kind, so the other kind is returned. Integer and real
@@ -177,7 +177,7 @@ def common_kind(first_kind: str | None, second_kind: str | None) -> str | None:
 def contains_binary(value: Any) -> bool:
     """Return whether a value of a driver or library is, or contains, bytes that are not text."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return UNSOUND.search(plain_value(value)) is not None
+        return INVALID_TEXT.search(to_plain_value(value)) is not None
     if isinstance(value, Mapping):
         return any(map(contains_binary, value.values()))
     if isinstance(value, list | tuple):
@@ -185,13 +185,13 @@ def contains_binary(value: Any) -> bool:
     return False
 
 
-def bytes_note(names: Iterable[str]) -> str:
+def describe_binary_columns(names: Iterable[str]) -> str:
     """Return the note about columns that are left out because of their bytes; empty for no names."""
     names_text = ", ".join(map(repr, names))
     return f"left out, because they hold bytes and no text: {names_text}" if names_text else ""
 
 
-def without_bytes(
+def drop_binary_columns(
     rows: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
     """Remove the columns that contain bytes and no text in any row.
@@ -214,7 +214,7 @@ def without_bytes(
     return remaining_rows, removed_names
 
 
-def rows_of(data: Any) -> list[Mapping[str, Any]]:
+def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of a list of mappings, an Arrow table, or a pandas or polars data frame.
 
     An index of pandas is left out. With pyarrow a missing value is None. Without it a missing
@@ -227,7 +227,7 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     if hasattr(data, "to_dicts"):  # polars
         rows = data.to_dicts()
     elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # Arrow and pandas
-        rows = list_arrow_rows(pyarrow_for("an Arrow table").table(data))
+        rows = list_arrow_rows(import_pyarrow("an Arrow table").table(data))
     elif hasattr(data, "to_dict"):  # pandas
         rows = data.to_dict("records")
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
@@ -274,7 +274,7 @@ def _convert_arrow_scalar(cell: Any) -> Any:
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
-        pa = pyarrow_for("an Arrow table")
+        pa = import_pyarrow("an Arrow table")
 
     kind = cell.type
     if pa.types.is_dictionary(kind):
@@ -292,7 +292,7 @@ def _convert_arrow_scalar(cell: Any) -> Any:
 
 def _convert_arrow_nested(cell: Any) -> Any:
     """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list."""
-    pa = pyarrow_for("an Arrow table")
+    pa = import_pyarrow("an Arrow table")
     kind = cell.type
     if pa.types.is_struct(kind):
         return {name: _convert_arrow_scalar(cell[name]) for name in kind.names}
@@ -303,7 +303,7 @@ def _convert_arrow_nested(cell: Any) -> Any:
     return [_convert_arrow_scalar(element) for element in cell.values]
 
 
-def pyarrow_for(purpose: str) -> Any:
+def import_pyarrow(purpose: str) -> Any:
     """Import and return pyarrow.
 
     Args:

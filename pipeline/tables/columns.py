@@ -23,18 +23,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.declaration import AS_IT_IS, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
+from pipeline.tables.read import MAX_LINE_CHARS, SourceFile, SourceRow
 from pipeline.tables.row_import import (
     Finding,
     ImportOptions,
     R,
     SoundRow,
-    all_or_nothing,
-    excerpt,
-    rejected,
-    unsound,
+    find_unsound_text,
+    make_excerpt,
+    make_rejection,
+    report_interrupt,
 )
 
 # Share of common letters, in percent, from which two names are similar.
@@ -42,7 +42,7 @@ _MIN_SIMILARITY = 80
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
 # Other names of columns in files, by column.
-COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_COLUMN_NAMES_TOML)
+KNOWN_COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_COLUMN_NAMES_TOML)
 # Letters that Unicode does not decompose into an ASCII letter and an accent. U+0131 is a dotless i.
 _LETTER_REPLACEMENTS = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
@@ -50,7 +50,7 @@ _LETTER_REPLACEMENTS = str.maketrans(
 
 
 @lru_cache(maxsize=4096)
-def fold(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return the letters and digits of a name in lower case and without accents.
 
     For example, `E-Mail` becomes `email`.
@@ -76,7 +76,7 @@ class ColumnLayout:
     # Format of a file whose name does not show the format.
     default: str = "csv"
     # Most characters of a line.
-    max_line: int = MAX_LINE
+    max_line: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name
     # from `column_names.toml`.
     too: frozenset[str] = frozenset()
@@ -86,8 +86,8 @@ class ColumnLayout:
         """Return the columns by their names and labels, folded."""
         columns: dict[str, str] = {}
         for column, label in self.columns.items():
-            columns[fold(column)] = column
-            columns[fold(label)] = column
+            columns[fold_name(column)] = column
+            columns[fold_name(label)] = column
         return columns
 
     @cached_property
@@ -95,8 +95,8 @@ class ColumnLayout:
         """Return the columns by all their names, folded; own names take precedence."""
         columns: dict[str, str] = {}
         for column in self.columns:
-            for name in COLUMN_NAMES.get(column, ()):
-                columns[fold(name)] = column
+            for name in KNOWN_COLUMN_NAMES.get(column, ()):
+                columns[fold_name(name)] = column
         return columns | self.columns_by_own_name
 
 
@@ -168,13 +168,13 @@ class ColumnMapping:
             matching_names = [
                 name
                 for name in self._file_names
-                if self.layout.columns_by_known_name.get(fold(name)) == column
+                if self.layout.columns_by_known_name.get(fold_name(name)) == column
                 and name not in self._columns_by_name
             ]
             if len(matching_names) == 1:
                 columns_by_name[matching_names[0]] = column
             elif matching_names:
-                quoted_names = " and ".join(repr(excerpt(name)) for name in matching_names)
+                quoted_names = " and ".join(repr(make_excerpt(name)) for name in matching_names)
                 option = _map_option({column: matching_names[0]})
                 label = self.layout.columns[column]
                 self.notes.append(
@@ -199,7 +199,7 @@ class ColumnMapping:
             if self.column_of(name) is not None:
                 continue
             similar_name = _find_most_similar(
-                fold(name), known_names, min_similarity=_MIN_SIMILARITY
+                fold_name(name), known_names, min_similarity=_MIN_SIMILARITY
             )
             if not similar_name:
                 continue
@@ -208,13 +208,13 @@ class ColumnMapping:
                 label = self.layout.columns[column]
                 option = _map_option({column: name})
                 self.notes.append(
-                    f"column {excerpt(name)!r} looks like {label}: add {option} to use it"
+                    f"column {make_excerpt(name)!r} looks like {label}: add {option} to use it"
                 )
 
     def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
         """Add a note that lists matched names, if there are any."""
         pairs = [
-            f"{excerpt(name)} → {self.layout.columns[column]}"
+            f"{make_excerpt(name)} → {self.layout.columns[column]}"
             for name, column in columns_by_name.items()
         ]
         if pairs:
@@ -222,7 +222,7 @@ class ColumnMapping:
 
     def column_of(self, name: str) -> str | None:
         """Return the column of the layout that a name in the file means, or None."""
-        return self._columns_by_name.get(name) or self._columns_by_own_name.get(fold(name))
+        return self._columns_by_name.get(name) or self._columns_by_own_name.get(fold_name(name))
 
     def value_name(self, name: str) -> str | None:
         """Return the name under which values of a name in the file are kept.
@@ -231,7 +231,7 @@ class ColumnMapping:
         are not read, because MAP= assigns another name to the column.
         """
         column = self.column_of(name)
-        if column is None and fold(name) not in self.layout.columns_by_own_name:
+        if column is None and fold_name(name) not in self.layout.columns_by_own_name:
             return name
         return column
 
@@ -259,18 +259,18 @@ class ColumnMapping:
                 self.not_read[name] = None
             elif value_name in values:
                 label = self.layout.columns.get(value_name, value_name)
-                return rejected(row.line, "given twice, in two spellings", cell, column=label)
+                return make_rejection(row.line, "given twice, in two spellings", cell, column=label)
             else:
                 values[value_name] = cell
                 if value_name not in self.layout.columns:
                     self.others[name] = None
 
             should_keep_file_name = value_name in self.layout.too
-            if should_keep_file_name and fold(name) not in self.layout.columns_by_own_name:
+            if should_keep_file_name and fold_name(name) not in self.layout.columns_by_own_name:
                 values[name] = cell
 
         key = values.get(self.layout.key)
-        finding = unsound(row.line, values, self.layout.columns, key=key)
+        finding = find_unsound_text(row.line, values, self.layout.columns, key=key)
         return finding or SourceRow(row.line, values)
 
 
@@ -293,7 +293,7 @@ class MappedFile(SourceFile):
         self,
         path: Path,
         map_names: Mapping[str, str] | None = None,
-        options: ReadOptions = AS_IT_IS,
+        options: ReadOptions = DEFAULT_READ_OPTIONS,
     ) -> None:
         """Detect the format of the file, and match its names.
 
@@ -314,7 +314,7 @@ class MappedFile(SourceFile):
             layout.default,
             max_line=layout.max_line,
             options=options,
-            is_known=lambda name: fold(name) in layout.columns_by_known_name,
+            is_known=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
         self.notes += self.mapping.notes
@@ -339,7 +339,7 @@ class MappedFile(SourceFile):
 
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
-            f"Found: {excerpt(_list_names(self.names))}",
+            f"Found: {make_excerpt(_list_names(self.names))}",
             hint=hint,
         )
 
@@ -360,7 +360,7 @@ class MappedFile(SourceFile):
     @classmethod
     def check(cls, path: Path, options: ImportOptions) -> None:
         """Raise InputError if a file cannot be read, or has neither a valid nor a rejected row."""
-        with all_or_nothing():
+        with report_interrupt():
             file = cls(path, parse_map(options.mapping), options.reading)
             if next(iter(file), None) is None:
                 raise InputError(
@@ -378,7 +378,7 @@ class MappedFile(SourceFile):
         Raises:
             InputError: The file cannot be read; see `__init__`.
         """
-        with all_or_nothing():
+        with report_interrupt():
             file = cls(path, parse_map(options.mapping), options.reading)
 
         report_path = str(options.report) if options.report else None
@@ -441,7 +441,7 @@ class MappedFile(SourceFile):
         query = "SELECT line FROM seen WHERE key = ?"
         (first_line,) = self._seen_keys.execute(query, (identity,)).fetchone()
         key_column = self.layout.key
-        return rejected(
+        return make_rejection(
             outcome.line,
             f"duplicate {key_column}: already on line {first_line}",
             outcome.key,
@@ -475,7 +475,7 @@ def parse_map(text: str) -> dict[str, str]:
         if not equals_sign or not column.strip():
             example = OptionHint(map="bio=Kurzbiografie,username=Mail")
             raise InputError(
-                f"{OptionHint('map')} has {excerpt(pair)!r}, which is not column=name; "
+                f"{OptionHint('map')} has {make_excerpt(pair)!r}, which is not column=name; "
                 "nothing was imported",
                 hint=f"write {example}; a name after the = stands as in the file",
             )
@@ -510,10 +510,10 @@ def _check_chosen_names(
     """
     names_by_column: dict[str, str] = {}
     for chosen_column, chosen_name in map_names.items():
-        column = layout.columns_by_known_name.get(fold(chosen_column))
+        column = layout.columns_by_known_name.get(fold_name(chosen_column))
         if column is None:
             raise InputError(
-                f"{OptionHint('map')} names {excerpt(chosen_column)!r}, which is no column; "
+                f"{OptionHint('map')} names {make_excerpt(chosen_column)!r}, which is no column; "
                 "nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
@@ -522,7 +522,7 @@ def _check_chosen_names(
         if chosen_name:
             name = _find_chosen_name(file_names, chosen_column, chosen_name, path=path)
         if column in names_by_column or (name and name in names_by_column.values()):
-            repeated = repr(excerpt(name))
+            repeated = repr(make_excerpt(name))
             if column in names_by_column:
                 repeated = layout.columns[column]
             raise InputError(
@@ -544,13 +544,13 @@ def _find_chosen_name(
     if chosen_name in file_names:
         return chosen_name
 
-    matching_names = [name for name in file_names if fold(name) == fold(chosen_name)]
+    matching_names = [name for name in file_names if fold_name(name) == fold_name(chosen_name)]
     if len(matching_names) == 1:
         return matching_names[0]
 
     similar_name = _find_most_similar(chosen_name, file_names, min_similarity=0)
     raise InputError(
-        f"{path} has no column {excerpt(chosen_name)!r}, "
+        f"{path} has no column {make_excerpt(chosen_name)!r}, "
         f"which {OptionHint('map')} gives for {chosen_column}; nothing was imported. "
         f"Found: {_list_names(file_names)}",
         hint=f"did you mean {_map_option({chosen_column: similar_name})}?" if similar_name else "",
@@ -559,7 +559,7 @@ def _find_chosen_name(
 
 def _list_names(names: Sequence[str]) -> str:
     """Return the first names, safe to print."""
-    return ", ".join(excerpt(name) for name in names[:_MAX_LISTED_NAMES])
+    return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])
 
 
 def _find_most_similar(

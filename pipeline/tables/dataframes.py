@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.text import cut, one_line
+from pipeline.core.text import format_object, shorten
 
 T = TypeVar("T")
 
@@ -51,10 +51,10 @@ class ResultTable(list[T], RowCollection):
         """Return one line with the number of rows and the columns of the first row."""
         column_list = f": {', '.join(next(self.flat()))}" if self else ""
         noun = "row" if len(self) == 1 else "rows"
-        return cut(f"<{len(self):,} {noun}{column_list}>")
+        return shorten(f"<{len(self):,} {noun}{column_list}>")
 
 
 class ResultDocument(dict[str, Any]):
     """Named values about a single subject."""
 
-    __repr__ = one_line
+    __repr__ = format_object

@@ -19,8 +19,8 @@ from typing import BinaryIO, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import BAD_TEXT
-from pipeline.tables.row_import import MAX_EXCERPT_CHARS, excerpt
+from pipeline.core.text import SURROGATES
+from pipeline.tables.row_import import MAX_EXCERPT_CHARS, make_excerpt
 
 CHUNK_BYTES = 1 << 20
 DEFAULT_CODE_PAGE = "cp1252"
@@ -128,7 +128,7 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
     name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
     other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
     return (
-        f"read as {name}, which is a guess: line {line_number} is {excerpt(text)!r}; "
+        f"read as {name}, which is a guess: line {line_number} is {make_excerpt(text)!r}; "
         f"{other_encoding} reads another"
     )
 
@@ -148,7 +148,7 @@ def check_encoding(path: Path, name: str) -> str:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
         message = (
-            f"{OptionHint('encoding')} names {excerpt(name)!r}, which is no encoding; "
+            f"{OptionHint('encoding')} names {make_excerpt(name)!r}, which is no encoding; "
             "nothing was read"
         )
         hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
@@ -207,7 +207,7 @@ def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     for chunk in iter(partial(file.readline, CHUNK_BYTES), b""):
         text = decoder.decode(chunk)
         if not chunk.isascii():
-            yield line_number, chunk[:MAX_SAMPLED_LINE_BYTES], not BAD_TEXT.search(text)
+            yield line_number, chunk[:MAX_SAMPLED_LINE_BYTES], not SURROGATES.search(text)
         line_number += chunk.endswith(b"\n")
 
 

@@ -21,33 +21,42 @@ from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
 from pipeline.store.claims import PARKED
-from pipeline.store.database import PAGE, pages, streamed
+from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
-from pipeline.store.schema import TaskRecord, answers, time_of
+from pipeline.store.schema import TaskRecord, answers, to_utc_time
 from pipeline.tables import workbook
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, stored_cell
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, to_column_value
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
-    common_kind,
-    kind_of_value,
-    loaded,
-    number_of,
-    pyarrow_for,
-    value_text,
+    find_value_kind,
+    import_pyarrow,
+    merge_kinds,
+    parse_json_cell,
+    parse_number,
+    to_prompt_text,
 )
 from pipeline.tables.lists import RowTable
-from pipeline.tables.row_sync import HASH, IMAGE_STATE_COLUMN, KEY, UNUSABLE, VALUES
+from pipeline.tables.row_sync import (
+    HASH_COLUMN,
+    IMAGE_STATE_COLUMN,
+    KEY_COLUMN,
+    UNUSABLE_COLUMN,
+    VALUES_COLUMN,
+)
 
 # Columns of an export.
-STATE = "state"
-REASON = "reason"
+STATE_COLUMN = "state"
+REASON_COLUMN = "reason"
 # Kind of a column with lists of texts. All other kinds are those of answer fields.
-TEXTS = "texts"
+TEXTS_KIND = "texts"
 
 _PARQUET_GROUP_ROWS = 10_000
 _FILE_PIECE_BYTES = 1 << 20
 # Kinds whose cells are converted from text.
-_CELL_READERS: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
+_CELL_READERS: Mapping[str, Callable[[str], Any]] = {
+    "date": date.fromisoformat,
+    "time": to_utc_time,
+}
 # Columns with the tokens and the cost of an answer, with their kinds.
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 
@@ -57,7 +66,7 @@ _Row = dict[str, Any]
 _Rows = tuple[Iterator[_Row], dict[str, str]]
 
 
-def encoded(
+def encode_rows(
     rows: Iterable[Mapping[str, Any]],
     format_: str,
     guard: Callable[[str], str] = text.neutralize_formula,
@@ -82,12 +91,12 @@ def encoded(
     if format_ == "json":
         return _encode_json_list(rows)
     if format_ == "csv":
-        return csv(_csv_rows(rows, kinds), kinds, guard)
+        return encode_csv(_csv_rows(rows, kinds), kinds, guard)
     if format_ == "xlsx":
         return workbook.encode_xlsx(
-            rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS)
+            rows, kinds, lambda value, kind: to_spreadsheet_cell(value, texts=kind == TEXTS_KIND)
         )
-    return _encode_parquet(rows, kinds, pyarrow_for("Parquet"))
+    return _encode_parquet(rows, kinds, import_pyarrow("Parquet"))
 
 
 def _csv_rows(
@@ -95,10 +104,12 @@ def _csv_rows(
 ) -> Iterator[list[str | float]]:
     """Yield the cells of each row in the order of the columns."""
     for row in rows:
-        yield [cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()]
+        yield [
+            to_spreadsheet_cell(row[name], texts=kind == TEXTS_KIND) for name, kind in kinds.items()
+        ]
 
 
-def csv(
+def encode_csv(
     rows: Iterable[Sequence[str | float]],
     header: Iterable[str],
     guard: Callable[[str], str] = text.neutralize_formula,
@@ -115,7 +126,7 @@ def csv(
         yield text.csv_line(row, guard)
 
 
-def cell(value: Any, *, texts: bool) -> str | float:
+def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
     """Return a value as a cell of CSV or .xlsx.
 
     A number stays a number, because it cannot be a formula. A quotation becomes its text without
@@ -140,7 +151,7 @@ def _format_value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
-    return value_text(value)
+    return to_prompt_text(value)
 
 
 def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
@@ -175,7 +186,7 @@ def _encode_parquet(
         "boolean": pa.bool_(),
         "date": pa.date32(),
         "time": pa.timestamp("us", tz="UTC"),
-        TEXTS: pa.list_(pa.string()),
+        TEXTS_KIND: pa.list_(pa.string()),
     }
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     typed_rows = (
@@ -183,7 +194,7 @@ def _encode_parquet(
     )
     with tempfile.TemporaryFile() as file:
         with ParquetWriter(file, schema, compression="zstd") as writer:
-            for group in pages(typed_rows, _PARQUET_GROUP_ROWS):
+            for group in split_into_pages(typed_rows, _PARQUET_GROUP_ROWS):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
         file.seek(0)
         yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
@@ -193,15 +204,15 @@ def _parquet_value(value: Any, kind: str) -> Any:
     """Return a value as a Parquet column of this kind takes it."""
     if value is None or kind in {"integer", "boolean", "date", "time"}:
         return value
-    if kind == TEXTS:
+    if kind == TEXTS_KIND:
         members = value if isinstance(value, list) else [value]
         return [member if isinstance(member, str) else _format_value(member) for member in members]
     if kind == "real":
-        return number_of(value)
+        return parse_number(value)
     return _format_value(value)
 
 
-def answers_rows(
+def read_answer_rows(
     tx: Connection,
     task: TaskRecord,
     items: RowTable,
@@ -241,7 +252,9 @@ def answers_rows(
     answer_kinds |= dict(task.fields)
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
     answer_names = named_beside(sources, answer_kinds, "answer_")
-    state_names = named_beside([*sources, *answer_names.values()], (STATE, REASON), "row_")
+    state_names = named_beside(
+        [*sources, *answer_names.values()], (STATE_COLUMN, REASON_COLUMN), "row_"
+    )
 
     query = _answers_query(items, is_answer, gone=include_missing)
     parked_reasons = {
@@ -250,13 +263,13 @@ def answers_rows(
     }
 
     def read_rows() -> Iterator[_Row]:
-        for stored_row in streamed(tx, query, page=PAGE).mappings():
+        for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _source_cells(stored_row, sources)
             answer_cells = _answer_cells(stored_row, task, cost_kinds)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             state_cells = {
-                STATE: stored_row[STATE],
-                REASON: _state_reason(stored_row, parked_reasons),
+                STATE_COLUMN: stored_row[STATE_COLUMN],
+                REASON_COLUMN: _state_reason(stored_row, parked_reasons),
             }
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
@@ -278,11 +291,14 @@ def answers_rows(
 def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: bool) -> Select[Any]:
     """Return the SELECT of rows with their states and answers; see `answers_rows`."""
     row = items.table.c
-    row_columns = [row[name] for name in (VALUES, KEY, HASH, IMAGE_STATE_COLUMN, UNUSABLE)]
+    row_columns = [
+        row[name]
+        for name in (VALUES_COLUMN, KEY_COLUMN, HASH_COLUMN, IMAGE_STATE_COLUMN, UNUSABLE_COLUMN)
+    ]
     answer_columns = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COST_KINDS)]
-    has_answer = (answers.c.item_id == row[KEY]) & is_answer
+    has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
-    query = select(*row_columns, items.state.label(STATE), *answer_columns)
+    query = select(*row_columns, items.state.label(STATE_COLUMN), *answer_columns)
     query = query.select_from(items.table.outerjoin(answers, has_answer))
     query = query.order_by(row[items.order])
     if not gone:
@@ -292,11 +308,11 @@ def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: boo
 
 def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
     """Return the values of the source's columns, which have these kinds, or None if missing."""
-    values = orjson.loads(stored_row[VALUES])
+    values = orjson.loads(stored_row[VALUES_COLUMN])
     cells: _Row = {}
     for name, kind in sources.items():
         cell_value = values.get(name)
-        cells[name] = loaded(cell_value) if kind == "json" else cell_value
+        cells[name] = parse_json_cell(cell_value) if kind == "json" else cell_value
     return cells
 
 
@@ -305,7 +321,7 @@ def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
-    key = None if stored_row[HASH] == NO_HASH else stored_row[KEY]
+    key = None if stored_row[HASH_COLUMN] == NO_HASH else stored_row[KEY_COLUMN]
     cells |= dict.fromkeys(dict(task.key), key)
     cells[ANSWERED_AT] = stored_row["at"]
     cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
@@ -314,10 +330,10 @@ def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable
 
 def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
     """Return why a row is refused, unusable or parked, or None if it is not."""
-    reason: str | None = stored_row[UNUSABLE] or None
-    if not reason and stored_row[STATE] == PARKED:
-        reason = parked_reasons.get(stored_row[KEY])
-    if stored_row[HASH] == NO_HASH:
+    reason: str | None = stored_row[UNUSABLE_COLUMN] or None
+    if not reason and stored_row[STATE_COLUMN] == PARKED:
+        reason = parked_reasons.get(stored_row[KEY_COLUMN])
+    if stored_row[HASH_COLUMN] == NO_HASH:
         return f"line {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
     return reason
 
@@ -377,7 +393,7 @@ def _member_kinds(
     for row in rows:
         for member in _members(row[list_column], list_column, inner_lists):
             for name, value in member.items():
-                kinds[name] = common_kind(kinds.get(name), kind_of_value(value))
+                kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
 
     # An object that is None in some members is already described by its parts in other members.
     return {name: kind for name, kind in kinds.items() if kind or not _has_parts(name, kinds)}
@@ -392,7 +408,7 @@ def _read_field(value: Any, kind: str) -> Any:
     """Return the value of an answer field as an export has it, or None if it is not of its kind."""
     if kind == "json":
         return value
-    stored_value = stored_cell(kind, value)
+    stored_value = to_column_value(kind, value)
     if kind in _CELL_READERS and stored_value is not None:
         return _CELL_READERS[kind](stored_value)
     return stored_value

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.row_import import excerpt
+from pipeline.tables.row_import import make_excerpt
 
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
@@ -79,7 +79,7 @@ def parse_header(header: int | str) -> int | None:
 
     if not text.isdecimal() or int(text) < 1:
         message = (
-            f"{OptionHint('header')} is {excerpt(str(header))!r}, and no line of a file; "
+            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, and no line of a file; "
             "nothing was read"
         )
         hint = (
@@ -141,7 +141,8 @@ def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> Inpu
         lines: Its first lines, which the message shows.
     """
     line_excerpts = ", ".join(
-        f"line {line_number} '{excerpt(text)}'" for line_number, text in enumerate(lines, start=1)
+        f"line {line_number} '{make_excerpt(text)}'"
+        for line_number, text in enumerate(lines, start=1)
     )
     message = f"{path}: {fault.reason}; nothing was read. It begins: {line_excerpts}"
 
@@ -252,17 +253,17 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
         cells_below = [row.cells[column_index] for row in rows]
         if has_word and _is_counted_up(cell, cells_below):
             next_cells = ", ".join(cells_below[:2])
-            reason = f"no header: {excerpt(cell)!r} is followed by {next_cells} below it"
+            reason = f"no header: {make_excerpt(cell)!r} is followed by {next_cells} below it"
             return HeaderFault(reason, 0)
         if _are_in_same_series([cell, *cells_below]):
-            return HeaderFault(f"no header: {excerpt(cell)!r} is a value like those below it", 0)
+            return HeaderFault(
+                f"no header: {make_excerpt(cell)!r} is a value like those below it", 0
+            )
 
     keys = [record.cells[0] for record in records]
     are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if are_ids and not _YEAR.fullmatch(keys[0]) and _has_sentence_column(records):
-        reason = (
-            f"no header: {excerpt(keys[0])!r} and the text behind it are a row like those below"
-        )
+        reason = f"no header: {make_excerpt(keys[0])!r} and the text behind it are a row like those below"
         return HeaderFault(reason, 0)
     return None
 

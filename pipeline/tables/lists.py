@@ -53,18 +53,24 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.store import answers, claims
-from pipeline.store.database import SlowError, describe_error, limit_time, pages, streamed
+from pipeline.store.database import (
+    SlowError,
+    describe_error,
+    limit_time,
+    split_into_pages,
+    stream_rows,
+)
 from pipeline.store.database import select_among as among_values
-from pipeline.store.rows import count_refused, is_refused
+from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
 
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
-REFUSED = "refused"
+REFUSED_STATE = "refused"
 GONE_STATE = "gone"
 # Columns of tables that store when and whether an input changed.
 INPUT_HASH_COLUMN = "findable_hash"
-CHANGED = "findable_changed_at"
+CHANGED_AT_COLUMN = "findable_changed_at"
 
 # Rows that are read at once if only a few of their columns are used: they fit into the cache of a
 # processor.
@@ -112,7 +118,15 @@ class RowStates(NamedTuple):
         other_names = (name for name, _ in self.others)
         done_name, _ = self.done
         pending_name, _ = self.pending
-        return (done_name, pending_name, self.rest, "claimed", "parked", *other_names, REFUSED)
+        return (
+            done_name,
+            pending_name,
+            self.rest,
+            "claimed",
+            "parked",
+            *other_names,
+            REFUSED_STATE,
+        )
 
     @property
     def listed_names(self) -> tuple[str, ...]:
@@ -146,13 +160,13 @@ class RowTable:
         """Return an SQL expression for the name of a row's state."""
         states = self.states
         is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
-        is_parked = _is_selected(self.item_id, claims.parked(self.task, self.own))
+        is_parked = _is_selected(self.item_id, claims.parked_ids(self.task, self.own))
 
         branches: list[tuple[ColumnElement[bool], str]] = []
         if states.gone is not None:
             branches.append((states.gone, GONE_STATE))
         if states.refused is not None:
-            branches.append((states.refused, REFUSED))
+            branches.append((states.refused, REFUSED_STATE))
         done_name, has_answer = states.done
         branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
         branches += [(condition, name) for name, condition in (*states.others, states.pending)]
@@ -242,7 +256,7 @@ class RowTable:
             return self.among(tx, among, columns, *conditions)
 
         query = select(*columns).where(*conditions).order_by(self.table.c[self.order])
-        return chain.from_iterable(streamed(tx, query, page=_CELL_PAGE_ROWS).partitions())
+        return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
 
     def ids_among(
         self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]
@@ -270,7 +284,7 @@ class RowTable:
         """Return `counts`, and the number of rows that are no longer in the source."""
         row_counts = self.count_by_state(tx)
         if self.states.refused is None:
-            row_counts[REFUSED] = count_refused(tx, self.task)
+            row_counts[REFUSED_STATE] = count_refused(tx, self.task)
         source_counts = {name: row_counts[name] for name in self.states.names}
         return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
 
@@ -378,7 +392,7 @@ class Grid:
 
     def _should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether refused rows are wanted and the table does not contain them."""
-        return row_filter.state == REFUSED and self.table.states.refused is None
+        return row_filter.state == REFUSED_STATE and self.table.states.refused is None
 
     def _is_after(
         self, tx: Connection, options: RowListOptions, sort_keys: Sequence[ColumnElement[Any]]
@@ -463,7 +477,7 @@ class Grid:
             if value is not None or name not in optional_names:
                 values[name] = value
         input_hash = cells.get(INPUT_HASH_COLUMN)
-        return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED))
+        return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED_AT_COLUMN))
 
     def pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it; raises as `page`."""
@@ -481,7 +495,7 @@ class Grid:
         """
         conditions: list[ColumnElement[bool]] = []
         for word in row_filter.words:
-            is_mentioned = mentions(tx, self.searched, word)
+            is_mentioned = contains_word(tx, self.searched, word)
             conditions.append(or_(is_mentioned, *self.mentioned(word)))
 
         if row_filter.where:
@@ -531,7 +545,7 @@ class Grid:
         conditions = self.conditions(tx, row_filter)
         row_counts = self.table.count_by_state(tx, *conditions)
         if not conditions and self.table.states.refused is None:
-            row_counts[REFUSED] = count_refused(tx, self.table.task)
+            row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
         states = {name: row_counts[name] for name in self.table.states.listed_names}
 
         gone_count = 0
@@ -584,7 +598,7 @@ class Grid:
         facets = self._facets
         cells = [facet.cell for facet in facets]
         query = select(*cells).select_from(self.table.table).where(*conditions)
-        row_pages = streamed(tx, query, page=_FACET_PAGE_ROWS).partitions()
+        row_pages = stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions()
         word_counts, fields = self._count_words_and_values(row_pages, facets, within_s)
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
@@ -762,9 +776,11 @@ def make_refused_grid(task: str) -> Grid:
     """Return the grid of the refused rows of a task whose table does not contain them."""
     columns = stored_rows.c
     query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
-    table = query.where(columns.task == task, is_refused).subquery("refused_rows")
+    table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
     is_always = true()
-    states = RowStates((REFUSED, is_always), (REFUSED, is_always), REFUSED, refused=is_always)
+    states = RowStates(
+        (REFUSED_STATE, is_always), (REFUSED_STATE, is_always), REFUSED_STATE, refused=is_always
+    )
     return Grid(
         table=RowTable(task, table, states, false(), key="item_id", order="n"),
         cells=("seen", "unusable", "row"),
@@ -785,7 +801,7 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
         preference: Decides which answer of a row is preferred.
         key: Expression for the row id as text.
     """
-    version = answers.effective_of_item(preference, key, "extractor")
+    version = answers.preferred_of_row(preference, key, "extractor")
     return GridFacet(
         cell=version,
         words=lambda cell: () if cell is None else (cell,),
@@ -803,8 +819,8 @@ def tag_facet(
         preference: Decides which answer of a row is preferred.
         key: Expression for the row id as text.
     """
-    answer = answers.effective_of_item(preference, key, "answer")
-    return GridFacet(cell=answer, words=_list_texts, says=partial(says_text, tx, answer))
+    answer = answers.preferred_of_row(preference, key, "answer")
+    return GridFacet(cell=answer, words=_list_texts, says=partial(contains_json_text, tx, answer))
 
 
 def _list_texts(document: str | None) -> list[str]:
@@ -817,7 +833,7 @@ def _list_texts(document: str | None) -> list[str]:
     return texts
 
 
-def values_in_pages(
+def distinct_value_pages(
     tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
 ) -> Iterator[list[Any]]:
     """Yield the distinct values of a column in ascending order, in lists of `size` values.
@@ -825,15 +841,15 @@ def values_in_pages(
     The last list may be shorter. The values are streamed; an index on the column makes that fast.
     """
     query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
-    return pages(streamed(tx, query, page=size).scalars(), size)
+    return split_into_pages(stream_rows(tx, query, page=size).scalars(), size)
 
 
-def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
+def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
     return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
 
 
-def mentions(
+def contains_word(
     tx: Connection, columns: Iterable[ColumnElement[Any]], word: str
 ) -> ColumnElement[bool]:
     """Return the condition that one of the columns contains a word, in upper or lower case."""
@@ -855,7 +871,7 @@ def make_spellings(word: str) -> dict[str, None]:
     return spellings
 
 
-def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
     """Return the condition that a JSON cell contains a text as a string.
 
     Different programs escape non-ASCII letters and slashes differently; all forms are compared.
@@ -879,7 +895,7 @@ def _contains_any(
 
 
 @contextlib.contextmanager
-def refusals(table: str) -> Iterator[None]:
+def translate_refusals(table: str) -> Iterator[None]:
     """Turn database errors of a block into RefusedRowError if a table refuses a row.
 
     Args:
@@ -902,6 +918,6 @@ def refusals(table: str) -> Iterator[None]:
         ) from error
 
 
-def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
+def replace_nulls(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}

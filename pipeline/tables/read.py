@@ -22,15 +22,15 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import AS_IT_IS, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.text import SURROGATES
 from pipeline.tables.cells import (
-    bytes_note,
     contains_binary,
+    describe_binary_columns,
+    import_pyarrow,
     list_arrow_rows,
-    plain_row,
-    pyarrow_for,
+    to_plain_row,
 )
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL, CsvLines
 from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
@@ -43,12 +43,12 @@ from pipeline.tables.headers import (
     parse_header,
     parse_records,
 )
-from pipeline.tables.row_import import Finding, excerpt, rejected
+from pipeline.tables.row_import import Finding, make_excerpt, make_rejection
 from pipeline.tables.workbook import LOCKED_SIGNATURE, XLSX_SIGNATURE, read_sheet
 
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
-MAX_LINE = 4 << 20
+MAX_LINE_CHARS = 4 << 20
 REPEATED_HEADER_REASON = "the header once more, as in files that were joined"
 # Characters of a JSON list that are read at a time, and bytes by which the encoding is detected.
 _CHUNK_SIZE = 1 << 20
@@ -117,8 +117,8 @@ class SourceFile:
         hint: str,
         default: str = "csv",
         *,
-        max_line: int = MAX_LINE,
-        options: ReadOptions = AS_IT_IS,
+        max_line: int = MAX_LINE_CHARS,
+        options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known: Callable[[str], bool] | None = None,
     ) -> None:
         """Detect the format, encoding and columns of a file.
@@ -146,9 +146,9 @@ class SourceFile:
         # Lines before the first row below the header.
         self._skipped_lines = 0
 
-        parts = files.parts_of(path)
+        parts = files.parquet_files_of(path)
         if not parts:
-            reason = files.why_not_readable(path) or "is no regular file"
+            reason = files.unreadable_reason(path) or "is no regular file"
             raise InputError(
                 f"{path} {reason}; nothing was read",
                 hint=hint if path.is_dir() else "check the path",
@@ -218,7 +218,7 @@ class SourceFile:
                 ]
                 self._binary_names |= _find_binary_columns(table)
 
-        note = bytes_note(sorted(self._binary_names))
+        note = describe_binary_columns(sorted(self._binary_names))
         if note:
             self.notes.append(note)
         return [name for name in names if name not in self._binary_names]
@@ -250,7 +250,7 @@ class SourceFile:
     def _parquet_rows(self) -> Iterator[SourceRow]:
         """Yield the rows of all Parquet files, with the columns of their folders' names."""
         row_number = count(1)
-        for part in files.parts_of(self.path):
+        for part in files.parquet_files_of(self.path):
             with self._open_parquet(part) as (table, folder_values):
                 names = None
                 if self._binary_names:
@@ -258,13 +258,13 @@ class SourceFile:
                     names = [name for name in part_names if name not in self._binary_names]
                 for batch in table.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=names):
                     for values in list_arrow_rows(batch):
-                        yield SourceRow(next(row_number), plain_row(values | folder_values))
+                        yield SourceRow(next(row_number), to_plain_row(values | folder_values))
 
     def _sheet_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield the rows of the sheet, which was read when this object was created."""
         for row_number, cells in self._sheet:
             if self._is_header(cells):
-                yield rejected(
+                yield make_rejection(
                     row_number,
                     REPEATED_HEADER_REASON,
                     ", ".join(self.names),
@@ -355,7 +355,9 @@ class SourceFile:
 
         if suffix_format in {"json", "parquet"}:
             format_name = "JSON" if suffix_format == "json" else "Parquet file"
-            raise self._read_error(f" is no {format_name}: it starts with {excerpt(text[:20])!r}")
+            raise self._read_error(
+                f" is no {format_name}: it starts with {make_excerpt(text[:20])!r}"
+            )
         return suffix_format
 
     def _read_header(self, is_known: Callable[[str], bool], *, has_known_names: bool) -> list[str]:
@@ -441,7 +443,7 @@ class SourceFile:
         if header_line.startswith("SQLite format 3"):
             hint = f"a SELECT with {OptionHint(source='sqlite:///…')} reads it"
             raise self._read_error(" is an SQLite database", hint=hint)
-        if "\0" in header_line or BAD_TEXT.search(header_line):
+        if "\0" in header_line or SURROGATES.search(header_line):
             raise self._read_error(" is no text: save a spreadsheet as .xlsx or CSV first")
         return header_index
 
@@ -514,7 +516,7 @@ class SourceFile:
             elif self._is_header(fields):
                 text = self._delimiter.join(fields)
                 cells = self._name_cells(fields)
-                yield rejected(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
+                yield make_rejection(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
             else:
                 values = {name: fields[index] for index, name in named_columns}
                 yield SourceRow(lines.line_number, values)
@@ -566,13 +568,13 @@ class SourceFile:
         cells = self._name_cells(fields)
         text = self._delimiter.join(fields)
         if lines.is_long:
-            return rejected(lines.line_number, self._length_reason(lines), text, cells=cells)
+            return make_rejection(lines.line_number, self._length_reason(lines), text, cells=cells)
 
         missing_column = ""
         if len(fields) < len(self.names):
-            missing_column = excerpt(self.names[len(fields)])
+            missing_column = make_excerpt(self.names[len(fields)])
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return rejected(lines.line_number, reason, text, column=missing_column, cells=cells)
+        return make_rejection(lines.line_number, reason, text, column=missing_column, cells=cells)
 
     def _reject_broken_record(self, lines: CsvLines, error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
@@ -606,7 +608,7 @@ class SourceFile:
             texts, delimiter=self._delimiter, skipinitialspace=self._skips_space
         )
         cells = self._name_cells(next(lenient_reader, []))
-        return rejected(first_line, reason, lines.lines[0].rstrip("\r\n"), cells=cells)
+        return make_rejection(first_line, reason, lines.lines[0].rstrip("\r\n"), cells=cells)
 
     def _length_reason(self, lines: CsvLines) -> str:
         """Return the reason of a finding for a record that is too long."""
@@ -637,7 +639,7 @@ class SourceFile:
                 yield _parse_json_row(line_number, text.strip())
 
     def _reject_long_json(self, line_number: int, text: str) -> Finding:
-        return rejected(line_number, f"longer than {self.max_line:,} characters", text)
+        return make_rejection(line_number, f"longer than {self.max_line:,} characters", text)
 
     def _json_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         """Yield the elements of a JSON list with their lines; a file without a list is one row.
@@ -742,7 +744,7 @@ class SourceFile:
             InputError: The file is damaged, also if the block finds this.
             ConfigurationError: pyarrow is not installed.
         """
-        pa = pyarrow_for(f"{self.path} is a Parquet file, which")
+        pa = import_pyarrow(f"{self.path} is a Parquet file, which")
         from pyarrow import parquet
 
         folder_values = dict[str, Any]()
@@ -755,7 +757,7 @@ class SourceFile:
             with parquet.ParquetFile(part, buffer_size=_CHUNK_SIZE, pre_buffer=False) as table:
                 yield table, folder_values
         except pa.ArrowException as error:
-            message = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
+            message = f"cannot be read as Parquet; nothing was read: {make_excerpt(str(error))}"
             raise InputError(f"{part} {message}") from None
 
 
@@ -867,7 +869,7 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
         place = f"at character {number.start() + 1}"
         return f"no JSON: {number[0]} {place} is no number of JSON; write null"
 
-    bad_text = BAD_TEXT.search(text)
+    bad_text = SURROGATES.search(text)
     if bad_text:
         byte_number = len(text[: bad_text.start()].encode()) + 1
         return f"not UTF-8, from byte {byte_number} on"
@@ -879,10 +881,10 @@ def _parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
     try:
         value = parse_json(text)
     except ValueError as error:
-        return rejected(line_number, str(error), text)
+        return make_rejection(line_number, str(error), text)
 
     if not isinstance(value, dict):
-        return rejected(line_number, "not an object", value)
+        return make_rejection(line_number, "not an object", value)
     return SourceRow(line_number, value)
 
 

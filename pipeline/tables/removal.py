@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData, exc, func, inspect, select, table, 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
 from pipeline.store.database import describe_error
-from pipeline.tables.adopt import is_sqlite, quoted
+from pipeline.tables.adopt import is_sqlite, quote_identifier
 from pipeline.tables.answer_views import is_our_view
 
 _SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
@@ -22,7 +22,7 @@ _SERVER_INDEXES_QUERY = text(
 
 
 @dataclass
-class RemovedTables:
+class RemovableObjects:
     """Names of the database objects that findable made, and of the tables that are kept."""
 
     tables: list[str]
@@ -33,7 +33,7 @@ class RemovedTables:
     left: list[str]
 
 
-def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
+def list_removable(tx: Connection, marks: Collection[str]) -> RemovableObjects:
     """Return which tables, views and indexes findable made. Only reads the database.
 
     Args:
@@ -41,7 +41,7 @@ def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
         marks: Names of findable's indexes that do not begin with `findable_`.
     """
     inspector = inspect(tx)
-    events = workspace.events_of(tx, schema.TABLE_MADE)
+    events = workspace.events_of(tx, schema.TABLE_CREATED_EVENT)
     created_names = {event["name"] for event in events}
     table_names = sorted(inspector.get_table_names())
     own_tables = [
@@ -56,7 +56,7 @@ def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
         for name, table_name in tx.execute(indexes_query).all()
         if table_name in kept_tables and (name.startswith("findable_") or name in marks)
     ]
-    return RemovedTables(own_tables, own_views, sorted(own_indexes), kept_tables)
+    return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
 
 
 def count_rows(tx: Connection, name: str) -> int:
@@ -64,7 +64,7 @@ def count_rows(tx: Connection, name: str) -> int:
     return tx.execute(select(func.count()).select_from(table(name))).scalar_one()
 
 
-def drop_tables(tx: Connection, removed: RemovedTables) -> None:
+def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
     """Drop the tables, views and indexes of findable, and on a server the worker's schema.
 
     Runs in the caller's transaction, which must be rolled back after an error.
@@ -76,9 +76,9 @@ def drop_tables(tx: Connection, removed: RemovedTables) -> None:
     _check_references(tx, removed, hint=hint)
     try:
         for name in removed.views:
-            tx.execute(text(f"DROP VIEW {quoted(tx, name)}"))
+            tx.execute(text(f"DROP VIEW {quote_identifier(tx, name)}"))
         for name in removed.indexes:
-            tx.execute(text(f"DROP INDEX {quoted(tx, name)}"))
+            tx.execute(text(f"DROP INDEX {quote_identifier(tx, name)}"))
 
         metadata = MetaData()
         # SQLAlchemy warns of indexes that it cannot describe. They are dropped with their tables.
@@ -95,7 +95,7 @@ def drop_tables(tx: Connection, removed: RemovedTables) -> None:
         raise ConfigurationError(message, hint=hint) from error
 
 
-def _check_references(tx: Connection, removed: RemovedTables, *, hint: str) -> None:
+def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -> None:
     """Raise ConfigurationError if a table that is kept refers to a table that is dropped."""
     inspector = inspect(tx)
     # SQLite would delete the rows of the table that is kept.

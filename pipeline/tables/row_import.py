@@ -15,16 +15,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from pipeline.core.declaration import AS_IT_IS, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_parts, target_of
+from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import leaves
-from pipeline.core.text import UNSOUND, csv_line
+from pipeline.core.text import INVALID_TEXT, csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.rows import FileRefusals, RefusedRow
-from pipeline.tables.cells import compact_json
+from pipeline.tables.cells import to_compact_json
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 
 # Characters of a value that a finding shows.
@@ -38,7 +38,7 @@ MAX_GROUP_EXAMPLES = 3
 # Characters before the first unsound character that a finding shows.
 _EXCERPT_CONTEXT_CHARS = 20
 # Takes the place of a finding's kind in the report: the file lacks a row that the table has.
-MISSING = "missing"
+MISSING_ROW_KIND = "missing"
 # The parts in which reasons of one group differ: a quoted value or a number.
 _VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
 # Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.read`).
@@ -92,7 +92,7 @@ class SoundRow(NamedTuple):
     beside: Mapping[str, Any] = MappingProxyType({})
 
 
-def rejected(
+def make_rejection(
     line: int,
     reason: str,
     value: object,
@@ -102,10 +102,10 @@ def rejected(
     cells: Mapping[str, Any] = MappingProxyType({}),
 ) -> Finding:
     """Return the finding that rejects a row, with an excerpt of the faulty value."""
-    return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key, cells)
+    return Finding(line, column, reason, make_excerpt(value), FindingKind.REJECTED, key, cells)
 
 
-def unsound(
+def find_unsound_text(
     line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None
 ) -> Finding | None:
     """Return the finding for the first text of a row that cannot be stored; None if all can.
@@ -121,18 +121,18 @@ def unsound(
     """
     for name, cell in values.items():
         for text in _texts_of_cell(name, cell):
-            match = UNSOUND.search(text)
+            match = INVALID_TEXT.search(text)
             if match is None:
                 continue
 
             reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
             value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
-            is_sound_key = isinstance(key, str) and not UNSOUND.search(key)
-            return rejected(
+            is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
+            return make_rejection(
                 line,
                 reason,
                 value,
-                column=labels.get(name, excerpt(name)),
+                column=labels.get(name, make_excerpt(name)),
                 key=key if is_sound_key else None,
             )
     return None
@@ -168,17 +168,17 @@ def _make_storable_cell(cell: Any) -> Any:
     if cell is None or isinstance(cell, bool | int | float):
         return cell
 
-    text = cell if isinstance(cell, str) else compact_json(cell)
+    text = cell if isinstance(cell, str) else to_compact_json(cell)
     if len(text) > MAX_CUT_CELL + len(CUT_MARK):
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
     return _escape_unsound(text)
 
 
 def _escape_unsound(text: str) -> str:
-    return UNSOUND.sub(lambda match: _escape_character(match[0]), text)
+    return INVALID_TEXT.sub(lambda match: _escape_character(match[0]), text)
 
 
-def key_of(cell: object, *, max_chars: int) -> tuple[str, str]:
+def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
     """Return the key in a cell as text, or the reason why the cell is no key.
 
     Keys are part of requests and of web addresses, and are printed.
@@ -206,7 +206,7 @@ def key_of(cell: object, *, max_chars: int) -> tuple[str, str]:
     return ("", reason) if reason else (key, "")
 
 
-def excerpt(value: object) -> str:
+def make_excerpt(value: object) -> str:
     """Return at most 80 characters of a value on a line, with unprintable characters escaped.
 
     A longer value ends in an ellipsis.
@@ -239,7 +239,7 @@ class ImportOptions:
     # MAP=: which columns the names in the file mean.
     mapping: str = ""
     # How the file is read.
-    reading: ReadOptions = AS_IT_IS
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
     # Import nothing if a row is rejected or changed.
     strict: bool = False
     # Write all findings to this CSV file.
@@ -378,7 +378,9 @@ class ImportReport:
             self.missing_keys.append(key)
         if report_file is not None:
             report_file.write(
-                csv_line(["0", "", "in an earlier file, and not in this one", "", MISSING, key])
+                csv_line(
+                    ["0", "", "in an earlier file, and not in this one", "", MISSING_ROW_KIND, key]
+                )
             )
 
     def check(self) -> None:
@@ -424,7 +426,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
         yield None
         return
 
-    target = target_of(Path(report.report))
+    target = resolve_target(Path(report.report))
     if target == Path(report.path).resolve():
         raise InputError(
             f"the report would replace {report.path}; nothing was changed",
@@ -432,7 +434,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
         )
 
     try:
-        sweep_parts(target)
+        remove_abandoned_parts(target)
         report_file = SealedWriter(target)
     except OSError as error:
         message = f"the report {report.report} cannot be written: {error.strerror}"
@@ -443,7 +445,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
 
 
 @contextlib.contextmanager
-def all_or_nothing() -> Iterator[None]:
+def report_interrupt() -> Iterator[None]:
     """Replace the message of an interrupt in a block that commits nothing.
 
     Raises:
@@ -505,7 +507,7 @@ def import_rows(
     ):
         refusals = None if report.dry else FileRefusals(tx, task, file_name)
         title = "reading" if report.dry else "importing"
-        with all_or_nothing(), display.bar(title, None) as bar:
+        with report_interrupt(), display.bar(title, None) as bar:
             for page in in_blocks(rows, max_rows=block, size=count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]

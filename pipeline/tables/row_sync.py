@@ -16,23 +16,23 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Subquery, select
 
-from pipeline.core.declaration import MADE_KEY
+from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
 from pipeline.store import claims, erasure, workspace
 from pipeline.store import rows as stored_rows
-from pipeline.store.database import Store, pages
+from pipeline.store.database import Store, split_into_pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as rows_table
-from pipeline.tables.cells import LARGEST, compact_json
+from pipeline.tables.cells import MAX_INTEGER, to_compact_json
 from pipeline.tables.read import SourceRow
 from pipeline.tables.row_import import (
     MAX_KEPT_FINDINGS,
     Finding,
+    find_unsound_text,
     make_refused_row,
-    rejected,
-    unsound,
+    make_rejection,
 )
-from pipeline.tables.source import READ, TIMEOUT_S, selected_rows
+from pipeline.tables.source import CURSOR_STATE, TIMEOUT_S, selected_rows
 
 # Rows in memory.
 PAGE_ROWS = 2_000
@@ -41,20 +41,20 @@ MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
 # Columns of `items_table`.
-KEY = "findable_key"
-HASH = "findable_hash"
-VALUES = "findable_values"
-UNUSABLE = "findable_unusable"
+KEY_COLUMN = "findable_key"
+HASH_COLUMN = "findable_hash"
+VALUES_COLUMN = "findable_values"
+UNUSABLE_COLUMN = "findable_unusable"
 IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
-    KEY: rows_table.c.item_id,
+    KEY_COLUMN: rows_table.c.item_id,
     "findable_row": rows_table.c.n,
-    VALUES: rows_table.c.row,
-    HASH: rows_table.c.input_hash,
+    VALUES_COLUMN: rows_table.c.row,
+    HASH_COLUMN: rows_table.c.input_hash,
     "findable_empty": rows_table.c.is_empty,
     "findable_gone_at": rows_table.c.gone_at,
     "findable_changed_at": rows_table.c.changed_at,
-    UNUSABLE: rows_table.c.unusable,
+    UNUSABLE_COLUMN: rows_table.c.unusable,
     IMAGE_STATE_COLUMN: rows_table.c.seen,
 }
 # Kinds of columns that may be a key.
@@ -79,7 +79,7 @@ class ImageInspection(NamedTuple):
 
 
 # Takes a row's values and the state of its last inspection.
-LookAt = Callable[[Mapping[str, Any], str | None], ImageInspection]
+InspectImages = Callable[[Mapping[str, Any], str | None], ImageInspection]
 
 
 @dataclass
@@ -144,7 +144,7 @@ class RowSync:
     # The time that is recorded for all changes.
     at: datetime
     # Inspects the images of a row; None if the task has no images.
-    look_at: LookAt | None = None
+    look_at: InspectImages | None = None
     # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
@@ -165,30 +165,30 @@ class RowSync:
         report = self.report
         task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = erasure.buried_items(tx, task_name)
+            is_forgotten = erasure.make_buried_check(tx, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)
-        with stored_rows.reading(self.store) as staged_rows:
+        with stored_rows.stage_rows(self.store) as staged_rows:
             with display.bar("items", None, late=True) as bar:
-                for page in pages(source, PAGE_ROWS):
+                for page in split_into_pages(source, PAGE_ROWS):
                     self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
                     row_count += len(page)
                     bar.show(row_count)
 
             with staged_rows.written(task_name, at=self.at, is_part=is_part) as (tx, counts):
                 if counts.touched:
-                    workspace.touch_revision(tx, task_name)
+                    workspace.record_row_change(tx, task_name)
                 workspace.update_task(tx, task_name, items_sha256=source.sha256)
                 cursor_state = getattr(source, "read", None)
                 if cursor_state:
                     # Another command may have stored a preference meanwhile.
                     current_record = workspace.get_task(tx, task_name) or self.record
-                    words = compact_json({**current_record.words, READ: cursor_state})
+                    words = to_compact_json({**current_record.words, CURSOR_STATE: cursor_state})
                     workspace.update_task(tx, task_name, words=words)
 
                 parked_at = {key: at for key, _, at in claims.parked_rows(tx, task_name)}
-                changed_ids = stored_rows.changed_since(tx, task_name, parked_at)
+                changed_ids = stored_rows.ids_changed_since(tx, task_name, parked_at)
                 claims.unpark(tx, task_name, ids=changed_ids)
 
         report.new, report.changed, report.same, report.back, report.gone, _ = counts
@@ -251,7 +251,7 @@ class RowSync:
         self,
         converted_rows: Sequence[tuple[_StoredRow, Mapping[str, Any]]],
         images: Sequence[str],
-        inspect: LookAt,
+        inspect: InspectImages,
     ) -> None:
         """Inspect the images of all rows that are not refused, and set their hash and state.
 
@@ -267,13 +267,13 @@ class RowSync:
         ]
         row_ids = [row["item_id"] for row, _ in sound_rows]
         with self.store.read() as tx:
-            last_states = stored_rows.seen_before(tx, self.record.name, row_ids)
+            last_states = stored_rows.stored_inspections(tx, self.record.name, row_ids)
 
         hashed_columns = [*self.record.words["asked"], *images]
         for row, values in sound_rows:
             inspection = inspect(values, last_states.get(row["item_id"]))
             row.update(
-                input_hash=hash_of({**values, **inspection.hashes}, hashed_columns),
+                input_hash=hash_input({**values, **inspection.hashes}, hashed_columns),
                 seen=inspection.seen,
                 unusable=inspection.unusable,
             )
@@ -305,7 +305,7 @@ class RowSync:
 
     def _has_made_id(self, row: Mapping[str, Any]) -> bool:
         """Return whether the id of a row is a hash of its values, so that equal rows share it."""
-        return row["input_hash"] == stored_rows.NO_HASH or self.record.key[0][0] == MADE_KEY
+        return row["input_hash"] == stored_rows.NO_HASH or self.record.key[0][0] == HASH_KEY
 
     def _assign_next_id(self, row: _StoredRow) -> _StoredRow:
         """Set the next id (`hash-2`, `hash-3`, …) of a row that equals earlier rows; return it."""
@@ -317,13 +317,13 @@ class RowSync:
     def _refuse_duplicate(self, row: Mapping[str, Any], earlier_line: int) -> _StoredRow:
         """Record the refusal of a row with the key of an earlier row, and return its refused row."""
         key = row["item_id"]
-        finding = rejected(
+        finding = make_rejection(
             row["line"],
             f"the key is on line {earlier_line}, too",
             key,
             column=self.record.key[0][0],
             key=key,
-            cells=values_in(row["row"]),
+            cells=parse_stored_values(row["row"]),
         )
         return {**self._record_refusal(finding), "n": row["n"]}
 
@@ -336,7 +336,7 @@ class RowSync:
             self.report.findings.append(finding._replace(cells={}))
 
         refused_row = make_refused_row(finding)
-        cells_hash = hash_of(refused_row.cells, list(refused_row.cells))
+        cells_hash = hash_input(refused_row.cells, list(refused_row.cells))
         row_id = f"refused:{cells_hash[:_ID_HASH_DIGITS]}"
         return {**refused_row.stored(row_id), "line": finding.line}
 
@@ -360,13 +360,13 @@ class RowSync:
             # A text contains a lone surrogate.
             json_bytes = _ESCAPED_NUL
         if _ESCAPED_NUL in json_bytes:
-            finding = unsound(row.line, values, {})
+            finding = find_unsound_text(row.line, values, {})
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values)), values
 
         row_id, reason, column = self._make_id(values)
         if reason:
-            finding = rejected(
+            finding = make_rejection(
                 row.line, reason, values.get(column) or "", column=column, cells=values
             )
             return self._record_refusal(finding), values
@@ -378,7 +378,7 @@ class RowSync:
             "line": row.line,
             "row": json_bytes.decode(),
             "is_empty": has_no_input or _is_empty(values, words["quoted"]),
-            "input_hash": hash_of(values, words["asked"]),
+            "input_hash": hash_input(values, words["asked"]),
             "seen": None,
             "unusable": None,
         }
@@ -394,8 +394,8 @@ class RowSync:
             The id and two empty texts; or an empty text, why the row has no id, and the column.
         """
         (first_column, _), *other_columns = self.record.key
-        if first_column == MADE_KEY:
-            values_json = compact_json(values, sort=True)
+        if first_column == HASH_KEY:
+            values_json = to_compact_json(values, sort=True)
             return hashlib.sha256(values_json.encode()).hexdigest()[:_ID_HASH_DIGITS], "", ""
 
         for name, _ in self.record.key:
@@ -407,7 +407,7 @@ class RowSync:
 
         row_id = str(values[first_column])
         if other_columns:
-            row_id = compact_json([self._key_part(values, name) for name, _ in self.record.key])
+            row_id = to_compact_json([self._key_part(values, name) for name, _ in self.record.key])
 
         # The exact length is computed only if the text may be too long: a character has at most
         # four bytes.
@@ -422,7 +422,7 @@ class RowSync:
         return str(value) if self.record.columns[name] == "text" else value
 
 
-def changed_in_source(
+def find_changed_in_source(
     store: Store, record: TaskRecord, last_values_by_id: Mapping[str, Mapping[str, Any]]
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
@@ -438,29 +438,29 @@ def changed_in_source(
     changed_ids = set(last_values_by_id)
     # The second pass finds keys that the database stores with another type than their text.
     for as_text in (False, True):
-        for ids in pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
+        for ids in split_into_pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
             rows = selected_rows(store, record, ids, as_text=as_text, timeout_s=TIMEOUT_S)
             for row in row_sync.rows(rows):
-                values = values_in(row["row"])
+                values = parse_stored_values(row["row"])
                 last_values = last_values_by_id.get(row["item_id"], {})
                 if all(values.get(name) == last_values.get(name) for name in asked_columns):
                     changed_ids.discard(row["item_id"])
     return changed_ids
 
 
-def items_table(task: str) -> Subquery:
+def make_rows_subquery(task: str) -> Subquery:
     """Return a subquery of the stored rows of a task, with their values as JSON."""
     columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
     return select(*columns).where(rows_table.c.task == task).subquery("items")
 
 
-def values_in(row: str) -> dict[str, Any]:
+def parse_stored_values(row: str) -> dict[str, Any]:
     """Parse the JSON of a stored row; return its values by column, without columns of None."""
     values: dict[str, Any] = orjson.loads(row)
     return values
 
 
-def hash_of(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
+def hash_input(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
     """Return the SHA-256 of the values of the columns that are asked about, as hex."""
     asked_values = {name: values.get(name) for name in asked_columns}
     return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -473,8 +473,8 @@ def _stored_value(value: Any, kind: str) -> Any:
     text.
     """
     if kind == "json" or isinstance(value, list | dict):
-        return compact_json(value)
-    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+        return to_compact_json(value)
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return str(value)
     return value
 

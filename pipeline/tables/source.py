@@ -16,24 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import AS_IT_IS, MAX_COLUMN, ReadOptions, column_named
+from pipeline.core.declaration import (
+    DEFAULT_READ_OPTIONS,
+    MAX_COLUMN_BYTES,
+    ReadOptions,
+    find_column,
+)
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
-from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
-from pipeline.core.settings import variable
-from pipeline.core.text import UNSOUND, restore_formula
+from pipeline.core.files import parquet_files_of, require_utf8_path, sha256_of
+from pipeline.core.settings import read_variable
+from pipeline.core.text import INVALID_TEXT, restore_formula
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import (
-    bytes_note,
-    common_kind,
     contains_binary,
-    kind_of_value,
-    plain_row,
-    plain_value,
-    text_hash,
+    describe_binary_columns,
+    find_value_kind,
+    hash_text,
+    merge_kinds,
+    to_plain_row,
+    to_plain_value,
 )
 from pipeline.tables.read import SourceFile, SourceRow
-from pipeline.tables.row_import import Finding, excerpt
+from pipeline.tables.row_import import Finding, make_excerpt
 
 FILE_HINT = (
     "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a "
@@ -46,7 +51,7 @@ MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
 # The member of a task's recorded facts with the state of its query's cursor.
-READ = "read"
+CURSOR_STATE = "read"
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
@@ -61,27 +66,27 @@ class FileSource(SourceFile):
         columns: The columns with their kinds; all columns of CSV are text.
     """
 
-    def __init__(self, path: Path, options: ReadOptions = AS_IT_IS) -> None:
+    def __init__(self, path: Path, options: ReadOptions = DEFAULT_READ_OPTIONS) -> None:
         """Read the file once, to find its columns.
 
         Raises:
             InputError: The file cannot be read, or a database table cannot have its columns.
         """
-        check_named_in_utf8(path)
+        require_utf8_path(path)
         self.path = path
         self.options = options
-        self.sha256 = self._compute_digest() if parts_of(path) else ""
+        self.sha256 = self._compute_digest() if parquet_files_of(path) else ""
         super().__init__(path, FILE_HINT, options=options)
 
         if self.format == "csv":
             self.names = [restore_formula(name) for name in self.names]
         names = list(filter(None, self.names))
-        check_names(names, source=path)
+        check_column_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
             raise InputError(
                 f"{path} has no header that can be read; nothing was read", hint=FILE_HINT
             )
-        self.columns = kinds_of(self._typed_rows(), dict.fromkeys(names), source=path)
+        self.columns = find_column_kinds(self._typed_rows(), dict.fromkeys(names), source=path)
 
     def _typed_rows(self) -> Iterator[Mapping[str, Any]]:
         """Yield the values of the rows by which kinds of columns are found; none for CSV."""
@@ -117,9 +122,10 @@ class FileSource(SourceFile):
             if self.path.is_file():
                 return " ".join([sha256_of(self.path), *self._option_marks()])
             part_digests = (
-                f"{part.relative_to(self.path)} {sha256_of(part)}" for part in parts_of(self.path)
+                f"{part.relative_to(self.path)} {sha256_of(part)}"
+                for part in parquet_files_of(self.path)
             )
-            return text_hash("\n".join(part_digests))
+            return hash_text("\n".join(part_digests))
 
     def _option_marks(self) -> list[str]:
         """Return the reading options as texts, such as `header=3`; a sheet is its name alone."""
@@ -154,7 +160,7 @@ class QueryCursor:
             at: The current time.
             is_whole: Read all rows.
         """
-        last_read = record.words.get(READ, {})
+        last_read = record.words.get(CURSOR_STATE, {})
         is_full_read = (
             is_whole
             or last_read.get("of") != of
@@ -222,10 +228,10 @@ class QuerySource:
         try:
             with store.selected(query, timeout_s=timeout_s) as selection:
                 self._names = selection.names
-                check_names(self._names, source="the query", hint=_RENAME_HINT)
+                check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 rows = self._save_rows(selection.rows)
-                columns = kinds_of(rows, first_kinds, source="the query")
+                columns = find_column_kinds(rows, first_kinds, source="the query")
                 self._file.flush()
         except OSError as error:
             message = (
@@ -238,7 +244,7 @@ class QuerySource:
         self.columns = {
             name: kind for name, kind in columns.items() if name not in self._binary_names
         }
-        note = bytes_note(sorted(self._binary_names))
+        note = describe_binary_columns(sorted(self._binary_names))
         if note:
             self.notes = [*self.notes, note]
 
@@ -273,7 +279,7 @@ class QuerySource:
                 elif name not in self._binary_names and contains_binary(value):
                     self._binary_names.add(name)
 
-            plain_values = plain_row(values)
+            plain_values = to_plain_row(values)
             self._file.write(f"{json.dumps(list(plain_values.values()))}\n")
             yield plain_values
 
@@ -290,7 +296,7 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     """
     source = f"FROM (\n{query}\n) AS q"
     with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as selection:
-        name = column_named(cursor.column, selection.names)
+        name = find_column(cursor.column, selection.names)
     if name is None:
         return query
 
@@ -316,7 +322,7 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         hint = "no change of these would be seen: fill it in, or say COALESCE(…) in the query"
         raise InputError(message, hint=hint)
     if max_value is not None:
-        cursor.read["seen"] = plain_value(max_value)
+        cursor.read["seen"] = to_plain_value(max_value)
     return f"SELECT * {source}{condition}" if condition else query
 
 
@@ -351,7 +357,7 @@ def selected_rows(
         timeout_s=timeout_s,
     ) as selection:
         for row_number, row in enumerate(selection.rows, start=1):
-            values = plain_row(dict(zip(selection.names, row, strict=True)))
+            values = to_plain_row(dict(zip(selection.names, row, strict=True)))
             # Values have the form in which a query's rows are read from the temporary file.
             yield SourceRow(row_number, json.loads(json.dumps(values)))
 
@@ -371,7 +377,7 @@ def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> s
 
 
 @contextlib.contextmanager
-def other_database(source: str, folder: Path) -> Iterator[Store]:
+def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     """Open another database for reading, for the length of a block.
 
     Args:
@@ -383,7 +389,7 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
         FindableError: The database cannot be opened, or an error in the block; the message is about
             `source=`.
     """
-    address = variable(source[1:]) if source.startswith("$") else source
+    address = read_variable(source[1:]) if source.startswith("$") else source
     if not address:
         message = (
             f"source= names {source}, which is neither in the environment nor in .env; "
@@ -417,7 +423,7 @@ def _name_source_setting(text: str) -> str:
     return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
-def kinds_of(
+def find_column_kinds(
     rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object
 ) -> dict[str, str]:
     """Return the columns of plain rows with their kinds.
@@ -436,14 +442,14 @@ def kinds_of(
     kinds = dict(first)
     for row in rows:
         for name, value in row.items():
-            kinds[name] = common_kind(kinds.get(name), kind_of_value(value))
+            kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
         if len(kinds) > MAX_COLUMNS:
             break
-    check_names(list(kinds), source=source)
+    check_column_names(list(kinds), source=source)
     return {name: kind or "text" for name, kind in kinds.items()}
 
 
-def check_names(
+def check_column_names(
     names: Sequence[str], *, source: object = "", hint: str = "rename it in the source"
 ) -> None:
     """Check that a database view can have columns with these names.
@@ -463,11 +469,13 @@ def check_names(
         fault = _find_name_fault(name)
         other_name = name_by_folded.get(name.casefold())
         if not fault and other_name is not None:
-            fault = f"differs from {excerpt(other_name)!r} only by case"
+            fault = f"differs from {make_excerpt(other_name)!r} only by case"
             if other_name == name:
                 fault = "is there twice"
         if fault:
-            message = f"{message_start}the column {excerpt(name)!r} {fault}; nothing was changed"
+            message = (
+                f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed"
+            )
             raise InputError(message, hint=hint)
         name_by_folded[name.casefold()] = name
 
@@ -483,11 +491,11 @@ def _find_name_fault(name: str) -> str:
     """Return why a view cannot have a column with this name; the empty text if it can."""
     if not name.strip():
         return "has no name"
-    if UNSOUND.search(name):
+    if INVALID_TEXT.search(name):
         return "has a name that is no text"
     byte_count = len(name.encode())
-    if byte_count > MAX_COLUMN:
-        return f"has a name of {byte_count} bytes, and {MAX_COLUMN} are the most"
+    if byte_count > MAX_COLUMN_BYTES:
+        return f"has a name of {byte_count} bytes, and {MAX_COLUMN_BYTES} are the most"
     if name.casefold().startswith(RESERVED_PREFIX):
         return f"begins with {RESERVED_PREFIX}, as findable's own columns do"
     return ""

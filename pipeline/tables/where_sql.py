@@ -46,7 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline.core.declaration import column_named
+from pipeline.core.declaration import find_column
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
@@ -239,7 +239,7 @@ class _Compiler(ABC):
             if column in cells:
                 return cells[column]
         for cells in self._scopes:
-            name = column_named(column, cells)
+            name = find_column(column, cells)
             if name is not None:
                 return cells[name]
 

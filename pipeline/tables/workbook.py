@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
-from pipeline.tables.cells import plain_value
+from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
     MAX_SHOWN_LINES,
@@ -27,7 +27,7 @@ from pipeline.tables.headers import (
     header_error,
     make_column_names,
 )
-from pipeline.tables.row_import import excerpt
+from pipeline.tables.row_import import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read_sheet(
         StopIteration,
         ValueError,
     ) as error:
-        reason = f"cannot be read as .xlsx: {excerpt(str(error))}"
+        reason = f"cannot be read as .xlsx: {make_excerpt(str(error))}"
         raise _read_error(path, reason, "save it anew, or as CSV") from None
 
     notes = list[str]()
@@ -216,7 +216,7 @@ def _open_sheet(
         # These parts are read into memory as a whole.
         is_kept = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
         if part.file_size > (MAX_PART_BYTES if is_kept else MAX_SHEET_BYTES):
-            reason = f"has {part.file_size:,} bytes in {excerpt(part.filename)!r}"
+            reason = f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}"
             raise _read_error(path, reason, "save it anew, or as CSV")
 
     size = SheetSize(path, _find_money_styles(archive))
@@ -353,7 +353,7 @@ def _plain_cell(cell: Any) -> Any:
         return cell if cell.strip() else None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _MAX_EXACT_NUMBER:
         return int(cell)
-    return plain_value(cell)
+    return to_plain_value(cell)
 
 
 def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:

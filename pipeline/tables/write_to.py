@@ -42,20 +42,20 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, applied_answers
-from pipeline.store.database import pages, run_many
+from pipeline.store.database import run_many, split_into_pages
 from pipeline.store.schema import ColumnTyped, IsoTime, TaskRecord
 from pipeline.tables.adopt import (
     ColumnNeed,
     IdColumnFacts,
-    columns_of,
+    describe_id_column,
+    find_unique_keys,
     fold_column_name,
-    ids_in,
     is_sqlite,
-    kind_of,
-    unique_keys,
+    read_columns,
+    read_object_kind,
 )
-from pipeline.tables.answer_views import stored_cell, views_of
-from pipeline.tables.lists import refusals
+from pipeline.tables.answer_views import to_column_value, view_names_of
+from pipeline.tables.lists import translate_refusals
 
 _COLUMN_HINT = 'it is written "table.column=field"'
 # Columns of a written row in addition to the row id and the fields.
@@ -120,7 +120,7 @@ class CheckedTarget(NamedTuple):
     key_columns: list[tuple[str, IdColumnFacts]]
 
 
-def column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
+def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     """Return the column and the field that `write_to=` of a task names.
 
     Raises:
@@ -134,13 +134,13 @@ def column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     kind = dict(task.fields).get(target.field)
     if kind is None:
         raise _target_error(task, f": the answer has no field `{target.field}`")
-    if target.table.startswith("findable_") or target.table in views_of(task):
+    if target.table.startswith("findable_") or target.table in view_names_of(task):
         reason = f": `{table_label}` is findable's own"
         raise _target_error(task, reason, "name a table of your own")
-    if kind_of(tx, target.table, target.schema) != "table":
+    if read_object_kind(tx, target.table, target.schema) != "table":
         raise _target_error(task, f": this database has no table `{table_label}`")
 
-    columns = columns_of(tx, target.table, target.schema)
+    columns = read_columns(tx, target.table, target.schema)
     for name in (target.column, *(key_name for key_name, _ in task.key)):
         if fold_column_name(tx, name) not in columns:
             raise _target_error(task, f": `{table_label}` has no column `{name}`")
@@ -177,11 +177,11 @@ def _check_key_columns(
 
     folded_names = {fold_column_name(tx, name) for name in names}
     table = key_columns[names[0]].table
-    if not any(key and key <= folded_names for key in unique_keys(tx, table)):
+    if not any(key and key <= folded_names for key in find_unique_keys(tx, table)):
         key_label = ", ".join(names)
         reason = f": the key of the task ({key_label}) is no unique key of `{table_label}`"
         raise _target_error(task, reason, "make it one: CREATE UNIQUE INDEX …")
-    return [(name, ids_in(tx, key_column)) for name, key_column in key_columns.items()]
+    return [(name, describe_id_column(tx, key_column)) for name, key_column in key_columns.items()]
 
 
 def _target_error(task: TaskRecord, reason: str, hint: str = _COLUMN_HINT) -> InputError:
@@ -224,7 +224,7 @@ def write_column(
         InputError: The column cannot take the field; see `column_target`.
         RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
     """
-    target = column_target(tx, task)
+    target = check_column_target(tx, task)
     values, former_values = _values_by_key(
         task, target, rows, former_answers, over=should_overwrite
     )
@@ -244,8 +244,8 @@ def write_column(
     writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
     is_former = _is_former_value(tx, cell, target.column)
     replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})
-    for page_keys in pages(list(values)):
-        with refusals(table.name):
+    for page_keys in split_into_pages(list(values)):
+        with translate_refusals(table.name):
             parameters = [_key_parameters(key) | {"new": values[key]} for key in page_keys]
             run_many(tx, writing, parameters)
             replacements: list[dict[str, Any]] = []
@@ -304,7 +304,7 @@ def _values_by_key(
 
 def _field_value(target: CheckedTarget, answer_json: str) -> Any:
     """Return the value of the target's field in an answer, as the database stores it."""
-    return stored_cell(target.kind, json.loads(answer_json).get(target.field))
+    return to_column_value(target.kind, json.loads(answer_json).get(target.field))
 
 
 def _make_table(target_column: Column[Any], key_names: Sequence[str]) -> TableClause:
@@ -445,7 +445,7 @@ class RowTarget:
             return
 
         preferred_answer = self._select_preferred(new_answers)
-        with refusals(table.name):
+        with translate_refusals(table.name):
             if preferred_answer is None:
                 if row is not None:
                     tx.execute(delete(table).where(is_row))
@@ -485,7 +485,9 @@ class RowTarget:
         for answer in answers:
             label, _, model = answer.extractor.partition("/")
             values = json.loads(answer.answer_json)
-            cells = {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
+            cells = {
+                name: to_column_value(kind, values.get(name)) for name, kind in self.task.fields
+            }
             row_answers = grouped.setdefault((answer.item_id, model), {})
             row_answers[label] = _TimedCells(answer.at, cells)
 
@@ -512,7 +514,7 @@ class RowTarget:
         return cast(item_id, Text).in_(written_ids)
 
 
-def rows_written_to(write_to: str | None) -> TargetColumn | None:
+def parse_row_target(write_to: str | None) -> TargetColumn | None:
     """Parse the value of `write_to=` as a table that gets a row for each answer.
 
     Returns:
@@ -522,11 +524,11 @@ def rows_written_to(write_to: str | None) -> TargetColumn | None:
     return None if target is None or target.field is not None else target
 
 
-def check_target(tx: Connection, target: RowTarget) -> None:
+def check_row_target(tx: Connection, target: RowTarget) -> None:
     """Raise InputError if the table does not exist or lacks a column, or the key is not single."""
     setting = f'write_to="{target.name}.{target.key}"'
     has_one_key_column = len(target.task.key) == 1
-    if not has_one_key_column or kind_of(tx, target.name, target.schema) != "table":
+    if not has_one_key_column or read_object_kind(tx, target.name, target.schema) != "table":
         reason = "the key is of several"
         if has_one_key_column:
             reason = f"this database has no table `{target.name}`"
@@ -535,7 +537,7 @@ def check_target(tx: Connection, target: RowTarget) -> None:
             hint='write_to="table.column", for a row of each answer by that column',
         )
 
-    existing_columns = columns_of(tx, target.name, target.schema)
+    existing_columns = read_columns(tx, target.name, target.schema)
     missing_columns = [
         column.name
         for column in target.table.c

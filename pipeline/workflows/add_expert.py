@@ -13,12 +13,12 @@ from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.import_ import check_as_given, read_person
+from pipeline.experts.import_ import read_person, refuse_altered_values
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import parse_map
 from pipeline.tables.row_import import SoundRow
 
@@ -71,9 +71,9 @@ def run(
         InputError, ConfigurationError, UnavailableError: As `save`; no person was added.
         KeyboardInterrupt: Ctrl-C during the call; the person is stored.
     """
-    saved = save(ws, data, name=name, mapping=mapping)
+    saved = store_person(ws, data, name=name, mapping=mapping)
     if not saved.is_due:
-        return as_stored(ws, saved)
+        return reload_person(ws, saved)
 
     ws.display.say(f"Generating tags… {saved.username}")
     started_at_s = ws.monotonic()
@@ -82,13 +82,13 @@ def run(
             ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S
         )
     except KeyboardInterrupt:
-        tags_state = "with" if as_stored(ws, saved).tags else "without"
+        tags_state = "with" if reload_person(ws, saved).tags else "without"
         ws.display.warn(f"{saved.username} is saved {tags_state} tags")
         raise
 
     if live_report.why_not:
         with ws.store.write() as tx:
-            claims.note_due(
+            claims.record_due(
                 tx,
                 ws.task.name,
                 ws.extractor,
@@ -98,7 +98,7 @@ def run(
             )
 
     duration_s = ws.monotonic() - started_at_s
-    return as_stored(ws, saved, problem=_problem_of(live_report), took_s=duration_s)
+    return reload_person(ws, saved, problem=_problem_of(live_report), took_s=duration_s)
 
 
 def _problem_of(live_report: LiveReport) -> str:
@@ -117,7 +117,7 @@ def _problem_of(live_report: LiveReport) -> str:
     return ""
 
 
-def save(
+def store_person(
     ws: WorkspaceSession,
     data: bytes,
     *,
@@ -148,26 +148,26 @@ def save(
     """
     person, notes = read_person(data, parse_map(mapping), name=name)
     if as_given:
-        check_as_given(person, name=name)
+        refuse_altered_values(person, name=name)
     for note in notes:
         ws.display.say(note)
     for change in person.changes:
         ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
-    has_bio = bool(text_of(person.values.get("bio")))
+    has_bio = bool(stripped_text(person.values.get("bio")))
     if has_bio:
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_bio_fits(person, ws.model.input_limit)
 
     with ws.store.write(patience_s=patience_s) as tx:
         item_id = _insert_person(tx, person)
-        score = number_of(table.by_username(tx, person.key)["findability_score"]) or 0.0
+        score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
-            claims.note_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now())
+            claims.record_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now())
     return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
 
 
-def as_stored(
+def reload_person(
     ws: WorkspaceSession, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
 ) -> AddedExpert:
     """Return a person as the database has it now, with the given `problem` and `took_s`.
@@ -175,18 +175,18 @@ def as_stored(
     Username, id and notes are those of `saved`.
     """
     with ws.store.read() as tx:
-        row = table.by_username(tx, saved.username)
+        row = table.find_person(tx, saved.username)
         parked_reason = claims.parked_reason(
             tx, ws.task.name, saved.item_id, prompt_version=ws.task.own
         )
         is_due = saved.item_id in claims.due_ids(tx, ws.task)
 
-    name_parts = (text_of(row["first_name"]), text_of(row["last_name"]))
+    name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(
         saved,
         name=" ".join(filter(None, name_parts)),
-        tags=list_of(row["tags"]) or [],
-        findability_score=number_of(row["findability_score"]) or 0.0,
+        tags=parse_text_list(row["tags"]) or [],
+        findability_score=parse_number(row["findability_score"]) or 0.0,
         parked=parked_reason or "",
         is_due=is_due,
         problem=problem,
@@ -196,7 +196,7 @@ def as_stored(
 
 def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
     """Raise InputError if the bio is longer than the model takes. None means no limit."""
-    tokens = estimate_tokens(text_of(person.values.get("bio")))
+    tokens = estimate_tokens(stripped_text(person.values.get("bio")))
     if max_tokens is not None and tokens > max_tokens:
         message = (
             f"the bio has about {tokens:,} tokens, and the model takes {max_tokens:,}; "
@@ -212,7 +212,7 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
     Raises:
         TakenError: The username exists already.
     """
-    if table.by_usernames(tx, [person.key]):
+    if table.rows_by_username(tx, [person.key]):
         message = f"the username {person.key!r} exists already; no person was added"
         hint = (
             f"`{CommandHint('show', expert=person.key)}`; "
@@ -222,5 +222,5 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
 
     item_id = table.insert_person(tx, person.key, person.values)
     table.store_extra_cells(tx, [(item_id, person.key, person.beside)])
-    workspace.touch_revision(tx, table.TASK)
+    workspace.record_row_change(tx, table.TASK)
     return item_id

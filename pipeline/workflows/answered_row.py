@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Generic
 
 from pipeline.core.declaration import A_co
-from pipeline.core.text import cut
+from pipeline.core.text import shorten
 
 # Types that a flat row keeps. Values of other types become their JSON form.
 FLAT_TYPES = frozenset({str, int, float, bool, date, datetime, Decimal})
@@ -33,7 +33,7 @@ class AnsweredRow(Generic[A_co]):
     key_columns: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        return cut(f"<{self.key}: {self.answer!r}>")
+        return shorten(f"<{self.key}: {self.answer!r}>")
 
     @property
     def document(self) -> dict[str, Any]:

@@ -31,18 +31,18 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files, trust
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
-    AS_IT_IS,
-    MADE_KEY,
+    DEFAULT_READ_OPTIONS,
+    HASH_KEY,
     NAME,
     RESERVED,
     ReadOptions,
-    column_named,
     columns_in,
+    find_column,
     is_query,
 )
 from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
-from pipeline.core.redact import without_password
+from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.text import first_few
 from pipeline.engine.record import RequestBuilder
@@ -73,13 +73,13 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import Usage
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.tables.cells import rows_of, value_text
-from pipeline.tables.columns import COLUMN_NAMES, fold
+from pipeline.tables.cells import list_rows, to_prompt_text
+from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.read import SourceRow
-from pipeline.tables.row_import import Finding, excerpt
+from pipeline.tables.row_import import Finding, make_excerpt
 from pipeline.tables.row_sync import KEY_KINDS
-from pipeline.tables.source import FileSource, QuerySource, other_database
+from pipeline.tables.source import FileSource, QuerySource, open_other_database
 from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
@@ -119,7 +119,7 @@ _NON_WORD_CHARS = re.compile(r"\W+")
 _INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
 
 
-class NewTask(NamedTuple):
+class UnwrittenTask(NamedTuple):
     """A task that has no file yet."""
 
     # Empty if the task is not stored.
@@ -192,15 +192,15 @@ class AskReport:
         }
 
 
-def new_task(
+def check_new_task(
     name: str,
     items: str,
     *,
     data: Path | None,
-    reading: ReadOptions = AS_IT_IS,
+    reading: ReadOptions = DEFAULT_READ_OPTIONS,
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
-) -> NewTask:
+) -> UnwrittenTask:
     """Return a task for a file or a SELECT after checking its name and options; write nothing.
 
     Args:
@@ -219,7 +219,7 @@ def new_task(
         _check_name(name)
         _check_free(name, data)
 
-    if without_password(source) != source:
+    if mask_password(source) != source:
         message = (
             f"{OptionHint('source')} holds a password, which would stand in the task's file; "
             "nothing was written"
@@ -235,20 +235,20 @@ def new_task(
         raise InputError(f"{option} needs {needed}; nothing was written", hint=hint)
 
     table = None if is_query(items) else FileSource(Path(items), reading)
-    return NewTask(name, items, table, source, choice=choice)
+    return UnwrittenTask(name, items, table, source, choice=choice)
 
 
-def prepared(
+def check_question(
     items: Any,
     question: str,
     *,
     fields: str = "",
     name: str = "",
     data: Path,
-    reading: ReadOptions = AS_IT_IS,
+    reading: ReadOptions = DEFAULT_READ_OPTIONS,
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
-) -> NewTask:
+) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
     Reads a file or rows to guess their columns; a query is read later.
@@ -287,14 +287,14 @@ def prepared(
     return task._replace(draft=draft)
 
 
-def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> NewTask:
+def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
     """Return the task of a file, a SELECT or rows of Python, without its question.
 
     Raises:
         InputError: Options for files, or a name, were given for rows of Python; or as `new_task`.
     """
     if isinstance(items, str | Path):
-        return new_task(name, str(items), data=None, reading=reading, source=source)
+        return check_new_task(name, str(items), data=None, reading=reading, source=source)
     if reading.given:
         option = OptionHint(next(iter(reading.given)))
         raise InputError(
@@ -304,10 +304,12 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
         raise InputError(
             "rows of Python stand in no file, which name= would keep", hint="write them to a file"
         )
-    return NewTask(name, ROWS, MemorySource(rows_of(items)))
+    return UnwrittenTask(name, ROWS, MemorySource(list_rows(items)))
 
 
-def run(ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False) -> AskReport:
+def run(
+    ws: WorkspaceSession, new: UnwrittenTask, *, size: int, lists_refused: bool = False
+) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
 
     Args:
@@ -327,7 +329,7 @@ def run(ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = 
     )
     _print_stand_in(trial_ws)
 
-    try_report = try_out.ask_about(trial_ws, row_ids)
+    try_report = try_out.try_rows(trial_ws, row_ids)
     _check_judged(try_report)
 
     row_count = cast(UnregisteredTask, trial_ws.task).total
@@ -351,8 +353,8 @@ class SavedQuestion(NamedTuple):
     agreed_usd: float | None
 
 
-def keep_question(
-    ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False
+def save_question(
+    ws: WorkspaceSession, new: UnwrittenTask, *, size: int, lists_refused: bool = False
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
@@ -397,14 +399,14 @@ def keep_question(
 def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float) -> None:
     """Raise BudgetError if a budget has no room for a cost (USD) with its reserve."""
     with ws.store.read() as tx:
-        budgets = budget.budgets(trial_ws)
-        reserve = budget.calibration(tx, trial_ws.extractor).reserve
+        budgets = budget.current_budgets(trial_ws)
+        reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
         room = budgets.room(tx, error=reserve)
         if room is not None and cost * (1 + reserve) > room:
             raise budgets.without_room(tx)
 
 
-def ask_kept(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
+def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
     """Ask about the first rows of a stored question; the answers are stored as its task's.
 
     Rows that were asked before are not asked again, and their stored outcome is reported.
@@ -418,13 +420,13 @@ def ask_kept(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) 
         InputError: There is no row to ask about, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
-    rounds.begin(ws)
+    rounds.prepare_task(ws)
     ws.agreed = saved_question.agreed_usd
     with ws.store.read() as tx:
         row_ids, row_count = cast(UserTask, ws.task).first_rows(tx, size)
     _print_stand_in(ws)
 
-    try_report = try_out.ask_and_keep(ws, row_ids)
+    try_report = try_out.ask_and_store(ws, row_ids)
     _check_judged(try_report)
     return AskReport(
         saved_question.draft,
@@ -438,7 +440,7 @@ def ask_kept(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) 
 
 def _open_in_memory(
     ws: WorkspaceSession,
-    new: NewTask,
+    new: UnwrittenTask,
     draft: TaskDraft,
     *,
     size: int,
@@ -489,7 +491,7 @@ def _print_stand_in(ws: WorkspaceSession) -> None:
 
 def _check_judged(try_report: TryReport) -> None:
     """Raise the error that ended the calls if no reply was judged."""
-    if all(row.outcome in try_out.UNJUDGED for row in try_report.items):
+    if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.items):
         try_report.check()
 
 
@@ -543,7 +545,7 @@ def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) ->
 # ---- the file of a task
 
 
-def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
+def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task.
 
     Raises:
@@ -551,12 +553,12 @@ def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
             file exists or cannot be written.
     """
     _check_unused(ws.store, new.name)
-    draft = drafted(ws.store, new)
+    draft = draft_task(ws.store, new)
     _write_new(draft.path, task_text(draft), ws.data)
     return draft
 
 
-def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
+def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """Write a question about a file into the workspace as a task with a copy of its file.
 
     The task is registered and its rows are read at once. If that fails, file and copy are deleted.
@@ -601,7 +603,7 @@ def _copy_sealed(source_file: Path, target_path: Path) -> None:
         writer.seal()
 
 
-def drafted(store: Store | None, new: NewTask) -> TaskDraft:
+def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Guess the columns of a task's items; write nothing.
 
     Args:
@@ -623,7 +625,7 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
     return TaskDraft(new.path, items, table.path.name, guess, table, table.options.given)
 
 
-def _draft_of_query(store: Store | None, new: NewTask) -> TaskDraft:
+def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Run a query, and guess the columns of its rows.
 
     A relative path of an SQLite file becomes relative to the folder of the task's file.
@@ -634,7 +636,7 @@ def _draft_of_query(store: Store | None, new: NewTask) -> TaskDraft:
     if sqlite_scheme and not database_path.startswith("/"):
         source = f"{sqlite_scheme}{_relative_path(folder, Path(database_path))}"
 
-    with other_database(source, folder) if source else nullcontext(store) as database:
+    with open_other_database(source, folder) if source else nullcontext(store) as database:
         assert database is not None  # noqa: S101 - a query of the workspace comes with its store
         query = QuerySource(database, new.items)
     guess = _guess_columns(query.columns, query, new.choice)
@@ -642,13 +644,13 @@ def _draft_of_query(store: Store | None, new: NewTask) -> TaskDraft:
     return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
 
 
-def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
+def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Return the draft of a question if its rows have a text, or images and no field is a quote.
 
     Raises:
         InputError: There is no row, or no column to ask about; or as `drafted`.
     """
-    draft = drafted(store, new)
+    draft = draft_task(store, new)
     guess = draft.guess
     if not any(isinstance(row, SourceRow) for row in draft.rows):
         raise InputError(
@@ -660,14 +662,14 @@ def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
     if can_be_asked and (guess.text or not has_quotes):
         return draft
 
-    columns_text = excerpt(", ".join(draft.rows.columns))
+    columns_text = make_excerpt(", ".join(draft.rows.columns))
     missing = "a text to quote" if guess.images else "a text to ask about"
     message = (
         f"{draft.what} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
     )
     command = CommandHint(
         "new-task",
-        name=new.name or name_for(new.items),
+        name=new.name or suggest_task_name(new.items),
         from_=new.items,
         source=new.source or None,
     )
@@ -691,10 +693,10 @@ def _write_new(path: Path, text: str, data: Path) -> None:
     if is_in_workspace(path, data):
         trust.confirm(hashlib.sha256(text.encode()).hexdigest(), data)
 
-    part = files.part_of(path)
+    part = files.new_part_path(path)
     try:
         path.parent.mkdir(exist_ok=True)
-        files.sweep_parts(path)
+        files.remove_abandoned_parts(path)
         part.write_text(text, encoding="utf-8", newline="\n")
         files.sync_part(part)
         # A rename would replace a file that another process has written meanwhile.
@@ -713,7 +715,7 @@ def _write_new(path: Path, text: str, data: Path) -> None:
 # ---- its name
 
 
-def name_for(source: str) -> str:
+def suggest_task_name(source: str) -> str:
     """Return a suggested name of a task about a file or query: the file's name, else "mine"."""
     file_name = "" if is_query(source) else Path(source).stem
     return _similar_name(file_name) or "mine"
@@ -805,7 +807,9 @@ def _guess_columns(
 
     chosen = _resolve_choice(choice, columns)
     sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
-    cells = {name: [value_text(row.values.get(name)) for row in sample_rows] for name in columns}
+    cells = {
+        name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns
+    }
 
     key_candidates = [
         name for name, kind in columns.items() if kind in KEY_KINDS and name.casefold() not in TAKEN
@@ -835,7 +839,7 @@ def _guess_columns(
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)
 
-    if key == MADE_KEY and not chosen.key:
+    if key == HASH_KEY and not chosen.key:
         # Columns with other names can be keys too, but only now is the text known.
         unlikely_keys = [
             name
@@ -843,7 +847,7 @@ def _guess_columns(
             if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
         ]
         key, unlikely_key_note = _first_key(unlikely_keys, rows, may_be_blank=False)
-        if key != MADE_KEY:
+        if key != HASH_KEY:
             key_note = unlikely_key_note
 
     sent = (*(name for name in chosen.others if name != main), main)
@@ -856,7 +860,7 @@ def _guess_columns(
         prompt_names.append(_prompt_name(name, columns, role))
 
     main_kind = "image" if main in images else "text"
-    main_note = f"{main_kind}: {excerpt(main)!r}, {main_reason}"
+    main_note = f"{main_kind}: {make_excerpt(main)!r}, {main_reason}"
     return TableGuess(
         key=key,
         text=sent_texts[-1] if sent_texts else "",
@@ -870,7 +874,7 @@ def _guess_columns(
 
 def _likely_keys(key_candidates: Sequence[str]) -> list[str]:
     """Return the columns whose names suggest a key, the most likely first."""
-    usual_names = _columns_named(key_candidates, COLUMN_NAMES["key"])
+    usual_names = _columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
     fallback_names = _columns_named(key_candidates, _FALLBACK_KEY_NAMES)
     return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
@@ -885,12 +889,12 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
     others = choice.others
     if isinstance(others, str):
         # The name of a single column may have a comma without quotes.
-        is_name = bool(others) and column_named(others, columns) is not None
+        is_name = bool(others) and find_column(others, columns) is not None
         others = [others] if is_name else next(csv.reader([others], skipinitialspace=True), [])
 
     text = _resolve_column(choice.text, columns, "text") if choice.text else ""
     key = choice.key
-    if key and key != MADE_KEY:
+    if key and key != HASH_KEY:
         key = _resolve_column(key, columns, "key")
     other_names = [_resolve_column(name, columns, "with") for name in others if name.strip()]
     return ColumnChoice(text, key, tuple(dict.fromkeys(other_names)))
@@ -907,24 +911,27 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
     Raises:
         InputError: No column has the name, or several do; the hint has the most similar names.
     """
-    column = column_named(name.strip(), columns)
+    column = find_column(name.strip(), columns)
     if column is not None:
         return column
 
-    columns_by_letters = {fold(column_name): column_name for column_name in columns}
+    columns_by_letters = {fold_name(column_name): column_name for column_name in columns}
     similar_columns = [
-        columns_by_letters[letters] for letters in get_close_matches(fold(name), columns_by_letters)
+        columns_by_letters[letters]
+        for letters in get_close_matches(fold_name(name), columns_by_letters)
     ]
     shown_columns = first_few(
-        [repr(excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN
+        [repr(make_excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN
     )
     message = (
-        f"{OptionHint(option)} names the column {excerpt(name)!r}, "
+        f"{OptionHint(option)} names the column {make_excerpt(name)!r}, "
         f"and there are {shown_columns}; nothing was asked"
     )
     hint = f"{OptionHint(option)} takes one of these columns"
     if similar_columns:
-        suggestions = " or ".join(repr(excerpt(column_name)) for column_name in similar_columns)
+        suggestions = " or ".join(
+            repr(make_excerpt(column_name)) for column_name in similar_columns
+        )
         hint = f"did you mean {suggestions}?"
     raise InputError(message, hint=hint)
 
@@ -951,7 +958,7 @@ def _guess_text(
     """
     if images and not wordy:
         return images[0], "whose cells are images, or name some"
-    named_as_text = _columns_named(wordy, ("text", *COLUMN_NAMES["any_text"]))
+    named_as_text = _columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
         return named_as_text[0], "by its name"
     if not free:
@@ -969,13 +976,13 @@ def _guess_text(
 
 def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     """Return the line that names the columns that are sent to Gemini, and those that are not."""
-    unsent_columns = [repr(excerpt(name)) for name in columns if name not in sent]
-    note = f"columns sent: {', '.join(repr(excerpt(name)) for name in sent)}"
+    unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
+    note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"
     if unsent_columns:
         unsent_text = first_few(unsent_columns, MAX_COLUMNS_SHOWN)
         note += f"; not sent: {unsent_text} ({OptionHint('with')} adds columns)"
-    if key not in {MADE_KEY, *sent}:
-        note += f"; a batch names its requests by the key, {excerpt(key)!r}"
+    if key not in {HASH_KEY, *sent}:
+        note += f"; a batch names its requests by the key, {make_excerpt(key)!r}"
     return note
 
 
@@ -984,8 +991,8 @@ def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
 
     Names are equal if `fold` makes them so. If several columns are equal, the first is returned.
     """
-    columns_by_letters = {fold(column): column for column in reversed(list(columns))}
-    folded_names = [fold(name) for name in names]
+    columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
+    folded_names = [fold_name(name) for name in names]
     return [columns_by_letters[name] for name in folded_names if name in columns_by_letters]
 
 
@@ -997,16 +1004,16 @@ def _chosen_key_note(
     Raises:
         InputError: The column cannot be a key.
     """
-    if key == MADE_KEY:
-        return f'key: "{MADE_KEY}", a hash of each row, as {OptionHint("key")} says'
+    if key == HASH_KEY:
+        return f'key: "{HASH_KEY}", a hash of each row, as {OptionHint("key")} says'
     if key not in key_candidates:
         message = (
-            f"{OptionHint('key')} names {excerpt(key)!r}, which cannot be a key: "
+            f"{OptionHint('key')} names {make_excerpt(key)!r}, which cannot be a key: "
             "a key is a text or a whole number; nothing was asked"
         )
-        raise InputError(message, hint=f"{OptionHint(key=MADE_KEY)} makes one of each row")
+        raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} makes one of each row")
 
-    note = f"key: {excerpt(key)!r}, as {OptionHint('key')} says"
+    note = f"key: {make_excerpt(key)!r}, as {OptionHint('key')} says"
     fault, _ = _key_fault(key, rows, may_be_blank=True)
     if fault:
         note += f"; it {fault}: such rows are refused"
@@ -1027,15 +1034,15 @@ def _first_key(
     for name in names:
         fault, blank_count = _key_fault(name, rows, may_be_blank=may_be_blank)
         if fault:
-            faults.append(f"{excerpt(name)!r} {fault}")
+            faults.append(f"{make_excerpt(name)!r} {fault}")
             continue
         coverage = "in every row"
         if blank_count:
             coverage = f"in all rows but {blank_count:,}, which are refused,"
-        return name, f"key: {excerpt(name)!r}, which is {coverage} and in none twice"
+        return name, f"key: {make_excerpt(name)!r}, which is {coverage} and in none twice"
 
     reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is called like a key"
-    return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {reason}'
+    return HASH_KEY, f'key: "{HASH_KEY}", a hash of each row, for {reason}'
 
 
 def _key_fault(
@@ -1057,9 +1064,9 @@ def _key_fault(
     for row in rows:
         if not isinstance(row, SourceRow):
             continue
-        key = value_text(row.values.get(name))
+        key = to_prompt_text(row.values.get(name))
         if key in keys:
-            return f"has {excerpt(key)!r} twice, again in row {row.line}", 0
+            return f"has {make_excerpt(key)!r} twice, again in row {row.line}", 0
         if key.strip():
             keys.add(key)
         else:
@@ -1098,10 +1105,10 @@ def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     name = column if columns_in(f"{{{column}}}") else _NON_WORD_CHARS.sub("_", column).strip("_")
     if name[:1].isdecimal():
         name = f"_{name}"
-    if columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column:
+    if columns_in(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
         return name
     raise InputError(
-        f"{excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "
+        f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "
         "another column is called alike; nothing was written",
         hint="give the column another name in the source (in a query with AS), then run it again",
     )

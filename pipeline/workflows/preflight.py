@@ -19,14 +19,14 @@ from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.budget import Calibration
-from pipeline.batch.live_throttle import FLEX_CALL_S, calls_at_once
+from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
-from pipeline.batch.report import time_words
+from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
-from pipeline.core.text import one_line, usd
+from pipeline.core.text import format_object, format_usd
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import (
     FREE,
@@ -79,12 +79,16 @@ class ModeEstimate:
     @property
     def shown_cost(self) -> str:
         """Return the cost as text, or "unknown"."""
-        return "unknown" if self.unpriced_share else usd(self.cost)
+        return "unknown" if self.unpriced_share else format_usd(self.cost)
 
     @property
     def likely(self) -> str:
         """Return the likely duration as text."""
-        return "an unknown time" if self.seconds is None else f"about {time_words(self.seconds)}"
+        return (
+            "an unknown time"
+            if self.seconds is None
+            else f"about {duration_in_words(self.seconds)}"
+        )
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members; unknown figures are null.
@@ -102,7 +106,7 @@ class ModeEstimate:
         }
 
 
-def recommend(
+def recommend_mode(
     ways: Mapping[str, ModeEstimate], *, items: int, deadline_s: float | None = None
 ) -> tuple[str | None, str]:
     """Return the mode that fits best, and the reason.
@@ -138,7 +142,7 @@ def recommend(
         for mode, estimate in candidates.items()
         if deadline_s is None or durations_s[mode] <= deadline_s
     }
-    within = "" if deadline_s is None else f" within {time_words(deadline_s)}"
+    within = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=lambda mode: durations_s[mode])
         duration_text = candidates[fastest].likely
@@ -165,7 +169,7 @@ def recommend(
     return recommended, "; ".join(reasons)
 
 
-def live_seconds(
+def estimate_live_seconds(
     requests: int,
     tokens: int,
     *,
@@ -237,7 +241,7 @@ class Preflight:
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
-    __repr__ = one_line
+    __repr__ = format_object
 
     def document(self) -> dict[str, Any]:
         """Return the estimate as JSON members: tokens, USD, seconds; unknown figures are null."""
@@ -297,8 +301,8 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
         InputError: The task has no rows, or a request cannot be sent.
     """
     ws.bring_items()
-    ingest.end_dead(ws)
-    preflight = estimate(ws, limit=limit, deadline_s=deadline_s)
+    ingest.recover_dead_runs(ws)
+    preflight = estimate_open_rows(ws, limit=limit, deadline_s=deadline_s)
     if not preflight.plan.items:
         ws.check_any_items()
         return preflight
@@ -308,7 +312,7 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
         return preflight
 
     try:
-        with_key = estimate(gemini_ws, limit=limit, deadline_s=deadline_s)
+        with_key = estimate_open_rows(gemini_ws, limit=limit, deadline_s=deadline_s)
     except ConfigurationError as error:
         ws.display.warn(f"with a key: {error.message}")
         return preflight
@@ -325,7 +329,7 @@ def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
     return replace(ws, backend="gemini", settings=replace(ws.settings, model=Settings.model))
 
 
-def estimate(
+def estimate_open_rows(
     ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
 ) -> Preflight:
     """Count the tokens of all open rows, and return the estimates of all modes.
@@ -340,7 +344,7 @@ def estimate(
         InputError: A request cannot be sent; the message names its row.
     """
     with ws.store.read() as tx:
-        askable_count = claims.count_askable(tx, ws.task)
+        askable_count = claims.count_claimable(tx, ws.task)
     row_count = min(askable_count, limit) if limit else askable_count
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
@@ -369,7 +373,7 @@ def estimate_plan(
         Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
-    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
+    recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
     return Preflight(
         plan=plan,
         ways=ways,
@@ -414,21 +418,21 @@ class _PlanEstimator:
         """Read budgets, quotas, past durations and the state of the pilot in one transaction."""
         now = ws.now()
         model_name = ws.model.name
-        quota_day = budget.today(now).isoformat()
+        quota_day = budget.quota_day(now).isoformat()
         with ws.store.read() as tx:
-            calibration = budget.calibration(tx, ws.extractor)
+            calibration = budget.load_calibration(tx, ws.extractor)
             return cls(
                 ws=ws,
                 plan=plan,
                 now=now,
                 reset_at=next_midnight_pacific(now),
                 calibration=calibration,
-                waiting_plan=submit.with_prepared(tx, ws.task, BatchPlan()),
-                budget_room=budget.budgets(ws).room(tx, error=calibration.reserve),
-                calls_today=batches.calls_of_day(tx, model_name, day=quota_day),
-                batch_durations_s=Counter(money.batch_seconds(tx, model_name)),
+                waiting_plan=submit.add_prepared_batches(tx, ws.task, BatchPlan()),
+                budget_room=budget.current_budgets(ws).room(tx, error=calibration.reserve),
+                calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
+                batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
-                    mode: batches.call_seconds(tx, model_name, mode)
+                    mode: batches.mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE)
                 },
                 pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
@@ -440,9 +444,9 @@ class _PlanEstimator:
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
         calls_per_s: float | None = None
         if call_s:
-            calls_per_s = calls_at_once(self.ws, call_s) / call_s
+            calls_per_s = max_parallel_calls(self.ws, call_s) / call_s
 
-        seconds = live_seconds(
+        seconds = estimate_live_seconds(
             self.plan.requests,
             self.plan.usage.prompt,
             limits=self.ws.limits,
@@ -560,7 +564,7 @@ class _PlanEstimator:
         if not is_affordable:
             all_warnings.insert(0, f"a budget has ${room or 0:,.4f} left: not all would be asked")
         if cost > spending_cap:
-            all_warnings.append(f"tier {tier} may spend {usd(spending_cap)} a month")
+            all_warnings.append(f"tier {tier} may spend {format_usd(spending_cap)} a month")
 
         return ModeEstimate(
             cost=cost,

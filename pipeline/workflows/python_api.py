@@ -24,7 +24,7 @@ from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter, RowListOptions
-from pipeline.core.settings import BUILT_IN, Settings, override_settings
+from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.engine import corrections
 from pipeline.engine.task import ExportOptions, Task
 from pipeline.engine.task_file import hand_over, look_again
@@ -37,14 +37,19 @@ from pipeline.gemini.responses import excerpt_of
 from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.build_reader import Hit
-from pipeline.index.search import SearchSession, SearchSettings, search_options
+from pipeline.index.search import SearchSession, SearchSettings, make_search_options
 from pipeline.ops import export, status
 from pipeline.ops import items as listing
 from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
-from pipeline.tables.cells import bytes_note, plain_value, rows_of, without_bytes
+from pipeline.tables.cells import (
+    describe_binary_columns,
+    drop_binary_columns,
+    list_rows,
+    to_plain_value,
+)
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_import import FindingKind, ImportOptions
 from pipeline.workflows import ask, preflight, tag, try_out
@@ -141,10 +146,10 @@ class Workspace:
 
     def _write_rows(self, rows: Any, path: Path) -> None:
         """Write rows of Python as JSON lines; print which columns with bytes are left out."""
-        text_rows, byte_columns = without_bytes(rows_of(rows))
+        text_rows, byte_columns = drop_binary_columns(list_rows(rows))
         if byte_columns:
-            self.display.say(bytes_note(byte_columns))
-        lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in text_rows)
+            self.display.say(describe_binary_columns(byte_columns))
+        lines = (json.dumps(to_plain_value(row), ensure_ascii=False) + "\n" for row in text_rows)
         path.write_text("".join(lines), encoding="utf-8")
 
     def preflight(
@@ -167,7 +172,7 @@ class Workspace:
             InputError: The task has no rows, or a request cannot be sent.
         """
         # The rows of a user task are synced first, which writes.
-        is_built_in = isinstance(task, str) and task in BUILT_IN
+        is_built_in = isinstance(task, str) and task in BUILT_IN_TASKS
         access = Access.READ if is_built_in else Access.WRITE
         work = partial(preflight.run, limit=limit, deadline_s=None)
         return self._run(work, task, items, settings, access=access)
@@ -215,7 +220,7 @@ class Workspace:
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: The calls ended early; see `TryReport.check`.
         """
-        new_task = ask.prepared(
+        new_task = ask.check_question(
             rows,
             question,
             fields=fields,
@@ -225,9 +230,9 @@ class Workspace:
             choice=ColumnChoice(text, key, with_),
         )
         if name:
-            save = partial(ask.keep_question, new=new_task, size=n, lists_refused=refused)
+            save = partial(ask.save_question, new=new_task, size=n, lists_refused=refused)
             saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, alone=True)
-            ask_saved = partial(ask.ask_kept, saved_question=saved, size=n)
+            ask_saved = partial(ask.ask_saved, saved_question=saved, size=n)
             report = self._run(
                 ask_saved, saved.draft.path, None, settings, access=Access.WRITE, alone=True
             )
@@ -521,7 +526,7 @@ class Workspace:
                 "a search takes a question or like=, one of both",
                 hint='search("who knows water law")',
             )
-        options = search_options(k, **settings)
+        options = make_search_options(k, **settings)
 
         def work(ws: WorkspaceSession) -> ResultTable[Hit]:
             with SearchSession(ws) as session:
@@ -561,7 +566,7 @@ class Workspace:
             is_other_asking = _asking.locked() and not alone
             if not is_other_asking:
                 look_again()
-            rows = None if items is None else rows_of(items)
+            rows = None if items is None else list_rows(items)
             if isinstance(task, Declaration):
                 path_in_python = hand_over(task, rows, keeps=is_other_asking)
 
@@ -681,7 +686,7 @@ class Answers(RowCollection, Generic[A_co]):
             last_key = ""
             while True:
                 with ws.store.read() as tx:
-                    page = answers.newest_answers(
+                    page = answers.preferred_answers_page(
                         tx, preference, version=version, corrected=is_default, after=last_key
                     )
                     rows = task.rows(tx, [key for key, *_ in page]) if record else {}

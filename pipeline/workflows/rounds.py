@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.batch import ingest, live, poll, submit
-from pipeline.batch.budget import AT_API, BudgetError
+from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.live import LiveReport
 from pipeline.batch.poll import PollReport
@@ -19,12 +19,12 @@ from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.progress import Progress, ProgressBar
-from pipeline.core.states import OPEN, BatchState, Mode, RemoteState, remote_state
-from pipeline.core.text import one_line
+from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
+from pipeline.core.text import format_object
 from pipeline.engine.task import TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality import evaluate, pilot
-from pipeline.quality.report import QualityReport, sweep_reports
+from pipeline.quality.report import QualityReport, delete_partial_reports
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
@@ -100,7 +100,7 @@ class TagReport:
     # Set if a budget was used up before anything was sent.
     no_money: BudgetError | None = None
 
-    __repr__ = one_line
+    __repr__ = format_object
 
     @property
     def answered_rows(self) -> int:
@@ -135,7 +135,7 @@ class TagReport:
         errors += self.polled.errors(labels)
         if self.is_down:
             for number, reason in self.failed.items():
-                errors.append(failed_error(number, reason, labels))
+                errors.append(batch_failed_error(number, reason, labels))
         return errors
 
     def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
@@ -245,7 +245,7 @@ class TagReport:
         }
 
 
-def begin(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
+def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
     """Prepare for requests: sync rows, recover dead runs, abandon outdated batches.
 
     Args:
@@ -260,11 +260,11 @@ def begin(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = Tru
     if fills:
         ws.bring_items()
     # Invalid gates are refused before anything is spent.
-    evaluate.gates_of(ws)
-    ingest.end_dead(ws)
-    submit.let_go_changed(ws)
+    evaluate.effective_gates_of(ws)
+    ingest.recover_dead_runs(ws)
+    submit.abandon_outdated_batches(ws)
     with ws.store.read() as tx:
-        has_open_batches = bool(batches.batches_in_states(tx, *OPEN, task=ws.task.name))
+        has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name))
     if not (may_be_empty or has_open_batches):
         ws.check_any_items()
 
@@ -317,8 +317,8 @@ class TagRounds:
         """Return how many rows are open, of the selected rows if there is a selection."""
         with self._ws.store.read() as tx:
             if self._among is not None:
-                return len(claims.askable_among(tx, self._ws.task, self._among))
-            return claims.count_askable(tx, self._ws.task)
+                return len(claims.claimable_among(tx, self._ws.task, self._among))
+            return claims.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Submit; with `wait` also poll, ingest and submit again until nothing more can be done.
@@ -347,7 +347,7 @@ class TagRounds:
 
         # The reason is also recorded if no row is left to send.
         may_submit = self._update_stop_reason()
-        while wait and not may_submit and not self.is_stopped and self.batches(*AT_API):
+        while wait and not may_submit and not self.is_stopped and self.batches(*API_STATES):
             self.collect(wait=True)
 
     def _collect_until_room(self) -> int:
@@ -356,7 +356,7 @@ class TagRounds:
         Ends earlier if polling stopped, or after the first batch if the API had no room.
         """
         ingested_count = 0
-        while self.batches(*AT_API):
+        while self.batches(*API_STATES):
             ingested_count += self.collect(wait=True)
             if self.is_stopped or (ingested_count and self._is_waiting_for_api_room):
                 break
@@ -408,7 +408,7 @@ class TagRounds:
 
         selection = Selection(self.left(), among=self._among)
         try:
-            submit_report = submit.run(
+            submit_report = submit.submit_batches(
                 self._ws, selection, agreed=agreed, patient=patient, sends=sends, number=number
             )
         except BudgetError as error:
@@ -448,7 +448,7 @@ class TagRounds:
         report = self.report
         limit = self.left()
         with ws.store.read() as tx:
-            askable_count = claims.count_askable(tx, ws.task)
+            askable_count = claims.count_claimable(tx, ws.task)
         selected_count = askable_count if limit is None else min(askable_count, limit)
 
         report.live = LiveReport()
@@ -473,7 +473,7 @@ class TagRounds:
 
         with ws.store.read() as tx:
             unfinished_count = max(0, selected_count - live_report.done)
-            report.unasked = min(unfinished_count, claims.count_askable(tx, ws.task))
+            report.unasked = min(unfinished_count, claims.count_claimable(tx, ws.task))
             names = ws.task.table(tx).names(tx, [row_id for row_id, _ in live_report.samples])
         live_report.samples = [
             (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
@@ -503,7 +503,7 @@ class TagRounds:
 
         If `wait` is set, polling lasts until the first batch ends.
         """
-        if self.batches(*AT_API):
+        if self.batches(*API_STATES):
             self.poll(wait=wait)
         return self.ingest()
 
@@ -515,7 +515,9 @@ class TagRounds:
             number: Poll only this batch.
             fetches: Download the results of batches that are over.
         """
-        poll_report = poll.run(self._ws, wait=wait, first=True, number=number, fetches=fetches)
+        poll_report = poll.poll_batches(
+            self._ws, wait=wait, first=True, number=number, fetches=fetches
+        )
         self.report.polled = poll_report
 
         failures = dict[int, str]()
@@ -545,7 +547,7 @@ class TagRounds:
         ingested = self.report.ingested
         count_before = len(ingested)
         try:
-            for summary in ingest.run(self._ws, number=number):
+            for summary in ingest.ingest_batches(self._ws, number=number):
                 ingested.append(summary)
                 self._note_ingested(summary)
         except FindableError:
@@ -580,14 +582,14 @@ class TagRounds:
 
         for extractor in self._unreported_extractors:
             with ws.store.read() as tx:
-                newest_pilot = runs.newest_pilot(tx, extractor, is_ended=True)
+                newest_pilot = runs.find_newest_pilot(tx, extractor, is_ended=True)
             has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
             quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
             if quality is None:
                 continue
 
-            is_hopeless = pilot.note_failed_pilot(ws, quality)
+            is_hopeless = pilot.record_failed_pilot(ws, quality)
             if is_hopeless and extractor == ws.extractor:
                 self.report.is_hopeless = True
             self.report.reports[extractor] = quality
@@ -613,21 +615,21 @@ class TagRounds:
             unfinished_runs = self._unfinished_runs(tx)
             # Counting reads all rows, so it is left out if no run can end.
             is_task_finished = bool(unfinished_runs) and not (
-                batches.batches_in_states(tx, *OPEN, task=task.name)
-                or claims.is_any_open(tx, task.name)
-                or claims.count_askable(tx, task)
+                batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+                or claims.has_claims(tx, task.name)
+                or claims.count_claimable(tx, task)
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
         if report.is_over and report.quality is None and has_backfill:
             self._unreported_extractors[ws.extractor] = None
         self._write_reports(is_last=True)
-        sweep_reports(ws.data, task.name)
+        delete_partial_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
             parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
             report.parked = max(0, parked_count - self._parked_before)
-            report.spent = money.sum_spent(tx, since=self.began).known
+            report.spent = money.sum_spending(tx, since=self.began).known
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
         if is_task_finished:
@@ -640,7 +642,7 @@ class TagRounds:
         """Count open rows and rows in open batches, and limit the other counts to them."""
         report = self.report
         report.left = self.count_askable()
-        report.under_way = sum(batch.requests for batch in self.batches(*OPEN))
+        report.under_way = sum(batch.requests for batch in self.batches(*OPEN_STATES))
         prepared_count = sum(batch.requests for batch in self.batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
 
@@ -653,7 +655,7 @@ class TagRounds:
         """Return the unfinished `tag` run of the task, and its backfill under this version."""
         unfinished_runs = list[TagRunRow]()
         for mode in (runs.TAG, runs.BACKFILL):
-            run = runs.unfinished_run(tx, self._ws.task.name, mode=mode)
+            run = runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
             if run is None:
                 continue
             if run.mode == runs.TAG or run.extractor == self._ws.extractor:
@@ -689,7 +691,7 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     bar.show(live_report.replies, note=", ".join(notes))
 
 
-def failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:
+def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({reason})",

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.batch.budget import BudgetError, correct_start
+from pipeline.batch.budget import BudgetError, correct_tag_start
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
-from pipeline.core.states import OPEN, Mode
+from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
@@ -73,14 +73,14 @@ class TagOptions:
             raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
 
 
-def choose_new_version(ws: WorkspaceSession) -> None:
+def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
     Changes nothing if an unfinished backfill already asks under a new version: the same command
     resumes it.
     """
     with ws.store.read() as tx:
-        backfill = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
+        backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
         is_new_already = ws.task.skips == (ws.task.label,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
@@ -101,20 +101,20 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
     """
     open_work = status.open_work(ws)
-    rounds.begin(ws)
+    rounds.prepare_task(ws)
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
-        clear(ws, compulsory=options.backfill and ws.task.needs_pilot)
+        ensure_pilot_passed(ws, compulsory=options.backfill and ws.task.needs_pilot)
 
-    has_open_batches = bool(tag_rounds.batches(*OPEN))
-    estimate = preflight.estimate(
+    has_open_batches = bool(tag_rounds.batches(*OPEN_STATES))
+    estimate = preflight.estimate_open_rows(
         ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=options.skip_pilot
     )
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
-        is_pilot_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
+        is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.extractor)
     if not (report.asked or has_open_batches or is_pilot_begun):
         return tag_rounds.end()
 
@@ -124,7 +124,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         _announce(ws, estimate, report, open_work)
         _confirm_cost(ws, options, estimate, report.mode)
         if options.skip_pilot:
-            pilot.waive_open_pilot(ws)
+            pilot.waive_required_pilot(ws)
         run_number = _begin_run(ws, options, tag_rounds, estimate)
 
     _ask_rows(ws, options, tag_rounds)
@@ -183,7 +183,7 @@ def _announce(
             if version.extractor == ws.extractor:
                 answered_count += version.items
         if answered_count:
-            paid_usd = answers.paid_for_version(tx, ws.task.name, ws.extractor)
+            paid_usd = answers.cost_of_version(tx, ws.task.name, ws.extractor)
             ws.display.say(
                 f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})"
             )
@@ -218,9 +218,9 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     if options.backfill:
         return ws.now()
 
-    correct_start(ws)
+    correct_tag_start(ws)
     with ws.store.read() as tx:
-        unfinished_run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
     started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
     budget_usd = options.budget
     if budget_usd is None and unfinished_run is not None:
@@ -245,7 +245,7 @@ def _begin_run(
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
     with ws.store.write() as tx:
-        unfinished_run = runs.unfinished_run(tx, ws.task.name, mode=mode)
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
         if unfinished_run is not None:
             if not options.backfill or unfinished_run.extractor == ws.extractor:
                 if options.budget is not None:
@@ -280,7 +280,9 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
     report = tag_rounds.report
     should_wait = bool(options.wait)
     if options.pilot is not None:
-        pilot_report = clear(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
+        pilot_report = ensure_pilot_passed(
+            ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit
+        )
         report.pilot = pilot_report
         if pilot_report is not None:
             report.ingested += pilot_report.ingested
@@ -297,7 +299,7 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
         report.held_back = live_report.stopped.message
         live_report.stopped = None
 
-    if should_wait and not live_report.interrupted and tag_rounds.batches(*OPEN):
+    if should_wait and not live_report.interrupted and tag_rounds.batches(*OPEN_STATES):
         # Open batches are collected without asking new rows. This resets the reason of the live
         # run, so it is restored.
         held_back_reason = report.held_back
@@ -316,7 +318,7 @@ def _is_run_over(report: TagReport, options: TagOptions) -> bool:
     return bool(report.out_of_money) or options.limit is not None or not report.left
 
 
-def clear(
+def ensure_pilot_passed(
     ws: WorkspaceSession,
     *,
     size: int | None = None,
@@ -345,7 +347,7 @@ def clear(
         InputError, RemoteError, ConfigurationError: As `run_pilot`.
     """
     if skip:
-        pilot.waive_open_pilot(ws)
+        pilot.waive_required_pilot(ws)
 
     with ws.store.read() as tx:
         is_required = size is not None or (compulsory and not skip)
@@ -353,12 +355,12 @@ def clear(
         if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
             return None
 
-        has_open_rows = claims.count_askable(tx, ws.task) > 0
+        has_open_rows = claims.count_claimable(tx, ws.task) > 0
         if size is None:
             if has_open_rows:
                 pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_required)
             return None
-        if not (has_open_rows or pilot.is_pilot_begun(tx, ws.extractor)):
+        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed)
@@ -384,9 +386,9 @@ def run_pilot(
         RemoteError, ConfigurationError: The pilot was stopped; the next run resumes it.
         GateError: No reply came, or no row got an answer. A failed gate raises nothing.
     """
-    rounds.begin(ws)
+    rounds.prepare_task(ws)
     with ws.store.read() as tx:
-        size, seed, row_ids = pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+        size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
     if not row_ids:
         raise InputError(
             f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",

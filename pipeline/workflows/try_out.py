@@ -19,7 +19,7 @@ from pipeline.batch.prepare import Selection
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
-from pipeline.core.text import one_line, plural
+from pipeline.core.text import format_object, plural
 from pipeline.engine.record import PlannedRequest, RequestBuilder, judge_reply
 from pipeline.engine.task import Task, TaskRow
 from pipeline.engine.workspace import WorkspaceSession, declared
@@ -32,14 +32,14 @@ from pipeline.store.database import Connection
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
 DEFAULT_ROW_COUNT = 3
-SIZE = 50
+DEFAULT_PAIR_SAMPLE_SIZE = 50
 OUTCOME_LOST = "lost"
 OUTCOME_NOT_ASKED = "not asked"
 OUTCOME_NOT_JUDGED = "not judged"
 # Outcomes of rows whose reply was not judged.
-UNJUDGED = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
+UNJUDGED_OUTCOMES = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
 # Name of the side of a comparison that asks what the task's file asks now.
-DRAFT = "draft"
+DRAFT_SIDE = "draft"
 
 
 @dataclass
@@ -66,7 +66,7 @@ class TriedRow:
     # Duration of the call.
     seconds: float = 0.0
 
-    __repr__ = one_line
+    __repr__ = format_object
 
 
 @dataclass(repr=False)
@@ -144,7 +144,7 @@ def run(
         ConfigurationError: No key, model or gate of that name.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.gates_of(ws)
+    evaluate.effective_gates_of(ws)
     ws, draft_of = _synced_or_draft(ws)
     with ws.store.read() as tx:
         if name is not None:
@@ -152,7 +152,7 @@ def run(
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
 
-    report = ask_about(ws, row_ids)
+    report = try_rows(ws, row_ids)
     report.draft_of = draft_of
     return report
 
@@ -183,7 +183,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {request.item.id: request for request in builder.lines(tx, ordered_rows)}
         names = ws.task.table(tx).names(tx, list(planned_requests))
-        calibration = budget.calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, ws.extractor)
 
     if not planned_requests:
         ws.check_any_items()
@@ -215,7 +215,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
     ws.spend(planned.cost, nothing="nothing was asked")
 
 
-def ask_about(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows and judge the replies without storing them.
 
     Errors of calls, and of the task's own code that judges, are stored in the report.
@@ -223,7 +223,7 @@ def ask_about(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    batch_files.seal_dead(ws)
+    batch_files.seal_dead_batches(ws)
     planned = plan_rows(ws, row_ids)
     confirm_cost(ws, planned)
 
@@ -245,7 +245,7 @@ def ask_about(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     return report
 
 
-def ask_and_keep(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Ask about the open rows among some rows by live calls, and store the answers.
 
     The rows are claimed before the first call, so a killed command resumes with the open rows. The
@@ -259,7 +259,7 @@ def ask_and_keep(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """
     planned = plan_rows(ws, row_ids)
     with ws.store.read() as tx:
-        open_ids = claims.askable_among(tx, ws.task, row_ids)
+        open_ids = claims.claimable_among(tx, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
@@ -297,7 +297,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """
     stored_requests = [
         request
-        for request in answers.requests_of_item(tx, task.name, row.id)
+        for request in answers.requests_of_row(tx, task.name, row.id)
         if answers.belongs_to_version(request["extractor"], task.label)
     ]
     if not stored_requests:
@@ -378,14 +378,14 @@ def _select_rows(
 ) -> Sequence[str]:
     """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
     if seed is None:
-        open_ids = tx.execute(claims.askable(tx, task).limit(size)).scalars().all()
+        open_ids = tx.execute(claims.select_claimable(tx, task).limit(size)).scalars().all()
         if open_ids:
             return open_ids
-        seed = pilot.SEED
+        seed = pilot.DEFAULT_PILOT_SEED
     return pilot.draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
-class PairReport(NamedTuple):
+class ComparisonReport(NamedTuple):
     """Comparison of two sides on a sample of rows."""
 
     # Description of each side.
@@ -400,7 +400,9 @@ class PairReport(NamedTuple):
     agreement: Mapping[str, int]
 
 
-def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
+def compare_sides(
+    ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: int
+) -> ComparisonReport:
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
     Args:
@@ -415,14 +417,14 @@ def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: i
         ConfigurationError: No key is set, or the model does not exist.
     """
     labels = {
-        side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT
+        side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT_SIDE
     }
-    if DRAFT in texts:
+    if DRAFT_SIDE in texts:
         ws, _ = _synced_or_draft(ws)
 
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:
-        candidate_ids = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
+        candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
         sample_ids = pilot.draw_items(candidate_ids, size=size, seed=seed)
         names = ws.task.table(tx).names(tx, sample_ids)
         for side, label in labels.items():
@@ -434,9 +436,9 @@ def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: i
             hint=f"`{ws.task.words.step('versions')}` lists those there are",
         )
 
-    try_report = ask_about(ws, list(names)) if DRAFT in texts else None
+    try_report = try_rows(ws, list(names)) if DRAFT_SIDE in texts else None
     if try_report is not None:
-        outcomes[texts.index(DRAFT)] = {
+        outcomes[texts.index(DRAFT_SIDE)] = {
             row.id: row.answer or row.reason or row.outcome for row in try_report.items
         }
 
@@ -454,7 +456,9 @@ def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: i
     ]
     draft_text = f"the draft of {ws.extractor}"
     sides = (labels.get(0, draft_text), labels.get(1, draft_text))
-    return PairReport(sides, pairs, try_report, len(answer_pairs), _count_agreement(answer_pairs))
+    return ComparisonReport(
+        sides, pairs, try_report, len(answer_pairs), _count_agreement(answer_pairs)
+    )
 
 
 def _count_agreement(
@@ -491,12 +495,12 @@ def _version_label(task: Task, text: str) -> str:
         return text
     raise InputError(
         f"{text!r} is no version, and no draft; nothing was asked",
-        hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT)}; "
+        hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
         f"{OptionHint('model')} is that of the draft",
     )
 
 
 def _stored_answers(tx: Connection, task: Task, label: str, row_ids: list[str]) -> dict[str, Any]:
     """Return the newest answer of a version for some rows, by row id."""
-    answer_texts = answers.newest_of_version(tx, task.name, label, row_ids)
+    answer_texts = answers.newest_answers_of_version(tx, task.name, label, row_ids)
     return {row_id: json.loads(answer_text) for row_id, answer_text in answer_texts.items()}

@@ -21,17 +21,17 @@ from pipeline.store import batches, money, workspace
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
 
-NAME = "verify_gemini"
+CHECK_TASK_NAME = "verify_gemini"
 # Our choice: how long the list is searched for a new batch.
 MAX_LIST_LAG_S = 300.0
-ROWS = (
+INVENTED_ROWS = (
     "The kettle boils quickly and has not leaked in a year.",
     "Der Henkel brach am zweiten Tag, und niemand antwortete.",
     "Une lampe simple, solide, et agréable à l'œil.",
     "The manual is for another machine; two screws were missing.",
     "Warm, light, and it dries overnight. I bought a second one.",
 )
-TASK = """from typing import Literal
+CHECK_TASK_FILE = """from typing import Literal
 from pydantic import BaseModel
 from findable import Task
 
@@ -53,9 +53,12 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
         RemoteError: The key is refused, the API cannot be reached, or it behaves differently than
             findable needs.
     """
-    rows = [{"id": number, "text": text} for number, text in enumerate(ROWS, start=1)]
-    task_path = hand_over(declaration_in(TASK.encode(), NAME, place_in_python(NAME)), rows)
-    data = ws.data / NAME
+    rows = [{"id": number, "text": text} for number, text in enumerate(INVENTED_ROWS, start=1)]
+    task_path = hand_over(
+        declaration_in(CHECK_TASK_FILE.encode(), CHECK_TASK_NAME, place_in_python(CHECK_TASK_NAME)),
+        rows,
+    )
+    data = ws.data / CHECK_TASK_NAME
     trusted = ws.settings.trust
     if ws.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
@@ -70,7 +73,7 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
         trust=trusted,
     )
 
-    with ws.lock(NAME):
+    with ws.lock(CHECK_TASK_NAME):
         with open_workspace(
             settings, ws.display, access=Access.CREATE, agrees=ws.agrees
         ) as check_ws:
@@ -95,12 +98,12 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     """
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
-    rounds.begin(check_ws)
-    tag_rounds = TagRounds(check_ws, limit=len(ROWS) - 1, judges=False)
+    rounds.prepare_task(check_ws)
+    tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, judges=False)
 
-    cost = preflight.estimate(check_ws, limit=None, deadline_s=None).ways["live"].cost
+    cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
     cost_text = describe_cost(ws.model, cost, tier=ws.settings.tier)
-    ws.display.say(f"{ws.model.name}: {len(ROWS)} invented rows, {cost_text}")
+    ws.display.say(f"{ws.model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
     check_ws.spend(cost, nothing="nothing was sent", always=cost > 0)
 
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(patient=False).sent)
@@ -111,8 +114,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         with ws.store.write() as tx:
             workspace.record_event(
                 tx,
-                workspace.LAG,
-                NAME,
+                workspace.LIST_DELAY_EVENT,
+                CHECK_TASK_NAME,
                 old=None,
                 new=f"{list_lag_s:.3f}",
                 reason="seen",
@@ -133,7 +136,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
 
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.table(tx).counts(tx).values()
-        spent_usd = money.sum_spent(tx).known
+        spent_usd = money.sum_spending(tx).known
         remote_names = [batch.remote_name for batch in batches.batches_in_states(tx)]
     if answered_count < row_count:
         raise RemoteError(

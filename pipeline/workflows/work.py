@@ -13,23 +13,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
 from pipeline.batch import budget
-from pipeline.batch.budget import AT_API
+from pipeline.batch.budget import API_STATES
 from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError
-from pipeline.core.states import OPEN, BatchState, remote_state
+from pipeline.core.states import OPEN_STATES, BatchState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine.workspace import WorkspaceSession, is_declared
 from pipeline.index import build, vectors
-from pipeline.index.builds import count_stale, settled_builds
+from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
 from pipeline.store import batches, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.workflows import rounds
-from pipeline.workflows.rounds import TagRounds, failed_error
+from pipeline.workflows.rounds import TagRounds, batch_failed_error
 
 # Names of the units, in the order in which they run.
-UNITS = (
+UNIT_NAMES = (
     "look",
     "download",
     "ingest",
@@ -117,7 +117,7 @@ class WorkPass:
         labels = self.ws.task.words
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.batches(*AT_API):
+        if {"look", "download"} & set(self.units) and tag_rounds.batches(*API_STATES):
             self.attempt(self._poll)
         if report.polled.downloaded:
             count_text = plural(len(report.polled.downloaded), "batch", "batches")
@@ -128,7 +128,7 @@ class WorkPass:
         if "ingest" in self.units and tag_rounds.batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
             # If units are about single batches, the last batch writes the quality report.
-            tag_rounds.judges = self.number is None or not tag_rounds.batches(*OPEN)
+            tag_rounds.judges = self.number is None or not tag_rounds.batches(*OPEN_STATES)
             count_text = plural(len(report.ingested), "batch", "batches")
             self.phrases.append(f"{report.answered_rows:,} {labels.done} from {count_text}")
 
@@ -136,7 +136,7 @@ class WorkPass:
         if report.failed:
             self.phrases.append(f"{plural(len(report.failed), 'batch', 'batches')} failed")
         for batch_number, reason in report.failed.items():
-            self.failures.append(failed_error(batch_number, reason, labels))
+            self.failures.append(batch_failed_error(batch_number, reason, labels))
 
     def _poll(self) -> None:
         """Poll the batches at the API once; download results if that unit is selected."""
@@ -179,7 +179,7 @@ class WorkPass:
             return
 
         with ws.store.read() as tx:
-            askable_count = claims.count_askable(tx, ws.task)
+            askable_count = claims.count_claimable(tx, ws.task)
             may_ask = _is_pilot_clear(tx, ws)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
@@ -230,7 +230,7 @@ class WorkPass:
         if not self.ws.is_indexed:
             return
         if "promote" in self.units:
-            settled_builds(self.ws)
+            open_synced_builds(self.ws)
         if "build" not in self.units:
             return
 
@@ -257,7 +257,7 @@ class WorkPass:
 
 
 def run_due_units(
-    ws: WorkspaceSession, units: Collection[str] = UNITS, *, number: int | None = None
+    ws: WorkspaceSession, units: Collection[str] = UNIT_NAMES, *, number: int | None = None
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
@@ -269,14 +269,14 @@ def run_due_units(
         number: Run only the units of this batch or block of texts, or all if None.
     """
     work_pass = WorkPass(ws, units, number)
-    budget.correct_start(ws)
+    budget.correct_tag_start(ws)
     with ws.store.read() as tx:
-        ws.budget = budget.running_budget(tx, ws.task) or ws.budget
+        ws.budget = budget.unfinished_tag_budget(tx, ws.task) or ws.budget
 
     work_pass.attempt(work_pass.collect, work_pass.embed)
     if ASKING_UNITS & set(units):
         is_ready = work_pass.attempt(
-            lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)
+            lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units)
         )
         if is_ready:
             work_pass.attempt(work_pass.retry, work_pass.submit)
@@ -317,7 +317,7 @@ def run_pass(
         try:
             with open_workspace(name) as ws:
                 work_pass = run_due_units(ws, units)
-                due_units = list(next_due(ws))
+                due_units = list(list_due_units(ws))
                 with ws.store.read() as tx:
                     document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
@@ -353,7 +353,7 @@ def _describe_pass(work_pass: WorkPass) -> list[str]:
     return phrases
 
 
-def go_on(
+def run_passes_forever(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],
@@ -373,7 +373,7 @@ def go_on(
         time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))
 
 
-def next_due(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
+def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
     """Yield the units of the task in use that are due now or later, as the database shows them.
 
     Args:
@@ -384,16 +384,16 @@ def next_due(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]
     max_pause_s = ws.settings.poll_most
     with ws.store.read() as tx:
         open_batches = batches.batches_in_states(
-            tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name
+            tx, *budget.QUEUED_STATES, BatchState.DOWNLOADED, task=ws.task.name
         )
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
         if claims.due_ids(tx, ws.task):
             yield DueUnit("ask", name)
-        if claims.count_askable(tx, ws.task) and _is_pilot_clear(tx, ws):
-            is_quota_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            has_no_room = is_quota_full or budget.budgets(ws).room(tx, error=0.0) == 0
+        if claims.count_claimable(tx, ws.task) and _is_pilot_clear(tx, ws):
+            is_quota_full = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
+            has_no_room = is_quota_full or budget.current_budgets(ws).room(tx, error=0.0) == 0
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
 
     if is_declared(ws.settings):
@@ -411,7 +411,7 @@ def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
         return
 
     name = ws.task.subject
-    block_numbers = vectors.missing_blocks(ws)
+    block_numbers = vectors.find_missing_blocks(ws)
     if not block_numbers:
         yield DueUnit("build", name)
         return
@@ -433,7 +433,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.quota_shortfall(tx, batch, settings)
+        has_no_quota = is_prepared and budget.quota_refusal_reason(tx, batch, settings)
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_over:
@@ -456,7 +456,7 @@ def _is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
 
     Completes the promotion of a dead process first. See `count_stale` for `exact`.
     """
-    builds = settled_builds(ws)
+    builds = open_synced_builds(ws)
     with ws.store.read() as tx:
         entry_count = ws.collection.count(tx)
         if not entry_count or builds.current() is None:

@@ -32,7 +32,7 @@ from pipeline.store import schema
 from pipeline.workflows import work
 from pipeline.workflows.work import DueUnit
 
-SCHEMA = schema.WORKER_SCHEMA
+JOB_SCHEMA = schema.WORKER_SCHEMA
 # Pause between two surveys of due units.
 SURVEY_PAUSE_S = 5.0
 # A worker without a heartbeat for STALLED_S counts as dead, and its jobs are retried.
@@ -49,7 +49,7 @@ EXTRA_THREADS = 2
 EXTRA_CONNECTIONS = 3
 
 
-def run(
+def run_worker(
     settings: Settings,
     units: Collection[str],
     *,
@@ -77,7 +77,7 @@ def run(
     worker = _Worker(app, settings, pool, agrees=agrees)
     if not worker.is_ready():
         raise ConfigurationError(
-            f"the tables of jobs, in the schema {SCHEMA}, are not there yet",
+            f"the tables of jobs, in the schema {JOB_SCHEMA}, are not there yet",
             hint=f"`{CommandHint('worker', setup=True)}`",
         )
 
@@ -93,7 +93,7 @@ def run(
         os._exit(0)
 
 
-def set_up(ws: WorkspaceSession) -> bool:
+def create_job_tables(ws: WorkspaceSession) -> bool:
     """Create the tables of jobs unless they exist; return whether they were created.
 
     Asks a person first if the database has tables of another program.
@@ -111,7 +111,9 @@ def set_up(ws: WorkspaceSession) -> bool:
         for task in ws.tasks:
             foreign_tables -= {table.name for table in task.tables(tx)}
     if foreign_tables:
-        ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
+        ws.agree(
+            f"Make the schema {JOB_SCHEMA} in {ws.store.shown}, beside another program's tables?"
+        )
 
     asyncio.run(_create_job_tables(app))
     return True
@@ -140,7 +142,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
         ) from error
 
     connection_options = {
-        "options": f"-c search_path={SCHEMA}",
+        "options": f"-c search_path={JOB_SCHEMA}",
         "application_name": "findable worker",
     }
     connector = PsycopgConnector(
@@ -154,7 +156,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
 
 def _is_set_up(ws: WorkspaceSession) -> bool:
     """Return whether the tables of jobs exist."""
-    statement = f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')"
+    statement = f"SELECT to_regclass('{JOB_SCHEMA}.procrastinate_jobs')"
     with ws.store.read() as tx:
         return tx.exec_driver_sql(statement).scalar() is not None
 
@@ -162,7 +164,7 @@ def _is_set_up(ws: WorkspaceSession) -> bool:
 async def _create_job_tables(app: Any) -> None:
     """Create the schema unless it exists, and the tables of jobs in it."""
     async with app.open_async():
-        await app.connector.execute_query_async(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        await app.connector.execute_query_async(f"CREATE SCHEMA IF NOT EXISTS {JOB_SCHEMA}")
         await app.schema_manager.apply_schema_async()
 
 
@@ -405,7 +407,7 @@ class _Worker:
             now = ws.now()
             return [
                 (due_unit, now + timedelta(seconds=due_unit.in_s))
-                for due_unit in work.next_due(ws, indexes=should_index)
+                for due_unit in work.list_due_units(ws, indexes=should_index)
             ]
 
     def is_ready(self) -> bool:

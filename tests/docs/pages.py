@@ -6,9 +6,9 @@ from textwrap import fill
 import click
 
 from jobs.commands import COMMANDS, Command
-from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
+from pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
 from pipeline.core.states import BATCH_MOVES
-from pipeline.experts.task import INDEXED, index_entry
+from pipeline.experts.task import INDEXED_COLUMNS, index_entry
 from tests.lab import ROOT
 
 _STATES = {
@@ -81,11 +81,11 @@ def settings() -> str:
     for one in (one for one in fields(Settings) if "help" in one.metadata):
         unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
-        default = with_unit(str(default), unit) if unit and default is not None else default
+        default = format_with_unit(str(default), unit) if unit and default is not None else default
         local = (
             ""
             if one.metadata["local"] is None
-            else f"; local {with_unit(str(one.metadata['local']), unit)}"
+            else f"; local {format_with_unit(str(one.metadata['local']), unit)}"
         )
         shown = f" ({default}{local})" if default not in (None, "") else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[one.name])
@@ -107,4 +107,4 @@ def moves() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in index_entry(*(None for _ in INDEXED)).metadata)
+    return ", ".join(f"`{key}`" for key in index_entry(*(None for _ in INDEXED_COLUMNS)).metadata)

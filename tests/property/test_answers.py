@@ -13,7 +13,7 @@ from emulator.answers.encoder import encode
 from emulator.answers.tags import tag_text
 from emulator.catalogue import MODELS, STAND_IN_VERSION
 from emulator.generate import answer_request
-from pipeline.experts.declaration import MAX_TAG
+from pipeline.experts.declaration import MAX_TAG_CHARS
 
 MODEL = MODELS["gemini-2.5-flash"]
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates included
@@ -188,7 +188,7 @@ def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
     """Never an error or a duplicate, none too long, never too few or too many; a vector has length one."""
     found = tag_text(text)
     assert len(found) == len(set(found)) <= 8
-    assert all(0 < len(tag) <= MAX_TAG and tag == tag.lower() for tag in found)
+    assert all(0 < len(tag) <= MAX_TAG_CHARS and tag == tag.lower() for tag in found)
     assert 3 <= len(tag_text(text, min_count=3)) <= 8 if text.strip() else found == []
     for kind in ("semantic", "lexical") if text.strip() else ():
         assert abs(float(np.linalg.norm(encode([text], encoder=kind)[0])) - 1) < 1e-5

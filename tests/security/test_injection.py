@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core.text import harmless
-from pipeline.experts.declaration import PLACES
+from pipeline.core.text import neutralize_tags
+from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER
 
-NAMES = tuple(PLACES)
+NAMES = tuple(COLUMN_BY_PLACEHOLDER)
 PIECES = st.sampled_from(
     ["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES]
 )
@@ -19,7 +19,7 @@ FLAT = str.maketrans(dict.fromkeys(BRACKETS, "("))
 
 def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
     """Return data between tags of that name, as a prompt has it."""
-    return f"<{name}>{harmless(data, names=names)}</{name}>"
+    return f"<{name}>{neutralize_tags(data, names=names)}</{name}>"
 
 
 @pytest.mark.sampled(0)

@@ -32,7 +32,7 @@ FILES_OF_INDEX = {
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
-    "emulator.embed.encoded": "pipeline.gemini.embed",
+    "emulator.embed.embed_texts": "pipeline.gemini.embed",
     "emulator.server.Server": "pipeline.engine.workspace",
     "emulator.server.serve": "jobs.server_commands",
 }

@@ -18,7 +18,7 @@ from pipeline.core.states import Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.vectors import Embedder
 from pipeline.ops import status
-from pipeline.quality.pilot import next_pilot
+from pipeline.quality.pilot import plan_next_pilot
 from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
@@ -146,7 +146,7 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
 
 def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     """Return the plan of `tag` or of a backfill, which always uses batch mode."""
-    estimate = preflight.estimate(ws, limit=None, deadline_s=None)
+    estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
     plan = estimate.document()
     if is_backfill:
         plan |= {"recommended": "batch", "reason": "it may take days"}
@@ -154,7 +154,9 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     _, new_cost = estimate.going_out(plan["recommended"] or "batch")
     # A stopped run's rows are asked again, at most at the price that was estimated for them.
     stopped_cost = sum(
-        batch.estimated_cost for batch in batch_files.dead_batches(ws) if batch.task == ws.task.name
+        batch.estimated_cost
+        for batch in batch_files.find_dead_batches(ws)
+        if batch.task == ws.task.name
     )
     return {**plan, "cost": round(new_cost + stopped_cost, 6)}
 
@@ -164,10 +166,10 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
     pilot_ids = None
     if is_pilot:
         with ws.store.read() as tx:
-            _, _, pilot_ids = next_pilot(tx, ws.task, ws.extractor)
+            _, _, pilot_ids = plan_next_pilot(tx, ws.task, ws.extractor)
 
     ws.bring_items()
-    batch_plan = submit.plan_all(ws, Selection(among=pilot_ids))
+    batch_plan = submit.plan_submit(ws, Selection(among=pilot_ids))
     plan = SubmitReport(batch_plan).document(ws.model, dry=True)
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
@@ -275,7 +277,7 @@ def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[
 def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the budgets of the task in use, with the remaining amount of each in USD."""
     with ws.store.read() as tx:
-        budgets = budget.budgets(ws, budget.running_budget(tx, ws.task))
+        budgets = budget.current_budgets(ws, budget.unfinished_tag_budget(tx, ws.task))
         remaining_amounts = budgets.left(tx)
 
     return [

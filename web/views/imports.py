@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError
-from pipeline.core.states import fate_of
+from pipeline.core.states import parked_label
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
@@ -100,7 +100,7 @@ async def add_person(request: Request) -> JSONResponse:
 
     notes = list(person.notes)
     if person.parked:
-        notes.append(f"{fate_of(person.parked)}: {person.parked}")
+        notes.append(f"{parked_label(person.parked)}: {person.parked}")
     document = {
         "ok": True,
         "username": person.username,
@@ -114,7 +114,7 @@ async def add_person(request: Request) -> JSONResponse:
 
 def _reload_person(desk: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
     with desk.open_to_read(PEOPLE_TASK) as ws:
-        return add_expert.as_stored(ws, person)
+        return add_expert.reload_person(ws, person)
 
 
 @router.post("/api/imports", status_code=202)
@@ -246,8 +246,8 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
         if upload.task == NEW_TASK:
             with desk.open_to_read() as ws:
                 path = str(upload.path)
-                new_task = ask.new_task("", path, data=None, reading=upload.read_options)
-                upload.table_guess = ask.drafted(ws.store, new_task).guess
+                new_task = ask.check_new_task("", path, data=None, reading=upload.read_options)
+                upload.table_guess = ask.draft_task(ws.store, new_task).guess
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(desk.settings, task=upload.task)
@@ -323,12 +323,12 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
 
 def _prepare_task(
     desk: AppState, upload: Upload, question_form: Mapping[str, str], *, name: str = ""
-) -> ask.NewTask:
+) -> ask.UnwrittenTask:
     """Return a new task from the question form and the file; raises FindableError if it is invalid.
 
     The task is not registered. It needs a `name` only if it will be.
     """
-    return ask.prepared(
+    return ask.check_question(
         upload.path,
         question_form["question"],
         fields=question_form["fields"],
@@ -354,7 +354,7 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(None, display) as ws:
-            ask.keep(ws, new_task)
+            ask.save_task_with_file(ws, new_task)
         upload.created_task = name
         desk.uploads.finish(upload)
         return {"summary": f"the task {name} is kept"}
@@ -390,7 +390,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "work": upload.work.document if upload.work else None,
         "column_targets": _column_targets(preview),
         "max_trial_usd": MAX_TRIAL_USD,
-        "suggested_name": ask.name_for(str(upload.path)),
+        "suggested_name": ask.suggest_task_name(str(upload.path)),
         "finding_groups": _sort_groups(preview),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),

@@ -13,7 +13,7 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
 from pipeline.quality.figures import format_value
-from pipeline.quality.report import report_documents
+from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from web.app_state import PEOPLE_TASK
 from web.render import get_desk, render_page
@@ -33,7 +33,7 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
     desk = get_desk(request)
     with desk.open_to_read(task) as ws:
         subject = ws.settings.task
-        reports = report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
+        reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
         newest_work = [desk.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
         return render_page(
@@ -108,7 +108,7 @@ def _pilot_numbers(ws: WorkspaceSession) -> dict[str, int]:
     with ws.store.read() as tx:
         return {
             PurePath(pilot.report).stem: pilot.number
-            for pilot in runs.all_pilots(tx)
+            for pilot in runs.list_pilots(tx)
             if pilot.task == ws.task.name and pilot.size and pilot.report
         }
 

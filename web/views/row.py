@@ -15,18 +15,18 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
-from pipeline.batch.budget import calibration
+from pipeline.batch.budget import load_calibration
 from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
-from pipeline.core.states import STANDARD, fate_of
+from pipeline.core.states import STANDARD, parked_label
 from pipeline.engine import corrections
 from pipeline.engine.record import RequestBuilder
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
-from pipeline.passages.show import quoted_passage
+from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
@@ -191,7 +191,7 @@ def _row_values(
     answer, marks = color_quotations(history["answer"])
     concepts = []
     if task == PASSAGES_TASK and columns:
-        passage = passage_values(quoted_passage(ws, row_id))
+        passage = passage_values(read_quoted_passage(ws, row_id))
         marks = passage["marks"]
         concepts = passage["concepts"]
 
@@ -218,7 +218,7 @@ def _row_values(
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
         "concepts": concepts,
-        "parked_label": fate_of(row["parked"]) if row["parked"] else "",
+        "parked_label": parked_label(row["parked"]) if row["parked"] else "",
         "ask_cost": _estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
@@ -346,7 +346,7 @@ def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None
         with ws.store.read() as tx:
             rows = ws.task.rows(tx, row_ids)
             request_lines = list(RequestBuilder(ws.task, ws.model).lines(tx, rows))
-            token_calibration = calibration(tx, ws.extractor)
+            token_calibration = load_calibration(tx, ws.extractor)
     except FindableError:
         return None
     if not request_lines:
@@ -410,7 +410,7 @@ def _start_asking(
 
     with desk.open_to_write(task) as ws:
         ws.bring_items()
-        ingest.end_dead(ws)
+        ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
         ws.model, ws.client  # noqa: B018 - both raise if they are missing
         with ws.store.read() as tx:

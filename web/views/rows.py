@@ -15,11 +15,11 @@ from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.user_task import WHY
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.images import TASK as IMAGES_TASK
-from pipeline.images.task import thumbnail_of
+from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
-from pipeline.passages.show import Passage, quoted_passage
+from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
-from pipeline.tables.lists import REFUSED
+from pipeline.tables.lists import REFUSED_STATE
 from web.app_state import AppState
 from web.render import Mark, get_desk, render_page
 
@@ -278,7 +278,7 @@ def get_thumbnail(
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
     with get_desk(request).open_to_read(IMAGES_TASK) as ws:
-        thumbnail = thumbnail_of(ws.store, key, side=int(side))
+        thumbnail = render_thumbnail(ws.store, key, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
 
@@ -287,18 +287,18 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     task = ws.settings.task
     page = _read_page(ws, query)
     layout = "table"
-    if task in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED:
+    if task in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
         layout = task
     if layout == PASSAGES_TASK:
         for row in page.rows:
-            passage = quoted_passage(ws, row["id"])
+            passage = read_quoted_passage(ws, row["id"])
             row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = query.address("/", task, after=[page.last_row]) if page.last_row else None
     return {
         "layout": layout,
-        "has_row_pages": query.state != REFUSED,
+        "has_row_pages": query.state != REFUSED_STATE,
         "query": query,
         "rows": page.rows,
         "headers": [_column_header(query, task, page, name) for name in page.column_names],
@@ -369,7 +369,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     return _RowsPage(rows, page.names, page.after, {*grid.sorts, *grid.slow_sorts})
 
 
-def passage_values(passage: Passage, *, max_chars: int | None = None) -> dict[str, Any]:
+def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:
     """Return the source, text, marks and concepts of a passage, as the newest version found them.
 
     Each type of concept has its own hue, by the order of types in the passage.

@@ -10,9 +10,9 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
-from pipeline.batch.ingest import batch_account
-from pipeline.batch.report import KEYS, list_batches, summary_of
-from pipeline.batch.send import CANCELLED
+from pipeline.batch.ingest import summarize_batch
+from pipeline.batch.report import COST_KEYS, list_batches, summarize
+from pipeline.batch.send import CANCEL_REASONS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
@@ -34,7 +34,7 @@ OUTCOMES = ("answered", "refused", "invalid", "missing")
 FILE_KINDS = ("requests", "results")
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
-CostKey = Annotated[str, Query(pattern=f"^({'|'.join(KEYS)})$")]
+CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 
 @router.get("/api/batches/{number}")
@@ -64,9 +64,9 @@ def get_file(
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
     """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
     with get_desk(request).open_to_read(task) as ws:
-        days = batch_report.costs(ws.store, ws.tasks, group_key="day")
+        days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
         newest_days = days["rows"][-MAX_CHART_DAYS:]
-        costs = batch_report.costs(ws.store, ws.tasks, group_key=by)
+        costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
             request,
             "runs.html",
@@ -79,7 +79,7 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
             total=days["total"],
             budgets=list_budgets(ws),
             by=by,
-            cost_keys=KEYS,
+            cost_keys=COST_KEYS,
             costs={row[by]: row for row in costs["rows"]},
         )
 
@@ -125,7 +125,7 @@ def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
         batch = _run_values(_batch_document(ws, number), ws.data)
         task = ws.task_of(batch["task"])
         with ws.store.read() as tx:
-            row_ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
+            row_ids = list(dict.fromkeys(answers.row_ids_of_batch(tx, number, claimed=True)))
             names = task.table(tx).names(tx, row_ids[:MAX_NAMED_ROWS])
 
         return render_page(
@@ -145,11 +145,11 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
     """Return a batch as JSON members: its summary, state changes and errors."""
     with ws.store.read() as tx:
         task = ws.task_of(batches.get_batch(tx, number).task)
-        account = batch_account(tx, task, number)
+        account = summarize_batch(tx, task, number)
         events = workspace.events_of(tx, "batch", number)
         moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
 
-    summary = summary_of(account.batch, now=ws.now())
+    summary = summarize(account.batch, now=ws.now())
     return {
         **summary.document,
         "moves": moves,
@@ -172,7 +172,7 @@ def _run_values(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
     is_finished = state in ENDED_STATES
     done_count = sum(batch[outcome] or 0 for outcome in OUTCOMES)
     number = batch["number"]
-    is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
+    is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCEL_REASONS)
     return {
         **batch,
         "done": done_count,

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.task import IndexedTask
-from pipeline.index.build_reader import Hit, heading
-from pipeline.index.search import SearchReport, SearchSession, search_options
+from pipeline.index.build_reader import Hit, format_hit_heading
+from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from web import errors
 from web.render import get_desk, render_page
 
@@ -39,7 +39,7 @@ class SearchParameters(BaseModel):
     def run_search(self, open_index: SearchSession) -> SearchReport:
         """Search for rows that are similar to `like`, or that match `q` if `like` is empty."""
         filters: Any = self.model_dump(include={"rank", "min_score", "where"})
-        options = search_options(self.k, tag=",".join(self.tag), **filters)
+        options = make_search_options(self.k, tag=",".join(self.tag), **filters)
         if self.like:
             return open_index.ask_like(self.like, options)
         return open_index.ask(self.q, options)
@@ -113,7 +113,7 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
 def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit."""
     fields = collection.told(hit.metadata)
-    title, subtitle_parts = heading(collection, hit)
+    title, subtitle_parts = format_hit_heading(collection, hit)
     tags = dict.fromkeys(collection.tags(hit.metadata))
     return {
         "key": collection.name_of(hit.metadata),

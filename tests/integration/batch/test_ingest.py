@@ -67,7 +67,7 @@ def test_a_merge_while_answers_are_judged_is_seen(
             )
 
     with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
-        assert len([*batch_ingest.run(ws)]) == 1
+        assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {
         "merged"
     }
@@ -101,14 +101,14 @@ def test_what_changes_while_answers_are_judged_is_seen(
         offline.open() as ws,
         _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")),
     ):
-        assert len([*batch_ingest.run(ws)]) == 1
+        assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [
         told,
         (1, 0),
         (1, 0),
     ]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(tag,) for tag in tags]
-    cells = ", ".join(table.SCORED_BY)
+    cells = ", ".join(table.SCORE_COLUMNS)
     for points, *row in offline.query(
         f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
     ):

@@ -17,7 +17,7 @@ import socket, sys
 from pathlib import Path
 from emulator.server import serve
 listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-serve(Path(sys.argv[1]), listening, ready=lambda url: print(url, flush=True), log=lambda _line: None)
+serve(Path(sys.argv[1]), listening, on_ready=lambda url: print(url, flush=True), log=lambda _line: None)
 """
 
 

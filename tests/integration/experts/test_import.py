@@ -36,7 +36,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             stopped = {
                 claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
             }
-            claims.add_ended(
+            claims.record_ended(
                 tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), now=ws.now()
             )
         (tmp_path / "q.csv").write_text(
@@ -59,7 +59,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         assert dry.document == {**done.document, "dry": True}
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            counts = table.people(tx).counts(tx)
+            counts = table.people_table(tx).counts(tx)
             assert claims.release_claims(tx, asked.number) == 1
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == (
         "Stone.",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store.edits import merged, resolved
+from pipeline.store.edits import apply_rules, follow_chains
 from tests import ledger
 from tests.lab import Api, Workspace
 
@@ -146,11 +146,11 @@ WORDS = st.sampled_from("abcde")
 @given(st.lists(WORDS, unique=True), st.dictionaries(WORDS, WORDS))
 def test_values_are_merged_once_and_for_all(values: list[str], rules: dict[str, str]) -> None:
     """Whatever the rules: no value that goes elsewhere is left, none stands twice, and doing it again is nothing."""
-    found = resolved(rules)
-    done = merged(values, found)
+    found = follow_chains(rules)
+    done = apply_rules(values, found)
     assert not set(done) & found.keys()
     assert len(set(done)) == len(done)
-    assert merged(done, found) == done
+    assert apply_rules(done, found) == done
 
 
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:

@@ -32,7 +32,7 @@ def people_file(path: Path, **bios: str) -> Path:
 def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
     with ws.store.read() as tx:
-        return {str(row["username"]): dict(row) for row in table.all_experts(tx)}
+        return {str(row["username"]): dict(row) for row in table.iterate_people(tx)}
 
 
 def position(ws: WorkspaceSession) -> int:

@@ -26,7 +26,7 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
                 for number in range(before, before + count)
             ]
             table.insert_people(tx, rows)
-            workspaces.touch_revision(tx, table.TASK)
+            workspaces.record_row_change(tx, table.TASK)
 
     return put
 
@@ -44,7 +44,7 @@ def indexed(
         with workspace.open() as ws, ws.store.write() as tx:
             for username, values in people.items():
                 table.insert_person(tx, username, values)
-            workspaces.touch_revision(tx, table.TASK)
+            workspaces.record_row_change(tx, table.TASK)
         workspace.ran("index")
 
     prepare.__module__ = request.module.__name__  # what is prepared is of that module

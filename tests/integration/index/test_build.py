@@ -12,7 +12,7 @@ from pipeline.experts import table
 from pipeline.index import build as index_build
 from pipeline.index import evaluate, vector_file
 from pipeline.index import write as index_write
-from pipeline.index.builds import LOCK, Builds
+from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
@@ -31,7 +31,7 @@ def _change(workspace: Workspace, sql: str) -> None:
     """Change rows as one of our own commands would, counting the change."""
     with workspace.open() as ws, ws.store.write() as tx:
         tx.exec_driver_sql(sql)
-        workspaces.touch_revision(tx, table.TASK)
+        workspaces.record_row_change(tx, table.TASK)
 
 
 class _Meanwhile:
@@ -66,7 +66,7 @@ def test_nobody_waits_for_anothers_network(
         """Take the lock on the index, as another process would, if no process holds it; first add one more."""
         if not free:
             tagged(1)
-        with workspace.open() as other, other.locks.hold(LOCK) as lock:
+        with workspace.open() as other, other.locks.hold(INDEX_LOCK) as lock:
             free.append(lock is not None)
 
     assert _index_while(workspace, look).count == 4

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.index.vector_cache import vector_cache
+from pipeline.index.vector_cache import open_vector_cache
 from pipeline.store import erasure
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
@@ -176,7 +176,7 @@ def lead_back(bench: Bench) -> None:
 
 def spoil_cache(bench: Bench) -> None:
     """Change a number of a cached vector."""
-    with bench.workspace.open() as ws, vector_cache(ws).store.write() as tx:
+    with bench.workspace.open() as ws, open_vector_cache(ws).store.write() as tx:
         tx.exec_driver_sql(
             "UPDATE findable_vectors SET crc = crc + 1 WHERE key = (SELECT key FROM findable_vectors LIMIT 1)"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.workspace import MARKER
+from pipeline.store.workspace import MARKER_FILE
 from tests.lab import ON_POSTGRESQL, URL, Workspace
 
 COMMANDS = (
@@ -95,18 +95,18 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
     A mark that cannot be read ends with 5, and the file is named.
     """
     other = elsewhere(paid, tmp_path)
-    assert str(paid.data / MARKER) in other.run("status").stderr
-    (paid.data / MARKER).unlink()
+    assert str(paid.data / MARKER_FILE) in other.run("status").stderr
+    (paid.data / MARKER_FILE).unlink()
     assert paid.run("status").exit_code == 0
     assert (
         paid.scalar("SELECT workspace_id FROM findable_workspace")
-        in (paid.data / MARKER).read_text()
+        in (paid.data / MARKER_FILE).read_text()
     )
-    (paid.data / MARKER).unlink()
+    (paid.data / MARKER_FILE).unlink()
     other.begin()
     assert paid.run("status").exit_code == 3
-    (paid.data / MARKER).write_text("{")
-    assert MARKER in paid.ran("status", code=5).stderr
+    (paid.data / MARKER_FILE).write_text("{")
+    assert MARKER_FILE in paid.ran("status", code=5).stderr
 
 
 def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import tokenizer
-from pipeline.index.vector_cache import vector_cache
+from pipeline.index.vector_cache import open_vector_cache
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
@@ -73,7 +73,7 @@ def merge(workspace: Workspace) -> None:
 
 def words_of(workspace: Workspace) -> list[str]:
     """Return which of the person's terms are among those of a build."""
-    named = tokenizer.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
+    named = tokenizer.extract_terms("Zanthippa Quorn harpsichords Quillmouth tuning strings")
     found = set[str]()
     for path in workspace.data.glob("index/builds/*/entries.sqlite"):
         with closing(sqlite3.connect(path)) as build:
@@ -170,7 +170,7 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     ran(chained, "index")
     ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == []
-    with chained.open() as ws, vector_cache(ws).reading() as tx:  # and nonsense, which is kept
+    with chained.open() as ws, open_vector_cache(ws).reading() as tx:  # and nonsense, which is kept
         assert tx is not None
         assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 60
 

@@ -35,7 +35,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             stopped = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
             )
-            claims.add_ended(
+            claims.record_ended(
                 tx,
                 table.TASK,
                 "another@1/model",

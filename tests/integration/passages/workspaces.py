@@ -12,7 +12,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.workspace import WorkspaceSession, open_workspace
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
-from pipeline.tables.cells import loaded
+from pipeline.tables.cells import parse_json_cell
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 from tests.progress import NullProgress
@@ -69,7 +69,7 @@ def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
         ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
         found = table.item_table(here).rows(tx, ids, here.value_columns)
     return {
-        key: (row["text"], row.get("source"), loaded(row.get("metadata")))
+        key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
         for key, row in found.items()
     }
 

@@ -12,9 +12,15 @@ from sqlalchemy import select
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import TaskRecord
-from pipeline.tables.cells import common_kind
-from pipeline.tables.row_sync import VALUES, RowSync, RowSyncReport, items_table, values_in
-from pipeline.tables.source import FileSource, check_names
+from pipeline.tables.cells import merge_kinds
+from pipeline.tables.row_sync import (
+    VALUES_COLUMN,
+    RowSync,
+    RowSyncReport,
+    make_rows_subquery,
+    parse_stored_values,
+)
+from pipeline.tables.source import FileSource, check_column_names
 from tests.progress import NullProgress
 
 TASK = "reviews"
@@ -52,7 +58,7 @@ class Items:
         """Make the rows what a source says."""
         known = dict(self.spec.columns) if self.spec else {}
         kinds = {
-            name: common_kind(known.get(name), source.columns.get(name))
+            name: merge_kinds(known.get(name), source.columns.get(name))
             for name in {**known, **source.columns}
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
@@ -61,7 +67,7 @@ class Items:
         self.spec = record_of(
             TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
         )
-        check_names(list(self.spec.columns))
+        check_column_names(list(self.spec.columns))
         return RowSync(self.store, self.spec, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> RowSyncReport:
@@ -70,11 +76,14 @@ class Items:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows that are kept, in the order of first sight, with their values by column."""
-        table = items_table(TASK)
+        table = make_rows_subquery(TASK)
         columns = self.spec.columns if self.spec else ()
         with self.store.read() as tx:
             found = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
-            return [{**dict.fromkeys(columns), **row, **values_in(row[VALUES])} for row in found]
+            return [
+                {**dict.fromkeys(columns), **row, **parse_stored_values(row[VALUES_COLUMN])}
+                for row in found
+            ]
 
     def values(self) -> dict[str, dict[str, Any]]:
         """Return the source's columns of the rows that are not gone, by key."""

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.tables.row_sync import hash_of
+from pipeline.tables.row_sync import hash_input
 from pipeline.tables.source import FileSource
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import Items, write_csv, write_lines
@@ -42,8 +42,8 @@ def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
         "7": {**dict.fromkeys(row), **other, "long": str(2**70)},
     }
     assert [(row["findable_empty"], row["findable_hash"]) for row in items.rows()] == [
-        (False, hash_of({"text": "Bees €"}, ["text"])),
-        (True, hash_of({}, ["text"])),
+        (False, hash_input({"text": "Bees €"}, ["text"])),
+        (True, hash_input({}, ["text"])),
     ]
     assert items.spec is not None
     assert [items.spec.columns[name] for name in ("whole", "number", "sure", "list", "odd")] == [

@@ -144,7 +144,7 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     )
     assert stranger.post(DROP, params=asked, content=pieces(1)).status_code == 403
     assert [one.name for one in kept(workspace)] == ["x.csv"]
-    left = files.part_of(workspace.data / "dropped" / "page")
+    left = files.new_part_path(workspace.data / "dropped" / "page")
     dead = left.with_name(left.name.replace(f"{os.getpid():x}-", "7fffffff-"))
     dead.mkdir()
     page.desk.uploads.delete_abandoned()

@@ -29,9 +29,9 @@ def put(name: str = "kettle reviews.csv", *, column: str = "text") -> Path:
 def keep(workspace: Workspace, table: Path, name: str = "reviews") -> None:
     """Keep the question about a table, as the page does."""
     data = settings.load_settings(workspace.environ).data
-    asking = ask.prepared(table, QUESTION, fields=FIELDS, name=name, data=data)
+    asking = ask.check_question(table, QUESTION, fields=FIELDS, name=name, data=data)
     with workspace.open() as ws:
-        ask.keep(ws, asking)
+        ask.save_task_with_file(ws, asking)
 
 
 def test_all_commands_take_it(workspace: Workspace) -> None:

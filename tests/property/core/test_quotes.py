@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from findable import Quote
-from pipeline.core.quotes import located
+from pipeline.core.quotes import locate_quotes
 from tests.property.core.odd_texts import LETTERS, slices
 
 INVENTED = (
@@ -76,7 +76,7 @@ def test_all_that_gets_in_is_a_slice_of_the_text(drawn: tuple[str, Answer]) -> N
     text, answer = drawn
     required = [one for part in answer.parts for one in (part.quote, part.other) if one is not None]
     required += [one for one, _ in answer.named.values()]
-    found, reason = located(answer, text)
+    found, reason = locate_quotes(answer, text)
     assert (found is None) == bool(reason)
     if found is None:
         assert required

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, PeopleFile
+from pipeline.experts.import_ import LAYOUT, WHOLE_NAME_COLUMN, PeopleFile
 from pipeline.experts.table import HEADERS
-from pipeline.tables.columns import COLUMN_NAMES, fold
+from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
 from pipeline.tables.row_import import SoundRow
 
 CELLS = {
@@ -33,7 +33,7 @@ CELLS = {
 
 def names_of(column: str) -> list[str]:
     """Return every name by which a column is known."""
-    return [column, LAYOUT.columns[column], *COLUMN_NAMES[column]]
+    return [column, LAYOUT.columns[column], *KNOWN_COLUMN_NAMES[column]]
 
 
 def spelled(name: str, chance: random.Random) -> str:
@@ -77,7 +77,7 @@ def test_no_name_means_two_columns() -> None:
     """Or which one it means would hang on their order; none is empty once it is folded."""
     meant: dict[str, str] = {}
     for column in LAYOUT.columns:
-        for name in map(fold, names_of(column)):
+        for name in map(fold_name, names_of(column)):
             assert name
             assert meant.setdefault(name, column) == column, name
-    assert WHOLE_NAME in meant.values()
+    assert WHOLE_NAME_COLUMN in meant.values()

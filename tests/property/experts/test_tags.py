@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.experts.declaration import Tags
-from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 
 PLAIN = st.text(
     st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12
@@ -120,7 +120,7 @@ def test_what_is_no_answer_is_refused(document: str) -> None:
 @given(st.none() | st.text() | st.binary() | st.integers() | st.floats())
 def test_any_cell_can_be_read(cell: Any) -> None:
     """No cell that a database can hold stops a command: it is text, a number or none, tags or none."""
-    assert text_of(cell) == text_of(cell).strip()
-    assert (number := number_of(cell)) is None or number - number == 0
-    found = list_of(cell)
+    assert stripped_text(cell) == stripped_text(cell).strip()
+    assert (number := parse_number(cell)) is None or number - number == 0
+    found = parse_text_list(cell)
     assert found is None or all(isinstance(tag, str) for tag in found)

@@ -66,7 +66,7 @@ def test_entries_are_ranked_as_is_defined(
 ) -> None:
     """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
-    asked = tokenizer.terms_of(question)
+    asked = tokenizer.extract_terms(question)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
@@ -77,7 +77,7 @@ def test_entries_are_ranked_as_is_defined(
             by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)
     groups = [
         [
-            tokenizer.terms_of("\n".join(one[name] for name in group.fields))
+            tokenizer.extract_terms("\n".join(one[name] for name in group.fields))
             for group in RANKING.groups
         ]
         for one in fields
@@ -97,7 +97,9 @@ def test_entries_are_ranked_as_is_defined(
 @given(st.text(), st.text())
 def test_a_text_has_the_terms_of_its_parts(one: str, other: str) -> None:
     """Whatever the characters, text by text as all at once; a term is its own term, or several shorter ones."""
-    assert tokenizer.terms_of(f"{one} {other}") == tokenizer.terms_of(one) + tokenizer.terms_of(
-        other
+    assert tokenizer.extract_terms(f"{one} {other}") == tokenizer.extract_terms(
+        one
+    ) + tokenizer.extract_terms(other)
+    assert not any(
+        character.isspace() for term in tokenizer.extract_terms(one) for character in term
     )
-    assert not any(character.isspace() for term in tokenizer.terms_of(one) for character in term)

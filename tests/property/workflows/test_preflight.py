@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.gemini.models import RateLimits
 from pipeline.workflows.preflight import (
     ModeEstimate,
-    live_seconds,
-    recommend,
+    estimate_live_seconds,
+    recommend_mode,
 )
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
@@ -37,13 +37,13 @@ def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
     ways: dict[str, ModeEstimate], items: int, deadline_s: float | None
 ) -> None:
     """Nothing to ask, or a person who has to decide: none. Else one that there is, always with a reason."""
-    name, reason = recommend(ways, items=items, deadline_s=deadline_s)
+    name, reason = recommend_mode(ways, items=items, deadline_s=deadline_s)
     assert reason
     assert (name is None) == (items == 0)
     held = ways | {"batch": replace(ways["batch"], refused="a probe failed")}
-    assert recommend(held, items=items, deadline_s=deadline_s)[0] is None
+    assert recommend_mode(held, items=items, deadline_s=deadline_s)[0] is None
     fewer = ways | {"batch": replace(ways["batch"], absent="there are none")}
-    only, why = recommend(fewer, items=items, deadline_s=deadline_s)
+    only, why = recommend_mode(fewer, items=items, deadline_s=deadline_s)
     assert (
         items == 0
         or (only in {"flex", "live"} and "there are none" in why)
@@ -64,7 +64,7 @@ def test_the_cheapest_that_is_in_time_is_recommended(
     ways: dict[str, ModeEstimate], deadline_s: float | None
 ) -> None:
     """Of equal ones the one that is over first, of those in no time whichever is over first; within a budget's room."""
-    name, reason = recommend(ways, items=1, deadline_s=deadline_s)
+    name, reason = recommend_mode(ways, items=1, deadline_s=deadline_s)
     assert name is not None
     chosen = ways[name]
     others = [one for one in ways.values() if one.affordable] or list(ways.values())
@@ -93,7 +93,9 @@ def test_live_calls_take_at_least_what_each_limit_takes(
     requests: int, each: int, limits: RateLimits, used: int, rate: float | None
 ) -> None:
     """No sooner than by any one limit alone, later where more is asked, and unknown only where nothing bounds it."""
-    taking = partial(live_seconds, limits=limits, used_today=used, until_reset_s=3600.0, rate=rate)
+    taking = partial(
+        estimate_live_seconds, limits=limits, used_today=used, until_reset_s=3600.0, rate=rate
+    )
     seconds = taking(requests, requests * each)
     if seconds is None:
         assert limits.rpm is None

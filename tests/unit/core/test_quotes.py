@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, field_validator
 
 from findable import Quote
-from pipeline.core.quotes import has_quotes, located, must_quote
+from pipeline.core.quotes import has_quotes, locate_quotes, requires_quote
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
 STRING = {"type": "STRING"}
@@ -51,11 +51,11 @@ def test_one_that_is_not_there_makes_the_answer_invalid(kind: Any, given: Any, p
     """Wherever it stands; the reason names its place."""
     model = create_model("Answer", value=(kind, ...), other=(Quote, "The cat"))
     assert has_quotes(model)
-    assert located(model(value=given), TEXT) == (
+    assert locate_quotes(model(value=given), TEXT) == (
         None,
         f'{path} is not in the text: "a zebra in a pyjama"',
     )
-    found, _ = located(model(value=given), "I saw A  ZEBRA in a pyjama. The cat! The mat!")
+    found, _ = locate_quotes(model(value=given), "I saw A  ZEBRA in a pyjama. The cat! The mat!")
     assert found is not None
     assert '{"quote":"A  ZEBRA in a pyjama","start":6,"end":26}' in found.model_dump_json()
 
@@ -82,7 +82,7 @@ class Changed(BaseModel):
 def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> None:
     """Nor does a default, which pydantic does not validate; a field of texts is left alone."""
     answer = Changed.model_validate({"quote": " the mat", "quotes": ["slept "]})
-    found, _ = located(answer, TEXT)
+    found, _ = locate_quotes(answer, TEXT)
     assert found is not None
     assert json.loads(found.model_dump_json()) == {
         "quote": {"quote": "the mat", "start": 15, "end": 22},
@@ -92,7 +92,7 @@ def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> Non
     }
     for member in ({"quote": "a zebra"}, {"quotes": ["a zebra"]}):
         changed = {"quote": "the mat", "quotes": []} | member
-        assert located(Changed.model_validate(changed), TEXT)[0] is None
+        assert locate_quotes(Changed.model_validate(changed), TEXT)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -135,5 +135,5 @@ def test_an_answer_must_quote_where_none_is_valid_without_a_quotation(
     kind: Any, *, wanted: bool
 ) -> None:
     """As a field of its own, not where it may be null, another text, missing from the text, or left out."""
-    assert must_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is wanted
-    assert not must_quote(create_model("Answer", other=(kind, None)))
+    assert requires_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is wanted
+    assert not requires_quote(create_model("Answer", other=(kind, None)))

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.redact import without_password
+from pipeline.core.redact import mask_password
 from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
 
 
@@ -65,4 +65,4 @@ def test_what_does_not_parse_is_named_with_its_source(name: str, value: str) -> 
 )
 def test_passwords_are_taken_out_of_urls(url: str, shown: str) -> None:
     """A URL is shown without its password and otherwise as it is."""
-    assert without_password(url) == shown
+    assert mask_password(url) == shown

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, PeopleFile, judge_row
+from pipeline.experts.import_ import NAMES_LIKE_PLACEHOLDERS, PLACEHOLDERS, PeopleFile, validate_row
 from pipeline.experts.table import HEADERS
 from pipeline.tables.row_import import Finding, FindingKind, SoundRow
 
 
 def person(**cells: object) -> SoundRow:
     """Return the person that these cells describe, who must not be rejected."""
-    row = judge_row({"username": "ann", **cells}, line=7)
+    row = validate_row({"username": "ann", **cells}, line=7)
     assert isinstance(row, SoundRow), row
     return row
 
@@ -30,7 +30,7 @@ def test_a_placeholder_is_empty_in_every_text_field() -> None:
     fields = {column: HEADERS[column] for column in HEADERS if column != "username"}
     for word in PLACEHOLDERS:
         row = person(**dict.fromkeys(fields, f" {word.upper()} "))
-        called = {"first_name", "last_name"} if word in PLACEHOLDERS_BUT_IN_NAMES else set()
+        called = {"first_name", "last_name"} if word in NAMES_LIKE_PLACEHOLDERS else set()
         assert {column for column, value in row.values.items() if value is not None} == called
         reason = f"placeholder {word.upper()!r} read as empty"
         assert {(label, reason) for column, label in fields.items() if column not in called} <= set(
@@ -54,7 +54,7 @@ def test_a_placeholder_is_empty_in_every_text_field() -> None:
 )
 def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: str) -> None:
     """Without a username that can be a key, the row does not go in."""
-    row = judge_row({"username": username, "bio": "x"}, line=3)
+    row = validate_row({"username": username, "bio": "x"}, line=3)
     assert isinstance(row, Finding)
     assert (row.line, row.column, row.reason, row.kind) == (
         3,

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.states import Outcome
 from pipeline.gemini.responses import excerpt_of, judge_line, line_at_fault
-from pipeline.store.answers import CUT_SHORT
+from pipeline.store.answers import CUT_SHORT_REASONS
 
 
 def candidate(text: str | None, finish: str, **options: Any) -> bytes:
@@ -26,7 +26,11 @@ def candidate(text: str | None, finish: str, **options: Any) -> bytes:
 def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason: str) -> None:
     """Also where nothing was written at all before the limit."""
     reply = judge_line(candidate(text, "MAX_TOKENS"))
-    assert (reply.outcome, reply.reason, reply.reason in CUT_SHORT) == (outcome, reason, True)
+    assert (reply.outcome, reply.reason, reply.reason in CUT_SHORT_REASONS) == (
+        outcome,
+        reason,
+        True,
+    )
 
 
 def test_what_else_a_reply_says() -> None:

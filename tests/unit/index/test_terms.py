@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, terms_of
+from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, extract_terms
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, terms_o
 )
 def test_terms_of_many_scripts(text: str, found: str) -> None:
     """Words fold, lose their accents and their endings; scripts without spaces give pairs; stop words give nothing."""
-    assert " ".join(terms_of(text)) == found
+    assert " ".join(extract_terms(text)) == found
     assert TERMS_VERSION == "words@1"
 
 

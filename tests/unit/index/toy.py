@@ -14,7 +14,7 @@ from pipeline.index.builds import Builds
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.write import write_build
-from pipeline.store.database import PAGE, Store
+from pipeline.store.database import PAGE_ROWS, Store
 
 MODEL = "toy-embedding"
 DIM = 16
@@ -53,9 +53,13 @@ def written(
     keys = [key_of(one.text) for one in entries]
     rows = vectors_of([one.text for one in entries])
     cache.add(keys, rows)
-    places = range(0, len(entries), PAGE)
+    places = range(0, len(entries), PAGE_ROWS)
     pages = [
-        (entries[place : place + PAGE], keys[place : place + PAGE], rows[place : place + PAGE])
+        (
+            entries[place : place + PAGE_ROWS],
+            keys[place : place + PAGE_ROWS],
+            rows[place : place + PAGE_ROWS],
+        )
         for place in places
     ]
     number = builds.next_number()

@@ -18,7 +18,7 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     prepare(workspace)
     with workspace.open() as ws:
         with ws.store.write() as tx:
-            first, second, third = claims.claimed(tx, 1)
+            first, second, third = claims.claimed_rows(tx, 1)
             claims.end_claims(
                 tx, ws.task.name, ws.extractor, 1, ClaimOutcomes([second], {}, []), now=NOW
             )

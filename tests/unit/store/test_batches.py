@@ -121,7 +121,7 @@ def test_a_cancel_of_what_is_home_is_a_conflict(store: Store) -> None:
     batch = bring(store, BatchState.SUBMITTED)
     move(store, batch, BatchState.DOWNLOADED)
     with pytest.raises(StateConflictError), store.write() as tx:
-        batches.note_cancel(tx, batch, reason="by hand", now=NOW)
+        batches.record_cancel_request(tx, batch, reason="by hand", now=NOW)
     assert read(store).cancel_asked_at is None
 
 
@@ -131,6 +131,6 @@ def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
     move(store, first, BatchState.SUBMITTING)
     second = read(store)
     with store.write() as tx:
-        batches.note_unclear(tx, first, reason="no answer", now=NOW)
+        batches.record_unclear_create(tx, first, reason="no answer", now=NOW)
     assert read(store) == second
     assert second.create_ended_at is None

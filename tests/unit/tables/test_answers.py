@@ -17,7 +17,7 @@ from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import TaskRecord, answers
 from pipeline.tables.answer_views import fields_of, make_views
-from pipeline.tables.write_to import TargetValue, column_target, write_column
+from pipeline.tables.write_to import TargetValue, check_column_target, write_column
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -256,5 +256,5 @@ def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         )
         for write_to, said in REFUSED.items():
             with pytest.raises(InputError) as refused:
-                column_target(tx, replace(spec, words={"write_to": write_to}))
+                check_column_target(tx, replace(spec, words={"write_to": write_to}))
             assert said in refused.value.message
