@@ -6,7 +6,7 @@
   previous batch are still running.
 - A request that fails because of the service is tried again for a while and blocks no other
   request. After that its row is open again and no attempt is charged.
-- The next command seals the replies that a dead process left (`ingest.end_dead`). Rows without a
+- The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows without a
   reply are open again.
 
 A single row can be asked alone, in a batch that belongs to no run. If that fails, the row is due: an

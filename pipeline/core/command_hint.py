@@ -1,7 +1,7 @@
 """Hints for the next command, in the form in which this process was started.
 
 A message contains a `CommandHint` in its f-string, never its text, so no message is parsed. `jobs`
-sets the form by `write_as`. The default form is that of make.
+sets the form by `set_command_form`. The default form is that of make.
 """
 
 import re

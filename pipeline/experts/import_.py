@@ -160,7 +160,7 @@ def is_placeholder(text: str, *, in_name: bool = False) -> bool:
     """Return whether a text means that a field is empty.
 
     Args:
-        in_name: The field is a first or last name; `PLACEHOLDERS_BUT_IN_NAMES` are then names.
+        in_name: The field is a first or last name; `NAMES_LIKE_PLACEHOLDERS` are then names.
     """
     word = text.strip().casefold()
     if in_name and word in NAMES_LIKE_PLACEHOLDERS:

@@ -48,7 +48,7 @@ MAX_NEARER_TEXTS_SHARE = 0.25
 ENGLISH_WORDS = frozenset(
     {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"}
 )
-# Different words of `ENGLISH` in an English text.
+# Different words of `ENGLISH_WORDS` in an English text.
 MIN_ENGLISH_WORDS = 2
 SEED = 7
 # People that the report quotes for a person to read.
@@ -180,7 +180,7 @@ def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
 def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
     """Return job title and biography as one text, and the tags, of people with an English text.
 
-    A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH`.
+    A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH_WORDS`.
     """
     rows = table.people_table(tx).rows(tx, ids, ("job_title", "bio", "tags"))
     texts: list[tuple[str, Sequence[str]]] = []
@@ -195,7 +195,7 @@ def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[s
 def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the tags that are unlike their text, once per person.
 
-    Such a tag shares no term or root with its text, and more than the share `NEARER` of the texts
+    Such a tag shares no term or root with its text, and more than the share `MAX_NEARER_TEXTS_SHARE` of the texts
     is nearer to it than its own. The encoder is loaded only if some tag shares no term.
 
     Args:

@@ -392,7 +392,7 @@ def store_extra_cells(
 def iterate_people_with_extra_cells(
     tx: Connection,
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield every row in the order of ids with its cells of `put_beside`, in constant memory."""
+    """Yield every row in the order of ids with its cells of `store_extra_cells`, in constant memory."""
     for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
         stored_rows = row_store.stored_rows(tx, TASK, [str(row["id"]) for row in page])
         for row in page:
@@ -569,7 +569,7 @@ def _score_corrections(page: Sequence[Sequence[Any]]) -> Iterator[tuple[float, A
     """Yield the correct score and the id of each row whose score is wrong.
 
     Args:
-        page: Id, score and the columns of `SCORED_BY` of each row.
+        page: Id, score and the columns of `SCORE_COLUMNS` of each row.
     """
     for person_id, stored_score, *cells in page:
         correct_score = score_of(*cells)

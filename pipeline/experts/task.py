@@ -214,7 +214,7 @@ class ExpertsTask(Task):
         """Create the task.
 
         Args:
-            index: `TAGGED` or `WITH_TEXT`.
+            index: `TAGGED` or `TAGGED_OR_TEXT_INDEX`.
             refreshes: Ask again about tagged people whose biography changed.
         """
         self.index = index

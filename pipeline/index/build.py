@@ -234,7 +234,7 @@ class _IndexBuilder:
 
         Args:
             lock: The index lock, taken by the caller.
-            meaningless_vectors: Vectors of `nonsense`, or None for a build without a floor.
+            meaningless_vectors: Vectors of `load_meaningless_queries`, or None for a build without a floor.
             number: Number of the new build.
             staging_dir: An empty staging directory.
         """

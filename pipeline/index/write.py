@@ -185,7 +185,7 @@ def write_build(
         position: Position of the database when the entries were read.
         built_at: Now, in UTC.
         ranking: Weights of the fields, or None for the defaults.
-        meaningless_vectors: Vectors of `nonsense` in its order, or None to leave out the floor.
+        meaningless_vectors: Vectors of `load_meaningless_queries` in its order, or None to leave out the floor.
         refused_texts: Entries that are left out, by their ids.
 
     Raises:
@@ -265,7 +265,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
 
     Args:
         index: The open build.
-        query_vectors: Vectors of `nonsense`, (queries, dim), in its order.
+        query_vectors: Vectors of `load_meaningless_queries`, (queries, dim), in its order.
     """
     best_cosines = index.faiss.search(query_vectors, 1)[0].ravel()
     best_word_scores = []

@@ -2,7 +2,7 @@
 
 The tables are made by findable or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
-None go out, and cells that come in are read with `loaded` (JSON) and `cell_words` (text).
+None go out, and cells that come in are read with `loaded` (JSON) and `cell_to_text` (text).
 
 - Passages are read in place. An index is added only if no index finds a row by its id.
 - Missing columns are added to a table of concepts.

@@ -568,7 +568,7 @@ def preferred_answers_page(
 ) -> list[tuple[str, str, str, datetime]]:
     """Return the next page of (row id, version, answer as JSON, time) of preferred answers.
 
-    `of` and `corrected` are those of `is_effective`.
+    `of` and `corrected` are those of `is_preferred`.
 
     Args:
         after: Return only rows with a greater id.
@@ -960,7 +960,7 @@ def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, An
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
     """Return at most `limit` requests of a task, or of all tasks, newest first.
 
-    Their documents are those of `requests_of_item`. Reads at most `limit` rows of each table.
+    Their documents are those of `requests_of_row`. Reads at most `limit` rows of each table.
     """
     newest = list[Select[Any]]()
     for table, query in _request_queries():

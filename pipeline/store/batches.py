@@ -405,7 +405,7 @@ def record_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: 
 
 
 def undo_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
-    """Undo `note_cancel` after the API could not be asked."""
+    """Undo `record_cancel_request` after the API could not be asked."""
     update_if_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     _record_event(tx, batch, reason=reason, now=now)
 

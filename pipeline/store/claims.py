@@ -486,7 +486,7 @@ def park_for_all_versions(
 def unpark(
     tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
-    """Release the rows that `unparkable` returns and forgive their attempts; return their ids."""
+    """Release the rows that `unparkable_ids` returns and forgive their attempts; return their ids."""
     free_ids = unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)

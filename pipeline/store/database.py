@@ -3,7 +3,7 @@
 - `Store.read` opens a snapshot. `Store.write` is the only writer of the workspace while it is open,
   so a transaction changes exactly the rows that it read. Readers do not wait.
 - SQLite files (`sqlite`) and PostgreSQL servers (`postgresql`) behave alike.
-- `streamed` reads many rows with constant memory.
+- `stream_rows` reads many rows with constant memory.
 """
 
 import contextlib
@@ -519,7 +519,7 @@ def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _close_results(tx: Connection) -> Iterator[None]:
-    """Close the results of `streamed` that are open at the end of a transaction."""
+    """Close the results of `stream_rows` that are open at the end of a transaction."""
     open_results: list[CursorResult[Any]] = []
     tx.execution_options(**{_OPEN_RESULTS_OPTION: open_results})
     try:

@@ -102,7 +102,7 @@ def quote_identifier(tx: Connection, name: str) -> str:
 
 
 def fold_column_name(tx: Connection, column: str) -> str:
-    """Return the name of a column as `columns_of` spells it: in lower case on SQLite."""
+    """Return the name of a column as `read_columns` spells it: in lower case on SQLite."""
     if is_sqlite(tx):
         return column.translate(_ASCII_LOWER_CASE)
     # A reflected name may be an instance of a subclass of str.
@@ -211,7 +211,7 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     indexes of expressions and, if `unique`, indexes that are not unique.
     """
     inspector = _inspector(tx)
-    # The inspector caches by the exact type of a name; `columns_of` asks with a plain str.
+    # The inspector caches by the exact type of a name; `read_columns` asks with a plain str.
     name = str.__str__(table.name)
     primary_key = inspector.get_pk_constraint(name, table.schema)["constrained_columns"]
     if primary_key:

@@ -226,7 +226,7 @@ def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Selec
     """Yield the name and the current query of each view; existing columns keep their positions."""
     for name, each in zip(view_names_of(task), (True, False), strict=True):
         existing_names = list(read_columns(tx, name))
-        # `columns_of` folds the names of SQLite, but the case of a column must not change.
+        # `read_columns` folds the names of SQLite, but the case of a column must not change.
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
             existing_names = list(tx.execute(names_query, {"name": name}).scalars())
@@ -567,7 +567,7 @@ def _to_time_text(value: Any) -> str | None:
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "text": _to_text,
     "integer": _to_integer,
-    # Decimal numbers are texts in JSON, which `number_of` reads, too.
+    # Decimal numbers are texts in JSON, which `parse_number` reads, too.
     "real": parse_number,
     "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(value).isoformat(),

@@ -289,7 +289,7 @@ def read_answer_rows(
 
 
 def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: bool) -> Select[Any]:
-    """Return the SELECT of rows with their states and answers; see `answers_rows`."""
+    """Return the SELECT of rows with their states and answers; see `read_answer_rows`."""
     row = items.table.c
     row_columns = [
         row[name]

@@ -221,7 +221,7 @@ def write_column(
         over: Replace any value, also by NULL.
 
     Raises:
-        InputError: The column cannot take the field; see `column_target`.
+        InputError: The column cannot take the field; see `check_column_target`.
         RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
     """
     target = check_column_target(tx, task)

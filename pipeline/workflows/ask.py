@@ -648,7 +648,7 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Return the draft of a question if its rows have a text, or images and no field is a quote.
 
     Raises:
-        InputError: There is no row, or no column to ask about; or as `drafted`.
+        InputError: There is no row, or no column to ask about; or as `draft_task`.
     """
     draft = draft_task(store, new)
     guess = draft.guess
