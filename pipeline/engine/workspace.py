@@ -1,10 +1,13 @@
-"""Open a workspace for a command: a session with its store, settings, clock and client, and the tasks it has.
+"""Open a workspace for a command: decide access, then make a session with store, tasks and client.
 
-First it is decided whether the command may use the folder and database that the settings name. A reading command
-changes nothing that is not a workspace yet, and makes none where a name was mistyped. The first writing command in
-another program's database says what it will add, and asks. A folder in which a link leads elsewhere is refused.
+Before anything is written, `check_access` decides whether the command may use the folder and the
+database of the settings:
 
-A subject is a room of the pipeline that has a module `import_`; no room below names one.
+- A reading command makes no workspace, so a mistyped name makes nothing.
+- The first writing command in another program's database lists its additions and asks.
+- A folder with a link that leads out of it is refused.
+
+A shipped task is a package below `pipeline` with a module `import_`. No module here names one.
 """
 
 import contextlib
@@ -21,7 +24,6 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import cache, cached_property, partial
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,104 +50,115 @@ from pipeline.tables.adopt import columns_of, kind_of
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client
 
-TO_BEGIN = HintTemplate(
+NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` makes one from a file, and `{}` shows how all of it works",
     CommandHint("import"),
     CommandHint("demo"),
 )
-OF_QUERY = HintTemplate(
+NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
     "`{}` makes one from a folder; a query needs the database that it reads",
     CommandHint("import-images"),
 )
-SHOWN = 5  # names of tables in a message
-LOCAL_KEY = (
-    "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
-)
-ROUNDED = 1e-6  # USD that a cost which was shown may differ by
+# Table names in a message.
+MAX_LISTED_TABLES = 5
+# The local engine accepts any key. This one names its owner and is no word of an error.
+LOCAL_KEY = "key-of-the-local-engine"
+# The shown estimate is rounded; a cost may exceed it by this much.
+COST_TOLERANCE_USD = 1e-6
 
 
 @cache
 def rooms() -> tuple[ModuleType, ...]:
-    """Return the package of every subject, by their names: the rooms that import.
+    """Import and return the packages of the shipped tasks, by name.
 
-    Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
-    the declared ones. Its module `table` says whether the tables are adopted (`is_adopted`), what adopting would add to
-    those of another program (`adoption_plan`), which ones it makes (`makes`), and does it (`adopt`).
+    Each package has the hint `how_to_begin`, and the functions `is_here` (the task is used in this
+    workspace) and `task_of` (returns the task, or None if it is a user task). Its module `table`
+    has `is_adopted`, `adoption_plan` (additions to another program's tables), `makes` (tables and
+    views that it creates) and `adopt`.
     """
-    found = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/import_.py"))
-    return tuple(import_module(f"pipeline.{name}") for name in found)
+    paths = Path(__file__).parents[1].glob("*/import_.py")
+    names = sorted(path.parent.name for path in paths)
+    return tuple(import_module(f"pipeline.{name}") for name in names)
 
 
-def tables_of(room: ModuleType) -> ModuleType:
-    """Return the module `table` of a subject's room."""
-    return import_module(f"{room.__package__}.table")
+def _table_module(package: ModuleType) -> ModuleType:
+    """Import and return the module `table` of a shipped task."""
+    return import_module(f"{package.__package__}.table")
+
+
+def _package_name(package: ModuleType) -> str:
+    """Return the name of a shipped task's package below `pipeline`."""
+    return str(package.__package__).rpartition(".")[2]
 
 
 def declared() -> Any:
-    """Return the module that carries out declared tasks."""
+    """Import and return the task registry, which imports this module itself."""
     return import_module("pipeline.engine.task_registry")
 
 
 def is_declared(settings: Settings) -> bool:
-    """Return whether TASK= names a task of a user's own."""
+    """Return whether TASK= names a user's task."""
     return settings.task not in BUILT_IN
 
 
-def of_people(settings: Settings) -> Settings:
-    """Return the settings with people in the place of their task."""
+def _with_people(settings: Settings) -> Settings:
+    """Return the settings with the task set to people."""
     return replace(settings, task=BUILT_IN[0])
 
 
 def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Settings:
-    """Return the settings with the task that is meant if TASK= is not given.
+    """Return the settings with the default task if TASK= is not set. Writes nothing.
 
-    This is the only place that decides it, for commands, the page and Python. A workspace without people in which one
-    other task was used is about that task. If there `may_be_several` of them, it is about the first, unless the table
-    of people is there. Any other workspace is about people. Nothing is written.
+    Commands, the page and Python all use this function. The default is people, except in a
+    workspace without people: there it is the only other task.
+
+    Args:
+        may_be_several: Take the first of several tasks; if there is a table of people, take people.
 
     Raises:
-        InputError: there are no people and several tasks, unless there `may_be_several`; the tasks are listed.
+        InputError: There are no people, and several tasks; the message lists them.
     """
     if "task" in settings.sources:
         return settings
+
     check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
         if tx is None or not schema.is_schema_current(tx):
             return settings
-        subjects = {
-            str(room.__package__).rpartition(".")[2]: room
-            for room in rooms()
-            if room.is_here(tx, settings)
-        }
-        people = subjects.pop(settings.task)
-        names = list(dict.fromkeys([*subjects, *(task.name for task in workspace.list_tasks(tx))]))
+
+        packages = {_package_name(package): package for package in _packages_here(tx, settings)}
+        people = packages.pop(settings.task)
+        task_names = [task.name for task in workspace.list_tasks(tx)]
+        names = list(dict.fromkeys([*packages, *task_names]))
         has_people = (
             not _missing_tables(tx, settings)
             and people.task_of(tx, settings).table(tx).total(tx) > 0
         )
         if not names or has_people:
             return settings
-        has_people_table = people.is_here(
-            tx, replace(settings, task="")
-        )  # the task itself counts as here
+        # The task in the settings counts as used, so it must be empty here.
+        has_people_table = people.is_here(tx, replace(settings, task=""))
+
     if may_be_several and len(names) > 1 and has_people_table:
         return settings
     if may_be_several or len(names) == 1:
         return replace(settings, task=names[0])
-    said = f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done"
-    raise InputError(said, hint=f"{OptionHint(task=names[0])} names the one that is meant")
+    raise InputError(
+        f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done",
+        hint=f"{OptionHint(task=names[0])} names the one that is meant",
+    )
 
 
 def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
-    """Return the tasks that users declared here."""
+    """Return the user tasks that are recorded in this workspace."""
     return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()
 
 
-# ---- whether it may be opened, and by whom
+# ---- access
 
 
 class Access(Enum):
-    """What a command does to a workspace: reads it, writes to one that is there, or makes one where there is none."""
+    """What a command does: read a workspace, write to an existing one, or create one if missing."""
 
     READ = "read"
     WRITE = "write"
@@ -157,8 +170,19 @@ class AllowedAccess(NamedTuple):
 
     # Which workspace will be made; empty if there is one.
     announcement: str = ""
-    # The rooms of the subjects that are here, if all their tables were found adopted; else None.
+    # Packages of the shipped tasks that are used here, if all their tables were found adopted.
     adopted_rooms: list[ModuleType] | None = None
+
+
+class _PlannedAdditions(NamedTuple):
+    """What a command would add to the database."""
+
+    # Tables of other programs.
+    other_tables: list[str]
+    # Tables and views to create, as phrases: "the table people".
+    new_objects: list[str]
+    # Changes to another program's tables, as phrases.
+    adoption_plan: list[str]
 
 
 def check_access(
@@ -169,228 +193,325 @@ def check_access(
     *,
     whole: bool = False,
 ) -> AllowedAccess:
-    """Refuse a command that may not use the workspace, or ask a person whether it may; nothing is written.
+    """Check whether a command may use the workspace, and ask a person if need be. Writes nothing.
 
-    What is about the `whole` of a workspace adds no table of a subject.
+    Args:
+        agrees: Asks a person a question; returns the answer.
+        whole: The command is about the whole workspace and adds no tables of a task.
+
+    Raises:
+        ConfigurationError: There is no workspace and `access` creates none, its folder or database
+            is missing, or the person did not agree to the additions.
     """
-    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
-        return AllowedAccess()  # it cannot be a folder, which opening it says
+    # A file in the place of the folder is reported when the folder is opened.
+    if any(path.is_file() for path in (settings.data, *settings.data.parents)):
+        return AllowedAccess()
+
     with store.read_unchanged() as tx:
+        has_database = tx is not None
         is_ours = tx is not None and schema.is_workspace(tx)
-        others, made, plan = (
-            ([], [], []) if tx is None else _added(tx, settings, access, whole=whole)
-        )
-        adopted_rooms = None if tx is None else _adopted_rooms(tx, settings, access, whole=whole)
-    if (
-        not is_ours
-        and tx is None
+        additions = _PlannedAdditions([], [], [])
+        adopted_packages = None
+        if tx is not None:
+            additions = _plan_additions(tx, settings, access, whole=whole)
+            adopted_packages = _adopted_packages(tx, settings, access, whole=whole)
+
+    # A folder whose database is missing is refused later, when its marker is checked.
+    is_database_lost = (
+        not has_database
         and access is not Access.CREATE
         and workspace.holds_sealed_files(settings.data)
-    ):
-        return (
-            AllowedAccess()
-        )  # whose database is missing: refused by what the folder's marker says
+    )
+    if is_database_lost:
+        return AllowedAccess()
+
     has_file = False
     if not is_ours and is_declared(settings):
         has_file = declared().check_declarable(settings, store)
-        access = (
-            Access.CREATE if access is Access.WRITE and has_file else access
-        )  # its items come with it
-    is_there = is_ours or (access is Access.WRITE and tx is not None)
+        # The task's file brings the rows, so a workspace can be created.
+        if access is Access.WRITE and has_file:
+            access = Access.CREATE
+
+    is_there = is_ours or (access is Access.WRITE and has_database)
     if access is not Access.CREATE and not is_there:
-        own = (
-            f"`{CommandHint('try', task=settings.task)}` makes one, and asks about a few rows"
-            if has_file
-            else OF_QUERY
-        )
-        raise _no_workspace(
-            settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN
-        )
+        hint = _new_workspace_hint(settings, has_file=has_file)
+        raise _no_workspace_error(settings, store, additions.other_tables, hint)
+
     if access is Access.READ:
-        if not settings.data.is_dir():
-            said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
-            hint = f"set {OptionHint('data')} to the folder that belongs to that database"
-            raise ConfigurationError(f"{said}; nothing was made", hint=hint)
-        if plan:
-            said = f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed"
-            hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
-            raise ConfigurationError(said, hint=hint)
-    elif others or plan:
-        engine = (
-            [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
-        )
-        added = "; ".join([*engine, *made, *plan])
-        several = f"tables of another program ({first_few(others, SHOWN)})"
-        whose = f"{store.shown} holds {several if others else 'a table of another program'}"
-        hint = f"{OptionHint(yes=True)} agrees; or set {OptionHint('database_url')} to a database of its own"
-        _agreed(
-            agrees,
-            f"{whose}. Add {added}?",
-            f"{whose}; findable would add {added}; nothing was written",
-            hint,
-        )
+        _check_readable(settings, store, additions)
+    elif additions.other_tables or additions.adoption_plan:
+        _confirm_additions(store, agrees, additions, is_ours=is_ours)
     elif is_ours and not settings.data.is_dir():
-        lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
-        hint = (
-            f"set {OptionHint('data')} to the folder that belongs to that database; "
-            f"{OptionHint(yes=True)} makes a new one"
-        )
-        _agreed(
-            agrees,
-            f"{lost} there. Go on in a new folder, without them?",
-            f"{lost} there; nothing was made",
-            hint,
-        )
+        _confirm_new_folder(settings, store, agrees)
+
     announcement = "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
-    return AllowedAccess(announcement, adopted_rooms)
+    return AllowedAccess(announcement, adopted_packages)
+
+
+def _new_workspace_hint(settings: Settings, *, has_file: bool) -> object:
+    """Return how to create a workspace; `has_file` if the task's rows come from a file."""
+    if not is_declared(settings):
+        return NEW_WORKSPACE_HINT
+    if has_file:
+        command = CommandHint("try", task=settings.task)
+        return f"`{command}` makes one, and asks about a few rows"
+    return NEW_WORKSPACE_FOR_QUERY_HINT
+
+
+def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditions) -> None:
+    """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"there is no workspace in {settings.data}: its database is there ({store.shown}), "
+            "its folder is not; nothing was made",
+            hint=f"set {OptionHint('data')} to the folder that belongs to that database",
+        )
+    if additions.adoption_plan:
+        planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
+        raise ConfigurationError(
+            f"a table in {store.shown} is another program's, and was never used by findable; "
+            "nothing was changed",
+            hint=f"a command that writes asks whether it may add {planned}",
+        )
+
+
+def _confirm_additions(
+    store: Store,
+    agrees: Callable[[str], bool],
+    additions: _PlannedAdditions,
+    *,
+    is_ours: bool,
+) -> None:
+    """Ask a person whether tables and columns may be added to another program's database.
+
+    Raises:
+        ConfigurationError: The person did not agree.
+    """
+    planned = [*additions.new_objects, *additions.adoption_plan]
+    if not is_ours:
+        own_tables = ", ".join(sorted(schema.metadata.tables))
+        planned.insert(0, f"tables of its own ({own_tables})")
+    planned_text = "; ".join(planned)
+
+    foreign_tables = "a table of another program"
+    if additions.other_tables:
+        names = first_few(additions.other_tables, MAX_LISTED_TABLES)
+        foreign_tables = f"tables of another program ({names})"
+    location = f"{store.shown} holds {foreign_tables}"
+    _require_consent(
+        agrees,
+        f"{location}. Add {planned_text}?",
+        f"{location}; findable would add {planned_text}; nothing was written",
+        f"{OptionHint(yes=True)} agrees; "
+        f"or set {OptionHint('database_url')} to a database of its own",
+    )
+
+
+def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
+    """Ask a person whether a workspace may go on without its folder.
+
+    Raises:
+        ConfigurationError: The person did not agree.
+    """
+    lost_folder = (
+        f"the workspace in {store.shown} has its files in another folder, "
+        f"or lost them: {settings.data} is not"
+    )
+    _require_consent(
+        agrees,
+        f"{lost_folder} there. Go on in a new folder, without them?",
+        f"{lost_folder} there; nothing was made",
+        f"set {OptionHint('data')} to the folder that belongs to that database; "
+        f"{OptionHint(yes=True)} makes a new one",
+    )
+
+
+def _require_consent(agrees: Callable[[str], bool], question: str, message: str, hint: str) -> None:
+    """Ask a person; raise ConfigurationError with a message and hint if the answer is no."""
+    if not agrees(question):
+        raise ConfigurationError(message, hint=hint)
 
 
 def _settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
-    """Return the settings with which `is_here` finds the subjects of a workspace.
+    """Return the settings with which `is_here` finds the shipped tasks of a workspace.
 
-    A subject is here if it is the task or has tables. A command that makes no tables must only find those with
-    tables, so its task is left empty. If there is no workspace yet, its task is people.
+    A shipped task is here if it is the task of the settings or has tables. A command that makes no
+    tables must only find those with tables, so its task is left empty. If there is no workspace
+    yet, its task is people.
     """
     if makes_tables:
         return settings
-    return replace(settings, task="") if schema.is_workspace(tx) else of_people(settings)
+    return replace(settings, task="") if schema.is_workspace(tx) else _with_people(settings)
 
 
-def _added(
+def _plan_additions(
     tx: Connection, settings: Settings, access: Access, *, whole: bool
-) -> tuple[list[str], list[str], list[str]]:
-    seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
+) -> _PlannedAdditions:
+    """Return what a command would add to the database; writes nothing."""
+    can_write = access is not Access.READ
+    lookup_settings = _settings_for_lookup(tx, settings, makes_tables=can_write and not whole)
     is_ours = schema.is_workspace(tx)
-    rooms_here = _tables_here(tx, seen)
-    plan = [line for one in rooms_here for line in one.adoption_plan(tx, seen)]
-    others = [] if is_ours else schema.other_tables(tx)
-    found = _missing_tables(tx, seen) if is_ours or others else {}
-    is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
-    if is_own and (
-        kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None
-    ):
-        found |= dict.fromkeys(declared().planned_views(settings), "view")
-    by_kind = {
-        kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")
-    }
-    made = [
-        f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}"
-        for kind, some in by_kind.items()
-        if some
-    ]
-    if is_ours and made:
-        wanted = [one for room in rooms_here for one in room.makes(tx, seen).items()]
-        ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
-        others = [name for name in schema.other_tables(tx) if name not in ours]
-    return others, made, plan
+    table_modules = _table_modules_here(tx, lookup_settings)
+    adoption_plan = list[str]()
+    for module in table_modules:
+        adoption_plan.extend(module.adoption_plan(tx, lookup_settings))
+
+    other_tables = [] if is_ours else schema.other_tables(tx)
+    kinds_by_name = _missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
+    if (is_ours or other_tables) and can_write and is_declared(settings):
+        has_task_table = kind_of(tx, schema.tasks.name) is not None
+        if not has_task_table or declared().recorded_name(tx, settings) is None:
+            kinds_by_name |= dict.fromkeys(declared().planned_views(settings), "view")
+
+    new_objects = []
+    for kind in ("table", "view"):
+        names = [name for name, object_kind in kinds_by_name.items() if object_kind == kind]
+        if names:
+            plural_s = "s" if len(names) > 1 else ""
+            new_objects.append(f"the {kind}{plural_s} {', '.join(names)}")
+
+    if is_ours and new_objects:
+        own_tables = set[str]()
+        for module in table_modules:
+            for name, columns in module.makes(tx, lookup_settings).items():
+                if tuple(columns_of(tx, name)) == tuple(columns):
+                    own_tables.add(name)
+        other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
+    return _PlannedAdditions(other_tables, new_objects, adoption_plan)
 
 
-def _rooms_here(tx: Connection, settings: Settings) -> list[ModuleType]:
-    return [room for room in rooms() if room.is_here(tx, settings)]
+def _packages_here(tx: Connection, settings: Settings) -> list[ModuleType]:
+    """Return the packages of the shipped tasks that are used in this workspace."""
+    return [package for package in rooms() if package.is_here(tx, settings)]
 
 
-def _adopted_rooms(
+def _adopted_packages(
     tx: Connection, settings: Settings, access: Access, *, whole: bool
 ) -> list[ModuleType] | None:
-    """Return the rooms of the subjects that are here; None if this is no workspace, or one has tables to adopt."""
-    seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
-    here = _rooms_here(tx, seen) if schema.is_workspace(tx) else []
-    is_adopted = all(tables_of(room).is_adopted(tx, seen) for room in here)
-    return here if here and is_adopted else None
+    """Return the packages of the shipped tasks that are used here.
+
+    Returns:
+        None if this is no workspace, no shipped task is used, or one has tables to adopt.
+    """
+    makes_tables = access is not Access.READ and not whole
+    lookup_settings = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
+    packages = _packages_here(tx, lookup_settings) if schema.is_workspace(tx) else []
+    is_adopted = all(_table_module(package).is_adopted(tx, lookup_settings) for package in packages)
+    return packages if packages and is_adopted else None
 
 
-def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
-    return [tables_of(room) for room in _rooms_here(tx, settings)]
+def _table_modules_here(tx: Connection, settings: Settings) -> list[ModuleType]:
+    """Return the modules `table` of the shipped tasks that are used in this workspace."""
+    return [_table_module(package) for package in _packages_here(tx, settings)]
 
 
 def _missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    wanted = [
-        one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()
-    ]
-    return {
-        name: "table" if columns else "view"
-        for name, columns in wanted
-        if kind_of(tx, name) is None
-    }
+    """Return the missing tables and views of the shipped tasks by name, as "table" or "view"."""
+    kinds_by_name = {}
+    for module in _table_modules_here(tx, settings):
+        for name, columns in module.makes(tx, settings).items():
+            if kind_of(tx, name) is None:
+                kinds_by_name[name] = "table" if columns else "view"
+    return kinds_by_name
 
 
 def never_used(settings: Settings, hint: str) -> ConfigurationError:
-    """Return the error for a command that reads, where nothing was brought in for a task, and so nothing asked."""
-    said = f"the task {settings.task} was never used in {settings.data}; nothing was made"
-    return ConfigurationError(said, hint=hint)
+    """Return the error of a reading command about a task that has no rows here yet."""
+    return ConfigurationError(
+        f"the task {settings.task} was never used in {settings.data}; nothing was made", hint=hint
+    )
 
 
-def _no_workspace(
-    settings: Settings, store: Store, others: list[str], *, to_begin: object
+def _no_workspace_error(
+    settings: Settings, store: Store, other_tables: list[str], hint: object
 ) -> ConfigurationError:
-    where = str(settings.data)
-    left = "made"
-    if others:
-        where = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})"
-        left = "changed"
-        to_begin = (
+    """Return the error that there is no workspace; `hint` says how to create one."""
+    location = str(settings.data)
+    unchanged = "made"
+    if other_tables:
+        names = first_few(other_tables, MAX_LISTED_TABLES)
+        location = f"{store.shown}, which holds tables of another program ({names})"
+        unchanged = "changed"
+        hint = (
             f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
             "says what it would add there, and asks"
         )
     elif settings.database_url is not None:
-        where = f"{store.shown} ({OptionHint(data=settings.data)})"
+        location = f"{store.shown} ({OptionHint(data=settings.data)})"
     return ConfigurationError(
-        f"there is no workspace in {where}; nothing was {left}", hint=to_begin
+        f"there is no workspace in {location}; nothing was {unchanged}", hint=hint
     )
 
 
-def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
-    if not agrees(question):
-        raise ConfigurationError(said, hint=hint)
+# ---- the folder
 
-
-# ---- its folder
-
-# Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
-_WRITTEN = re.compile(
+# Names that commands write below DATA. Links are checked there only; other files are the user's.
+_WRITTEN_NAMES = re.compile(
     r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*"
 )
 
 
 def make_directory(data: Path) -> None:
-    """Make the workspace's directory where it is not there. ConfigurationError where there can be none."""
-    with _refusing(data):
+    """Create the workspace's directory if it is missing.
+
+    Raises:
+        ConfigurationError: It cannot be created.
+    """
+    with _translate_os_errors(data):
         data.mkdir(parents=True, exist_ok=True)
 
 
 def is_free(data: Path) -> bool:
-    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    """Return whether a new workspace can begin in a folder: it is missing or empty."""
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 
 
 def check_links(data: Path) -> None:
-    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files."""
-    with _refusing(data):
+    """Check that no link in the workspace's directory leads out of it.
+
+    Otherwise a command would change files in other places.
+
+    Raises:
+        ConfigurationError: There is such a link, or the path is not valid UTF-8.
+    """
+    with _translate_os_errors(data):
         if BAD_TEXT.search(str(data.absolute())):
-            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
             raise ConfigurationError(
-                said, hint=f"set {OptionHint('data')} to a directory whose name is"
+                f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; "
+                "nothing was changed",
+                hint=f"set {OptionHint('data')} to a directory whose name is",
             )
-        home = Path(os.path.realpath(data))
-        ours = (one for one in home.glob("*") if _WRITTEN.fullmatch(one.name))
-        links = (one for top in ours for one in chain([top], top.rglob("*")) if one.is_symlink())
-        link = next(
-            (one for one in links if not Path(os.path.realpath(one)).is_relative_to(home)), None
-        )
+        root = Path(os.path.realpath(data))
+        link = _find_outside_link(root)
     if link is not None:
-        said = f"{data / link.relative_to(home)} is a link that leads out of the workspace, to {os.path.realpath(link)}"
-        hint = f"put a real file or folder there, or set {OptionHint('data')} to the place that the link leads to"
-        raise ConfigurationError(f"{said}; nothing was changed", hint=hint)
+        raise ConfigurationError(
+            f"{data / link.relative_to(root)} is a link that leads out of the workspace, "
+            f"to {os.path.realpath(link)}; nothing was changed",
+            hint=f"put a real file or folder there, or set {OptionHint('data')} "
+            "to the place that the link leads to",
+        )
+
+
+def _find_outside_link(root: Path) -> Path | None:
+    """Return the first link that leads out of a directory, among the names that commands write."""
+    for top_path in root.glob("*"):
+        if not _WRITTEN_NAMES.fullmatch(top_path.name):
+            continue
+        for path in (top_path, *top_path.rglob("*")):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                return path
+    return None
 
 
 @contextlib.contextmanager
-def _refusing(data: Path) -> Iterator[None]:
+def _translate_os_errors(data: Path) -> Iterator[None]:
+    """Raise OSErrors of the block as ConfigurationErrors about the workspace's directory."""
     try:
         yield
     except OSError as error:
-        found = "it is a file" if data.is_file() else error.strerror
+        reason = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
-            f"{data} cannot be the workspace: {found}; nothing was changed",
+            f"{data} cannot be the workspace: {reason}; nothing was changed",
             hint=f"set {OptionHint('data')} to a directory that can be written",
         ) from error
 
@@ -400,36 +521,37 @@ def _refusing(data: Path) -> Iterator[None]:
 
 @dataclass
 class WorkspaceSession:
-    """An open workspace. What is costly to make is made when first used."""
+    """An open workspace. Costly members are made when they are first used."""
 
     settings: Settings
     store: "Store"
     backend: str
     display: Progress
+    # The task in use.
     task: Task
-    tasks: tuple[Task, ...] = ()  # all that this workspace has, whichever is worked on
+    # All tasks of the workspace.
+    tasks: tuple[Task, ...] = ()
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     asleep: Callable[[float], Awaitable[None]] = lambda seconds: import_module("asyncio").sleep(
         seconds
     )
-    stopping: threading.Event = field(
-        default_factory=threading.Event
-    )  # set, it ends what asks as Ctrl-C does
-    budget: Budget | None = None  # of this command; that of the day is a setting
-    agrees: Callable[[str], bool] = lambda _question: False  # asks a person
-    agreed: float | None = (
-        None  # USD that a person agreed to before; None: asked above CONFIRM_ABOVE
-    )
+    # When set, running live calls end as on Ctrl-C.
+    stopping: threading.Event = field(default_factory=threading.Event)
+    # Budget of this command; the budget of the day is a setting.
+    budget: Budget | None = None
+    # Asks a person a question; returns the answer.
+    agrees: Callable[[str], bool] = lambda _question: False
+    # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
+    agreed: float | None = None
     is_bound: bool = False
-    tells_backend: bool = (
-        True  # whether `tell_backend` has anything to say; false for a command that only checks it
-    )
-    _models: dict[tuple[str, Kind], Model] = field(
-        default_factory=dict
-    )  # those that were looked up
-    _is_brought: bool = False  # the items of a declared task are up to date
+    # The backend is still to be announced; False for a command that only checks it.
+    tells_backend: bool = True
+    # Models by name and kind.
+    _models: dict[tuple[str, Kind], Model] = field(default_factory=dict)
+    # The rows of the user task are up to date.
+    _is_synced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
     # batch, try and recorded end of the create.
     first_looks: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
@@ -448,72 +570,90 @@ class WorkspaceSession:
 
     @cached_property
     def client(self) -> "Client":
-        """Return the client of the backend; on the local backend the engine is started first, inside this process."""
+        """Return the client of the backend, and announce the backend.
+
+        The local engine is started first, in this process.
+
+        Raises:
+            ConfigurationError: No key is set, or the local engine cannot start.
+        """
         from pipeline.gemini.client import Client
 
         settings = self.settings
-        local = self.backend == "local"
+        is_local = self.backend == "local"
         url = ""
-        if not local:
+        if not is_local:
             if not settings.api_key:
-                hint = "set GEMINI_API_KEY in the environment or in .env"
-                raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
+                raise ConfigurationError(
+                    "this workspace uses Gemini, and no key is set",
+                    hint="set GEMINI_API_KEY in the environment or in .env",
+                )
             url = settings.server.reveal()
         self.tell_backend()
-        if local:
-            from emulator.server import Server
+        if is_local:
+            url = self._start_local_engine()
 
-            try:
-                url = self._closing.enter_context(Server(self.data)).url
-            except (OSError, RuntimeError, sqlite3.Error) as error:
-                said = f"the local engine cannot start in {self.data}: {error}"
-                raise ConfigurationError(
-                    said, hint="check the directory and its permissions"
-                ) from error
         client = Client(
-            api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
+            api_key=settings.api_key.reveal() if settings.api_key and not is_local else LOCAL_KEY,
             base_url=url,
             call_timeout_s=settings.call_timeout,
             create_timeout_s=settings.create_timeout,
             retry_for_s=settings.retry_for,
             first_wait_s=settings.retry_wait,
-            trust_env=not local,
+            trust_env=not is_local,
             sleep=self.sleep,
             now=self.now,
         )
         self._closing.callback(client.close)
         return client
 
+    def _start_local_engine(self) -> str:
+        """Start the local engine until the session closes; return its URL."""
+        from emulator.server import Server
+
+        try:
+            return self._closing.enter_context(Server(self.data)).url
+        except (OSError, RuntimeError, sqlite3.Error) as error:
+            raise ConfigurationError(
+                f"the local engine cannot start in {self.data}: {error}",
+                hint="check the directory and its permissions",
+            ) from error
+
     @property
     def model(self) -> Model:
-        """Return the model that answers."""
-        own = (
-            self.task.model
-            if self.backend != "local" and "model" not in self.settings.sources
-            else None
-        )
-        return self._model(own or self.settings.model, kind="generate")
+        """Return the model that answers.
+
+        The setting MODEL wins over the task's own model. The local engine ignores the task's model.
+        """
+        task_model = None
+        if self.backend != "local" and "model" not in self.settings.sources:
+            task_model = self.task.model
+        return self._find_model(task_model or self.settings.model, kind="generate")
 
     @property
     def embedding_model(self) -> Model:
-        """Return the model that embeds, which gives vectors of the width that is set."""
-        model = self._model(self.settings.embedding_model, kind="embed")
+        """Return the embedding model, after checking that it has vectors of the set width."""
+        model = self._find_model(self.settings.embedding_model, kind="embed")
         model.check_dim(self.settings.dim)
         return model
 
     @property
     def limits(self) -> RateLimits:
-        """Return what may be asked live of the model that answers, a minute and a day."""
-        set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
-        return self.model.limits(self.settings.tier, **set_here)
+        """Return the rate limits of live calls to the model that answers."""
+        set_limits = {
+            "rpm": self.settings.rpm,
+            "tpm": self.settings.tpm,
+            "rpd": self.settings.rpd,
+        }
+        return self.model.limits(self.settings.tier, **set_limits)
 
     @property
     def extractor(self) -> str:
-        """Return what an answer is attributed to: the version of prompt and schema, and the model."""
+        """Return the version of new answers: the task's label and the model."""
         return f"{self.task.label}/{self.model.name}"
 
     def indexes(self, task: Task) -> bool:
-        """Return whether what a task answers goes into an index: some do so only once that was asked for."""
+        """Return whether a task is indexed; some tasks only are after a first request for it."""
         index = task.index
         return index is not None and (
             not index.when_asked or (self.data / "index" / index.folder).is_dir()
@@ -521,150 +661,217 @@ class WorkspaceSession:
 
     @property
     def is_indexed(self) -> bool:
-        """Return whether what the task in use answers goes into an index."""
+        """Return whether the task in use is indexed."""
         return self.indexes(self.task)
 
     @property
     def collection(self) -> IndexedTask:
-        """Return what of the task in use is indexed."""
-        words = self.task.words
+        """Return how the task in use is indexed.
+
+        Raises:
+            InputError: It is not indexed.
+        """
         index = self.task.index
-        if index is None or not self.is_indexed:
-            export = (
-                f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
-            )
-            said = f"{words.many} are not in the search index yet, and cannot be searched"
-            raise InputError(said, hint=self.task.how_to_index or export)
-        return index
+        if index is not None and self.is_indexed:
+            return index
+
+        labels = self.task.words
+        export_command = labels.step("export", to="answers.csv")
+        export_hint = f"`{export_command}` writes what was found in all of them"
+        raise InputError(
+            f"{labels.many} are not in the search index yet, and cannot be searched",
+            hint=self.task.how_to_index or export_hint,
+        )
 
     @property
     def collections(self) -> list[IndexedTask]:
-        """Return what is indexed of all tasks, whichever is worked on."""
-        return [one.index for one in self.tasks if one.index is not None and self.indexes(one)]
+        """Return how each indexed task of the workspace is indexed."""
+        return [task.index for task in self.tasks if task.index is not None and self.indexes(task)]
 
     def task_of(self, name: str) -> Task:
-        """Return the task of a batch, by the name its row has; the one in use where none has that name."""
-        return next((one for one in self.tasks if one.name == name), self.task)
+        """Return the task of a name as batches store it; the task in use if none has that name."""
+        return next((task for task in self.tasks if task.name == name), self.task)
 
     def check_any_items(self) -> None:
-        """Tell an empty workspace from one where no item is left to ask about."""
+        """Raise InputError if the task in use has no rows at all."""
         with self.store.read() as tx:
             if not self.task.table(tx).total(tx):
                 raise InputError("there is nothing to ask about yet", hint=self.task.how_to_fill)
 
     def bring_items(self) -> None:
-        """Bring the items of a declared task up to date with their file or query, once a command, before it asks."""
-        if self._is_brought or not is_declared(self.settings):
+        """Sync the rows of a user task with its file or query, once per session.
+
+        Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
+        built-in task.
+        """
+        if self._is_synced or not is_declared(self.settings):
             return
+
         declared().bring_items(
             self.store, self.task, self.settings, at=self.now(), display=self.display
         )
         with self.store.read() as tx:
-            found = declared_tasks(tx, self.settings)
-        others = (one for one in self.tasks if one.name != self.task.name)
-        self.task = next(one for one in found if one.name == self.task.name)
-        self.tasks = (*others, self.task)
-        self._is_brought = True
+            user_tasks = declared_tasks(tx, self.settings)
+        other_tasks = [task for task in self.tasks if task.name != self.task.name]
+        self.task = next(task for task in user_tasks if task.name == self.task.name)
+        self.tasks = (*other_tasks, self.task)
+        self._is_synced = True
+
         if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
             self.display.say(
                 f"temperature= is not sent: {self.model.name} ignores it, as current models do"
             )
 
     def bring_index(self) -> None:
-        """Bring the items of a declared task up to date where that can be; from here on they are indexed."""
+        """Sync the rows if possible, and mark the task as indexed by making its index folder.
+
+        If the sync fails, rows of earlier syncs are indexed, with a warning.
+
+        Raises:
+            FindableError: The sync failed, and the task has no index.
+        """
         try:
             self.bring_items()
         except FindableError as error:
-            if self.task.index is None:  # nothing was read before that could be indexed
+            if self.task.index is None:
                 raise
             self.display.warn(f"{error.message}; what was read before is indexed")
         if self.task.index is not None:
             (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
 
     def bind(self, tx: "Connection") -> None:
-        """Bind the workspace to this backend, in the transaction that keeps its first trace."""
+        """Bind the workspace to this backend, in the caller's transaction."""
         workspace.bind_workspace(tx, self.backend, at=self.now())
 
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
-        """Pass where a person says yes. InputError where nobody does; `nothing` says what was left as it was."""
+        """Ask a person for confirmation.
+
+        Args:
+            nothing: Text of the error about what is unchanged.
+
+        Raises:
+            InputError: The person did not confirm.
+        """
         if not self.agrees(question):
             raise InputError(
                 f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes"
             )
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
-        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
+        """Check that an estimated cost was agreed to, or ask a person.
+
+        A person is asked above CONFIRM_ABOVE, or if the price is unknown.
+
+        Args:
+            cost: Estimate in USD.
+            nothing: Text of the error about what is unchanged.
+            always: Ask about any cost.
+            also: Text after the hint.
 
         Raises:
-            ConfigurationError: The model's price is not known, and nobody at a terminal can say yes.
-            InputError: The person said no, or the estimate is more than was agreed to.
+            ConfigurationError: The model's price is unknown, and nobody at a terminal can confirm.
+            InputError: The person did not confirm, or the estimate is above the agreed amount.
         """
         if not self.model.has_price:
             self.check_price(nothing=nothing)
             always = True
             if not sys.stdin.isatty():
                 raise self._missing_price("nobody is here to agree", nothing=nothing)
+
         if self.agreed is not None:
-            if cost > self.agreed + ROUNDED:
-                said = f"the estimate is ${cost:,.4f} by now, more than the ${self.agreed:,.4f} that was agreed to"
-                raise InputError(f"{said}; {nothing}", hint="look at the estimate again")
+            if cost > self.agreed + COST_TOLERANCE_USD:
+                raise InputError(
+                    f"the estimate is ${cost:,.4f} by now, "
+                    f"more than the ${self.agreed:,.4f} that was agreed to; {nothing}",
+                    hint="look at the estimate again",
+                )
         elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
             raise InputError(
                 f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes{also}"
             )
 
     def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
-        """Refuse to ask a model whose price is not known within a budget, or within an amount agreed to before."""
-        is_bounded = has_budget or self.agreed is not None or self.budget is not None
-        if not self.model.has_price and (is_bounded or self.settings.budget_per_day is not None):
+        """Raise ConfigurationError if costs are limited and the model's price is unknown.
+
+        Args:
+            nothing: Text of the error about what is unchanged.
+            has_budget: The caller limits the cost.
+        """
+        is_limited = (
+            has_budget
+            or self.agreed is not None
+            or self.budget is not None
+            or self.settings.budget_per_day is not None
+        )
+        if not self.model.has_price and is_limited:
             raise self._missing_price("a budget needs it", nothing=nothing)
 
     def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
+        """Return the error that the model's price is unknown."""
         return ConfigurationError(
             f"the price of {self.model.name} is not known, and {reason}; {nothing}",
             hint=f"{OptionHint(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
         )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
-        """Hold a lock for the length of a block, waiting for who has it and saying who that is."""
+        """Lock a name for a block; wait for another holder and print who it is."""
         return self.locks.wait(name, say=self.display.say, sleep=self.sleep)
 
     def close(self) -> None:
-        """Close what was opened, the local engine included; a batch it works on goes on where it was next time."""
+        """Close the client, local engine, locks and store.
+
+        The local engine continues its unfinished batches when it is started again.
+        """
         self._closing.close()
         self.locks.close()
         self.store.close()
 
     def tell_backend(self) -> None:
-        """Say once a run what a person should know of where the work is done."""
-        tells = self.tells_backend
+        """Print once which backend works: the first upload notice, or that nothing is uploaded."""
+        should_announce = self.tells_backend
         self.tells_backend = False
-        said = ""
-        if tells and self.backend != "local":
-            said = self.leaving
-        elif tells and self.settings.backend is None:
-            said = "no key is set: the local engine does the work, and nothing leaves this machine"
-            if self.settings.api_key:
-                said = "this workspace is bound to the local engine; the key is not used"
-        if said:
-            self.display.say(said)
+        if not should_announce:
+            return
+
+        message = ""
+        if self.backend != "local":
+            message = self.leaving
+        elif self.settings.backend is None and self.settings.api_key:
+            message = "this workspace is bound to the local engine; the key is not used"
+        elif self.settings.backend is None:
+            message = (
+                "no key is set: the local engine does the work, and nothing leaves this machine"
+            )
+        if message:
+            self.display.say(message)
 
     @property
     def leaving(self) -> str:
-        """Return a line on what the next request sends off this machine for the first time; empty where nothing."""
+        """Return the notice that the next request uploads rows for the first time, or ""."""
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
             if self.is_bound and answers.is_anything_sent(tx, self.task.name):
                 return ""
-        where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
-        return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
-    def _model(self, name: str, *, kind: Kind) -> Model:
+        base_url = self.settings.base_url
+        service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
+        return f"from here on {self.task.words.inputs} leave this machine: {service} does the work"
+
+    def _find_model(self, name: str, *, kind: Kind) -> Model:
+        """Return a model by name, and warn once if it is about to be shut down.
+
+        A model outside the table is looked up at the API.
+
+        Raises:
+            ConfigurationError: There is no such model, or it needs the other backend.
+        """
         from pipeline.gemini.models import UnknownModelError, find_model
 
-        if found := self._models.get((name, kind)):
-            return found
+        known_model = self._models.get((name, kind))
+        if known_model is not None:
+            return known_model
+
         today = self.now().date()
         try:
             model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
@@ -673,9 +880,9 @@ class WorkspaceSession:
                 raise
             model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
-            said = f"{name} is a model of the local engine, and this workspace uses Gemini"
             raise ConfigurationError(
-                said, hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them"
+                f"{name} is a model of the local engine, and this workspace uses Gemini",
+                hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them",
             )
         if warning := model.warning(today):
             self.display.warn(warning)
@@ -683,7 +890,11 @@ class WorkspaceSession:
         return model
 
     def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
-        """Return a model that the table does not know as the API describes it; raise `unknown` if it has none."""
+        """Return a model that is not in the table, as the API describes it.
+
+        Raises:
+            ConfigurationError: `unknown`, if the API has no such model or it generates no text.
+        """
         from pipeline.gemini.models import unlisted_model
 
         try:
@@ -693,22 +904,21 @@ class WorkspaceSession:
         if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
             raise unknown
 
-        limits = {
-            member: description.get(member) for member in ("inputTokenLimit", "outputTokenLimit")
-        }
-        input_limit, output_limit = (
-            value if isinstance(value, int) and value > 0 else None for value in limits.values()
-        )
         return unlisted_model(
             name,
             prices=self.settings.prices,
             today=self.now().date(),
-            input_limit=input_limit,
-            output_limit=output_limit,
+            input_limit=_positive_int(description.get("inputTokenLimit")),
+            output_limit=_positive_int(description.get("outputTokenLimit")),
         )
 
 
-# ---- opened
+def _positive_int(number: Any) -> int | None:
+    """Return a JSON number if it is a positive integer, else None."""
+    return number if isinstance(number, int) and number > 0 else None
+
+
+# ---- opening
 
 
 @contextlib.contextmanager
@@ -720,190 +930,236 @@ def open_workspace(
     agrees: Callable[[str], bool] = lambda _question: False,
     whole: bool = False,
 ) -> Iterator[WorkspaceSession]:
-    """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
+    """Open a workspace for a block; create its folder, and create or update its schema, if need be.
 
-    What is about the `whole` of it takes a task that was never used here as the built-in one. ConfigurationError where
-    there is none, and `access` does not make one; what would be added to another program's database was not agreed to;
-    the workspace is bound to another backend than the one asked for, or its files belong to another database than the
-    one that is set.
+    Args:
+        agrees: Asks a person a question; returns the answer.
+        whole: The command is about the whole workspace. A task that was never used here is replaced
+            by people.
+
+    Raises:
+        ConfigurationError: `check_access` refused; or the workspace is bound to another backend
+            than the settings name, or its folder belongs to another database.
     """
     check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store:
-        settings_of_access = of_people(settings) if whole else settings
-        allowed = check_access(settings_of_access, store, access, agrees, whole=whole)
+        access_settings = _with_people(settings) if whole else settings
+        allowed = check_access(access_settings, store, access, agrees, whole=whole)
         if allowed.announcement:
             display.say(allowed.announcement)
-        session = _opened(
-            settings, store, display, access, whole=whole, adopted_rooms=allowed.adopted_rooms
+        session = _open_session(
+            settings, store, display, access, whole=whole, adopted_packages=allowed.adopted_rooms
         )
         with contextlib.closing(session) as opened:
             opened.agrees = agrees
             yield opened
 
 
-def _opened(
+def _open_session(
     settings: Settings,
     store: Store,
     display: Progress,
     access: Access,
     *,
     whole: bool,
-    adopted_rooms: list[ModuleType] | None,
+    adopted_packages: list[ModuleType] | None,
 ) -> WorkspaceSession:
+    """Prepare folder, schema and task, then return the session; see `open_workspace`."""
     make_directory(settings.data)
-    found = workspace.find_marker(settings.data)
+    marker = workspace.find_marker(settings.data)
     if whole:
         settings = _with_task_here(settings, store)
-    here = _rooms_of(
-        settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms
+    packages = _prepare_tables(
+        settings, store, marker, display, access, whole=whole, adopted_packages=adopted_packages
     )
     if whole:
         with store.read() as tx:
             name = declared().recorded_name(tx, settings) if is_declared(settings) else None
-        is_here = any(one.__package__ == f"pipeline.{settings.task}" for one in here)
-        settings = settings if name or is_here else of_people(settings)
+        is_used = any(package.__package__ == f"pipeline.{settings.task}" for package in packages)
+        if not (name or is_used):
+            settings = _with_people(settings)
     if is_declared(settings):
-        name = declared().recorded(
-            store, settings, may_write=access is not Access.READ, display=display
-        )
+        can_write = access is not Access.READ
+        name = declared().recorded(store, settings, may_write=can_write, display=display)
         settings = replace(settings, task=name)
-        if access is not Access.READ:
+        if can_write:
             declared().store_preference(store, name, settings, display=display)
+
     with store.read() as tx:
-        row = workspace.get_workspace(tx)
-        lag = workspace.list_lag(tx)
+        workspace_row = workspace.get_workspace(tx)
+        lag_s = workspace.list_lag(tx)
         now = store.clock(tx)
-        made = [room.task_of(tx, settings) for room in here]
-        tasks = (*filter(None, made), *declared_tasks(tx, settings))
-    if found is None or found.workspace_id != row.workspace_id:
-        where = store.address if settings.database_url or store.path is None else store.path.name
-        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
-    if row.backend is not None and settings.backend not in (None, row.backend):
-        local = row.backend == "local"
-        way = (
-            f", or take back all that the local engine answered: `{CommandHint('versions')}` lists it"
-            if local
-            else ""
-        )
-        asked_for = OptionHint(backend=settings.backend)
-        said = (
-            f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
-        )
-        raise ConfigurationError(
-            f"{said}; nothing was changed", hint=f"take another {OptionHint('data')} directory{way}"
-        )
-    backend = row.backend or settings.wanted_backend
-    store.locks = Locks(store, settings.data / "locks", row.workspace_id)
+        package_tasks = [package.task_of(tx, settings) for package in packages]
+        shipped_tasks = [task for task in package_tasks if task]
+        tasks = (*shipped_tasks, *declared_tasks(tx, settings))
+    if marker is None or marker.workspace_id != workspace_row.workspace_id:
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
+        new_marker = workspace.FolderMarker(workspace_row.workspace_id, location)
+        workspace.write_marker(settings.data, new_marker)
+
+    _check_backend(settings, workspace_row.backend)
+    backend = workspace_row.backend or settings.wanted_backend
+    store.locks = Locks(store, settings.data / "locks", workspace_row.workspace_id)
     return WorkspaceSession(
-        settings=settings.for_backend(backend, lag_s=lag),
+        settings=settings.for_backend(backend, lag_s=lag_s),
         store=store,
         backend=backend,
         display=display,
-        task=next(one for one in tasks if one.subject == settings.task),
+        task=next(task for task in tasks if task.subject == settings.task),
         tasks=tasks,
         now=now,
-        is_bound=row.backend is not None,
+        is_bound=workspace_row.backend is not None,
+    )
+
+
+def _check_backend(settings: Settings, bound_backend: str | None) -> None:
+    """Check that a workspace is not bound to another backend than the settings name.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    if bound_backend is None or settings.backend in {None, bound_backend}:
+        return
+
+    rollback_hint = ""
+    if bound_backend == "local":
+        rollback_hint = (
+            ", or take back all that the local engine answered: "
+            f"`{CommandHint('versions')}` lists it"
+        )
+    requested_backend = OptionHint(backend=settings.backend)
+    raise ConfigurationError(
+        f"this workspace is bound to the {bound_backend} backend, "
+        f"and {requested_backend} was asked for; nothing was changed",
+        hint=f"take another {OptionHint('data')} directory{rollback_hint}",
     )
 
 
 def _with_task_here(settings: Settings, store: Store) -> Settings:
-    """Return the settings with the first task that is here, if none was named and people were never brought in."""
+    """Return the settings with the first used task, if none was named and people is not used."""
     is_named = "task" in settings.sources or settings.task != BUILT_IN[0]
     if is_named or not (store.path is None or store.path.exists()):
         return settings
+
     with store.read() as tx:
         if not schema.is_schema_current(tx):
             return settings
-        seen = _settings_for_lookup(tx, settings, makes_tables=False)
-        subjects = [
-            str(room.__package__).rpartition(".")[2] for room in rooms() if room.is_here(tx, seen)
-        ]
-        tasks = [*subjects, *(one.name for one in workspace.list_tasks(tx))]
-    is_there = settings.task in tasks or not tasks
-    return settings if is_there else replace(settings, task=tasks[0])
+        lookup_settings = _settings_for_lookup(tx, settings, makes_tables=False)
+        task_names = [_package_name(package) for package in _packages_here(tx, lookup_settings)]
+        task_names.extend(task.name for task in workspace.list_tasks(tx))
+    if settings.task in task_names or not task_names:
+        return settings
+    return replace(settings, task=task_names[0])
 
 
-def _rooms_of(
+def _prepare_tables(
     settings: Settings,
     store: Store,
-    found: workspace.FolderMarker | None,
+    marker: workspace.FolderMarker | None,
     display: Progress,
     access: Access,
     *,
     whole: bool,
-    adopted_rooms: list[ModuleType] | None,
+    adopted_packages: list[ModuleType] | None,
 ) -> list[ModuleType]:
-    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
+    """Update the schema and adopt the tables of shipped tasks; return the packages of these tasks.
 
-    What reads, or is about the `whole`, makes no table or view of a subject. Tables that were just found adopted are
-    not looked at once more.
+    A reading command and a command about the `whole` workspace create no table of a task.
+
+    Args:
+        marker: The folder's marker; a folder with sealed files must belong to the database.
+        adopted_packages: Packages whose tables were just found adopted and are not checked again.
+
+    Raises:
+        ConfigurationError: The folder belongs to another database, or the task was never used.
+        InconsistentError: Reading, and tables of a task are missing.
     """
     makes_tables = access is not Access.READ and not whole
-    sealed_by = found if workspace.holds_sealed_files(settings.data) else None
-    if (
-        sealed_by is not None and store.path is not None and not store.path.exists()
-    ):  # opening it would make it
-        workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
+    sealing_marker = marker if workspace.holds_sealed_files(settings.data) else None
+    # Opening a SQLite store would create its file.
+    if sealing_marker is not None and store.path is not None and not store.path.exists():
+        workspace.refuse_folder(settings.data, sealing_marker, f"{store.shown} is not there")
+
     with store.read() as tx:
-        if sealed_by is not None:
-            workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        seen = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
-        here = _rooms_here(tx, seen) if adopted_rooms is None else adopted_rooms
-        if not (makes_tables or here or (schema.is_workspace(tx) and workspace.list_tasks(tx))):
-            seen = of_people(settings)
-            here = _rooms_here(tx, seen)
-        room = next(
-            (one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None
-        )
-        if not (makes_tables or whole or room is None or room in here):
-            raise never_used(settings, room.how_to_begin)
-        tables = [tables_of(room) for room in here]
+        if sealing_marker is not None:
+            workspace.check_marker(settings.data, sealing_marker, tx, shown=store.shown)
+        lookup_settings = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
+        packages = adopted_packages
+        if packages is None:
+            packages = _packages_here(tx, lookup_settings)
+        has_tasks = packages or (schema.is_workspace(tx) and workspace.list_tasks(tx))
+        if not makes_tables and not has_tasks:
+            lookup_settings = _with_people(settings)
+            packages = _packages_here(tx, lookup_settings)
+        if not makes_tables and not whole:
+            _check_task_used(settings, packages)
+
+        table_modules = [_table_module(package) for package in packages]
         is_ready = schema.is_schema_current(tx) and (
-            adopted_rooms is not None or all(one.is_adopted(tx, seen) for one in tables)
+            adopted_packages is not None
+            or all(module.is_adopted(tx, lookup_settings) for module in table_modules)
         )
-        if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
-            raise InconsistentError(
-                f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
-                hint=f"`{CommandHint('restore')}` puts a backup back; a command that writes makes it, with no row",
-            )
+        if access is Access.READ and not is_ready:
+            _check_tables_exist(tx, lookup_settings, store)
+
     if not is_ready:
-        for line in schema.ensure_schema(
-            store, [partial(one.adopt, settings=seen) for one in tables]
-        ):
+        adopters = [partial(module.adopt, settings=lookup_settings) for module in table_modules]
+        for line in schema.ensure_schema(store, adopters):
             display.say(line)
-    return here
+    return packages
+
+
+def _check_task_used(settings: Settings, packages: list[ModuleType]) -> None:
+    """Raise ConfigurationError if the task is shipped and not among the used packages."""
+    for package in rooms():
+        if package.__package__ == f"pipeline.{settings.task}" and package not in packages:
+            raise never_used(settings, package.how_to_begin)
+
+
+def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> None:
+    """Raise InconsistentError if tables of a shipped task are missing."""
+    missing_tables = _missing_tables(tx, settings)
+    if missing_tables:
+        raise InconsistentError(
+            f"{store.shown} has no table {' and no table '.join(missing_tables)} any more; "
+            "nothing was made",
+            hint=f"`{CommandHint('restore')}` puts a backup back; "
+            "a command that writes makes it, with no row",
+        )
 
 
 @contextlib.contextmanager
 def open_to_look(
     settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
 ) -> Iterator[WorkspaceSession]:
-    """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
+    """Open the workspace for a block; if there is none, open an empty temporary one.
 
-    For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
-    in a workspace that is there, which is asked in another program's database.
+    For a built-in task the session's task is people and nothing is written. A user task may be
+    recorded in an existing workspace; in another program's database a person is asked first.
     """
-    is_own = is_declared(settings)
-    people = of_people(settings)
+    is_user_task = is_declared(settings)
+    people_settings = _with_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
-            is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
-            is_new = is_new and is_free(settings.data)
-        if is_own:
-            check_access(
-                settings if is_new else people,
-                store,
-                Access.WRITE if is_new else Access.READ,
-                agrees,
-            )
+            has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
+        is_new = not has_tables and is_free(settings.data)
+        if is_user_task and is_new:
+            check_access(settings, store, Access.WRITE, agrees)
+        elif is_user_task:
+            check_access(people_settings, store, Access.READ, agrees)
+
     if not is_new:
-        opens, access = (settings, Access.WRITE) if is_own else (people, Access.READ)
-        with open_workspace(opens, display, access=access, agrees=agrees) as ws:
+        session_settings = settings if is_user_task else people_settings
+        access = Access.WRITE if is_user_task else Access.READ
+        with open_workspace(session_settings, display, access=access, agrees=agrees) as ws:
             yield ws
         return
+
     display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
     with (
-        tempfile.TemporaryDirectory() as made,
-        open_workspace(replace(settings, data=Path(made), database_url=None), display) as ws,
+        tempfile.TemporaryDirectory() as folder,
+        open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,
     ):
         yield ws
