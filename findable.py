@@ -46,7 +46,7 @@ from pipeline.core.declaration import Declaration as Task  # noqa: E402
 from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402
 from pipeline.core.quotes import Quote  # noqa: E402
-from pipeline.core.settings import with_given  # noqa: E402
+from pipeline.core.settings import override_settings  # noqa: E402
 
 if TYPE_CHECKING:
     from pipeline.workflows.answered_row import AnsweredRow
@@ -97,7 +97,7 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
     begin_form("")
     given = settings if data is None else {**settings, "data": os.fspath(data)}
     display = Warnings() if quiet else Terminal()
-    return Workspace(with_given(read_settings(), given), display, agrees=yes)
+    return Workspace(override_settings(read_settings(), given), display, agrees=yes)
 
 
 def __getattr__(name: str) -> Any:

@@ -103,7 +103,7 @@ def serve(
     root: Path,
     listening_socket: socket.socket,
     *,
-    ready: Callable[[str], None],
+    on_ready: Callable[[str], None],
     **server_options: Any,
 ) -> None:
     """Run the engine until SIGINT or SIGTERM, then stop it and close the socket.
@@ -121,7 +121,7 @@ def serve(
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
         with Server(root, listening_socket=listening_socket, **server_options) as server:
-            ready(server.url)
+            on_ready(server.url)
             signal.sigwait(stop_signals)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals)

@@ -25,7 +25,7 @@ from jobs.options import (
 from jobs.output import Terminal, TextTable, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
-from pipeline.batch.budget import ENOUGH
+from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.live import LiveReport
 from pipeline.batch.prepare import Selection
@@ -301,7 +301,7 @@ def costs(
     under way is, at estimates. Embeddings are not counted.
     """
     only = ws.task.name if "task" in ws.settings.sources else None
-    found = accounts.costs(ws.store, ws.tasks, by=by, only=only)
+    found = accounts.costs(ws.store, ws.tasks, group_key=by, task_name=only)
     counts = ("batches", "calls", "tokens_in", "tokens_out")
     rows = [
         (
@@ -431,12 +431,15 @@ def _show_estimated(estimated: Preflight, words: TaskLabels) -> None:
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return
+    measuring_command = words.step(
+        "tag", pilot=MIN_CALIBRATION_ANSWERS, limit=MIN_CALIBRATION_ANSWERS
+    )
     if estimated.with_key is None:
-        measures = f"`{words.step('tag', pilot=ENOUGH, limit=ENOUGH)}` measures it"
+        measures = f"`{measuring_command}` measures it"
         _show_ways(estimated, words, unmeasured=f"output is guessed; {measures}")
     else:
         print_line(f"{estimated.model}: {estimated.plan.about(words)}, at no cost")
-        measures = f"with a key `{words.step('tag', pilot=ENOUGH, limit=ENOUGH)}` measures it"
+        measures = f"with a key `{measuring_command}` measures it"
         _show_ways(estimated.with_key, words, unmeasured=f"output is guessed; {measures}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 

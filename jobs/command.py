@@ -40,7 +40,7 @@ class ClickCommand(click.Command):
 
     def __init__(self, name: str, entry: Command) -> None:
         self.entry = entry
-        params = [*entry.params, *_of_all(has_json=entry.json)]
+        params = [*entry.params, *_of_all(has_json=entry.has_json)]
         params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
         taken = {option for param in params for option in param.opts} | {
             param.name for param in entry.params
@@ -75,7 +75,7 @@ class ClickCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, and print what it ends with."""
-        if self.entry.task and not self.entry.task_if and not self.entry.opens:
+        if self.entry.task and not self.entry.task_option and not self.entry.access:
             ctx.meta[KEPT["task"]] = self.entry.task
         trust.ask_with(ask_person)
         report = carry_out(self.entry, ctx.params)
@@ -84,7 +84,7 @@ class ClickCommand(click.Command):
         if wants_json():
             print_json(report.document)
         else:
-            print_all(report.shown)
+            print_all(report.output)
         if report.check is not None:
             report.check()
         if report.hint:
@@ -141,27 +141,29 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> CommandReport | Non
     Raises:
         InputError: a task was typed that is not the one that the command is about.
     """
-    given = {**options, **entry.fixed}
-    if not entry.opens:
+    given = {**options, **entry.fixed_options}
+    if not entry.access:
         return entry.function(**given)  # type: ignore[no-any-return]
-    task = entry.task if not entry.task_if or given.get(entry.task_if) else None
+    task = entry.task if not entry.task_option or given.get(entry.task_option) else None
     typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
     if task and typed and typed != task:
         how = (
             f"{OptionHint('item')} names one of {typed}"
-            if entry.task_if
+            if entry.task_option
             else f"leave out {OptionHint('task')}"
         )
         raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
-    several = entry.whole or entry.of_several
-    with opened(_access(entry, given), task=task, whole=entry.whole, may_be_several=several) as ws:
+    several = entry.is_whole_workspace or entry.may_span_tasks
+    with opened(
+        _access(entry, given), task=task, whole=entry.is_whole_workspace, may_be_several=several
+    ) as ws:
         return entry.function(ws, **given)  # type: ignore[no-any-return]
 
 
 def _access(entry: Command, given: Mapping[str, Any]) -> str:
-    if any(given.get(name) is not None for name in entry.writes):
+    if any(given.get(name) is not None for name in entry.write_options):
         return "write"
-    return entry.dry if entry.dry and given.get("dry") else entry.opens
+    return entry.dry_access if entry.dry_access and given.get("dry") else entry.access
 
 
 @contextlib.contextmanager
@@ -190,7 +192,7 @@ def opened(
         with open_to_look(settings, display, agrees=confirmed) as ws:
             yield ws
         return
-    access = {"bring": "write" if is_own else "read", "look": "read"}.get(access, access)
+    access = {"sync": "write" if is_own else "read", "look": "read"}.get(access, access)
     with open_workspace(
         settings, display, access=Access(access), agrees=confirmed, whole=whole
     ) as ws:
@@ -245,7 +247,7 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     known = {
         name: one
         for variable, one in entry.variables.items()
-        if (name := variable.lower()) not in entry.private
+        if (name := variable.lower()) not in entry.local_options
     }
     values = {
         str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params
@@ -272,25 +274,25 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
         name for name, one in known.items() if one.required and values[str(one.name)] is None
     ]:
         raise InputError(f"{lacking[0]} is missing; nothing was done", field=lacking[0])
-    return {name: value for name, value in values.items() if name not in entry.fixed}
+    return {name: value for name, value in values.items() if name not in entry.fixed_options}
 
 
 def acts() -> "dict[str, PageCommand]":
     """Return what a page may carry out, by the names of the commands."""
-    return {name: _act(entry) for name, entry in EVERY.items() if entry.api}
+    return {name: _act(entry) for name, entry in EVERY.items() if entry.page_access}
 
 
 def _act(entry: Command) -> "PageCommand":
     from web.app_state import PageCommand
 
     def writes(form: Mapping[str, str], task: str) -> bool:
-        access = _access(entry, {**options_from(entry, form), **entry.fixed})
-        return access == "write" or (access in {"bring", "look"} and task not in BUILT_IN)
+        access = _access(entry, {**options_from(entry, form), **entry.fixed_options})
+        return access == "write" or (access in {"sync", "look"} and task not in BUILT_IN)
 
     def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
-        report = entry.function(ws, **options_from(entry, form), **entry.fixed)
+        report = entry.function(ws, **options_from(entry, form), **entry.fixed_options)
         if report.check is not None:
             report.check()
         return report.document
 
-    return PageCommand(entry.api == "look", writes, run)
+    return PageCommand(entry.page_access == "read", writes, run)

@@ -1,8 +1,14 @@
-"""The table of commands: what each is, how its workspace is opened, and whether a page may carry it out.
+"""The table of commands: their functions, access to the workspace, and use on pages.
 
-The parameters of a command's function are its options. From them come the command of `findable`, the target and the
-variables of make (their names in capitals), the page's form and `POST /api/<command>`, and docs/commands.md. A module
-of `jobs` is imported only when a command of it is used.
+The parameters of a command's function are its options. These are made from them:
+
+- the command of `findable`,
+- the target of make, with variables in capitals,
+- the page's form and `POST /api/<command>`,
+- docs/commands.md.
+
+A module of `jobs` is imported only if one of its commands runs. `python -m jobs.commands` prints
+the help of make; it needs no installed package.
 """
 
 import importlib
@@ -18,370 +24,436 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Command:
-    """One command.
+    """A command: its function, its options, and how its workspace is opened."""
 
-    `where` is the module of `jobs` and the function; `takes` are the options that stand without their name too. What
-    `opens` a workspace is read, write (where a database is), create, or bring (write for a task whose rows come with
-    it, else read); empty, the function does it, and gets none. `dry` is that with `--dry`, and with one of `writes` it
-    is write. `task` is the one that it is about, whatever TASK says; with `task_if` only where that option is given.
-    `names` are those of options under another name, `fixed` what an alias says.
-    """
-
-    where: str
+    # The module of `jobs` and the function, with a colon between them.
+    function_path: str
+    # One line for lists of commands.
     summary: str
-    takes: tuple[str, ...] = ()
-    opens: str = ""
-    dry: str = ""
-    writes: tuple[str, ...] = ()
+    # Options that may also be typed without their names.
+    arguments: tuple[str, ...] = ()
+    # How the workspace is opened: read, write (needs a database), create, or sync (write for a task
+    # of the user's own, else read). If empty, the function gets no workspace and opens its own.
+    access: str = ""
+    # The access with `--dry`; also look, which may use a temporary workspace.
+    dry_access: str = ""
+    # Parameters with which the access is write.
+    write_options: tuple[str, ...] = ()
+    # The task of the command, whatever TASK says.
     task: str | None = None
-    task_if: str = ""
-    whole: bool = False  # it is about the whole workspace, also where TASK was never used in it
+    # The parameter with which `task` applies; empty if it always applies.
+    task_option: str = ""
+    # Whether it is about the whole workspace, even if TASK was never used there.
+    is_whole_workspace: bool = False
     # Without TASK, it is about several tasks if there are no people.
-    of_several: bool = False
-    such: str = ""  # what may stand behind it after make
-    json: bool = True
-    api: str = (
-        ""  # what a page does with it: begin it, or look, which answers a GET with its document
-    )
-    private: tuple[str, ...] = ()  # options that a page has not: files of this machine
-    names: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    may_span_tasks: bool = False
+    # Variables that show its use after make.
+    example: str = ""
+    has_json: bool = True
+    # How a page uses it: `run` after a POST, `read` also after a GET. Empty for no use.
+    page_access: str = ""
+    # Options that pages do not have: files of this machine.
+    local_options: tuple[str, ...] = ()
+    # The names of options by their parameters, if they differ.
+    renamed_options: Mapping[str, str] = field(default_factory=dict)
+    # Values of parameters that users cannot type.
+    fixed_options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def function(self) -> Callable[..., Any]:
-        """Return the function, whose module is imported."""
-        module, _, name = self.where.partition(":")
-        found: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{module}"), name)
-        return found
+        """Import the command's module and return the function."""
+        module_name, _, function_name = self.function_path.partition(":")
+        module = importlib.import_module(f"jobs.{module_name}")
+        function: Callable[..., Any] = getattr(module, function_name)
+        return function
 
     @cached_property
     def params(self) -> "list[click.Parameter]":
-        """Return what it takes."""
-        from jobs.options import params_of
+        """Make the click parameters of its options, without those that all commands have."""
+        from jobs.options import make_click_parameters
 
-        return params_of(self.function, self.takes, dict(self.names), self.fixed)
+        return make_click_parameters(
+            self.function, self.arguments, self.renamed_options, self.fixed_options
+        )
 
     @property
     def variables(self) -> "dict[str, click.Parameter]":
-        """Return what it takes by the variables of make."""
-        return {str(one.envvar).removeprefix("FINDABLE_"): one for one in self.params}
+        """Return the click parameters by the variables of make, without FINDABLE_."""
+        return {str(param.envvar).removeprefix("FINDABLE_"): param for param in self.params}
 
 
-COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and the rest
+# The Makefile reads the names of the commands from lines of this file. Daily commands come first,
+# then the steps of a batch, then the others.
+COMMANDS = {
     "import": Command(
-        "import_commands:import_rows",
-        "Bring in people, passages or images.",
-        ("experts",),
-        such="EXPERTS=people.csv",
+        function_path="import_commands:import_rows",
+        summary="Bring in people, passages or images.",
+        arguments=("experts",),
+        example="EXPERTS=people.csv",
     ),
     "new-task": Command(
-        "import_commands:new_task",
-        "Write the file of a task of your own.",
-        ("name",),
-        such="NAME=reviews FROM=reviews.csv",
+        function_path="import_commands:new_task",
+        summary="Write the file of a task of your own.",
+        arguments=("name",),
+        example="NAME=reviews FROM=reviews.csv",
     ),
     "ask": Command(
-        "import_commands:ask",
-        "Ask about five rows of a table, and price all.",
-        ("from",),
-        such='FROM=reviews.csv Q="Praise?"',
+        function_path="import_commands:ask",
+        summary="Ask about five rows of a table, and price all.",
+        arguments=("from",),
+        example='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
-        *(
-            "inspect_commands:try_",
-            "Ask about a few rows; show what goes out and comes back.",
-            (),
-            "write",
-        ),
-        private=("a", "b"),
-        api="begin",
+        function_path="inspect_commands:try_",
+        summary="Ask about a few rows; show what goes out and comes back.",
+        access="write",
+        local_options=("a", "b"),
+        page_access="run",
     ),
     "tag": Command(
-        *(
-            "batch_commands:tag",
-            "Ask about all that are open, by batch or live.",
-            (),
-            "write",
-            "bring",
-        ),
-        such="TASK=reviews LIMIT=50 DRY=1",
-        api="begin",
-        fixed={"backfill": False, "no_resume": False},
+        function_path="batch_commands:tag",
+        summary="Ask about all that are open, by batch or live.",
+        access="write",
+        dry_access="sync",
+        example="TASK=reviews LIMIT=50 DRY=1",
+        page_access="run",
+        fixed_options={"backfill": False, "no_resume": False},
     ),
     "status": Command(
-        *(
-            "row_commands:status",
-            "Show where everything stands, and what to type next.",
-            (),
-            "read",
-        ),
-        of_several=True,
-        api="look",
+        function_path="row_commands:status",
+        summary="Show where everything stands, and what to type next.",
+        access="read",
+        may_span_tasks=True,
+        page_access="read",
     ),
     "index": Command(
-        "search_commands:index",
-        "Embed what changed, build, verify, put in service.",
-        opens="write",
-        api="begin",
+        function_path="search_commands:index",
+        summary="Embed what changed, build, verify, put in service.",
+        access="write",
+        page_access="run",
     ),
     "search": Command(
-        *("search_commands:search", "Find what fits a question best.", ("q",), "read"),
-        such='Q="who knows water law"',
-        api="look",
+        function_path="search_commands:search",
+        summary="Find what fits a question best.",
+        arguments=("q",),
+        access="read",
+        example='Q="who knows water law"',
+        page_access="read",
     ),
     "show": Command(
-        *(
-            "inspect_commands:show",
-            "Show all about one, or the newest requests.",
-            ("expert",),
-            "read",
-        ),
+        function_path="inspect_commands:show",
+        summary="Show all about one, or the newest requests.",
+        arguments=("expert",),
+        access="read",
         task="experts",
-        task_if="expert",
-        such="EXPERT=username",
-        api="look",
-        private=("expert",),
+        task_option="expert",
+        example="EXPERT=username",
+        page_access="read",
+        local_options=("expert",),
     ),
     "export": Command(
-        "row_commands:export",
-        "Write rows and answers to a file.",
-        ("to",),
-        "read",
-        such="TO=tagged.csv",
+        function_path="row_commands:export",
+        summary="Write rows and answers to a file.",
+        arguments=("to",),
+        access="read",
+        example="TO=tagged.csv",
     ),
-    "web": Command("server_commands:web", "Serve the page: see, search, add, correct.", json=False),
+    "web": Command(
+        function_path="server_commands:web",
+        summary="Serve the page: see, search, add, correct.",
+        has_json=False,
+    ),
     "doctor": Command(
-        "maintenance_commands:doctor",
-        "Check what is stored; say what mends it.",
-        opens="read",
-        whole=True,
-        api="begin",
+        function_path="maintenance_commands:doctor",
+        summary="Check what is stored; say what mends it.",
+        access="read",
+        is_whole_workspace=True,
+        page_access="run",
     ),
     "batch-submit": Command(
-        "batch_commands:batch_submit",
-        "Submit batches for all that are open.",
-        (),
-        "write",
-        "look",
-        such="LIMIT=50",
-        api="begin",
+        function_path="batch_commands:batch_submit",
+        summary="Submit batches for all that are open.",
+        access="write",
+        dry_access="look",
+        example="LIMIT=50",
+        page_access="run",
     ),
     "batch-poll": Command(
-        "batch_commands:batch_poll",
-        "Wait for batches, download results.",
-        opens="write",
-        api="begin",
+        function_path="batch_commands:batch_poll",
+        summary="Wait for batches, download results.",
+        access="write",
+        page_access="run",
     ),
     "batch-ingest": Command(
-        "batch_commands:batch_ingest",
-        "Judge results, write the answers.",
-        opens="write",
-        api="begin",
+        function_path="batch_commands:batch_ingest",
+        summary="Judge results, write the answers.",
+        access="write",
+        page_access="run",
     ),
     "add-expert": Command(
-        "import_commands:add_expert",
-        "Add one person, tagged at once.",
-        ("expert",),
-        such="EXPERT=new.json",
+        function_path="import_commands:add_expert",
+        summary="Add one person, tagged at once.",
+        arguments=("expert",),
+        example="EXPERT=new.json",
     ),
     "demo": Command(
-        "demo:demo", "Run the whole chain on invented data, on the local engine.", json=False
+        function_path="demo:demo",
+        summary="Run the whole chain on invented data, on the local engine.",
+        has_json=False,
     ),
     "verify-gemini": Command(
-        "maintenance_commands:verify_gemini",
-        "Meet the API with five rows, and report what it does.",
-        opens="create",
-        whole=True,
+        function_path="maintenance_commands:verify_gemini",
+        summary="Meet the API with five rows, and report what it does.",
+        access="create",
+        is_whole_workspace=True,
     ),
     "work": Command(
-        "maintenance_commands:work",
-        "Do whatever is due, for all tasks; with ONCE=1 once, for cron.",
-        such="ONCE=1",
+        function_path="maintenance_commands:work",
+        summary="Do whatever is due, for all tasks; with ONCE=1 once, for cron.",
+        example="ONCE=1",
     ),
     "worker": Command(
-        "maintenance_commands:worker", "Do what is due beside other workers; on PostgreSQL."
+        function_path="maintenance_commands:worker",
+        summary="Do what is due beside other workers; on PostgreSQL.",
     ),
     "items": Command(
-        *(
-            "row_commands:items",
-            "List rows, or count them; filter, sort, write them.",
-            ("find",),
-            "read",
-        ),
-        private=("to", "overwrite"),
-        api="look",
+        function_path="row_commands:items",
+        summary="List rows, or count them; filter, sort, write them.",
+        arguments=("find",),
+        access="read",
+        local_options=("to", "overwrite"),
+        page_access="read",
     ),
     "tags": Command(
-        *(
-            "row_commands:tags",
-            "List the tags of people; merge them, or edit those of one.",
-            (),
-            "read",
-        ),
-        writes=("merge", "undo", "add", "remove"),
+        function_path="row_commands:tags",
+        summary="List the tags of people; merge them, or edit those of one.",
+        access="read",
+        write_options=("merge", "undo", "add", "remove"),
         task="experts",
-        api="begin",
+        page_access="run",
     ),
     "correct": Command(
-        *(
-            "row_commands:correct",
-            "Correct the answer about one row by hand, or undo that.",
-            ("item",),
-            "read",
-        ),
-        writes=("set_", "undo"),
-        such='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
-        api="begin",
+        function_path="row_commands:correct",
+        summary="Correct the answer about one row by hand, or undo that.",
+        arguments=("item",),
+        access="read",
+        write_options=("set_", "undo"),
+        example='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
+        page_access="run",
     ),
     "parked": Command(
-        "maintenance_commands:parked",
-        "List those that failed for good, and why.",
-        opens="read",
-        api="look",
+        function_path="maintenance_commands:parked",
+        summary="List those that failed for good, and why.",
+        access="read",
+        page_access="read",
     ),
     "batches": Command(
-        "batch_commands:batches",
-        "List batches and live runs.",
-        opens="read",
-        whole=True,
-        api="look",
+        function_path="batch_commands:batches",
+        summary="List batches and live runs.",
+        access="read",
+        is_whole_workspace=True,
+        page_access="read",
     ),
     "batch-cancel": Command(
-        "batch_commands:batch_cancel",
-        "Cancel a batch, or give it up.",
-        ("batch",),
-        "write",
-        whole=True,
-        api="begin",
+        function_path="batch_commands:batch_cancel",
+        summary="Cancel a batch, or give it up.",
+        arguments=("batch",),
+        access="write",
+        is_whole_workspace=True,
+        page_access="run",
     ),
     "costs": Command(
-        "batch_commands:costs", "Add up what was spent.", opens="read", of_several=True, api="look"
+        function_path="batch_commands:costs",
+        summary="Add up what was spent.",
+        access="read",
+        may_span_tasks=True,
+        page_access="read",
     ),
     "qc": Command(
-        "maintenance_commands:qc",
-        "Measure the answers, and write the report.",
-        opens="read",
-        api="begin",
+        function_path="maintenance_commands:qc",
+        summary="Measure the answers, and write the report.",
+        access="read",
+        page_access="run",
     ),
     "versions": Command(
-        "maintenance_commands:versions",
-        "List every version of answers.",
-        opens="read",
-        of_several=True,
-        api="look",
+        function_path="maintenance_commands:versions",
+        summary="List every version of answers.",
+        access="read",
+        may_span_tasks=True,
+        page_access="read",
     ),
     "rollback": Command(
-        "maintenance_commands:rollback", "Take back the answers of one version.", ("extractor",)
+        function_path="maintenance_commands:rollback",
+        summary="Take back the answers of one version.",
+        arguments=("extractor",),
     ),
     "eval": Command(
-        "search_commands:measure",
-        "Measure the search with judged questions.",
-        ("queries", "qrels"),
-        "read",
+        function_path="search_commands:measure",
+        summary="Measure the search with judged questions.",
+        arguments=("queries", "qrels"),
+        access="read",
     ),
     "forget": Command(
-        "maintenance_commands:forget",
-        "Remove people or rows everywhere.",
-        ("expert",),
-        "write",
+        function_path="maintenance_commands:forget",
+        summary="Remove people or rows everywhere.",
+        arguments=("expert",),
+        access="write",
         task="experts",
-        task_if="expert",
+        task_option="expert",
     ),
     "backup": Command(
-        "maintenance_commands:backup", "Copy the whole workspace.", ("to",), "read", whole=True
+        function_path="maintenance_commands:backup",
+        summary="Copy the whole workspace.",
+        arguments=("to",),
+        access="read",
+        is_whole_workspace=True,
     ),
     "restore": Command(
-        "maintenance_commands:restore",
-        "Put a backup into a new folder, or into PostgreSQL.",
-        ("from",),
+        function_path="maintenance_commands:restore",
+        summary="Put a backup into a new folder, or into PostgreSQL.",
+        arguments=("from",),
     ),
     "clean": Command(
-        "maintenance_commands:clean",
-        "Remove old files and builds that nothing needs.",
-        (),
-        "write",
-        "read",
-        whole=True,
-        api="begin",
+        function_path="maintenance_commands:clean",
+        summary="Remove old files and builds that nothing needs.",
+        access="write",
+        dry_access="read",
+        is_whole_workspace=True,
+        page_access="run",
     ),
     "remove-tables": Command(
-        "maintenance_commands:remove_tables",
-        "Remove our tables from a database.",
-        opens="read",
-        whole=True,
+        function_path="maintenance_commands:remove_tables",
+        summary="Remove our tables from a database.",
+        access="read",
+        is_whole_workspace=True,
     ),
     "emulator": Command(
-        "server_commands:emulator", "Serve Gemini's protocol from the local engine.", json=False
+        function_path="server_commands:emulator",
+        summary="Serve Gemini's protocol from the local engine.",
+        has_json=False,
     ),
-    "prices": Command("settings_commands:prices", "List prices and limits of the models."),
+    "prices": Command(
+        function_path="settings_commands:prices",
+        summary="List prices and limits of the models.",
+    ),
     "settings": Command(
-        "settings_commands:settings", "List settings, their values, and where from."
+        function_path="settings_commands:settings",
+        summary="List settings, their values, and where from.",
     ),
 }
-DAILY = list(COMMANDS)[:12]
-STEPS = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
+DAILY_COMMAND_COUNT = 12
+BATCH_STEPS = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
 
-NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
-NO_FILE |= {"encoding": "", "header": ""}
-ALIASES = {  # other names for what the commands above do, which no help lists
+# Parameters of `import` that a folder of images does not use.
+_FILE_OPTIONS = {
+    **dict.fromkeys(("experts", "report")),
+    **dict.fromkeys(("strict", "dry"), False),
+    **dict.fromkeys(("map_", "sheet", "encoding", "header"), ""),
+}
+# Other names of the commands above, which no help lists.
+ALIASES = {
     "import-images": replace(
         COMMANDS["import"],
-        takes=("folder",),
+        arguments=("folder",),
         task="images",
-        names={"from_": "folder"},
-        fixed=NO_FILE,
+        renamed_options={"from_": "folder"},
+        fixed_options=_FILE_OPTIONS,
     ),
     "import-passages": replace(
         COMMANDS["import"],
-        takes=("passages",),
+        arguments=("passages",),
         task="passages",
-        names={"from_": "passages"},
-        fixed={"experts": None},
+        renamed_options={"from_": "passages"},
+        fixed_options={"experts": None},
     ),
     "preflight": replace(
-        COMMANDS["tag"], opens="bring", fixed={**COMMANDS["tag"].fixed, "dry": True}, api=""
+        COMMANDS["tag"],
+        access="sync",
+        fixed_options={**COMMANDS["tag"].fixed_options, "dry": True},
+        page_access="",
     ),
-    "tag-live": replace(COMMANDS["tag"], fixed={**COMMANDS["tag"].fixed, "mode": "live"}, api=""),
+    "tag-live": replace(
+        COMMANDS["tag"],
+        fixed_options={**COMMANDS["tag"].fixed_options, "mode": "live"},
+        page_access="",
+    ),
     "passages-pilot": Command(
-        "batch_commands:passages_pilot",
-        "Ask about a few passages, and judge them.",
-        opens="write",
+        function_path="batch_commands:passages_pilot",
+        summary="Ask about a few passages, and judge them.",
+        access="write",
         task="passages",
-        api="begin",
+        page_access="run",
     ),
-    "passages-backfill": replace(COMMANDS["tag"], task="passages", fixed={"backfill": True}),
-    "passages-status": replace(COMMANDS["status"], task="passages", api=""),
-    "people": replace(COMMANDS["items"], task="experts", api=""),
-    "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
-    "run": Command("maintenance_commands:work", "Do once whatever is due.", fixed={"once": True}),
+    "passages-backfill": replace(
+        COMMANDS["tag"],
+        task="passages",
+        fixed_options={"backfill": True},
+    ),
+    "passages-status": replace(
+        COMMANDS["status"],
+        task="passages",
+        page_access="",
+    ),
+    "people": replace(
+        COMMANDS["items"],
+        task="experts",
+        page_access="",
+    ),
+    "log": replace(
+        COMMANDS["show"],
+        arguments=(),
+        task=None,
+        fixed_options={"expert": None, "item": None},
+    ),
+    "run": Command(
+        function_path="maintenance_commands:work",
+        summary="Do once whatever is due.",
+        fixed_options={"once": True},
+    ),
     "unpark": Command(
-        "maintenance_commands:unpark",
-        "Let parked ones be asked again.",
-        ("expert",),
-        "write",
-        api="begin",
+        function_path="maintenance_commands:unpark",
+        summary="Let parked ones be asked again.",
+        arguments=("expert",),
+        access="write",
+        page_access="run",
     ),
-    "score": Command("row_commands:score", "Compute anew what follows from rows.", opens="write"),
+    "score": Command(
+        function_path="row_commands:score",
+        summary="Compute anew what follows from rows.",
+        access="write",
+    ),
 }
 EVERY = {**COMMANDS, **ALIASES}
 
 
-def targets(*, everything: bool) -> str:
-    """Return what `make help` lists: what a day needs, and the steps of a batch one by one, or everything."""
+def format_targets(*, has_all: bool) -> str:
+    """Return the help of make: all commands, or the daily commands and the steps of a batch."""
+    if has_all:
+        setup_line = "  setup         Make .venv, as the first of these does by itself."
+        return "\n".join([*_command_lines(COMMANDS), setup_line])
 
-    def listed(names: Iterable[str]) -> list[str]:
-        return [
-            f"  {name:<13} {COMMANDS[name].summary} {COMMANDS[name].such}".rstrip()
-            for name in names
-        ]
+    daily_names = list(COMMANDS)[:DAILY_COMMAND_COUNT]
+    lines = [
+        *_command_lines(daily_names),
+        "step by step, with batches:",
+        *_command_lines(BATCH_STEPS),
+        "",
+        (
+            "make help ALL=1 lists all, make tag HELP=1 what one takes, "
+            "make help-dev what developers of findable use"
+        ),
+    ]
+    return "\n".join(lines)
 
-    if everything:
-        return "\n".join(
-            [*listed(COMMANDS), "  setup         Make .venv, as the first of these does by itself."]
-        )
-    more = "make help ALL=1 lists all, make tag HELP=1 what one takes, make help-dev what developers of findable use"
-    return "\n".join([*listed(DAILY), "step by step, with batches:", *listed(STEPS), "", more])
+
+def _command_lines(names: Iterable[str]) -> list[str]:
+    """Return a line for each command: its name, summary and example."""
+    lines = []
+    for name in names:
+        command = COMMANDS[name]
+        lines.append(f"  {name:<13} {command.summary} {command.example}".rstrip())
+    return lines
 
 
 if __name__ == "__main__":
-    print(targets(everything="all" in sys.argv))  # noqa: T201 - without the environment that setup makes
+    print(format_targets(has_all="all" in sys.argv))  # noqa: T201 - runs before setup

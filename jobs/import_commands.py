@@ -13,9 +13,9 @@ from jobs.command import opened, wants_json
 from jobs.options import (
     COUNT,
     FILE,
-    NAME,
     PATH,
     STREAM,
+    TEXT,
     CommandReport,
     Dry,
     Encoding,
@@ -226,14 +226,16 @@ def add_expert(
 
 def ask(
     *,
-    from_: Annotated[str, Parameter("", NAME)],
-    q: Annotated[str, Parameter("What is asked about each row.", NAME, metavar="QUESTION")],
+    from_: Annotated[str, Parameter("", TEXT)],
+    q: Annotated[str, Parameter("What is asked about each row.", TEXT, metavar="QUESTION")],
     fields: Annotated[
         str,
         Parameter("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'."),
     ] = "",
     name: Annotated[str, Parameter("Keep the question as tasks/NAME.py.")] = "",
-    n: Annotated[int, Parameter("How many rows are asked about.", COUNT)] = asking.FEW,
+    n: Annotated[
+        int, Parameter("How many rows are asked about.", COUNT)
+    ] = asking.DEFAULT_ROW_COUNT,
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
-from jobs.options import COUNT, NAME, CommandReport, Expert, Item, Parameter, Raw, Seed
+from jobs.options import COUNT, TEXT, CommandReport, Expert, Item, Parameter, Raw, Seed
 from jobs.output import TextTable, print_fields, print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -206,7 +206,7 @@ def try_(
     ws: WorkspaceSession,
     *,
     n: Annotated[int | None, Parameter("How many to try; 3 without it.", COUNT)] = None,
-    item: Annotated[str | None, Parameter("The one to try, whatever its state.", NAME)] = None,
+    item: Annotated[str | None, Parameter("The one to try, whatever its state.", TEXT)] = None,
     seed: Seed = None,
     a: Annotated[str | None, Parameter("A version, or `draft`, beside --b.", metavar="WAY")] = None,
     b: Annotated[str | None, Parameter("Another one, on the same items.", metavar="WAY")] = None,
@@ -231,7 +231,7 @@ def try_(
     if a and b:
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
-    report = try_out.run(ws, n or try_out.FEW, item, seed)
+    report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
     return CommandReport(report.document, partial(_show_tried, report, words), report.check)
 
 

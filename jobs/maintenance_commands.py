@@ -69,7 +69,7 @@ def work(
         here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
     if not once:
         units.go_on(_opened, names, wanted, _tell)
-    told = units.once_each(_opened, names, wanted)
+    told = units.run_pass(_opened, names, wanted)
     shown = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else lambda: None)
     return CommandReport(here | told.document, shown, lambda: raise_all(told.failures))
 

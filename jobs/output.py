@@ -1,6 +1,8 @@
-"""Print lines, tables and bars: with colour and movement on a terminal, plain in a pipe, JSON for programs.
+"""Print lines, tables and progress bars.
 
-Results go to standard output, everything else to standard error.
+- Results go to standard output, everything else to standard error.
+- A terminal gets colours and moving bars, a pipe gets plain text.
+- Programs get one JSON document.
 """
 
 import contextlib
@@ -10,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -21,26 +24,49 @@ from pipeline.core.progress import ProgressBar
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-COPIED = "username"  # a column that is not folded, for its cells are copied
-NAMES = 22  # columns for the names of fields in a pipe
-_UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
+# People copy the cells of this column, so that its cells are never wrapped.
+UNWRAPPED_COLUMN = "username"
+# Columns of the field names, with the blank after them, in a pipe.
+FIELD_NAME_WIDTH = 22
+# Matches every character of a JSON text that may be a control character.
+_CONTROL_CANDIDATE = re.compile(r"[^\x20-\x7e\n]")
+
+# Shorter work shows no progress bar.
+SHOW_AFTER_S = 2.0
+LOG_INTERVAL_S = 5.0
+# To draw a bar takes a millisecond or more, longer than most rows.
+MAX_REDRAWS_PER_S = 4
+
+
+@dataclass
+class _OutputState:
+    """What the running command has printed, and how it prints."""
+
+    has_printed_json: bool = False
+    # Whether each line begins with its date and time.
+    has_times: bool = False
+
+
+_output_state = _OutputState()
+# Bars on the terminal, outer bars first. Messages are printed above the last bar.
+_active_bars: "list[Progress]" = []
 
 
 class Terminal:
     """The display of a command: messages and progress on standard error."""
 
     def say(self, line: str) -> None:
-        """Print a message, above a bar that is drawn."""
-        _message(line, None)
+        """Print a message, above the active progress bar."""
+        _print_message(line, None)
 
     def warn(self, line: str) -> None:
-        """Print a warning, above a bar that is drawn."""
-        _message(line, "yellow")
+        """Print a warning, above the active progress bar."""
+        _print_message(line, "yellow")
 
     def error(self, line: str) -> None:
-        """Print the error that stopped the command; what stands on lines of its own is indented."""
-        said = "\n  ".join(printable(one) for one in line.split("\n"))
-        _coloured(f"{_time(sys.stderr)}error: {said}", "red")
+        """Print the error that ends the command; lines after the first are indented."""
+        message = "\n  ".join(printable(part) for part in line.split("\n"))
+        _print_coloured(f"{_time_prefix(sys.stderr)}error: {message}", "red")
 
     def hint(self, line: str) -> None:
         """Print what to type next."""
@@ -48,15 +74,21 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[ProgressBar]:
-        """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
-        with contextlib.ExitStack() as shown:
+        """Show progress with rate and remaining time during a `with` block.
+
+        A terminal gets a moving bar at once, or after SHOW_AFTER_S if it is `late`. A pipe gets
+        lines of a log after SHOW_AFTER_S.
+        """
+        with contextlib.ExitStack() as bar_stack:
             is_terminal = sys.stderr.isatty()
-            after_s = SHOW_AFTER_S if late or not is_terminal else 0
-            yield TerminalProgressBar(label, total, shown if is_terminal else None, after_s=after_s)
+            delay_s = SHOW_AFTER_S if late or not is_terminal else 0
+            yield TerminalProgressBar(
+                label, total, bar_stack if is_terminal else None, delay_s=delay_s
+            )
 
 
 def raise_all(errors: Sequence[FindableError]) -> None:
-    """Raise the first of some errors, once the others are printed."""
+    """Print all errors but the first with their hints, then raise the first."""
     for error in errors[1:]:
         Terminal().error(error.message)
         Terminal().hint(error.hint)
@@ -64,94 +96,108 @@ def raise_all(errors: Sequence[FindableError]) -> None:
         raise errors[0]
 
 
-def _message(line: str, colour: str | None) -> None:
-    said = _time(sys.stderr) + printable(line)
-    if _drawn:
-        _drawn[-1].console.print(said, markup=False, highlight=False, soft_wrap=True)
+def _print_message(line: str, colour: str | None) -> None:
+    """Print a line on standard error: above the active bar without colour, else in the colour."""
+    message = _time_prefix(sys.stderr) + printable(line)
+    if _active_bars:
+        console = _active_bars[-1].console
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
     else:
-        _coloured(said, colour)
+        _print_coloured(message, colour)
 
 
-def _coloured(line: str, colour: str | None) -> None:
+def _print_coloured(line: str, colour: str | None) -> None:
     """Print a line on standard error, in a colour unless NO_COLOR is set (no-color.org)."""
     click.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
 
 
-_documents: list[int] = []  # one for each document that this command printed
-_timed: list[bool] = []  # one where the lines of this command begin with their times
-
-
 def begin_output() -> None:
-    """Forget what a command that is over printed: no document, and lines have no times."""
-    _documents.clear()
-    _timed.clear()
+    """Reset the state after a command: no document is printed, and lines have no times."""
+    _output_state.has_printed_json = False
+    _output_state.has_times = False
 
 
 def log_times() -> None:
-    """Begin each line of this command with its date and time, but for a terminal: it is for a log."""
-    _timed.append(True)
+    """Begin each line of this command with its date and time, except on a terminal."""
+    _output_state.has_times = True
 
 
-def _time(stream: TextIO) -> str:
-    return (
-        f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} "
-        if _timed and not stream.isatty()
-        else ""
-    )
+def _time_prefix(stream: TextIO) -> str:
+    """Return the date and time before a line, or an empty text if lines have no times."""
+    if _output_state.has_times and not stream.isatty():
+        return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} "
+    return ""
 
 
 def has_printed_json() -> bool:
     """Return whether this command printed a document."""
-    return bool(_documents)
+    return _output_state.has_printed_json
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on standard output, with control characters escaped; in ASCII unless in UTF-8."""
-    _documents.append(1)
-    in_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(document, ensure_ascii=not in_utf8, indent=2, default=str)
-    click.echo(_UNSEEN.sub(_escaped, text))
+    """Print one JSON document on standard output, with control characters escaped.
+
+    Other letters than ASCII are escaped too, unless standard output is UTF-8.
+    """
+    _output_state.has_printed_json = True
+    is_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(document, ensure_ascii=not is_utf8, indent=2, default=str)
+    click.echo(_CONTROL_CANDIDATE.sub(_escape_control, text))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+def _escape_control(match: re.Match[str]) -> str:
+    """Return a printable character unchanged, another one as its JSON escape."""
+    char = match[0]
+    return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
 def print_request(line: str) -> None:
-    """Print a line of an access log, with the time of day, on standard error; one that is not read is left out."""
+    """Print a line of an access log with the time of day on standard error.
+
+    If standard error cannot be written, the line is dropped.
+    """
     with contextlib.suppress(OSError, ValueError):
         click.echo(f"{time_of_day()} {printable(line)}", err=True)
 
 
 def raw_writer() -> Callable[[bytes], object]:
-    """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
+    """Return a function that writes bytes to standard output.
+
+    A pipe gets the bytes unchanged. A terminal gets UTF-8 text without control characters.
+    """
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
-    return lambda data: click.echo(
-        "\n".join(map(printable, data.decode("utf-8", "replace").split("\n"))), nl=False
-    )
+
+    def write_printable(chunk: bytes) -> None:
+        lines = chunk.decode("utf-8", "replace").split("\n")
+        click.echo("\n".join(map(printable, lines)), nl=False)
+
+    return write_printable
 
 
 def print_line(line: str) -> None:
-    """Print one line of result on standard output."""
-    click.echo(f"{_time(sys.stdout)}{printable(line)}")
+    """Print one line of the result on standard output."""
+    click.echo(f"{_time_prefix(sys.stdout)}{printable(line)}")
 
 
 def print_text(text: str, *, indent: str = "") -> None:
-    """Print a text of any lines on standard output."""
+    """Print a text of one or more lines on standard output, without blanks at line ends."""
     for line in text.split("\n"):
         click.echo(f"{indent}{printable(line)}".rstrip())
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:
-    """Print a line on a terminal, wrapped behind its indent, of pieces of which every second one is bold."""
+    """Print pieces as one line on a terminal, every second piece in bold.
+
+    A long line is wrapped, and all of its lines are indented.
+    """
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
     line = Text()
-    for number, piece in enumerate(pieces):
-        line.append(printable(piece), style="bold" if number % 2 else None)
+    for piece_index, piece in enumerate(pieces):
+        line.append(printable(piece), style="bold" if piece_index % 2 else None)
     Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
 
 
@@ -162,135 +208,170 @@ class TextTable(NamedTuple):
     rows: Iterable[Sequence[object]]
 
 
-Shown = (
-    str | TextTable | Callable[[], object] | list[Any]
-)  # a line, a table, what prints, or several of these
+# A line, a table, a function that prints, or a list of these.
+Output = str | TextTable | Callable[[], object] | list[Any]
 
 
-def print_all(shown: Shown) -> None:
-    """Print a result: lines and tables, one below the other."""
-    if isinstance(shown, str):
-        print_line(shown)
-    elif isinstance(shown, TextTable):
-        print_table(*shown)
-    elif isinstance(shown, list):
-        for one in shown:
-            print_all(one)
+def print_all(output: Output) -> None:
+    """Print lines and tables one below the other; functions are called and print themselves."""
+    if isinstance(output, str):
+        print_line(output)
+    elif isinstance(output, TextTable):
+        print_table(output.headers, output.rows)
+    elif isinstance(output, list):
+        for part in output:
+            print_all(part)
     else:
-        shown()
+        output()
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
+    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen."""
+    if value is None:
+        return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return "-" if value is None else f"{value:,}" if type(value) is int else printable(str(value))
+    # A bool is an int, too, but is printed as text.
+    if type(value) is int:
+        return f"{value:,}"
+    return printable(str(value))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
+    """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
-    A cell holds no tab and no line end; a time has its minute, a number its thousands, and nothing is a hyphen.
+    No cell contains a tab or a line end.
     """
-    cells = [[_cell(cell) for cell in row] for row in rows]
+    cells = [[_format_cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
-        _draw(cells, [(header, header == COPIED) for header in headers])
+        _draw_table(cells, [(header, header == UNWRAPPED_COLUMN) for header in headers])
         return
+
     for row in [headers, *cells]:
         click.echo("\t".join(row))
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
+    """Print names with their values.
+
+    On a terminal the values are a column of wrapped text. A pipe gets one line per field.
+    """
     if sys.stdout.isatty():
-        rows = [
-            (printable(name), "\n".join(map(printable, value.split("\n"))))
-            for name, value in fields
-        ]
-        _draw(rows, [("", True), ("", False)])
+        rows = []
+        for name, value in fields:
+            lines = map(printable, value.split("\n"))
+            rows.append((printable(name), "\n".join(lines)))
+        _draw_table(rows, [("", True), ("", False)])
         return
+
     for name, value in fields:
-        print_line(f"{name:<{NAMES - 1}} {value}")
+        print_line(f"{name:<{FIELD_NAME_WIDTH - 1}} {value}")
 
 
-def _draw(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:
-    """Draw rows below their headings, if they have any; of each column it is said whether its cells stay whole."""
+def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:
+    """Draw a table on a terminal, with a line of headings unless all headings are empty.
+
+    Args:
+        columns: The heading of each column, and whether its cells are never wrapped.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", show_header=any(name for name, _ in columns)
-    )
-    for name, is_whole in columns:
-        table.add_column(name, overflow="fold", no_wrap=is_whole)
+    has_headings = any(name for name, _ in columns)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=has_headings)
+    for name, is_unwrapped in columns:
+        table.add_column(name, overflow="fold", no_wrap=is_unwrapped)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
 
 
-SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
-PLAIN_EVERY_S = 5.0
-DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for every row would take longer than the row
-_drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
-
-
 class TerminalProgressBar:
-    """Progress with rate and ETA: a moving bar on a terminal, drawn from a moment on, else a line of a log at times."""
+    """Progress with rate and remaining time: a moving bar on a terminal, else lines of a log."""
 
     def __init__(
-        self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, after_s: float
+        self,
+        label: str,
+        total: int | None,
+        bar_stack: contextlib.ExitStack | None,
+        *,
+        delay_s: float,
     ) -> None:
-        """Begin to count time; on a terminal the bar is drawn until `shown` is closed."""
+        """Start the clock; without a delay a terminal shows the bar at once.
+
+        Args:
+            bar_stack: Removes the bar when it is closed; None writes lines of a log.
+            delay_s: Seconds in which nothing is shown.
+        """
         self._label = label
         self._total = total
-        self._shown = shown
-        self._began = time.monotonic()
-        self._next, self._drawn = (
-            self._began + after_s,
-            None if shown is None or after_s else self._draw(shown, 0),
-        )
+        self._bar_stack = bar_stack
+        self._started_at = time.monotonic()
+        self._next_update_at = self._started_at + delay_s
+        self._bar: tuple[Progress, TaskID] | None = None
+        if bar_stack is not None and not delay_s:
+            self._bar = self._draw_bar(bar_stack, 0)
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, or write a line, unless that was done just now."""
+        """Move the bar or write a line, unless the last update was just before."""
         now = time.monotonic()
-        self._total = self._total if total is None else total
-        if now < self._next:
+        if total is not None:
+            self._total = total
+        if now < self._next_update_at:
             return
-        self._next = now + (PLAIN_EVERY_S if self._shown is None else 1 / DRAWN_A_SECOND)
-        rate = done / (now - self._began) if now > self._began else 0
-        parts = [f"{done:,}/{self._total:,}" if self._total is not None else f"{done:,}"]
-        if rate > 0:
-            parts.append(f"{rate:.1f}/s")
-            parts += [f"ETA {max(0, self._total - done) / rate:.0f} s"] if self._total else []
-        told = ", ".join([*parts, *([printable(note)] if note else [])])
-        if self._shown is None:
-            sys.stderr.write(f"{time_of_day()} {self._label}: {told}\n")
+
+        interval_s = LOG_INTERVAL_S if self._bar_stack is None else 1 / MAX_REDRAWS_PER_S
+        self._next_update_at = now + interval_s
+        progress_text = self._format_progress(done, now - self._started_at, note)
+        if self._bar_stack is None:
+            sys.stderr.write(f"{time_of_day()} {self._label}: {progress_text}\n")
             sys.stderr.flush()
             return
-        self._drawn = self._drawn or self._draw(self._shown, done)
-        progress, task = self._drawn
-        progress.update(task, completed=done, total=self._total, told=told)
 
-    def _draw(self, shown: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
+        if self._bar is None:
+            self._bar = self._draw_bar(self._bar_stack, done)
+        progress, task_id = self._bar
+        progress.update(task_id, completed=done, total=self._total, progress_text=progress_text)
+
+    def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
+        """Return count, rate, remaining time and note, separated by commas."""
+        parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
+
+        rate = done / elapsed_s if elapsed_s > 0 else 0
+        if rate > 0:
+            parts.append(f"{rate:.1f}/s")
+        if rate > 0 and self._total:
+            remaining_s = max(0, self._total - done) / rate
+            parts.append(f"ETA {remaining_s:.0f} s")
+        if note:
+            parts.append(printable(note))
+        return ", ".join(parts)
+
+    def _draw_bar(self, bar_stack: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
+        """Draw the bar on the terminal until `bar_stack` is closed."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
         console = Console(stderr=True)
-        rest = Column(no_wrap=True, ratio=1, overflow="ellipsis")
+        text_column = Column(no_wrap=True, ratio=1, overflow="ellipsis")
         progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=max(10, min(40, console.width // 5))),
-            TextColumn("{task.fields[told]}", markup=False, table_column=rest),
+            TextColumn("{task.fields[progress_text]}", markup=False, table_column=text_column),
             console=console,
-            refresh_per_second=DRAWN_A_SECOND,
+            refresh_per_second=MAX_REDRAWS_PER_S,
             expand=True,
             transient=True,
         )
-        shown.callback(_drawn.remove, progress)
-        shown.enter_context(progress)
-        _drawn.append(progress)
-        return progress, progress.add_task(self._label, total=self._total, completed=done, told="")
+        bar_stack.callback(_active_bars.remove, progress)
+        bar_stack.enter_context(progress)
+        _active_bars.append(progress)
+        task_id = progress.add_task(
+            self._label, total=self._total, completed=done, progress_text=""
+        )
+        return progress, task_id
 
 
 def time_of_day() -> str:
@@ -299,5 +380,8 @@ def time_of_day() -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text on one line without control characters, so that no data can move a terminal's cursor."""
+    """Replace control characters and line ends by blanks.
+
+    Printed text then cannot move a terminal's cursor.
+    """
     return "".join(char if char.isprintable() else " " for char in text)

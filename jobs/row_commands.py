@@ -1,4 +1,4 @@
-"""Look at items: list and count them, their tags, where everything stands; write them to a file."""
+"""Commands about rows: list, count, export and correct them, edit tags, and print the status."""
 
 import contextlib
 import getpass
@@ -15,10 +15,10 @@ import click
 from jobs.command import wants_json
 from jobs.options import (
     COUNT,
-    LARGEST,
-    NAME,
+    MAX_NUMBER,
     PATH,
     STREAM,
+    TEXT,
     VERSION,
     CommandReport,
     CountParam,
@@ -40,22 +40,25 @@ from pipeline.core.text import first_few, plural, usd
 from pipeline.engine import corrections
 from pipeline.engine.task import ExportOptions
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.experts import tags as editing
+from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
-from pipeline.ops import export as exporting
-from pipeline.ops import items as listing
-from pipeline.ops import status as standing
+from pipeline.ops import export as row_export
+from pipeline.ops import items as row_items
+from pipeline.ops import status as task_status
 
-SHOWN = 60  # characters of a text on a terminal
-SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the table of a search
-PAGE = 20
-FEW = 10  # merges that are shown
-DUE = 5  # people that are shown; --json has more
-# The output of `status --more` fits one page: at most this many lines of open batches, of reasons, and of twins.
+MAX_CELL_CHARS = 60
+# As in the table of a search.
+SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
+DEFAULT_PAGE_ROWS = 20
+MAX_MERGE_ROWS = 10
+MAX_DUE_LINES = 5
+# The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
+# and of twins.
 MAX_OPEN_BATCH_LINES = 10
 MAX_REASON_LINES = 20
 MAX_TWIN_LINES = 5
-WORDS = {  # of counts, whose keys programs read
+# Labels of counts for people. Programs read the keys.
+COUNT_LABELS = {
     "no_bio": "without a bio",
     "foreign": "whose tags are no JSON list",
     "with_concepts": "with concepts",
@@ -69,7 +72,7 @@ WORDS = {  # of counts, whose keys programs read
 def items(
     ws: WorkspaceSession,
     *,
-    find: Annotated[tuple[str, ...], Parameter("Words that it holds.", NAME)] = (),
+    find: Annotated[tuple[str, ...], Parameter("Words that it holds.", TEXT)] = (),
     state: Annotated[
         str | None, Parameter("Only those in this state, such as untagged or parked.")
     ] = None,
@@ -81,9 +84,9 @@ def items(
     sort: Annotated[str | None, Parameter("By this column; -COLUMN has the largest first.")] = None,
     fields: Annotated[str, Parameter("Show these columns.", metavar="NAME,…")] = "",
     after: Annotated[
-        str | None, Parameter("Go on behind this id, as the page before says.", NAME)
+        str | None, Parameter("Go on behind this id, as the page before says.", TEXT)
     ] = None,
-    limit: Annotated[int, Parameter("Show at most this many.", COUNT)] = PAGE,
+    limit: Annotated[int, Parameter("Show at most this many.", COUNT)] = DEFAULT_PAGE_ROWS,
     counts: Annotated[bool, Parameter("Count them by state, tag and version instead.")] = False,
     to: Annotated[Path | None, Parameter("Write them all to this file, as CSV.", PATH)] = None,
     overwrite: Overwrite = False,
@@ -95,49 +98,65 @@ def items(
     With --to all of them are written to a CSV file; with --counts they are counted, by tags and versions up to 100,000
     rows.
     """
-    which = RowFilter(find, state, _names(tag), extractor, min_score, max_score, where)
-    told: Any = {"sort": sort, "fields": _names(fields) or None}
+    row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
+    columns = _split_names(fields) or None
     if to is not None:
-        done = listing.write_csv(ws, to, which, overwrite=overwrite, **told)
-        return CommandReport(
-            asdict(done), f"{plural(done.count, done.word)} written to {done.path}"
+        export_report = row_items.write_csv(
+            ws, to, row_filter, overwrite=overwrite, sort=sort, fields=columns
         )
+        message = (
+            f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
+        )
+        return CommandReport(asdict(export_report), message)
     if counts:
-        counted = listing.counts(ws, which, within_s=None)
-        rows = [("all", "", counted.total)]
-        for name in ("states", "tags", "versions"):
-            rows += [
-                (name.removesuffix("s"), *one) for one in (getattr(counted, name) or {}).items()
-            ]
-        return CommandReport(counted.document, TextTable(("by", "what", "items"), rows))
-    page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
-    more = (
-        []
-        if page.after is None
-        else [lambda: Terminal().say(f"more: the same with {OptionHint(after=page.after)}")]
+        return _count_rows(ws, row_filter)
+
+    page = row_items.page(
+        ws, row_filter, limit=limit, after=after, within_s=None, sort=sort, fields=columns
     )
-    headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
-    listed = TextTable(
-        headers, [[*map(_cell, one.values.values()), one.state] for one in page.items]
-    )
-    return CommandReport(
-        page.document, [listed, *more] if page.items else f"no {ws.task.words.one} was found"
-    )
+    if not page.items:
+        return CommandReport(page.document, f"no {ws.task.words.one} was found")
+
+    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*page.names, "state")]
+    rows = [[*map(_format_cell, row.values.values()), row.state] for row in page.items]
+    output: list[Any] = [TextTable(headers, rows)]
+    if page.after is not None:
+        message = f"more: the same with {OptionHint(after=page.after)}"
+        output.append(partial(Terminal().say, message))
+    return CommandReport(page.document, output)
 
 
-def _cell(value: object) -> str:
-    text = (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else ""
-        if value is None
-        else str(value)
-    )
-    return f"{text[:SHOWN]}…" if sys.stdout.isatty() and len(text) > SHOWN else text
+def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
+    """Count the rows of a filter by state, tag and version, for as long as it takes."""
+    counts = row_items.counts(ws, row_filter, within_s=None)
+    rows = [("all", "", counts.total)]
+    for kind, counts_by_name in (
+        ("state", counts.states),
+        ("tag", counts.tags),
+        ("version", counts.versions),
+    ):
+        for name, count in (counts_by_name or {}).items():
+            rows.append((kind, name, count))
+    return CommandReport(counts.document, TextTable(("by", "what", "items"), rows))
 
 
-def _names(text: str) -> list[str]:
-    return [name for one in text.split(",") if (name := one.strip())]
+def _format_cell(value: object) -> str:
+    """Return a cell's text, without None and brackets; a terminal gets MAX_CELL_CHARS of it."""
+    if value is None:
+        text = ""
+    elif isinstance(value, list):
+        text = ", ".join(map(str, value))
+    else:
+        text = str(value)
+
+    if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
+        return f"{text[:MAX_CELL_CHARS]}…"
+    return text
+
+
+def _split_names(text: str) -> list[str]:
+    """Split a text at its commas and return the names that are not blank."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def export(
@@ -182,19 +201,26 @@ def export(
     path = None if str(to) == "-" else to
     if path is None and wants_json():
         if format_ not in (None, "json"):
-            said = f"{OptionHint(json=True)} is for one JSON document, and {format_} is none; nothing was written"
-            raise InputError(said, hint="leave out either")
+            message = (
+                f"{OptionHint(json=True)} is for one JSON document, and {format_} is none; "
+                "nothing was written"
+            )
+            raise InputError(message, hint="leave out either")
         format_ = "json"
-    wanted = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
-    done = exporting.run(
-        ws, path, format_=format_, wanted=wanted, overwrite=overwrite, raw=raw, write=raw_writer()
+
+    options = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
+    report = row_export.run(
+        ws, path, format_=format_, wanted=options, overwrite=overwrite, raw=raw, write=raw_writer()
     )
+
     if path is None:
-        ws.display.say(f"{plural(done.count, done.word)} written")
+        ws.display.say(f"{plural(report.count, report.word)} written")
         return None
-    if done.path is None:
-        return CommandReport(asdict(done), f"no {done.word} to export: no file was written")
-    return CommandReport(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
+    if report.path is None:
+        message = f"no {report.word} to export: no file was written"
+    else:
+        message = f"{plural(report.count, report.word)} written to {report.path}"
+    return CommandReport(asdict(report), message)
 
 
 def tags(
@@ -202,19 +228,19 @@ def tags(
     *,
     k: Annotated[int, Parameter("How many to show.", COUNT)] = 20,
     find: Annotated[str, Parameter("Only tags with this in them.")] = "",
-    merge: Annotated[str | None, Parameter('"old=new; old=new".', NAME)] = None,
+    merge: Annotated[str | None, Parameter('"old=new; old=new".', TEXT)] = None,
     undo: Annotated[
-        int | None, Parameter("The merge or edit to undo.", CountParam(1, LARGEST))
+        int | None, Parameter("The merge or edit to undo.", CountParam(1, MAX_NUMBER))
     ] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", NAME)] = None,
+    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
     expert: Annotated[
-        str | None, Parameter("The tags of this person alone.", NAME, also="--person")
+        str | None, Parameter("The tags of this person alone.", TEXT, other_name="--person")
     ] = None,
     add: Annotated[
-        str | None, Parameter('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")
+        str | None, Parameter('Tags that the person gets: "ml; law".', TEXT, metavar="TAGS")
     ] = None,
     remove: Annotated[
-        str | None, Parameter("Tags that the person loses.", NAME, metavar="TAGS")
+        str | None, Parameter("Tags that the person loses.", TEXT, metavar="TAGS")
     ] = None,
 ) -> CommandReport:
     """List the tags of people, with examples, and what was merged.
@@ -224,49 +250,76 @@ def tags(
     edit by its number.
     """
     edit = add or remove
-    if (merge, undo, edit).count(None) < 2 or (edit and not expert) or (merge and expert):  # noqa: PLR2004 - of three
-        said = f"a merge, an edit of {OptionHint(expert='…')} and an undoing exclude each other; nothing was changed"
-        raise InputError(said)
-    if expert is not None and edit:
-        now = corrections.history(ws, expert)
-        tags_now = editing.edited(expert, now["answer"].get("tags", []), add or "", remove or "")
-        found = corrections.correct(
-            ws, expert, {"tags": tags_now}, who=who or _this_person(), of_state=now["state"]
+    action_count = sum(action is not None for action in (merge, undo, edit))
+    if action_count > 1 or (edit and not expert) or (merge and expert):
+        message = (
+            f"a merge, an edit of {OptionHint(expert='…')} and an undoing exclude each other; "
+            "nothing was changed"
         )
-        return CommandReport(found, _corrected(expert, found, ws))
+        raise InputError(message)
+
+    if expert is not None and edit:
+        return _edit_tags(ws, expert, add=add or "", remove=remove or "", who=who)
     if expert is not None:
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
-        done = editing.merge(ws.store, editing.typed(merge), who or _this_person(), at=ws.now())
-    elif undo is not None:
-        done = editing.undo_merge(ws.store, undo, who or _this_person(), at=ws.now())
-    else:
-        return _all_tags(editing.count_tags(ws.store), find, k)
-    shown: list[Any] = [
-        partial(Terminal().say, f"{old!r} goes into {new!r} already") for old, new in done["same"]
-    ]
-    for one in done["merges"]:
-        undone = ", undone" if one["undone_at"] else ""
-        shown.append(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
-    if done["kept"]:
-        said = f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database"
-        shown.append(partial(Terminal().warn, said))
-    shown.append(
-        f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {CommandHint('index')}"
+        rules = expert_tags.typed(merge)
+        report = expert_tags.merge(ws.store, rules, who or _system_user(), merged_at=ws.now())
+        return _show_merges(report)
+    if undo is not None:
+        report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), undone_at=ws.now())
+        return _show_merges(report)
+    return _list_tags(expert_tags.count_tags(ws.store), find, k)
+
+
+def _edit_tags(
+    ws: WorkspaceSession, username: str, *, add: str, remove: str, who: str | None
+) -> CommandReport:
+    """Add and remove tags of one person as a correction of the person's answer."""
+    history = corrections.history(ws, username)
+    current_tags = history["answer"].get("tags", [])
+    edited_tags = expert_tags.edited(username, current_tags, add, remove)
+    report = corrections.correct(
+        ws,
+        username,
+        {"tags": edited_tags},
+        who=who or _system_user(),
+        of_state=history["state"],
     )
-    return CommandReport(done, shown)
+    return CommandReport(report, _correction_output(username, report, ws))
+
+
+def _show_merges(report: Document) -> CommandReport:
+    """Return the result of a merge or its undoing, with the merge rules and the changed people."""
+    output: list[Any] = []
+    for old_tag, new_tag in report["same"]:
+        message = f"{old_tag!r} goes into {new_tag!r} already"
+        output.append(partial(Terminal().say, message))
+
+    for merge in report["merges"]:
+        undone = ", undone" if merge["undone_at"] else ""
+        output.append(f"merge {merge['number']}: {merge['old']!r} into {merge['new']!r}{undone}")
+
+    if report["kept"]:
+        row_count = plural(report["kept"], "row")
+        message = f"{row_count} did not take other tags: a trigger or a rule of the database"
+        output.append(partial(Terminal().warn, message))
+
+    people = plural(report["people"], "person", "people")
+    output.append(f"{people} with other tags now. Next: {CommandHint('index')}")
+    return CommandReport(report, output)
 
 
 def correct(
     ws: WorkspaceSession,
-    item: Annotated[str, Parameter("Whose answer: a key, or a username.", NAME)],
+    item: Annotated[str, Parameter("Whose answer: a key, or a username.", TEXT)],
     *,
     set_: Annotated[
         str | None,
-        Parameter('Fields of the answer: "tone=praise; stars=4".', NAME, metavar="FIELDS"),
+        Parameter('Fields of the answer: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
     ] = None,
-    undo: Annotated[int | None, Parameter("The edit to undo.", CountParam(1, LARGEST))] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", NAME)] = None,
+    undo: Annotated[int | None, Parameter("The edit to undo.", CountParam(1, MAX_NUMBER))] = None,
+    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
 ) -> CommandReport:
     """Correct the answer about one row by hand, or undo that; without either, list what was corrected.
 
@@ -274,88 +327,87 @@ def correct(
     brackets is JSON, and a quotation must stand in the row's text.
     """
     if set_ is not None and undo is not None:
-        raise InputError(
-            f"{OptionHint('set')} and {OptionHint('undo')} exclude each other; nothing was changed"
-        )
+        message = f"{OptionHint('set')} and {OptionHint('undo')} exclude each other"
+        raise InputError(f"{message}; nothing was changed")
+
     if set_ is not None:
-        done = corrections.correct(
-            ws, item, corrections.typed(ws.task, set_), who=who or _this_person()
-        )
+        fields = corrections.typed(ws.task, set_)
+        report = corrections.correct(ws, item, fields, who=who or _system_user())
     elif undo is not None:
-        done = corrections.correct(ws, item, undo, who=who or _this_person())
+        report = corrections.correct(ws, item, undo, who=who or _system_user())
     else:
-        done = corrections.history(ws, item)
-    return CommandReport(done, _corrected(item, done, ws))
+        report = corrections.history(ws, item)
+    return CommandReport(report, _correction_output(item, report, ws))
 
 
-def _corrected(item: str, done: Document, ws: WorkspaceSession) -> list[Any]:
-    shown: list[Any] = [
-        partial(
-            print_fields, [(name, shown_value(value)) for name, value in done["answer"].items()]
-        )
-    ]
-    if "edit" in done:
-        said = (
-            "there is nothing to change" if done["edit"] is None else f"edit {done['edit']} is kept"
-        )
-        again = (
-            f". Next: {CommandHint('index', task=ws.task.subject)}"
-            if done["edit"] and ws.is_indexed
-            else ""
-        )
-        shown.insert(0, f"{item}: {said}{again}")
-    if done["edits"]:
-        shown.append(
-            TextTable(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]])
-        )
-    return shown
+def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:
+    """Return the stored edit, if there is a new one, then the answer and a table of all edits."""
+    output: list[Any] = []
+    if "edit" in report:
+        message = "there is nothing to change"
+        if report["edit"] is not None:
+            message = f"edit {report['edit']} is kept"
+        if report["edit"] and ws.is_indexed:
+            message += f". Next: {CommandHint('index', task=ws.task.subject)}"
+        output.append(f"{row_name}: {message}")
+
+    fields = [(name, shown_value(value)) for name, value in report["answer"].items()]
+    output.append(partial(print_fields, fields))
+
+    if report["edits"]:
+        rows = [_edit_cells(edit) for edit in report["edits"]]
+        output.append(TextTable(("edit", "who", "when", "what"), rows))
+    return output
 
 
 def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
-    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    told = list[str]()
+    """Return an edit as cells: number, person, time, and changes; lists as +added and -removed."""
+    changes = list[str]()
     for name, (before, after) in edit["changes"].items():
         if isinstance(after, list) and isinstance(before or [], list):
-            some = [("-", one) for one in before or () if one not in after]
-            some += [("+", one) for one in after if one not in (before or ())]
-            told += [f"{sign}{shown_value(one)}" for sign, one in some]
+            members_before = before or []
+            changes += [f"-{shown_value(m)}" for m in members_before if m not in after]
+            changes += [f"+{shown_value(m)}" for m in after if m not in members_before]
         else:
-            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
-    return (edit["number"], edit["who"], edit["at"], ", ".join(told) + undone)
+            changes.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
+
+    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undone)
 
 
-def _this_person() -> str:
-    with contextlib.suppress(Exception):  # a system without accounts raises what it likes
+def _system_user() -> str:
+    """Return the name of the system's user, or "unknown"."""
+    # A system without accounts may raise any error.
+    with contextlib.suppress(Exception):
         return getpass.getuser()
     return "unknown"
 
 
-def _all_tags(report: Document, find: str, most: int) -> CommandReport:
-    found = [one for one in report["tags"] if find.lower() in one["tag"].lower()]
+def _list_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
+    """Return the tags that contain a text in any case, and the newest merges.
 
-    different = plural(report["different"], "different tag")
-    once = plural(report["used_once"], "tag")
-    said = f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone"
-    rows = [(one["tag"], one["people"], ", ".join(one["examples"])) for one in found[:most]]
-    merges = [
-        (
-            one["number"],
-            one["old"],
-            one["new"],
-            one["who"],
-            one["at"],
-            one["undone_at"],
-            one["undone_by"],
-        )
-        for one in report["merges"][-FEW:]
+    The document has all matching tags. The table has the first `max_tags`.
+    """
+    matching_tags = [tag for tag in report["tags"] if search_text.lower() in tag["tag"].lower()]
+    tag_rows = [
+        (tag["tag"], tag["people"], ", ".join(tag["examples"])) for tag in matching_tags[:max_tags]
     ]
-    headers = ("merge", "from", "into", "who", "when", "undone", "by")
-    shown = [
-        said,
-        TextTable(("tag", "people", "such as"), rows),
-        *([TextTable(headers, merges)] if merges else []),
+    people = plural(report["people"], "person", "people")
+    different_tags = plural(report["different"], "different tag")
+    rare_tags = plural(report["used_once"], "tag")
+    output: list[Any] = [
+        f"{people} with {different_tags}; {rare_tags} of one person alone",
+        TextTable(("tag", "people", "such as"), tag_rows),
     ]
-    return CommandReport({**report, "tags": found}, shown)
+
+    members = ("number", "old", "new", "who", "at", "undone_at", "undone_by")
+    merge_rows = [
+        tuple(merge[member] for member in members) for merge in report["merges"][-MAX_MERGE_ROWS:]
+    ]
+    if merge_rows:
+        headers = ("merge", "from", "into", "who", "when", "undone", "by")
+        output.append(TextTable(headers, merge_rows))
+    return CommandReport({**report, "tags": matching_tags}, output)
 
 
 def score(ws: WorkspaceSession) -> CommandReport:
@@ -385,126 +437,165 @@ def status(
     The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`
     and `run`. A large table of another program is counted now and then, with the time shown.
     """
-    report = standing.run(ws, exact=exact)
-    return CommandReport(
-        report.document, [f"{name:<11}{said}" for name, said in _standing(report, more=more)]
-    )
+    report = task_status.run(ws, exact=exact)
+    lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
+    return CommandReport(report.document, lines)
 
 
-def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, Any]]:
+def _status_lines(
+    report: task_status.StatusReport, *, has_details: bool
+) -> list[tuple[str, object]]:
+    """Return the lines of `status` in their order: the name and the text of each."""
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
-    lines: list[tuple[str, Any]] = [
+    lines: list[tuple[str, object]] = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _counted(document, report.subject)),
-        *_stale(document.get("stale")),
-        *_first_lines(
-            "under way", report.under_way, MAX_OPEN_BATCH_LINES, more=CommandHint("batches")
-        ),
-        ("spent", _spent(**document["spent"], unpriced=document.get("unpriced", {}))),
+        (report.subject, _format_counts(document, report.subject)),
     ]
+    lines += _stale_lines(document.get("stale"))
+    lines += _first_lines(
+        "under way", report.under_way, MAX_OPEN_BATCH_LINES, list_command=CommandHint("batches")
+    )
+    spent = _format_spent(**document["spent"], unpriced=document.get("unpriced", {}))
+    lines.append(("spent", spent))
     if document["index"] is not None:
-        lines.append(("index", _index(document["index"], report.entry)))
-    lines += _behind_it(document) if more else []
-    for one in document.get("twins", ())[-MAX_TWIN_LINES:]:
-        how = (
-            "cancelled or over"
-            if one["is_over"]
-            else f"not cancelled yet: `{CommandHint('batch-poll')}` does"
-        )
-        lines.append(
-            (
-                "twice",
-                f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}",
-            )
-        )
-    if others := document["others"]:
-        lines.append(("others", f"{', '.join(others)}: `{CommandHint('status', task=others[0])}`"))
-    if failures := document.get("failures"):
-        lines.append(("failed", _failed_line(failures)))
-    return [*lines, ("next", document["next"] or "nothing to do")]
+        lines.append(("index", _format_index(document["index"], report.entry)))
+    if has_details:
+        lines += _detail_lines(document)
+
+    for twin in document.get("twins", ())[-MAX_TWIN_LINES:]:
+        twin_state = "cancelled or over"
+        if not twin["is_over"]:
+            twin_state = f"not cancelled yet: `{CommandHint('batch-poll')}` does"
+        batch_names = f"{twin['remote_name']} was a second remote batch of batch {twin['batch']}"
+        lines.append(("twice", f"{batch_names}, {twin_state}"))
+
+    other_tasks = document["others"]
+    if other_tasks:
+        status_command = CommandHint("status", task=other_tasks[0])
+        lines.append(("others", f"{', '.join(other_tasks)}: `{status_command}`"))
+    failures = document.get("failures")
+    if failures:
+        lines.append(("failed", _format_failures(failures)))
+    lines.append(("next", document["next"] or "nothing to do"))
+    return lines
 
 
 def _first_lines(
-    name: str, lines: Sequence[str], count: int, *, more: CommandHint
+    name: str, lines: Sequence[str], max_lines: int, *, list_command: CommandHint
 ) -> list[tuple[str, str]]:
-    """Return at most `count` lines under a name, and if there are more, how many and what lists them."""
-    rest = [f"{len(lines) - count:,} more: `{more}`"] if len(lines) > count else []
-    return [(name, line) for line in (*lines[:count], *rest)]
+    """Return at most `max_lines` lines under a name.
+
+    If there are more lines, another line says how many and the command that lists them.
+    """
+    named_lines = [(name, line) for line in lines[:max_lines]]
+    if len(lines) > max_lines:
+        named_lines.append((name, f"{len(lines) - max_lines:,} more: `{list_command}`"))
+    return named_lines
 
 
-def _failed_line(failures: Mapping[str, Any]) -> str:
-    """Return in one line how many rows failed, the reason that most share, the gates that failed, and the report."""
+def _format_failures(failures: Mapping[str, Any]) -> str:
+    """Return the failed rows with their first reason, the failed gates, and the report's path."""
+    parts = list[str]()
+    reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
+    if row_count:
+        share = f", {row_count:,} of them" if row_count < failures["rows"] else ""
+        parts.append(f"{plural(failures['rows'], 'row')}{share}: {reason}")
+
     gates = failures["gates"]
-    reason, count = next(iter(failures["reasons"].items()), ("", 0))
-    share = f", {count:,} of them" if count < failures["rows"] else ""
-    parts = (
-        f"{plural(failures['rows'], 'row')}{share}: {reason}" if count else "",
-        f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}" if gates else "",
-        f"report {failures['report']}" if failures["report"] else "",
-    )
-    return "; ".join(filter(None, parts))
+    if gates:
+        parts.append(f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}")
+    if failures["report"]:
+        parts.append(f"report {failures['report']}")
+    return "; ".join(parts)
 
 
-def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what stands behind the state: reasons, batches, what is due, the model, and the version with its pilot."""
-    bound = "" if document["bound"] else " (not bound yet)"
-    reasons = [
-        f"failed {count:,}: {reason}"
-        for reason, count in document.get("failures", {}).get("reasons", {}).items()
-    ]
-    parked = document["parked"].items()
-    reasons += [
-        f"set aside {count:,}: {reason}" for reason, count in parked if fate_of(reason) != "parked"
-    ]
-    lines = _first_lines("reason", reasons, MAX_REASON_LINES, more=CommandHint("parked"))
-    batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
+def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of `status --more`: reasons, batches, retries, models, version and pilot."""
+    reasons = _reason_lines(document)
+    lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
+
+    batch_counts = document["batches"].items()
+    batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)
     lines.append(("batches", batches or "none"))
-    due = [one for one in document["due"] if one["outcome"] is None][-DUE:]
-    lines += [("due", f"{one['name']} since {one['since'][:16]}: {one['reason']}") for one in due]
+
+    due_retries = [retry for retry in document["due"] if retry["outcome"] is None]
+    for retry in due_retries[-MAX_DUE_LINES:]:
+        lines.append(("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}"))
+
+    bound = "" if document["bound"] else " (not bound yet)"
     lines.append(("model", f"{document['model']}, backend {document['backend']}{bound}"))
     index = document["index"]
     if index and index["count"]:
         lines.append(("embedding", f"{index['model']} {index['dim']} wide, build {index['build']}"))
     if "extractor" in document:
-        lines.append(("version", document["extractor"]))
-        if pilot := document["pilot"]:
-            seen = f", {pilot['report']}" if pilot["report"] else ""
-            said = f"{pilot['number']}, up to {pilot['size']:,} drawn: {pilot['verdict'] or 'not over'}{seen}"
-            lines.append(("pilot", said))
-        if going := document["backfill"]:
-            cost = f"{going['items']:,}, about {usd(going['estimated_cost'])}"
-            lines.append(("backfill", f"{going['extractor']} since {going['since'][:16]}: {cost}"))
+        lines += _version_lines(document)
     return lines
 
 
-def _stale(stale: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line on rows that changed since they were answered, with what asks about them again."""
+def _reason_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return a line for each reason of failed rows, and of rows that are set aside, not parked."""
+    failure_reasons = document.get("failures", {}).get("reasons", {})
+    lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
+    for reason, count in document["parked"].items():
+        if fate_of(reason) != "parked":
+            lines.append(f"set aside {count:,}: {reason}")
+    return lines
+
+
+def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the version of the task, its newest pilot, and its unfinished backfill."""
+    lines = [("version", document["extractor"])]
+
+    pilot = document["pilot"]
+    if pilot:
+        report_path = f", {pilot['report']}" if pilot["report"] else ""
+        verdict = pilot["verdict"] or "not over"
+        pilot_text = f"{pilot['number']}, up to {pilot['size']:,} drawn: {verdict}{report_path}"
+        lines.append(("pilot", pilot_text))
+
+    backfill = document["backfill"]
+    if backfill:
+        started = f"{backfill['extractor']} since {backfill['since'][:16]}"
+        cost = f"{backfill['items']:,}, about {usd(backfill['estimated_cost'])}"
+        lines.append(("backfill", f"{started}: {cost}"))
+    return lines
+
+
+def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return a line with the rows that changed since they were answered, or no line."""
     if not stale or not stale["count"]:
         return []
     return [("stale", f"{stale['count']:,} changed since they were answered; {stale['hint']}")]
 
 
-def _counted(document: dict[str, Any], subject: str) -> str:
-    counts = document[subject]
-    reasons = document["parked"]
-    (_, total), (done, answered), *parts = counts.items()
-    words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
-    found = [
-        (done, answered),
-        *((name, count) for name, count in parts if count and name != "parked"),
-    ]
-    fates = Counter[str]()
-    for reason, count in reasons.items():
-        fates[fate_of(reason)] += count
-    said = ", ".join(
-        f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items())
-    )
-    beside = f"; {document['gone']:,} gone from the source" if document["gone"] else ""
-    return f"{total:,}: {said}{beside}"
+def _format_counts(document: Mapping[str, Any], subject: str) -> str:
+    """Return how many rows there are, and how many in each state.
+
+    The first two counts of the document are all rows and answered rows. The parked rows are counted
+    by the labels of their reasons, because some of them are not called parked.
+    """
+    (_, total), (answered_name, answered), *state_counts = document[subject].items()
+    labels = dict(COUNT_LABELS)
+    if "with_concepts" in document[subject]:
+        labels["open"] = "without concepts"
+
+    named_counts = [(answered_name, answered)]
+    for name, count in state_counts:
+        if count and name != "parked":
+            named_counts.append((name, count))
+    parked_counts = Counter[str]()
+    for reason, count in document["parked"].items():
+        parked_counts[fate_of(reason)] += count
+    named_counts += parked_counts.items()
+
+    counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
+    missing = f"; {document['gone']:,} gone from the source" if document["gone"] else ""
+    return f"{total:,}: {counts}{missing}"
 
 
-def _index(index: dict[str, Any], word: str) -> str:
+def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
+    """Return how many entries the index has, if it is up to date, and refused texts."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:
@@ -513,10 +604,19 @@ def _index(index: dict[str, Any], word: str) -> str:
     refused_names = [refused["name"] for refused in index.get("refused", ())]
     if refused_names:
         state += f"; the embedding model refused the texts of {first_few(refused_names)}"
-    return f"{plural(index['count'], word)}, {state}"
+    return f"{plural(index['count'], entry_noun)}, {state}"
 
 
-def _spent(*, actual: float, estimated: float, lost: float, unpriced: Mapping[str, int]) -> str:
+def _format_spent(
+    *, actual: float, estimated: float, lost: float, unpriced: Mapping[str, int]
+) -> str:
+    """Return the cost in USD so far: known, expected of running requests, and perhaps lost.
+
+    Args:
+        estimated: The estimate for running requests and lost replies.
+        lost: The part of it for lost replies.
+        unpriced: Counts of requests by model that have no price.
+    """
     under_way = max(0.0, estimated - lost)
     spent = usd(actual) + (f", and about {usd(under_way)} under way" if under_way else "")
     if lost:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from jobs.options import NAME, PATH, CommandReport, CountParam, MinScore, Parameter, Tag, Where
+from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import TextTable, print_marked, print_text
 from jobs.variables import nearest
 from pipeline.core.command_hint import OptionHint
@@ -124,7 +124,7 @@ def search(
     tag: Tag = "",
     min_score: MinScore = None,
     where: Where = "",
-    like: Annotated[str, Parameter("Those most like this one, without it.", NAME)] = "",
+    like: Annotated[str, Parameter("Those most like this one, without it.", TEXT)] = "",
 ) -> CommandReport:
     """Find the experts who fit a question best in the index in service, or the rows of TASK.
 

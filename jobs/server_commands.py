@@ -44,7 +44,7 @@ def web(
     serve.run(
         settings,
         listening,
-        ready=ready,
+        on_ready=ready,
         readonly=readonly,
         token=web_token,
         display=display,
@@ -84,7 +84,7 @@ def emulator(
         bound("emulator", host, port),
         limits=limits,
         log=print_request,
-        ready=_say_where,
+        on_ready=_say_where,
     )
 
 

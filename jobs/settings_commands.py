@@ -22,7 +22,7 @@ def prices() -> CommandReport:
     """
     from pipeline.batch import report  # with the database, which `settings` needs not
 
-    rows = report.prices(read_settings(), on=datetime.now(UTC).date())
+    rows = report.prices(read_settings(), day=datetime.now(UTC).date())
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
     document = [row | {"unit": "USD per 1M tokens"} for row in rows]
     explained = (

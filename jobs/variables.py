@@ -111,7 +111,7 @@ def begin_form(command: str) -> None:
     form = CommandForm(
         "" if GIVEN in os.environ else program(),
         {name: without_password(value) for name, value in places.items() if value},
-        {name: entry.takes for name, entry in EVERY.items()},
+        {name: entry.arguments for name, entry in EVERY.items()},
         VARIABLES.keys(),
         command,
     )

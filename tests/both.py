@@ -129,10 +129,10 @@ def _running(
     try:
         yield both
     finally:
-        until = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         for one in both:
             with suppress(subprocess.TimeoutExpired):
-                one.wait(max(0.0, until - time.monotonic()))
+                one.wait(max(0.0, deadline - time.monotonic()))
         for one in both:  # where this process alone was told to end
             if one.poll() is None:
                 one.send_signal(signal.SIGINT)

@@ -65,11 +65,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     time: every n-th might be one value of a parameter again and again. Where FAULTS=all everything is left that this
     database has.
     """
-    out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
+    out = {row for row in items if ON_POSTGRESQL and row.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
-        out |= {one for one in items if one.get_closest_marker("full")} | _not_drawn(items)
-    kept = [one for one in items if one not in out]
-    config.hook.pytest_deselected(items=[one for one in items if one in out])
+        out |= {row for row in items if row.get_closest_marker("full")} | _not_drawn(items)
+    kept = [row for row in items if row not in out]
+    config.hook.pytest_deselected(items=[row for row in items if row in out])
     items[:] = kept
 
 
@@ -165,7 +165,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def outside_server(tmp_path: Path) -> Iterator[Outside]:
     """A second server of the API, which has nothing of the emulator; see `tests.outside.server`."""
     with serving(tmp_path / "outside") as server:
         yield server

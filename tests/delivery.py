@@ -59,15 +59,15 @@ def deliver(workspace: Workspace, data: bytes) -> None:
         sealed = files.seal_bytes(batch_files.result_path(ws.data, number), data)
         name = f"try-{number}"
         remote_name = f"batches/remote-{number}"
-        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())
+        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, now=ws.now())
         batch = batches.get_batch(tx, number)
         batches.mark_submitted(
-            tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now()
+            tx, batch, remote_name=remote_name, display_name=name, outcome="created", now=ws.now()
         )
         batch = batches.get_batch(tx, number)
         facts = {"remote_word": "BATCH_STATE_SUCCEEDED"}
         batches.mark_downloaded(
-            tx, batch, sealed.path, sealed, why="succeeded", at=ws.now(), **facts
+            tx, batch, sealed.path, sealed, reason="succeeded", now=ws.now(), **facts
         )
 
 

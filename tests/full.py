@@ -52,12 +52,12 @@ def main() -> int:
                 | EVERY_CASE
                 | {"FINDABLE_TEST_DATABASE": database, "FINDABLE_MOST": LIVES[database]}
             )
-            began = time.monotonic()
+            start_time = time.monotonic()
             code = subprocess.run(
                 [sys.executable, *words], cwd=ROOT, env=environ, check=False
             ).returncode
             sys.stdout.write(
-                f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - began:.0f} s\n"
+                f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - start_time:.0f} s\n"
             )
             sys.stdout.flush()
             failed += [name] if code else []

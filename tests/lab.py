@@ -142,11 +142,11 @@ class Workspace:
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns, in their order."""
         if self.on_postgresql:
-            found = self.query(
+            rows = self.query(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = :name ORDER BY ordinal_position",
                 name=table,
             )
-            return [row[0] for row in found]
+            return [row[0] for row in rows]
         return [row[1] for row in self.query(f"PRAGMA table_info({table})")]
 
     @property
@@ -201,11 +201,11 @@ def copy_tree(source: Path, target: Path) -> None:
 
 def copy_into(source: Path, target: Path) -> None:
     """Copy all that is in a test's folder into another one, as `copy_tree`; what has the same name goes first."""
-    for one in source.iterdir():
-        if one.name == HERE:  # which a process may not lose under its feet
+    for path in source.iterdir():
+        if path.name == HERE:  # which a process may not lose under its feet
             continue
-        if one.is_dir():
-            shutil.rmtree(target / one.name, ignore_errors=True)
-            copy_tree(one, target / one.name)
+        if path.is_dir():
+            shutil.rmtree(target / path.name, ignore_errors=True)
+            copy_tree(path, target / path.name)
         else:
-            shutil.copy2(one, target / one.name)
+            shutil.copy2(path, target / path.name)

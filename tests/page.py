@@ -58,10 +58,10 @@ class Page(TestClient):
 
     def browser(self, *, access: AccessRules = ACCESS) -> TestClient:
         """Return a reader's browser that opened the address with the token."""
-        found = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
-        found.get("/", params={"token": access.token})
-        found.headers["sec-fetch-site"] = "same-origin"
-        return found
+        test_client = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
+        test_client.get("/", params={"token": access.token})
+        test_client.headers["sec-fetch-site"] = "same-origin"
+        return test_client
 
 
 def served(
@@ -92,7 +92,7 @@ def served(
         return True
 
     with mock.patch("webbrowser.open", opened):
-        done = workspace.run("web", "--port", "0", *options, CALL_TIMEOUT=f"{LONG_S}", **values)
+        web_run = workspace.run("web", "--port", "0", *options, CALL_TIMEOUT=f"{LONG_S}", **values)
     if failed:
         raise failed[0]
-    return done
+    return web_run

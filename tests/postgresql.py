@@ -104,20 +104,20 @@ class Server:
     def run(self, name: str, *args: object) -> None:
         """Run one of PostgreSQL's programs, as a user it accepts."""
         command = [str(self.programs / name), *map(str, args)]
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd="/", **_as_whom()
         )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        assert process.returncode == 0, f"{command}: {process.stdout}{process.stderr}"
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             command = [str(self.programs / "postgres"), "-D", str(self.data)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **_as_whom())
-        until = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + WAIT_S
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < until, "the server does not answer"
+            assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.02)
 
     def url(self, database: str) -> str:
@@ -239,9 +239,9 @@ def shared() -> Server:
             os.environ[SHARED + "_OF"],
         ]
         subprocess.run(command, cwd=Path(__file__).parents[1], check=True, start_new_session=True)
-    until = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + WAIT_S
     while not (folder / "ready").exists():
-        assert time.monotonic() < until, f"the PostgreSQL server in {folder} did not start"
+        assert time.monotonic() < deadline, f"the PostgreSQL server in {folder} did not start"
         time.sleep(0.02)
     return Server(folder / "server")
 

@@ -1,1 +1,1 @@
-"""The page and its JSON API, on the rooms' own functions as the commands are: no SQL, and no logic of its own."""
+"""The web page and its JSON API. It calls the same functions as the commands and runs no SQL."""

@@ -1,4 +1,4 @@
-"""What the page works with: the workspace, opened as commands open it, what tags new people, and what runs for long."""
+"""State of one served page: the workspace, its new people, uploads and background work."""
 
 import asyncio
 import contextlib
@@ -15,87 +15,118 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.batch.live import GRACE_S, RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import Access as Opened
+from pipeline.engine.workspace import Access as WorkspaceAccess
 from pipeline.engine.workspace import WorkspaceSession, is_free, open_workspace, with_default_task
 from pipeline.workflows import add_expert
-from web.background_work import BackgroundJobs
-from web.errors import RequestRefused
+from web.background_work import BackgroundWork
+from web.errors import RequestRefusedError
 from web.guard import AccessRules
-from web.uploads import Uploads
+from web.uploads import UploadStore
 
-PEOPLE = "experts"  # the task that people are of
-DUE = "added on the page, and not tagged yet"
-ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
-SAVED_S = 6.0  # in which one is begun to be saved, or is refused
-HURRY_S = GRACE_S + 1.5  # so long what is under way may take to end in order, when it is told to
-LATEST_S = 1.0  # so long those that were begun may wait for another writer
+PEOPLE_TASK = "experts"
+# Stored with each new person until the tags arrive.
+DUE_REASON = "added on the page, and not tagged yet"
+# The reply about a new person is sent after this time, tagged or not. The docs promise 8 seconds.
+MAX_TAG_WAIT_S = 5.5
+# A new person that cannot be saved within this time is refused.
+MAX_SAVE_WAIT_S = 6.0
+# How long running calls may take to finish after they are interrupted.
+INTERRUPT_GRACE_S = GRACE_S + 1.5
+# How long saving a person waits for another process that writes to the database.
+WRITE_LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
 class PageCommand:
-    """A command that the page may carry out, as the table of commands has it.
+    """A command that the page can run.
 
-    A form is the texts of its options by their names. `writes` tells whether a form about a task needs a workspace that
-    is opened to be written, and `run` does it and returns the command's document; see `Desk.carry_out`. An option that
-    is unknown, missing or wrong is an InputError with its name in `field`.
+    A form maps option names to texts. `needs_write_access` and `run` raise InputError if an option
+    is unknown, missing or wrong; its name is in the error's `field`.
     """
 
-    only_looks: bool
-    writes: Callable[[Mapping[str, str], str], bool]
+    # Whether GET may run the command: it changes nothing.
+    is_read_only: bool
+    # Takes a form and a task name. Returns whether the workspace must be opened for writing.
+    needs_write_access: Callable[[Mapping[str, str], str], bool]
+    # Takes an open workspace and a form. Runs the command and returns its JSON document.
     run: Callable[[WorkspaceSession, Mapping[str, str]], Any]
 
 
 @dataclass
 class AppState:
-    """One page on one workspace, which is opened for each request: what other processes do to it is seen at once."""
+    """State of one page on one workspace.
+
+    The workspace is opened for each request, so changes by other processes are visible at once.
+    """
 
     settings: Settings
     access: AccessRules
-    patience_s: float = ANSWERED_S
-    within_s: float = SAVED_S
+    # How long a reply about a new person waits for the tags.
+    patience_s: float = MAX_TAG_WAIT_S
+    # How long a new person waits for other people to be saved.
+    within_s: float = MAX_SAVE_WAIT_S
+    # Commands that the page can run, by name.
     acts: Mapping[str, PageCommand] = field(default_factory=dict)
     tagger: RetryThreads = field(init=False)
-    stopping: threading.Event = field(init=False, default_factory=threading.Event)
-    running: BackgroundJobs = field(init=False, default_factory=BackgroundJobs)
-    dropped: Uploads = field(init=False)
-    saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    # Set when running work must end; every open workspace checks it.
+    stop_event: threading.Event = field(init=False, default_factory=threading.Event)
+    running: BackgroundWork = field(init=False, default_factory=BackgroundWork)
+    uploads: UploadStore = field(init=False)
+    save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.tagger = RetryThreads(partial(self.to_write, PEOPLE))
-        self.dropped = Uploads(self.settings.data)
+        self.tagger = RetryThreads(partial(self.open_to_write, PEOPLE_TASK))
+        self.uploads = UploadStore(self.settings.data)
 
-    def to_read(
+    def open_to_read(
         self, task: str | None = None
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
+        """Return a context manager that opens the workspace for reading.
+
+        Args:
+            task: Task to use instead of the task in the settings.
 
         Raises:
-            Refused: the workspace has no such task.
+            RequestRefusedError: 404 on entering, the workspace has no such task.
         """
-        return self._opened(task, Opened.READ)
+        return self._open(task, WorkspaceAccess.READ)
 
-    def to_write(
+    def open_to_write(
         self, task: str | None = None, display: Progress | None = None
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace to be written; `display` gets what a command would print. Refused as `to_read`."""
-        return self._opened(task, Opened.WRITE, display)
+        """Return a context manager that opens the workspace for writing.
 
-    def act(self, command: str) -> PageCommand:
-        """Return a command of the table; Refused where the page carries none out that is called so."""
+        Args:
+            task: Task to use instead of the task in the settings.
+            display: Receives the messages and progress that a command would print.
+
+        Raises:
+            RequestRefusedError: 404 on entering, the workspace has no such task.
+        """
+        return self._open(task, WorkspaceAccess.WRITE, display)
+
+    def get_command(self, command: str) -> PageCommand:
+        """Return a command that the page can run.
+
+        Raises:
+            RequestRefusedError: 404, the page runs no command of this name.
+        """
         if command not in self.acts:
-            hint = f"there are {', '.join(self.acts)}"
-            raise RequestRefused(404, f"the page carries out no command {command!r}", hint=hint)
+            raise RequestRefusedError(
+                404,
+                f"the page carries out no command {command!r}",
+                hint=f"there are {', '.join(self.acts)}",
+            )
         return self.acts[command]
 
-    def named_task(self, task: str | None) -> Settings:
-        """Return the settings with the task that a request names, or with the one that is meant without a name."""
+    def settings_for(self, task: str | None) -> Settings:
+        """Return the settings with the given task, or with the default task if it is empty."""
         if not task:
             return with_default_task(self.settings, may_be_several=True)
-        return replace(
-            self.settings, task=task, sources={**self.settings.sources, "task": "the page"}
-        )
+        sources = {**self.settings.sources, "task": "the page"}
+        return replace(self.settings, task=task, sources=sources)
 
-    def carry_out(
+    def run_command(
         self,
         act: PageCommand,
         form: Mapping[str, str],
@@ -104,93 +135,124 @@ class AppState:
         *,
         cost: float = 0.0,
     ) -> Any:
-        """Carry out a command about a task, and return its document; no more than `cost` (USD) is spent, by estimate.
+        """Run a command in the workspace and return its JSON document.
 
-        Without a `task` it is about the one that is meant without a name.
+        Args:
+            act: The command.
+            form: Its options.
+            task: Its task; empty means the default task.
+            display: Receives messages and progress.
+            cost: The most that the command may spend, in USD, as estimated before it sends.
 
         Raises:
-            Refused: the workspace has no such task.
-            InputError: an option is wrong, or the estimate is more by now than `cost`; nothing was sent.
-            FindableError: what the command raises; a GateError after it did all.
+            RequestRefusedError: 404, the workspace has no such task.
+            InputError: An option is wrong, or the estimate is above `cost`; nothing was sent.
+            FindableError: The command failed. A GateError is raised after the command finished.
         """
-        writes = act.writes(form, task or self.named_task(task).task)
-        with self._opened(task, Opened.WRITE if writes else Opened.READ, display) as ws:
+        needs_write = act.needs_write_access(form, task or self.settings_for(task).task)
+        access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
+        with self._open(task, access, display) as ws:
             ws.agreed = cost
             return act.run(ws, form)
 
-    def begin_workspace(self, display: Progress) -> None:
-        """Make an empty workspace where the folder is not there or holds nothing, as an import would.
+    def create_missing_workspace(self, display: Progress) -> None:
+        """Create a workspace if the data folder is missing or empty, as an import would.
 
-        It is not made where nothing may be changed, nor where a database is named: the folder's own is meant, or none.
+        Does nothing if the page is read-only or a database URL is set.
         """
         settings = self.settings
-        if not self.access.readonly and settings.database_url is None and is_free(settings.data):
-            with open_workspace(replace(settings, task=PEOPLE), display):
+        may_create = not self.access.readonly and settings.database_url is None
+        if may_create and is_free(settings.data):
+            with open_workspace(replace(settings, task=PEOPLE_TASK), display):
                 pass
 
     @contextlib.contextmanager
-    def _opened(
-        self, task: str | None, access: Opened, display: Progress | None = None
+    def _open(
+        self, task: str | None, access: WorkspaceAccess, display: Progress | None = None
     ) -> Iterator[WorkspaceSession]:
-        """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
+        """Open the workspace for the length of a block, with `task` or the default task.
+
+        Task files are not loaded, so a request can name only tasks that the workspace has.
+        """
         if task and task != self.settings.task:
-            self.check_there(task)
-        settings = self.named_task(task)
-        with open_workspace(settings, display or NoProgress(), access=access, whole=True) as ws:
-            ws.stopping = self.stopping
+            self.require_task(task)
+
+        settings = self.settings_for(task)
+        progress = display or NoProgress()
+        with open_workspace(settings, progress, access=access, whole=True) as ws:
+            ws.stopping = self.stop_event
             yield ws
 
-    def check_there(self, task: str) -> None:
-        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
-        if not self.has(task):
-            raise RequestRefused(
+    def require_task(self, task: str) -> None:
+        """Raise if the workspace has no such task; opening it by that name would create it.
+
+        Raises:
+            RequestRefusedError: 404, the workspace has no such task.
+        """
+        if not self.has_task(task):
+            raise RequestRefusedError(
                 404, f"there is no task {task!r} here", hint="`/api/tasks` lists them"
             )
 
-    def has(self, task: str) -> bool:
-        """Return whether the workspace has a task."""
-        with self.to_read() as ws:
-            return any(one.subject == task for one in ws.tasks)
+    def has_task(self, name: str) -> bool:
+        """Return whether the workspace has a task of this name."""
+        with self.open_to_read() as ws:
+            return any(task.subject == name for task in ws.tasks)
 
-    async def save(self, body: bytes) -> add_expert.AddedExpert:
-        """Save a person, one at a time: a database has one writer.
+    async def save_person(self, body: bytes) -> add_expert.AddedExpert:
+        """Save the person in a JSON body. People are saved one after another.
 
         Raises:
-            Refused: it could not begin in time; the person is not saved.
-            FindableError: the body is no new person, or another process writes for too long.
+            RequestRefusedError: 503, other people took too long to save; this person is not saved.
+            FindableError: The body is not a valid new person, or another process writes too long.
         """
         try:
-            await asyncio.wait_for(self.saving.acquire(), self.within_s)
+            await asyncio.wait_for(self.save_lock.acquire(), self.within_s)
         except TimeoutError:
-            said = "more new people come than can be saved in time; this one was not"
-            raise RequestRefused(503, said, hint="send it again soon") from None
-        try:
-            return await run_in_threadpool(self._save, body)
-        finally:
-            self.saving.release()
+            raise RequestRefusedError(
+                503,
+                "more new people come than can be saved in time; this one was not",
+                hint="send it again soon",
+            ) from None
 
-    def _save(self, body: bytes) -> add_expert.AddedExpert:
-        with self.to_write(PEOPLE) as ws:
+        try:
+            return await run_in_threadpool(self._save_person, body)
+        finally:
+            self.save_lock.release()
+
+    def _save_person(self, body: bytes) -> add_expert.AddedExpert:
+        with self.open_to_write(PEOPLE_TASK) as ws:
             return add_expert.save(
-                ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S
+                ws,
+                body,
+                name="the body",
+                reason=DUE_REASON,
+                as_given=True,
+                patience_s=WRITE_LOCK_TIMEOUT_S,
             )
 
     def start(self) -> None:
-        """Begin the work in the background."""
+        """Delete abandoned uploads and start tagging new people, unless the page is read-only."""
         if not self.access.readonly:
-            self.dropped.sweep()
+            self.uploads.delete_abandoned()
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
-        """End the work in the background; what is under way may finish within so many seconds, the last in a hurry."""
-        until = time.monotonic() + within_s
+        """Stop background work; block until it ended or `within_s` seconds have passed.
+
+        Work that still runs INTERRUPT_GRACE_S before the deadline is interrupted: `stop_event` is
+        set, and it may save its state.
+        """
+        deadline = time.monotonic() + within_s
         self.tagger.stop()
-        for left_s in (HURRY_S, 0.0):
-            wait(self.tagger.asking.copy(), max(0.0, until - left_s - time.monotonic()))
-            for thread in self.running.threads:
-                thread.join(max(0.0, until - left_s - time.monotonic()))
-            self.stopping.set()
+
+        # First wait for work to end by itself. Then interrupt it and wait again.
+        for reserved_s in (INTERRUPT_GRACE_S, 0.0):
+            wait(self.tagger.asking.copy(), max(0.0, deadline - reserved_s - time.monotonic()))
+            for thread in self.running.running_threads:
+                thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
+            self.stop_event.set()
 
     def close(self) -> None:
-        """Remove the files that were dropped."""
-        self.dropped.close()
+        """Delete all uploaded files."""
+        self.uploads.close()

@@ -1,6 +1,7 @@
-"""Long work that a request began: one at a time of each kind, with how far it has come and what came of it.
+"""Background work that requests start: at most one of each kind at a time, each in a thread.
 
-What is known of it is kept after its end. Work about one item keeps no line, and goes where the item is forgotten.
+The progress and the result stay available after the work has ended. Work about a single row stores
+no lines, and is deleted when the row is forgotten.
 """
 
 import contextlib
@@ -14,153 +15,194 @@ from typing import Any
 from pipeline.core.progress import ProgressBar
 from web import errors
 
-KEPT = 50  # pieces of work that are over and can still be looked at
-LINES = 100  # of what one says
+MAX_FINISHED_WORK = 50
+# Lines, and warnings, that are stored for each work.
+MAX_LINES = 100
 
 
 @dataclass
 class BackgroundJob:
-    """One piece of long work; a display for the command's function that does it."""
+    """One piece of background work. It is also the progress display of the function that runs.
+
+    Times are of the monotonic clock, in seconds.
+    """
 
     number: int
+    # For example "tag reviews": a command and its task.
     kind: str
-    about: str = field(default="", repr=False)  # the name of the one item that it is about
-    state: str = "running"  # or done, failed
+    # The key of the row, if the work is about a single row.
+    row_key: str = field(default="", repr=False)
+    # "running", "done" or "failed".
+    state: str = "running"
+    # The running part of the work: label, completed units, total units and a note.
     label: str = ""
-    done: int = 0
+    completed: int = 0
     total: int | None = None
     note: str = ""
-    part_began: float = field(default_factory=time.monotonic)
+    part_start_time: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
-    warnings: list[str] = field(
-        default_factory=list
-    )  # in the place of lines: what is said later does not hide them
+    # Apart from the lines, so later lines do not push them out.
+    warnings: list[str] = field(default_factory=list)
+    # Return value of the function, or the problem document of its exception.
     result: Any = None
     error: dict[str, Any] | None = None
-    began: float = field(default_factory=time.monotonic)
-    ended: float | None = None
+    start_time: float = field(default_factory=time.monotonic)
+    end_time: float | None = None
     thread: threading.Thread | None = field(default=None, repr=False)
 
     def say(self, line: str) -> None:
-        """Keep a line."""
-        self.lines = [] if self.about else [*self.lines[-LINES:], line]
+        """Store a line, except for work about a single row."""
+        if not self.row_key:
+            self.lines = [*self.lines[-MAX_LINES:], line]
 
     def warn(self, line: str) -> None:
-        """Keep a warning."""
-        self.warnings = [] if self.about else [*self.warnings[-LINES:], line]
+        """Store a warning, except for work about a single row."""
+        if not self.row_key:
+            self.warnings = [*self.warnings[-MAX_LINES:], line]
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[ProgressBar]:  # noqa: ARG002 - a page shows it at once
-        """Keep how far one part of it has come."""
+    def bar(
+        self,
+        label: str,
+        total: int | None,
+        *,
+        late: bool = False,  # noqa: ARG002 - a page shows it at once
+    ) -> Iterator[ProgressBar]:
+        """Start a new part of the work; the progress begins at zero."""
         self.label = label
         self.total = total
-        self.done = 0
+        self.completed = 0
         self.note = ""
-        self.part_began = time.monotonic()
+        self.part_start_time = time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Keep how far it is."""
-        self.done = done
+        """Store the progress of the running part; without a total the old total stays."""
+        self.completed = done
         self.note = note
-        self.total = self.total if total is None else total
+        if total is not None:
+            self.total = total
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs."""
-        names = (
-            "number",
-            "kind",
-            "state",
-            "label",
-            "done",
-            "total",
-            "note",
-            "lines",
-            "warnings",
-            "result",
-            "error",
-        )
+        """Return the work as JSON members.
+
+        `took_s` is the run time, `ended_s` the time since the end (0 while it runs). `rate` (units
+        per second) and `eta_s` are None unless the running part has progressed.
+        """
         now = time.monotonic()
-        times = {
-            "took_s": round((self.ended or now) - self.began, 2),
-            "ended_s": round(now - (self.ended or now), 2),
+        end_time = self.end_time or now
+        rate, eta_s = self._pace(now)
+        return {
+            "number": self.number,
+            "kind": self.kind,
+            "state": self.state,
+            "label": self.label,
+            "done": self.completed,
+            "total": self.total,
+            "note": self.note,
+            "lines": self.lines,
+            "warnings": self.warnings,
+            "result": self.result,
+            "error": self.error,
+            "took_s": round(end_time - self.start_time, 2),
+            "ended_s": round(now - end_time, 2),
+            "rate": rate,
+            "eta_s": eta_s,
         }
-        took = now - self.part_began
-        made = self.done
-        pace: dict[str, float | None] = {"rate": None, "eta_s": None}
-        if self.state == "running" and made > 0 and took > 0:
-            left = (
-                None
-                if self.total is None
-                else round(max(0, self.total - self.done) * took / made, 1)
-            )
-            pace = {"rate": round(made / took, 2), "eta_s": left}
-        return {one: getattr(self, one) for one in names} | times | pace
+
+    def _pace(self, now: float) -> tuple[float | None, float | None]:
+        """Return units per second and remaining seconds of the running part, or None for each."""
+        # Another thread writes these fields: read each once.
+        completed = self.completed
+        total = self.total
+        elapsed_s = now - self.part_start_time
+        if self.state != "running" or completed <= 0 or elapsed_s <= 0:
+            return None, None
+
+        rate = round(completed / elapsed_s, 2)
+        if total is None:
+            return rate, None
+        return rate, round(max(0, total - completed) * elapsed_s / completed, 1)
 
 
-class BackgroundJobs:
-    """The long work of this page."""
+class BackgroundWork:
+    """The background work of one page, running and finished."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
         self._lock = threading.Lock()
-        self._all: dict[int, BackgroundJob] = {}
+        self._work_by_number: dict[int, BackgroundJob] = {}
 
-    def begin(
-        self, kind: str, do: Callable[[BackgroundJob], Any], *, about: str = ""
+    def start(
+        self, kind: str, run: Callable[[BackgroundJob], Any], *, row_key: str = ""
     ) -> BackgroundJob:
-        """Begin a piece of work in a thread of its own; while one of its kind is under way, return that one.
+        """Start work in a thread, or return the running work of the same kind and row.
 
-        `about` is the name of the one item that it is about, where it is.
+        The oldest finished work is deleted above MAX_FINISHED_WORK.
+
+        Args:
+            kind: Command and task, for example "tag reviews".
+            run: Called in the thread with the work as its progress display. Its return value
+                becomes the result, its exception the error.
+            row_key: The key of the row, if the work is about a single row.
         """
         with self._lock:
-            same = self.newest(kind, about=about)
-            if same is not None and same.state == "running":
-                return same
-            work = BackgroundJob(next(self._numbers), kind, about)
-            self._all[work.number] = work
-            for number in [one.number for one in self._all.values() if one.state != "running"][
-                :-KEPT
-            ]:
-                del self._all[number]
+            newest = self.get_newest(kind, row_key=row_key)
+            if newest is not None and newest.state == "running":
+                return newest
+
+            work = BackgroundJob(next(self._numbers), kind, row_key)
+            self._work_by_number[work.number] = work
+            self._delete_oldest_finished()
             work.thread = threading.Thread(
-                target=_carried_out, args=(work, do), name=kind, daemon=True
+                target=_run_to_end, args=(work, run), name=kind, daemon=True
             )
             work.thread.start()
         return work
 
+    def _delete_oldest_finished(self) -> None:
+        all_work = self._work_by_number.values()
+        finished = [work.number for work in all_work if work.state != "running"]
+        for number in finished[:-MAX_FINISHED_WORK]:
+            del self._work_by_number[number]
+
     def get(self, number: int) -> BackgroundJob | None:
-        """Return one by its number."""
-        return self._all.get(number)
+        """Return work by its number, or None."""
+        return self._work_by_number.get(number)
 
     def every(self) -> list[BackgroundJob]:
-        """Return all that are kept, oldest first."""
-        return list(self._all.values())
+        """Return all stored work, oldest first."""
+        return list(self._work_by_number.values())
 
-    def newest(self, kind: str, *, about: str = "") -> BackgroundJob | None:
-        """Return the last one of a kind, about that item where it is named."""
-        found = reversed(self.every())
-        return next((one for one in found if (one.kind, one.about) == (kind, about)), None)
+    def get_newest(self, kind: str, *, row_key: str = "") -> BackgroundJob | None:
+        """Return the newest work of a kind about a row (default: about no single row), or None."""
+        for work in reversed(self.every()):
+            if (work.kind, work.row_key) == (kind, row_key):
+                return work
+        return None
 
-    def drop_about(self, name: str) -> None:
-        """Forget what is over and was about an item."""
-        for one in self.every():
-            if one.about == name and one.state != "running":
-                del self._all[one.number]
+    def delete_about(self, row_key: str) -> None:
+        """Delete the finished work about a row."""
+        for work in self.every():
+            if work.row_key == row_key and work.state != "running":
+                del self._work_by_number[work.number]
 
     @property
-    def threads(self) -> list[threading.Thread]:
-        """Return the threads of what is under way."""
+    def running_threads(self) -> list[threading.Thread]:
+        """Return the threads of running work."""
         return [
-            one.thread for one in self.every() if one.state == "running" and one.thread is not None
+            work.thread
+            for work in self.every()
+            if work.state == "running" and work.thread is not None
         ]
 
 
-def _carried_out(work: BackgroundJob, do: Callable[[BackgroundJob], Any]) -> None:
+def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
+    """Run the function of a work and store its result, or any exception as a problem document."""
     try:
-        work.result = do(work)
+        work.result = run(work)
     except BaseException as error:  # noqa: BLE001 - a thread's last words
-        work.error = errors.of(error)
+        work.error = errors.to_problem(error)
     work.state = "failed" if work.error else "done"
-    work.ended = time.monotonic()
+    work.end_time = time.monotonic()

@@ -1,4 +1,4 @@
-"""What went wrong, as a program reads it: problem+json (RFC 9457) with `hint` and the exit code of the command."""
+"""Errors as problem+json (RFC 9457), with the members `hint`, `field` and `exit_code`."""
 
 import json
 from typing import Any
@@ -19,9 +19,11 @@ from pipeline.core.errors import (
     TakenError,
 )
 
-AGAIN_S = "2"  # seconds after which what was too much at once may be tried again
+# Value of the Retry-After header: seconds.
+RETRY_AFTER_S = "2"
 CONTENT_TYPE = "application/problem+json"
-_STATUS: tuple[tuple[type[FindableError], int], ...] = (
+# The first class that matches decides; TakenError is an InputError.
+_STATUS_BY_ERROR: tuple[tuple[type[FindableError], int], ...] = (
     (TakenError, 409),
     (InputError, 422),
     (ConfigurationError, 409),
@@ -31,70 +33,91 @@ _STATUS: tuple[tuple[type[FindableError], int], ...] = (
 )
 
 
-class RequestRefused(InputError):  # noqa: N818 - a request is refused, which is no fault of ours
-    """A request that is answered with a status and the reason, before any command's function is called."""
+class RequestRefusedError(InputError):
+    """A request was refused with an HTTP status before any command was called."""
 
     def __init__(self, status: int, message: str, *, hint: str = "", field: str = "") -> None:
         super().__init__(message, hint=hint, field=field)
         self.status = status
 
 
-def document(
-    status: int, title: str, detail: str, *, hint: str = "", **more: Any
+def problem_document(
+    status: int, title: str, detail: str, *, hint: str = "", **members: Any
 ) -> dict[str, Any]:
-    """Return a problem as its JSON document."""
-    known = {name: value for name, value in more.items() if value is not None}
+    """Return a problem as its JSON document; `members` that are None are left out."""
+    extra_members = {name: member for name, member in members.items() if member is not None}
     return {
         "type": "about:blank",
         "title": title,
         "status": status,
         "detail": detail,
         "hint": hint,
-        **known,
+        **extra_members,
     }
 
 
-def of(error: BaseException) -> dict[str, Any]:
-    """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
+def to_problem(error: BaseException) -> dict[str, Any]:
+    """Return the problem document of any exception.
+
+    An interrupt and any exception that is neither ours nor about the request give status 500.
+    Their message is left out because it may contain row content.
+    """
     if isinstance(error, ChangedMeanwhileError):
-        return document(
-            412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now)
-        )
-    if isinstance(error, RequestRefused):
-        return document(
+        current = jsonable_encoder(error.now)
+        return problem_document(412, "Refused", error.message, hint=error.hint, now=current)
+    if isinstance(error, RequestRefusedError):
+        return problem_document(
             error.status, "Refused", error.message, hint=error.hint, field=error.field or None
         )
     if isinstance(error, FindableError):
-        status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
-        known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}
-        return document(status, type(error).__name__, error.message, hint=error.hint, **known)
+        return _command_problem(error)
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        place = first[
-            "loc"
-        ]  # of what part of the request, its name there, and what is wrong within that
-        name = str(place[1] if len(place) > 1 and isinstance(place[1], str) else place[0])
-        return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
+        return _validation_problem(error)
     if isinstance(error, HTTPException):
-        said = "there is nothing at this address" if error.status_code == 404 else error.detail  # noqa: PLR2004 - HTTP's own number
-        return document(error.status_code, "Refused", said)
-    said = (
-        "interrupted"
-        if isinstance(error, KeyboardInterrupt)
-        else f"a bug in findable: {type(error).__name__}"
+        is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
+        detail = "there is nothing at this address" if is_unknown_address else error.detail
+        return problem_document(error.status_code, "Refused", detail)
+
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    cause = "interrupted" if is_interrupt else f"a bug in findable: {type(error).__name__}"
+    detail = f"{cause}; look at what is stored before you try again"
+    return problem_document(500, "Stopped", detail)
+
+
+def _command_problem(error: FindableError) -> dict[str, Any]:
+    """Return the problem document of an error that a command raised."""
+    statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
+    return problem_document(
+        next(statuses, 500),
+        type(error).__name__,
+        error.message,
+        hint=error.hint,
+        exit_code=error.exit_code,
+        field=getattr(error, "field", "") or None,
     )
-    return document(500, "Stopped", f"{said}; look at what is stored before you try again")
 
 
-def line_of(error: FindableError) -> str:
-    """Return what was refused, and what to do, as one line of a page."""
+def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
+    """Return the problem document of a request with a missing or wrong parameter."""
+    fault = error.errors()[0]
+    # For example ("query", "limit") or ("body", "ids", 0). A body as a whole is ("body",).
+    location = fault["loc"]
+    has_name = len(location) > 1 and isinstance(location[1], str)
+    name = str(location[1] if has_name else location[0])
+    return problem_document(422, "Invalid", f"{name}: {fault['msg']}", field=name)
+
+
+def to_line(error: FindableError) -> str:
+    """Return the message and the hint of an error as one line."""
     return f"{error.message}: {error.hint}"
 
 
-def response(found: dict[str, Any]) -> Response:
-    """Return the answer that says it."""
-    body = json.dumps(found, ensure_ascii=False).encode(
-        "utf-8", "replace"
-    )  # what was sent may hold half a character
-    headers = {"retry-after": AGAIN_S} if found["status"] == 503 else {}  # noqa: PLR2004 - HTTP's own number
-    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE, headers=headers)
+def problem_response(document: dict[str, Any]) -> Response:
+    """Return a problem document as an HTTP response with its status."""
+    text = json.dumps(document, ensure_ascii=False)
+    # A request may contain half of a surrogate pair, which UTF-8 cannot encode.
+    body = text.encode("utf-8", "replace")
+    headers = {}
+    if document["status"] == 503:  # noqa: PLR2004 - HTTP's own number
+        headers["retry-after"] = RETRY_AFTER_S
+    return Response(body, status_code=document["status"], media_type=CONTENT_TYPE, headers=headers)

@@ -1,8 +1,9 @@
-"""Let a request in, or refuse it: its host, its origin, who sends it, what it may change, and how long its body is.
+"""Check each request before the application sees it, and add security headers to each response.
 
-Every address needs the token: in a cookie that the first address sets, or as `Authorization: Bearer`. What changes
-something with the cookie must come from the page itself, as the browser says it. The rules are OWASP's of cross-site
-request forgery and of security headers.
+Checks: host, origin, token, read-only mode and body size. The token comes as a cookie, which the
+first address sets, or as `Authorization: Bearer`. A request that changes something with the cookie
+must come from the page itself. The rules follow OWASP's cheat sheets on cross-site request forgery
+and on security headers.
 """
 
 import hmac
@@ -17,126 +18,162 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from web import errors
-from web.errors import RequestRefused
+from web.errors import RequestRefusedError
 
-MAX_BODY = 1 << 20  # bytes of a request
-UPLOAD = ("POST", "/api/imports")  # what takes a file
-MAX_FILE = 1 << 30  # bytes of one
-NUL = "\0"  # which PostgreSQL takes in no text
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+MAX_BODY_BYTES = 1 << 20
+# The only request that may send a file.
+UPLOAD_ROUTE = ("POST", "/api/imports")
+MAX_FILE_BYTES = 1 << 30
+# PostgreSQL stores no text with this character.
+NUL = "\0"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-cache",
 }
-_LOCKED = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
-<p>This page needs its token. Open the address that <code>{CommandHint("web")}</code> printed: it ends with
-<code>?token=…</code>.</p></main></html>"""
+_MISSING_TOKEN_HTML = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title>'
+    "<main><h1>findable</h1>\n"
+    "<p>This page needs its token. "
+    f"Open the address that <code>{CommandHint('web')}</code> printed: "
+    "it ends with\n<code>?token=…</code>.</p></main></html>"
+)
 
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
-
-    Cookies know no ports, so `cookie` is another name for each page of a machine.
-    """
+    """Rules for requests to one page."""
 
     token: str = field(repr=False)
+    # Values of the Host header that are accepted, as host:port.
     hosts: frozenset[str]
+    # Name of the cookie. Browsers share cookies between ports, so each page needs its own name.
     cookie: str = "findable"
     readonly: bool = False
 
     def is_token(self, given: str) -> bool:
-        """Return whether this is the token, in constant time."""
+        """Return whether a text is the token, compared in constant time."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware that checks every request to the application."""
 
     def __init__(self, app: ASGIApp, *, access: AccessRules) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that is not let in, else hand it on."""
+        """Answer a refused request or a sign-in; pass any other request to the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sending = partial(_sent, send)
-        try:
-            answer = self._checked(scope)
-        except RequestRefused as refused:
-            answer = _refusal(scope, refused)
-        if answer is not None:
-            await answer(scope, receive, sending)
-            return
-        await self._app(scope, _Limited(receive, _most(scope)), sending)
 
-    def _checked(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that brings the token in its address; None where it is let in."""
+        send_secured = partial(_send_with_security_headers, send)
+        try:
+            response = self._check_request(scope)
+        except RequestRefusedError as error:
+            response = _refusal_response(scope, error)
+
+        if response is not None:
+            await response(scope, receive, send_secured)
+            return
+        await self._app(scope, _LimitedBody(receive, _max_body_bytes(scope)), send_secured)
+
+    def _check_request(self, scope: Scope) -> Response | None:
+        """Return None if a request may pass, or the redirect that signs a reader in.
+
+        Raises:
+            RequestRefusedError: 421, unknown host. 401, no valid token. 422, the address contains
+                NUL. 403, another site sent the request, or it changes something although the page
+                is read-only or the request has the cookie but no proof that the page sent it.
+        """
         headers = Headers(scope=scope)
-        is_safe = scope["method"] in SAFE
+        is_safe = scope["method"] in SAFE_METHODS
         host = headers.get("host", "")
-        site = headers.get("sec-fetch-site")
+        fetch_site = headers.get("sec-fetch-site")
         if host not in self._access.hosts:
-            raise RequestRefused(421, f"{host!r} is not an address of this page")
+            raise RequestRefusedError(421, f"{host!r} is not an address of this page")
+
         origin = headers.get("origin")
-        is_other = origin is not None and origin.partition("://")[2] != host
-        if is_other or (not is_safe and site not in {None, "same-origin", "none"}):
-            raise RequestRefused(403, "another site asked for this")
-        if entered := self._entered(scope):
-            return entered
-        by_cookie = self._has_cookie(headers)
+        has_other_origin = origin is not None and origin.partition("://")[2] != host
+        is_cross_site = fetch_site not in {None, "same-origin", "none"}
+        if has_other_origin or (not is_safe and is_cross_site):
+            raise RequestRefusedError(403, "another site asked for this")
+
+        if (sign_in := self._sign_in_response(scope)) is not None:
+            return sign_in
+
+        used_cookie = self._authenticate(headers)
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
-            raise RequestRefused(
+            raise RequestRefusedError(
                 422, "the address holds NUL, which no text here does", hint="leave it out"
             )
+
         if is_safe:
             return None
         if self._access.readonly:
-            raise RequestRefused(
+            raise RequestRefusedError(
                 403,
                 "this page is read-only; nothing was changed",
                 hint=f"start it without {OptionHint(readonly=True)}",
             )
-        if by_cookie and origin is None and site != "same-origin":
-            raise RequestRefused(
+        if used_cookie and origin is None and fetch_site != "same-origin":
+            raise RequestRefusedError(
                 403,
                 "the request does not come from this page; nothing was changed",
                 hint="reload the page",
             )
         return None
 
-    def _entered(self, scope: Scope) -> Response | None:
-        """Return the answer to an address with the token: the cookie, and the address without it."""
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if scope["method"] != "GET" or not self._access.is_token(
-            dict(reversed(query)).get("token", "")
-        ):
+    def _sign_in_response(self, scope: Scope) -> Response | None:
+        """Return a redirect that sets the cookie, if a GET has the valid token in its address.
+
+        The redirect leads to the same address without the token.
+        """
+        parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        # Of several tokens the first counts.
+        token = dict(reversed(parameters)).get("token", "")
+        if scope["method"] != "GET" or not self._access.is_token(token):
             return None
-        rest = urlencode([(name, value) for name, value in query if name != "token"])
-        address = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
-        answer = RedirectResponse(address, status_code=303)
-        answer.set_cookie(
+
+        # A path that begins with two slashes would lead to another host.
+        address = "/" + quote(scope["path"].lstrip("/\\"))
+        query = urlencode([(name, value) for name, value in parameters if name != "token"])
+        if query:
+            address += f"?{query}"
+
+        response = RedirectResponse(address, status_code=303)
+        response.set_cookie(
             self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/"
         )
-        return answer
+        return response
 
-    def _has_cookie(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._access.is_token(given.strip()):
+    def _authenticate(self, headers: Headers) -> bool:
+        """Check the token. Return True if it came as the cookie, False if as a bearer header.
+
+        Raises:
+            RequestRefusedError: 401, no valid token.
+        """
+        scheme, _, bearer_token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._access.is_token(bearer_token.strip()):
             return False
+
         try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
         except CookieError:
-            found = None
-        if found is None or not self._access.is_token(found.value):
-            raise RequestRefused(
+            cookie = None
+        if cookie is None or not self._access.is_token(cookie.value):
+            raise RequestRefusedError(
                 401,
                 "the token is missing or wrong",
                 hint=f"open the address that `{CommandHint('web')}` printed",
@@ -144,37 +181,39 @@ class Guard:
         return True
 
 
-class _Limited:
-    """A request's body, which is cut off where it is longer than it said, or than it may be."""
+class _LimitedBody:
+    """ASGI receive callable that raises RequestRefusedError (413) if a body is too long."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
-        self._left = most
+        self._remaining_bytes = max_bytes
 
     async def __call__(self) -> Message:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise RequestRefused(413, "the body is too long")
+        self._remaining_bytes -= len(message.get("body", b""))
+        if self._remaining_bytes < 0:
+            raise RequestRefusedError(413, "the body is too long")
         return message
 
 
-async def _sent(send: Send, message: Message) -> None:
+async def _send_with_security_headers(send: Send, message: Message) -> None:
+    """Send an ASGI message; add the security headers that a response does not set itself."""
     if message["type"] == "http.response.start":
         headers = MutableHeaders(scope=message)
-        for name, value in HEADERS.items():
+        for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
     await send(message)
 
 
-def _most(scope: Scope) -> int:
-    return MAX_FILE if (scope["method"], scope["path"]) == UPLOAD else MAX_BODY
+def _max_body_bytes(scope: Scope) -> int:
+    is_upload = (scope["method"], scope["path"]) == UPLOAD_ROUTE
+    return MAX_FILE_BYTES if is_upload else MAX_BODY_BYTES
 
 
-def _refusal(scope: Scope, refused: RequestRefused) -> Response:
-    is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get(
-        "accept", ""
-    )
+def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:
+    """Return the response to a refused request: HTML for a browser without token, else JSON."""
+    accepts_html = "text/html" in Headers(scope=scope).get("accept", "")
+    is_page = accepts_html and not scope["path"].startswith("/api")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
-        return HTMLResponse(_LOCKED, status_code=refused.status)
-    return errors.response(errors.of(refused))
+        return HTMLResponse(_MISSING_TOKEN_HTML, status_code=refused.status)
+    return errors.problem_response(errors.to_problem(refused))

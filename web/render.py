@@ -1,8 +1,8 @@
-"""Make pages of templates: what stands around each, and how values are shown."""
+"""Render templates: the frame of each page, and how values are displayed."""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -21,14 +21,20 @@ from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 
-CUT = 160  # characters of a cell
-NAMED = 10  # items of a batch in one line
-HUES = 6  # colours of marks
-CENT = 0.01  # USD; less is told with more decimals
-_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
-_PIECE = re.compile(r"\s+\S{0,20}$")  # of a word, at the end of a text that is cut
-_BATCH = re.compile(r"batch (\d+)(?=:)")
-STATES = {  # others are plain words, or several
+# Characters of a long text that a table cell shows.
+MAX_CELL_CHARS = 160
+# Rows of a batch that one line names.
+MAX_NAMED_ROWS = 10
+# Colours of highlighted quotations: the CSS classes h0 to h5.
+HUE_COUNT = 6
+# Smaller amounts are printed with more decimals.
+CENT_USD = 0.01
+_WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
+# The incomplete last word of a text that was cut.
+_PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
+_BATCH_PREFIX = re.compile(r"batch (\d+)(?=:)")
+# Display names of states. Other states are displayed as they are stored.
+STATE_LABELS = {
     "no_bio": "without a bio",
     "unusable": "cannot be opened",
     "claimed": "being asked",
@@ -39,8 +45,9 @@ STATES = {  # others are plain words, or several
     "downloaded": "answered, not read yet",
     "ingested": "done",
 }
-ROWS = "rows"  # as the items of every task of a user's own are called
-PLACES = {
+# The plural noun of every user task; such a task is displayed by its name.
+USER_TASK_PLURAL = "rows"
+SECTION_PATHS = {
     "rows": "/",
     "search": "/search",
     "runs": "/runs",
@@ -52,206 +59,248 @@ _templates = Environment(
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
 class Mark(NamedTuple):
-    """A quotation in a text, where it begins and ends, what it proves, and the number of its colour."""
+    """A quotation to highlight in a text."""
 
+    # Offsets in characters, and the text between them.
     start: int
     end: int
     quote: str
+    # The field or concept that the quotation supports.
     name: str = ""
+    # Number of the colour; may be HUE_COUNT or more.
     hue: int = 0
 
 
-def accepted(work: BackgroundJob) -> JSONResponse:
-    """Return the answer to a request that began long work: 202, and where to look."""
-    return JSONResponse(
-        work.document, status_code=202, headers={"location": f"/api/work/{work.number}"}
-    )
+def accepted_response(work: BackgroundJob) -> JSONResponse:
+    """Return the response to a request that started work: 202 with the address of its progress."""
+    headers = {"location": f"/api/work/{work.number}"}
+    return JSONResponse(work.document, status_code=202, headers=headers)
 
 
-async def _sent(request: Request) -> dict[str, str]:
-    return dict(
-        parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
-    )
+async def _read_form(request: Request) -> dict[str, str]:
+    body = await request.body()
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-Sent = Annotated[dict[str, str], Depends(_sent)]
+# Fields of a submitted HTML form.
+FormFields = Annotated[dict[str, str], Depends(_read_form)]
 
 
-def desk_of(request: Request) -> AppState:
-    """Return what the page works with."""
-    found: AppState = request.app.state.desk
-    return found
+def get_desk(request: Request) -> AppState:
+    """Return the state of the page that a request belongs to."""
+    desk: AppState = request.app.state.desk
+    return desk
 
 
-def show_page(
-    request: Request, template: str, ws: WorkspaceSession, here: str = "", **values: Any
+def render_page(
+    request: Request, template: str, ws: WorkspaceSession, section: str = "", **values: Any
 ) -> HTMLResponse:
-    """Return a page, or a part of one, about the task of a workspace; `here` is the place that it is of."""
+    """Render a page, or a part of one, about the task of a workspace.
+
+    Args:
+        request: The request; its page decides whether the template shows commands.
+        template: Path of the template.
+        ws: The workspace, opened with the task.
+        section: The navigation entry to highlight, a key of SECTION_PATHS, or empty.
+        values: Further variables of the template.
+    """
     task = ws.settings.task
-    places = [name for name in PLACES if name != "search" or ws.task.index is not None]
-    known = {
+    frame = {
         "task": task,
         "words": ws.task.words,
         "workspace": str(ws.data),
         "backend": ws.backend,
-        "here": here,
-        "places": [(name, f"{PLACES[name]}?task={quote(task)}") for name in places],
-        "tasks": [(one.subject, called(one)) for one in ws.tasks],
-        "called": called(ws.task),
+        "section": section,
+        "sections": [
+            (name, f"{path}?task={quote(task)}")
+            for name, path in SECTION_PATHS.items()
+            if name != "search" or ws.task.index is not None
+        ],
+        "tasks": [(other_task.subject, task_title(other_task)) for other_task in ws.tasks],
+        "task_title": task_title(ws.task),
     }
-    return _filled(request, template, {**known, **values})
+    return _render(request, template, {**frame, **values})
 
 
-def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
-    """Return a page that says what went wrong, with the way to every place."""
-    desk = desk_of(request)
-    known: dict[str, Any] = {
+def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
+    """Render a problem document as a page, with the status of the problem and the navigation."""
+    desk = get_desk(request)
+    values = {
         "task": desk.settings.task,
         "workspace": str(desk.settings.data),
         "backend": "",
-    }
-    known |= {
-        "here": "",
+        "section": "",
         "tasks": [],
-        "places": list(PLACES.items()),
-        "called": "findable",
+        "sections": list(SECTION_PATHS.items()),
+        "task_title": "findable",
         "problem": problem,
     }
-    found = _filled(request, "problem.html", known)
-    found.status_code = int(problem["status"])
-    return found
+    page = _render(request, "problem.html", values)
+    page.status_code = int(problem["status"])
+    return page
 
 
-def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    known = {"readonly": desk_of(request).access.readonly}
-    return HTMLResponse(_templates.get_template(template).render({**known, **values}))
+def _render(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
+    readonly = get_desk(request).access.readonly
+    html = _templates.get_template(template).render({"readonly": readonly, **values})
+    return HTMLResponse(html)
 
 
-def called(task: Task) -> str:
-    """Return what a page calls the items of a task; those of a user's own are all rows, and have its name."""
-    many = task.words.many
-    return task.subject if many == ROWS else many.capitalize()
+def task_title(task: Task) -> str:
+    """Return the display name of a task: a user task's name, or the plural noun of its rows."""
+    plural = task.words.many
+    return task.subject if plural == USER_TASK_PLURAL else plural.capitalize()
 
 
-def as_coded(text: object) -> Markup:
-    """Return a line of a command, where what is typed stands between backticks, as HTML."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(str(text)))))  # noqa: S704 - it is escaped
+def render_code_spans(text: object) -> Markup:
+    """Return a text as HTML, with each part between backticks in a code element."""
+    html = str(escape(str(text)))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", html))  # noqa: S704 - it is escaped
 
 
-def as_stated(state: str | None) -> str:
-    """Return a state, of a row or of a batch at the API, as a page shows it; an empty text where there is none."""
-    word = (state or "").removeprefix("BATCH_STATE_").lower()
-    return STATES.get(word, word.replace("_", " "))
+def state_label(state: str | None) -> str:
+    """Return the display name of a state of a row or of a batch at the API; None gives ""."""
+    name = (state or "").removeprefix("BATCH_STATE_").lower()
+    return STATE_LABELS.get(name, name.replace("_", " "))
 
 
-def as_cut(text: str) -> str:
-    """Return a text as a cell of a table: a long one is cut, behind a word where one ends nearby."""
-    return text if len(text) <= CUT else f"{_PIECE.sub('', text[:CUT])} …"
+def shorten(text: str) -> str:
+    """Return a text cut to MAX_CELL_CHARS, without its incomplete last word."""
+    if len(text) <= MAX_CELL_CHARS:
+        return text
+    return f"{_PARTIAL_WORD.sub('', text[:MAX_CELL_CHARS])} …"
 
 
-def as_text(value: object) -> str:
-    """Return a value as text: a list with commas, nothing as an empty text, true and false as in JSON."""
+def to_text(value: object) -> str:
+    """Return a value as text: a list with commas, None as "", true and false as in JSON."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else ""
-        if value is None
-        else str(value)
-    )
-
-
-def as_quoted(value: Any) -> str:
-    """Return a value of an answer in a line: what is quoted for a quotation, a part for each member of a list."""
     if isinstance(value, list):
-        return (
-            "; ".join(map(as_quoted, value))
-            if any(isinstance(one, dict) for one in value)
-            else as_text(value)
-        )
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def summarize_value(value: Any) -> str:
+    """Return a value of an answer as one line: quotations as their text, an empty value as a word.
+
+    Members of a list of objects are separated by semicolons.
+    """
+    if isinstance(value, list) and any(isinstance(member, dict) for member in value):
+        return "; ".join(map(summarize_value, value))
+    if isinstance(value, list):
+        return to_text(value)
     if isinstance(value, dict):
-        return (
-            str(value["quote"]) if is_quotation(value) else " ".join(map(as_quoted, value.values()))
-        )
-    return as_text(value) or "nothing"
+        if is_quotation(value):
+            return str(value["quote"])
+        return " ".join(map(summarize_value, value.values()))
+    return to_text(value) or "nothing"
 
 
-def as_usd(value: float) -> str:
-    """Return an amount of money: cents, and of less than one the first two digits that are none."""
-    digits = 2 if value >= CENT or not value else 4 if value >= CENT / 100 else 6
-    return f"${value:,.{digits}f}"
+def format_usd(amount: float) -> str:
+    """Return an amount in USD with cents; below a cent with 4 decimals, then with 6."""
+    if amount >= CENT_USD or not amount:
+        decimals = 2
+    elif amount >= CENT_USD / 100:
+        decimals = 4
+    else:
+        decimals = 6
+    return f"${amount:,.{decimals}f}"
 
 
-def as_version(extractor: str) -> str:
-    """Return whose an answer is, as a person says it: a version and its model, or a person."""
-    label, _, model = extractor.partition("/")
-    _, at, number = label.rpartition("@")
-    if not at:
+def version_label(extractor: str) -> str:
+    """Return the display name of a version: its number and model, or "a person"."""
+    prompt_version, _, model = extractor.partition("/")
+    _, separator, number = prompt_version.rpartition("@")
+    if not separator:
         return "a person" if extractor == PERSON else extractor
-    return f"version {number}" + (f" · {model}" if model else "")
+    return " · ".join(filter(None, [f"version {number}", model]))
 
 
-def as_linked(value: object) -> Markup:
-    """Return a value as HTML; one that is an address of the web leads there, without telling where from."""
-    text = as_text(value)
-    if not _ADDRESS.fullmatch(text):
+def link_address(value: object) -> Markup:
+    """Return a value as HTML; a web address becomes a link that opens without a referrer."""
+    text = to_text(value)
+    if not _WEB_ADDRESS.fullmatch(text):
         return escape(text)
-    return Markup(
-        '<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>'
-    ).format(text)
+    link = Markup('<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>')
+    return link.format(text)
 
 
-def as_warning(text: str) -> Markup:
-    """Return a warning of long work as HTML; what it says of a batch leads there, where its items are named."""
-    found = _BATCH.match(text)
-    link = (
-        Markup('<a href="/batch?number={0}">batch {0}</a>').format(found[1]) if found else Markup()
-    )
-    return link + as_coded(text[found.end() :] if found else text)
+def link_batch(warning: str) -> Markup:
+    """Return a warning as HTML; "batch N" at its beginning becomes a link to the batch."""
+    match = _BATCH_PREFIX.match(warning)
+    if match is None:
+        return render_code_spans(warning)
+    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(match[1])
+    return link + render_code_spans(warning[match.end() :])
 
 
-def as_marked(text: str, marks: Sequence[Mark]) -> Markup:
-    """Return a text as HTML in which those quotations are marked that stand there, each with what it proves."""
-    told = Markup()
-    at = 0
-    for one in sorted(one for one in marks if one.quote and text[one.start : one.end] == one.quote):
-        told += escape(text[at : max(at, one.start)])
-        if one.end > at:
-            inside = text[max(at, one.start) : one.end]
-            name = Markup(' data-name="{}"').format(one.name)
-            told += Markup('<mark class="h{}"{}>{}</mark>').format(
-                one.hue % HUES, name if one.name else "", inside
-            )
-        at = max(at, one.end)
-    return (told + escape(text[at:])) if told else as_linked(text)
+def highlight(text: str, marks: Sequence[Mark]) -> Markup:
+    """Return a text as HTML with its quotations in mark elements.
+
+    A mark is left out if its quotation is empty or differs from the text at its offsets. The part
+    of a mark that overlaps an earlier mark is not repeated. A text without marks that is a web
+    address becomes a link.
+    """
+    html = Markup()
+    end = 0
+    valid_marks = [
+        mark for mark in marks if mark.quote and text[mark.start : mark.end] == mark.quote
+    ]
+    for mark in sorted(valid_marks):
+        start = max(end, mark.start)
+        html += escape(text[end:start])
+        if mark.end > end:
+            html += _render_mark(mark, text[start : mark.end])
+        end = max(end, mark.end)
+
+    if not html:
+        return link_address(text)
+    return html + escape(text[end:])
 
 
-def as_spanned(text: str, spans: Sequence[Sequence[int]]) -> Markup:
-    """Return a text as HTML in which what stands from one place to another is marked."""
-    return as_marked(text, [Mark(start, end, text[start:end]) for start, end in spans])
+def _render_mark(mark: Mark, text: str) -> Markup:
+    attribute = Markup(' data-name="{}"').format(mark.name) if mark.name else ""
+    element = Markup('<mark class="h{}"{}>{}</mark>')
+    return element.format(mark.hue % HUE_COUNT, attribute, text)
 
+
+def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:
+    """Return a text as HTML with the given (start, end) offsets in mark elements."""
+    return highlight(text, [Mark(start, end, text[start:end]) for start, end in spans])
+
+
+def capitalize_first(text: str) -> str:
+    """Return a text with its first letter in upper case; the rest is unchanged."""
+    return text[:1].upper() + text[1:]
+
+
+_FILTERS: Mapping[str, Any] = {
+    "capitalize_first": capitalize_first,
+    "first_few": partial(first_few, max_names=MAX_NAMED_ROWS),
+    "format_usd": format_usd,
+    "highlight": highlight,
+    "highlight_spans": highlight_spans,
+    "likeness": likeness_told,
+    "link_address": link_address,
+    "link_batch": link_batch,
+    "render_code_spans": render_code_spans,
+    "short_hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],
+    "shorten": shorten,
+    "state_label": state_label,
+    "summarize_value": summarize_value,
+    "thousands": "{:,}".format,
+    "to_text": to_text,
+    "version_label": version_label,
+}
 
 _templates.tests["quotation"] = is_quotation
-_templates.globals["icon"] = _templates.get_template("parts/icon.html").module.icon  # type: ignore[attr-defined]
-_templates.filters |= {
-    "likeness_told": likeness_told,
-    "marked": as_marked,
-    "begun": lambda text: text[:1].upper() + text[1:],
-    "spanned": as_spanned,
-    "stated": as_stated,
-    "coded": as_coded,
-    "linked": as_linked,
-    "warned": as_warning,
-    "text": as_text,
-    "cut": as_cut,
-    "quoted": as_quoted,
-    "usd": as_usd,
-    "versioned": as_version,
-    "hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],
-    "few": partial(first_few, most=NAMED),
-}
+_templates.filters |= _FILTERS
+_icon_module: Any = _templates.get_template("parts/icon.html").module
+_templates.globals["icon"] = _icon_module.icon

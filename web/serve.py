@@ -1,4 +1,4 @@
-"""Serve the page on this machine until it is told to stop: the views behind their guard."""
+"""Serve the page on this machine until a signal ends it."""
 
 import contextlib
 import secrets
@@ -21,101 +21,119 @@ from pipeline.core.settings import Settings
 from web import errors
 from web.app_state import AppState, PageCommand
 from web.guard import AccessRules, Guard
-from web.render import problem_page
+from web.render import render_problem
 from web.views import ROUTERS
 
-HERE = Path(__file__).parent
+PACKAGE_FOLDER = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
-REQUESTS_S = 10.0  # so long requests, and then what runs, may go on after SIGTERM
-WORK_S = 20.0
-IDLE_S = (
-    75.0  # longer than programs and browsers keep a connection, or it would end under a request
-)
-SHORTEST = 20  # characters of a token that is set
+# After SIGTERM, open requests may finish within this time.
+REQUEST_GRACE_S = 10.0
+# After the requests, background work may finish within this time.
+WORK_GRACE_S = 20.0
+# Clients reuse connections for up to a minute. A shorter timeout would close one under a request.
+KEEP_ALIVE_S = 75.0
+MIN_TOKEN_CHARS = 20
 
 
 def run(
     settings: Settings,
-    listening: socket.socket,
+    listener: socket.socket,
     *,
-    ready: Callable[[str], None],
+    on_ready: Callable[[str], None],
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
     acts: Mapping[str, PageCommand] = MappingProxyType({}),
 ) -> None:
-    """Serve the page of the workspace that the settings name, on a socket of loopback, until SIGINT or SIGTERM.
+    """Serve the page of the workspace in the settings until SIGINT or SIGTERM; close the socket.
 
-    In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so. `ready` gets the
-    address with its token, another one each time where none is given; `acts` are the commands it may carry out.
+    A workspace is created in a missing or empty data folder, unless `readonly` is set.
+
+    Args:
+        settings: Name the workspace.
+        listener: A bound socket of the loopback interface.
+        ready: Called with the address and its token when the page is about to be served.
+        readonly: Refuse every request that changes something.
+        token: The token; empty means a new random token.
+        display: Receives a message if a workspace is created.
+        acts: The commands that the page can run, by name.
 
     Raises:
-        ConfigurationError: there is no workspace, or the token is too short.
+        ConfigurationError: There is no workspace, or the token is too short.
     """
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with contextlib.closing(listening):
-        if token and len(token) < SHORTEST:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.closing(listener):
+        if token and len(token) < MIN_TOKEN_CHARS:
             raise ConfigurationError(
-                f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served"
+                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served"
             )
-        number = listening.getsockname()[1]
-        hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
+
+        port = listener.getsockname()[1]
         access = AccessRules(
             token or secrets.token_urlsafe(24),
-            hosts,
-            cookie=f"findable_{number}",
+            frozenset(f"{host}:{port}" for host in (LOOPBACK, "localhost")),
+            cookie=f"findable_{port}",
             readonly=readonly,
         )
+        address = f"http://{LOOPBACK}:{port}/?token={access.token}"
         desk = AppState(settings, access, acts=acts)
         try:
-            desk.begin_workspace(display)
-            with desk.to_read():
-                pass  # there is a workspace, which is said before anything is served
-            _serve(
-                desk, listening, lambda: ready(f"http://{LOOPBACK}:{number}/?token={access.token}")
-            )
+            desk.create_missing_workspace(display)
+            # Raise before anything is served if there is no workspace.
+            with desk.open_to_read():
+                pass
+            _serve(desk, listener, lambda: on_ready(address))
         finally:
             desk.close()
 
 
-def _serve(desk: AppState, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until a signal comes; requests end first, then the work in the background."""
+def _serve(desk: AppState, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Call `ready`, then serve until a signal arrives.
+
+    Afterwards open requests may finish, and then the background work. Work that takes longer than
+    WORK_GRACE_S is interrupted.
+    """
     config = uvicorn.Config(
         application(desk),
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="critical",  # and no access log: an address holds the token
+        log_level="critical",
+        # An access log would contain the token, which is in the first address.
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # who sent a request is not what it says
-        timeout_graceful_shutdown=int(REQUESTS_S),
-        timeout_keep_alive=int(IDLE_S),
+        # A client's X-Forwarded headers prove nothing.
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(REQUEST_GRACE_S),
+        timeout_keep_alive=int(KEEP_ALIVE_S),
     )
-    with contextlib.suppress(KeyboardInterrupt):  # a signal comes again once the server has ended
+    # uvicorn raises the signal again after the server has ended.
+    with contextlib.suppress(KeyboardInterrupt):
         desk.start()
         ready()
-        uvicorn.Server(config).run(sockets=[listening])
-    desk.stop(within_s=WORK_S)
+        uvicorn.Server(config).run(sockets=[listener])
+    desk.stop(within_s=WORK_GRACE_S)
 
 
 def application(desk: AppState) -> Guard:
-    """Return the application on a workspace, behind its guard."""
+    """Return the ASGI application of a page, behind its guard."""
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk
     for router in ROUTERS:
         app.include_router(router)
-    files = StaticFiles(directory=HERE / "static")
-    app.mount(
-        "/static", GZipMiddleware(files)
-    )  # these alone: a page holds what its reader may not give away
-    for kind in (FindableError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, _answer)
+
+    # Only static files are compressed: the length of a compressed page could leak its content.
+    static_files = StaticFiles(directory=PACKAGE_FOLDER / "static")
+    app.mount("/static", GZipMiddleware(static_files))
+
+    for error_class in (FindableError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error_class, _error_response)
     return Guard(app, access=desk.access)
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    found = errors.of(error)
+async def _error_response(request: Request, error: Exception) -> Response:
+    """Return problem+json to programs and htmx, an HTML page to a browser."""
+    document = errors.to_problem(error)
     if request.url.path.startswith("/api") or "hx-request" in request.headers:
-        return errors.response(found)
-    return problem_page(request, found)
+        return errors.problem_response(document)
+    return render_problem(request, document)

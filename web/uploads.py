@@ -1,6 +1,7 @@
-"""Files that were dropped on the page: each stays on disk, as it came, until it went in or was given up.
+"""Files that were uploaded to the page.
 
-They are in a folder of this process, which takes it away at its end; what a killed one left goes at the next start.
+An upload is stored unchanged until it is imported or discarded. Each process has its own folder
+and deletes it when it ends. The next start deletes the folders of killed processes.
 """
 
 import re
@@ -19,14 +20,15 @@ from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.engine.task_template import TableGuess
 from pipeline.tables.row_import import ImportReport
 from web.background_work import BackgroundJob
-from web.errors import RequestRefused
+from web.errors import RequestRefusedError
 
-FOLDER = "dropped"  # in a workspace
-_STRANGE = re.compile(r"[^\w .,()+@-]")
-_LONGEST = 80  # characters of a name that are kept, the last ones
+UPLOAD_FOLDER = "dropped"
+_UNSAFE_CHARACTER = re.compile(r"[^\w .,()+@-]")
+# Longer file names keep their last characters.
+_MAX_NAME_CHARS = 80
 
-
-STATES = {  # of a file, while a step is under way, and after it went well or failed
+# States of an upload by its step: while the step runs, after it succeeded, after it failed.
+STATES_BY_STEP = {
     "read": ("reading", "ready", "unreadable"),
     "try": ("trying", "ready", "ready"),
     "import": ("importing", "imported", "failed"),
@@ -35,136 +37,174 @@ STATES = {  # of a file, while a step is under way, and after it went well or fa
 
 
 @dataclass
-class UploadedFile:
-    """One file: for which task, where it is, what its columns mean (as MAP= says), how it is read, what was made of it.
-
-    `work` does the last `step`, `found` is what reading it told, `done` what its import did, `first` are its first
-    rows. Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few
-    rows; `made` is what it is called where it was kept as a task.
-    """
+class Upload:
+    """One uploaded file and the results of its steps."""
 
     number: int
+    # The task that the file is for, or "new" for a new task.
     task: str
     path: Path
+    # Column mapping in the form of MAP=.
     mapping: str = ""
-    reading: ReadOptions = AS_IT_IS
+    read_options: ReadOptions = AS_IT_IS
+    # The latest step: a key of STATES_BY_STEP.
     step: str = "read"
+    # Background work of the latest step.
     work: BackgroundJob | None = field(default=None, repr=False)
-    found: ImportReport | None = field(default=None, repr=False)
-    done: ImportReport | None = field(default=None, repr=False)
-    first: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    guess: TableGuess | None = field(default=None, repr=False)
-    asked: dict[str, str] = field(default_factory=dict, repr=False)
-    tried: BackgroundJob | None = field(default=None, repr=False)
-    made: str = ""
+    # Report of the dry import, until the file was imported.
+    preview: ImportReport | None = field(default=None, repr=False)
+    # Report of the import.
+    import_report: ImportReport | None = field(default=None, repr=False)
+    first_rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    # For a new task: what its columns are, the tried question, and the work that tried it.
+    table_guess: TableGuess | None = field(default=None, repr=False)
+    question_form: dict[str, str] = field(default_factory=dict, repr=False)
+    trial_work: BackgroundJob | None = field(default=None, repr=False)
+    # Name of the task that was created from the file.
+    created_task: str = ""
 
     @property
     def state(self) -> str:
-        """Return how far it is."""
-        running, done, failed = STATES[self.step]
-        return {"done": done, "failed": failed}.get(self.work.state if self.work else "", running)
+        """Return the state of the latest step."""
+        running_state, done_state, failed_state = STATES_BY_STEP[self.step]
+        if self.work is None or self.work.state == "running":
+            return running_state
+        return done_state if self.work.state == "done" else failed_state
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs; all paths are the file's name."""
-        told: dict[str, Any] = {
-            one: getattr(self, one) for one in ("number", "task", "state", "first")
-        }
-        told |= {"name": self.path.name, "made": self.made or None, "found": None, "done": None}
-        for name, report in (("found", self.found), ("done", self.done)):
-            if report:
-                told[name] = report.document | {
-                    "path": self.path.name,
-                    "rows_in": report.rows_in,
-                    "notes": report.notes,
-                }
-        error = (self.work.error if self.work else None) or {}
-        said = {
-            one: text.replace(str(self.path), self.path.name) if isinstance(text, str) else text
-            for one, text in error.items()
-        }
-        return told | {
-            "error": said or None,
-            "columns": list(self.found.columns) if self.found else [],
+        """Return the upload as JSON members. Paths are replaced by the file's name."""
+        return {
+            "number": self.number,
+            "task": self.task,
+            "state": self.state,
+            "first": self.first_rows,
+            "name": self.path.name,
+            "made": self.created_task or None,
+            "found": self._report_document(self.preview),
+            "done": self._report_document(self.import_report),
+            "error": self._error_document(),
+            "columns": list(self.preview.columns) if self.preview else [],
         }
 
+    def _report_document(self, report: ImportReport | None) -> dict[str, Any] | None:
+        if not report:
+            return None
+        return report.document | {
+            "path": self.path.name,
+            "rows_in": report.rows_in,
+            "notes": report.notes,
+        }
 
-class Uploads:
-    """The files of one page."""
+    def _error_document(self) -> dict[str, Any] | None:
+        """Return the problem of the latest step with the path shortened, or None."""
+        if self.work is None or not self.work.error:
+            return None
+
+        document = dict(self.work.error)
+        for name, member in document.items():
+            if isinstance(member, str):
+                document[name] = member.replace(str(self.path), self.path.name)
+        return document
+
+
+class UploadStore:
+    """The uploads of one page, in a folder of the workspace."""
 
     def __init__(self, data: Path) -> None:
-        self._folder = files.part_of(data / FOLDER / "page")
-        # Begins anywhere: a tab that outlived a page that was served here before has the number of no file of this one.
+        self._folder = files.part_of(data / UPLOAD_FOLDER / "page")
+        # Numbers begin at random: a tab of an earlier page must not reach an upload of this page.
         self._numbers = count(secrets.randbits(32))
-        self._all: dict[int, UploadedFile] = {}
+        self._uploads: dict[int, Upload] = {}
 
-    def sweep(self) -> None:
-        """Remove what dead processes left."""
-        for part in self._folder.parent.glob("*"):
-            if part.is_dir() and files.is_abandoned(part):
-                shutil.rmtree(part, ignore_errors=True)
+    def delete_abandoned(self) -> None:
+        """Delete the upload folders of processes that have died."""
+        for folder in self._folder.parent.glob("*"):
+            if folder.is_dir() and files.is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
-    async def keep(
+    async def save(
         self,
         task: str,
         name: str,
         body: AsyncIterator[bytes],
         *,
         mapping: str,
-        reading: ReadOptions,
-    ) -> UploadedFile:
-        """Write a file to the disk as it comes; of half a file nothing stays.
+        read_options: ReadOptions,
+    ) -> Upload:
+        """Write a file to the disk as its body arrives, and register it.
+
+        The file is on disk when this returns. An incomplete file is deleted. Unsafe characters
+        of `name` are replaced.
 
         Raises:
-            Refused: there is no room on the disk.
+            RequestRefusedError: 507, the disk is full or not writable.
         """
         number = next(self._numbers)
-        plain = _STRANGE.sub("_", PureWindowsPath(name).name).strip(" .")[-_LONGEST:]
-        path = self._folder / str(number) / (plain or "file")
+        safe_name = _UNSAFE_CHARACTER.sub("_", PureWindowsPath(name).name).strip(" .")
+        path = self._folder / str(number) / (safe_name[-_MAX_NAME_CHARS:] or "file")
+
         try:
             with files.SealedWriter(path) as writer:
-                async for piece in body:
-                    await run_in_threadpool(writer.write, piece)
+                async for chunk in body:
+                    await run_in_threadpool(writer.write, chunk)
                 await run_in_threadpool(writer.seal)
         except OSError as error:
-            said = f"the file cannot be kept here: {error.strerror}; nothing of it was"
-            raise RequestRefused(507, said, hint="make room, and drop it again") from error
+            raise RequestRefusedError(
+                507,
+                f"the file cannot be kept here: {error.strerror}; nothing of it was",
+                hint="make room, and drop it again",
+            ) from error
         finally:
             if not path.is_file():
                 shutil.rmtree(path.parent, ignore_errors=True)
-        found = self._all[number] = UploadedFile(number, task, path, mapping, reading)
-        return found
 
-    def get(self, number: int) -> UploadedFile:
-        """Return one by its number.
+        upload = Upload(number, task, path, mapping, read_options)
+        self._uploads[number] = upload
+        return upload
+
+    def get(self, number: int) -> Upload:
+        """Return an upload by its number.
 
         Raises:
-            Refused: there is none, or it was given up.
+            RequestRefusedError: 404, the number is unknown or the upload was discarded.
         """
-        found = self._all.get(number)
-        if found is None:
-            said = (
-                f"there is no dropped file {number}; it was given up, or the page was started again"
+        upload = self._uploads.get(number)
+        if upload is None:
+            raise RequestRefusedError(
+                404,
+                f"there is no dropped file {number}; "
+                "it was given up, or the page was started again",
+                hint="drop it again",
             )
-            raise RequestRefused(404, said, hint="drop it again")
-        return found
+        return upload
 
-    def remove(self, number: int) -> None:
-        """Give one up: the file is gone, and what was read of it is forgotten; Refused while it is imported."""
-        if (found := self.get(number)).state == "importing":
-            raise RequestRefused(
+    def discard(self, number: int) -> None:
+        """Delete the file of an upload and forget the upload.
+
+        Raises:
+            RequestRefusedError: 404, the number is unknown; 409, the file is being imported.
+        """
+        upload = self.get(number)
+        if upload.state == "importing":
+            raise RequestRefusedError(
                 409, "the file is being imported; nothing was changed", hint="look at it again"
             )
-        shutil.rmtree(self._all.pop(found.number).path.parent, ignore_errors=True)
+        del self._uploads[number]
+        shutil.rmtree(upload.path.parent, ignore_errors=True)
 
-    def settle(self, dropped: UploadedFile, done: ImportReport | None = None) -> None:
-        """Keep what an import did, without the rows that it tells of; the file is gone."""
-        if done is not None:
-            done.findings.clear()
-            done.groups.clear()
-        dropped.done, dropped.found = done, None
-        shutil.rmtree(dropped.path.parent, ignore_errors=True)
+    def finish(self, upload: Upload, import_report: ImportReport | None = None) -> None:
+        """Delete the file of an upload; replace its preview by the import's report, if any.
+
+        The findings of the report are deleted, because they contain values of rows.
+        """
+        if import_report is not None:
+            import_report.findings.clear()
+            import_report.groups.clear()
+        upload.import_report = import_report
+        upload.preview = None
+        shutil.rmtree(upload.path.parent, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove all."""
+        """Delete the files of all uploads."""
         shutil.rmtree(self._folder, ignore_errors=True)

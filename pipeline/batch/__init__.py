@@ -1,11 +1,12 @@
-"""The way of a batch, one module a step, in this order.
+"""The steps of a batch, one module for each step.
 
-- `prepare`: which items go into which request file, written, sealed and claimed, within what `budget` leaves.
-- `submit`: everything that waits and everything new, shown as a plan, then sent.
-- `send`: one remote batch per batch, although a create may be lost; a lost one is found again in the remote list.
-- `poll`: batches at the API are looked at until they are over, and their results are sealed on disk.
-- `ingest`: every request gets its outcome, and answers are stored.
+- `prepare` selects rows within the `budget`, writes and seals a request file, and claims its rows.
+- `submit` plans and sends everything that is prepared or open.
+- `send` creates exactly one remote batch for a batch, although the reply of a create may be lost.
+- `poll` watches batches at the API until they are over, and seals their results on disk.
+- `ingest` gives every request an outcome and stores the answers.
 
-Our own calls go by `ask` in the place of `submit` to `poll`, and `folder` keeps and seals what comes. Beside it:
-`cancel` gives a batch up, `report` tells of batches and what they cost.
+Live calls use `live` instead of `submit`, `send` and `poll`; `live_throttle` limits them.
+`batch_files` has the paths of the files and seals live replies. `cancel` ends a batch, and `report`
+lists batches and their costs.
 """

@@ -80,7 +80,7 @@ def lock_of(number: int) -> str:
     return f"batch-{number}"
 
 
-def read_again(once: Callable[[], T], *, times: int) -> T:
+def read_again(attempt: Callable[[], T], *, times: int) -> T:
     """Call `once`, again if another process changed the rows that it read; return its result.
 
     Args:
@@ -91,8 +91,8 @@ def read_again(once: Callable[[], T], *, times: int) -> T:
     """
     for _ in range(times - 1):
         with contextlib.suppress(StateConflictError, LockLostError):
-            return once()
-    return once()
+            return attempt()
+    return attempt()
 
 
 @dataclass
@@ -168,7 +168,7 @@ def seal(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) 
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            batches.mark_downloaded(tx, batch, sealed_path, draft, why="asked", at=ws.now())
+            batches.mark_downloaded(tx, batch, sealed_path, draft, reason="asked", now=ws.now())
             files.rename(draft, sealed_path)
 
 
@@ -207,7 +207,7 @@ def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None
             account["tokens_in"] = prompt_tokens
             account["tokens_out"] = answer_tokens
             account["calls"] = max(batch.calls, reply_count)
-            batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
+            batches.mark_ingested(tx, batch, now=now, cost=cost, **account)
     _remove_files(ws.data, batch)
 
 

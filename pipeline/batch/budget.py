@@ -1,7 +1,8 @@
-"""How much may still be started, over all commands and processes: money, and what may wait at the API.
+"""Limits on new work, over all commands and processes: budgets in USD, and token quotas of the API.
 
-A budget holds what was spent since it began, what is under way, and what is about to start; what is not over counts at
-its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.
+- A budget counts what was spent since its start, running batches, and the batch about to start.
+- A batch that is not over counts at its estimated cost plus the measured error of past estimates.
+- Budgets are checked in the transaction that starts a batch.
 """
 
 from dataclasses import dataclass
@@ -18,188 +19,270 @@ from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
-# Ours: this share of an unmeasured estimate is kept free in a budget; it is never shown as an error of the estimate.
+# Our choice: a budget keeps this share of an estimate free until an error of estimates is measured.
+# It is never shown as an error of the estimate.
 UNMEASURED_RESERVE_SHARE = 0.10
-ENOUGH = (
-    5  # answers from which on they tell more than the count of characters; a comparison has so many
-)
+# With fewer answers, counted characters estimate better. A comparison asks at least this many rows.
+MIN_CALIBRATION_ANSWERS = 5
+# States of batches that are at the API, or may be.
 AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
-WAITING = (BatchState.PREPARED, *AT_API)  # at the API, or about to be
+# States of batches that are at the API or about to be sent.
+WAITING = (BatchState.PREPARED, *AT_API)
 
 
 class BudgetError(ConfigurationError):
-    """Nothing more is started, because a budget would be passed; what was started goes on."""
+    """A budget allows no more work to start; running batches continue."""
 
 
 class QuotaFullError(RemoteError):
-    """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
+    """The API would refuse another batch now, by our own count; it can be sent when others end."""
 
 
 def today(now: datetime) -> date:
-    """Return the day of the API's daily quotas, and of daily budgets: that of US/Pacific."""
+    """Return the US/Pacific date, which is the day of the API's daily quotas and of daily budgets."""
     return now.astimezone(PACIFIC).date()
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """The budgets that hold now: that of the command, and that of the day."""
+    """The budgets that limit this command: that of the command or `tag`, and that of the day."""
 
-    every: tuple[Budget, ...]
+    budgets: tuple[Budget, ...]
     now: datetime
 
     def left(
-        self, tx: Connection, *, error: float = 0.0, but: int | None = None
+        self, tx: Connection, *, estimate_error: float = 0.0, excluded_batch: int | None = None
     ) -> list[tuple[Budget, float]]:
-        """Return each budget with what may still be started of it, in USD, without batch `but` and those behind it."""
-        left = []
-        for one in self.every:  # what is under way counts with the error of estimates
-            found = money.sum_spent(tx, since=one.since, but=but)
-            used = found.known + found.lost + found.under_way * (1 + error)
-            left.append((one, one.usd - used))
-        return left
+        """Return each budget with its remaining amount in USD, which is negative if it is passed.
+
+        Args:
+            estimate_error: Relative error added to the estimates of running batches.
+            excluded_batch: Do not count this batch and the prepared batches after it.
+        """
+        remaining = []
+        for budget in self.budgets:
+            spending = money.sum_spent(tx, since=budget.since, excluded_batch=excluded_batch)
+            used = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
+            remaining.append((budget, budget.usd - used))
+        return remaining
 
     def room(self, tx: Connection, *, error: float) -> float | None:
-        """Return how much more may be started, in USD, at least 0; None where no budget is set."""
-        return min((max(0.0, left) for _, left in self.left(tx, error=error)), default=None)
+        """Return how much may still be started, in USD, at least 0; None if no budget is set.
+
+        Args:
+            error: Relative error added to the estimates of running batches.
+        """
+        amounts = [amount for _, amount in self.left(tx, estimate_error=error)]
+        if not amounts:
+            return None
+        return max(0.0, min(amounts))
 
     def check(self, tx: Connection, batch: BatchRow) -> None:
-        """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
-        for budget, left in self.left(tx, but=batch.number):
-            if batch.estimated_cost > left:
-                said = f"${max(0.0, left):.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
-                raise self._error(budget, f"would be passed: {said}; nothing more was started")
+        """Refuse to start a prepared batch that no longer fits a budget.
+
+        The batch was cut to fit when it was prepared, with the estimate error of that time.
+
+        Raises:
+            BudgetError: The estimated cost of the batch is more than a budget has left.
+        """
+        for budget, remaining in self.left(tx, excluded_batch=batch.number):
+            if batch.estimated_cost > remaining:
+                amounts = (
+                    f"${max(0.0, remaining):.4f} of it is left, "
+                    f"and the next needs about ${batch.estimated_cost:.4f}"
+                )
+                reason = f"would be passed: {amounts}; nothing more was started"
+                raise self._error(budget, reason)
 
     def nearest(self, tx: Connection) -> Budget | None:
-        """Return the budget of which the least is left, or that is passed by most; None where none is set."""
-        return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
+        """Return the budget that has the least left or is passed by most; None if none is set."""
+        remaining = self.left(tx)
+        if not remaining:
+            return None
+        budget, _ = min(remaining, key=lambda pair: pair[1])
+        return budget
 
     def without_room(self, tx: Connection) -> BudgetError:
-        """Return the error for the budget that has no room for another item."""
-        nearest = self.nearest(tx)
-        assert nearest is not None  # noqa: S101 - it has no room
-        return self._error(nearest, "has no room for another request; nothing was written or sent")
+        """Return the error that the tightest budget allows no further request; at least one is set."""
+        budget = self.nearest(tx)
+        # A caller was stopped by a budget, so there is one.
+        assert budget is not None  # noqa: S101
+        return self._error(budget, "has no room for another request; nothing was written or sent")
 
-    def _error(self, budget: Budget, why: str) -> BudgetError:
-        more = f"give it a larger {budget.name}"
-        since = f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+    def _error(self, budget: Budget, reason: str) -> BudgetError:
+        """Return the error that a budget stops new work, with a hint how to raise it or when it resets."""
+        start = f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+        hint = f"give it a larger {budget.name}"
         if budget.name == "BUDGET_PER_DAY":
-            more += f", or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
-            since = ""
-        return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
+            start = ""
+            resets_at = next_midnight_pacific(self.now)
+            hint += f", or run it again after {resets_at:%Y-%m-%d %H:%M} UTC"
+        return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
 def budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
-    """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on.
+    """Return the budgets that limit this command now.
+
+    Args:
+        running: The budget of an unfinished `tag`, which replaces the budget of this command.
 
     Raises:
-        ConfigurationError: The price of the model is not known, so that no budget can hold.
+        ConfigurationError: A budget is set, but the price of the model is unknown.
     """
     ws.check_price(nothing="nothing was written or sent", has_budget=running is not None)
-    found = [one for one in (running or ws.budget,) if one is not None]
+    active_budgets = []
+    command_budget = running or ws.budget
+    if command_budget is not None:
+        active_budgets.append(command_budget)
+
     now = ws.now()
     if ws.settings.budget_per_day is not None:
         day = today(now)
-        began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
-        found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
-    return Budgets(tuple(found), now)
+        started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
+        daily_budget = Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
+        active_budgets.append(daily_budget)
+    return Budgets(tuple(active_budgets), now)
 
 
 def correct_start(ws: WorkspaceSession) -> None:
-    """Let a `tag` that is not over start now if a wrong clock recorded a start in the future.
+    """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 
-    Its budget would not count what is sent before that moment.
+    Otherwise its budget would not count batches that are sent before that time.
     """
     with ws.store.read() as tx:
-        run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
+        tag_run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
     now = ws.now()
-    if run is not None and run.started_at > now:
+    if tag_run is not None and tag_run.started_at > now:
         with ws.store.write() as tx:
-            runs.set_start(tx, run.number, at=now)
+            runs.set_start(tx, tag_run.number, at=now)
 
 
 def running_budget(tx: Connection, task: Task) -> Budget | None:
-    """Return the budget of a `tag` that is not over, whatever command goes on with it."""
-    found = runs.unfinished_run(tx, task.name, mode=runs.TAG)
-    if found is None or found.budget is None:
+    """Return the budget of the task's unfinished `tag`, which limits every command that continues it.
+
+    Returns:
+        None if no `tag` is unfinished, or if it has no budget.
+    """
+    tag_run = runs.unfinished_run(tx, task.name, mode=runs.TAG)
+    if tag_run is None or tag_run.budget is None:
         return None
-    return Budget(found.budget, found.started_at, "BUDGET")
+    return Budget(tag_run.budget, tag_run.started_at, "BUDGET")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
+    """Corrections of token estimates, measured from the past answers of a version."""
 
-    `answer` (with thoughts) is None where nothing is known and the task's own figure stands. `error` is the mean
-    relative error of past estimates of the cost (of the tokens where they cost nothing), None where none was measured.
-    """
-
+    # Billed prompt tokens per counted prompt token.
     prompt: float = 1.0
+    # Tokens per answer, with thoughts; None if not measured, so the task's own figure is used.
     answer: float | None = None
+    # Mean relative error of past cost estimates, or of token estimates if answers cost nothing.
+    # None if not measured.
     error: float | None = None
+    # Number of measured answers.
     answers: int = 0
 
     @property
     def reserve(self) -> float:
-        """Return the share of an estimate by which a budget must exceed it: the measured error, else ours."""
+        """Return the share of an estimate that a budget must have in addition to the estimate."""
         return UNMEASURED_RESERVE_SHARE if self.error is None else self.error
 
     def applied(self, usage: Usage, *, count: int) -> Usage:
-        """Return what `count` requests will use that were counted to use so much."""
+        """Return the expected token usage of `count` requests whose counted usage is `usage`."""
         if self.answer is None:
             return usage
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(tx: Connection, extractor: str) -> Calibration:
-    """Return what past answers of an extractor say of its estimates."""
-    counted = 0.0
-    answers = 0
-    tokens_in = 0
-    tokens_out = 0
-    costs = list[tuple[float, float]]()  # (estimated, actual)
-    tokens = list[tuple[float, float]]()
-    for one, used in money.measured(tx, extractor):
-        share = used / one.requests
-        counted = counted + (one.counted_in or 0) * share
-        answers = answers + used
-        tokens_in = tokens_in + (one.tokens_in or 0)
-        tokens_out = tokens_out + (one.tokens_out or 0)
-        costs.append((one.estimated_cost * share, one.cost or 0.0))
-        tokens.append(
-            (
-                (one.estimated_in + one.estimated_out) * share,
-                (one.tokens_in or 0) + (one.tokens_out or 0),
-            )
-        )
-    if answers < ENOUGH or not counted:
+def calibration(tx: Connection, version: str) -> Calibration:
+    """Measure how far past estimates of a version were off.
+
+    Returns:
+        The default calibration if fewer than ENOUGH answers were measured.
+    """
+    counted_tokens = 0.0
+    answer_count = 0
+    prompt_tokens = 0
+    answer_tokens = 0
+    # Pairs of the estimated and the actual figure of a batch.
+    cost_pairs = list[tuple[float, float]]()
+    token_pairs = list[tuple[float, float]]()
+    for batch, used_requests in money.measured(tx, version):
+        used_share = used_requests / batch.requests
+        batch_prompt_tokens = batch.tokens_in or 0
+        batch_answer_tokens = batch.tokens_out or 0
+        counted_tokens += (batch.counted_in or 0) * used_share
+        answer_count += used_requests
+        prompt_tokens += batch_prompt_tokens
+        answer_tokens += batch_answer_tokens
+        cost_pairs.append((batch.estimated_cost * used_share, batch.cost or 0.0))
+        estimated_tokens = (batch.estimated_in + batch.estimated_out) * used_share
+        token_pairs.append((estimated_tokens, batch_prompt_tokens + batch_answer_tokens))
+
+    if answer_count < MIN_CALIBRATION_ANSWERS or not counted_tokens:
         return Calibration()
-    pairs = costs if any(estimated for estimated, _ in costs) else tokens
-    whole = sum(estimated for estimated, _ in pairs)
-    error = sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
-    return Calibration(tokens_in / counted, tokens_out / answers, error, answers)
+    has_cost_estimate = any(estimated for estimated, _ in cost_pairs)
+    error = _mean_relative_error(cost_pairs if has_cost_estimate else token_pairs)
+    prompt_factor = prompt_tokens / counted_tokens
+    return Calibration(prompt_factor, answer_tokens / answer_count, error, answer_count)
+
+
+def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
+    """Return the sum of deviations over the sum of estimates; None if all estimates are 0.
+
+    Args:
+        pairs: An estimate and the actual figure each.
+    """
+    estimate_sum = sum(estimated for estimated, _ in pairs)
+    if not estimate_sum:
+        return None
+    return sum(abs(actual - estimated) for estimated, actual in pairs) / estimate_sum
 
 
 def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
-    """Return how many more prompt tokens may be put into a batch now; None without a limit, or where nothing waits."""
-    most = model.enqueued(tier)
-    if most is None:
+    """Return how many more prompt tokens a new batch of a model may have now.
+
+    Args:
+        tier: The account tier, which sets the number of tokens that may be enqueued.
+
+    Returns:
+        None if there is no limit, or if no batch of the model is queued: then a batch of any size
+        may be tried.
+    """
+    max_tokens = model.enqueued(tier)
+    if max_tokens is None:
         return None
-    waiting = [
-        one.estimated_in
-        for one in batches.batches_in_states(tx, *WAITING)
-        if one.model == model.name
+    queued_tokens = [
+        batch.estimated_in
+        for batch in batches.batches_in_states(tx, *WAITING)
+        if batch.model == model.name
     ]
-    return max(0, most - sum(waiting)) if waiting else None
+    if not queued_tokens:
+        return None
+    return max(0, max_tokens - sum(queued_tokens))
 
 
 def quota_shortfall(tx: Connection, batch: BatchRow, settings: Settings) -> str:
-    """Return why the API would refuse a batch for what is there already: batches, or their tokens; else ""."""
-    active = [one for one in batches.batches_in_states(tx, *AT_API) if one.number != batch.number]
+    """Return why the API would refuse a batch now; "" if it should accept it.
+
+    The reason is the number of other batches at the API, or the prompt tokens queued for the model.
+    A batch is never held back for its tokens if no other batch is at the API.
+    """
+    active_batches = [
+        active for active in batches.batches_in_states(tx, *AT_API) if active.number != batch.number
+    ]
+    if len(active_batches) >= MAX_ACTIVE_BATCHES:
+        return f"{len(active_batches)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+
     model = load_models(settings.models_file).get(batch.model)
-    most = None if model is None else model.enqueued(settings.tier)
-    tokens = sum(one.estimated_in for one in (*active, batch) if one.model == batch.model)
-    if len(active) >= MAX_ACTIVE_BATCHES:
-        return f"{len(active)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
-    if active and most is not None and tokens > most:
-        return f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
+    max_tokens = None if model is None else model.enqueued(settings.tier)
+    tokens = sum(
+        queued.estimated_in for queued in (*active_batches, batch) if queued.model == batch.model
+    )
+    if active_batches and max_tokens is not None and tokens > max_tokens:
+        return (
+            f"with it {tokens:,} tokens would wait for {batch.model}, "
+            f"and the API takes {max_tokens:,}"
+        )
     return ""

@@ -1,8 +1,10 @@
-"""Give up one batch: ask the API to cancel it, or let its items go where nothing was created.
+"""Cancel one batch: ask the API to cancel it, or give it up if nothing was created.
 
-What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then downloaded. This
-waits for no other process: a poll that fetches the result, or a submit that uploads the file, finds out by the batch's
-state. It waits only until the list of batches must show what an unclear create made.
+- `batch-poll` finds out what the API makes of a cancel. The batch may still succeed; its result is
+  then downloaded.
+- A cancel waits for no other process. A poll that downloads the result, or a submit that uploads
+  the file, notices the change by the batch's state.
+- A cancel waits only until the remote list must show the batch of an unclear create.
 """
 
 import contextlib
@@ -26,106 +28,150 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import batches, erasure
 from pipeline.store.batches import BatchRow
 
-TRIES = 3  # how often the batch is read again because another process moved it meanwhile
+# The batch is read this often if another process moves it meanwhile.
+MAX_TRIES = 3
 
 
 def run(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
-    """Cancel one batch and return what happened, and what to type next; a person is asked before one is given up.
+    """Cancel one batch, of any task; return what happened, and the next command.
+
+    Asks to confirm before a batch is given up that has no usable result.
 
     Raises:
-        InputError: there is no such batch, it is over, or giving it up was not confirmed.
-        RemoteError: the API cannot be reached, or another process creates it; everything is as it was.
+        InputError: There is no such batch, it is over, or giving it up was not confirmed.
+        RemoteError: The API cannot be reached, or another process creates the batch. Nothing was
+            changed.
     """
     with ws.store.read() as tx:
-        task = batches.get_batch(tx, number).task
-    about = ws if task == ws.task.name else replace(ws, task=ws.task_of(task))
-    return read_again(partial(_once, about, number), times=TRIES)
+        task_name = batches.get_batch(tx, number).task
+    task_session = ws
+    if task_name != ws.task.name:
+        task_session = replace(ws, task=ws.task_of(task_name))
+    return read_again(partial(_cancel, task_session, number), times=MAX_TRIES)
 
 
-def _once(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
+def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
+    """Do what the state of the batch needs; return what happened, and the next command.
+
+    - submitting: resolve the unclear create first.
+    - prepared: give the batch up.
+    - submitted: ask the API to cancel; give the batch up if the API does not know it.
+    - downloaded, but the result was lost: give the batch up.
+
+    Raises:
+        InputError: The batch is in another state, or a person did not confirm.
+        StateConflictError: Another process has moved the batch.
+    """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.state is BatchState.SUBMITTING:
-        batch = _cleared_up(ws, number)
+        batch = _resolve_create(ws, number)
     if batch.state is BatchState.PREPARED:
-        return _give_up(ws, batch, why=BEFORE_SENT)
-    again = "and let its items be asked again?"
-    if batch.state is BatchState.DOWNLOADED and not files.is_sealed(
-        sealed_result(ws.data, batch), batch.result_sha256
-    ):
-        lost = f"the result of batch {number} is lost or was changed, and `{CommandHint('batch-poll')}` may have it"
-        ws.agree(f"{lost}. Give the batch up, {again}")
-        return _give_up(ws, batch, why="given up: its result was lost")
+        return _give_up(ws, batch, reason=BEFORE_SENT)
+
+    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws, batch):
+        poll = CommandHint("batch-poll")
+        ws.agree(
+            f"the result of batch {number} is lost or was changed, and `{poll}` may have it. "
+            "Give the batch up, and let its items be asked again?"
+        )
+        return _give_up(ws, batch, reason="given up: its result was lost")
+
     if batch.state is not BatchState.SUBMITTED:
-        said = f"batch {number} is {batch.state}, there is nothing to cancel"
-        raise InputError(said, hint=f"`{CommandHint('batches')}` lists them")
+        message = f"batch {number} is {batch.state}, there is nothing to cancel"
+        raise InputError(message, hint=f"`{CommandHint('batches')}` lists them")
     try:
-        return _cancel(ws, batch)
+        return _cancel_remote(ws, batch)
     except MissingError as error:
         ws.agree(
-            f"batch {number} is not to be seen at the API ({error.message}). Give it up, {again}"
+            f"batch {number} is not to be seen at the API ({error.message}). "
+            "Give it up, and let its items be asked again?"
         )
-        with contextlib.suppress(RemoteError):  # should it be there all the same
+        # The API may have the batch although it does not show it.
+        with contextlib.suppress(RemoteError):
             ws.client.cancel_batch(batch.remote_name or "")
-        return _give_up(ws, batch, why=f"given up: {error.message}")
+        return _give_up(ws, batch, reason=f"given up: {error.message}")
 
 
-def _cleared_up(ws: WorkspaceSession, number: int) -> BatchRow:
-    """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
+def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
+    """Search the remote list until an unclear create is resolved, and return the batch.
+
+    The batch is then submitted if it was found, or prepared if nothing was created. It may also
+    have been moved by another process.
+
+    Raises:
+        RemoteError: Another process creates the batch, or the API cannot be reached.
+    """
+    lock_name = lock_of(number)
     while True:
-        with ws.locks.hold(lock_of(number)) as lock:
+        with ws.locks.hold(lock_name) as lock:
             if lock is None:
-                said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
-                raise RemoteError(said, hint="try again in a moment")
+                holder = ws.locks.holder(lock_name)
+                message = f"batch {number} is being created, {holder}; nothing was changed"
+                raise RemoteError(message, hint="try again in a moment")
             with ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
-            look = reconcile(ws, batch)
-            if look.adopted or look.absent:
+            reconciled = reconcile(ws, batch)
+            if reconciled.adopted or reconciled.absent:
                 with ws.store.write() as tx:
-                    if look.absent:
-                        batches.mark_absent(tx, batch, at=ws.now())
+                    if reconciled.absent:
+                        batches.mark_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_look(ws, number, look)
+        wait_for_look(ws, number, reconciled)
 
 
-def _cancel(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
-    """Record that a person cancels this batch, then ask the API to.
+def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
+    """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
-    In this order: a poll that sees it cancelled a moment later must know that a person did it, for the items of such a
-    batch are charged with nothing. One that is over is noted too: where its result cannot be had, poll may give it up
-    now.
+    The record comes first: a poll that sees the batch cancelled must know that a person did it,
+    because then no row is charged. A batch that is over is recorded too: if its result cannot be
+    downloaded, a poll may now give it up. If the API refuses, the record is undone.
+
+    Returns:
+        What happened, and the next command.
+
+    Raises:
+        MissingError: The API does not know the batch.
+        RemoteError: The API cannot be reached.
     """
-    name = batch.remote_name or ""
-    remote = ws.client.get_batch(name)
+    remote_name = batch.remote_name or ""
+    remote = ws.client.get_batch(remote_name)
     with ws.store.write() as tx:
-        batches.note_cancel(tx, batch, why=BY_HAND, at=ws.now())
+        batches.note_cancel(tx, batch, reason=BY_HAND, now=ws.now())
     try:
         if not remote.state.is_over:
-            ws.client.cancel_batch(name)
+            ws.client.cancel_batch(remote_name)
     except RemoteError as error:
         with ws.store.write() as tx:
-            batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
+            batches.unnote_cancel(tx, batch, reason=f"not cancelled: {error.message}", now=ws.now())
         raise
-    said = (
-        f"it is over already ({remote.state})"
-        if remote.state.is_over
-        else "asked the API to cancel it"
-    )
-    return said, ws.task.words.step("batch-poll")
+
+    message = "asked the API to cancel it"
+    if remote.state.is_over:
+        message = f"it is over already ({remote.state})"
+    return message, ws.task.words.step("batch-poll")
 
 
-def _give_up(ws: WorkspaceSession, batch: BatchRow, *, why: str) -> tuple[str, CommandHint]:
+def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
+    """Move a batch to failed and release its rows; return what happened, and the next command.
+
+    Also records that damaged files are no fault, and deletes the upload of a prepared batch.
+    """
     with ws.store.write() as tx:
-        free = give_up_batch(tx, batch, why=why, at=ws.now())
+        released_rows = give_up_batch(tx, batch, reason=reason, at=ws.now())
         has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
-        has_result = batch.result_file is None or files.is_sealed(
-            sealed_result(ws.data, batch), batch.result_sha256
-        )
-        if not (has_request and has_result):  # no check is to miss them later
-            erasure.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
+        has_result = batch.result_file is None or _has_intact_result(ws, batch)
+        # Otherwise later checks would report the missing file.
+        if not has_request or not has_result:
+            erasure.note_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         drop_upload(ws.client, batch.upload)
-    return f"given up; {free} items can be asked again", ws.task.words.again
+    return f"given up; {released_rows} items can be asked again", ws.task.words.again
+
+
+def _has_intact_result(ws: WorkspaceSession, batch: BatchRow) -> bool:
+    """Return whether the result file of a batch has the recorded bytes."""
+    return files.is_sealed(sealed_result(ws.data, batch), batch.result_sha256)

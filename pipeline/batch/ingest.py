@@ -1,8 +1,8 @@
-"""Put results into the database: downloaded -> ingested, every request accounted for exactly once.
+"""Ingest results: downloaded -> ingested, with exactly one outcome for every request of a batch.
 
-What a batch claims is taken in the order of its lines, which is the order of rows, and each one's result lines are
-looked up by key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where
-it stopped.
+- Claims are read page by page, in the order of the request file, and the result lines of a page are
+  looked up by key. So memory use is constant, and rows that are written together are stored together.
+- Each page is one transaction. A killed ingest continues after the last page that was committed.
 """
 
 from collections import Counter
@@ -36,125 +36,159 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
-CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
-MAX_LOST = 3  # times that another process went on with one batch while this one stood still
+# Requests in one transaction. Other writers wait about 40 ms for it.
+PAGE_REQUESTS = 2500
+# A stopped process tries again this often after another process continued its batch.
+MAX_CONFLICTS = 3
+MAX_EXAMPLES = 3
 NO_LINE = "no line in the result"
-ENDED = "no reply came before the process ended"
-EXAMPLES = 3
-ODD = (  # lines of a result that belong to no request: (kind, name of their count in the account, what they are)
+NO_REPLY_REASON = "no reply came before the process ended"
+NOT_APPLIED_REASON = "its row was removed or answered meanwhile"
+# Result lines that belong to no request: kind, name of their count in the batch's row, description.
+UNMATCHED_LINE_KINDS = (
     ("unknown", "unknown", "a key that was never asked for"),
     ("duplicate", "duplicates", "a second line for the same key"),
     ("unreadable", "unreadable", "no JSON, and no key to be seen"),
 )
-# The journal's lines on values of answers beyond the number that may be kept.
-LEFT_OUT = "left_out"
-UNTAKEN = "its row was removed or answered meanwhile"
+# Subject of the events that count values beyond the number that an answer may have.
+LEFT_OUT_EVENT = "left_out"
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One kind of thing that went wrong in a batch, how often, and up to three examples (name, excerpt)."""
+    """One kind of problem in a batch."""
 
+    # The outcome of the requests, or the kind of the lines that belong to no request.
     outcome: str
     reason: str
     count: int
+    # Up to MAX_EXAMPLES pairs of a row's name, or a line number, and an excerpt.
     examples: tuple[tuple[str, str], ...]
 
 
 @dataclass
 class IngestSummary:
-    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines.
-
-    `copied_rows` ask the same as others, and got a copy of their answers. `left_out_values` of answers were beyond the
-    number that may be kept.
-    """
+    """Result of one ingested batch. The four outcomes in `batch` add up to its requests."""
 
     batch: BatchRow
     anomalies: list[Anomaly] = field(default_factory=list)
+    # Names of rows whose answer was not applied.
     unapplied: list[str] = field(default_factory=list)
+    # Names of rows whose input changed after the request was written.
     outdated: list[str] = field(default_factory=list)
+    # Model versions that answered and are not of the model that was asked.
     other_versions: list[str] = field(default_factory=list)
+    # Rows with the same input as a row of the batch, which got a copy of its answer.
     copied_rows: int = 0
+    # Values of answers beyond the number that an answer may have.
     left_out_values: int = 0
-    # The code and words of the error that every request of a batch came back with.
+    # The error that every request of the batch ended with.
     common_error: ParsedReply | None = None
 
     @property
     def answered_rows(self) -> int:
-        """Return how many rows the batch answered, including equal rows that got a copy."""
+        """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.taken + self.copied_rows
 
-    def error(self, words: TaskLabels) -> RemoteError | None:
-        """Return the error of a batch whose requests all failed in one way, if they did."""
+    def error(self, labels: TaskLabels) -> RemoteError | None:
+        """Return the error to raise if all requests failed in the same way, else None."""
         common = self.common_error
         if common is None:
             return None
 
-        hint = f"run `{words.again}` again later"
+        hint = f"run `{labels.again}` again later"
         if common.is_account_failure:
-            hint = f"check billing and the rights of the key's project, then `{words.again}` asks these rows again"
+            hint = (
+                "check billing and the rights of the key's project, "
+                f"then `{labels.again}` asks these rows again"
+            )
         elif common.is_final:
-            unpark = words.step("unpark", all=True)
+            unpark = labels.step("unpark", all=True)
             hint = (
                 f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
             )
-        number = self.batch.number
+
         count = self.batch.requests
         requests = f"each of the {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
-        message = f"{requests} of batch {number} failed with code {common.code}: {common.excerpt}{charges}"
+        message = (
+            f"{requests} of batch {self.batch.number} failed with code {common.code}: "
+            f"{common.excerpt}{charges}"
+        )
         return RemoteError(message, hint=hint)
 
 
 class RowOutcome(NamedTuple):
-    """A row of our own calls, and why its answer was not taken; not `is_asked` where no call was made to its end."""
+    """Result of one row of a live batch."""
 
-    item_id: str
-    reason: str  # empty: it was taken
-    may_again: bool = False  # it failed for its own sake, and is open still
+    row_id: str
+    # Why the answer was not applied; empty if it was.
+    reason: str
+    # The row is still open and failed because of its content, so it may be asked again.
+    may_retry: bool = False
+    # A call for the row was made to its end.
     is_asked: bool = True
 
 
 def run(
-    ws: WorkspaceSession, *, own: bool = False, number: int | None = None
+    ws: WorkspaceSession, *, is_live_only: bool = False, number: int | None = None
 ) -> Iterator[IngestSummary]:
-    """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and yield each that is over.
+    """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
-    A batch that cannot be ingested stays as it was, and its error is raised when the others are done. So is that of a
-    batch whose requests all failed in one way, which is over.
+    Replies of dead live runs are sealed first. A batch that another process ingests is tried again
+    after the others, unless `is_live_only`. A batch that cannot be ingested stays downloaded. The
+    other batches are ingested before an error is raised; errors before the last are printed.
+
+    Args:
+        is_live_only: Ingest live batches only, and wait for no other process.
+        number: Ingest this batch only.
+
+    Raises:
+        FindableError: A batch could not be ingested, or was ingested and all its requests failed in
+            the same way.
     """
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
-    for waits in (
-        (False,) if own else (False, True)
-    ):  # what another process is at only when others are done
+    for should_wait in (False,) if is_live_only else (False, True):
         with ws.store.read() as tx:
-            downloaded = batches.batches_in_states(
-                tx, BatchState.DOWNLOADED, task=ws.task.name, own=own
+            downloaded_batches = batches.batches_in_states(
+                tx, BatchState.DOWNLOADED, task=ws.task.name, only_live=is_live_only
             )
-        for one in (batch.number for batch in downloaded if batch.number not in failures):
-            if number not in (None, one):
+        for batch in downloaded_batches:
+            if batch.number in failures or number not in (None, batch.number):
                 continue
+            attempt = partial(_ingest, ws, batch.number, should_wait=should_wait)
             try:
-                summary = read_again(partial(_ingest, ws, one, waits=waits), times=MAX_LOST)
+                summary = read_again(attempt, times=MAX_CONFLICTS)
             except FindableError as error:
-                failures[one] = error
+                failures[batch.number] = error
                 continue
-            if summary is not None:
-                yield summary
-                if (common_error := summary.error(ws.task.words)) is not None:
-                    failures[one] = common_error
+            if summary is None:
+                continue
+
+            yield summary
+            common_error = summary.error(ws.task.words)
+            if common_error is not None:
+                failures[batch.number] = common_error
+
     errors = list(failures.values())
-    for other in errors[:-1]:
-        ws.display.warn(other.message)
+    for earlier_error in errors[:-1]:
+        ws.display.warn(earlier_error.message)
     if errors:
         raise errors[-1]
 
 
-def _ingest(ws: WorkspaceSession, number: int, *, waits: bool) -> IngestSummary | None:
-    """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
+def _ingest(ws: WorkspaceSession, number: int, *, should_wait: bool) -> IngestSummary | None:
+    """Ingest one batch under its lock and return its summary.
+
+    Args:
+        should_wait: Wait for another process that has the lock.
+
+    Returns:
+        None if another process has the lock, or if the batch is not downloaded any more.
+    """
     name = lock_of(number)
-    with ws.lock(name) if waits else ws.locks.hold(name) as lock:
+    with ws.lock(name) if should_wait else ws.locks.hold(name) as lock:
         if lock is None:
             return None
         with ws.store.read() as tx:
@@ -167,189 +201,277 @@ def _ingest(ws: WorkspaceSession, number: int, *, waits: bool) -> IngestSummary 
 def ingest_asked(
     ws: WorkspaceSession,
     number: int,
-    silent: Mapping[str, str],
+    no_reply_reasons: Mapping[str, str],
     *,
-    default: str,
+    default_reason: str,
     patience_s: float | None = None,
 ) -> list[RowOutcome]:
-    """Ingest a batch of our own calls, whose lock is held; `silent`, else `default`, says why rows got no reply."""
+    """Ingest a sealed live batch, whose lock the caller has, and return the outcome of each row.
+
+    Args:
+        no_reply_reasons: Row id to the reason why the row got no reply.
+        default_reason: Reason of all other rows without a reply.
+        patience_s: How long to wait for another writer; None waits as long as any command.
+
+    Returns:
+        No outcomes if the batch is not downloaded any more.
+    """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
-    ingest = _BatchIngest(ws, batch, silent, default, patience_s)
+    ingest = _BatchIngest(ws, batch, no_reply_reasons, default_reason, patience_s)
     ingest.run()
-    return ingest.told
+    return ingest.row_outcomes
 
 
 def end_dead(ws: WorkspaceSession) -> None:
-    """End what dead processes left of the task: what came is ingested, and all else is open again."""
+    """Ingest the replies of live runs whose process is dead, and release all their other rows.
+
+    Raises:
+        FindableError: A batch could not be ingested; the others were.
+    """
     with ws.store.read() as tx:
-        stuck = claims.claims_of_ended(tx)
-    if stuck:
+        ended_claims = claims.claims_of_ended(tx)
+    if ended_claims:
         with ws.store.write() as tx:
             claims.close_claims_of_ended(tx)
-    for _ in run(ws, own=True):
+    for _ in run(ws, is_live_only=True):
         pass
 
 
 @dataclass
 class _BatchIngest:
+    """The ingest of one batch, whose lock the caller has."""
+
     ws: WorkspaceSession
     batch: BatchRow
-    silent: Mapping[str, str] = field(default_factory=dict)
-    default: str = ENDED
+    # Only for a live batch: row id to the reason why the row got no reply.
+    no_reply_reasons: Mapping[str, str] = field(default_factory=dict)
+    default_reason: str = NO_REPLY_REASON
+    # How long a write waits for another writer; None waits as long as any command.
     patience_s: float | None = None
-    told: list[RowOutcome] = field(default_factory=list)  # of our own calls
+    # Filled for a live batch only.
+    row_outcomes: list[RowOutcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.task, self._is_live = self.ws.task, self.batch.way is not Mode.BATCH
+        """Derive the task and whether the batch was asked live."""
+        self.task = self.ws.task
+        self._is_live = self.batch.way is not Mode.BATCH
 
     def run(self) -> IngestSummary:
+        """Store the outcome of each request, move the batch to ingested, and return its summary.
+
+        Raises:
+            ConfigurationError: The task's declaration is not that of the batch.
+            InconsistentError: The result file was changed, or the outcomes do not add up.
+        """
         ws = self.ws
         batch = self.batch
         ws.task.check_declared(
             batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed
         )
-        path = sealed_result(ws.data, batch)
-        what = f"the result of batch {batch.number}"
-        source = source_of(batch, settings=ws.settings)
-        sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
+        provenance = source_of(batch, settings=ws.settings)
+        verified_path = files.verify(
+            sealed_result(ws.data, batch),
+            sha256=batch.result_sha256 or "",
+            file_label=f"the result of batch {batch.number}",
+        )
         with ws.store.read() as tx:
-            known = answers.items_of_batch(
-                tx, batch.number
-            )  # where a run that was killed had got to
-            equals = self.task.equals(
-                tx, [one.input_hash for one in claims.claimed(tx, batch.number)]
-            )
+            # An ingest that was killed stored these.
+            ingested_ids = answers.items_of_batch(tx, batch.number)
+            input_hashes = [claim.input_hash for claim in claims.claimed(tx, batch.number)]
+            duplicate_inputs = self.task.equals(tx, input_hashes)
+
         display = NoProgress() if self._is_live else ws.display
-        bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
-        with ResultFile(sealed) as results, bar_of as bar:
-            results.note_asked(request_key(batch.task, one) for one in known)
-            for page, contexts in self._pages():
-                self._write(self._judged(results, page, contexts), equals, source)
+        progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
+        with ResultFile(verified_path) as results, progress_bar as bar:
+            results.note_asked(request_key(batch.task, row_id) for row_id in ingested_ids)
+            for page, contexts in self._claim_pages():
+                judgements = self._judge(results, page, contexts)
+                self._write(judgements, duplicate_inputs, provenance)
                 bar.show(page[-1].line or 0)
             self._finish(results)
             examples = results.examples()
-        with ws.store.read() as tx:
-            account = batch_account(tx, self.task, batch.number, examples=examples)
-        if account.left_out_values:
-            ws.display.warn(
-                f"batch {batch.number}: left out {plural(account.left_out_values, 'value')} beyond the "
-                f"number that an answer may have"
-            )
-        return account
 
-    def _pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
-        line = 0
+        with ws.store.read() as tx:
+            summary = batch_account(tx, self.task, batch.number, examples=examples)
+        if summary.left_out_values:
+            values = plural(summary.left_out_values, "value")
+            ws.display.warn(
+                f"batch {batch.number}: left out {values} beyond the number that an answer may have"
+            )
+        return summary
+
+    def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
+        """Yield the claims of the batch, page by page, with the rows' contexts by row id.
+
+        Contexts are empty if the task judges a reply without its row. Each page is read when it is
+        requested, so claims that ended meanwhile are not in it.
+        """
+        last_line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = claims.claimed(tx, self.batch.number, after=line, limit=CHUNK)
-                contexts = (
-                    self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
-                )
+                page = claims.claimed(tx, self.batch.number, after=last_line, limit=PAGE_REQUESTS)
+                contexts: Mapping[str, Any] = {}
+                if self.task.needs_row:
+                    contexts = self.task.rows(tx, [claim.item_id for claim in page])
             if not page:
                 return
             yield page, contexts
-            line = page[-1].line or 0
+            last_line = page[-1].line or 0
 
-    def _judged(
+    def _judge(
         self, results: ResultFile, page: Sequence[RowClaim], contexts: Mapping[str, Any]
     ) -> list[JudgedReply]:
-        found = results.lines_of([request_key(self.batch.task, one.item_id) for one in page])
-        return [
-            judge_lines(
-                self.task, one, lines, missing=self._missing(one), context=contexts.get(one.item_id)
-            )
-            for one, lines in zip(page, found, strict=True)
-        ]
+        """Return the judgement of each claim of a page, in its order."""
+        keys = [request_key(self.batch.task, claim.item_id) for claim in page]
+        lines_by_claim = results.lines_of(keys)
 
-    def _write(self, judged: Sequence[JudgedReply], equals: Equals, source: Provenance) -> None:
+        judgements = []
+        for claim, lines in zip(page, lines_by_claim, strict=True):
+            judgement = judge_lines(
+                self.task,
+                claim,
+                lines,
+                missing=self._judge_missing(claim),
+                context=contexts.get(claim.item_id),
+            )
+            judgements.append(judgement)
+        return judgements
+
+    def _write(
+        self, judgements: Sequence[JudgedReply], duplicate_inputs: Equals, provenance: Provenance
+    ) -> None:
+        """Store the judgements of a page in one transaction, with copies for duplicate inputs.
+
+        Args:
+            duplicate_inputs: Input hash to the rows with this input.
+        """
+        now = self.ws.now
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            kept = write_judgements(tx, self.task, judged, source=source, at=self.ws.now())
-            others = set[str]()
-            if equals:
-                others = tell_equals(
-                    tx, self.task, judged, kept, equals, source=source, at=self.ws.now()
+            write_result = write_judgements(tx, self.task, judgements, source=provenance, at=now())
+            copied_ids = set[str]()
+            if duplicate_inputs:
+                copied_ids = tell_equals(
+                    tx,
+                    self.task,
+                    judgements,
+                    write_result,
+                    duplicate_inputs,
+                    source=provenance,
+                    at=now(),
                 )
-            if left_out_values := sum(one.left_out_values for one in judged):
+            left_out_values = sum(judgement.left_out_values for judgement in judgements)
+            if left_out_values:
                 workspace.record_event(
                     tx,
-                    LEFT_OUT,
+                    LEFT_OUT_EVENT,
                     self.batch.number,
                     old=None,
                     new=str(left_out_values),
-                    why="beyond the number that an answer may have",
-                    at=self.ws.now(),
+                    reason="beyond the number that an answer may have",
+                    now=now(),
                 )
             if self._is_live:
-                self.told += self._judged_rows(tx, judged, kept, equals, others)
+                self.row_outcomes += self._list_row_outcomes(
+                    tx, judgements, write_result, duplicate_inputs, copied_ids
+                )
 
-    def _judged_rows(
+    def _list_row_outcomes(
         self,
         tx: Connection,
-        judged: Sequence[JudgedReply],
-        kept: WriteResult,
-        equals: Equals,
-        others: set[str],
+        judgements: Sequence[JudgedReply],
+        write_result: WriteResult,
+        duplicate_inputs: Equals,
+        copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
-        waiting = set(
-            claims.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others])
-        )
-        stopped = dict[str, str]()
-        for one in judged:
-            key = one.asked.item_id
-            has_failed = one.outcome in {Outcome.REFUSED, Outcome.INVALID}
-            reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
-            is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            yield RowOutcome(
-                key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked
-            )
-            if one.answer is None and key in kept.parked:
-                stopped |= dict.fromkeys(equals.get(one.asked.input_hash, ()), kept.parked[key])
-        yield from (RowOutcome(key, stopped.get(key, "")) for key in sorted(others - waiting))
+        """Yield the outcome of each row of a page, then of the rows with the same inputs.
 
-    def _missing(self, asked: RowClaim) -> JudgedReply:
-        """Return what a request without a line means: the item's fault in a batch that succeeded, else not."""
+        A row with the same input is left out if it is still open. It is parked with the reason of
+        the row of the page, or else got a copied answer.
+
+        Args:
+            copied_ids: Rows with duplicate inputs that were changed in this transaction.
+        """
+        judged_ids = [judgement.asked.item_id for judgement in judgements]
+        open_ids = set(claims.askable_among(tx, self.task, [*judged_ids, *copied_ids]))
+        park_reasons = dict[str, str]()
+        for judgement in judgements:
+            row_id = judgement.asked.item_id
+            if judgement.answer is None:
+                reason = judgement.reason
+            else:
+                reason = write_result.blocked.get(row_id, NOT_APPLIED_REASON)
+            is_missing = judgement.outcome is Outcome.MISSING
+            has_failed = judgement.outcome in {Outcome.REFUSED, Outcome.INVALID}
+            yield RowOutcome(
+                row_id,
+                "" if row_id in write_result.applied else reason,
+                may_retry=has_failed and row_id in open_ids,
+                is_asked=not is_missing or bool(self.no_reply_reasons.get(row_id)),
+            )
+            if judgement.answer is None and row_id in write_result.parked:
+                duplicate_ids = duplicate_inputs.get(judgement.asked.input_hash, ())
+                park_reasons |= dict.fromkeys(duplicate_ids, write_result.parked[row_id])
+
+        for row_id in sorted(copied_ids - open_ids):
+            yield RowOutcome(row_id, park_reasons.get(row_id, ""))
+
+    def _judge_missing(self, claim: RowClaim) -> JudgedReply:
+        """Return the judgement of a request without a line in the result.
+
+        The row is charged only if the batch succeeded and nobody asked to cancel it.
+        """
         batch = self.batch
         if self._is_live:
-            reason = self.silent.get(asked.item_id) or self.default
+            reason = self.no_reply_reasons.get(claim.item_id) or self.default_reason
             return JudgedReply(
-                asked,
+                claim,
                 Outcome.MISSING,
                 reason,
                 charged=False,
-                forgiven=not reason.startswith(answers.LOST),
+                forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
             )
-        forgiven = batch.cancel_asked_at is not None
-        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not forgiven:
-            return JudgedReply(asked, Outcome.MISSING, NO_LINE)
-        return JudgedReply(
-            asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven
-        )
+
+        is_cancelled = batch.cancel_asked_at is not None
+        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not is_cancelled:
+            return JudgedReply(claim, Outcome.MISSING, NO_LINE)
+        reason = f"{NO_LINE}: {batch.reason}"
+        return JudgedReply(claim, Outcome.MISSING, reason, charged=False, forgiven=is_cancelled)
 
     def _finish(self, results: ResultFile) -> None:
+        """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
+
+        Raises:
+            InconsistentError: The outcomes do not add up to the requests; the batch stays downloaded.
+        """
         number = self.batch.number
         with self.ws.store.read() as tx:
-            used, (not_applied, *_) = (
-                answers.usage(tx, number),
-                answers.unusual(tx, number, model=self.batch.model),
-            )
+            usage_account = answers.usage(tx, number)
+            not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
+
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            counts = answers.count_outcomes(tx, number).get(number, {})
-            outcomes = {one.value: counts.get(one, 0) for one in Outcome}
-            if (told := sum(outcomes.values())) != self.batch.requests or counts.get("claimed"):
-                said = (
-                    f"batch {number} asked {self.batch.requests} times and {told} are accounted for"
-                )
+            claim_counts = answers.count_outcomes(tx, number).get(number, {})
+            outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
+            accounted_count = sum(outcome_counts.values())
+            if accounted_count != self.batch.requests or claim_counts.get("claimed"):
                 raise InconsistentError(
-                    f"{said}; it stays downloaded", hint=f"run `{CommandHint('doctor')}`"
+                    f"batch {number} asked {self.batch.requests} times and {accounted_count} are "
+                    "accounted for; it stays downloaded",
+                    hint=f"run `{CommandHint('doctor')}`",
                 )
-            account: dict[str, Any] = outcomes | used | {"not_applied": len(not_applied)}
-            account |= {"unknown": results.unknown, "duplicates": results.duplicates}
-            account |= {"unreadable": results.unreadable_count}
-            account["calls"] = max(self.batch.calls, told - outcomes["missing"]) * self._is_live
-            batches.mark_ingested(tx, self.batch, at=self.ws.now(), **account)
+
+            account: dict[str, Any] = outcome_counts | usage_account
+            account["not_applied"] = len(not_applied)
+            account["unknown"] = results.unknown
+            account["duplicates"] = results.duplicates
+            account["unreadable"] = results.unreadable_count
+            account["calls"] = 0
+            if self._is_live:
+                reply_count = accounted_count - outcome_counts["missing"]
+                account["calls"] = max(self.batch.calls, reply_count)
+            batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)
 
 
 def batch_account(
@@ -359,53 +481,93 @@ def batch_account(
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
 ) -> IngestSummary:
-    """Return what went wrong in a batch, by reason, with `examples` of lines that belong to no request, by kind."""
+    """Return the summary of a batch from the database: its problems by reason, with examples.
+
+    Args:
+        examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
+            an ingest knows them; they are not stored.
+    """
     batch = batches.get_batch(tx, number)
-    counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
-    shown: dict[
-        tuple[str, str], list[tuple[str, str]]
-    ] = {}  # (item id, what was said) of the first of each kind
-    errors: dict[int | None, str] = {}  # the first words of each code
-    for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
-        errors.setdefault(code, excerpt or "")
-        word, _, detail = reason.partition(": ")
-        kind = (outcome, word if code is None else f"{word}, code {code}")
-        counts[kind] += 1
-        if counts[kind] <= EXAMPLES:
-            shown.setdefault(kind, []).append(
-                (item_id, " | ".join(filter(None, (detail, excerpt))))
-            )
-    unapplied, outdated, other = answers.unusual(tx, number, model=batch.model)
-    names = task.table(tx).names(
-        tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated]
-    )
-    anomalies = [
-        Anomaly(
-            kind,
-            why,
-            count,
-            tuple((f"line {line}", said) for line, said in (examples or {}).get(kind, ())),
-        )
-        for kind, name, why in ODD
-        if (count := getattr(batch, name))
-    ]
-    for kind, count in sorted(counts.items()):
-        told = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
-        anomalies.append(Anomaly(*kind, count, told))
-    unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
-    copied = claims.count_copied(tx, batch.task, batch.extractor, number)
-    left_out = sum(int(event["new"]) for event in workspace.events_of(tx, LEFT_OUT, number))
+    failures = _FailureGroups()
+    failures.add_attempts(tx, number)
+    unapplied_ids, outdated_ids, other_versions = answers.unusual(tx, number, model=batch.model)
+    row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
+    names = task.table(tx).names(tx, row_ids)
+
+    anomalies = []
+    for kind, column, description in UNMATCHED_LINE_KINDS:
+        line_count = getattr(batch, column)
+        if line_count:
+            line_examples = (examples or {}).get(kind, ())
+            named_examples = tuple((f"line {line}", excerpt) for line, excerpt in line_examples)
+            anomalies.append(Anomaly(kind, description, line_count, named_examples))
+    anomalies += failures.list_anomalies(names)
+
+    left_out_events = workspace.events_of(tx, LEFT_OUT_EVENT, number)
     return IngestSummary(
-        batch, anomalies, unapplied, outdated, other, copied, left_out, _common_error(batch, errors)
+        batch,
+        anomalies,
+        unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
+        outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
+        other_versions=other_versions,
+        copied_rows=claims.count_copied(tx, batch.task, batch.extractor, number),
+        left_out_values=sum(int(event["new"]) for event in left_out_events),
+        common_error=_common_error(batch, failures.excerpt_by_code),
     )
 
 
-def _common_error(batch: BatchRow, errors: Mapping[int | None, str]) -> ParsedReply | None:
-    """Return the error of every request of a batch, if there is one; of a single request only one of the account."""
-    if batch.way is not Mode.BATCH or batch.refused != batch.requests or len(errors) != 1:
+@dataclass
+class _FailureGroups:
+    """Failed attempts of a batch, grouped by outcome and reason."""
+
+    # Outcome and reason to the number of attempts.
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # Outcome and reason to the row id and excerpt of the first attempts.
+    examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
+    # Error code (None: no error line) to the first excerpt with this code.
+    excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
+
+    def add_attempts(self, tx: Connection, number: int) -> None:
+        """Read and group the failed attempts of a batch."""
+        for outcome, reason, code, row_id, excerpt in answers.failed_attempts(tx, number):
+            self.excerpt_by_code.setdefault(code, excerpt or "")
+            short_reason, _, detail = reason.partition(": ")
+            group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
+            self.counts[group] += 1
+            if self.counts[group] <= MAX_EXAMPLES:
+                text = " | ".join(part for part in (detail, excerpt) if part)
+                self.examples.setdefault(group, []).append((row_id, text))
+
+    def example_ids(self) -> Iterator[str]:
+        """Yield the row id of each example."""
+        for group_examples in self.examples.values():
+            for row_id, _ in group_examples:
+                yield row_id
+
+    def list_anomalies(self, names: Mapping[str, str]) -> Iterator[Anomaly]:
+        """Yield one anomaly per group, sorted by outcome and reason.
+
+        Args:
+            names: Row id to the name that users know.
+        """
+        for group, count in sorted(self.counts.items()):
+            outcome, reason = group
+            examples = tuple(
+                (names.get(row_id, row_id), text) for row_id, text in self.examples[group]
+            )
+            yield Anomaly(outcome, reason, count, examples)
+
+
+def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) -> ParsedReply | None:
+    """Return the error that every request of a batch ended with; None if there is no such error.
+
+    The error of a batch with a single request counts only if it is about the account.
+    """
+    has_all_refused = batch.refused == batch.requests
+    if batch.way is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:
         return None
 
-    [(code, excerpt)] = errors.items()
+    [(code, excerpt)] = excerpt_by_code.items()
     error = ParsedReply(Outcome.REFUSED, "error-line", code=code, shown=excerpt)
     if code is None or (batch.requests == 1 and not error.is_account_failure):
         return None

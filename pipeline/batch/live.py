@@ -24,7 +24,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.store import batches, claims
-from pipeline.store.answers import LOST
+from pipeline.store.answers import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
@@ -149,7 +149,7 @@ OnProgress = Callable[[LiveReport], None]
 
 def ask_rows(
     ws: WorkspaceSession,
-    wanted: Selection,
+    selection: Selection,
     *,
     way: Mode = Mode.LIVE,
     on_progress: OnProgress = lambda _: None,
@@ -174,7 +174,7 @@ def ask_rows(
     """
     live_run = _LiveRun(
         ws,
-        wanted,
+        selection,
         way,
         on_progress=on_progress,
         is_alone=is_alone,
@@ -275,7 +275,7 @@ class _LiveRun:
         self._retry_ids = list[str]()
         # Rows that this run is finished with; `_preparation` excludes them too.
         self._ended_ids = set(selection.without)
-        selection = replace(selection, without=self._ended_ids)
+        selection = Selection(limit=selection.limit, without=self._ended_ids, among=selection.among)
         self._preparation = Preparation(ws, selection, NoProgress(), way=mode, is_alone=is_alone)
         self._open_batches: dict[int, OpenLiveBatch] = {}
         self._pending: deque[_PendingCall] = deque()
@@ -387,12 +387,12 @@ class _LiveRun:
         assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
         open_batch = OpenLiveBatch(
             prepared.number,
-            len(prepared.lines),
+            len(prepared.requests),
             prepared.lock,
             part_path(self._ws.data, prepared.number),
         )
         self._open_batches[prepared.number] = open_batch
-        self._pending += [_PendingCall(request, open_batch) for request in prepared.lines]
+        self._pending += [_PendingCall(request, open_batch) for request in prepared.requests]
         self._no_more = StopReason.DONE if self._is_alone else None
 
     def _prepare_next(self) -> Prepared | StopReason:
@@ -404,13 +404,13 @@ class _LiveRun:
             selection = Selection(among=self._retry_ids)
             self._retry_ids = []
             retry_preparation = Preparation(
-                self._ws, selection, NoProgress(), way=self._mode, run=preparation.run
+                self._ws, selection, NoProgress(), way=self._mode, run_number=preparation.run_number
             )
             prepared = retry_preparation.next()
         if not isinstance(prepared, Prepared):
             prepared = preparation.next()
         if isinstance(prepared, Prepared):
-            preparation.run = preparation.run or prepared.number
+            preparation.run_number = preparation.run_number or prepared.number
         return prepared
 
     def _pause_before(self, call: _PendingCall | None, now: float) -> float:
@@ -646,7 +646,7 @@ class _LiveRun:
             is_refused: The service refused the request by a 400.
         """
         item_id = call.request.item.id
-        call.batch.silent[item_id] = f"{LOST}{reason}" if is_lost else reason
+        call.batch.silent[item_id] = f"{LOST_CALL_PREFIX}{reason}" if is_lost else reason
         self.report.tried[item_id] = TrialOutcome(None, reason, is_refused=is_refused)
         self._count_reply(call.batch)
 
@@ -689,7 +689,7 @@ class _LiveRun:
                 ws,
                 open_batch.number,
                 open_batch.silent,
-                default=default_reason,
+                default_reason=default_reason,
                 patience_s=patience_s,
             )
             self._count_outcomes(outcomes)
@@ -704,13 +704,13 @@ class _LiveRun:
                 self.report.answered += 1
                 continue
 
-            self._ended_ids.add(outcome.item_id)
-            if outcome.may_again and not self._is_alone:
-                self._retry_ids.append(outcome.item_id)
+            self._ended_ids.add(outcome.row_id)
+            if outcome.may_retry and not self._is_alone:
+                self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.report.replies -= outcome.is_asked
             elif outcome.is_asked:
-                self.report.fail(outcome.item_id, outcome.reason)
+                self.report.fail(outcome.row_id, outcome.reason)
 
     async def _finish(self) -> None:
         """End the running calls, then seal and ingest all open batches."""
@@ -731,7 +731,7 @@ class _LiveRun:
                 is_unavailable = isinstance(error, errors.UnavailableError)
                 if not (self.report.interrupted and is_unavailable):
                     self._stop_with(error)
-        self.report.answered += self._preparation.given
+        self.report.answered += self._preparation.copied_rows
 
     async def _end_running_calls(self) -> None:
         """Wait for running calls until the deadline, then cancel them."""
@@ -794,7 +794,7 @@ class _LiveRun:
         quota_day = budget.today(now).isoformat()
         with ws.store.read() as tx:
             recent_calls = batches.calls_since(
-                tx, model_name, since=window_start, but=list(self._open_batches)
+                tx, model_name, since=window_start, excluded_batches=list(self._open_batches)
             )
             calls_today = batches.calls_of_day(tx, model_name, day=quota_day)
 

@@ -1,9 +1,10 @@
-"""Follow every batch at the API until it is over and its result is sealed on disk: submitted -> downloaded | failed.
+"""Follow batches at the API until each is over and its result is sealed: submitted -> downloaded | failed.
 
-Whether a batch is alive is decided by `get` alone, never by its absence from a list. While this only waits it holds
-nothing: a poll of a day blocks no other process. What an unclear create left behind is for `batch-submit`. What is
-wrong with one batch does not keep it from the others. One that expired, failed or was cancelled gives up what result it
-has; one without any lets its items go uncharged, but what failed so too often in a row is parked.
+- Only `get` decides whether a batch still exists, never its absence from a list.
+- No lock is held while a poll waits, so a poll of a whole day blocks no other process.
+- An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
+- A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
+  are released and not charged; rows that failed in this way too often in a row are parked.
 """
 
 import contextlib
@@ -37,64 +38,74 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE
 from pipeline.store.locks import LockLostError
 
-LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work
-GROWTH = 1.5  # from one wait to the next
-MAY_PASS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
-DOWNLOADS = (
-    3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
+# How long a single look lets the local engine work.
+LOCAL_LOOK_S = 5.0
+POLL_BACKOFF_FACTOR = 1.5
+# After these errors a batch is looked at again.
+TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
+# A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
+MAX_DOWNLOADS = 3
+# Our choice: the API lets a batch run for as long.
+UNNAMED_RESULT_WAIT = timedelta(hours=48)
+# Our choice: a batch of a create whose reply was lost is searched for this long.
+LATE_DUPLICATE_WINDOW = timedelta(days=2)
+# States of batches that were created at the API, or may have been.
+CREATED_STATES = (
+    BatchState.SUBMITTED,
+    BatchState.DOWNLOADED,
+    BatchState.INGESTED,
+    BatchState.FAILED,
 )
-UNNAMED_RESULT_WAIT = timedelta(hours=48)  # ours: as long as the API lets a batch run
-LATEST = timedelta(
-    days=2
-)  # ours: so long after a create whose reply was lost a batch of it is looked for
-CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
 
 
 class Download(NamedTuple):
-    """One download of a result: what it is, in the order of how much it is worth."""
+    """One download of a result. Downloads compare by their first two fields, better ones higher."""
 
     # False if the file provably ends inside a line.
     is_whole: bool = False
-    # Requests of the batch that have a line in it.
+    # Requests of the batch that have a line in the file; -1 if nothing was downloaded.
     keys: int = -1
-    # What came, in words.
+    # Description of the received file, in words.
     body: str = ""
 
 
 @dataclass
 class PollReport:
-    """What became of the batches that were followed, by number, and what stopped the run early, if anything did.
-
-    `failed` and `gone` say why; `unclear` are creates that `batch-submit` has to clear up.
-    """
+    """State of the followed batches, by batch number. Its fields are members of JSON documents."""
 
     downloaded: list[int] = field(default_factory=list)
+    # Batch number to the reason.
     failed: dict[int, str] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
+    # Batches that the API does not know: batch number to its message.
     gone: dict[int, str] = field(default_factory=dict)
+    # Batches whose create is unclear; `batch-submit` resolves them.
     unclear: list[int] = field(default_factory=list)
+    # The error that ended the poll early.
     stopped: errors.RemoteError | None = None
 
-    def errors(self, words: TaskLabels) -> list[errors.FindableError]:
-        """Return what needs a person or another time: batches that are gone or unclear, an API that was not reached."""
-        gone = [
-            errors.ConfigurationError(
-                f"batch {number}: {why}; it was left as it is, claims kept",
-                hint=f"check the key, or give it up: {CommandHint('batch-cancel', batch=number)}",
+    def errors(self, labels: TaskLabels) -> list[errors.FindableError]:
+        """Return the errors to raise: missing batches, the error that ended the poll, unclear batches."""
+        report_errors: list[errors.FindableError] = []
+        for number, reason in self.gone.items():
+            give_up = CommandHint("batch-cancel", batch=number)
+            missing_error = errors.ConfigurationError(
+                f"batch {number}: {reason}; it was left as it is, claims kept",
+                hint=f"check the key, or give it up: {give_up}",
             )
-            for number, why in self.gone.items()
-        ]
-        stopped = [self.stopped] if self.stopped else []
-        finds_out = f"`{words.step('batch-submit')}` finds out"
-        said = "it is unclear whether it was created"
-        return [
-            *gone,
-            *stopped,
-            *(errors.RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear),
-        ]
+            report_errors.append(missing_error)
+
+        if self.stopped:
+            report_errors.append(self.stopped)
+
+        hint = f"`{labels.step('batch-submit')}` finds out"
+        for number in self.unclear:
+            message = f"batch {number}: it is unclear whether it was created"
+            report_errors.append(errors.RemoteError(message, hint=hint))
+        return report_errors
 
     def document(self) -> dict[str, object]:
-        """Return the report for programs."""
+        """Return the report for JSON."""
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
@@ -106,28 +117,40 @@ def run(
     number: int | None = None,
     fetches: bool = True,
 ) -> PollReport:
-    """Look at every submitted batch, or that `number`, once or until all are over, or the first; returns what was seen.
+    """Look at the task's submitted batches, and seal the results of those that are over.
 
-    Where it `fetches` none, one that is over stays as it is, and what the API said of it is kept.
+    Also downloads lost results again, and cancels duplicate batches. Ends early if no look succeeds
+    for `poll_patience` seconds or a daily quota is used up; the error is in the report's `stopped`.
 
-    Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
-    `stopped`; what could not be looked at is as it was.
+    Args:
+        wait: Look until all batches are over, instead of once.
+        first: With `wait`, look only until the first batch is over.
+        number: Look at this batch only.
+        fetches: Download results. If false, batches that are over stay submitted, and only their
+            remote state is stored.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number, fetches)
-    for one in (batch.number for batch in poll.in_state(BatchState.SUBMITTING)):
-        if ws.locks.is_free(lock_of(one)):
-            poll.report.unclear.append(one)
+    poll = _Poll(ws, number, should_download=fetches)
+    for batch in poll.batches_in(BatchState.SUBMITTING):
+        lock_name = lock_of(batch.number)
+        if ws.locks.is_free(lock_name):
+            poll.report.unclear.append(batch.number)
         else:
-            ws.display.say(f"batch {one}: {ws.locks.holder(lock_of(one))}")
+            ws.display.say(f"batch {batch.number}: {ws.locks.holder(lock_name)}")
     poll.check_duplicates()
-    poll.fetch_lost()
-    poll.follow_new()
-    if not poll.done:
+    poll.restore_lost_results()
+    poll.add_submitted()
+    if not poll.done_counts:
         return poll.report
-    label = f"batch {next(iter(poll.done))}" if len(poll.done) == 1 else f"{len(poll.done)} batches"
-    with ws.display.bar(label, sum(poll.requests.values())) as shown:
-        poll.follow(wait=wait, first=first, bar=shown)
-    poll.sum_up()
+
+    label = f"{len(poll.done_counts)} batches"
+    if len(poll.done_counts) == 1:
+        label = f"batch {next(iter(poll.done_counts))}"
+    with ws.display.bar(label, sum(poll.request_counts.values())) as bar:
+        poll.follow(wait=wait, stops_at_first=first, bar=bar)
+    poll.update_report()
     if poll.report.downloaded or poll.report.failed:
         poll.check_duplicates()
     return poll.report
@@ -135,69 +158,92 @@ def run(
 
 @dataclass
 class _Poll:
-    ws: WorkspaceSession
-    only: int | None
-    fetches: bool
-    report: PollReport = field(default_factory=PollReport)
-    requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
-    done: dict[int, int] = field(default_factory=dict)  # of these
-    troubled: dict[int, errors.RemoteError] = field(
-        default_factory=dict
-    )  # the last look failed, for now or for good
-    # When a look failed after which none succeeded, in seconds of the monotonic clock.
-    silent_since: float | None = None
-    odd_words: set[str] = field(default_factory=set)
+    """One poll command: the batches that it follows, and the errors of its looks."""
 
-    def follow_new(self) -> None:
-        for batch in self.in_state(BatchState.SUBMITTED):
-            self.requests[batch.number] = batch.requests
-            self.done.setdefault(batch.number, 0)
+    ws: WorkspaceSession
+    only_number: int | None
+    should_download: bool
+    report: PollReport = field(default_factory=PollReport)
+    # Batch number to its number of requests.
+    request_counts: dict[int, int] = field(default_factory=dict)
+    # Batch number to its number of finished requests.
+    done_counts: dict[int, int] = field(default_factory=dict)
+    # Batch number to the error of its last look, transient or not.
+    look_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
+    # Monotonic time of the first failed look after the last success.
+    failing_since: float | None = None
+    # Remote states of a kind never seen before that were reported already.
+    unknown_states: set[str] = field(default_factory=set)
+
+    def add_submitted(self) -> None:
+        """Follow all submitted batches, including batches submitted since the last call."""
+        for batch in self.batches_in(BatchState.SUBMITTED):
+            self.request_counts[batch.number] = batch.requests
+            self.done_counts.setdefault(batch.number, 0)
 
     def _is_followed(self, number: int) -> bool:
-        trouble = self.troubled.get(number)
-        return number not in self.report.gone and (trouble is None or isinstance(trouble, MAY_PASS))
+        """Return whether a batch should be looked at again."""
+        error = self.look_errors.get(number)
+        may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
+        return number not in self.report.gone and may_pass
 
-    def follow(self, *, wait: bool, first: bool, bar: ProgressBar) -> None:
-        """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
+    def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
+        """Look at all batches again and again, with growing pauses, until there is no more to do.
+
+        Ends if all batches, or the first batch, are over, after an error that stops the poll, or
+        without `wait` after one look. The local engine gets LOCAL_LOOK_S to work without `wait`,
+        if results are downloaded. Sets the report's `stopped` if an error ends the poll.
+        """
         ws = self.ws
-        pause = self.ws.settings.poll_first
-        began = ws.monotonic()
+        pause_s = self.ws.settings.poll_first
+        started = ws.monotonic()
         while True:
             self._look_at_all(bar)
-            at_api = [
+            submitted_numbers = [
                 batch.number
-                for batch in self.in_state(BatchState.SUBMITTED)
-                if batch.number in self.done
+                for batch in self.batches_in(BatchState.SUBMITTED)
+                if batch.number in self.done_counts
             ]
-            waiting = [number for number in at_api if self._is_followed(number)]
-            self.report.stopped = self._stopping(waiting, wait=wait)
-            if (
-                not waiting
-                or self.report.stopped is not None
-                or (first and len(at_api) < len(self.done))
-            ):
+            waiting = [number for number in submitted_numbers if self._is_followed(number)]
+            self.report.stopped = self._stop_error(waiting, wait=wait)
+            is_any_over = len(submitted_numbers) < len(self.done_counts)
+            if not waiting or self.report.stopped is not None or (stops_at_first and is_any_over):
                 return
-            works = ws.backend == "local" and ws.monotonic() - began < LOCAL_LOOK_S
-            if not wait and not (works and self.fetches):
+
+            is_local = ws.backend == "local"
+            may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
+            if not wait and not (may_look_again and self.should_download):
                 return
-            ws.sleep(pause)
-            pause = min(pause * GROWTH, ws.settings.poll_most)
-            self.follow_new()
+            ws.sleep(pause_s)
+            pause_s = min(pause_s * POLL_BACKOFF_FACTOR, ws.settings.poll_most)
+            self.add_submitted()
 
     def _look_at_all(self, bar: ProgressBar) -> None:
-        for number in list(self.done):
+        """Look once at each followed batch and show the progress; stop if patience is over."""
+        for number in list(self.done_counts):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             note = ""
             if batch.state is not BatchState.SUBMITTED:
-                self.done[number] = batch.requests
+                self.done_counts[number] = batch.requests
             elif self._is_followed(number):
-                note = self._look_patiently(batch)
-                if self.troubled and self._is_out_of_patience():
+                note = self._try_look(batch)
+                if self.look_errors and self._is_out_of_patience():
                     return
-            bar.show(sum(self.done.values()), total=sum(self.requests.values()), note=note)
+            done_count = sum(self.done_counts.values())
+            bar.show(done_count, total=sum(self.request_counts.values()), note=note)
 
-    def _look_patiently(self, batch: BatchRow) -> str:
+    def _try_look(self, batch: BatchRow) -> str:
+        """Look at a batch and return its state in words; record an error instead of raising it.
+
+        The first transient error of a batch is printed.
+
+        Returns:
+            "" after an error.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
+        """
         try:
             note = self._look_at(batch)
         except errors.KeyRefusedError:
@@ -205,43 +251,50 @@ class _Poll:
         except errors.MissingError as error:
             self.report.gone[batch.number] = error.message
         except errors.RemoteError as error:
-            if isinstance(error, MAY_PASS):
-                if batch.number not in self.troubled:
+            if isinstance(error, TRANSIENT_ERRORS):
+                if batch.number not in self.look_errors:
                     self.ws.display.warn(f"batch {batch.number}: {error.message}")
-                if self.silent_since is None:
-                    self.silent_since = self.ws.monotonic()
-            self.troubled[batch.number] = error
+                if self.failing_since is None:
+                    self.failing_since = self.ws.monotonic()
+            self.look_errors[batch.number] = error
         else:
-            self.troubled.pop(batch.number, None)
-            self.silent_since = None
+            self.look_errors.pop(batch.number, None)
+            self.failing_since = None
             return note
         return ""
 
     def _look_at(self, batch: BatchRow) -> str:
+        """Store the remote state of a batch, download its result if it is over, return it in words.
+
+        Raises:
+            RemoteError: The API could not be reached, or does not have the batch or its result.
+        """
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        self.done[number] = min(remote.done, batch.requests)
+        self.done_counts[number] = min(remote.done, batch.requests)
         if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
             with ws.store.write() as tx:
                 batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=remote.done)
-        if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
-            self.odd_words.add(str(remote.word))
+        if not is_known_state(remote.word) and str(remote.word) not in self.unknown_states:
+            self.unknown_states.add(str(remote.word))
             ws.display.warn(
                 f"batch {number}: a state never seen before, {remote.word!r}; taken as not over"
             )
-        if remote.state.is_over and not self._may_get_its_file(batch, remote) and self.fetches:
-            self._download_result(number, remote)
-        said = (remote.word or "no state").lower().rpartition("state_")[2]
-        return said if len(self.done) == 1 else f"batch {number}: {said}"
 
-    def _may_get_its_file(self, batch: BatchRow, remote: RemoteBatch) -> bool:
-        """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""
-        if (
-            remote.state is not RemoteState.SUCCEEDED
-            or remote.has_result
-            or batch.cancel_asked_at is not None
-        ):
+        is_settled = remote.state.is_over and not self._should_wait_for_result(batch, remote)
+        if is_settled and self.should_download:
+            self._download_result(number, remote)
+        state = (remote.word or "no state").lower().rpartition("state_")[2]
+        return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
+
+    def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
+        """Return whether a batch that succeeded without naming a result may still name it.
+
+        Stores and prints when the wait began. It ends after UNNAMED_RESULT_WAIT.
+        """
+        is_succeeded = remote.state is RemoteState.SUCCEEDED
+        if not is_succeeded or remote.has_result or batch.cancel_asked_at is not None:
             return False
 
         now = self.ws.now()
@@ -251,34 +304,46 @@ class _Poll:
                 batches.note_submitted(tx, batch, over_at=now)
             until = now + UNNAMED_RESULT_WAIT
             self.ws.display.warn(
-                f"batch {batch.number} succeeded, but Gemini does not name its result yet; it stays open and is looked "
-                f"at again until {until:%Y-%m-%d %H:%M} UTC"
+                f"batch {batch.number} succeeded, but Gemini does not name its result yet; it "
+                f"stays open and is looked at again until {until:%Y-%m-%d %H:%M} UTC"
             )
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT
 
-    def _stopping(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
-        """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
-        troubles = [self.troubled[number] for number in waiting if number in self.troubled]
-        for error in troubles:
+    def _stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
+        """Return the error that ends this poll now; None if there is no such error.
+
+        Args:
+            waiting: Numbers of the batches that are looked at again.
+        """
+        waiting_errors = [
+            self.look_errors[number] for number in waiting if number in self.look_errors
+        ]
+        for error in waiting_errors:
             if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
                 return error
-        if troubles and (not wait or self._is_out_of_patience()):
-            return troubles[-1]
-        lasting = (one for one in self.troubled.values() if not isinstance(one, MAY_PASS))
-        return next(lasting, None) if not waiting else None
+        if waiting_errors and (not wait or self._is_out_of_patience()):
+            return waiting_errors[-1]
+
+        if waiting:
+            return None
+        for error in self.look_errors.values():
+            if not isinstance(error, TRANSIENT_ERRORS):
+                return error
+        return None
 
     def _is_out_of_patience(self) -> bool:
-        since = self.silent_since
-        patience_s = self.ws.settings.poll_patience
-        return since is not None and self.ws.monotonic() - since > patience_s
+        """Return whether no look has succeeded for more than `poll_patience` seconds."""
+        if self.failing_since is None:
+            return False
+        return self.ws.monotonic() - self.failing_since > self.ws.settings.poll_patience
 
-    def sum_up(self) -> None:
-        """Report how each batch stands now, whichever process brought it there."""
+    def update_report(self) -> None:
+        """Report the stored state of each followed batch, including changes by other processes."""
         report = self.report
         with self.ws.store.read() as tx:
-            followed = [batches.get_batch(tx, number) for number in self.done]
-        for batch in followed:
+            followed_batches = [batches.get_batch(tx, number) for number in self.done_counts]
+        for batch in followed_batches:
             if batch.state is BatchState.FAILED:
                 report.failed[batch.number] = batch.reason or ""
             elif batch.state is not BatchState.SUBMITTED:
@@ -286,16 +351,25 @@ class _Poll:
             elif batch.number not in report.gone:
                 report.waiting.append(batch.number)
         report.gone = {
-            number: why for number, why in report.gone.items() if number not in report.downloaded
+            number: reason
+            for number, reason in report.gone.items()
+            if number not in report.downloaded
         }
 
-    def in_state(self, state: BatchState) -> list[BatchRow]:
+    def batches_in(self, state: BatchState) -> list[BatchRow]:
+        """Return the batches of the task in a state, or only the selected batch."""
         with self.ws.store.read() as tx:
-            found = batches.batches_in_states(tx, state, task=self.ws.task.name)
-        return [one for one in found if self.only in (None, one.number)]
+            task_batches = batches.batches_in_states(tx, state, task=self.ws.task.name)
+        return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
     def _download_result(self, number: int, remote: RemoteBatch) -> None:
-        """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
+        """Seal the result of a batch that is over, or fail the batch; then delete its upload.
+
+        Does nothing if another process has the batch's lock or has moved the batch.
+
+        Raises:
+            RemoteError: The result could not be downloaded. The batch stays submitted.
+        """
         upload = None
         path = result_path(self.ws.data, number)
         with (
@@ -303,240 +377,329 @@ class _Poll:
             self.ws.locks.hold(lock_of(number)) as lock,
         ):
             if lock is None:
-                return  # another process downloads it; the next look reads its state again
+                # Another process downloads it. The next look reads the state again.
+                return
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             files.sweep_parts(path)
             if batch.state is BatchState.SUBMITTED:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                best = files.part_of(path)
-                part = files.part_of(path)
+                best_path = files.part_of(path)
+                latest_path = files.part_of(path)
                 try:
                     has_result = remote.has_result and self._fetch(
-                        batch, remote, part=part, best=best
+                        batch, remote, latest_path=latest_path, best_path=best_path
                     )
-                    part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
-                    self._keep(batch, remote, files.sync_part(best)) if has_result else self._fail(
-                        batch, remote
-                    )
+                    # Nobody deletes this file later, once the batch has moved.
+                    latest_path.unlink(missing_ok=True)
+                    if has_result:
+                        self._seal_result(batch, remote, files.sync_part(best_path))
+                    else:
+                        self._fail(batch, remote)
                 finally:
-                    for one in (best, part):
-                        one.unlink(missing_ok=True)
+                    best_path.unlink(missing_ok=True)
+                    latest_path.unlink(missing_ok=True)
                 upload = batch.upload
         drop_upload(self.ws.client, upload, warn=self.ws.display.warn)
 
-    def _keep(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
-        """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
+    def _seal_result(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
+        """Move a batch to downloaded and give the result its final name, in one transaction.
 
-        The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
-        bytes in its place, and the state is committed when the file is on disk.
+        The reason of the batch is set if it did not succeed. Renaming inside the transaction keeps
+        a process that lost the lock from replacing the file, and the state is committed only when
+        the file is on disk.
+
+        Raises:
+            StateConflictError: Another process has moved the batch.
         """
-        ending = _ending(remote)
+        ending = _describe_ending(remote)
         path = result_path(self.ws.data, batch.number)
-        facts = {"remote_word": remote.word} | (
-            {} if remote.state is RemoteState.SUCCEEDED else {"reason": ending}
-        )
+        columns = {"remote_word": remote.word}
+        if remote.state is not RemoteState.SUCCEEDED:
+            columns["reason"] = ending
         with self.ws.store.write() as tx:
-            batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **facts)
+            batches.mark_downloaded(
+                tx, batch, path, draft, reason=ending, now=self.ws.now(), **columns
+            )
             files.rename(draft, path)
 
     def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:
-        """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        forgiven = batch.cancel_asked_at is not None
-        why = (
-            BY_HAND
-            if forgiven and remote.state is RemoteState.CANCELLED
-            else _ending(remote, had=False)
-        )
-        source = source_of(batch, settings=self.ws.settings)
+        """Move a batch without a result to failed, and release its rows without charging them.
+
+        Rows that failed in this way too often are parked, except in a batch that a person cancels.
+        """
+        is_cancelled_by_hand = batch.cancel_asked_at is not None
+        reason = _describe_ending(remote, has_lost_result=True)
+        if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
+            reason = BY_HAND
+        provenance = source_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
             batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := claims.claimed(tx, batch.number, limit=PAGE):
-                judged = [
-                    JudgedReply(one, Outcome.MISSING, why, charged=False, forgiven=forgiven)
-                    for one in page
+                judgements = [
+                    JudgedReply(
+                        claim,
+                        Outcome.MISSING,
+                        reason,
+                        charged=False,
+                        forgiven=is_cancelled_by_hand,
+                    )
+                    for claim in page
                 ]
-                write_failures(tx, self.ws, judged, source=source)
-            give_up_batch(tx, batch, why=why, at=self.ws.now())
+                write_failures(tx, self.ws, judgements, source=provenance)
+            give_up_batch(tx, batch, reason=reason, at=self.ws.now())
 
-    def _fetch(self, batch: BatchRow, remote: RemoteBatch, *, part: Path, best: Path) -> bool:
-        """Fetch the result to the one path, keep the fullest at the other; false where it is not there or not wanted.
+    def _fetch(
+        self, batch: BatchRow, remote: RemoteBatch, *, latest_path: Path, best_path: Path
+    ) -> bool:
+        """Download the result to `best_path`; return false if there is none or it is not needed.
 
-        Fewer requests than the API counted, or without its counts than were asked, are fetched again: a body that was
-        cut looks whole where it came without a length, and by its lines where some stand in it twice.
+        A file with fewer requests than the API counted (than were asked, if it gives no count) is
+        downloaded again. A file that was cut may look whole if it came without a length, or if it
+        has lines twice.
+
+        Args:
+            latest_path: Temporary file of each download.
+            best_path: Gets the download with the most requests.
 
         Raises:
-            MissingError: the batch succeeded, and its result is not there.
-            UnavailableError: what comes is no result each time: no request of the batch can be read in it, or it is
-                provably cut. To take it would charge rows for answers that wait at the API.
+            MissingError: The batch succeeded, but its result does not exist.
+            UnavailableError: No download is usable: it is provably cut, or has no request of the
+                batch. Its rows would be charged although their answers exist at the API.
         """
         ws = self.ws
-        is_given_up = batch.cancel_asked_at is not None
-        expected = (
-            remote.done
-            if remote.done or remote.state is not RemoteState.SUCCEEDED
-            else batch.requests
-        )
+        is_cancelled = batch.cancel_asked_at is not None
+        is_succeeded = remote.state is RemoteState.SUCCEEDED
+        expected_count = remote.done
+        if not expected_count and is_succeeded:
+            expected_count = batch.requests
         try:
-            fullest, latest = self._download_fullest(
-                batch, remote, part=part, best=best, expected=expected
+            best, latest = self._download_best(
+                batch,
+                remote,
+                latest_path=latest_path,
+                best_path=best_path,
+                expected_count=expected_count,
             )
         except errors.MissingError as error:
-            if remote.state is RemoteState.SUCCEEDED and not is_given_up:
+            if is_succeeded and not is_cancelled:
                 raise
             ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
             return False
 
-        # A batch that did not succeed may have nothing to give, and says so with an empty file.
-        is_empty_result = remote.state is not RemoteState.SUCCEEDED and fullest.body == EMPTY_BODY
-        if (fullest.keys > 0 and (fullest.is_whole or is_given_up)) or is_empty_result:
-            if fullest.keys < expected:
-                came = f"lines for {fullest.keys} requests came and {expected} are expected"
-                ws.display.warn(f"batch {batch.number}: {came}; the fullest is taken")
+        # A batch that did not succeed may have no lines, and the API sends an empty file for it.
+        is_empty_result = not is_succeeded and best.body == EMPTY_BODY
+        is_usable = best.keys > 0 and (best.is_whole or is_cancelled)
+        if is_usable or is_empty_result:
+            if best.keys < expected_count:
+                shortfall = _describe_shortfall(best, expected_count)
+                ws.display.warn(f"batch {batch.number}: {shortfall}; the fullest is taken")
             return True
 
         message = f"Gemini sent {latest.body} in the place of the result of batch {batch.number}"
-        if is_given_up:
+        if is_cancelled:
             ws.display.warn(f"{message}; it is given up")
             return False
-        again = ws.task.words.step("batch-poll")
+        poll = ws.task.words.step("batch-poll")
         give_up = CommandHint("batch-cancel", batch=batch.number)
-        hint = f"run `{again}` again later, or give it up: {give_up}"
+        hint = f"run `{poll}` again later, or give it up: {give_up}"
         raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
 
-    def _download_fullest(
-        self, batch: BatchRow, remote: RemoteBatch, *, part: Path, best: Path, expected: int
+    def _download_best(
+        self,
+        batch: BatchRow,
+        remote: RemoteBatch,
+        *,
+        latest_path: Path,
+        best_path: Path,
+        expected_count: int,
     ) -> tuple[Download, Download]:
-        """Download until all that is expected came, or three times; return the fullest, which is kept, and the last."""
-        fullest = latest = Download()
-        for left in reversed(range(DOWNLOADS)):
+        """Download up to MAX_DOWNLOADS times, until all expected requests are in the file.
+
+        Returns:
+            The best download, whose file is at `best_path`, and the latest.
+
+        Raises:
+            MissingError: The result does not exist, and nothing usable was downloaded before.
+        """
+        best = Download()
+        latest = Download()
+        for remaining_tries in reversed(range(MAX_DOWNLOADS)):
             try:
-                latest = self._download_once(batch, remote, part)
+                latest = self._download_once(batch, remote, latest_path)
             except errors.MissingError:
-                if fullest.keys < 0:
+                if best.keys < 0:
                     raise
                 break
-            if latest[:2] > fullest[:2]:
-                fullest = latest
-                part.replace(best)
-            if (latest.is_whole and latest.keys >= expected) or remote.inlined:
+            if latest[:2] > best[:2]:
+                best = latest
+                latest_path.replace(best_path)
+            is_complete = latest.is_whole and latest.keys >= expected_count
+            if is_complete or remote.inlined:
                 break
-            if left and latest.keys > 0:
-                came = f"lines for {latest.keys} requests came and {expected} are expected"
-                self.ws.display.warn(f"batch {batch.number}: {came}; fetching again")
-            self.ws.sleep(self.ws.settings.poll_first if left else 0)
-        return fullest, latest
+            if remaining_tries and latest.keys > 0:
+                shortfall = _describe_shortfall(latest, expected_count)
+                self.ws.display.warn(f"batch {batch.number}: {shortfall}; fetching again")
+            self.ws.sleep(self.ws.settings.poll_first if remaining_tries else 0)
+        return best, latest
 
-    def _download_once(self, batch: BatchRow, remote: RemoteBatch, part: Path) -> Download:
-        """Download the result to a path and return what came; of one that is incomplete nothing may be there."""
+    def _download_once(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> Download:
+        """Download the result to a path and count its requests; after a cut there may be no file.
+
+        Raises:
+            MissingError: The result does not exist.
+        """
         try:
-            body = self._write_result(batch, remote, part)
+            body = self._write_result(batch, remote, path)
         except errors.IncompleteError as error:
             return Download(body=f"a part ({error.message})")
-        with ResultFile(part) as results:
-            keys = results.count_keys(self._request_keys(batch))
-            return Download(
-                not results.is_cut,
-                keys,
-                "a file that ends inside a line" if results.is_cut else body,
-            )
+        with ResultFile(path) as results:
+            key_count = results.count_keys(self._request_keys(batch))
+            if results.is_cut:
+                body = "a file that ends inside a line"
+            return Download(not results.is_cut, key_count, body)
 
-    def _write_result(self, batch: BatchRow, remote: RemoteBatch, part: Path) -> str:
-        """Write the result of a batch to a path, in lines with the keys of requests, and return in words what came."""
+    def _write_result(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> str:
+        """Write the result of a batch to a path, one line per request with its key.
+
+        Returns:
+            A description of the received file.
+
+        Raises:
+            IncompleteError: Only a part was received.
+            MissingError: The result does not exist.
+        """
         if remote.inlined:
-            write_inlined(part, remote.inlined)
+            write_inlined(path, remote.inlined)
         else:
-            self.ws.client.download(remote.result_file or "", part)
-        body = describe_body(part)
-        rewrite_as_lines(part, task_name=batch.task)
+            self.ws.client.download(remote.result_file or "", path)
+        body = describe_body(path)
+        rewrite_as_lines(path, task_name=batch.task)
         return body
 
     def _request_keys(self, batch: BatchRow) -> Iterator[str]:
-        line = 0
+        """Yield the request keys of a batch's claims, in the order of their lines."""
+        last_line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = claims.claimed(tx, batch.number, after=line, limit=PAGE)
+                page = claims.claimed(tx, batch.number, after=last_line, limit=PAGE)
             if not page:
                 return
-            yield from (request_key(batch.task, asked.item_id) for asked in page)
-            line = page[-1].line or 0
+            for claim in page:
+                yield request_key(batch.task, claim.item_id)
+            last_line = page[-1].line or 0
 
-    def fetch_lost(self) -> None:
-        """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
-        for batch in self.in_state(BatchState.DOWNLOADED):
-            ws = self.ws
-            path = sealed_result(ws.data, batch)
-            if files.is_sealed(path, batch.result_sha256):
-                continue
-            number = batch.number
-            part = files.part_of(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with ws.locks.hold(lock_of(number)) as lock:
-                    if lock is None:
-                        continue
-                    self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
-                    if files.sha256_of(part) != batch.result_sha256:
-                        raise errors.MissingError("the API has other bytes")
-                    files.rename(files.sync_part(part), path)
-                    ws.display.say(
-                        f"batch {number}: its lost result was fetched again, byte for byte"
-                    )
-            except errors.RemoteError as error:
-                said = (
-                    f"batch {number}: its result is lost and cannot be had again ({error.message})"
-                )
-                give_up = CommandHint("batch-cancel", batch=number)
-                ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
-            finally:
-                part.unlink(missing_ok=True)
+    def restore_lost_results(self) -> None:
+        """Download the result of each downloaded batch again whose file was lost or damaged.
+
+        A file is accepted only if it has exactly the recorded bytes. Failures are printed.
+        """
+        for batch in self.batches_in(BatchState.DOWNLOADED):
+            path = sealed_result(self.ws.data, batch)
+            if not files.is_sealed(path, batch.result_sha256):
+                self._restore_result(batch, path)
+
+    def _restore_result(self, batch: BatchRow, path: Path) -> None:
+        """Download one lost result again; do nothing if another process has the batch's lock."""
+        ws = self.ws
+        number = batch.number
+        part = files.part_of(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with ws.locks.hold(lock_of(number)) as lock:
+                if lock is None:
+                    return
+                self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
+                if files.sha256_of(part) != batch.result_sha256:
+                    raise errors.MissingError("the API has other bytes")
+                files.rename(files.sync_part(part), path)
+                ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+        except errors.RemoteError as error:
+            give_up = CommandHint("batch-cancel", batch=number)
+            ws.display.warn(
+                f"batch {number}: its result is lost and cannot be had again ({error.message}); "
+                f"`{give_up}` gives it up, and its items are asked again"
+            )
+        finally:
+            part.unlink(missing_ok=True)
 
     def check_duplicates(self) -> None:
-        """Record and cancel duplicates, while a batch is at the API or may be double; one may have been made late."""
+        """Find, record and cancel duplicate batches in the remote list.
+
+        Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
+        duplicate is not cancelled yet, or a create call was lost within LATE_DUPLICATE_WINDOW. If
+        the list cannot be read, nothing is changed.
+        """
         with self.ws.store.read() as tx:
-            known = batches.all_duplicates(tx)
-            created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
-            numbers = batches.numbers_by_prefix(tx)
-        left = {one["batch"] for one in known if one["cancelled_at"] is None}
-        suspects = {
-            one.number
-            for one in created.values()
-            if one.number in left
-            or (one.tries > (1 if one.remote_name else 0) and not one.twins_checked)
+            duplicates = batches.all_duplicates(tx)
+            created_batches = {
+                batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
+            }
+            numbers_by_prefix = batches.numbers_by_prefix(tx)
+
+        running_duplicates = {
+            duplicate["batch"] for duplicate in duplicates if duplicate["cancelled_at"] is None
         }
-        if not suspects and all(one.state is not BatchState.SUBMITTED for one in created.values()):
+        suspects = {
+            batch.number
+            for batch in created_batches.values()
+            if batch.number in running_duplicates or _may_have_duplicate(batch)
+        }
+        is_any_submitted = any(
+            batch.state is BatchState.SUBMITTED for batch in created_batches.values()
+        )
+        if not suspects and not is_any_submitted:
             return
+
         try:
             listing = self.ws.client.list_batches()
         except errors.RemoteError as error:
             if suspects:
                 self.ws.display.warn(f"could not look for duplicates: {error.message}")
             return
-        told = {one["remote_name"] for one in known} | {one.remote_name for one in created.values()}
-        late = {
-            numbers.get(batches.name_prefix(one.display_name))
-            for one in listing
-            if one.name not in told
+        recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
+        recorded_names |= {batch.remote_name for batch in created_batches.values()}
+        unrecorded_numbers = {
+            numbers_by_prefix.get(batches.name_prefix(remote.display_name))
+            for remote in listing
+            if remote.name not in recorded_names
         }
-        for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
-            cancel_duplicates(self.ws, batch.number, listing)
-            with self.ws.store.write() as tx:
-                is_late = self.ws.now() - (batch.create_sent_at or self.ws.now()) > LATEST
-                if (
-                    is_late
-                    and batch.state is not BatchState.SUBMITTED
-                    and not batches.open_duplicates(tx, batch.number)
-                ):
-                    batches.note(tx, batch.number, twins_checked=True)
+        for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
+            cancel_duplicates(self.ws, number, listing)
+            self._end_duplicate_search(created_batches[number])
+
+    def _end_duplicate_search(self, batch: BatchRow) -> None:
+        """Record that no more duplicates are expected, if the batch left the API and is old enough."""
+        with self.ws.store.write() as tx:
+            now = self.ws.now()
+            age = now - (batch.create_sent_at or now)
+            is_submitted = batch.state is BatchState.SUBMITTED
+            if age <= LATE_DUPLICATE_WINDOW or is_submitted:
+                return
+            if not batches.open_duplicates(tx, batch.number):
+                batches.note(tx, batch.number, twins_checked=True)
 
 
-def _ending(remote: RemoteBatch, *, had: bool = True) -> str:
-    """Return how a batch ended, in words, with what the API said of it; `had` is false where its result was not."""
+def _may_have_duplicate(batch: BatchRow) -> bool:
+    """Return whether a create call of the batch was lost and its search has not ended."""
+    known_creates = 1 if batch.remote_name else 0
+    return batch.tries > known_creates and not batch.twins_checked
+
+
+def _describe_shortfall(download: Download, expected_count: int) -> str:
+    """Return how many requests of a result were downloaded and expected, in words."""
+    return f"lines for {download.keys} requests came and {expected_count} are expected"
+
+
+def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
+    """Return how a batch ended, in words, with the API's error.
+
+    Args:
+        has_lost_result: No result was downloaded.
+    """
     ending = str(remote.state)
-    if remote.state is RemoteState.SUCCEEDED and not had:
-        ending = (
-            "succeeded, but its result could not be had"
-            if remote.has_result
-            else "succeeded without a result"
-        )
+    if remote.state is RemoteState.SUCCEEDED and has_lost_result:
+        ending = "succeeded without a result"
+        if remote.has_result:
+            ending = "succeeded, but its result could not be had"
     return f"{ending}: {remote.error}" if remote.error else ending

@@ -1,15 +1,17 @@
-"""Write request files: choose which items go into which batch, write in one pass, seal, then claim.
+"""Write request files: select open rows, write their requests in one pass, seal the file, claim.
 
-The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
-sweeping away files without a batch happen under one lock. Each is written under a name of its own and gets its number
-and its final name inside the claim's transaction: a process that lost the lock can never write into another one's file.
-What our own calls ask goes out in small files, each written in that transaction. Nothing here talks to the API.
+- A file is sealed before its rows are claimed, so every claim has its file.
+- Rows are selected, sealed and claimed under one lock, and leftover files are deleted under it too.
+- A file is written under a random name. It gets its number and its final name in the transaction of
+  the claim, so a process that lost the lock cannot write into another process's file.
+- Live batches have small files, which are written in that transaction.
+- Nothing here calls the API.
 """
 
 import contextlib
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -38,16 +40,25 @@ from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
 
-SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
+# Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
+# would always be refused.
+MAX_QUEUE_SHARE = 0.8
 LOCK = "prepare"
-ROUNDING = 1e-9  # of sums that are made in another order
-TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
-FEW = 256  # ours: lines of a file of our own calls, so that answers are stored every few seconds
-FEW_IMAGES = 24
+# Relative rounding error of costs that are added in another order.
+ROUNDING = 1e-9
+# How often a file is written again because another process changed its rows meanwhile.
+MAX_TRIES = 5
+# Our choice: requests in a live batch, so that answers are stored every few seconds.
+LIVE_BATCH_ROWS = 256
+LIVE_BATCH_IMAGES = 24
+# Requests that are compared with earlier requests in one query.
+LOOKUP_PAGE_REQUESTS = 500
+# The approximate size of such a page.
+LOOKUP_PAGE_BYTES = 4_000_000
 
 
 class StopReason(StrEnum):
-    """Why no line more goes into a file, or no further file is written."""
+    """Why no further request goes into a file, or why no further file is written."""
 
     FULL = "the file is full"
     BUDGET = "a budget has no room"
@@ -55,319 +66,419 @@ class StopReason(StrEnum):
     DONE = "no item is left"
 
 
-TOGETHER = 500  # lines that are looked up at once
-TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
-
-
 @dataclass
 class _Draft:
-    """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
+    """A request file that is being filled.
 
-    A file holds so many rows, bytes and estimated prompt tokens at the most; one line alone may have more. All that is
-    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. Rows that ask what
-    is asked already, in a batch or a live call under way, stay open; `given` is what rows are told that ask what was
-    answered.
+    A row is skipped and stays open if its input is already asked about, in a batch or a live call,
+    or by this draft. It gets a copy of the answer if its input was answered before.
     """
 
     ws: WorkspaceSession
-    way: Mode
+    mode: Mode
     calibration: Calibration
-    most: int | None
+    # Rows that may be asked; None is no limit.
+    max_rows: int | None
+    # Ask about each row, even if another row has the same input.
     asks_each: bool = False
-    quota: int | None = None
-    room: float | None = None
-    lines: list[PlannedRequest] = field(
-        default_factory=list
-    )  # of our own calls, sealed where they are claimed
-    file: files.SealedFile | None = None  # of a batch
-    asks: list[RowClaim] = field(default_factory=list)
-    hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
-    given: list[JudgedReply] = field(default_factory=list)
-    looked_at: int = 0
-    last: str = ""  # row that was looked at
-    rows: int = 0  # of the file
-    size: int = 0  # its bytes
-    counted: Usage = NO_USAGE
-    likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
+    # Prompt tokens that the API still accepts; None is no limit.
+    quota_tokens: int | None = None
+    # USD that budgets have left; None is no limit.
+    budget_usd: float | None = None
+    # Requests of a live batch, which are sealed when they are claimed.
+    requests: list[PlannedRequest] = field(default_factory=list)
+    # The sealed file of a batch for the Batch API.
+    file: files.SealedFile | None = None
+    # Claims of the rows in this draft, in the order of the lines.
+    row_claims: list[RowClaim] = field(default_factory=list)
+    # Hashes of the rows' input hashes, which need a tenth of the memory.
+    input_keys: set[int] = field(default_factory=set)
+    # Copied answers that are not stored yet.
+    copied_answers: list[JudgedReply] = field(default_factory=list)
+    # Rows that were asked, skipped or got a copied answer.
+    seen_rows: int = 0
+    # The last of these rows.
+    last_id: str = ""
+    # Requests in the file.
+    file_rows: int = 0
+    file_bytes: int = 0
+    # Tokens of the file, as counted from the text.
+    counted_usage: Usage = NO_USAGE
+    # The same, corrected by past answers.
+    expected_usage: Usage = NO_USAGE
 
     def __post_init__(self) -> None:
+        """Set the limits of one file: rows, bytes and expected prompt tokens."""
         settings = self.ws.settings
-        tokens = self.ws.settings.batch_tokens
-        if self.way is Mode.BATCH:
-            if (waiting := self.ws.model.enqueued(settings.tier)) is not None:
-                tokens = max(1, min(tokens, int(waiting * SHARE)))
-            self._full = (settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
+        self._max_file_tokens = settings.batch_tokens
+        if self.mode is Mode.BATCH:
+            self._max_file_rows = settings.batch_rows
+            self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
+            max_queued_tokens = self.ws.model.enqueued(settings.tier)
+            if max_queued_tokens is not None:
+                queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
+                self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
         else:
-            few = FEW_IMAGES if self.ws.task.sends_images else FEW
-            self._full = (min(few, settings.batch_rows), MAX_FILE_BYTES, tokens)
+            live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
+            self._max_file_rows = min(live_rows, settings.batch_rows)
+            self._max_file_bytes = MAX_FILE_BYTES
 
-    def take(
-        self, tx: "Connection", lines: Sequence[PlannedRequest]
+    def add_requests(
+        self, tx: Connection, requests: Sequence[PlannedRequest]
     ) -> tuple[list[PlannedRequest], StopReason | None]:
-        """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
-        known = (
-            EarlierRequests()
-            if self.asks_each
-            else look_up(tx, self.ws.task, self.ws.extractor, lines)
-        )
-        new: list[PlannedRequest] = []
-        for line in lines:
-            item = line.item
-            if item.id in known.given:
-                self.given.append(known.given[item.id])
-            elif item.id not in known.waiting and (
-                self.asks_each or hash(item.input_hash) not in self.hashes
+        """Add the rows of some requests until the file or a limit is full.
+
+        Rows with an earlier answer for the same input are added to `copied_answers` instead.
+
+        Returns:
+            The requests that were added, and why the draft ends before the rest; None if all rows
+            were seen.
+        """
+        earlier = EarlierRequests()
+        if not self.asks_each:
+            earlier = look_up(tx, self.ws.task, self.ws.extractor, requests)
+
+        added: list[PlannedRequest] = []
+        for request in requests:
+            row = request.item
+            input_key = hash(row.input_hash)
+            if row.id in earlier.given:
+                self.copied_answers.append(earlier.given[row.id])
+            elif row.id not in earlier.waiting and (
+                self.asks_each or input_key not in self.input_keys
             ):
-                if self.most is not None and len(self.asks) >= self.most:
-                    return new, StopReason.DONE
-                if (full := self._add(line)) is not None:
-                    return new, full
-                new.append(line)
-                self.hashes.add(hash(item.input_hash))
-                self.asks.append(RowClaim(item.id, item.input_hash, len(self.asks) + 1))
-            self.looked_at += 1
-            self.last = item.id
-        return new, None
+                if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
+                    return added, StopReason.DONE
+                stop_reason = self._add_to_file(request)
+                if stop_reason is not None:
+                    return added, stop_reason
+                added.append(request)
+                self.input_keys.add(input_key)
+                self.row_claims.append(RowClaim(row.id, row.input_hash, len(self.row_claims) + 1))
+            self.seen_rows += 1
+            self.last_id = row.id
+        return added, None
 
-    def _add(self, line: PlannedRequest) -> StopReason | None:
-        rows = self.rows + 1
-        size = self.size + line.size + 1
-        counted = self.counted + line.usage
-        likely = self.calibration.applied(counted, count=rows)
-        if rows > 1 and any(
-            one > most for one, most in zip((rows, size, likely.prompt), self._full, strict=True)
-        ):
+    def start_file(self) -> None:
+        """Count the following requests as the first of another file."""
+        self.file_rows = 0
+        self.file_bytes = 0
+        self.counted_usage = NO_USAGE
+        self.expected_usage = NO_USAGE
+
+    def _add_to_file(self, request: PlannedRequest) -> StopReason | None:
+        """Count a request as part of the file; return why it does not fit, without counting it.
+
+        The first request of a file may exceed the limits of a file, but not a budget or a quota.
+        """
+        rows = self.file_rows + 1
+        size = self.file_bytes + request.size + 1
+        counted_usage = self.counted_usage + request.usage
+        expected_usage = self.calibration.applied(counted_usage, count=rows)
+        is_over_limit = (
+            rows > self._max_file_rows
+            or size > self._max_file_bytes
+            or expected_usage.prompt > self._max_file_tokens
+        )
+        if rows > 1 and is_over_limit:
             return StopReason.FULL
-        stop = self.stop_for(likely)
-        if stop is None:
-            self.rows = rows
-            self.size = size
-            self.counted = counted
-            self.likely = likely
-        return stop
 
-    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
-        """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
-        if self.room is not None and self.price(likely) * (
-            1 + self.calibration.reserve
-        ) > self.room * (1 + slack):
-            return StopReason.BUDGET
-        return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
+        stop_reason = self.stop_reason(expected_usage)
+        if stop_reason is None:
+            self.file_rows = rows
+            self.file_bytes = size
+            self.counted_usage = counted_usage
+            self.expected_usage = expected_usage
+        return stop_reason
+
+    def stop_reason(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
+        """Return which limit a file with this expected usage exceeds: budget, quota or None.
+
+        Args:
+            slack: The share of the budget by which the file may exceed it.
+        """
+        if self.budget_usd is not None:
+            reserved_cost = self.price(usage) * (1 + self.calibration.reserve)
+            if reserved_cost > self.budget_usd * (1 + slack):
+                return StopReason.BUDGET
+        if self.quota_tokens is not None and usage.prompt > self.quota_tokens:
+            return StopReason.QUOTA
+        return None
 
     def price(self, usage: Usage) -> float:
-        """Return what so much costs today, in USD."""
-        return usage_cost(self.ws.model, usage, self.way.tier, on=self.ws.now().date())
+        """Return the price of `usage` in USD, at today's rates."""
+        return usage_cost(self.ws.model, usage, self.mode.tier, on=self.ws.now().date())
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What would be sent about so many items, equal ones asked once: counts, bytes, tokens, cost in USD."""
+    """Counts, expected tokens and cost of the batches that a command would send."""
 
+    # Rows, including rows with the same input as another.
     items: int = 0
     batches: int = 0
+    # Requests; rows with the same input share one.
     requests: int = 0
+    # Bytes of the request files.
     size: int = 0
-    counted_in: int = 0  # prompt tokens before calibration
+    # Prompt tokens before calibration.
+    counted_in: int = 0
     usage: Usage = NO_USAGE
+    # In USD.
     cost: float = 0.0
 
-    def about(self, words: TaskLabels) -> str:
-        """Return how many items it is about and, where some ask the same, how many questions they are."""
-        items = plural(self.items, words.one, words.many)
-        return (
-            items
-            if self.requests == self.items
-            else f"{items}, {plural(self.requests, 'question')}"
-        )
+    def about(self, labels: TaskLabels) -> str:
+        """Return the number of rows in words, with the number of requests if it is another one."""
+        rows = plural(self.items, labels.one, labels.many)
+        if self.requests == self.items:
+            return rows
+        return f"{rows}, {plural(self.requests, 'question')}"
 
-    def sentence(self, words: TaskLabels) -> str:
-        """Return in words what would be sent, but for its price."""
-        tokens = f"about {self.usage.prompt:,} tokens in and {self.usage.answer + self.usage.thoughts:,} out"
-        return f"{self.about(words)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
+    def sentence(self, labels: TaskLabels) -> str:
+        """Return rows, batches and tokens in words, without the price."""
+        answer_tokens = self.usage.answer + self.usage.thoughts
+        tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
+        return f"{self.about(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which askable items to take: `limit` at most, none `without`, `among` some; a trial takes them as they are."""
+    """Which open rows to ask about."""
 
+    # Rows at most; None is no limit.
     limit: int | None = None
+    # Row ids to leave out.
     without: Collection[str] = ()
+    # Only these row ids. A trial asks about them even if they are not open.
     among: Sequence[str] | None = None
 
 
-def plan_batches(ws: WorkspaceSession, wanted: Selection, *, bar: ProgressBar) -> BatchPlan:
-    """Return what the next submit would write, whatever budgets and quotas say; nothing is written."""
-    made = 0
+def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
+    """Return what a submit of the selected rows would send, ignoring budgets and quotas.
+
+    Writes nothing.
+    """
+    full_files = 0
     size = 0
-    usage = NO_USAGE
+    counted_usage = NO_USAGE
     with ws.store.read() as tx:
-        known = budget.calibration(tx, ws.extractor)
-        draft = _Draft(ws, Mode.BATCH, known, wanted.limit)
-        for some in _lines(tx, ws, wanted, Mode.BATCH):
-            left = some
-            stop = None
-            while left and stop is not StopReason.DONE:
-                before = draft.looked_at
-                new, stop = draft.take(tx, left)
-                draft.given.clear()
-                left = left[draft.looked_at - before :]
-                size = size + sum(one.size + 1 for one in new)
-                usage = sum((one.usage for one in new), usage)
-                if stop is StopReason.FULL:
-                    made += 1
-                    draft.rows, draft.size, draft.counted, draft.likely = 0, 0, NO_USAGE, NO_USAGE
-            bar.show(draft.looked_at)
-            if stop is StopReason.DONE:
+        calibration = budget.calibration(tx, ws.extractor)
+        draft = _Draft(ws, Mode.BATCH, calibration, selection.limit)
+        for page in _request_pages(tx, ws, selection, Mode.BATCH):
+            remaining = page
+            stop_reason = None
+            while remaining and stop_reason is not StopReason.DONE:
+                seen_before = draft.seen_rows
+                added, stop_reason = draft.add_requests(tx, remaining)
+                draft.copied_answers.clear()
+                remaining = remaining[draft.seen_rows - seen_before :]
+                for request in added:
+                    size += request.size + 1
+                    counted_usage += request.usage
+                if stop_reason is StopReason.FULL:
+                    full_files += 1
+                    draft.start_file()
+            bar.show(draft.seen_rows)
+            if stop_reason is StopReason.DONE:
                 break
-    likely = known.applied(usage, count=len(draft.asks))
-    batched = made + bool(draft.rows)
-    cost = draft.price(likely)
-    return BatchPlan(draft.looked_at, batched, len(draft.asks), size, usage.prompt, likely, cost)
+
+    request_count = len(draft.row_claims)
+    expected_usage = calibration.applied(counted_usage, count=request_count)
+    return BatchPlan(
+        items=draft.seen_rows,
+        batches=full_files + bool(draft.file_rows),
+        requests=request_count,
+        size=size,
+        counted_in=counted_usage.prompt,
+        usage=expected_usage,
+        cost=draft.price(expected_usage),
+    )
 
 
-def _lines(
-    tx: "Connection",
+def _request_pages(
+    tx: Connection,
     ws: WorkspaceSession,
-    wanted: Selection,
-    way: Mode,
+    selection: Selection,
+    mode: Mode,
     *,
     after: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
-    """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
+    """Yield the requests of all selected rows in the order of rows, in pages; memory is constant.
+
+    Args:
+        after: Begin after the row with this id. Ignored if the selection names its rows.
+    """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
-    some = list[PlannedRequest]()
-    size = 0
-    found: Iterator[Rows] = claims.askable_rows(tx, task, after=after)
-    if wanted.among is not None:
-        among = wanted.among if way is Mode.TRIAL else claims.askable_among(tx, task, wanted.among)
-        found = (task.rows(tx, page) for page in pages(among))
-    for rows in found:
-        free = (
-            {key: row for key, row in rows.items() if key not in wanted.without}
-            if wanted.without
-            else rows
-        )
-        for line in builder.lines(tx, free):
-            some.append(line)
-            size += line.size
-            if len(some) == TOGETHER or size >= TOGETHER_BYTES:
-                yield some
-                some = []
-                size = 0
-    if some:
-        yield some
+    row_pages: Iterator[Rows] = claims.askable_rows(tx, task, after=after)
+    if selection.among is not None:
+        row_ids = selection.among
+        if mode is not Mode.TRIAL:
+            row_ids = claims.askable_among(tx, task, selection.among)
+        row_pages = (task.rows(tx, id_page) for id_page in pages(row_ids))
+
+    page = list[PlannedRequest]()
+    page_bytes = 0
+    for rows in row_pages:
+        selected_rows = rows
+        if selection.without:
+            selected_rows = {
+                row_id: row for row_id, row in rows.items() if row_id not in selection.without
+            }
+        for request in builder.lines(tx, selected_rows):
+            page.append(request)
+            page_bytes += request.size
+            if len(page) == LOOKUP_PAGE_REQUESTS or page_bytes >= LOOKUP_PAGE_BYTES:
+                yield page
+                page = []
+                page_bytes = 0
+    if page:
+        yield page
 
 
 def prepare_batches(
-    ws: WorkspaceSession, wanted: Selection, *, bar: ProgressBar
+    ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
 ) -> tuple[list[int], StopReason, int]:
-    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
+    """Write, seal and claim request files for the selected rows, as far as budgets allow.
 
-    Return the batches' numbers, why there are no more, and how many items were given another's answer.
+    Deletes leftover request files first.
+
+    Returns:
+        The numbers of the batches, why no further batch was prepared, and how many rows got a
+        copied answer instead.
     """
-    preparation = Preparation(ws, wanted, bar)
+    preparation = Preparation(ws, selection, bar)
     numbers = list[int]()
 
-    def once() -> StopReason:
+    def prepare_remaining() -> StopReason:
+        """Prepare batches until there is a reason to stop; add their numbers to `numbers`."""
         with ws.lock(LOCK):
-            _sweep_request_files(ws)
-        while isinstance(one := preparation.next(), Prepared):
-            numbers.append(one.number)
-        return one
+            _delete_unknown_request_files(ws)
+        while True:
+            prepared = preparation.next()
+            if not isinstance(prepared, Prepared):
+                return prepared
+            numbers.append(prepared.number)
 
-    stop = read_again(once, times=TRIES)
-    return numbers, stop, preparation.given
+    stop_reason = read_again(prepare_remaining, times=MAX_TRIES)
+    return numbers, stop_reason, preparation.copied_rows
 
 
-def _sweep_request_files(ws: WorkspaceSession) -> None:
-    """Remove request files that no batch knows, left by a process that died before its claim.
+def _delete_unknown_request_files(ws: WorkspaceSession) -> None:
+    """Delete request files without a batch, which a process left that died before its claim.
 
-    In a transaction that writes, so that no file is claimed between the look and its removal.
+    Raises:
+        InconsistentError: There is a result file without a batch. Nothing was deleted.
     """
     folder = ws.data / FOLDER
+    # A write transaction keeps other processes from claiming a file before it is deleted.
     with ws.store.write() as tx:
-        everyone = batches.batches_in_states(tx)
-        known = {request_path(ws.data, batch.number) for batch in everyone}
-        results = {result_path(ws.data, batch.number) for batch in everyone}
-        if unknown := sorted(set(folder.glob("[0-9]*-results.jsonl")) - results):
+        all_batches = batches.batches_in_states(tx)
+        request_paths = {request_path(ws.data, batch.number) for batch in all_batches}
+        result_paths = {result_path(ws.data, batch.number) for batch in all_batches}
+        unknown_results = sorted(set(folder.glob("[0-9]*-results.jsonl")) - result_paths)
+        if unknown_results:
             raise InconsistentError(
-                f"{unknown[0]} is of a batch that the database does not know: it is an older copy than the folder",
+                f"{unknown_results[0]} is of a batch that the database does not know: it is an "
+                "older copy than the folder",
                 hint="put the newer database back, or restore a newer backup",
             )
-        for path in set(folder.glob("*-requests.jsonl*")) - known:
+        for path in set(folder.glob("*-requests.jsonl*")) - request_paths:
             path.unlink(missing_ok=True)
 
 
 class Prepared(NamedTuple):
-    """A batch that was prepared, its last row, and of our own calls its lines, to be asked under its lock."""
+    """A batch that was prepared and whose rows are claimed."""
 
     number: int
-    items: int
-    last: str
-    lines: Sequence[PlannedRequest] = ()
+    # Number of its requests.
+    row_count: int
+    # The last row that was seen, in the order of rows.
+    last_id: str
+    # Only of a live batch: its requests, and its lock, which the caller releases.
+    requests: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
 
 
 @dataclass
 class Preparation:
-    """Prepares batch after batch of what is wanted; `next` gives one, or why there is no further one.
-
-    `run` is the first batch of a run of our own calls, and None before there is one, or where the one is alone.
-    """
+    """Prepares the selected rows batch after batch; each call of `next` prepares one batch."""
 
     ws: WorkspaceSession
-    wanted: Selection
+    selection: Selection
     bar: ProgressBar
     way: Mode = Mode.BATCH
-    run: int | None = None
-    is_alone: bool = False  # it belongs to no run, and waits for no other's preparing
-    given: int = 0  # rows that were answered by what was asked before
-    _taken: int = 0
-    _last: str | None = None
-    _lock: Lock | None = None  # of the batch that was claimed last
+    # Number of the first batch of a live run; None before there is one.
+    run_number: int | None = None
+    # The batch belongs to no run, and does not wait for another process that prepares.
+    is_alone: bool = False
+    # Rows that got a copied answer.
+    copied_rows: int = 0
+    # Requests in all batches so far.
+    _prepared_rows: int = 0
+    _last_id: str | None = None
+    # Lock of the live batch that was claimed last.
+    _lock: Lock | None = None
 
     def next(self) -> Prepared | StopReason:
-        """Prepare the next batch, or return why there is none.
+        """Prepare and claim the next batch, or return why there is none.
 
-        Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
-        where no item is left there, a look at all of them tells whether that was right.
+        Each batch begins after the last row of the batch before, so claimed rows are not read
+        again and again. If no row is left there, all open rows are read once more.
+
+        Raises:
+            InconsistentError: The rows changed MAX_TRIES times while their requests were written.
         """
         with contextlib.nullcontext() if self.is_alone else self.ws.lock(LOCK):
-            one = self._prepare(after=self._last)
-            if one is StopReason.DONE and self._last is not None:
-                one = self._prepare(after=None)
-        if isinstance(one, Prepared):
-            self._taken = self._taken + one.items
-            self._last = one.last
-            if self.way is Mode.TRIAL and self.wanted.among is not None:  # nothing claims these
-                left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
-                self.wanted = replace(self.wanted, among=left)
-        return one
+            prepared = self._prepare(after=self._last_id)
+            if prepared is StopReason.DONE and self._last_id is not None:
+                prepared = self._prepare(after=None)
+
+        if isinstance(prepared, Prepared):
+            self._prepared_rows += prepared.row_count
+            self._last_id = prepared.last_id
+            # The rows of a trial are not claimed, so they must leave the selection.
+            if self.way is Mode.TRIAL and self.selection.among is not None:
+                next_index = self.selection.among.index(prepared.last_id) + 1
+                self.selection = Selection(
+                    limit=self.selection.limit,
+                    without=self.selection.without,
+                    among=self.selection.among[next_index:],
+                )
+        return prepared
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:
+        """Write and claim a batch of rows after a row id, again if they change meanwhile."""
         ws = self.ws
-        if self._taken and self.wanted.limit is not None and self._taken >= self.wanted.limit:
+        limit = self.selection.limit
+        if self._prepared_rows and limit is not None and self._prepared_rows >= limit:
             return StopReason.DONE
-        for _ in range(TRIES):
+
+        for _ in range(MAX_TRIES):
             with ws.store.read() as tx:
-                draft = self._write(tx, after)
+                draft = self._write_draft(tx, after)
             if isinstance(draft, StopReason):
                 return draft
-            # an item, or the money, may have changed hands since the file was read: write it anew
+            # Another process may have claimed a row, or spent the money, since the file was read.
             with (
                 contextlib.suppress(StateConflictError),
-                self._undone(draft),
+                self._cleaning_up(draft),
                 ws.store.write() as tx,
             ):
                 return self._claim(tx, draft)
         raise InconsistentError(
-            f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
-            hint=f"let the other command finish, then run `{ws.task.words.step('batch-submit')}` again",
+            f"the items to ask about changed {MAX_TRIES} times while their requests were written; "
+            "nothing was claimed",
+            hint="let the other command finish, then run "
+            f"`{ws.task.words.step('batch-submit')}` again",
         )
 
     @contextlib.contextmanager
-    def _undone(self, draft: _Draft) -> Iterator[None]:
+    def _cleaning_up(self, draft: _Draft) -> Iterator[None]:
+        """Delete the draft's file after a block, and release the batch's lock if the block fails.
+
+        A file that got its final name is not deleted.
+        """
         self._lock = None
         try:
             yield
@@ -379,45 +490,66 @@ class Preparation:
             if draft.file is not None:
                 draft.file.path.unlink(missing_ok=True)
 
-    def _write(self, tx: "Connection", after: str | None) -> _Draft | StopReason:
-        """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
-        stop = StopReason.DONE
-        is_batch = self.way is Mode.BATCH
-        draft = self._draft(tx)
-        part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
-        with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
-            for lines in _lines(tx, self.ws, self.wanted, self.way, after=after):
-                new, full = draft.take(tx, lines)
+    def _write_draft(self, tx: Connection, after: str | None) -> _Draft | StopReason:
+        """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
+
+        Copied answers are stored on the way, in transactions of their own.
+
+        Returns:
+            The draft, or why it has no rows.
+        """
+        stop_reason = StopReason.DONE
+        is_api_batch = self.way is Mode.BATCH
+        draft = self._new_draft(tx)
+        random_suffix = f".jsonl.{secrets.token_hex(4)}"
+        draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
+        draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
+        with draft_file as writer:
+            for page in _request_pages(tx, self.ws, self.selection, self.way, after=after):
+                added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
-                    draft.lines += new
+                    draft.requests += added
                 else:
-                    writer.write(b"".join(one.data + b"\n" for one in new))
-                if len(draft.given) >= TOGETHER:
-                    self._write_given(draft)
-                self.bar.show(self._taken + draft.looked_at)
-                if full is not None:
-                    stop = full
+                    writer.write(b"".join(request.data + b"\n" for request in added))
+                if len(draft.copied_answers) >= LOOKUP_PAGE_REQUESTS:
+                    self._store_copied_answers(draft)
+                self.bar.show(self._prepared_rows + draft.seen_rows)
+                if page_stop_reason is not None:
+                    stop_reason = page_stop_reason
                     break
-            self._write_given(draft)
-            if draft.asks and writer is not None:
+
+            self._store_copied_answers(draft)
+            if draft.row_claims and writer is not None:
                 draft.file = writer.seal()
-        return draft if draft.asks else stop
+        return draft if draft.row_claims else stop_reason
 
-    def _write_given(self, draft: _Draft) -> None:
+    def _store_copied_answers(self, draft: _Draft) -> None:
+        """Store the draft's copied answers in one transaction, and remove them from the draft."""
+        if not draft.copied_answers:
+            return
         ws = self.ws
-        if draft.given:
-            source = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
-            with ws.store.write() as tx:
-                self.given += write_given(tx, ws.task, draft.given, source=source, at=ws.now())
-            draft.given.clear()
+        provenance = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
+        with ws.store.write() as tx:
+            self.copied_rows += write_given(
+                tx, ws.task, draft.copied_answers, source=provenance, at=ws.now()
+            )
+        draft.copied_answers.clear()
 
-    def _claim(self, tx: "Connection", draft: _Draft) -> Prepared:
-        """Add the batch and claim its items, all or none; of our own calls its lock is held before it can be seen."""
+    def _claim(self, tx: Connection, draft: _Draft) -> Prepared:
+        """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
+
+        A live batch is locked before another process can see it.
+
+        Raises:
+            StateConflictError: A row, the budget or the quota was taken by another process. The
+                transaction must be rolled back.
+        """
         number = batches.next_number(tx)
-        stop = self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
-        if stop is not None:
+        current_limits = self._new_draft(tx)
+        stop_reason = current_limits.stop_reason(draft.expected_usage, slack=ROUNDING)
+        if stop_reason is not None:
             raise StateConflictError(
-                f"the {stop.name.lower()} of batch", number, expected="free", wanted="used"
+                f"the {stop_reason.name.lower()} of batch", number, expected="free", wanted="used"
             )
         self.ws.bind(tx)
         if self.way is not Mode.BATCH:
@@ -426,68 +558,87 @@ class Preparation:
                 raise StateConflictError(
                     "the lock of batch", number, expected="free", wanted="held"
                 )
+
         path = request_path(self.ws.data, number)
-        file = draft.file or files.seal_bytes(
-            path, b"".join(one.data + b"\n" for one in draft.lines)
-        )
+        file = draft.file
+        if file is None:
+            lines = b"".join(request.data + b"\n" for request in draft.requests)
+            file = files.seal_bytes(path, lines)
         try:
-            self._add(tx, draft, number, file, str(path.relative_to(self.ws.data)))
+            self._insert_batch(tx, draft, number, file, str(path.relative_to(self.ws.data)))
         except BaseException:
             if file.path == path:
                 path.unlink(missing_ok=True)
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock)
+        return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, self._lock)
 
-    def _add(
-        self, tx: "Connection", draft: _Draft, number: int, file: files.SealedFile, name: str
+    def _insert_batch(
+        self, tx: Connection, draft: _Draft, number: int, file: files.SealedFile, name: str
     ) -> None:
+        """Insert the row of the batch, and claim its rows unless it is a trial.
+
+        Args:
+            name: The path of the file, relative to the workspace.
+
+        Raises:
+            StateConflictError: A row is not open any more.
+        """
         ws = self.ws
         task = self.ws.task
         now = self.ws.now()
+        run_number = self.run_number
+        is_in_run = not self.is_alone and self.way not in (Mode.BATCH, Mode.TRIAL)
+        if not run_number and is_in_run:
+            run_number = number
         batches.add_batch(
             tx,
             way=self.way,
-            run=self.run
-            or (None if self.is_alone or self.way in (Mode.BATCH, Mode.TRIAL) else number),
-            at=now,
+            run=run_number or None,
+            now=now,
             number=number,
             task=task.name,
             extractor=ws.extractor,
             model=ws.model.name,
-            requests=draft.rows,
+            requests=draft.file_rows,
             request_file=name,
             request_sha256=file.sha256,
             request_size=file.size,
-            counted_in=draft.counted.prompt,
+            counted_in=draft.counted_usage.prompt,
             fingerprint=task.fingerprint,
-            estimated_in=draft.likely.prompt,
-            estimated_out=draft.likely.answer + draft.likely.thoughts,
-            estimated_cost=draft.price(draft.likely),
+            estimated_in=draft.expected_usage.prompt,
+            estimated_out=draft.expected_usage.answer + draft.expected_usage.thoughts,
+            estimated_cost=draft.price(draft.expected_usage),
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
         if self.way is not Mode.TRIAL:
             claims.claim(
-                tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now
+                tx,
+                task,
+                ws.extractor,
+                draft.row_claims,
+                batch=number,
+                asks_each=draft.asks_each,
+                now=now,
             )
 
-    def _draft(self, tx: "Connection") -> _Draft:
+    def _new_draft(self, tx: Connection) -> _Draft:
+        """Return an empty draft with the limits of now: rows, quota and budget."""
         ws = self.ws
-        known = budget.calibration(tx, self.ws.extractor)
-        most = None if self.wanted.limit is None else self.wanted.limit - self._taken
-        asks_each = self.way is Mode.TRIAL or self.is_alone
-        quota = (
-            budget.quota_left(tx, ws.model, tier=ws.settings.tier)
-            if self.way is Mode.BATCH
-            else None
-        )
+        calibration = budget.calibration(tx, ws.extractor)
+        max_rows = None
+        if self.selection.limit is not None:
+            max_rows = self.selection.limit - self._prepared_rows
+        quota_tokens = None
+        if self.way is Mode.BATCH:
+            quota_tokens = budget.quota_left(tx, ws.model, tier=ws.settings.tier)
         return _Draft(
             ws,
             self.way,
-            known,
-            most,
-            asks_each,
-            quota,
-            budget.budgets(ws).room(tx, error=known.reserve),
+            calibration,
+            max_rows,
+            asks_each=self.way is Mode.TRIAL or self.is_alone,
+            quota_tokens=quota_tokens,
+            budget_usd=budget.budgets(ws).room(tx, error=calibration.reserve),
         )

@@ -1,8 +1,10 @@
-"""What is told of batches: the list, what was spent by day, task, model or batch, what models cost, what is due.
+"""Reports about batches: the list, costs by day, task, model or batch, prices of models, due rows.
 
-A batch costs what its usage says when it is ingested, by the day it was sent; a run of our own calls by the day it
-began, a duplicate on that it was found. What ended unseen is told apart, at its estimate: it may have been paid for.
-Embeddings are not kept account of. Reads the database alone; sends nothing.
+- The cost of an ingested batch comes from its token usage, and counts on the day it was sent.
+- A live run counts on the day it began, and a duplicate on the day it was found.
+- A batch that ended without a reply is reported separately at its estimate: it may have been paid.
+- Embeddings are not in the costs.
+- Only the database is read, and nothing is sent.
 """
 
 from collections import Counter, defaultdict
@@ -15,231 +17,325 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode
 from pipeline.core.text import usd
 from pipeline.engine.task import Task
-from pipeline.gemini.models import load_models
+from pipeline.gemini.models import Model, load_models
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
+from pipeline.store.schema import PilotRow, TagRunRow
 
-SHOWN = (
-    *(
-        "number",
-        "way",
-        "task",
-        "extractor",
-        "model",
-        "reason",
-        "created_at",
-        "submitted_at",
-        "ended_at",
-    ),
-    *(
-        "remote_name",
-        "remote_word",
-        "tries",
-        "requests",
-        "estimated_in",
-        "estimated_out",
-        "estimated_cost",
-    ),
-    *(
-        "priced_on",
-        "tokens_in",
-        "tokens_out",
-        "answered",
-        "refused",
-        "invalid",
-        "missing",
-        "not_applied",
-    ),
-    *("unknown", "duplicates", "unreadable"),
+# Columns of a batch that are members of its JSON document, in this order.
+BATCH_DOCUMENT_COLUMNS = (
+    "number",
+    "way",
+    "task",
+    "extractor",
+    "model",
+    "reason",
+    "created_at",
+    "submitted_at",
+    "ended_at",
+    "remote_name",
+    "remote_word",
+    "tries",
+    "requests",
+    "estimated_in",
+    "estimated_out",
+    "estimated_cost",
+    "priced_on",
+    "tokens_in",
+    "tokens_out",
+    "answered",
+    "refused",
+    "invalid",
+    "missing",
+    "not_applied",
+    "unknown",
+    "duplicates",
+    "unreadable",
 )
-TRIALS = "trials"  # in the place of a batch's number
+# The key of all trials in costs by batch.
+TRIALS_KEY = "trials"
+# Units of a duration in words: name, seconds, and the least number that is written in this unit.
+DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
+# Durations from this number on are written without decimals.
+MIN_WHOLE_AMOUNT = 10
+# How costs may be grouped.
+KEYS = ("day", "task", "model", "batch")
+# The figures of a row of costs.
+AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
 
 
 class BatchSummary(NamedTuple):
-    """One batch with its age; `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
+    """One batch, or all batches of a live run, with its age and cost."""
 
     batch: BatchRow
+    # Time since the batch was prepared; for a batch that is over, until it ended.
     age: timedelta
+    # In USD: the actual cost if `is_actual`, else the estimated cost.
     cost: float
     is_actual: bool
 
     def __repr__(self) -> str:
-        """Return number, state and size in a line."""
-        one = self.batch
-        return f"<batch {one.number} of {one.task}: {one.state}, {one.requests:,} requests, {usd(self.cost)}>"
+        """Return number, task, state, size and cost in one line."""
+        batch = self.batch
+        return (
+            f"<batch {batch.number} of {batch.task}: {batch.state}, "
+            f"{batch.requests:,} requests, {usd(self.cost)}>"
+        )
 
     @property
     def done(self) -> str:
-        """Return how far it has come: answers of an ingested one, else what the API counts."""
-        done = self.batch.remote_done if self.batch.answered is None else self.batch.answered
-        return "-" if done is None else str(done)
+        """Return the answers of an ingested batch, else the requests finished at the API, else "-"."""
+        done_count = self.batch.answered
+        if done_count is None:
+            done_count = self.batch.remote_done
+        return "-" if done_count is None else str(done_count)
 
     @property
     def age_words(self) -> str:
-        """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
+        """Return the age in words; "-" if it is negative, because a clock was set back."""
         seconds = self.age.total_seconds()
         return "-" if seconds < 0 else time_words(seconds)
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the batch for programs."""
-        figures = {
-            "cost": self.cost,
-            "cost_is_actual": self.is_actual,
-            "age_s": round(self.age.total_seconds()),
-        }
-        return (
-            {name: getattr(self.batch, name) for name in SHOWN}
-            | {"state": self.batch.state.value}
-            | figures
-        )
+        """Return the batch for JSON."""
+        members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
+        members["state"] = self.batch.state.value
+        members["cost"] = self.cost
+        members["cost_is_actual"] = self.is_actual
+        members["age_s"] = round(self.age.total_seconds())
+        return members
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
-    """Return every batch, oldest first; those of one run of our own calls as one."""
+    """Return every batch, oldest first; the batches of a live run are one summary."""
     with store.read() as tx:
-        return [summary_of(one, now=now) for one in batches.by_run(batches.batches_in_states(tx))]
+        all_batches = batches.by_run(batches.batches_in_states(tx))
+    return [summary_of(batch, now=now) for batch in all_batches]
 
 
 def summary_of(batch: BatchRow, *, now: datetime) -> BatchSummary:
-    """Return a batch with its age and what it cost, or is estimated to cost."""
-    never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
-    estimated = 0.0 if never_sent else batch.estimated_cost
+    """Return a batch with its age, and its actual or estimated cost; 0 if it was never sent."""
     age = (batch.ended_at or now) - batch.created_at
-    return BatchSummary(
-        batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None
-    )
+    if batch.cost is not None:
+        return BatchSummary(batch, age, batch.cost, is_actual=True)
+
+    is_never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
+    estimated_cost = 0.0 if is_never_sent else batch.estimated_cost
+    return BatchSummary(batch, age, estimated_cost, is_actual=False)
 
 
 def time_words(seconds: float | None) -> str:
-    """Return a length of time in words."""
+    """Return a duration in words, for example "2.5 h"; None is an unknown time."""
     if seconds is None:
         return "an unknown time"
-    for unit, length, least in (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1)):
-        if (amount := seconds / length) >= least:
-            return f"{amount:.{int(amount < 10)}f} {unit}".replace(".0 ", " ")  # noqa: PLR2004 - more has no decimals
+    for unit, unit_seconds, min_amount in DURATION_UNITS:
+        amount = seconds / unit_seconds
+        if amount >= min_amount:
+            decimals = 1 if amount < MIN_WHOLE_AMOUNT else 0
+            return f"{amount:.{decimals}f} {unit}".replace(".0 ", " ")
     return "a second"
 
 
-KEYS = ("day", "task", "model", "batch")
-AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
-
-
-def unpriced_models(everyone: Iterable[BatchRow]) -> dict[str, int]:
-    """Return how many requests were sent to each model whose price nobody knew when they were prepared."""
-    counts = Counter[str]()
-    for batch in everyone:
+def unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
+    """Return the number of requests that were sent to each model whose price was unknown then."""
+    request_counts = Counter[str]()
+    for batch in all_batches:
         if not batch.priced_on and batch.create_sent_at is not None:
-            counts[batch.model] += batch.requests
-    return dict(counts)
+            request_counts[batch.model] += batch.requests
+    return dict(request_counts)
 
 
 def costs(
-    store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None
+    store: Store, tasks: Sequence[Task], *, group_key: str, task_name: str | None = None
 ) -> dict[str, Any]:
-    """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
+    """Return what was spent, for JSON, from one snapshot of the database.
 
-    Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way. Batches of
-    other tasks than `only` are left out.
+    Args:
+        tasks: Tasks whose rows get the name that users type.
+        by: The group of a row: one of KEYS.
+        only: The name of the only task to count; None counts all tasks.
+
+    Returns:
+        `by`, `rows` in the order of their keys (batch numbers by value), and `total`. Rows and
+        total have AMOUNTS: counts of batches and live calls, tokens, and USD that are known,
+        perhaps lost, and of running batches.
     """
-    names = {one.name: one.subject for one in tasks}  # as TASK= has them
+    subjects = {task.name: task.subject for task in tasks}
+    group_index = KEYS.index(group_key)
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for keys, amounts in _entries(tx, names, only):
-            for row in (rows[keys[KEYS.index(by)]], total):
-                row.update(dict(zip(AMOUNTS, amounts, strict=True)))
-    ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
+        for group_keys, amounts in _cost_entries(tx, subjects, task_name):
+            named_amounts = dict(zip(AMOUNTS, amounts, strict=True))
+            rows[group_keys[group_index]].update(named_amounts)
+            total.update(named_amounts)
+
+    ordered_keys = sorted(rows, key=_cost_row_order)
     return {
-        "by": by,
-        "rows": [{by: key} | _amounts(rows[key]) for key in ordered],
-        "total": _amounts(total),
+        "by": group_key,
+        "rows": [{group_key: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
+        "total": _rounded_amounts(total),
     }
 
 
-def _amounts(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(row.get(name, 0), 6) for name in AMOUNTS}
+def _cost_row_order(key: str) -> tuple[int, str]:
+    """Return a sort key that orders numbers by value, before all other texts."""
+    return (int(key), "") if key.isdecimal() else (1 << 62, key)
 
 
-def _entries(
-    tx: Connection, names: dict[str, str], only: str | None
+def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Return all AMOUNTS, rounded to six decimals; missing amounts are 0."""
+    return {name: round(amounts.get(name, 0), 6) for name in AMOUNTS}
+
+
+def _cost_entries(
+    tx: Connection, subjects: Mapping[str, str], only: str | None
 ) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
-    keys = {}
+    """Yield the cost of each batch that was sent, then of each duplicate.
+
+    Args:
+        subjects: Task name to the name that users type.
+        only: The name of the only task to count; None counts all tasks.
+
+    Yields:
+        A key for each of KEYS, and a figure for each of AMOUNTS.
+    """
+    keys_by_batch = {}
     for batch in batches.batches_in_states(tx, task=only):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
-        counts = (1, 0, 0) if batch.way is Mode.BATCH else (0, batch.calls, money.lost_calls(batch))
-        name = TRIALS if batch.way is Mode.TRIAL else str(batch.run or batch.number)
-        keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
-        if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
-            yield (
-                keys[batch.number],
-                (*counts, batch.tokens_in or 0, batch.tokens_out or 0, *money.batch_spent(batch)),
-            )
-    for one in (one for one in batches.all_duplicates(tx) if one["batch"] in keys):
-        found_on = today(one["found_at"]).isoformat()
-        yield (found_on, *keys[one["batch"]][1:]), (0, 0, 0, 0, 0, 0.0, one["estimated_cost"], 0.0)
+        batch_key = str(batch.run or batch.number)
+        if batch.way is Mode.TRIAL:
+            batch_key = TRIALS_KEY
+        subject = subjects.get(batch.task, batch.task)
+        keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
+        if batch.create_sent_at is None or batch.state is BatchState.PREPARED:
+            continue
+
+        counts = (1, 0, 0)
+        if batch.way is not Mode.BATCH:
+            counts = (0, batch.calls, money.lost_calls(batch))
+        tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
+        yield keys_by_batch[batch.number], (*counts, *tokens, *money.batch_spent(batch))
+
+    for duplicate in batches.all_duplicates(tx):
+        keys = keys_by_batch.get(duplicate["batch"])
+        if keys is None:
+            continue
+        found_on = today(duplicate["found_at"]).isoformat()
+        lost_cost = duplicate["estimated_cost"]
+        yield (found_on, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
 
 
-def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
-    """Return every model of the catalogue with the prices of a day in USD per 1 M tokens, and its limits in force."""
+def prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
+    """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
+
+    Prices are in USD per million tokens, as `in` and `out` of live calls and of batches.
+    """
     settings = settings.for_backend(settings.wanted_backend)
-    uses = {settings.model: "answers", settings.embedding_model: "embeds"}
-    uses = {name.removeprefix("models/"): use for name, use in uses.items()}
-    own = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}
-    found = []
+    uses = {
+        settings.model.removeprefix("models/"): "answers",
+        settings.embedding_model.removeprefix("models/"): "embeds",
+    }
+    own_limits = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd}
+    documents = []
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
-        ways = {way: model.prices(Mode(way).tier, on=on) for way in ("live", "batch")}
-        limits = model.limits(settings.tier, **(own if use == "answers" else {}))._asdict()
-        limits |= {"tier": settings.tier, "enqueued_tokens": model.enqueued(settings.tier)}
-        told = {name: getattr(model, name) for name in ("kind", "source", "priced_on", "shutdown")}
-        each = {way: dict(zip(("in", "out"), some, strict=True)) for way, some in ways.items()}
-        of_model = {
+        model_limits = own_limits if use == "answers" else {}
+        limits = model.limits(settings.tier, **model_limits)._asdict()
+        limits["tier"] = settings.tier
+        limits["enqueued_tokens"] = model.enqueued(settings.tier)
+        document = {
             "model": model.name,
             "use": use,
             "successor": model.successor or None,
             "limits": limits,
+            "kind": model.kind,
+            "source": model.source,
+            "priced_on": model.priced_on,
+            "shutdown": model.shutdown,
+            "live": _price_members(model, Mode.LIVE, on=day),
+            "batch": _price_members(model, Mode.BATCH, on=day),
         }
-        found.append(of_model | told | each)
-    return found
+        documents.append(document)
+    return documents
+
+
+def _price_members(model: Model, mode: Mode, *, on: date) -> dict[str, Any]:
+    """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
+    prompt_price, answer_price = model.prices(mode.tier, on=on)
+    return {"in": prompt_price, "out": answer_price}
 
 
 def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
-    """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
-    found = list(claims.asked_in_vain(tx, task.name))
-    waiting = set(claims.due_ids(tx, task))
-    names = task.table(tx).names(tx, [one.item_id for one in found])
+    """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
-    parked = {row[0] for row in claims.parked_rows(tx, task.name, own=task.own)} if found else set()
-    ends = {key: "parked" if key in parked else "tagged" for key in names} | dict.fromkeys(waiting)
-    return [
-        {
-            "name": names.get(one.item_id, one.item_id),
-            "since": one.since.isoformat(),
-            "reason": one.reason,
-            "tries": one.tries,
-            "outcome": ends.get(one.item_id, "removed"),
+    Returns:
+        For each row the name that users know, the time and reason of its last failure, its number
+        of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
+    """
+    failed_rows = list(claims.asked_in_vain(tx, task.name))
+    due_ids = set(claims.due_ids(tx, task))
+    names = task.table(tx).names(tx, [row.item_id for row in failed_rows])
+    parked_ids = set()
+    if failed_rows:
+        parked_ids = {row[0] for row in claims.parked_rows(tx, task.name, prompt_version=task.own)}
+
+    documents = []
+    for row in failed_rows:
+        outcome: str | None = "removed"
+        if row.item_id in due_ids:
+            outcome = None
+        elif row.item_id in names:
+            outcome = "parked" if row.item_id in parked_ids else "tagged"
+        document = {
+            "name": names.get(row.item_id, row.item_id),
+            "since": row.since.isoformat(),
+            "reason": row.reason,
+            "tries": row.tries,
+            "outcome": outcome,
         }
-        for one in found
-    ]
+        documents.append(document)
+    return documents
 
 
-def versions_of(tx: Connection, task: Task, model: str) -> dict[str, Any]:
-    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over, if any."""
-    extractor = f"{task.label}/{model.removeprefix('models/')}"  # not looked up: an unknown model must not stop this
-    pilot = runs.newest_pilot(tx, extractor)
+def versions_of(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
+    """Return the version of a task with a model for JSON, with its newest pilot and its backfill.
+
+    Returns:
+        `extractor`, `pilot` (None without a pilot) and `backfill` (None if no backfill is
+        unfinished); no members if the version has no pilot and needs none.
+    """
+    # The model is not looked up, because an unknown model must not stop a status.
+    version = f"{task.label}/{model_name.removeprefix('models/')}"
+    pilot = runs.newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}
-    run = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)
-    begun = pilot and _members(pilot, "number", "size", "verdict", "report") | {
-        "at": pilot.began_at.isoformat()
+    backfill = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)
+    return {
+        "extractor": version,
+        "pilot": None if pilot is None else _pilot_document(pilot),
+        "backfill": None if backfill is None else _backfill_document(backfill),
     }
-    backfill = run and _members(run, "extractor", "items", "estimated_cost") | {
-        "since": run.started_at.isoformat()
-    }
-    return {"extractor": extractor, "pilot": begun, "backfill": backfill}
 
 
-def _members(one: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in names}
+def _pilot_document(pilot: PilotRow) -> dict[str, Any]:
+    """Return a pilot for JSON."""
+    return {
+        "number": pilot.number,
+        "size": pilot.size,
+        "verdict": pilot.verdict,
+        "report": pilot.report,
+        "at": pilot.began_at.isoformat(),
+    }
+
+
+def _backfill_document(tag_run: TagRunRow) -> dict[str, Any]:
+    """Return an unfinished backfill for JSON."""
+    return {
+        "extractor": tag_run.extractor,
+        "items": tag_run.items,
+        "estimated_cost": tag_run.estimated_cost,
+        "since": tag_run.started_at.isoformat(),
+    }

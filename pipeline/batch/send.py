@@ -1,10 +1,12 @@
-"""Create exactly one remote batch per batch, although create is not idempotent and its reply may be lost.
+"""Create exactly one remote batch per batch, although a create call may lose its reply.
 
-prepared -> submitting is committed before the one create call. A clear refusal goes back; anything unclear stays
-*submitting* until the whole remote list, read late enough, shows the batch or shows nothing (only then is create called
-again). What is found by the name of any try is adopted, the oldest first; any other batch under one of our names is a
-duplicate: recorded with its cost, and cancelled. A clear refusal of one line charges the item on it; the second refusal
-of a whole file gives the batch up.
+- prepared -> submitting is committed before the single create call.
+- A clear refusal moves the batch back to prepared. A refused line charges its row; the second
+  refusal of a whole file gives up the batch.
+- After an unclear create the batch stays submitting until the whole remote list, read late enough,
+  shows a batch with a name of this batch, or none. Only then is create called again.
+- The oldest remote batch with the name of any try is adopted. Other remote batches with such a name
+  are duplicates: they are recorded with their cost and cancelled.
 """
 
 import contextlib
@@ -34,399 +36,558 @@ from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import batches, claims, workspace
 from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 from pipeline.store.locks import Lock
 
-UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
-MAX_UNCLEAR = (
-    3  # creates of one batch in one run that nothing is known of, before a person should look
-)
-MAX_LOST = 4  # times that a batch is read because another process went on with it while this one stood still
-MAX_REFUSALS = 2  # a request file that was refused so often is given up
-TOO_MANY_REQUESTS = 429  # HTTP's own number; the upload is used again
-AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
-USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
-LEAST_WAIT_S = 0.05
-# Ours: look at the list again at least so often, however long a new batch may stay unlisted.
+# An upload is used again for this long. The API keeps it for 48 hours.
+UPLOAD_REUSE_TIME = timedelta(hours=40)
+# Unclear creates of one batch in one run, before a person should look.
+MAX_UNCLEAR_CREATES = 3
+# A stopped process reads its batch this often after another process continued it.
+MAX_CONFLICTS = 4
+# A request file that was refused this often is given up.
+MAX_REFUSALS = 2
+# The HTTP status code after which the upload is used again.
+TOO_MANY_REQUESTS = 429
+# Beginning of the reason of a row whose line was refused.
+REFUSED_AT_CREATE = "refused at create"
+# States of remote batches that give no answers.
+USELESS_STATES = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
+MIN_LOOK_WAIT_S = 0.05
+# Our choice: the list is read again after this time at most, however long a new batch may be
+# unlisted.
 MAX_LOOK_WAIT_S = 60.0
+# A time after all others, for remote batches without a creation time.
 NEVER = datetime.max.replace(tzinfo=UTC)
-BY_HAND, BEFORE_SENT = CANCELLED = (
-    "cancelled by hand",
-    "cancelled before it was sent",
-)  # as its reason begins
+# Beginnings of the reason of a batch that a person cancelled.
+BY_HAND = "cancelled by hand"
+BEFORE_SENT = "cancelled before it was sent"
+CANCELLED = (BY_HAND, BEFORE_SENT)
 
 
 class SendOutcome(StrEnum):
-    """What came of sending one batch."""
+    """Result of sending one batch."""
 
     CREATED = "created"
-    ADOPTED = "adopted"  # a create whose reply was lost was found in the list
-    ELSEWHERE = "in other hands"  # another process holds it, or has moved it
-    REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
+    # The batch of a create whose reply was lost was found in the list.
+    ADOPTED = "adopted"
+    # Another process works on the batch, or has moved it.
+    ELSEWHERE = "in other hands"
+    # One line was refused. The other requests go into a new batch.
+    REBUILD = "rebuilt"
 
 
 class ReconcileResult(NamedTuple):
-    """What the list says of a batch whose create is unclear: adopted, certainly absent, or wait so many seconds."""
+    """What the remote list proves about an unclear create; nothing if both booleans are false."""
 
+    # A remote batch was found, and the batch is submitted.
     adopted: bool = False
+    # Nothing was created. The batch is still submitting.
     absent: bool = False
+    # Seconds until the list should be read again.
     wait_s: float = 0.0
 
 
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
-    """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lock.
+    """Move a prepared or unclear batch to submitted; return what happened.
+
+    Waits until an unclear create is resolved, without the lock of the batch.
 
     Raises:
-        QuotaFullError: by our own count the API takes no more for now.
-        RemoteError: a clear refusal for now (4), or a create that stays unclear.
-        KeyRefusedError, MissingError, SchemaRefusedError: a person must change something; the batch is *prepared*
-            again.
+        QuotaFullError: The API would refuse the batch now, by our own count.
+        BudgetError: The batch no longer fits a budget.
+        RemoteError: The API refused the batch for now, or its create stays unclear.
+        KeyRefusedError, MissingError, SchemaRefusedError: A person must change something. The batch
+            is prepared again.
     """
-    unclear = 0
+    unclear_creates = 0
     is_first = True
 
-    def step() -> SendOutcome | ReconcileResult | None:
+    def try_send() -> SendOutcome | ReconcileResult | None:
+        """Take the next step under the batch's lock; see `_Send.execute`."""
         with ws.locks.hold(lock_of(number)) as lock:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
                 return SendOutcome.ELSEWHERE
             with ws.store.read() as tx:
-                send = _Send(ws, batches.get_batch(tx, number), lock, is_first=is_first)
-            return send.once(may_create=unclear < MAX_UNCLEAR)
+                batch = batches.get_batch(tx, number)
+            send = _Send(ws, batch, lock, is_first=is_first)
+            return send.execute(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
-        found = read_again(step, times=MAX_LOST)
+        step_result = read_again(try_send, times=MAX_CONFLICTS)
         is_first = False
-        if isinstance(found, SendOutcome):
-            return found
-        if found is None:
-            unclear += 1
+        if isinstance(step_result, SendOutcome):
+            return step_result
+        if step_result is None:
+            unclear_creates += 1
             continue
-        wait_for_look(ws, number, found)
+        wait_for_look(ws, number, step_result)
 
 
 class _Send(NamedTuple):
+    """One try to send a batch, whose lock the caller has."""
+
     ws: WorkspaceSession
     batch: BatchRow
     lock: Lock
-    is_first: bool  # of this process
+    # This process has not tried to send the batch before.
+    is_first: bool
 
-    def once(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
-        """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
+    def execute(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
+        """Resolve an unclear create, then create the batch unless it was found.
+
+        Args:
+            may_create: False if too many creates were unclear already.
+
+        Returns:
+            The outcome, or a result after which the list must be read again, or None if the create
+            is unclear.
+
+        Raises:
+            RemoteError: The batch was not found and must not be created again.
+        """
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
-            look = reconcile(self.ws, batch)
-            if look.adopted:
+            reconciled = reconcile(self.ws, batch)
+            if reconciled.adopted:
                 return SendOutcome.ADOPTED
-            if not look.absent:
-                return look
+            if not reconciled.absent:
+                return reconciled
             if not may_create:
+                submit = self.ws.task.words.step("batch-submit")
                 raise errors.RemoteError(
-                    f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows "
-                    f"none of them; last: {batch.reason}",
-                    hint=f"run `{self.ws.task.words.step('batch-submit')}` again later; it looks before it creates",
+                    f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without an "
+                    f"answer, and the list shows none of them; last: {batch.reason}",
+                    hint=f"run `{submit}` again later; it looks before it creates",
                 )
         elif batch.state is not BatchState.PREPARED:
             return SendOutcome.ELSEWHERE
         return self._create()
 
     def _create(self) -> SendOutcome | ReconcileResult | None:
-        """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
+        """Upload the file if needed, commit the intent, and call create once.
+
+        Adopts a remote batch that another copy of the workspace created from the same file.
+
+        Returns:
+            The outcome, or a result after which the list must be read again, or None if the create
+            is unclear.
+
+        Raises:
+            RemoteError: The API refused the batch; it is prepared again or was given up.
+        """
         ws = self.ws
         number = self.batch.number
         with ws.store.read() as tx:
-            self._check_room(tx)
+            self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
-        name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
-        upload = self._upload(name)
-        there = (
-            self._made_elsewhere(name)
-            if self.is_first and self.batch.state is BatchState.PREPARED
-            else []
+        display_name = batches.name_of_try(
+            self.batch, self.batch.tries + 1, workspace_id=workspace_id
         )
-        batch = self._commit_intent(name)
-        if there:
-            look = reconcile(ws, batch, there)
-            return SendOutcome.ADOPTED if look.adopted else look
-        self.lock.check()  # the last moment at which a process that stood still can know that it was overtaken
+        upload = self._upload(display_name)
+        existing_batches = []
+        if self.is_first and self.batch.state is BatchState.PREPARED:
+            existing_batches = self._find_created_elsewhere(display_name)
+        batch = self._commit_intent(display_name)
+        if existing_batches:
+            reconciled = reconcile(ws, batch, existing_batches)
+            return SendOutcome.ADOPTED if reconciled.adopted else reconciled
+
+        # A process that stood still can only notice now that another one has its lock.
+        self.lock.check()
         try:
-            remote = ws.client.create_batch(batch.model, file_name=upload, display_name=name)
+            remote = ws.client.create_batch(
+                batch.model, file_name=upload, display_name=display_name
+            )
         except errors.RefusedError as error:
-            return self._refused(batch, error)
+            return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
             with ws.store.write() as tx:
-                batches.mark_refused(tx, batch, why=error.message, outcome="not sent", at=ws.now())
+                batches.mark_refused(
+                    tx, batch, reason=error.message, outcome="not sent", now=ws.now()
+                )
             raise
         except errors.UnavailableError as error:
             with ws.store.write() as tx:
-                batches.note_unclear(tx, batch, why=error.message, at=ws.now())
+                batches.note_unclear(tx, batch, reason=error.message, now=ws.now())
             ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
             return None
+
         try:
             with ws.store.write() as tx:
                 batches.mark_submitted(
                     tx,
                     batch,
                     remote_name=remote.name,
-                    display_name=name,
-                    how="created",
-                    at=ws.now(),
+                    display_name=display_name,
+                    outcome="created",
+                    now=ws.now(),
                 )
         except errors.StateConflictError:
-            cancel_duplicates(
-                ws, number, [remote]
-            )  # another process went on with the batch meanwhile
+            # Another process continued the batch meanwhile.
+            cancel_duplicates(ws, number, [remote])
             raise
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
         return SendOutcome.CREATED
 
-    def _made_elsewhere(self, name: str) -> list[RemoteBatch]:
-        """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
+    def _find_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
+        """Return remote batches of this prepared batch, which a newer copy of the database created.
+
+        Warns if the list has other batches of this workspace that the database does not know.
+
+        Returns:
+            Remote batches that may give answers; none if the list cannot be read.
+        """
         try:
             listing = self.ws.client.list_batches()
-        except (
-            errors.RemoteError
-        ):  # a server that keeps no list, or has none to give: no reason not to ask
+        except errors.RemoteError:
+            # Some servers have no list. That is no reason not to send.
             return []
         number = self.batch.number
-        prefix = batches.name_prefix(name)
-        with (
-            self.ws.store.read() as tx
-        ):  # after the list: whatever is in it was recorded before it was created
-            least = batches.next_number(tx)
-        ours = re.compile(
-            re.escape(name[: name.index(self.batch.task)]) + r".+-(\d{1,9})-[0-9a-f]+"
-        )
-        there = [(ours.fullmatch(batches.name_prefix(one.display_name)), one) for one in listing]
-        unknown = [int(found[1]) for found, _ in there if found and found[0] != prefix]
-        if count := sum(one == number or one >= least for one in unknown):
-            self.ws.display.warn(
-                f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
-                f"older copy, and what they asked may be paid for twice. `{CommandHint('doctor')}` names them"
-            )
-        return [
-            one for found, one in there if found and found[0] == prefix and one.state not in USELESS
-        ]
+        prefix = batches.name_prefix(display_name)
+        # Read after the list: each batch in the list was recorded here before it was created.
+        with self.ws.store.read() as tx:
+            next_number = batches.next_number(tx)
 
-    def _commit_intent(self, name: str) -> BatchRow:
+        workspace_part = display_name[: display_name.index(self.batch.task)]
+        workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
+        own_batches = []
+        unknown_count = 0
+        for remote in listing:
+            remote_prefix = batches.name_prefix(remote.display_name)
+            match = workspace_name.fullmatch(remote_prefix)
+            if match is None:
+                continue
+            if remote_prefix == prefix:
+                own_batches.append(remote)
+                continue
+            remote_number = int(match[1])
+            if remote_number == number or remote_number >= next_number:
+                unknown_count += 1
+
+        if unknown_count:
+            self.ws.display.warn(
+                f"batch {number}: the API has {unknown_count} of this workspace that are not known "
+                "here, so the database is an older copy, and what they asked may be paid for twice. "
+                f"`{CommandHint('doctor')}` names them"
+            )
+        return [remote for remote in own_batches if remote.state not in USELESS_STATES]
+
+    def _commit_intent(self, display_name: str) -> BatchRow:
+        """Commit that a create with this name follows, and return the batch, now submitting.
+
+        Raises:
+            QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
+        """
         ws = self.ws
         batch = self.batch
         with ws.store.write() as tx:
-            self._check_room(tx)  # again: others may have sent while this one uploaded
+            # Other processes may have sent batches during the upload.
+            self._check_quota(tx)
             if batch.state is BatchState.SUBMITTING:
                 batches.note_absent(tx, batch)
-            else:  # one prepared under another budget
+            else:
+                # The batch may have been prepared under another budget.
                 budget.budgets(ws).check(tx, batch)
-            batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
+            batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
-    def _check_room(self, tx: Connection) -> None:
-        reason = budget.quota_shortfall(tx, self.batch, self.ws.settings)
-        words = self.ws.task.words
-        if reason:
-            raise budget.QuotaFullError(
-                f"batch {self.batch.number} is ready and waits: {reason}",
-                hint=f"`{words.step('batch-poll')}` until a batch is over, then `{words.step('batch-submit')}` again",
-            )
+    def _check_quota(self, tx: Connection) -> None:
+        """Refuse to send a batch that the API would refuse now.
 
-    def _upload(self, name: str) -> str:
+        Raises:
+            QuotaFullError: Other batches use up the API's limits.
+        """
+        reason = budget.quota_shortfall(tx, self.batch, self.ws.settings)
+        if not reason:
+            return
+        labels = self.ws.task.words
+        raise budget.QuotaFullError(
+            f"batch {self.batch.number} is ready and waits: {reason}",
+            hint=f"`{labels.step('batch-poll')}` until a batch is over, "
+            f"then `{labels.step('batch-submit')}` again",
+        )
+
+    def _upload(self, display_name: str) -> str:
+        """Upload the verified request file and record it; return the name of the upload.
+
+        A recent upload is used again.
+
+        Raises:
+            InconsistentError: The request file was changed.
+        """
         ws = self.ws
         batch = self.batch
         if batch.upload and batch.uploaded_at:
-            # An upload that lies in the future was recorded by a wrong clock: its age is unknown.
+            # A time in the future was recorded by a wrong clock, so the age is unknown.
             age = ws.now() - batch.uploaded_at
-            if timedelta(0) <= age < UPLOAD_KEPT:
+            if timedelta(0) <= age < UPLOAD_REUSE_TIME:
                 return batch.upload
-        what = f"the request file of batch {batch.number}"
-        path = files.verify(sealed_request(ws.data, batch), sha256=batch.request_sha256, what=what)
+
+        path = files.verify(
+            sealed_request(ws.data, batch),
+            sha256=batch.request_sha256,
+            file_label=f"the request file of batch {batch.number}",
+        )
         upload = ws.client.upload(
-            path, display_name=name, sha256=batch.request_sha256, size=batch.request_size
+            path, display_name=display_name, sha256=batch.request_sha256, size=batch.request_size
         )
         with ws.store.write() as tx:
             batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
-    def _refused(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
-        """Deal with a clear refusal of the create call: nothing was made.
+    def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
+        """Record that the API clearly refused the create call, so nothing was created.
 
-        A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
-        that is named, or at the second time the batch.
+        - A quota, or a lasting refusal such as a bad key: the batch is prepared again.
+        - A refused line: its row is charged and the batch is given up.
+        - A refused file: the batch is prepared again, or given up at the second refusal.
+
+        Returns:
+            REBUILD after a refused line.
+
+        Raises:
+            RemoteError: The refusal, except that of a line.
         """
         ws = self.ws
-        why = error.message
-        at = self.ws.now()
-        facts: dict[str, object] = {"upload": None, "uploaded_at": None}
+        reason = error.message
+        refused_at = ws.now()
+        columns: dict[str, object] = {"upload": None, "uploaded_at": None}
         if error.code == TOO_MANY_REQUESTS:
-            facts = {}
+            columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             with ws.store.write() as tx:
-                batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
+                batches.mark_refused(
+                    tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
+                )
             if isinstance(error, errors.SchemaRefusedError):
                 drop_upload(ws.client, batch.upload)
             raise schema_refusal(ws.task, error)
-        line = responses.line_at_fault(why)
-        facts["refusals"] = batch.refusals + 1
-        with (
-            ws.store.write() as tx
-        ):  # all at once: a moment later another process may send the batch again
-            batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
-            batch, upload = batches.get_batch(tx, batch.number), batch.upload
-            asked = next(
-                (one for one in claims.claimed(tx, batch.number) if one.line == line), None
+
+        line = responses.line_at_fault(reason)
+        columns["refusals"] = batch.refusals + 1
+        message = ""
+        # One transaction: another process may send the batch again as soon as it is prepared.
+        with ws.store.write() as tx:
+            batches.mark_refused(
+                tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
             )
-            if asked is not None:
-                said = (
-                    why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+            batch = batches.get_batch(tx, batch.number)
+            upload = batch.upload
+            line_claims = (
+                claim for claim in claims.claimed(tx, batch.number) if claim.line == line
+            )
+            claim = next(line_claims, None)
+            if claim is not None:
+                line_reason = reason.partition(f"Error on line {line}")[2].lstrip(": ")
+                line_reason = line_reason or "it was not said why"
+                row_note = self._charge_line(tx, batch, claim, line_reason)
+                give_up_batch(
+                    tx, batch, reason=f"line {line} was refused: {line_reason}", at=refused_at
                 )
-                source = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
-                judged = [JudgedReply(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
-                kept = write_failures(tx, ws, judged, source=source)
-                name = (
-                    ws.task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
+                message = (
+                    f"batch {batch.number}: line {line} was refused: {line_reason}; {row_note}"
                 )
-                becomes = "is parked" if kept.parked else "is asked once more by a later run"
-                give_up_batch(tx, batch, why=f"line {line} was refused: {said}", at=at)
             elif batch.refusals >= MAX_REFUSALS:
-                give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
+                give_up_batch(
+                    tx, batch, reason=f"refused {batch.refusals} times: {reason}", at=refused_at
+                )
+
         drop_upload(ws.client, upload)
-        if asked is None:
-            submit = ws.task.words.step("batch-submit")
-            is_over = batch.refusals >= MAX_REFUSALS
-            again = f" {batch.refusals} times and given up" if is_over else ""
-            hint = (
-                f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
-            )
-            message = f"batch {batch.number} was refused{again}: {why}"
-            raise errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
+        if claim is None:
+            raise self._file_refusal(batch, error)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
-        ws.display.warn(
-            f"batch {batch.number}: line {line} was refused: {said}; {name}, which stands there, {becomes}{rest}"
-        )
+        ws.display.warn(f"{message}{rest}")
         return SendOutcome.REBUILD
+
+    def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
+        """Charge the row of a refused line in the caller's transaction; say what happens to it."""
+        ws = self.ws
+        provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
+        judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
+        write_result = write_failures(tx, ws, [judgement], source=provenance)
+        names = ws.task.table(tx).names(tx, [claim.item_id])
+        row_name = names.get(claim.item_id, claim.item_id)
+        is_parked = bool(write_result.parked)
+        next_step = "is parked" if is_parked else "is asked once more by a later run"
+        return f"{row_name}, which stands there, {next_step}"
+
+    def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
+        """Return the error that a whole file was refused, and what the next submit does."""
+        submit = self.ws.task.words.step("batch-submit")
+        count_note = ""
+        hint = f"`{submit}` sends it once more"
+        if batch.refusals >= MAX_REFUSALS:
+            count_note = f" {batch.refusals} times and given up"
+            hint = f"`{submit}` asks its items in a new batch"
+        message = f"batch {batch.number} was refused{count_note}: {error.message}"
+        return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
 
 
 def write_failures(
-    tx: Connection, ws: WorkspaceSession, judged: Sequence[JudgedReply], *, source: Provenance
+    tx: Connection, ws: WorkspaceSession, judgements: Sequence[JudgedReply], *, source: Provenance
 ) -> WriteResult:
-    """Write what failed, and park what asks the same as what is parked."""
-    kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    tell_equals(tx, ws.task, judged, kept, None, source=source, at=ws.now())
-    return kept
+    """Store failed requests, and park rows with the same input as a row that is parked now."""
+    write_result = write_judgements(tx, ws.task, judgements, source=source, at=ws.now())
+    tell_equals(tx, ws.task, judgements, write_result, None, source=source, at=ws.now())
+    return write_result
 
 
-def give_up_batch(tx: Connection, batch: "BatchRow", *, why: str, at: datetime) -> int:
-    """End a batch and let its items go, uncharged; return how many can be asked again."""
-    batches.mark_failed(tx, batch, why=why, at=at)
+def give_up_batch(tx: Connection, batch: BatchRow, *, reason: str, at: datetime) -> int:
+    """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
+    batches.mark_failed(tx, batch, reason=reason, now=at)
     return claims.release_claims(tx, batch.number)
 
 
 def reconcile(
     ws: WorkspaceSession, batch: BatchRow, listing: Sequence[RemoteBatch] | None = None
 ) -> ReconcileResult:
-    """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
+    """Search the whole remote list for any try of a submitting batch, and adopt the oldest one.
 
-    Only a list that is read late enough proves absence. Recorded times may come from a wrong clock.
-    So this process waits for the list's lag, and for the create's time-out if the end of the create
-    is unknown, by the monotonic clock from its first look on. A `listing` that was read before
-    proves nothing by what it lacks.
+    Remote batches that may give answers are preferred. The others are recorded as duplicates and
+    cancelled.
+
+    The list proves absence only if it is read late enough: after its lag, and after the create's
+    time-out if the end of the create is unknown. Recorded times may come from a wrong clock, so the
+    time is measured by the monotonic clock from this process's first search.
+
+    Args:
+        listing: A list that was read before; it proves no absence.
     """
-    began = ws.monotonic()
-    create = (batch.number, batch.tries, batch.create_ended_at)
-    first_look = ws.first_looks.setdefault(create, began)
+    started = ws.monotonic()
+    create_key = (batch.number, batch.tries, batch.create_ended_at)
+    first_look = ws.first_looks.setdefault(create_key, started)
     with ws.store.read() as tx:
         prefixes = batches.numbers_by_prefix(tx, batch.number)
-    remote = ws.client.list_batches() if listing is None else listing
-    ours = (one for one in remote if batches.name_prefix(one.display_name) in prefixes)
-    # those that may give answers first, then the oldest; those without a time come last
-    found = sorted(ours, key=lambda one: (one.state in USELESS, one.created_at or NEVER, one.name))
-    if found:
+    remote_batches = ws.client.list_batches() if listing is None else listing
+    own_batches = [
+        remote for remote in remote_batches if batches.name_prefix(remote.display_name) in prefixes
+    ]
+    own_batches.sort(
+        key=lambda remote: (
+            remote.state in USELESS_STATES,
+            remote.created_at or NEVER,
+            remote.name,
+        )
+    )
+
+    if own_batches:
+        adopted = own_batches[0]
         with ws.store.write() as tx:
-            name = found[0].name
-            display_name = found[0].display_name
-            at = ws.now()
+            now = ws.now()
             batches.mark_submitted(
-                tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at
+                tx,
+                batch,
+                remote_name=adopted.name,
+                display_name=adopted.display_name,
+                outcome="adopted",
+                now=now,
             )
-            _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)
-        ws.display.say(f"batch {batch.number}: found again as {name}")
+            submitted_batch = batches.get_batch(tx, batch.number)
+            _record_duplicates(tx, submitted_batch, own_batches, at=now)
+        ws.display.say(f"batch {batch.number}: found again as {adopted.name}")
         cancel_duplicates(ws, batch.number)
         return ReconcileResult(adopted=True)
-    due = first_look + ws.settings.list_lag
+
+    proves_absence_at = first_look + ws.settings.list_lag
     if batch.create_ended_at is None:
-        due += ws.settings.create_timeout
-    if listing is None and began >= due:
+        proves_absence_at += ws.settings.create_timeout
+    if listing is None and started >= proves_absence_at:
         return ReconcileResult(absent=True)
-    return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, max(LEAST_WAIT_S, due - ws.monotonic())))
+    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - ws.monotonic())
+    return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
-def wait_for_look(ws: WorkspaceSession, number: int, look: ReconcileResult) -> None:
-    """Say that the create of a batch stays unclear, and sleep until the next look; no lock is held."""
+def wait_for_look(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
+    """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
+    wait_s = reconciled.wait_s
     ws.display.say(
-        f"batch {number}: the create call stays unclear; looking again in {look.wait_s:.0f} s"
+        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s"
     )
-    ws.sleep(look.wait_s)
+    ws.sleep(wait_s)
 
 
 def hidden_for(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
-    """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it.
+    """Return for how many seconds more the API may not show a batch that it has created.
 
-    A batch that lies in the future counts as made just now.
+    Returns:
+        0 if the API must show it. A creation time in the future counts as now.
     """
-    made = min(now, batch.submitted_at or now)
-    return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
+    created_at = min(now, batch.submitted_at or now)
+    listed_at = created_at + timedelta(seconds=settings.list_lag)
+    return max(0.0, (listed_at - now).total_seconds())
 
 
 def cancel_duplicates(
     ws: WorkspaceSession, number: int, listing: Iterable[RemoteBatch] = ()
 ) -> None:
-    """Record every remote batch of ours that is not the adopted one, and cancel those that are not known to be over.
+    """Record every remote batch with our name that was not adopted, and cancel those still running.
 
-    One that cannot be reached now is tried again at the next look. While a create of the batch is unclear its remote
-    batches are left alone: reconciliation may yet adopt one.
+    Does nothing while the create of the batch is unclear, because reconciliation may adopt one of
+    them. A duplicate that cannot be cancelled now is tried again at the next look.
+
+    Args:
+        listing: Remote batches to search for duplicates; recorded duplicates are cancelled anyway.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
         _record_duplicates(tx, batch, listing, at=ws.now())
-        waiting = batches.open_duplicates(tx, number)
-    for name in waiting:
+        open_duplicates = batches.open_duplicates(tx, number)
+
+    for remote_name in open_duplicates:
         try:
             with contextlib.suppress(errors.MissingError):
-                ws.client.cancel_batch(name)
+                ws.client.cancel_batch(remote_name)
         except errors.RemoteError as error:
             ws.display.warn(
-                f"batch {number}: its duplicate {name} could not be cancelled yet: {error.message}"
+                f"batch {number}: its duplicate {remote_name} could not be cancelled yet: "
+                f"{error.message}"
             )
             continue
         with ws.store.write() as tx:
-            batches.duplicate_cancelled(tx, name, at=ws.now())
+            batches.duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
-            f"batch {number}: a second remote batch, {name}, was cancelled and recorded"
+            f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded"
         )
 
 
 def _record_duplicates(
     tx: Connection, batch: BatchRow, listing: Iterable[RemoteBatch], *, at: datetime
 ) -> None:
+    """Record the remote batches with a name of this batch, except the adopted one, as duplicates.
+
+    Duplicates that are over are recorded as cancelled.
+    """
     prefixes = batches.numbers_by_prefix(tx, batch.number)
-    for one in listing:
-        if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
-            batches.add_duplicate(
-                tx, batch, remote_name=one.name, display_name=one.display_name, at=at
-            )
-            if one.state.is_over:
-                batches.duplicate_cancelled(tx, one.name, at=at)
+    for remote in listing:
+        has_own_name = batches.name_prefix(remote.display_name) in prefixes
+        if not has_own_name or remote.name == batch.remote_name:
+            continue
+        batches.add_duplicate(
+            tx, batch, remote_name=remote.name, display_name=remote.display_name, now=at
+        )
+        if remote.state.is_over:
+            batches.duplicate_cancelled(tx, remote.name, now=at)
 
 
 def drop_upload(
     client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it after 48 h."""
+    """Delete an upload that is not needed any more; None does nothing.
+
+    Args:
+        warn: Called with a message if the upload cannot be deleted. The API deletes it after 48 h.
+    """
+    if not upload:
+        return
     try:
-        if upload:
-            client.delete(upload)
+        client.delete(upload)
     except errors.RemoteError as error:
         warn(
-            f"the upload {upload} could not be deleted, and the API forgets it after 48 h: {error.message}"
+            f"the upload {upload} could not be deleted, and the API forgets it after 48 h: "
+            f"{error.message}"
         )

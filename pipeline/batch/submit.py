@@ -1,12 +1,12 @@
-"""Ask about every item without an answer: prepared -> submitting -> submitted.
+"""Send every open row in batches: prepared -> submitting -> submitted.
 
-First what an earlier run left behind, then what is new. Whatever stops this in the middle, another run goes on and asks
-about no item twice.
+A submit first sends the batches that an earlier run left, then new ones. If it is stopped, another
+submit continues, and no row is sent twice.
 """
 
 import contextlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pipeline.batch import budget, prepare, send
 from pipeline.batch.batch_files import sealed_request
@@ -25,160 +25,182 @@ from pipeline.store import answers, batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
-MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
+# Rounds of batches with a refused line each, in one run, before a person should look.
+MAX_REBUILDS = 20
 
 
 @dataclass
 class SubmitReport:
-    """What was sent: the plan with what waited already, each batch with its fate, and how many items were not sent.
+    """Result of one submit: its plan, the batches it sent, and the rows that it did not send."""
 
-    `shared` ask what was answered before and share that answer; `held_back` had to wait for money, by
-    the budget of that name and amount, `no_room` for the quota of tokens that may wait at the API. `full` is the
-    refusal of an API that takes no more for now, while batches are under way whose end makes room.
-    """
-
+    # New rows, and the batches that were prepared before.
     plan: BatchPlan = field(default_factory=BatchPlan)
+    # Batch number to the outcome of sending it.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
+    # Numbers of the batches that this submit prepared.
     prepared: list[int] = field(default_factory=list)
+    # Requests in the batches that this submit brought to the API.
     items: int = 0
+    # Rows that got the answer of a row with the same input.
     shared: int = 0
+    # Rows that a budget held back.
     held_back: int = 0
+    # Name and amount of this budget.
     budget: str = ""
+    # Rows that the quota of queued tokens held back.
     no_room: int = 0
+    # The refusal of an API that accepts no more batches until a running one ends.
     full: RemoteError | None = None
 
     @property
     def at_api(self) -> list[int]:
-        """Return the numbers of the batches that are at the API because of it."""
-        return [
-            one
-            for one, fate in self.sent.items()
-            if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}
-        ]
+        """Return the numbers of the batches that this submit created or adopted."""
+        submitted_outcomes = {SendOutcome.CREATED, SendOutcome.ADOPTED}
+        return [number for number, outcome in self.sent.items() if outcome in submitted_outcomes]
 
     @property
     def summary(self) -> str:
-        """Return in words what became of each batch, and how many were held back by what."""
-        parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
-        parts += [f"{self.shared:,} ask what was answered already and share the answer"] * bool(
-            self.shared
-        )
-        parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
-        parts += [
-            f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
-        ] * bool(self.no_room)
+        """Return in words what happened to each batch, and how many rows were held back by what."""
+        parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
+        if self.shared:
+            parts.append(f"{self.shared:,} ask what was answered already and share the answer")
+        if self.held_back:
+            parts.append(f"{self.held_back:,} held back by {self.budget}")
+        if self.no_room:
+            parts.append(
+                f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
+            )
         return "; ".join(part for part in parts if part)
 
     def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:
-        """Return the report for programs; after a `dry` run it is about what would be sent."""
+        """Return the report for JSON.
+
+        Args:
+            dry: Nothing was sent; the report is about batches that would be.
+        """
         plan = self.plan
         return {
             "dry": dry,
             "model": model.name,
             "priced_on": model.priced_on.isoformat(),
-            **{name: getattr(plan, name) for name in ("items", "requests", "batches")},
+            "items": plan.items,
+            "requests": plan.requests,
+            "batches": plan.batches,
             "tokens_in": plan.usage.prompt,
             "tokens_out": plan.usage.answer + plan.usage.thoughts,
             "estimated_cost": plan.cost,
-            **{name: getattr(self, name) for name in ("shared", "held_back", "no_room")},
-            "sent": {str(number): fate.value for number, fate in self.sent.items()},
+            "shared": self.shared,
+            "held_back": self.held_back,
+            "no_room": self.no_room,
+            "sent": {str(number): outcome.value for number, outcome in self.sent.items()},
         }
 
 
-def plan_all(ws: WorkspaceSession, wanted: Selection) -> BatchPlan:
-    """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; it writes nothing."""
-    new = BatchPlan()
-    new_rows = _count_new(ws, wanted)
+def plan_all(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
+    """Return what a submit may send: the selected open rows, and the batches that are prepared.
+
+    Counts the tokens of all new requests and shows the progress. Writes nothing.
+    """
+    new_plan = BatchPlan()
+    new_rows = _count_new(ws, selection)
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
-            new = prepare.plan_batches(ws, wanted, bar=bar)
+            new_plan = prepare.plan_batches(ws, selection, bar=bar)
     with ws.store.read() as tx:
-        return with_prepared(tx, ws.task, new)
+        return with_prepared(tx, ws.task, new_plan)
 
 
 def run(
     ws: WorkspaceSession,
-    wanted: Selection,
+    selection: Selection,
     *,
     agreed: bool = False,
     patient: bool = False,
     sends: bool = True,
     number: int | None = None,
 ) -> SubmitReport:
-    """Submit what waits in *prepared* or *submitting*, or that `number`, then the new items that are wanted.
+    """Send the batches that an earlier run left, then batches of the selected open rows.
 
-    Where it `sends` nothing, what is new is prepared.
+    Prints the plan and asks to confirm its cost before anything is written or sent.
 
-    The plan is said before anything is written or sent, and its cost agreed to; where a person `agreed` already its
-    tokens are not counted. If `patient`, an API that is full is no error while a batch is under way.
+    Args:
+        agreed: A person confirmed the cost already; tokens are not counted, and nothing is printed.
+        patient: Return with the report's `full` set, instead of an error, if the API accepts no
+            more batches while a batch of the task is submitted.
+        sends: Send batches. If false, new batches are only prepared.
+        number: Of the batches that an earlier run left, send this one only.
+
+    Raises:
+        BudgetError: A budget has no room for any request.
+        RemoteError: The API refused a batch, or its create stays unclear.
+        ConfigurationError: There is no usable key, or the cost was not confirmed.
     """
     with ws.store.read() as tx:
-        left = batches.batches_in_states(
+        earlier_batches = batches.batches_in_states(
             tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name
         )
-        waiting = with_prepared(tx, ws.task, BatchPlan())
-    plan = (
-        replace(waiting, items=waiting.items + _count_new(ws, wanted))
-        if agreed
-        else plan_all(ws, wanted)
-    )
+        prepared_plan = with_prepared(tx, ws.task, BatchPlan())
+    plan = _plan_rows(ws, selection, prepared_plan) if agreed else plan_all(ws, selection)
     report = SubmitReport(plan)
-    if not plan.items and not left:
+    if not plan.items and not earlier_batches:
         return report
-    ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+
+    # A missing key, or an engine that cannot start, is reported before anything is written.
+    ws.client  # noqa: B018 - opens the client
     if not agreed:
-        ws.display.say(
-            f"{ws.model.name}, {priced(ws, plan) if plan.items else 'resuming an earlier run'}"
-        )
+        announcement = priced(ws, plan) if plan.items else "resuming an earlier run"
+        ws.display.say(f"{ws.model.name}, {announcement}")
         ws.spend(plan.cost, nothing="nothing was written or sent")
-    new = plan.items - waiting.items
-    most = new if agreed else plan.requests - waiting.requests
-    old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
-    submission = _Submission(ws, report, sends=sends)
+
+    new_rows = plan.items - prepared_plan.items
+    # Without a token count it is unknown which rows share a request.
+    new_requests = new_rows if agreed else plan.requests - prepared_plan.requests
+    # Batches with an unclear create go first.
+    earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
+    earlier_numbers = [batch.number for batch in earlier_batches]
+    submission = _Submission(ws, report, should_send=sends)
     try:
-        submission.send(one for one in old if number in (None, one))
-        submission.send_new(wanted, most, is_any=bool(new))
-    except (
-        ThrottledError,
-        QuotaFullError,
-    ) as error:  # while a batch is under way, its end makes room
+        submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
+        submission.send_new(selection, new_requests, has_new_rows=bool(new_rows))
+    except (ThrottledError, QuotaFullError) as error:
         is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
         with ws.store.read() as tx:
-            at_api = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
-        if not patient or is_daily or not at_api:
+            submitted = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+        # The end of a submitted batch makes room for the rest.
+        if not patient or is_daily or not submitted:
             raise
         ws.display.say(f"the rest waits for a batch to end: {error.message}")
         report.full = error
-    submission.sum_up(most, set(old))
+    submission.update_report(new_requests, set(earlier_numbers))
     return report
 
 
 def priced(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return in words what a plan would send, and its price."""
+    """Return in words what a plan would send, with its price and the date of the prices."""
     cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
-    priced_on = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.sentence(ws.task.words)}, {cost}{priced_on}"
+    price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
+    return f"{plan.sentence(ws.task.words)}, {cost}{price_date}"
 
 
-def _count_new(ws: WorkspaceSession, wanted: Selection) -> int:
+def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
+    """Return the number of selected rows that are open."""
     with ws.store.read() as tx:
-        among = wanted.among
-        askable = (
-            claims.count_askable(tx, ws.task)
-            if among is None
-            else len(claims.askable_among(tx, ws.task, among))
-        )
-    return askable if wanted.limit is None else min(askable, wanted.limit)
+        if selection.among is None:
+            open_rows = claims.count_askable(tx, ws.task)
+        else:
+            open_rows = len(claims.askable_among(tx, ws.task, selection.among))
+    return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
 def let_go_changed(ws: WorkspaceSession) -> None:
-    """Give up prepared batches that are outdated, so that their rows are asked anew.
+    """Give up prepared batches that are outdated, so that their rows are asked again.
 
-    A batch is outdated if the task's declaration changed, or if the model does not accept the thinking level in it.
+    A batch is outdated if the task's declaration changed, or if its model does not accept the
+    thinking level in its requests. Batches that another process sends are left alone.
     """
     with ws.store.read() as tx:
-        prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
-    for batch in prepared:
+        prepared_batches = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
+    for batch in prepared_batches:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
             reason = "the task's declaration changed"
@@ -187,13 +209,12 @@ def let_go_changed(ws: WorkspaceSession) -> None:
         if not reason:
             continue
 
-        with (
-            contextlib.suppress(StateConflictError),
-            ws.store.write() as tx,
-        ):  # another process sends it
-            free_rows = give_up_batch(tx, batch, why=f"{reason} before it was sent", at=ws.now())
+        with contextlib.suppress(StateConflictError), ws.store.write() as tx:
+            full_reason = f"{reason} before it was sent"
+            released_rows = give_up_batch(tx, batch, reason=full_reason, at=ws.now())
             ws.display.say(
-                f"batch {batch.number} was not sent because {reason}; {free_rows:,} rows are asked anew"
+                f"batch {batch.number} was not sent because {reason}; "
+                f"{released_rows:,} rows are asked anew"
             )
 
 
@@ -208,104 +229,150 @@ def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
         first_line = next((line for _, line in lines), b"")
     try:
         thinking = object_of(first_line)["generationConfig"].get("thinkingConfig") or {}
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ):  # a damaged file is refused where it is sent
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # A damaged file is refused when it is sent.
         return ""
     return "" if model.accepts_thinking(thinking) else str(thinking["thinkingLevel"])
 
 
-def with_prepared(tx: Connection, task: Task, new: BatchPlan) -> BatchPlan:
-    """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
-    for one in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
-        counts = (
-            new.items + one.requests,
-            new.batches + 1,
-            new.requests + one.requests,
-            new.size + one.request_size,
+def with_prepared(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
+    """Return a plan with the task's prepared batches added to it."""
+    for batch in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
+        plan = BatchPlan(
+            items=plan.items + batch.requests,
+            batches=plan.batches + 1,
+            requests=plan.requests + batch.requests,
+            size=plan.size + batch.request_size,
+            counted_in=plan.counted_in + (batch.counted_in or 0),
+            usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
+            cost=plan.cost + batch.estimated_cost,
         )
-        usage = new.usage + Usage(one.estimated_in, one.estimated_out)
-        new = BatchPlan(
-            *counts, new.counted_in + (one.counted_in or 0), usage, new.cost + one.estimated_cost
-        )
-    return new
+    return plan
+
+
+def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> BatchPlan:
+    """Return a plan with the selected open rows added, but not their requests, tokens and cost."""
+    return BatchPlan(
+        items=plan.items + _count_new(ws, selection),
+        batches=plan.batches,
+        requests=plan.requests,
+        size=plan.size,
+        counted_in=plan.counted_in,
+        usage=plan.usage,
+        cost=plan.cost,
+    )
 
 
 @dataclass
 class _Submission:
-    """What one run sends: batches an earlier run left, then new ones, and those that take the place of refused ones."""
+    """The batches that one submit sends."""
 
     ws: WorkspaceSession
     report: SubmitReport
-    sends: bool
-    rebuild: list[int] = field(
-        default_factory=list
-    )  # refused for one line each; the rest is in no batch yet
-    stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
+    should_send: bool
+    # Batches with a refused line, whose other requests are in no batch yet.
+    rebuild_numbers: list[int] = field(default_factory=list)
+    # Why no more batches were prepared.
+    stop_reasons: set[StopReason] = field(default_factory=set)
 
     def send(self, numbers: Iterable[int]) -> None:
-        for number in numbers if self.sends else ():
-            self.report.sent[number] = outcome = send.send_batch(self.ws, number)
-            self.rebuild += [number] * (outcome is SendOutcome.REBUILD)
+        """Send the batches with these numbers and record each outcome, unless nothing is sent."""
+        if not self.should_send:
+            return
+        for number in numbers:
+            outcome = send.send_batch(self.ws, number)
+            self.report.sent[number] = outcome
+            if outcome is SendOutcome.REBUILD:
+                self.rebuild_numbers.append(number)
 
-    def send_new(self, wanted: Selection, most: int, *, is_any: bool) -> None:
-        """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
+    def send_new(self, selection: Selection, max_requests: int, *, has_new_rows: bool) -> None:
+        """Prepare and send batches of at most as many requests as were announced.
+
+        The other requests of a batch with a refused line are sent in a new batch.
+
+        Args:
+            has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
+                because each may get the answer of a row with the same input.
+
+        Raises:
+            RemoteError: A line was refused in each of MAX_REBUILDS rounds.
+        """
         ws = self.ws
-        refused = set[str]()
-        for turn in range(MAX_REBUILDS):
-            rebuilt = self.rebuild
-            self.rebuild = []
-            with ws.store.read() as tx:
-                items = (
-                    answers.items_of_batch(tx, number, outcome=Outcome.REFUSED)
-                    for number in rebuilt
-                )
-                again = {one for some in items for one in some}
-            most += self._items(rebuilt) - len(again)
-            if most < 1 and (
-                turn or not is_any
-            ):  # rows may be given what was answered, and nothing is asked
+        refused_ids = set[str]()
+        for round_index in range(MAX_REBUILDS):
+            rebuild_numbers = self.rebuild_numbers
+            self.rebuild_numbers = []
+            newly_refused_ids = self._list_refused(rebuild_numbers)
+            max_requests += self._count_requests(rebuild_numbers) - len(newly_refused_ids)
+            is_first_round_with_rows = round_index == 0 and has_new_rows
+            if max_requests < 1 and not is_first_round_with_rows:
                 return
-            refused |= again
-            wanted = replace(wanted, limit=most, without=refused)
-            most = 0
-            with ws.display.bar("writing requests", wanted.limit) as bar:
-                numbers, stop, shared = prepare.prepare_batches(ws, wanted, bar=bar)
-            self.stops.add(stop)
-            self.report.shared += shared
+
+            refused_ids |= newly_refused_ids
+            round_selection = Selection(
+                limit=max_requests, without=refused_ids, among=selection.among
+            )
+            max_requests = 0
+            with ws.display.bar("writing requests", round_selection.limit) as bar:
+                numbers, stop_reason, copied_rows = prepare.prepare_batches(
+                    ws, round_selection, bar=bar
+                )
+            self.stop_reasons.add(stop_reason)
+            self.report.shared += copied_rows
             self.report.prepared += numbers
             self.send(numbers)
+
+        parked = ws.task.words.step("parked")
         raise RemoteError(
-            f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-            hint=f"`{ws.task.words.step('parked')}` and `{CommandHint('batches')}` show the reasons",
+            f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
+            "the rest was left untouched",
+            hint=f"`{parked}` and `{CommandHint('batches')}` show the reasons",
         )
 
-    def sum_up(self, announced: int, old: set[int]) -> None:
-        """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
-        ws = self.ws
-        report = self.report
-        report.items = self._items(report.at_api)
-        if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
-            return
-        new = {number: outcome for number, outcome in report.sent.items() if number not in old}
-        whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
-        unmet = (
-            announced - self._items(whole) - (len(new) - len(whole))
-        )  # what was refused counts as sent
-        with ws.store.read() as tx:
-            unmet = max(0, min(unmet, claims.count_askable(tx, ws.task)))
-            held = budget.budgets(ws)
-            nearest = held.nearest(tx)
-            if StopReason.BUDGET not in self.stops:
-                report.no_room = unmet
-            elif nearest is not None and unmet:
-                if not (report.sent or report.prepared):
-                    raise held.without_room(tx)
-                report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
-
-    def _items(self, numbers: Collection[int]) -> int:
+    def _list_refused(self, numbers: Iterable[int]) -> set[str]:
+        """Return the ids of the rows that were refused in these batches."""
+        row_ids = set[str]()
         with self.ws.store.read() as tx:
-            return sum(batches.get_batch(tx, one).requests for one in numbers)
+            for number in numbers:
+                row_ids.update(answers.items_of_batch(tx, number, outcome=Outcome.REFUSED))
+        return row_ids
+
+    def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
+        """Set the report's counts of rows that were sent, and of rows that were held back by what.
+
+        Args:
+            earlier_numbers: Batches that existed before this submit.
+
+        Raises:
+            BudgetError: A budget held all rows back, so nothing was prepared or sent.
+        """
+        report = self.report
+        report.items = self._count_requests(report.at_api)
+        if not self.stop_reasons & {StopReason.BUDGET, StopReason.QUOTA}:
+            return
+
+        new_numbers = [number for number in report.sent if number not in earlier_numbers]
+        intact_numbers = [
+            number for number in new_numbers if report.sent[number] is not SendOutcome.REBUILD
+        ]
+        # A refused line counts as sent.
+        refused_lines = len(new_numbers) - len(intact_numbers)
+        sent_requests = self._count_requests(intact_numbers) + refused_lines
+        unsent_requests = announced_requests - sent_requests
+        with self.ws.store.read() as tx:
+            open_rows = claims.count_askable(tx, self.ws.task)
+            held_back = max(0, min(unsent_requests, open_rows))
+            current_budgets = budget.budgets(self.ws)
+            tightest = current_budgets.nearest(tx)
+            if StopReason.BUDGET not in self.stop_reasons:
+                report.no_room = held_back
+            elif tightest is not None and held_back:
+                if not (report.sent or report.prepared):
+                    raise current_budgets.without_room(tx)
+                report.held_back = held_back
+                report.budget = f"{tightest.name}={tightest.usd:g}"
+
+    def _count_requests(self, numbers: Collection[int]) -> int:
+        """Return the number of requests in these batches."""
+        with self.ws.store.read() as tx:
+            return sum(batches.get_batch(tx, number).requests for number in numbers)

@@ -1,8 +1,10 @@
-"""Seal files so that they survive a crash, verify and read them; replace links in one rename.
+"""Write files so that they survive a crash, verify and read them, and replace links.
 
-To seal is to write beside the target, flush, fsync, rename, and fsync the directory: the target's name stands for all
-of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it. A link is
-replaced by renaming another one over it, so that it leads to the old target or to the new one.
+To seal a file means: write a part file in the same folder, flush, fsync, rename it to the target,
+and fsync the directory. The target then has its complete new content or its old one. The caller
+records the SHA-256 of the content, and `verify` compares a file with it.
+
+A link is replaced by renaming a new link over it, so it always leads to the old or the new target.
 """
 
 import contextlib
@@ -21,23 +23,31 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.text import BAD_TEXT
 
-PART = ".part"  # the ending of everything that is not sealed yet
-BESIDE = ".link-part"  # the ending of a link that has not taken its place yet; `Builds.sweep` removes what is left
+# Suffix of files and folders that are not sealed yet.
+PART = ".part"
+# Suffix of a link that is not renamed yet; `Builds.sweep` removes abandoned links.
+NEW_LINK_SUFFIX = ".link-part"
 
 
 @dataclass(frozen=True)
 class SealedFile:
-    """A file that is whole on disk: where, its SHA-256 as hex, and its size in bytes."""
+    """A file that is complete on disk."""
 
     path: Path
+    # Hexadecimal digits.
     sha256: str
+    # Bytes.
     size: int
 
 
 class SealedWriter:
-    """Writes a file that appears under its name only by `seal`; a `with` block that ends without leaves none."""
+    """Writes a file that gets its name only in `seal`.
+
+    If the `with` block ends without `seal`, the part file is removed.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Create the folder of `path`, and open a part file in it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
@@ -45,18 +55,19 @@ class SealedWriter:
         self._hash = hashlib.sha256()
         try:
             self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
-        except BaseException:  # Ctrl-C at this moment: `__exit__` would not run
+        except BaseException:
+            # After Ctrl-C at this moment, `__exit__` does not run.
             self._part.unlink(missing_ok=True)
             raise
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes as they are; they are not on disk before `seal`."""
+        """Append bytes; they are durable only after `seal`."""
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
 
     def seal(self) -> SealedFile:
-        """Make the file durable and final, on disk under its name when this returns."""
+        """Rename the file to its target; it is durable when this returns."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -68,20 +79,26 @@ class SealedWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
+        # Closing flushes the rest, which fails again on a full disk.
+        with contextlib.suppress(OSError):
             self._file.close()
-        self._part.unlink(missing_ok=True)  # which is gone once it is sealed
+        # A sealed part file no longer exists.
+        self._part.unlink(missing_ok=True)
 
 
 def target_of(path: Path) -> Path:
-    """Return the file that a name given by a user stands for, through links, to be written or replaced.
+    """Return the file that is written or replaced for a path given by a user; follows links.
 
-    What is no regular file, such as a device, is refused: a rename would put one in its place.
+    A rename would replace a device by a regular file, so devices and the like are refused.
+
+    Raises:
+        InputError: The path is not a regular file, or its links form a loop.
     """
     hint = "name a file; `findable export -` writes to standard output"
     try:
         target = path.resolve()
-    except RuntimeError as error:  # a loop of links, before Python 3.13
+    except RuntimeError as error:
+        # Python before 3.13 raises this for a loop of links.
         raise InputError(f"{path} leads nowhere; nothing was written", hint=hint) from error
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise InputError(f"{path} is no regular file; nothing was written", hint=hint)
@@ -89,7 +106,7 @@ def target_of(path: Path) -> Path:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """Return the path that a stored name has below a folder; nothing has to be there.
+    """Return the path of a stored name below a folder; the file need not exist.
 
     This is the only way from a name in a database or in a manifest to a file.
 
@@ -117,33 +134,43 @@ def path_below(folder: Path, name: str) -> Path:
 
 
 def part_of(path: Path) -> Path:
-    """Return a name beside `path` for what is not sealed yet, another for each call."""
+    """Return a new name in the folder of `path` for a part file; each call returns another."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(5)}{PART}")
 
 
 def is_abandoned(part: Path) -> bool:
-    """Return whether a part file, by its name, was being written by a process that is not alive."""
-    found = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART)}", part.name)
-    if found is None or os.name == "nt":  # there, os.kill cannot ask
+    """Return whether the process that wrote a part file is no longer alive.
+
+    The id of the process is in the name of the file. False if the name has none, and on Windows.
+    """
+    name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART)}", part.name)
+    # On Windows, os.kill cannot check a process without a signal.
+    if name_match is None or os.name == "nt":
         return False
+    process_id = int(name_match[1], 16)
     try:
-        os.kill(int(found[1], 16), 0)  # sends nothing
+        # Signal 0 only checks that the process exists.
+        os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:  # another user's
+    except PermissionError:
+        # The process belongs to another user.
         pass
     return False
 
 
 def sweep_parts(path: Path) -> None:
-    """Remove the part files and folders of dead processes beside `path`."""
+    """Remove part files and folders of `path` that dead processes left."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
         if is_abandoned(part):
             remove_link(part)
 
 
 def seal_bytes(path: Path, data: bytes) -> SealedFile:
-    """Write a small file whole, durable and final when this returns; what dead processes left of it is removed."""
+    """Write and seal a small file; it is durable when this returns.
+
+    Part files of the same name that dead processes left are removed first.
+    """
     sweep_parts(path)
     with SealedWriter(path) as writer:
         writer.write(data)
@@ -151,21 +178,30 @@ def seal_bytes(path: Path, data: bytes) -> SealedFile:
 
 
 def sync_part(part: Path) -> SealedFile:
-    """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
+    """Make a part file of another writer durable, and return its hash and size.
+
+    `rename` then gives it its final name.
+    """
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     return SealedFile(part, sha256_of(part), part.stat().st_size)
 
 
 def rename(sealed: SealedFile, path: Path) -> SealedFile:
-    """Give a sealed file another name in its folder, durable when this returns; what stood there is replaced."""
+    """Rename a sealed file within its folder; the name is durable when this returns.
+
+    An existing file at `path` is replaced.
+    """
     sealed.path.replace(path)
     sync_directory(path.parent)
     return SealedFile(path, sealed.sha256, sealed.size)
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable; where a system cannot open directories, its renames must do."""
+    """Make the names in a directory durable.
+
+    Does nothing on systems that cannot open directories.
+    """
     flags = getattr(os, "O_DIRECTORY", None)
     if flags is None:
         return
@@ -177,61 +213,76 @@ def sync_directory(directory: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex, at flat memory."""
+    """Return the SHA-256 of a file as hexadecimal digits, in constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_sealed(path: Path, sha256: str | None) -> bool:
-    """Return whether the file at a path has the bytes that were sealed."""
+    """Return whether a file exists and has this SHA-256; False if `sha256` is None."""
     return path.is_file() and sha256_of(path) == sha256
 
 
-def verify(path: Path, *, sha256: str, what: str) -> Path:
-    """Return `path` when its bytes are those that were sealed; else raise InconsistentError."""
+def verify(path: Path, *, sha256: str, file_label: str) -> Path:
+    """Return `path` if the file has the SHA-256 with which it was sealed.
+
+    Args:
+        path: The sealed file.
+        sha256: The recorded hash.
+        what: Name of the file in messages.
+
+    Raises:
+        InconsistentError: The file is missing, or its content has changed.
+    """
     if not path.is_file():
         raise InconsistentError(
-            f"{what} is gone: {path} was sealed and is not there",
+            f"{file_label} is gone: {path} was sealed and is not there",
             hint=f"run `{CommandHint('doctor')}`",
         )
     if sha256_of(path) != sha256:
         raise InconsistentError(
-            f"{what} was changed after it was sealed: {path}", hint=f"run `{CommandHint('doctor')}`"
+            f"{file_label} was changed after it was sealed: {path}",
+            hint=f"run `{CommandHint('doctor')}`",
         )
     return path
 
 
 def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
-    r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
+    r"""Yield (offset in bytes, line without its line end) for each line that is not blank.
 
-    Lines are split on the byte `\n` alone: U+2028, U+0085 and their like are legal inside a JSON string. A byte order
-    mark at the start and a `\r` at the end are dropped. A caller that stops before the end closes the generator.
+    Lines end at the byte `\n` only, because U+2028, U+0085 and similar characters are valid inside
+    a JSON string. A byte order mark at the start and a `\r` at the end are removed. A caller that
+    stops early must close the generator.
     """
     offset = 0
     with path.open("rb") as file:
-        for raw in file:
-            line = raw.rstrip(b"\r\n")
+        for raw_line in file:
+            line = raw_line.rstrip(b"\r\n")
             if offset == 0:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
                 yield offset, line
-            offset += len(raw)
+            offset += len(raw_line)
 
 
 def why_not_readable(path: Path) -> str:
-    """Return why there is no file to read at a path, in words that follow its name; empty where there is one."""
+    """Return why a path is not a readable file, to follow its name in a message; "" if it is."""
     if path.is_dir():
         return "is a directory"
     return "" if path.exists() else "is not there"
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Return the file at a path, or those of Parquet below a folder, in their order; none where there is neither."""
+    """Return the file at a path, or the sorted Parquet files below a folder; empty if none exist."""
     return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
 
 
 def check_named_in_utf8(path: Path) -> None:
-    """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too."""
+    """Refuse a path that is not valid UTF-8, because it cannot be stored.
+
+    Raises:
+        InputError: The absolute path has other bytes.
+    """
     if BAD_TEXT.search(str(path.absolute())):
         raise InputError(
             f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it"
@@ -239,30 +290,35 @@ def check_named_in_utf8(path: Path) -> None:
 
 
 def replace_link(path: Path, target: Path) -> None:
-    """Make `path` a link to `target` in one rename, on disk when this returns."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}{BESIDE}")
-    beside.unlink(missing_ok=True)
+    """Make `path` a link to `target` in one rename; it is durable when this returns."""
+    new_link = path.with_name(f"{path.name}.{os.getpid()}{NEW_LINK_SUFFIX}")
+    new_link.unlink(missing_ok=True)
     try:
-        beside.symlink_to(target)
-        beside.replace(path)
+        new_link.symlink_to(target)
+        new_link.replace(path)
     finally:
-        beside.unlink(missing_ok=True)  # where it could not take its place
+        # The link remains if the rename failed.
+        new_link.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
 def move_aside(path: Path) -> str | None:
-    """Rename what stands at `path` to the first free `<name>.bak-<n>` and return that; None where nothing stands."""
+    """Rename `path` to the first free `<name>.bak-<n>` and return that name.
+
+    Returns:
+        None if there is nothing at `path`.
+    """
     if not os.path.lexists(path):
         return None
     number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.bak-{number}")):
+    while os.path.lexists(backup := path.with_name(f"{path.name}.bak-{number}")):
         number += 1
-    path.rename(aside)
-    return aside.name
+    path.rename(backup)
+    return backup.name
 
 
 def remove_link(path: Path) -> None:
-    """Remove a directory with all that is in it, or a file or link; nothing there is no harm."""
+    """Remove a directory with its content, a file or a link; nothing happens if none exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -271,9 +327,9 @@ def remove_link(path: Path) -> None:
 
 @contextlib.contextmanager
 def staging_of(path: Path) -> Iterator[Path]:
-    """Make an empty folder beside `path` for what is not whole yet; it goes where the block fails or is interrupted.
+    """Create an empty staging folder for `path`; remove it if the block fails or is interrupted.
 
-    What dead processes left there goes first.
+    Staging folders that dead processes left are removed first.
     """
     sweep_parts(path)
     with removed_on_error(part_of(path)) as staging:
@@ -283,7 +339,7 @@ def staging_of(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def removed_on_error(path: Path) -> Iterator[Path]:
-    """Remove what stands at `path` when the block fails or is interrupted."""
+    """Remove the file or folder at `path` if the block fails or is interrupted."""
     try:
         yield path
     except BaseException:

@@ -55,7 +55,7 @@ NUMBER = "number"
 NEGATION = "negation"
 NAME = "name"
 # Words with a higher similarity (Indel) are equal except for a spelling mistake.
-SAME = 0.8
+MIN_WORD_LIKENESS = 0.8
 # Minimum length of a word without its negative prefix or suffix.
 FEWEST_LEFT = 3  # characters
 
@@ -175,16 +175,16 @@ class FoldedText:
         return self._starts[start], self._ends[end - 1]
 
 
-def is_boundary(text: str, at: int) -> bool:
+def is_boundary(text: str, offset: int) -> bool:
     """Return whether a word can begin or end at an offset.
 
     Both ends of the text are boundaries. A letter and its marks are never separated.
     """
-    if not 0 < at < len(text):
+    if not 0 < offset < len(text):
         return True
 
-    previous = text[at - 1]
-    following = text[at]
+    previous = text[offset - 1]
+    following = text[offset]
     # The fast way for nearly all texts.
     if previous.isascii() and following.isascii():
         return not (previous.isalnum() and following.isalnum())
@@ -201,7 +201,7 @@ def is_unspaced(char: str) -> bool:
     return _UNSPACED.match(char) is not None
 
 
-def shown(text: str) -> str:
+def visible_text(text: str) -> str:
     """Return the visible characters of a text with one form for equivalents, case and blanks."""
     visible_text = _drop_invisible(text).translate(_EQUIVALENTS)
     return unicodedata.normalize("NFKC", visible_text).translate(_EQUIVALENTS)
@@ -259,19 +259,21 @@ def _fold_unit(unit: str) -> str:
     return "".join(folded.split())
 
 
-def context_of(text: str, start: int, end: int, *, most: int) -> str:
+def context_of(text: str, start: int, end: int, *, max_chars: int) -> str:
     """Return at most `most` characters around text[start:end], whole words if possible.
 
     If text[start:end] is longer, return its beginning.
     """
-    spare = most - (end - start)
+    spare = max_chars - (end - start)
     if spare <= 0:
-        return _shorten_to_word(text, start, start + most, min_end=start + most - LONGEST_WORD)
+        return _shorten_to_word(
+            text, start, start + max_chars, min_end=start + max_chars - LONGEST_WORD
+        )
 
     context_start = max(start - max(spare // 2, spare - (len(text) - end)), 0)
     while context_start < start and not is_boundary(text, context_start):
         context_start += 1
-    context_end = min(context_start + most, len(text))
+    context_end = min(context_start + max_chars, len(text))
     return _shorten_to_word(text, context_start, context_end, min_end=end).strip()
 
 
@@ -537,10 +539,10 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     Returns:
         NEGATION, NUMBER, NAME, or "" if they differ in none of them.
     """
-    before = shown(text[max(0, start - REACH) : start])
-    slice_ = shown(text[start:end])
-    surroundings = before + slice_ + shown(text[end : end + REACH])
-    visible_quote = shown(_hide_markup(quote))
+    before = visible_text(text[max(0, start - REACH) : start])
+    slice_ = visible_text(text[start:end])
+    surroundings = before + slice_ + visible_text(text[end : end + REACH])
+    visible_quote = visible_text(_hide_markup(quote))
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
         visible_quote = visible_quote.lower()
@@ -660,7 +662,7 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 def _is_negated(first_word: str, second_word: str) -> bool:
     """Return whether a word resembles the other word with a negative prefix or suffix."""
-    min_likeness = max(Indel.normalized_similarity(first_word, second_word), SAME)
+    min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
     for negated, plain in ((first_word, second_word), (second_word, first_word)):
         stems = [
             negated.removeprefix(prefix)

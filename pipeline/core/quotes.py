@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 # Characters of a field's path in a reason.
 MAX_PATH = 80
 # Part of the reason for an answer with a missing quotation.
-NOT_THERE = "is not in the text"
+MISSING_QUOTE_REASON = "is not in the text"
 # Beginning of the reason for an answer without any valid quotation.
-NONE_THERE = "no quote is in the "
+NO_QUOTE_REASON = "no quote is in the "
 # Characters of a quotation in a reason.
 MAX_TOLD = 60
 # Formats in the JSON schema: of a quotation, and of a quotation that may be missing from the text.
@@ -293,9 +293,9 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         return None
     difference = text.why_not(str(quote))
     suffix = f", which has another {difference}" if difference else ""
-    printable_path = escape_invisible(path, most=MAX_PATH)
-    printable_quote = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
-    raise _MissingError(f'{printable_path} {NOT_THERE}{suffix}: "{printable_quote}"')
+    printable_path = escape_invisible(path, max_chars=MAX_PATH)
+    printable_quote = escape_invisible(quote[: 2 * MAX_TOLD], max_chars=MAX_TOLD)
+    raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
 
 
 @lru_cache(maxsize=1024)

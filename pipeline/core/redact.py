@@ -1,7 +1,12 @@
-"""Credentials stay out of all that is written: messages, tracebacks, what libraries log, what a server echoes.
+"""Keep credentials out of messages, tracebacks, log records of libraries and echoes of servers.
 
-A credential is the key, in any of the forms in which it travels, the URL of an upload session, which needs no key, and
-a password in the address of a database or server. `Secret` is what holds one.
+A credential is one of these:
+
+- The API key, in any of the forms in which it is sent.
+- The URL of an upload session, which works without a key.
+- A password in the address of a database or server.
+
+`Secret` is the type of a credential.
 """
 
 import logging
@@ -11,22 +16,20 @@ from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
+# Characters; a shorter key may be a word of a text (Google's have 39).
+LIKE_A_KEY = 16
+# Options of database URLs.
 PASSWORDS = (
     "password",
     "sslpassword",
     "oauth_client_secret",
     "scram_client_key",
     "scram_server_key",
-)  # URL options
-LOGGERS = (
-    "httpx2",
-    "httpcore2",
-    "google_genai",
-    "httpx",
-    "httpcore",
-    "asyncio",
-)  # and those below them
+)
+# Loggers of the libraries that log requests, with their children.
+LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")
+# Characters of a key of which the last four may be shown: they are a third of it at most.
+_MIN_MASKED_CHARS = 13
 _PASSWORD = re.compile(
     rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+"""
 )
@@ -56,43 +59,50 @@ _SESSION = re.compile(
 
 
 def masked(key: str) -> str:
-    """Return a key as it may be shown: its last four characters, and not even those of a short one."""
-    return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
+    """Return a key as it may be shown: its last four characters, or none of a short key."""
+    return "…" + key[-4:] if len(key) >= _MIN_MASKED_CHARS else "…"
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
+    """Return a URL without the password before its host, and without the secrets in its options.
 
-    A password may hold an `@` where it should not, so that all up to the last one is left out. Only `&` is sure to end
-    the value of an option.
+    A password may contain an unescaped `@`, so all text up to the last `@` is removed. The value of
+    an option ends at the next `&` only.
     """
-    shown = _USER_AND_PASSWORD.sub(r"\1\2…@", url)
-    return _SECRET_OPTION.sub(r"\1…", shown)
+    masked_user_url = _USER_AND_PASSWORD.sub(r"\1\2…@", url)
+    return _SECRET_OPTION.sub(r"\1…", masked_user_url)
 
 
 class Secret:
-    """A key, or a URL that may hold a password: whatever prints, formats or copies it shows it masked.
+    """A key, or a URL that may contain a password; it is masked if printed or formatted.
 
-    `reveal` alone returns the text. It cannot be pickled, and neither can what holds it.
+    Only `reveal` returns the text. Copies are the secret itself. It cannot be pickled, and neither
+    can an object that contains it.
     """
 
-    __slots__ = ("__shown", "__text")
+    __slots__ = ("__mask", "__text")
 
     def __init__(self, text: str, shown: Callable[[str], str] = masked) -> None:
+        """Keep a text.
+
+        Args:
+            text: The credential.
+            shown: Function that returns the masked text.
+        """
         self.__text = text
-        self.__shown = shown
+        self.__mask = shown
 
     @classmethod
     def url(cls, text: str) -> "Secret":
-        """Return a URL as a secret, which is shown without its password."""
+        """Return a URL as a secret that is shown without its password."""
         return cls(text, without_password)
 
     def reveal(self) -> str:
-        """Return the text itself."""
+        """Return the unmasked text."""
         return self.__text
 
     def __str__(self) -> str:
-        return self.__shown(self.__text)
+        return self.__mask(self.__text)
 
     def __repr__(self) -> str:
         return repr(str(self))
@@ -112,47 +122,66 @@ class Secret:
     __copy__ = __deepcopy__
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: the text would stand in the file."""
+        """Refuse to be pickled, because the file would contain the unmasked text.
+
+        Raises:
+            TypeError: Always.
+        """
         raise TypeError(
             "a key or a password is not pickled; open the workspace anew where it is needed"
         )
 
 
 def redact(text: str, *keys: str) -> str:
-    """Return a text without these keys, without upload sessions and passwords in addresses."""
+    """Return a text without these keys, upload sessions, and passwords in addresses.
+
+    Args:
+        text: Any text, such as an error message.
+        keys: Keys to remove, also if they are URL-quoted or escaped; "" is ignored.
+    """
     for key in filter(None, keys):
-        for form in {key, quote(key, safe=""), key.replace("\\", "\\\\")}:
-            text = text.replace(form, "***")
-    return _SESSION.sub(r"\1\2***", _PASSWORD.sub(r"\1\2***", text))
+        for key_form in {key, quote(key, safe=""), key.replace("\\", "\\\\")}:
+            text = text.replace(key_form, "***")
+    without_passwords = _PASSWORD.sub(r"\1\2***", text)
+    return _SESSION.sub(r"\1\2***", without_passwords)
 
 
 def redact_document(data: bytes, key: str) -> bytes:
-    """Return the bytes of a JSON document without the key; one that is too short to be told from a word stays."""
+    """Return the bytes of a JSON document without the key.
+
+    A key of less than `LIKE_A_KEY` characters stays, because it may also be a word of the text.
+    """
     return data.replace(key.encode(), b"***") if len(key) >= LIKE_A_KEY else data
 
 
-_keys: set[str] = set()  # of this process: a logger belongs to all clients in it
+# Keys of this process, because loggers are shared by all clients in it.
+_keys: set[str] = set()
 _NULL_HANDLER = logging.NullHandler()
 
 
 def keep_out_of_logs(key: str) -> None:
-    """See that no library of `LOGGERS` logs the key or an upload session, at any level."""
+    """Remove the key and upload sessions from all further log records of `LOGGERS`.
+
+    Keys of less than `LIKE_A_KEY` characters are not removed. The handling lasts until the process
+    ends.
+    """
     if len(key) >= LIKE_A_KEY:
         _keys.add(key)
-    logging.getLogger("google_genai").addHandler(
-        _NULL_HANDLER
-    )  # or Python prints its warnings on standard error
+    # Without a handler, Python prints the warnings of this library on standard error.
+    logging.getLogger("google_genai").addHandler(_NULL_HANDLER)
     _redact_records()
 
 
 @cache
 def _redact_records() -> None:
-    make = logging.getLogRecordFactory()
+    """Replace the factory of log records, once per process."""
+    create_record = logging.getLogRecordFactory()
 
-    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
+    def create_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = create_record(*args, **kwargs)
         if record.name.partition(".")[0] in LOGGERS:
-            record.msg, record.args = redact(record.getMessage(), *_keys), None
+            record.msg = redact(record.getMessage(), *_keys)
+            record.args = None
         return record
 
-    logging.setLogRecordFactory(made)
+    logging.setLogRecordFactory(create_redacted_record)

@@ -1,8 +1,13 @@
-"""What can be set, read once from a mapping; no other module looks at the environment.
+"""Settings, read once from a mapping; other modules do not read the environment.
 
-A value comes from the environment (`FINDABLE_<NAME>`; make passes its variables on under these names), else from
-`.env`, else from the default here. Keys and the base URL have the names the SDK reads. `Settings.sources` says for each
-value where it came from, and `findable settings` prints both.
+The value of a setting is the first of these:
+
+1. The environment variable `FINDABLE_<NAME>`; make passes its variables on under these names.
+2. The same variable in `.env`.
+3. The default in this module.
+
+Keys and the base URL have the variable names that the SDK reads. `Settings.sources` has the origin
+of each value, and `findable settings` prints both.
 """
 
 import math
@@ -25,21 +30,25 @@ from pipeline.core.redact import Secret, masked, without_password
 from pipeline.core.text import BAD_TEXT
 
 PREFIX = "FINDABLE_"
-KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
+# In the order in which the SDK prefers them.
+KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
 GOOGLE = "https://generativelanguage.googleapis.com/"
-# Where a setting came from.
+# Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
-BUILT_IN = ("experts", "passages")  # tasks
+# Built-in tasks.
+BUILT_IN = ("experts", "passages")
 
 
-# Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an underscore, a blank or an
-# apostrophe parts thousands, and a point the decimals. What may mean two things (`0,50`, `1,00`) is refused, for a
-# misread limit costs money: a ValueError says what it must be.
-_BLANKS = "[,_ '\u00a0\u202f]"  # between thousands
+# Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
+# underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
+# amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
+
+# Separators of thousands.
+_BLANKS = "[,_ '\u00a0\u202f]"
 _NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
 _PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -48,7 +57,8 @@ _BYTES = {"": 1, "b": 1} | {
     for power, letter in enumerate("kmgt", start=1)
     for end, base in (("", 1000), ("b", 1000), ("ib", 1024))
 }
-_TIMES = {  # seconds
+# Seconds by unit.
+_TIMES = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
@@ -61,18 +71,32 @@ _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNOR
 def _amount(
     text: str, units: Mapping[str, float], wanted: str, *, is_whole: bool = False
 ) -> Decimal:
-    """Return the sum of numbers with their units, the larger unit first; only a single number may have none."""
+    """Return the sum of numbers with their units, such as 2h30m; larger units come first.
+
+    Args:
+        text: The amount. A single number may have no unit.
+        units: Size by unit; "" is the size of a number without unit.
+        wanted: Description of valid amounts, for the message.
+        is_whole: The sum must be an integer.
+
+    Raises:
+        ValueError: The text is not such an amount.
+    """
     text = text.strip().lower()
-    pieces = [(re.sub(_BLANKS, "", one["number"]), one["unit"]) for one in _PIECE.finditer(text)]
+    pieces = [
+        (re.sub(_BLANKS, "", piece["number"]), piece["unit"]) for piece in _PIECE.finditer(text)
+    ]
+    # The size is 0 if the unit is unknown or missing.
     sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
-    total = sum(
-        (Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)),
-        Decimal(),
-    )
-    falls = all(larger > smaller for larger, smaller in pairwise(sizes))
-    # decimals count only where the unit makes them whole
-    is_odd = is_whole and ("e" in text or total != total.to_integral_value())
-    if not pieces or 0 in sizes or not falls or is_odd or _PIECE.sub("", text):
+    total = Decimal()
+    for (number, _), size in zip(pieces, sizes, strict=True):
+        total += Decimal(number) * Decimal(size)
+
+    has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
+    # Decimals are valid if the unit makes them whole.
+    has_fraction = is_whole and ("e" in text or total != total.to_integral_value())
+    has_other_text = bool(_PIECE.sub("", text))
+    if not pieces or 0 in sizes or not has_descending_units or has_fraction or has_other_text:
         raise ValueError(f"must be {wanted}")
     return total
 
@@ -88,7 +112,15 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str, *, unit: float = 1) -> float:
-    """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit."""
+    """Return a duration such as 2h30m, 90 min or 1d.
+
+    Args:
+        text: The duration.
+        unit: Seconds in the unit of the result, which is also that of a number without unit.
+
+    Raises:
+        ValueError: The text is not a duration.
+    """
     wanted = "a length of time, such as 90s, 30m, 2h30m or 1d"
     return float(_amount(text, {**_TIMES, "": unit}, wanted)) / unit
 
@@ -103,6 +135,8 @@ def parse_money(text: str) -> float:
 def _number(
     kind: Callable[[str], float], *, least: float, most: float, wanted: str
 ) -> Callable[[str], float]:
+    """Return a parser that refuses numbers of `kind` outside the bounds with a ValueError."""
+
     def parse(text: str) -> float:
         number = kind(text)
         if not least <= number <= most:
@@ -117,13 +151,15 @@ _size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
 _seconds = _number(
     parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more"
 )
-_days = _number(  # calendars end
+# The upper limit keeps dates within the calendar.
+_days = _number(
     partial(parse_duration, unit=86_400),
     least=0,
     most=100_000,
     wanted="a number of days, from 0 to 100,000",
 )
-_usd = _number(  # infinity: never ask
+# Infinity means: never ask.
+_usd = _number(
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
     least=0,
     most=math.inf,
@@ -146,6 +182,8 @@ _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
 def _form(pattern: str, wanted: str) -> Callable[[str], str]:
+    """Return a parser that refuses texts that do not match with a ValueError."""
+
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(f"must be {wanted}")
@@ -168,9 +206,10 @@ _task = _form(
 
 
 def _labels(text: str) -> tuple[str, ...]:
-    if names := tuple(_label(word.strip()) for word in text.split(",") if word.strip()):
-        return names
-    raise ValueError("must be names with commas between them")
+    labels = tuple(_label(word.strip()) for word in text.split(",") if word.strip())
+    if not labels:
+        raise ValueError("must be names with commas between them")
+    return labels
 
 
 def _confirmed_values(text: str) -> tuple[str, ...]:
@@ -183,13 +222,14 @@ def _preference(text: str) -> tuple[str, ...]:
 
 
 def _truth(text: str) -> bool:
-    if (word := text.strip().lower()) not in YES | NO:
+    word = text.strip().lower()
+    if word not in YES | NO:
         raise ValueError("must be 1 or 0")
     return word in YES
 
 
 def _path(text: str) -> Path:
-    """Return a path with `~` expanded: not every shell does it, and no `.env` file."""
+    """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -200,9 +240,14 @@ _UNITS = {_seconds: "s", _days: "days", _usd: "USD", _size: "bytes"}
 
 
 def _setting(default: Any, parse: Callable[[str], Any], text: str, **how: Any) -> Any:
-    """Declare a setting: default, parser, description, and `how` its default differs with the local engine (`local`).
+    """Declare a setting as a dataclass field.
 
-    A `unit`, where the parser has none, and the `names` of its variables, where they are not ours, may be said too.
+    Args:
+        default: The default.
+        parse: Parser of its text.
+        text: Description.
+        how: `local`, the default with the local engine; `unit`, if the parser does not determine
+            it; `names`, the variables, if they are not `FINDABLE_<NAME>`.
     """
     metadata = {
         "local": None,
@@ -221,16 +266,18 @@ def _flag(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be spent, in USD, from when on (aware, UTC); `name` is the variable that a user set."""
+    """Limit of spending."""
 
     usd: float
+    # Spending before this time (aware, UTC) does not count.
     since: datetime
+    # Variable that the user set.
     name: str
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Every value that can be set; durations in seconds unless the name says otherwise."""
+    """All settings; durations are in seconds unless the name has another unit."""
 
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
     backend: str | None = _setting(
@@ -354,30 +401,40 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, task: str, label: str) -> str | None:
-        """Return the version that VERSION= names where it is one of a task, whose label is given; else None."""
-        named = self.version
-        return named if named and (named == label or named.partition("@")[0] == task) else None
+        """Return the version of the setting VERSION if it is a version of a task; else None.
+
+        Args:
+            task: Name of the task.
+            label: Current version of the task.
+        """
+        version = self.version
+        if version and (version == label or version.partition("@")[0] == task):
+            return version
+        return None
 
     @property
     def wanted_backend(self) -> str:
-        """Return the backend these settings ask for: the one named, else gemini with a key, else local."""
+        """Return the backend: the setting, else gemini if there is a key, else local."""
         return self.backend or ("gemini" if self.api_key else "local")
 
     def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
-        """Return these settings with the local engine's own defaults put in where nothing was set.
+        """Return these settings with the defaults of a backend; values that were set stay.
 
-        `lag_s` is how late the list of batches was seen to be, for which LIST_LAG is no shorter, unless it was set.
+        Args:
+            backend: gemini or local.
+            lag_s: Measured delay of the list of batches in seconds; LIST_LAG becomes at least this.
         """
-        unset = [one for one in fields(self) if one.name not in self.sources]
-        local = {one.name: one.metadata.get("local") for one in unset if backend == "local"}
-        found: Settings = replace(
-            self, **{name: value for name, value in local.items() if value is not None}
-        )
-        return (
-            found
-            if "list_lag" in self.sources
-            else replace(found, list_lag=max(found.list_lag, lag_s))
-        )
+        local_defaults: dict[str, Any] = {}
+        if backend == "local":
+            for setting in fields(self):
+                local_default = setting.metadata.get("local")
+                if setting.name not in self.sources and local_default is not None:
+                    local_defaults[setting.name] = local_default
+
+        settings: Settings = replace(self, **local_defaults)
+        if "list_lag" in self.sources:
+            return settings
+        return replace(settings, list_lag=max(settings.list_lag, lag_s))
 
     @property
     def url(self) -> Secret:
@@ -394,10 +451,11 @@ class Settings:
                 fact=f"the database of this workspace is {self.database_url}, which .env names",
                 unchanged="it was not opened",
             )
-        path = (
-            str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
-        )  # these two are a URL's own
-        return self.database_url or Secret.url(f"sqlite:///{path}")
+        if self.database_url:
+            return self.database_url
+        # These two characters have a meaning in a URL.
+        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
+        return Secret.url(f"sqlite:///{path}")
 
     @property
     def server(self) -> Secret:
@@ -427,40 +485,57 @@ class Settings:
         return server
 
 
-_DECLARED = tuple(one for one in fields(Settings) if one.metadata)
-VARIABLES = {one.name: one.metadata["names"] or (PREFIX + one.name.upper(),) for one in _DECLARED}
-FLAGS = frozenset(one.name for one in _DECLARED if one.default is False)
+_DECLARED = tuple(setting for setting in fields(Settings) if setting.metadata)
+# Variables by setting; the first that is set counts.
+VARIABLES = {
+    setting.name: setting.metadata["names"] or (PREFIX + setting.name.upper(),)
+    for setting in _DECLARED
+}
+FLAGS = frozenset(setting.name for setting in _DECLARED if setting.default is False)
 
 
 def load_settings(
     environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None
 ) -> Settings:
-    """Return the settings of a mapping such as `os.environ`, with `.env` beneath it; an empty value is none."""
+    """Return the settings of the environment and `.env`.
+
+    An empty value counts as not set.
+
+    Args:
+        environ: Environment, such as `os.environ`; it takes precedence.
+        dotenv: Values of `.env`.
+
+    Raises:
+        ConfigurationError: A value is invalid, or `.env` sets FINDABLE_TRUST.
+    """
     if dotenv and dotenv.get(trust.VARIABLE):
         raise ConfigurationError(
             f"{trust.VARIABLE} is set in .env, which may be a stranger's; nothing was done",
             hint="set it in the environment",
         )
+
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for one in _DECLARED:
-        names = VARIABLES[one.name]
-        for name, (place, mapping) in product(
-            names, (("environment", environ), (DOTENV, dotenv or {}))
-        ):
-            if (
-                text := (mapping.get(name) or "").strip()
-                if one.name == "api_key"
-                else mapping.get(name)
-            ):
-                values[one.name] = _parsed(one, text, name, f" ({place})")
-                sources[one.name] = f"{name}, {place}" if len(names) > 1 else place
+    places = (("environment", environ), (DOTENV, dotenv or {}))
+    for setting in _DECLARED:
+        names = VARIABLES[setting.name]
+        for name, (place, mapping) in product(names, places):
+            text = mapping.get(name)
+            if setting.name == "api_key":
+                text = (text or "").strip()
+            if text:
+                values[setting.name] = _parsed(setting, text, name, f" ({place})")
+                sources[setting.name] = f"{name}, {place}" if len(names) > 1 else place
                 break
     return Settings(**values, sources=sources)
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """Return the values in `.env` in the current directory, if it exists."""
+    """Return the values of `.env` in the current directory; empty if there is no such file.
+
+    Raises:
+        ConfigurationError: The file is not valid UTF-8.
+    """
     if not Path(".env").is_file():
         return {}
     from dotenv import dotenv_values
@@ -475,81 +550,110 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 def variable(name: str) -> str:
-    """Return the value of a user's own variable, of the environment or else of `.env`; empty where neither has it."""
+    """Return a variable of the environment, else of `.env`, else ""."""
     return os.environ.get(name) or read_dotenv().get(name) or ""
 
 
-def _parsed(one: Field[Any], text: str, name: str, place: str = "") -> Any:
+def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
+    """Return the value of a setting.
+
+    Args:
+        setting: Declaration of the setting.
+        text: The text to parse.
+        name: Variable or member, for the message.
+        place: Its source in parentheses, for the message.
+
+    Raises:
+        ConfigurationError: The text is invalid. The message has no key and no password.
+    """
     try:
         if BAD_TEXT.search(text):
-            raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - as what a parser says
-        return one.metadata["parse"](text)
+            raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - like an error of a parser
+        return setting.metadata["parse"](text)
     except ValueError as error:
-        shown = masked(text) if one.name == "api_key" else without_password(text)
+        masked_text = masked(text) if setting.name == "api_key" else without_password(text)
         raise ConfigurationError(
-            f"{name} is {shown!r}{place}: {error}", hint=one.metadata["help"]
+            f"{name} is {masked_text!r}{place}: {error}", hint=setting.metadata["help"]
         ) from error
 
 
-def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
-    """Return settings with values that Python code gave, by their names in lower case, in the place of others.
+def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
+    """Return settings with values that Python code gave in the place of others.
 
-    They are read as those of the environment are; None is the default.
+    Args:
+        settings: Settings to start from.
+        given: Values by setting in lower case. They are parsed like texts of the environment; None
+            restores the default.
+
+    Raises:
+        InputError: There is no such setting.
+        ConfigurationError: A value is invalid.
     """
-    known = {one.name: one for one in _DECLARED}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            meant = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"`{CommandHint('settings', all=True)}` lists them, in upper case"
-            )
-            raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
-        one = known[name]
-        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        values[name] = one.default if value is None else _parsed(one, text, name)
-    return replace(
-        settings, **values, sources={**settings.sources, **dict.fromkeys(values, IN_PYTHON)}
-    )
+    settings_by_name = {setting.name: setting for setting in _DECLARED}
+    parsed_values: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in settings_by_name:
+            similar_names = get_close_matches(name, settings_by_name, n=1)
+            if similar_names:
+                hint = f"did you mean {similar_names[0]}?"
+            else:
+                hint = f"`{CommandHint('settings', all=True)}` lists them, in upper case"
+            raise InputError(f"there is no setting {name!r}; nothing was done", hint=hint)
+
+        setting = settings_by_name[name]
+        if value is None:
+            parsed_values[name] = setting.default
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            parsed_values[name] = _parsed(setting, text, name)
+
+    sources = {**settings.sources, **dict.fromkeys(parsed_values, IN_PYTHON)}
+    return replace(settings, **parsed_values, sources=sources)
 
 
 class SettingRow(NamedTuple):
-    """A setting as it may be shown: its variable, value, where that came from, what it is, and the value's unit."""
+    """A setting as it may be shown, without keys and passwords."""
 
+    # Variable.
     name: str
+    # Text of the value; "" if it is None.
     value: str
     source: str
+    # Description.
     help: str
+    # Unit of the value; "" if it has none.
     unit: str = ""
 
 
 def settings_rows(settings: Settings) -> list[SettingRow]:
-    """Return every setting; keys are masked."""
-    shown = settings.for_backend(settings.wanted_backend)
-    table = []
-    for one in _DECLARED:
-        value = getattr(shown, one.name)
-        text = (
-            ""
-            if value is None
-            else ",".join(map(str, value))
-            if isinstance(value, tuple)
-            else str(value)
-        )
-        source = settings.sources.get(one.name, "default")
-        name = VARIABLES[one.name][-1]
-        table.append(
+    """Return every setting with its value for the wanted backend; keys and passwords are masked."""
+    effective_settings = settings.for_backend(settings.wanted_backend)
+    rows = []
+    for setting in _DECLARED:
+        value = getattr(effective_settings, setting.name)
+        if value is None:
+            text = ""
+        elif isinstance(value, tuple):
+            text = ",".join(map(str, value))
+        else:
+            text = str(value)
+        rows.append(
             SettingRow(
-                name, without_password(text), source, one.metadata["help"], one.metadata["unit"]
+                VARIABLES[setting.name][-1],
+                without_password(text),
+                settings.sources.get(setting.name, "default"),
+                setting.metadata["help"],
+                setting.metadata["unit"],
             )
         )
-    return table
+    return rows
 
 
 def with_unit(value: str, unit: str) -> str:
-    """Return a value as people read it: a number with its unit, thousands set apart."""
+    """Return a number with its unit, with commas between thousands.
+
+    Without a unit, the value is returned unchanged.
+    """
     if not unit or not value:
         return value
     number = float(value)

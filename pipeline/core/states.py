@@ -59,8 +59,8 @@ BATCH_MOVES: dict[BatchState, set[BatchState]] = {
     BatchState.FAILED: set(),
 }
 
-OVER = frozenset({BatchState.INGESTED, BatchState.FAILED})
-OPEN = frozenset(BatchState) - OVER
+ENDED_STATES = frozenset({BatchState.INGESTED, BatchState.FAILED})
+OPEN = frozenset(BatchState) - ENDED_STATES
 
 
 class RemoteState(StrEnum):

@@ -38,9 +38,9 @@ _EMPHASIS = re.compile(r"\*\*|__|~~|`+")
 _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 
 
-def plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, singular: str, plural_noun: str = "") -> str:
     """Return `1 batch` or `2 batches`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural_noun or singular + 's'}"
 
 
 def usd(amount: float) -> str:
@@ -49,34 +49,34 @@ def usd(amount: float) -> str:
     return f"${amount:,.2f}" if has_cents else f"${amount:.4f}"
 
 
-def one_line(one: Any) -> str:
+def one_line(instance: Any) -> str:
     """Return an object on a line, as its `__repr__`: its class, and its plain non-empty values.
 
     Plain values are texts and numbers.
     """
-    if isinstance(one, dict):
-        fields = one
-    elif hasattr(one, "_asdict"):
-        fields = one._asdict()
+    if isinstance(instance, dict):
+        fields = instance
+    elif hasattr(instance, "_asdict"):
+        fields = instance._asdict()
     else:
-        fields = vars(one)
+        fields = vars(instance)
     plain_fields = (
         f"{name}={value!r}"
         for name, value in fields.items()
         if value and isinstance(value, str | int | float)
     )
-    return cut(f"{type(one).__name__}({', '.join(plain_fields)})")
+    return cut(f"{type(instance).__name__}({', '.join(plain_fields)})")
 
 
-def cut(text: str, most: int = LINE) -> str:
+def cut(text: str, max_chars: int = LINE) -> str:
     """Return a text of at most `most` characters, with an ellipsis if it was longer."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
-def first_few(names: Sequence[str], most: int = 3) -> str:
+def first_few(names: Sequence[str], max_names: int = 3) -> str:
     """Return the first `most` names and the number of further names, for a message."""
-    listed_names = ", ".join(names[:most])
-    more_count = len(names) - most
+    listed_names = ", ".join(names[:max_names])
+    more_count = len(names) - max_names
     return f"{listed_names} and {more_count:,} more" if more_count > 0 else listed_names
 
 
@@ -139,7 +139,7 @@ _ENDS_CODE = str.maketrans("`|", f"{_REPLACEMENT}\u00a6")
 _JOINERS = "\u200c\u200d"
 
 
-def escape_invisible(text: str, *, most: int | None = None) -> str:
+def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
     """Return a text on a line, with U+FFFD for every invisible character.
 
     A text of more than `most` characters is cut, with an ellipsis.
@@ -149,11 +149,11 @@ def escape_invisible(text: str, *, most: int | None = None) -> str:
         for char in text
     )
     line = re.sub(r"\s+", " ", line)
-    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+    return line if max_chars is None or len(line) <= max_chars else f"{line[: max_chars - 1]}…"
 
 
 def markdown_code(
-    text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()
+    text: str, *, max_chars: int | None = None, bold: Sequence[tuple[int, int]] = ()
 ) -> str:
     """Return a text as Markdown code, for a line, a list or a table cell.
 
@@ -163,7 +163,7 @@ def markdown_code(
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
     parts: list[str] = []
     for start, end in pairwise(cuts):
-        part = escape_invisible(text[start:end] if bold else text.strip(), most=most)
+        part = escape_invisible(text[start:end] if bold else text.strip(), max_chars=max_chars)
         code = f"`{part.translate(_ENDS_CODE) or ' '}`"
         parts.append(f"**{code}**" if (start, end) in bold else code)
     return "".join(parts) or "` `"

@@ -23,21 +23,23 @@ _confirmed: set[str] = set()
 
 
 def ask_with(ask: Ask) -> None:
-    """Ask a person with this function from here on; before that, every answer is no."""
+    """Set the function that asks a person; without it, every answer is no."""
     _askers[:] = [ask]
 
 
 def require_confirmed(
     value: str, data: Path, *, trusted: Collection[str], fact: str, unchanged: str
 ) -> None:
-    """Pass if a value is confirmed for a workspace; a person is asked once.
+    """Check that a person confirmed a value for a workspace; ask once if not.
+
+    A new confirmation is recorded.
 
     Args:
         value: An address without its password, a path, or the SHA-256 of a file.
         data: The folder of the workspace.
         trusted: The values of FINDABLE_TRUST.
-        fact: What the value is used for, as a sentence without its full stop.
-        unchanged: What was not done if nobody confirms, as a clause.
+        fact: The use of the value, as a sentence without its full stop.
+        unchanged: Clause that says what was not done if nobody confirms.
 
     Raises:
         ConfigurationError: Nobody confirmed the value.
@@ -55,6 +57,8 @@ def require_confirmed(
 
 def confirm(value: str, data: Path) -> None:
     """Record that a person confirmed a value, or that findable itself wrote the file of a hash."""
+    if _is_confirmed(value, data):
+        return
     name = _record_name(value, data)
     _confirmed.add(name)
     text = f"{os.path.realpath(data)}\n{value}\n"
@@ -76,7 +80,10 @@ def _record_name(value: str, data: Path) -> str:
 
 
 def _folder() -> Path:
-    """Return the folder of confirmations; a relative XDG_STATE_HOME is ignored, as its standard says."""
+    """Return the folder of confirmations.
+
+    A relative XDG_STATE_HOME is ignored, as its standard demands.
+    """
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     home = state if state.is_absolute() else Path.home() / ".local" / "state"
     return home / "findable" / "confirmed"

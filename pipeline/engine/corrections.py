@@ -86,9 +86,11 @@ def correct(
             made = made._replace(after=_valid(task, item_id, said, row))
         if made.after == made.before:  # nothing is to be changed
             return {**now, "edit": None}
-        edits.add_edit(tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands)
+        edits.add_edit(
+            tx, task.name, item_id, made, input_hash=task.input_hash(row), is_applied=stands
+        )
         task.show_corrected(tx, item_id, made, stands=stands)
-        claims.unpark(tx, task.name, own=task.own, ids=[item_id])
+        claims.unpark(tx, task.name, prompt_version=task.own, ids=[item_id])
         workspace.touch_revision(tx, task.name)
         return {**_told(tx, task, item_id), "edit": made.number}
 

@@ -25,7 +25,7 @@ from pipeline.core.errors import (
     RemoteError,
     SchemaRefusedError,
 )
-from pipeline.core.quotes import NONE_THERE, NOT_THERE
+from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import SUPPORTS_NONE, Mode, Outcome
 from pipeline.engine.task import Rows, Task, TaskRow, ValidAnswer, WriteResult
@@ -413,9 +413,9 @@ def write_judgements(
     copied = [judgement for judgement in judgements if judgement.asked.is_given]
     if source.batch is not None:
         outcomes = _claim_outcomes(claimed, write_result.parked)
-        claims.end_claims(tx, task.name, source.extractor, source.batch, outcomes, at=at)
+        claims.end_claims(tx, task.name, source.extractor, source.batch, outcomes, now=at)
     outcomes = _claim_outcomes(copied, write_result.parked)
-    claims.add_ended(tx, task.name, source.extractor, outcomes, at=at)
+    claims.add_ended(tx, task.name, source.extractor, outcomes, now=at)
     return write_result
 
 
@@ -516,7 +516,7 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
     """Return why a row with too many failed attempts is parked; it says if quotes were missing."""
     reason = f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(judgement)}"
     unquoted_reason = judgement.reason.partition('"')[0]
-    if judgement.reason.startswith(NONE_THERE) or NOT_THERE in unquoted_reason:
+    if judgement.reason.startswith(NO_QUOTE_REASON) or MISSING_QUOTE_REASON in unquoted_reason:
         return f"{SUPPORTS_NONE} quotation: {reason}"
     return reason
 
@@ -719,7 +719,7 @@ def tell_equals(
 
     write_judgements(tx, task, copied, source=source, at=at)
     outcomes = claims.ClaimOutcomes((), parked, ())
-    claims.add_ended(tx, task.name, source.extractor, outcomes, at=at)
+    claims.add_ended(tx, task.name, source.extractor, outcomes, now=at)
     copied_ids = {judgement.asked.item_id for judgement in copied}
     return copied_ids | {claim.item_id for claim in parked}
 

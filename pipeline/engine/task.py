@@ -617,7 +617,7 @@ class Task(ABC):
         candidates = [
             version
             for version in there
-            if wanted.extractor is None or answers.is_of(version, wanted.extractor)
+            if wanted.extractor is None or answers.belongs_to_version(version, wanted.extractor)
         ]
         if wanted.extractor is not None and not candidates:
             raise InputError(

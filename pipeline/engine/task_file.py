@@ -144,14 +144,19 @@ def find_task_file(named: str, data: Path) -> Path | None:
     )
 
 
-def load_declaration(path: Path, settings: Settings) -> Declaration:
+def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
     """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
 
     A file is loaded once a process; see `look_again`. InputError, with file and line, where it cannot be read or run,
     or declares no task or a wrong one; or where it was declared in another process, and in no file.
     ConfigurationError, before a line of it runs, if it may be a stranger's and nobody confirmed it.
+    With `is_recorded` the path comes from the database, which others may change.
     """
-    if (found := _given_task(path)) is not None:
+    found = _given_task(path)
+    is_named = found is not None or not (is_recorded or settings.sources.get("task") == DOTENV)
+    if is_named and not name_in_python(path):
+        trust.confirm(str(path), settings.data)
+    if found is not None:
         return found
     if name := name_in_python(path):
         said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
@@ -159,10 +164,23 @@ def load_declaration(path: Path, settings: Settings) -> Declaration:
             said,
             f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
         )
-    name_to_confirm = ""
-    if settings.sources.get("task") == DOTENV:
-        name_to_confirm = str(path)
-    return _load(path, settings.data, settings.trust, name_to_confirm)
+    if not (is_named or _may_come_with_workspace(path, settings.data)):
+        _require_confirmed(str(path), path, settings.data, settings.trust)
+    return _load(path, settings.data, settings.trust)
+
+
+def _may_come_with_workspace(path: Path, data: Path) -> bool:
+    return is_in_workspace(path, data) or Path(os.path.realpath(path)) != path
+
+
+def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, ...]) -> None:
+    trust.require_confirmed(
+        value,
+        data,
+        trusted=trusted,
+        fact=f"the file of a task, {path}, may be a stranger's, and runs with all your rights",
+        unchanged="it was not run",
+    )
 
 
 def hand_over(
@@ -196,22 +214,13 @@ def look_again() -> None:
 
 
 @cache
-def _load(path: Path, data: Path, trusted: tuple[str, ...], name_to_confirm: str) -> Declaration:
+def _load(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     with _naming_lines(path):
         source = path.read_bytes()
 
     # Checked are the bytes that run, whatever becomes of the file meanwhile.
-    value = name_to_confirm
-    if is_in_workspace(path, data) or Path(os.path.realpath(path)) != path:
-        value = hashlib.sha256(source).hexdigest()
-    if value:
-        trust.require_confirmed(
-            value,
-            data,
-            trusted=trusted,
-            fact=f"the file of a task, {path}, may be a stranger's, and runs with all your rights",
-            unchanged="it was not run",
-        )
+    if _may_come_with_workspace(path, data):
+        _require_confirmed(hashlib.sha256(source).hexdigest(), path, data, trusted)
     return declaration_in(source, path.stem, path)
 
 

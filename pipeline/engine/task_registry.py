@@ -200,7 +200,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     mine = before.record
     found = Path(before.record.path)
     found = find_task_file(str(found), found.parent) or found
-    declaration = load_declaration(found, before.settings)
+    declaration = load_declaration(found, before.settings, is_recorded=True)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return UserTask(replace(record, prefix=mine.prefix), before.settings)
@@ -425,7 +425,7 @@ def _put(
         workspace.put_task(tx, new)
         document = fingerprint_of(declaration)
         workspace.keep_fingerprint(
-            tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at
+            tx, new.fingerprint, task=new.name, version=new.version, document=document, now=new.at
         )
         kept = workspace.get_task(tx, new.name) or new
     for line in lines:
@@ -513,7 +513,7 @@ def _check_change(
             hint=f"in {new.path}; `{CommandHint('try', task=new.name)}` tries it as a draft",
         )
     workspace.record_event(
-        tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at
+        tx, "task", new.name, old=known[0], new=new.fingerprint, reason=why, now=new.at
     )
     return [
         f"{new.name}@{new.version} goes on with a changed declaration, as {OptionHint(accept_changed=True)} says"

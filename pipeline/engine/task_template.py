@@ -22,7 +22,7 @@ from pipeline.engine.task_file import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, SYSTEM
 from pipeline.tables.columns import fold
 from pipeline.tables.row_import import excerpt
-from pipeline.tables.source import OWN, FileSource, QuerySource
+from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
 
 TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
 _OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what begins with `model_`
@@ -168,7 +168,7 @@ def _field_name(part: str, before: Sequence[str]) -> str:
         "is a keyword of Python, in which the task's file is written": keyword.iskeyword(name),
         "is a name of Pydantic, which reads the answers": name in _OF_MODELS
         or folded.startswith("model_"),
-        "is a column of findable's own": folded in TAKEN or folded.startswith(OWN),
+        "is a column of findable's own": folded in TAKEN or folded.startswith(RESERVED_PREFIX),
     }
     if reason := next((reason for reason, is_so in reasons.items() if is_so), ""):
         hint = f"give the field another name, such as answer_{name[:50]}"

@@ -52,8 +52,8 @@ from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     EXTRACTOR,
     JSON,
-    beside,
     make_views,
+    name_added_columns,
     row_cell,
     why_unstorable,
 )
@@ -71,8 +71,8 @@ from pipeline.tables.lists import (
 )
 from pipeline.tables.row_sync import (
     HASH,
+    IMAGE_STATE_COLUMN,
     KEY,
-    SEEN,
     VALUES,
     changed_in_source,
     items_table,
@@ -152,7 +152,7 @@ class UserTask(Task):
     @cached_property
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file."""
-        return task_file.load_declaration(Path(self.record.path), self.settings)
+        return task_file.load_declaration(Path(self.record.path), self.settings, is_recorded=True)
 
     @cached_property
     def declared_fingerprint(self) -> str:
@@ -457,11 +457,14 @@ class UserTask(Task):
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
-        """Apply answers to rows that have no answer of this version, or a stale one, and lock these.
+        """Choose the answers that may be applied, and write them to the table of `write_to=`.
 
-        If the task permits refreshing, an answer to the row's former input counts as none. An
-        answer to a former input is not applied if it can be judged only with the row, and is never
-        written to another program's table. There, a new answer replaces one to an older input.
+        Locks the rows. A row takes an answer if this version has not answered it yet; if the task
+        permits refreshing, an answer to the row's former input does not count. An answer to a
+        former input is not applied if it can be judged only with the row. It is never written to
+        another program's table. There, a new answer replaces one to an older input.
+
+        The caller stores the answers themselves.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.table(tx)
@@ -541,7 +544,7 @@ class UserTask(Task):
         elif self.record.words.get("write_to"):
             answer_json = json.dumps(self.standing(tx, item_id))
             target_value = TargetValue(item_id, "", answer_json, edit.at)
-            write_column(tx, self.record, [target_value], over=True)
+            write_column(tx, self.record, [target_value], should_overwrite=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
@@ -568,7 +571,7 @@ class UserTask(Task):
         """
         row_columns = self.items_table.c
         columns = answers_table.c
-        is_by_task = answers.is_by(columns.extractor, self.label)
+        is_by_task = answers.has_version(columns.extractor, self.label)
         if not models_only:
             is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
         any_answer = (
@@ -661,7 +664,7 @@ class UserTask(Task):
         is_any_version = wanted.extractor is None
         is_answer = answers.is_effective(
             answers.VersionPreference(self.name),
-            of=version or self.label,
+            version=version or self.label,
             corrected=is_any_version,
         )
         if self.preferred and is_any_version:
@@ -678,8 +681,8 @@ class UserTask(Task):
             is_answer=is_answer,
             field=wanted.rows,
             cost=wanted.cost,
-            gone=wanted.gone,
-            own=self.own,
+            include_missing=wanted.gone,
+            version_label=self.own,
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
@@ -839,7 +842,7 @@ def _iter_texts(answer: Any) -> Iterator[str]:
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
     """Return the line of a refused row in its source; None for other rows."""
-    return int(row[SEEN]) if row[HASH] == NO_HASH else None
+    return int(row[IMAGE_STATE_COLUMN]) if row[HASH] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
@@ -871,7 +874,7 @@ class _GridBuilder:
 
     def build(self) -> Grid:
         """Return the grid."""
-        refused_names = beside(
+        refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name], ("line", "reason"), "row_"
         )
         columns = self._columns | {
@@ -892,7 +895,7 @@ class _GridBuilder:
         item_id = self._table.item_id
         return Grid(
             table=self._table,
-            cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
+            cells=(KEY, VALUES, REASON, IMAGE_STATE_COLUMN, HASH, CHANGED),
             columns=columns,
             usual=list(default_names),
             in_state=names_by_state,

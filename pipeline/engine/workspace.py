@@ -741,7 +741,7 @@ class WorkspaceSession:
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the caller's transaction."""
-        workspace.bind_workspace(tx, self.backend, at=self.now())
+        workspace.bind_workspace(tx, self.backend, now=self.now())
 
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
         """Ask a person for confirmation.
@@ -847,7 +847,7 @@ class WorkspaceSession:
 
     @property
     def leaving(self) -> str:
-        """Return the notice that the next request uploads rows for the first time, or ""."""
+        """Return the notice that the next request uploads rows or images for the first time, or ""."""
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
@@ -964,7 +964,14 @@ def _open_session(
     whole: bool,
     adopted_packages: list[ModuleType] | None,
 ) -> WorkspaceSession:
-    """Prepare folder, schema and task, then return the session; see `open_workspace`."""
+    """Make the folder, update the schema, record the task, and return the session.
+
+    Writes the folder's marker if it is missing or names another workspace.
+
+    Raises:
+        ConfigurationError: The task or the backend does not fit the workspace.
+        InconsistentError: Reading, and tables of a task are missing.
+    """
     make_directory(settings.data)
     marker = workspace.find_marker(settings.data)
     if whole:
@@ -1084,7 +1091,7 @@ def _prepare_tables(
 
     with store.read() as tx:
         if sealing_marker is not None:
-            workspace.check_marker(settings.data, sealing_marker, tx, shown=store.shown)
+            workspace.check_marker(settings.data, sealing_marker, tx, database_name=store.shown)
         lookup_settings = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
         packages = adopted_packages
         if packages is None:

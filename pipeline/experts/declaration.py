@@ -1,8 +1,8 @@
-"""Declare the task expert-tags: the domains that a person knows, by what their biography shows.
+"""Declare the task expert-tags: the domains of knowledge that a biography shows.
 
-A model repeats what stands in a biography, and a stranger may have written it. What of a tag is harmless in another
-form is cleaned: mark-up, entities, control and invisible characters. What is too long after that, still mark-up, or an
-address is no tag, and `_ill_formed` says why.
+A model repeats text of a biography, and a stranger may have written the biography. Mark-up,
+entities, control characters and invisible characters are therefore removed from each tag. A tag is
+refused if it is still too long, contains mark-up or is an address.
 """
 
 import re
@@ -54,59 +54,81 @@ class Tags(BaseModel):
     @field_validator("tags")
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which nothing is left."""
+        """Clean the tags, and drop invalid tags and duplicates; the order stays.
+
+        Raises:
+            ValueError: No tag is valid.
+        """
         if not tags:
             return []
-        reasons = {tag: _ill_formed(tag) for tag in map(clean_tag, tags)}
-        clean = [tag for tag, why in reasons.items() if not why]
-        if not clean:
-            raise ValueError(f"no tag is left: {next(iter(reasons.values()))}")
-        return clean
+        faults = {tag: _tag_fault(tag) for tag in map(clean_tag, tags)}
+        valid_tags = [tag for tag, fault in faults.items() if not fault]
+        if not valid_tags:
+            first_fault = next(iter(faults.values()))
+            raise ValueError(f"no tag is left: {first_fault}")
+        return valid_tags
 
 
 task = BuiltInDeclaration(
     name="expert-tags",
-    version=2,  # what a version says is never changed: another wording is another version
+    # The text of a version never changes: another wording needs another version.
+    version=2,
     answer=Tags,
     items="SELECT id, username, job_title, bio FROM experts WHERE tags IS NULL",
     prompt="{username}\n{job_title}\n{biography}",
     system=SYSTEM,
     write_to="experts.tags=tags",
-    max_output_tokens=1024,  # eight tags need about sixty; the rest is room for thoughts
+    # Eight tags need about sixty tokens; the rest is for thoughts.
+    max_output_tokens=1024,
 )
+# Columns of the table by placeholder of the prompt.
 PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
 
-MAX_TAG = (
-    60  # characters; a phrase of three words has half as many, and what is longer is a sentence
-)
+# A phrase of three words has about half as many characters; a longer tag is a sentence.
+MAX_TAG = 60
 
-_MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
-_LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
+# Marks of emphasis and blanks at the ends of a tag. `#` also ends names of programming languages.
+_EMPHASIS_MARKS = "*_~ "
+_MARKUP_CHARACTER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
 def clean_tag(tag: str) -> str:
-    """Return a tag in lower case, with single blanks, without mark-up or invisible characters; cut after 1,000."""
+    """Return a tag in lower case, with single blanks and no mark-up or invisible characters.
+
+    A tag of more than `MAX_RAW` characters is cut one character after them and not cleaned, so that
+    it stays too long.
+    """
     text = " ".join(tag.lower().split())[: MAX_RAW + 1]
     if len(text) > MAX_RAW:
         return text
-    while (cleaner := without_markup(text).lower().strip(_MARKS)) != text:
-        text = cleaner
+
+    # Removing mark-up may reveal more mark-up.
+    while (cleaner_text := without_markup(text).lower().strip(_EMPHASIS_MARKS)) != text:
+        text = cleaner_text
     return text
 
 
-def _ill_formed(tag: str) -> str:
+def _tag_fault(tag: str) -> str:
+    """Return why a clean tag is invalid, or "" if it is valid."""
     if not tag:
         return "a tag is blank"
     if len(tag) > MAX_TAG:
         return f"a tag is longer than {MAX_TAG} characters"
-    if _LEFT_OVER.search(tag):
+    if _MARKUP_CHARACTER.search(tag):
         return "a tag holds mark-up"
-    return "a tag is an address" if "://" in tag else ""
+    if "://" in tag:
+        return "a tag is an address"
+    return ""
 
 
 def checked_tag(tag: str) -> str:
-    """Return a tag that a person typed as it is written."""
+    """Return a tag that a person typed in its clean form.
+
+    Raises:
+        InputError: The tag is invalid.
+    """
     clean = clean_tag(tag)
-    if why := _ill_formed(clean):
-        raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {why}; nothing was changed")
+    fault = _tag_fault(clean)
+    if fault:
+        raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {fault}; nothing was changed")
     return clean

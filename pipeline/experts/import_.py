@@ -1,29 +1,30 @@
-"""Import people from a file: CSV by its header, .xlsx, JSON, JSON lines or Parquet; all sound rows go in, or none.
+"""Import people from a CSV, .xlsx, JSON, JSON lines or Parquet file, in one transaction.
 
-Formulas, HTML, odd URLs, any script, emoji and control characters go in as they are. A row with bad bytes, NUL, or no
-usable username is rejected; a value of the wrong kind is dropped or altered, with a finding. Of rows with the same
-username the first goes in, also where they differ only in case or in the form of their accents: those are exact keys
-once stored, but in one file almost surely one person, and asking twice costs money.
-
-Columns that mean nothing here are kept beside the table, under their own names, and come back in an export.
-
-Tags are never written. A parked person with another biography is asked again; one in an open batch gets the answer to
-the old text, and a finding says so.
+- All valid rows are imported, or none if the file cannot be read.
+- Formulas, HTML, odd URLs, any script, emoji and control characters are stored unchanged.
+- A row with bad bytes, NUL or no usable username is rejected. A value of the wrong kind is dropped
+  or altered, with a finding.
+- If several rows have the same username, the first is imported. The comparison ignores case and the
+  form of accents: stored usernames are exact keys, but within one file such rows are almost surely
+  the same person, and asking twice costs money.
+- Unknown columns are stored beside the table, under their own names, and are exported again.
+- Tags are never written. A parked person with a new biography is asked again. A person in an open
+  batch gets the answer to the old text, and a finding says so.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.rates import parse_rate, rate_of, rate_text
+from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
@@ -31,7 +32,7 @@ from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold
 from pipeline.tables.read import SourceRow, parse_json
 from pipeline.tables.row_import import (
-    PLAIN,
+    DEFAULT_IMPORT_OPTIONS,
     Finding,
     FindingKind,
     ImportOptions,
@@ -43,13 +44,19 @@ from pipeline.tables.row_import import (
     rejected,
 )
 
-BLOCK = 500  # people written at a time
-TYPED = 10  # names that a command is shown with
-ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
-MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
+# People per write.
+BLOCK = 500
+# The hint shows a complete command for at most this number of usernames.
+MAX_TYPED_USERNAMES = 10
+# Column names that a note lists.
+MAX_LISTED_COLUMNS = 10
+# Columns besides the username that the prompt contains.
+PROMPT_COLUMNS = ("bio", "job_title")
+# Characters; a username is a key, in URLs and on screens.
+MAX_USERNAME = 200
 EXPECTED = ", ".join(HEADERS.values())
 WHOLE_NAME = "full_name"
-PARTS = ("first_name", "last_name")
+NAME_PARTS = ("first_name", "last_name")
 LAYOUT = ColumnLayout(
     USERNAME,
     {**HEADERS, WHOLE_NAME: "Full name"},
@@ -58,284 +65,354 @@ LAYOUT = ColumnLayout(
     "experts",
     too=frozenset({USERNAME, WHOLE_NAME}),
 )
-# What people type into a field that they leave empty: every text field reads these as empty, whatever their case
-PLACEHOLDERS = frozenset(
-    {
-        *(
-            "-",
-            "--",
-            "---",
-            "\u2013",
-            "\u2014",
-            "_",
-            ".",
-            "..",
-            "...",
-            "\u2026",
-            "/",
-            "?",
-            "??",
-            "???",
-        ),
-        *(
-            "n/a",
-            "n.a.",
-            "#n/a",
-            "null",
-            "none",
-            "nil",
-            "na",
-            "nan",
-            "(none)",
-            "undefined",
-            "empty",
-            "(empty)",
-        ),
-        *(
-            "tbd",
-            "tba",
-            "tbc",
-            "t.b.d.",
-            "todo",
-            "to do",
-            "not available",
-            "not applicable",
-            "unknown",
-            "coming soon",
-        ),
-        *(":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a"),
-        *("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无"),
-    }
+# Texts that people type into a field that they leave empty. Every text field reads them as empty,
+# whatever their case.
+_DASHES_AND_DOTS = (
+    *("-", "--", "---", "\u2013", "\u2014", "_"),
+    *(".", "..", "...", "\u2026", "/", "?", "??", "???"),
 )
-PLACEHOLDERS_BUT_IN_NAMES = frozenset(
-    {"null", "none", "nil", "na", "nan", "todo"}
-)  # people are called so
+_EMPTY_WORDS = (
+    *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan"),
+    *("(none)", "undefined", "empty", "(empty)"),
+)
+_LATER_WORDS = (
+    *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable"),
+    *("unknown", "coming soon"),
+)
+_SMILEYS = (":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a")
+_FOREIGN_WORDS = ("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无")
+PLACEHOLDERS = frozenset(
+    (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS)
+)
+# These placeholders are also names of people.
+PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})
 
-# Folded names of what our own export has beside the columns of people.
+# Folded names of columns that our own export adds to those of people.
 _SCORE = "findabilityscore"
-_ANSWERED = frozenset({"tags", _SCORE})
-_STATES = ("state", "reason")
+_ANSWER_COLUMNS = frozenset({"tags", _SCORE})
+_STATE_COLUMNS = ("state", "reason")
+# Particles that belong to a last name.
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
 )
 
 
-# ---- judge one row's cells
+# ---- validate the cells of a row
 
 
 def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
-    """Return the person that a row's cells, by table column, describe, or the finding that rejects it.
+    """Return the person that the cells of a row describe, or the finding that rejects the row.
 
-    A cell is text, or from a JSON document any JSON value; None and white space are empty. The key is the username; of
-    the values an empty one is None, and one that is not there leaves that of an existing row alone.
+    An empty cell becomes None. A column that `cells` does not contain keeps the value of an
+    existing person. Altered and dropped values are reported in `SoundRow.changes`.
+
+    Args:
+        cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
+            space are empty. The username is the key.
+        line: Line of the row in its file.
     """
-    cell = cells.get(USERNAME)
-    username, why = key_of(cell.strip() if isinstance(cell, str) else cell, most=MAX_USERNAME)
-    if why:
-        return rejected(line, why, cell or "", column=HEADERS[USERNAME])
+    username_cell = cells.get(USERNAME)
+    stripped_cell = username_cell.strip() if isinstance(username_cell, str) else username_cell
+    username, reason = key_of(stripped_cell, max_chars=MAX_USERNAME)
+    if reason:
+        return rejected(line, reason, username_cell or "", column=HEADERS[USERNAME])
+
     changes: list[Finding] = []
     values: dict[str, str | float | None] = {}
     for column, cell in cells.items():
-        if column != USERNAME:
-            values[column], why = _rate(cell) if column == "hourly_rate" else _text(column, cell)
-            if why:
-                changes.append(
-                    Finding(
-                        line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username
-                    )
-                )
-    if not values.get("currency") and (
-        beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]
-    ):
-        values["currency"] = beside
+        if column == USERNAME:
+            continue
+        if column == "hourly_rate":
+            values[column], reason = _read_rate(cell)
+        else:
+            values[column], reason = _read_text(column, cell)
+        if reason:
+            header = HEADERS[column]
+            changes.append(
+                Finding(line, header, reason, excerpt(cell), FindingKind.CHANGED, username)
+            )
+
+    _, rate_currency = parse_rate(str(cells.get("hourly_rate") or ""))
+    currency = values.get("currency") or rate_currency
+    if currency:
+        values["currency"] = currency_code(str(currency))
     return SoundRow(username, values, line, tuple(changes))
 
 
-def _text(column: str, cell: object) -> tuple[str | None, str]:
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+def _read_text(column: str, cell: object) -> tuple[str | None, str]:
+    """Return the text of a cell, None if it is empty, and why it differs from the cell, or ""."""
+    if isinstance(cell, bool):
+        return None, "true or false, not text; left empty"
+    if isinstance(cell, (int, float)):
         return str(cell), "a number, stored as text"
+    if isinstance(cell, list):
+        return None, "a list, not text; left empty"
     if cell is not None and not isinstance(cell, str):
-        kind = (
-            "true or false"
-            if isinstance(cell, bool)
-            else "a list"
-            if isinstance(cell, list)
-            else "an object"
-        )
-        return None, f"{kind}, not text; left empty"
+        return None, "an object, not text; left empty"
+
     text = (cell or "").strip()
-    if is_placeholder(text, in_name=column in PARTS):
+    if is_placeholder(text, in_name=column in NAME_PARTS):
         return None, f"placeholder {text!r} read as empty"
     return text or None, ""
 
 
 def is_placeholder(text: str, *, in_name: bool = False) -> bool:
-    """Return whether a text says that a field is empty; in a person's name some of the words are names."""
+    """Return whether a text means that a field is empty.
+
+    Args:
+        in_name: The field is a first or last name; `PLACEHOLDERS_BUT_IN_NAMES` are then names.
+    """
     word = text.strip().casefold()
-    return word in PLACEHOLDERS and not (in_name and word in PLACEHOLDERS_BUT_IN_NAMES)
+    if in_name and word in PLACEHOLDERS_BUT_IN_NAMES:
+        return False
+    return word in PLACEHOLDERS
 
 
-def _rate(cell: object) -> tuple[float | None, str]:
+def _read_rate(cell: object) -> tuple[float | None, str]:
+    """Return the hourly rate of a cell, or None, and why it differs from the cell, or ""."""
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        value = rate_of(cell)
-        return value, "" if value is not None else "no rate; stored without a rate"
-    text, why = _text("hourly_rate", cell)
+        rate = rate_of(cell)
+        return rate, "no rate; stored without a rate" if rate is None else ""
+
+    text, reason = _read_text("hourly_rate", cell)
     if text is None:
-        return None, why
-    value, _ = parse_rate(text)
-    if value is None:
+        return None, reason
+    rate, _ = parse_rate(text)
+    if rate is None:
         return None, "not one number with a sign or a code beside it; stored without a rate"
-    return value, "" if text.replace(".", "").isdecimal() else f"read as {rate_text(value)}"
+    is_plain_number = text.replace(".", "").isdecimal()
+    return rate, "" if is_plain_number else f"read as {rate_text(rate)}"
 
 
 # ---- read a file, or a JSON document
 
 
 class PeopleFile(MappedFile):
-    """The people in one file."""
+    """A file of people with its columns mapped to those of the table."""
 
     layout = LAYOUT
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
-        """Return the person that a row describes; cells of CSV are as spreadsheets take them."""
-        return _person(row, as_written=self.format == "csv")
+        """Return the person that a row describes, or the finding that rejects the row.
+
+        The guard of formulas in CSV cells is removed.
+        """
+        return _read_person_row(row, has_guarded_formulas=self.format == "csv")
 
     def identity(self, key: str) -> str:
-        """Return a username without regard to case, and to the form of its accents."""
+        """Return a username in the form that equal usernames of one file share.
+
+        The form ignores case and the encoding of accents.
+        """
         return unicodedata.normalize("NFC", key).casefold()
 
     def last_notes(self) -> Iterator[str]:
-        """Yield which names are not read."""
-        yield from _not_read(self.mapping)
+        """Yield notes that list the columns that are not imported."""
+        yield from _unread_column_notes(self.mapping)
 
 
 @lru_cache
 def of_export(names: tuple[str, ...]) -> frozenset[str]:
-    """Return which of some names are of columns that our own export added; a user's own `state` is not among them."""
-    folded = {fold(name): name for name in names}
-    added = set(_ANSWERED)
-    if _SCORE in folded:
-        added |= {f"row{name}" if f"row{name}" in folded else name for name in _STATES}
-    return frozenset(name for name in names if fold(name) in added)
+    """Return the column names that our own export added to a file.
+
+    `state` and `reason` are included only if the file has scores. If the file also has `row_state`
+    or `row_reason`, the export added that column and the shorter name belongs to the user.
+    """
+    folded_names = {fold(name) for name in names}
+    added_names = set(_ANSWER_COLUMNS)
+    if _SCORE in folded_names:
+        for state_column in _STATE_COLUMNS:
+            is_prefixed = f"row{state_column}" in folded_names
+            added_names.add(f"row{state_column}" if is_prefixed else state_column)
+    return frozenset(name for name in names if fold(name) in added_names)
 
 
-def _not_read(mapping: ColumnMapping) -> Iterator[str]:
-    added = of_export((*mapping.others, *mapping.not_read))
-    others = [name for name in mapping.others if name not in added]
-    unread = [*mapping.not_read, *(name for name in mapping.others if name in added)]
-    for names, what in ((others, "not read, but kept for an export"), (unread, "not read")):
-        if names:
-            yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
-    if any(fold(name) in _ANSWERED for name in unread):
+def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
+    """Yield notes on the columns that are only stored, and on those that are ignored.
+
+    If the ignored columns include tags or scores, a note says how to change tags.
+    """
+    export_columns = of_export((*mapping.others, *mapping.not_read))
+    stored_columns = [name for name in mapping.others if name not in export_columns]
+    ignored_columns = [
+        *mapping.not_read,
+        *(name for name in mapping.others if name in export_columns),
+    ]
+
+    if stored_columns:
+        yield f"not read, but kept for an export: {_list_columns(stored_columns)}"
+    if ignored_columns:
+        yield f"not read: {_list_columns(ignored_columns)}"
+    if any(fold(name) in _ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
-        yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
+        yield (
+            "tags and scores are not imported: they come from answers, "
+            f"or from a person by `{edits}`"
+        )
 
 
-def _person(row: SourceRow, *, as_written: bool = False) -> SoundRow | Finding:
-    """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
+def _list_columns(names: Sequence[str]) -> str:
+    return first_few([excerpt(name) for name in names], MAX_LISTED_COLUMNS)
+
+
+def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
+    """Return the person that a row describes, or the finding that rejects the row.
+
+    Cells of unknown columns are returned in `SoundRow.beside`, except those that our own export
+    added.
+
+    Args:
+        has_guarded_formulas: Remove the guard that protects spreadsheets from formulas.
+    """
     cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
-    beside = {name: cell for name, cell in row.values.items() if name not in cells}
-    if as_written:
+    extra_cells = {name: cell for name, cell in row.values.items() if name not in cells}
+    if has_guarded_formulas:
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
-        beside = {name: restore_formula(cell) for name, cell in beside.items()}
-    person = judge_row(_with_parts(cells), line=row.line)
-    added = of_export(tuple(beside))
-    sound = {name: cell for name, cell in beside.items() if name not in added}
-    return person if isinstance(person, Finding) else person._replace(beside=sound)
+        extra_cells = {name: restore_formula(cell) for name, cell in extra_cells.items()}
+
+    person = judge_row(_split_whole_name(cells), line=row.line)
+    if isinstance(person, Finding):
+        return person
+    export_columns = of_export(tuple(extra_cells))
+    user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
+    return person._replace(beside=user_cells)
 
 
-def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
+def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the cells with the whole name replaced by first and last name.
+
+    First and last name of the row itself are kept. If the row has only one of them, the other is
+    the rest of the whole name. A whole name that is not text becomes the first name, so that a
+    finding reports it.
+    """
     if WHOLE_NAME not in cells:
         return cells
-    whole = cells[WHOLE_NAME]
-    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
-    if not isinstance(whole, str):
-        return {PARTS[0]: whole, **others}
-    whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
-    without_last = whole.removesuffix(f" {last}").removeprefix(f"{last}, ")
-    without_first = whole.removeprefix(f"{first} ").removesuffix(f", {first}")
-    made = (without_last, without_first) if first or last else _split_name(whole)
-    return {
-        **others,
-        **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)},
+    whole_name = cells[WHOLE_NAME]
+    other_cells = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    if not isinstance(whole_name, str):
+        return {NAME_PARTS[0]: whole_name, **other_cells}
+
+    whole_name = whole_name.strip()
+    first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
+    if first_name or last_name:
+        name_parts = (
+            whole_name.removesuffix(f" {last_name}").removeprefix(f"{last_name}, "),
+            whole_name.removeprefix(f"{first_name} ").removesuffix(f", {first_name}"),
+        )
+    else:
+        name_parts = _split_name(whole_name)
+
+    part_cells = {
+        column: other_cells.get(column) or name_part
+        for column, name_part in zip(NAME_PARTS, name_parts, strict=True)
     }
+    return {**other_cells, **part_cells}
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Return first and last name: at a comma the last one stands first, else it is the last word with its particles.
+    """Return the first and the last name of a whole name.
 
-    A name of one word is a first name.
+    `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
+    before it. A single word is a first name.
     """
-    last, comma, first = (part.strip() for part in name.partition(","))
-    if comma and first and last:
-        return first, last
-    words = last.split()
-    at = max(1, len(words) - 1)
-    while at > 1 and _PARTICLES.fullmatch(words[at - 1].casefold()):
-        at -= 1
-    return " ".join(words[:at]), " ".join(words[at:])
+    before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
+    if comma and after_comma and before_comma:
+        return after_comma, before_comma
+
+    words = before_comma.split()
+    last_name_index = max(1, len(words) - 1)
+    while last_name_index > 1 and _PARTICLES.fullmatch(words[last_name_index - 1].casefold()):
+        last_name_index -= 1
+    return " ".join(words[:last_name_index]), " ".join(words[last_name_index:])
 
 
-def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[SoundRow, list[str]]:
-    """Return the person in a JSON object, or a list of one, and notes on how it was read.
+def read_person(
+    data: bytes, column_map: Mapping[str, str], *, name: str
+) -> tuple[SoundRow, list[str]]:
+    """Return the person in a JSON document, and notes on how it was read.
 
-    `given` is what MAP= says, `name` where the document stands. InputError where it is no JSON, not one person, or one
-    whom an import would reject; the message names the field.
+    Args:
+        data: One JSON object, or a list that contains one.
+        given: Column mapping of the setting MAP=.
+        name: File name of the document, or "-" for standard input.
+
+    Raises:
+        InputError: The document is not JSON, does not contain exactly one person, or an import
+            would reject the person. The error names the field.
     """
-    said = "standard input" if name == "-" else name
+    source_name = "standard input" if name == "-" else name
     try:
-        value = parse_json(data.decode("utf-8-sig", "surrogateescape"))
+        document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
-        raise _refused(said, str(error)) from None
-    if isinstance(value, list):
-        if len(value) > 1:
-            said = f"{name} is a list of {len(value)}; one person at a time is added here, and none was"
-            raise InputError(said, hint=f"`{CommandHint('import')}` adds many")
-        if not value:
-            raise _refused(said, "the list holds no person")
-        (value,) = value
-    if not isinstance(value, dict):
-        raise _refused(said, "not an object")
-    mapping = ColumnMapping(list(value), given, layout=LAYOUT, path=Path(said))
-    row = mapping.row(SourceRow(1, value))
-    person = row if isinstance(row, Finding) else _person(row)
+        raise _refuse(source_name, str(error)) from None
+
+    if isinstance(document, list):
+        if len(document) > 1:
+            message = (
+                f"{name} is a list of {len(document)}; "
+                "one person at a time is added here, and none was"
+            )
+            raise InputError(message, hint=f"`{CommandHint('import')}` adds many")
+        if not document:
+            raise _refuse(source_name, "the list holds no person")
+        document = document[0]
+    if not isinstance(document, dict):
+        raise _refuse(source_name, "not an object")
+
+    mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
+    mapped_row = mapping.row(SourceRow(1, document))
+    person = mapped_row if isinstance(mapped_row, Finding) else _read_person_row(mapped_row)
     if isinstance(person, Finding):
-        found = f" (found {person.value!r})" if person.value else ""
-        raise _refused(
-            said, f"{person.column}: {person.reason}{found}", field=_field(person.column)
+        found_value = f" (found {person.value!r})" if person.value else ""
+        reason = f"{person.column}: {person.reason}{found_value}"
+        raise _refuse(source_name, reason, field=_column_of(person.column))
+
+    notes = [*mapping.notes]
+    if mapping.near:
+        notes.append(
+            f"who is stored already is mended by `{CommandHint('import')}` "
+            f"with that {OptionHint('map')}"
         )
-    mends = [
-        f"who is stored already is mended by `{CommandHint('import')}` with that {OptionHint('map')}"
-    ] * bool(mapping.near)
-    return person, [*mapping.notes, *mends, *_not_read(mapping)]
+    return person, [*notes, *_unread_column_notes(mapping)]
 
 
-def _refused(said: str, why: str, *, field: str = "") -> InputError:
+def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
     hint = f"give one JSON object with the keys {EXPECTED}"
-    return InputError(f"{said}: {why}; nothing was stored", hint=hint, field=field)
+    return InputError(f"{source_name}: {reason}; nothing was stored", hint=hint, field=field)
 
 
-def _field(label: str) -> str:
-    return next((column for column, one in HEADERS.items() if one == label), "")
+def _column_of(header: str) -> str:
+    """Return the table column of a header, or ""."""
+    for column, column_header in HEADERS.items():
+        if column_header == header:
+            return column
+    return ""
 
 
 def check_as_given(person: SoundRow, *, name: str) -> None:
-    """Pass where every value of a person would be stored as it is given."""
+    """Refuse a person if any value would be stored altered.
+
+    Args:
+        person: Person of `read_person`.
+        name: Name of the document in the message.
+
+    Raises:
+        InputError: A value would be changed or dropped; the error names the first.
+    """
     for change in person.changes:
         reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(
             f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
             hint="leave it out, or give it as it is to be stored",
-            field=_field(change.column),
+            field=_column_of(change.column),
         )
 
 
-# ---- write what a file says
+# ---- write the people of a file
 
 
 class PeopleImportReport(ImportReport):
-    """What an import of people did, and how the file was read."""
+    """Result of an import of people, and how the file was read."""
 
     FIELDS: ClassVar = (
         "path", "format", "encoding", "dry", "added", "updated", "unchanged", "missing", "released", "refused", "notes",
@@ -347,142 +424,239 @@ class PeopleImportReport(ImportReport):
 check_file = PeopleFile.check
 
 
-def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
+def run(
+    ws: WorkspaceSession, path: Path, options: ImportOptions = DEFAULT_IMPORT_OPTIONS
+) -> PeopleImportReport:
     """Import the people in a file, in one transaction.
 
-    A report says what happened also where nothing went in; `ImportReport.check` raises then.
+    Returns:
+        The report, even if no row was imported; `ImportReport.check` then raises an error.
 
-    InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
+    Raises:
+        InputError: The file cannot be read as people, or the report cannot be written. Nothing was
+            changed.
     """
-    file, done = PeopleFile.begun(path, options, PeopleImportReport)
-    missing = partial(_missing_usernames, file)
+    file, report = PeopleFile.begun(path, options, PeopleImportReport)
     import_rows(
         ws.store,
         ws.display,
         file,
-        done,
-        write=_write,
+        report,
+        write=_write_people,
         task=table.TASK,
         at=ws.now(),
         block=BLOCK,
         long="bio",
-        missing=missing,
+        missing=partial(_missing_usernames, file),
     )
-    if done.missing:
-        done.notes.append(_missing_note(path, done.missing, done.missing_keys, options.report))
-    return done
+    if report.missing:
+        report.notes.append(
+            _missing_note(path, report.missing, report.missing_keys, options.report)
+        )
+    return report
 
 
-def _missing_usernames(file: PeopleFile, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
+def _missing_usernames(
+    file: PeopleFile, tx: Connection, report: PeopleImportReport
+) -> Iterator[str]:
     """Yield the usernames of stored people who are not in the file.
 
-    If the file names nobody who was stored before, nobody is yielded.
+    If the file names no person who was stored before, nothing is yielded: the file is then an
+    addition, not a newer version of the stored list.
     """
-    known = done.updated + done.unchanged
-    if not known or table.people(tx).total(tx) == known + (0 if done.dry else done.added):
+    stored_before = report.updated + report.unchanged
+    if not stored_before:
         return
+    expected_total = stored_before + (0 if report.dry else report.added)
+    if table.people(tx).total(tx) == expected_total:
+        return
+
     for (cell,) in table.people(tx).cells(tx, (USERNAME,)):
-        if not file.has_key(name := text_of(cell)):
-            yield name
+        username = text_of(cell)
+        if not file.has_key(username):
+            yield username
 
 
-def _missing_note(path: Path, count: int, names: Sequence[str], report: Path | None) -> str:
-    """Return how many people are missing in a file, and what forgets them."""
-    said = f"{count:,} people of earlier files are not in {path}, and stay: {first_few(names)}"
-    if count <= TYPED and len(names) == count and not any("," in name for name in names):
-        return f"{said}; to remove them: {CommandHint('forget', expert=','.join(names))}"
-    listed = report or "missing.csv"
-    step = CommandHint("import", experts=path, dry=True, report=listed)
-    written = "" if report else f"{step} lists them, then "
-    return f"{said}; to remove them: {written}{CommandHint('forget', file=listed)}"
+def _missing_note(path: Path, count: int, usernames: Sequence[str], report: Path | None) -> str:
+    """Return a note on people who are not in the file, with the commands that remove them.
+
+    Args:
+        path: The imported file.
+        count: Number of missing people.
+        usernames: The first of their usernames.
+        report: File of the import's findings, if one was written.
+    """
+    message = (
+        f"{count:,} people of earlier files are not in {path}, and stay: {first_few(usernames)}"
+    )
+    has_all_usernames = len(usernames) == count
+    has_comma = any("," in username for username in usernames)
+    if count <= MAX_TYPED_USERNAMES and has_all_usernames and not has_comma:
+        forget_command = CommandHint("forget", expert=",".join(usernames))
+        return f"{message}; to remove them: {forget_command}"
+
+    list_file = report or "missing.csv"
+    list_step = ""
+    if not report:
+        list_command = CommandHint("import", experts=path, dry=True, report=list_file)
+        list_step = f"{list_command} lists them, then "
+    return f"{message}; to remove them: {list_step}{CommandHint('forget', file=list_file)}"
 
 
-def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> list[Finding]:
-    """Write some people, and count them; return what else is to be told. Of a `dry` import nothing is written."""
-    told = list[Finding]()
-    known = _known(tx, people)
-    new = [person for person in people if person.key not in known]
-    if not done.dry:
-        table.insert_people(tx, [(person.key, person.values) for person in new])
-    updated = _write_beside(tx, people, known, done)
-    asked_about: dict[str, tuple[SoundRow, Mapping[Any, Any], dict[str, Any]]] = {}
+class _PromptChange(NamedTuple):
+    """A stored person of whom the import changes columns that the prompt contains."""
+
+    person: SoundRow
+    row: Mapping[Any, Any]
+    # Changed cells by column.
+    values: dict[str, Any]
+
+
+def _write_people(
+    tx: Connection, people: Sequence[SoundRow], report: ImportReport
+) -> list[Finding]:
+    """Insert new people, update changed people and count them in the report.
+
+    Parked people with a new biography are released. A dry import only counts.
+
+    Returns:
+        Findings on changed people whose tags stay those of the old text.
+    """
+    stored_rows = _stored_rows(tx, people)
+    new_people = [person for person in people if person.key not in stored_rows]
+    if not report.dry:
+        table.insert_people(tx, [(person.key, person.values) for person in new_people])
+
+    updated_usernames = _write_extra_cells(tx, people, stored_rows, report)
+    prompt_changes: dict[str, _PromptChange] = {}
     for person in people:
-        row = known.get(person.key, {})
-        wanted = table.as_stored(tx, person.values)
-        values = {
-            name: value
-            for name, value in person.values.items()
-            if row and _seen(name, wanted[name]) != _seen(name, row[name])
-        }
+        row = stored_rows.get(person.key, {})
+        values = _changed_values(tx, person, row)
         if not values:
             continue
-        if not done.dry:
+        if not report.dry:
             table.update_person(tx, row, values)
-        updated.add(person.key)
-        if not values.keys().isdisjoint(ASKED_ABOUT):
-            asked_about[str(row["id"])] = person, row, values
-    if (new or updated) and not done.dry:
+        updated_usernames.add(person.key)
+        if not values.keys().isdisjoint(PROMPT_COLUMNS):
+            prompt_changes[str(row["id"])] = _PromptChange(person, row, values)
+
+    if (new_people or updated_usernames) and not report.dry:
         workspace.touch_revision(tx, table.TASK)
-    done.added += len(new)
-    done.updated += len(updated)
-    done.unchanged += len(people) - len(new) - len(updated)
-    claimed = claims.claimed_among(tx, table.TASK, list(asked_about))
-    new_bios = [
-        key
-        for key, (_, _, values) in asked_about.items()
-        if values.get("bio") and key not in claimed
+    report.added += len(new_people)
+    report.updated += len(updated_usernames)
+    report.unchanged += len(people) - len(new_people) - len(updated_usernames)
+
+    claimed_ids = claims.claimed_among(tx, table.TASK, list(prompt_changes))
+    new_bio_ids = [
+        item_id
+        for item_id, change in prompt_changes.items()
+        if change.values.get("bio") and item_id not in claimed_ids
     ]
-    done.released += len(
-        (claims.unparkable if done.dry else claims.unpark)(tx, table.TASK, ids=new_bios)
-    )
-    for key, (person, row, values) in asked_about.items():
-        if list_of(row["tags"]) != []:
-            again = f"; {CommandHint('tag', refresh=True)} asks again" if "bio" in values else ""
-            told.append(_kept(person, values, f"changed, and the tags stay as they are{again}"))
-        elif key in claimed:
-            told.append(
-                _kept(
-                    person,
-                    values,
-                    "changed while being asked; the answer to the old text will be kept",
-                )
+    if report.dry:
+        released_ids = claims.unparkable(tx, table.TASK, ids=new_bio_ids)
+    else:
+        released_ids = claims.unpark(tx, table.TASK, ids=new_bio_ids)
+    report.released += len(released_ids)
+    return list(_kept_tag_findings(prompt_changes, claimed_ids))
+
+
+def _changed_values(
+    tx: Connection, person: SoundRow, row: Mapping[Any, Any]
+) -> dict[str, str | float | None]:
+    """Return the values of a person that differ from the stored row; none if the row is empty."""
+    if not row:
+        return {}
+    stored_values = table.as_stored(tx, person.values)
+    return {
+        column: value
+        for column, value in person.values.items()
+        if _comparable(column, stored_values[column]) != _comparable(column, row[column])
+    }
+
+
+def _kept_tag_findings(
+    prompt_changes: Mapping[str, _PromptChange], claimed_ids: Collection[str]
+) -> Iterator[Finding]:
+    """Yield a finding for each changed person who is tagged, or is in an open batch.
+
+    Args:
+        prompt_changes: Changed people by id.
+        claimed_ids: Ids of people in open batches.
+    """
+    for item_id, change in prompt_changes.items():
+        if list_of(change.row["tags"]) != []:
+            refresh_hint = ""
+            if "bio" in change.values:
+                refresh_hint = f"; {CommandHint('tag', refresh=True)} asks again"
+            yield _kept_finding(change, f"changed, and the tags stay as they are{refresh_hint}")
+        elif item_id in claimed_ids:
+            yield _kept_finding(
+                change, "changed while being asked; the answer to the old text will be kept"
             )
-    return told
 
 
-def _write_beside(
+def _write_extra_cells(
     tx: Connection,
     people: Sequence[SoundRow],
-    known: Mapping[str, Mapping[Any, Any]],
-    done: ImportReport,
+    stored_rows: Mapping[str, Mapping[Any, Any]],
+    report: ImportReport,
 ) -> set[str]:
-    """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
-    more = [person for person in people if person.beside]
-    new = [] if done.dry else [person for person in more if person.key not in known]
-    rows = {**known, **(_known(tx, new) if new else {})}
-    found = ((rows[one.key], one.beside) for one in more if one.key in rows)
-    cells_of = [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found]
-    changed = table.put_beside(tx, cells_of, dry=done.dry)
-    return {name for name, row in known.items() if str(row["id"]) in changed}
+    """Store the cells of unknown columns; a dry import only compares them.
 
+    Args:
+        tx: Transaction in which new people are already inserted, unless the import is dry.
+        people: People of the file.
+        stored_rows: Rows of the people who were stored before, by username.
+        report: Report that says whether the import is dry.
 
-def _known(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
-    """Return the rows of people who are there, by the username in the file.
-
-    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
+    Returns:
+        Usernames of the people in `stored_rows` whose cells differ.
     """
-    asked = {person.key for person in people}
-    found = table.by_usernames(tx, list(asked))
-    others = {name.casefold(): row for name, row in found.items() if name not in asked}
-    alike = {name: others[name.casefold()] for name in asked if name.casefold() in others}
-    return {**alike, **{name: row for name, row in found.items() if name in asked}}
+    people_with_cells = [person for person in people if person.beside]
+    rows = dict(stored_rows)
+    if not report.dry:
+        new_people = [person for person in people_with_cells if person.key not in stored_rows]
+        if new_people:
+            rows |= _stored_rows(tx, new_people)
+
+    cells_by_person = []
+    for person in people_with_cells:
+        if person.key in rows:
+            row = rows[person.key]
+            cells_by_person.append((str(row["id"]), text_of(row[USERNAME]), person.beside))
+    changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
+    return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
 
-def _kept(person: SoundRow, values: Mapping[str, Any], reason: str) -> Finding:
-    column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
-    value = excerpt(str(values[column] or ""))
-    return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.key)
+def _stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
+    """Return the stored rows of people, by the username in the file.
+
+    The username column of an adopted table may ignore case. Its match then counts, because the
+    database would refuse to insert the person.
+    """
+    usernames = {person.key for person in people}
+    rows = table.by_usernames(tx, list(usernames))
+    rows_by_folded_name = {
+        username.casefold(): row for username, row in rows.items() if username not in usernames
+    }
+
+    stored_rows: dict[str, Mapping[Any, Any]] = {}
+    for username in usernames:
+        if username.casefold() in rows_by_folded_name:
+            stored_rows[username] = rows_by_folded_name[username.casefold()]
+    exact_rows = {username: row for username, row in rows.items() if username in usernames}
+    return stored_rows | exact_rows
 
 
-def _seen(column: str, cell: Any) -> str | float | None:
+def _kept_finding(change: _PromptChange, reason: str) -> Finding:
+    """Return a finding on the first changed column; columns of the prompt come first."""
+    values = change.values
+    column = next(column for column in (*PROMPT_COLUMNS, *values) if column in values)
+    person = change.person
+    cell_text = excerpt(str(values[column] or ""))
+    return Finding(person.line, HEADERS[column], reason, cell_text, FindingKind.KEPT, person.key)
+
+
+def _comparable(column: str, cell: Any) -> str | float | None:
+    """Return a cell in a form in which equal contents are equal, whatever the column's type."""
     return number_of(cell) if column == "hourly_rate" else text_of(cell) or None

@@ -1,5 +1,5 @@
-"""Names of the people's table and of the index by which it is known that the table was adopted."""
+"""Names of the table of people and of the index that marks it as adopted."""
 
 EXPERTS = "experts"
-# The index that is made last: if it is there, the table was adopted.
-MARK = "findable_experts_unscored"
+# This index is created last: if it exists, the adoption of the table was completed.
+ADOPTION_INDEX = "findable_experts_unscored"

@@ -1,14 +1,19 @@
-"""What the tags are like: the figures, their gates, and samples for a person to read.
+"""Measure the tags of people: figures, their gates, and samples for a person to read.
 
-Which tags the text of a person does not support is told by a word they share, else by what both mean. By words alone a
-tag of another word than the text's is unlike it, by vectors alone none is. So what shares no word with its text is held
-against the texts of others, by the local engine's encoder: it runs here, free, and sends nothing anywhere. Tags are in
-English, so only texts in English are looked at.
+A tag is unlike its text in two steps. A tag that shares a word with the text, or a root, is like
+it. The vectors of all other tags are compared with the vectors of all texts of the sample, because
+words alone reject synonyms and vectors alone reject nothing. The local engine's encoder is used: it
+runs here, is free, and sends nothing.
+
+Tags are in English, so only English texts are compared.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from sqlalchemy import ColumnElement
 
 from pipeline.engine.task import Task
 from pipeline.experts import table
@@ -23,7 +28,7 @@ from pipeline.quality.figures import (
     Value,
     histogram_bars,
     list_values,
-    listed,
+    read_figures,
     reply_values,
     share,
 )
@@ -34,130 +39,215 @@ from pipeline.tables.cells import list_of, text_of
 
 ENCODER = "findable-local-embedding-1"
 WIDTH = 768
-ALIKE = (
-    0.6  # of the longer of two terms: what they begin with in common, where they are of one root
-)
-LEAST = 4  # letters of a term that stands within another: `keep` in `beekeep`
-NEARER = 0.25  # of the texts of others: where more of them are nearer to a tag, its own does not tell of it
+# Common prefix of two terms of one root, as a share of the longer term.
+MIN_COMMON_PREFIX_SHARE = 0.6
+# Letters of a term that is part of another term: `keep` in `beekeep`.
+MIN_TERM_LETTERS = 4
+# If more than this share of the texts is nearer to a tag than its own text, the tag is unlike it.
+NEARER = 0.25
 ENGLISH = frozenset(
     {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"}
 )
-FEW = 2  # different ones of these words, which a text in English has
+# Different words of `ENGLISH` in an English text.
+MIN_ENGLISH_WORDS = 2
 SEED = 7
-SAMPLES = 30  # for a person to read
-EXAMPLES = 20  # rows of a table
-LONGEST_BAR = 12  # tags of a person that have a bar of their own
-COMMONEST = 10  # tags
-READ = 500  # people, chosen by a hash of their ids, whose tags are held against their texts
-FEWEST = 50  # people: of fewer no text is read
+# People that the report quotes for a person to read.
+MAX_SAMPLES = 30
+# Rows of a table of the report.
+MAX_EXAMPLES = 20
+# The last bar of the histogram includes all longer lists.
+MAX_TAGS_OF_BAR = 12
+# Most used tags whose share of people is a figure.
+COMMONEST_TAGS = 10
+# People whose tags are compared with their texts, chosen by a hash of their ids.
+TEXT_SAMPLE_SIZE = 500
+# With fewer people, no text is compared.
+MIN_PEOPLE_TO_COMPARE = 50
 
-FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - there is one
-    """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
+@dataclass
+class _TagCounts:
+    """Counts over the tagged people of a measurement."""
+
+    # Number of people by length of their list of tags.
+    lengths: Counter[int] = field(default_factory=Counter)
+    # Number of people by tag.
+    used: Counter[str] = field(default_factory=Counter)
+    # Ids of the people whose texts are read.
+    sample: ReservoirSample[str] = field(
+        default_factory=lambda: ReservoirSample[str](TEXT_SAMPLE_SIZE, seed=SEED)
+    )
+
+
+def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - one task
+    """Return the figures, tables and samples of the tags of an extractor.
+
+    Args:
+        tx: Transaction; it only reads.
+        task: Ignored: there is one task for people.
+        extractor: `label/model`, a label for all its models, or None for all tags.
+    """
     condition = table.tagged
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
-    people = table.people(tx)
-    lengths = Counter[int]()
-    used = Counter[str]()
-    read = ReservoirSample[str](READ, seed=SEED)
-    for key, cell in people.cells(tx, ("id", "tags"), condition):
-        members = list_of(cell) or []
-        lengths[len(members)] += 1
-        used.update(members)
-        read.offer(str(key), str(key))
-    often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
-    commonest = {tag for tag, _ in often[:COMMONEST]}
-    carrying = sum(
-        not commonest.isdisjoint(list_of(cell) or ())
-        for (cell,) in people.cells(tx, ("tags",), condition)
-    )
-    count = lengths.total()
-    parked = len(claims.parked_rows(tx, table.TASK))
-    texts = _in_english(tx, list(read)) if count >= FEWEST else []
-    unlike = Counter(_unsupported(texts))
-    judged = sum(len(tags) for _, tags in texts)
+    counts = _count_tags(tx, condition)
+    tags_by_use = _most_first(counts.used)
+    sample_ids = list(counts.sample)
+    people_count = counts.lengths.total()
+
+    texts: list[tuple[str, Sequence[str]]] = []
+    if people_count >= MIN_PEOPLE_TO_COMPARE:
+        texts = _english_texts(tx, sample_ids)
+    unlike_tags = Counter(_tags_unlike_text(texts))
+
+    common_tags = {tag for tag, _ in tags_by_use[:COMMONEST_TAGS]}
+    people_with_common_tag = 0
+    for (cell,) in table.people(tx).cells(tx, ("tags",), condition):
+        if not common_tags.isdisjoint(list_of(cell) or ()):
+            people_with_common_tag += 1
+
+    parked_count = len(claims.parked_rows(tx, table.TASK))
+    compared_tags = sum(len(tags) for _, tags in texts)
+    used_once = sum(use_count == 1 for use_count in counts.used.values())
     values: dict[str, Value] = {
-        **list_values("tags", lengths),
-        "used-once": (share(sum(times == 1 for times in used.values()), len(used)), count),
-        "commonest": (share(carrying, count), count),
-        "at-minimum": (share(lengths[1], count), count),
-        "unlike-text": (share(unlike.total(), judged), len(texts)),
-        "longest-tag": (max(map(len, used), default=None), count),
-        "parked": (share(parked, count + parked), count + parked),
-        "people": (count, count),
-        "different-tags": (len(used), count),
+        **list_values("tags", counts.lengths),
+        "used-once": (share(used_once, len(counts.used)), people_count),
+        "commonest": (share(people_with_common_tag, people_count), people_count),
+        "at-minimum": (share(counts.lengths[1], people_count), people_count),
+        "unlike-text": (share(unlike_tags.total(), compared_tags), len(texts)),
+        "longest-tag": (max(map(len, counts.used), default=None), people_count),
+        "parked": (
+            share(parked_count, people_count + parked_count),
+            people_count + parked_count,
+        ),
+        "people": (people_count, people_count),
+        "different-tags": (len(counts.used), people_count),
         **reply_values(answers.count_replies(tx, table.TASK, extractor)),
     }
-    long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
-    strange = sorted(unlike.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
+
+    tags_by_length = sorted(counts.used.items(), key=lambda use: (-len(use[0]), use[0]))
+    longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
+    unlike_examples = _most_first(unlike_tags)[:MAX_EXAMPLES]
+    histogram = histogram_bars(
+        "Tags of a person", "people", counts.lengths, max_bar=MAX_TAGS_OF_BAR
+    )
     return QualityFigures(
         title="Quality of the tags of people",
         extractor=extractor or "all",
-        items=count,
+        items=people_count,
         figures=FIGURES,
         values=values,
-        distributions=list(histogram_bars("Tags of a person", "people", lengths, most=LONGEST_BAR)),
+        distributions=list(histogram),
         tables=[
-            ReportTable("Most used tags", ("tag", "people"), often[:EXAMPLES]),
-            ReportTable("Longest tags", ("tag", "people"), long),
-            ReportTable("Tags unlike the text", ("tag", "people in the sample"), strange),
+            ReportTable("Most used tags", ("tag", "people"), tags_by_use[:MAX_EXAMPLES]),
+            ReportTable("Longest tags", ("tag", "people"), longest_tags),
+            ReportTable("Tags unlike the text", ("tag", "people in the sample"), unlike_examples),
         ],
-        samples=list(_samples(tx, list(read)[:SAMPLES])),
+        samples=list(_samples(tx, sample_ids[:MAX_SAMPLES])),
     )
+
+
+def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
+    """Count the tags of the people that meet a condition, and sample their ids."""
+    counts = _TagCounts()
+    for person_id, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
+        tags = list_of(cell) or []
+        counts.lengths[len(tags)] += 1
+        counts.used.update(tags)
+        counts.sample.offer(str(person_id), str(person_id))
+    return counts
+
+
+def _most_first(tag_counts: Counter[str]) -> list[tuple[str, int]]:
+    """Return tags with their counts, highest count first, equal counts by tag."""
+    return sorted(tag_counts.items(), key=lambda tag_count: (-tag_count[1], tag_count[0]))
 
 
 def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
+    """Yield the name, the cut biography and the tags of people, in the order of `ids`."""
     rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
-    for key in ids:
-        if key in rows:
-            name, bio = (text_of(rows[key][column]) for column in (table.USERNAME, "bio"))
-            yield Sample(key, name, cut_text(bio), (), ", ".join(list_of(rows[key]["tags"]) or []))
+    for person_id in ids:
+        row = rows.get(person_id)
+        if row is None:
+            continue
+        username = text_of(row[table.USERNAME])
+        tags = ", ".join(list_of(row["tags"]) or [])
+        yield Sample(person_id, username, cut_text(text_of(row["bio"])), (), tags)
 
 
-def _in_english(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
-    """Return what was asked about people with their tags, where the text is in English, as its small words tell."""
-    rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags")).values()
-    found = [
-        (f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ())
-        for row in rows
-    ]
-    return [one for one in found if len(ENGLISH.intersection(one[0].lower().split())) >= FEW]
+def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
+    """Return job title and biography as one text, and the tags, of people with an English text.
+
+    A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH`.
+    """
+    rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags"))
+    texts: list[tuple[str, Sequence[str]]] = []
+    for row in rows.values():
+        text = f"{text_of(row['job_title'])} {text_of(row['bio'])}"
+        english_words = ENGLISH.intersection(text.lower().split())
+        if len(english_words) >= MIN_ENGLISH_WORDS:
+            texts.append((text, list_of(row["tags"]) or ()))
+    return texts
 
 
-def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """Return the tags that share no term or root with their text, and are nearer to many of the others than to it."""
-    strange = [
-        (place, tag)
-        for place, (text, tags) in enumerate(texts)
-        for terms in [set(terms_of(text))]
-        for tag in tags
-        if not any(
-            term in terms or any(_are_alike(term, one) for one in terms) for term in terms_of(tag)
-        )
-    ]
+def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return the tags that are unlike their text, once per person.
+
+    Such a tag shares no term or root with its text, and more than the share `NEARER` of the texts
+    is nearer to it than its own. The encoder is loaded only if some tag shares no term.
+
+    Args:
+        texts: Text and tags of each person.
+    """
+    strange = list(_tags_without_common_term(texts))
     if not strange:
         return []
+
     model = models.load_models(None)[ENCODER]
-    wide, brief = (
-        embed_locally(model, some, dim=WIDTH, query=True)
-        for some in ([text for text, _ in texts], [tag for _, tag in strange])
-    )
-    likeness = brief @ wide.T
-    mine = likeness[range(len(strange)), [place for place, _ in strange]]
-    nearer = (likeness > mine[:, None]).mean(
-        axis=1
-    )  # the share of texts that are nearer than a tag's own
+    text_vectors = embed_locally(model, [text for text, _ in texts], dim=WIDTH, query=True)
+    tag_vectors = embed_locally(model, [tag for _, tag in strange], dim=WIDTH, query=True)
+    # One row per tag, one column per text.
+    similarities = tag_vectors @ text_vectors.T
+    own_text_indexes = [text_index for text_index, _ in strange]
+    own_similarities = similarities[range(len(strange)), own_text_indexes]
+    # The share of the texts that are nearer to a tag than its own text.
+    nearer = (similarities > own_similarities[:, None]).mean(axis=1)
     return [tag for (_, tag), others in zip(strange, nearer, strict=True) if others > NEARER]
 
 
-def _are_alike(one: str, other: str) -> bool:
-    if len(other) >= LEAST and other in one:
+def _tags_without_common_term(
+    texts: Sequence[tuple[str, Sequence[str]]],
+) -> Iterator[tuple[int, str]]:
+    """Yield the index of the text and the tag, for each tag that shares no term or root with it."""
+    for text_index, (text, tags) in enumerate(texts):
+        text_terms = set(terms_of(text))
+        for tag in tags:
+            if not any(_is_in_text(term, text_terms) for term in terms_of(tag)):
+                yield text_index, tag
+
+
+def _is_in_text(term: str, text_terms: set[str]) -> bool:
+    """Return whether a term, or another term of its root, is among the terms of a text."""
+    return term in text_terms or any(_are_alike(term, text_term) for text_term in text_terms)
+
+
+def _are_alike(tag_term: str, text_term: str) -> bool:
+    """Return whether the term of a text is part of a tag's term, or both probably share a root.
+
+    They share a root if their common prefix has more than `MIN_TERM_LETTERS` letters and at least
+    `MIN_COMMON_PREFIX_SHARE` of the longer term.
+    """
+    if len(text_term) >= MIN_TERM_LETTERS and text_term in tag_term:
         return True
-    pairs = enumerate(zip(one, other, strict=False))
-    same = next(
-        (place for place, (here, there) in pairs if here != there), min(len(one), len(other))
-    )
-    return same > LEAST and same >= ALIKE * max(len(one), len(other))
+
+    prefix_length = 0
+    for tag_letter, text_letter in zip(tag_term, text_term, strict=False):
+        if tag_letter != text_letter:
+            break
+        prefix_length += 1
+    longer_length = max(len(tag_term), len(text_term))
+    if prefix_length <= MIN_TERM_LETTERS:
+        return False
+    return prefix_length >= MIN_COMMON_PREFIX_SHARE * longer_length

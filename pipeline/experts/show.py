@@ -1,10 +1,11 @@
-"""List people, check them, and write them to a file.
+"""List people, check them, and export them to a file.
 
-An import reads an export as it was. Tags stand in one cell of CSV, separated by `; `; in JSON they are a list or null.
+An import reads an export unchanged. In CSV all tags are in one cell, separated by `; `; in JSON
+they are a list or null.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -20,54 +21,79 @@ from pipeline.experts.import_ import of_export
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.store import answers, claims, edits
-from pipeline.store import rows as kept
+from pipeline.store import rows as row_store
 from pipeline.store.database import pages
 from pipeline.tables import export
-from pipeline.tables.answer_views import beside as named_beside
+from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import REFUSED, Grid, GridFacet, says_text, version_facet
 
 Row = Mapping[str, Any]
 
 
-USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
+DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
 def people_grid(tx: Connection) -> Grid:
-    """Return what lists people, looked for in names, title, company and tags."""
+    """Return the description of the list of people: its columns, search, sort orders and filters.
+
+    The search covers names, job title, company and tags.
+    """
     username = experts.c.username
     is_nullable = USERNAME not in table.shape_of(tx).blanks
+    searched_columns = [
+        experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
+    ]
+    tags_facet = GridFacet(
+        experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
+    )
     return Grid(
         table=table.people(tx),
         cells=(*HEADERS, "tags", "findability_score"),
-        columns={name: _OWN.get(name) or partial(_text, name) for name in (*USUAL, *HEADERS)},
-        usual=USUAL,
-        searched=[experts.c[name] for name in (*table.NAMED, "job_title", "company", "tags")],
+        columns={
+            name: _LIST_CELLS.get(name) or partial(_cell_text, name)
+            for name in (*DEFAULT_COLUMNS, *HEADERS)
+        },
+        usual=DEFAULT_COLUMNS,
+        searched=searched_columns,
         sorts={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
         score=SCORE,
-        tags=GridFacet(
-            experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)
-        ),
+        tags=tags_facet,
         versions=version_facet(answers.VersionPreference(table.TASK), item_id),
     )
 
 
-def _text(name: str, row: Row) -> str:
-    return text_of(row[name])
+def _cell_text(column: str, row: Row) -> str:
+    return text_of(row[column])
+
+
+def _full_name(row: Row) -> str:
+    return f"{_cell_text('first_name', row)} {_cell_text('last_name', row)}".strip()
 
 
 def _rate(row: Row) -> Any:
-    """Return a rate as a number; what another program wrote there that is none, as its text, None for nothing."""
-    number = number_of(row["hourly_rate"])
-    return text_of(row["hourly_rate"]) or None if number is None else number
+    """Return the hourly rate as a number.
+
+    If another program wrote a cell that is not a number, returns its text; None if it is empty.
+    """
+    rate = number_of(row["hourly_rate"])
+    if rate is not None:
+        return rate
+    return text_of(row["hourly_rate"]) or None
 
 
-_OWN: Mapping[str, Callable[[Row], Any]] = {
-    "name": lambda row: f"{_text('first_name', row)} {_text('last_name', row)}".strip(),
-    "hourly_rate": lambda row: "" if (rate := _rate(row)) is None else rate,
+def _listed_rate(row: Row) -> Any:
+    rate = _rate(row)
+    return "" if rate is None else rate
+
+
+# Columns of the list that are not the text of a cell.
+_LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
+    "name": _full_name,
+    "hourly_rate": _listed_rate,
     "tags": lambda row: list_of(row["tags"]) or [],
     "findability_score": lambda row: number_of(row["findability_score"]),
 }
@@ -75,45 +101,61 @@ _OWN: Mapping[str, Callable[[Row], Any]] = {
 
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
+# Type by column of an export.
 KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
 
 
 class ExportedPerson(NamedTuple):
-    """A person on the way into a file: the row, the cells of other columns, the state, and why the row is in it."""
+    """A person, or a refused row of a file, that is written to an export."""
 
+    # Cells by column of the table.
     row: Row
+    # Cells of other columns of imported files, by header.
     beside: Mapping[str, Any]
     state: str
+    # Why the person is parked or the row was refused; None for other states.
     reason: str | None
 
 
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
-    """Yield every person in the order of ids, then the rows of files that were refused, with their cells."""
+    """Yield every person in the order of ids, then the refused rows of imported files."""
     people = table.people(tx)
-    parked = {key: reason for key, reason, _ in claims.parked_rows(tx, table.TASK)}
-    for some in pages(table.all_with_beside(tx), table.PAGE):
-        ids = [str(row["id"]) for row, _ in some]
+    park_reasons = {
+        person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
+    }
+    for page in pages(table.iterate_people_with_extra_cells(tx), table.PAGE):
+        ids = [str(row["id"]) for row, _ in page]
         states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
-        for key, (row, beside) in zip(ids, some, strict=True):
-            yield ExportedPerson(
-                row, beside, states[key], parked.get(key) if states[key] == claims.PARKED else None
-            )
-    for refused in kept.refused_rows(tx, table.TASK):
+        for person_id, (row, extra_cells) in zip(ids, page, strict=True):
+            state = states[person_id]
+            reason = park_reasons.get(person_id) if state == claims.PARKED else None
+            yield ExportedPerson(row, extra_cells, state, reason)
+
+    empty_row = dict.fromkeys(table.COLUMNS)
+    for refused in row_store.refused_rows(tx, table.TASK):
         cells = {
             column: refused.cells.get(column, refused.cells.get(header))
             for column, header in HEADERS.items()
         }
-        blank = dict.fromkeys(table.COLUMNS)
-        yield ExportedPerson({**blank, **cells}, refused.cells, REFUSED, refused.sentence)
+        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED, refused.sentence)
 
 
 def beside_names(tx: Connection) -> list[str]:
-    """Return the names of columns that files have beside those of people, in the order in which they came."""
-    names = dict.fromkeys(name for row in kept.all_rows(tx, table.TASK) for name in json.loads(row))
-    of_refused = (name for row in kept.refused_rows(tx, table.TASK) for name in row.cells)
-    others = tuple(dict.fromkeys(of_refused))
-    own = {*HEADERS, *HEADERS.values(), *of_export(others)}
-    return list(names | dict.fromkeys(name for name in others if name not in own))
+    """Return the names of additional columns of imported files, in the order of their import.
+
+    Columns that only refused rows have come last.
+    """
+    names: dict[str, None] = {}
+    for cells_json in row_store.all_rows(tx, table.TASK):
+        names |= dict.fromkeys(json.loads(cells_json))
+
+    refused_names: dict[str, None] = {}
+    for refused in row_store.refused_rows(tx, table.TASK):
+        refused_names |= dict.fromkeys(refused.cells)
+
+    table_names = {*HEADERS, *HEADERS.values(), *of_export(tuple(refused_names))}
+    names |= dict.fromkeys(name for name in refused_names if name not in table_names)
+    return list(names)
 
 
 def encode_experts(
@@ -121,41 +163,55 @@ def encode_experts(
     format_: str,
     guard: Callable[[str], str] = neutralize_formula,
     *,
-    beside: Sequence[str] = (),
+    extra_columns: Sequence[str] = (),
 ) -> Iterator[bytes]:
-    """Return the bytes of a file with these people, each with its cells of the columns `beside`, its state and reason.
+    """Yield the bytes of an export file; see `export.encoded`.
 
-    See `export.encoded`. In a column of one type a rate is text, for another program may have written one.
+    In a format whose columns have one type, a rate is text, because another program may have
+    written text.
+
+    Args:
+        rows: People and refused rows.
+        format_: Format of the file.
+        guard: Function that protects spreadsheets from formulas.
+        beside: Names of the additional columns.
     """
-    as_text = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    state_named = named_beside([*KINDS, *beside], (export.STATE, export.REASON), "row_")
+    text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
+    state_names = named_beside([*KINDS, *extra_columns], (export.STATE, export.REASON), "row_")
 
     def document(
-        row: Row, cells: Mapping[str, Any], state: str, reason: str | None
+        row: Row, extra_cells: Mapping[str, Any], state: str, reason: str | None
     ) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        tags = list_of(row["tags"])
+        cells: dict[str, Any] = {
             header: text_of(row[column]) or None for column, header in HEADERS.items()
         }
-        tags = list_of(row["tags"])
-        told |= {"tags": text_of(row["tags"]) if tags is None else tags or None}
-        told |= {RATE: _rate(row), SCORED: number_of(row["findability_score"])}
-        told |= {
-            name: rate_text(told[name]) for name in as_text if isinstance(told[name], float)
-        }  # as imports read it
-        told |= {name: cells.get(name) for name in beside}
-        return told | {state_named[export.STATE]: state, state_named[export.REASON]: reason}
+        cells["tags"] = text_of(row["tags"]) if tags is None else tags or None
+        cells[RATE] = _rate(row)
+        cells[SCORED] = number_of(row["findability_score"])
+        for name in text_columns:
+            # An import reads this form of a number unchanged.
+            if isinstance(cells[name], float):
+                cells[name] = rate_text(cells[name])
+
+        for name in extra_columns:
+            cells[name] = extra_cells.get(name)
+        cells[state_names[export.STATE]] = state
+        cells[state_names[export.REASON]] = reason
+        return cells
 
     return export.encoded(
         starmap(document, rows),
         format_,
         guard,
-        kinds=KINDS | dict.fromkeys([*beside, *state_named.values()], "text"),
+        kinds=KINDS | dict.fromkeys([*extra_columns, *state_names.values()], "text"),
     )
 
 
 SCORES = "scores that do not follow from their row"
 TAGS = "lists of tags that another program changed after they were written"
 TEXT = "rows with text that is no UTF-8, read with gaps"
+# Consequence, next step, and whether it is a contradiction, by kind of fault.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
     SCORES: ("a list sorted by it is in a wrong order", CommandHint("score"), True),
     TAGS: ("what they came from cannot be told any more", "nothing, where that was meant", False),
@@ -169,34 +225,62 @@ GAP = "\N{REPLACEMENT CHARACTER}"
 
 
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
-    """Compare scores with their rows, and tags with the answers that were applied."""
-    wrong = RowFaults(FAULTS)
-    applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
-    lost = kept.ids_of(tx, table.TASK) | applied.keys()
-    rules = edits.rules_in_force(tx, table.TASK)
+    """Return the faults of all rows, and of answers or stored cells whose person is gone.
+
+    Scores are compared with their rows, and tags with the answers that were applied. Reports
+    progress on the display.
+    """
+    row_faults = RowFaults(FAULTS)
+    applied_answers = {
+        person_id: answer for person_id, (_, answer) in answers.last_applied(tx, table.TASK).items()
+    }
+    orphaned_ids = row_store.ids_of(tx, table.TASK) | applied_answers.keys()
+    merge_rules = edits.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
-        for number, row in enumerate(table.all_experts(tx), start=1):
-            key = str(row["id"])
-            lost.discard(key)
-            for kind in _wrong(row, applied.get(key), rules):
-                wrong.add(kind, [text_of(row["username"])])
-            bar.show(number)
-    found = wrong.found()
-    if lost:
-        first = min(lost)
-        said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
-        why = "another program deleted their rows; what was asked about them, or imported, is still kept"
-        next_ = f"{CommandHint('forget', task='experts', item=first)}, and so on"
-        found.append(RowFault(said, why, next_, contradiction=False))
-    return found
+        for row_number, row in enumerate(table.all_experts(tx), start=1):
+            person_id = str(row["id"])
+            orphaned_ids.discard(person_id)
+            for fault_kind in _faults_of(row, applied_answers.get(person_id), merge_rules):
+                row_faults.add(fault_kind, [text_of(row["username"])])
+            bar.show(row_number)
+
+    faults = row_faults.found()
+    if orphaned_ids:
+        faults.append(_orphan_fault(orphaned_ids))
+    return faults
 
 
-def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str]) -> Iterator[str]:
+def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
+    """Return the fault of answers or stored cells of people whose rows were deleted."""
+    first_id = min(orphaned_ids)
+    message = (
+        f"answers or columns of {len(orphaned_ids)} people are here "
+        f"whose rows are not ({first_id}, …)"
+    )
+    reason = (
+        "another program deleted their rows; what was asked about them, or imported, is still kept"
+    )
+    next_step = f"{CommandHint('forget', task='experts', item=first_id)}, and so on"
+    return RowFault(message, reason, next_step, contradiction=False)
+
+
+def _faults_of(
+    row: Mapping[Any, Any], answer: str | None, merge_rules: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the kinds of faults of a row.
+
+    Args:
+        row: Row of the table.
+        answer: Last applied answer as JSON, if any.
+        merge_rules: Tag merges in force.
+    """
     if score(row) != number_of(row["findability_score"]):
         yield SCORES
     if answer is not None:
-        said = json.loads(answer).get("tags")
-        if list_of(row["tags"]) != (said and edits.merged(said, rules)):
+        answered_tags = json.loads(answer).get("tags")
+        if answered_tags:
+            answered_tags = edits.merged(answered_tags, merge_rules)
+        if list_of(row["tags"]) != answered_tags:
             yield TAGS
     if any(GAP in text_of(row[column]) for column in HEADERS):
         yield TEXT

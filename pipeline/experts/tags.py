@@ -1,6 +1,6 @@
-"""Count the tags of people, and merge tags as a person says; what is returned is documents.
+"""Count the tags of people, merge tags, and undo merges; the results are documents.
 
-Those of one person are corrected as any answer is, see `pipeline.engine.corrections`.
+The tags of a single person are corrected like any answer, see `pipeline.engine.corrections`.
 """
 
 import json
@@ -18,150 +18,245 @@ from pipeline.store import answers, edits, workspace
 from pipeline.store.database import Connection, Store, pages
 from pipeline.tables.cells import compact_json, list_of, text_of
 
-EXAMPLES = 3  # usernames of a tag
+# Usernames per tag in the list of tags.
+MAX_EXAMPLES = 3
 
 Document = dict[str, Any]
 
 
 def typed(text: str) -> list[tuple[str, str]]:
-    """Return the merges of `ml=machine learning; ai=artificial intelligence`."""
-    parts = [one.partition("=") for one in text.split(";") if one.strip()]
-    if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
+    """Return the (old, new) pairs of a text such as `ml=machine learning; ai=deep learning`.
+
+    Raises:
+        InputError: There is no pair, or one side of a pair is empty.
+    """
+    pairs = []
+    for part in text.split(";"):
+        if not part.strip():
+            continue
+        old, _, new = part.partition("=")
+        pairs.append((old, new))
+
+    if not pairs or not all(old.strip() and new.strip() for old, new in pairs):
         raise InputError(
             f"{text!r} names no two tags; {NOTHING}",
             hint=f"write it like {OptionHint(merge='ml=machine learning')}",
         )
-    return [(old, new) for old, _, new in parts]
+    return pairs
 
 
 def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
-    """Return the tags of a person without some, `ml; law`, and with others, new ones at the end, each once.
+    """Return the tags of a person after an edit: the remaining tags, then the new ones, each once.
+
+    Args:
+        name: Username, for messages.
+        now: Current tags.
+        add: Tags to add, separated by `;`.
+        remove: Tags to remove, separated by `;`, as stored or in another form of the same tag.
 
     Raises:
-        InputError: the person has none of that name to remove.
+        InputError: The person does not have a tag of `remove`, or a tag of `add` is invalid.
     """
     from pipeline.experts.declaration import checked_tag, clean_tag
 
-    gone, more = (
-        [one for part in text.split(";") if (one := part.strip())] for text in (remove, add)
-    )
-    for tag in gone:
+    removed_tags = _split_tags(remove)
+    for tag in removed_tags:
         if tag not in now and clean_tag(tag) not in now:
-            there = ", ".join(map(repr, now)) or "none"
+            current_tags = ", ".join(map(repr, now)) or "none"
             raise InputError(
-                f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}"
+                f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {current_tags}"
             )
-    left = [tag for tag in now if tag not in {*gone, *map(clean_tag, gone)}]
-    return list(dict.fromkeys([*left, *map(checked_tag, more)]))
+
+    removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
+    remaining_tags = [tag for tag in now if tag not in removed_forms]
+    added_tags = map(checked_tag, _split_tags(add))
+    return list(dict.fromkeys([*remaining_tags, *added_tags]))
+
+
+def _split_tags(text: str) -> list[str]:
+    tags = (part.strip() for part in text.split(";"))
+    return [tag for tag in tags if tag]
 
 
 def count_tags(store: Store) -> Document:
-    """Return all tags that people have, the most used first, each with how many have it and the first of them."""
-    used = Counter[str]()
+    """Return all tags of people with their counts, the most used first, and all merges.
+
+    Returns:
+        `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one
+        person), `tags` (tag, people and up to `MAX_EXAMPLES` usernames each) and `merges`.
+    """
+    use_counts = Counter[str]()
     examples = dict[str, list[str]]()
-    people = 0
+    people_count = 0
     with store.read() as tx:
-        for name, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged):
-            people += 1
+        for username, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged):
+            people_count += 1
             for tag in set(list_of(cell) or ()):
-                used[tag] += 1
-                if used[tag] <= EXAMPLES:
-                    examples.setdefault(tag, []).append(text_of(name))
-        done = edits.list_merges(tx, table.TASK)
-    often = sorted(used, key=lambda tag: (-used[tag], tag))
+                use_counts[tag] += 1
+                if use_counts[tag] <= MAX_EXAMPLES:
+                    examples.setdefault(tag, []).append(text_of(username))
+        merges = edits.list_merges(tx, table.TASK)
+
+    tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
     return {
-        "people": people,
-        "different": len(used),
-        "used_once": sum(times == 1 for times in used.values()),
-        "tags": [{"tag": tag, "people": used[tag], "examples": examples[tag]} for tag in often],
-        "merges": [one._asdict() for one in done],
+        "people": people_count,
+        "different": len(use_counts),
+        "used_once": sum(use_count == 1 for use_count in use_counts.values()),
+        "tags": [
+            {"tag": tag, "people": use_counts[tag], "examples": examples[tag]}
+            for tag in tags_by_use
+        ],
+        "merges": [tag_merge._asdict() for tag_merge in merges],
     }
 
 
-def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datetime) -> Document:
-    """Merge tags into others, for all people who have them and for answers to come, all or nothing.
+def merge(
+    store: Store, pairs: Sequence[tuple[str, str]], editor: str, *, merged_at: datetime
+) -> Document:
+    """Merge tags into others, for all people who have them and for later answers.
 
-    Returns the `merges`, how many `people` have other tags now, how many rows `kept` theirs, and which merges are in
-    force already (`same`).
+    All merges are made in one transaction, or none.
 
-    InputError where a tag is none, no person has it, or it would go round in a circle; nothing was changed.
+    Args:
+        store: Store of the workspace.
+        pairs: Old and new tag of each merge.
+        who: Name of the editor.
+        at: Time of the merges.
+
+    Returns:
+        `merges` (the new merges), `people` (number of people whose tags changed), `kept` (number of
+        rows that the database kept unchanged) and `same` (pairs that are already merged).
+
+    Raises:
+        InputError: A tag is invalid, no person has an old tag, an old tag is already merged into
+            another tag, or the merges form a circle. Nothing was changed.
     """
     from pipeline.experts.declaration import checked_tag
 
     with store.write() as tx:
-        before = edits.rules_in_force(tx, table.TASK)
+        rules_before = edits.rules_in_force(tx, table.TASK)
         rules = {
-            one.old: one.new for one in edits.list_merges(tx, table.TASK) if one.undone_at is None
+            tag_merge.old: tag_merge.new
+            for tag_merge in edits.list_merges(tx, table.TASK)
+            if tag_merge.undone_at is None
         }
-        wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
-        same = [(old, new) for old, new in wanted if rules.get(old) == new]
-        fresh = [pair for pair in wanted if pair not in same]
-        used = {
-            tag
-            for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged)
-            for tag in list_of(cell) or ()
+        checked_pairs = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
+        same_pairs = [(old, new) for old, new in checked_pairs if rules.get(old) == new]
+        new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
+
+        _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
+        editor = corrections.name_of(editor)
+        merge_numbers = {
+            edits.add_merge(tx, table.TASK, old, new, who=editor, at=merged_at)
+            for old, new in new_pairs
         }
-        for old, new in fresh:
-            if old in rules:
-                raise InputError(
-                    f"{old!r} goes into {rules[old]!r}; {NOTHING}",
-                    hint=f"undo that merge first: {CommandHint('tags')}",
-                )
-            if old not in used:
-                raise InputError(
-                    f"no person has the tag {old!r}; {NOTHING}",
-                    hint=f"`{CommandHint('tags', find='…')}` finds tags",
-                )
-            rules[old] = new
-        if circles := rules.keys() - edits.resolved(rules).keys():
-            said = f"{min(circles)!r} would go round in a circle; {NOTHING}"
-            raise InputError(said, hint="leave one of these merges out")
-        editor = corrections.name_of(who)
-        numbers = {
-            edits.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh
-        }
-        return {**_rewritten(tx, before, numbers), "same": same}
+        return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
 
 
-def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document:
-    """Undo a merge by its number: people have again what was answered about them; all or nothing.
+def _used_tags(tx: Connection) -> set[str]:
+    """Return all tags that people have."""
+    used_tags: set[str] = set()
+    for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged):
+        used_tags.update(list_of(cell) or ())
+    return used_tags
 
-    Tags that another program wrote stay merged, for what they were is not known.
+
+def _add_rules(
+    rules: dict[str, str], new_pairs: Sequence[tuple[str, str]], *, used_tags: set[str]
+) -> None:
+    """Add the merges of `new_pairs` to `rules` (new tag by old tag).
+
+    Raises:
+        InputError: An old tag is already merged, no person has it, or the rules form a circle.
+    """
+    for old, new in new_pairs:
+        if old in rules:
+            raise InputError(
+                f"{old!r} goes into {rules[old]!r}; {NOTHING}",
+                hint=f"undo that merge first: {CommandHint('tags')}",
+            )
+        if old not in used_tags:
+            raise InputError(
+                f"no person has the tag {old!r}; {NOTHING}",
+                hint=f"`{CommandHint('tags', find='…')}` finds tags",
+            )
+        rules[old] = new
+
+    circular_tags = rules.keys() - edits.resolved(rules).keys()
+    if circular_tags:
+        message = f"{min(circular_tags)!r} would go round in a circle; {NOTHING}"
+        raise InputError(message, hint="leave one of these merges out")
+
+
+def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Document:
+    """Undo a merge by its number, and restore the tags of the answers; all or nothing.
+
+    Tags that another program wrote stay merged, because their earlier form is not stored.
+
+    Returns:
+        The members of `merge`; `same` is empty.
+
+    Raises:
+        InputError: No merge with this number is in force.
     """
     with store.write() as tx:
-        before = edits.rules_in_force(tx, table.TASK)
-        if not edits.undo_merge(tx, table.TASK, number, who=corrections.name_of(who), at=at):
+        rules_before = edits.rules_in_force(tx, table.TASK)
+        if not edits.undo_merge(
+            tx, table.TASK, number, who=corrections.name_of(editor), at=undone_at
+        ):
             raise InputError(
                 f"no merge {number} is in force; {NOTHING}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
             )
-        return {**_rewritten(tx, before, {number}), "same": []}
+        return {**_rewrite_tags(tx, rules_before, {number}), "same": []}
 
 
-def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[int]) -> Document:
-    """Write what follows for people from the rules of now, where those of before held.
+def _rewrite_tags(
+    tx: Connection, rules_before: Mapping[str, str], merge_numbers: Collection[int]
+) -> Document:
+    """Write the tags of people that follow from the rules that are now in force.
 
-    Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
+    If the tags of a person followed from the last answer, the new tags are made from that answer.
+    Otherwise another program wrote the tags, and the new tags are made from them.
+
+    Args:
+        tx: Transaction in which the rules were changed.
+        rules_before: Rules before that change.
+        merge_numbers: Merges that were added or undone; if empty, no tags are written.
+
+    Returns:
+        `merges`, `people` and `kept` of `merge`.
     """
-    now = edits.rules_in_force(tx, table.TASK)
+    rules = edits.rules_in_force(tx, table.TASK)
     people = table.people(tx)
-    due = 0
-    written = 0
-    for page in pages(
-        [str(key) for (key,) in people.cells(tx, ("id",), table.tagged)] if numbers else []
-    ):
-        given = answers.last_applied(tx, table.TASK, page)
-        rows = people.rows(tx, page, table.WRITTEN, locked=True)
-        others = dict[str, str | None]()
-        for key, row in rows.items():
+    tagged_ids: list[str] = []
+    if merge_numbers:
+        tagged_ids = [str(person_id) for (person_id,) in people.cells(tx, ("id",), table.tagged)]
+
+    changed_count = 0
+    written_count = 0
+    for page in pages(tagged_ids):
+        last_answers = answers.last_applied(tx, table.TASK, page)
+        rows = people.rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, locked=True)
+        changed_tags = dict[str, str | None]()
+        for person_id, row in rows.items():
             tags = list_of(row["tags"]) or []
-            said = json.loads(given[key][1]).get("tags", []) if key in given else tags
-            wanted = edits.merged(said if edits.merged(said, before) == tags else tags, now)
-            if wanted != tags:
-                others[key] = compact_json(wanted)
-        due += len(others)
-        written += len(table.write_tags(tx, others, rows=rows, over=True))
-    if written:
+            answered_tags = tags
+            if person_id in last_answers:
+                _, answer_json = last_answers[person_id]
+                answered_tags = json.loads(answer_json).get("tags", [])
+            follows_answer = edits.merged(answered_tags, rules_before) == tags
+            new_tags = edits.merged(answered_tags if follows_answer else tags, rules)
+            if new_tags != tags:
+                changed_tags[person_id] = compact_json(new_tags)
+        changed_count += len(changed_tags)
+        written_count += len(table.write_tags(tx, changed_tags, rows=rows, overwrite=True))
+
+    if written_count:
         workspace.touch_revision(tx, table.TASK)
-    done = [one._asdict() for one in edits.list_merges(tx, table.TASK) if one.number in numbers]
-    return {"merges": done, "people": written, "kept": due - written}
+    merges = [
+        tag_merge._asdict()
+        for tag_merge in edits.list_merges(tx, table.TASK)
+        if tag_merge.number in merge_numbers
+    ]
+    return {"merges": merges, "people": written_count, "kept": changed_count - written_count}

@@ -1,4 +1,4 @@
-"""Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
+"""The task of people: build the prompt, write tags and scores, and describe index and export."""
 
 import json
 import time
@@ -32,26 +32,27 @@ from pipeline.engine.task import (
 from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import MAX_TAGS, PLACES, Tags, task
 from pipeline.store import answers, claims, edits
-from pipeline.store import rows as kept
-from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
+from pipeline.store import rows as row_store
+from pipeline.store.database import SlowError, describe_error, is_among_many, pages, streamed
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import is_sqlite
+from pipeline.tables.adopt import is_refusal, is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import Grid, RowTable, is_refusal
+from pipeline.tables.lists import Grid, RowTable
 
 NOTHING = "nothing was changed"
-_PERSON = (
-    16  # hex digits of an input hash that say whom it is about, before those of what was asked
+# Hex digits of the username's hash in an input hash.
+_PERSON_DIGITS = 16
+# Hex digits of the biography's hash in an input hash.
+_BIOGRAPHY_DIGITS = 16
+_DATABASE_KEEPS_ROW = (
+    "it was answered, but a trigger or a rule of the database keeps its row from being written"
 )
-_BIOGRAPHY = 16  # and behind these, of the biography alone
-_KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
-_SILENT = f"{SUPPORTS_NONE} tag"
+_SUPPORTS_NO_TAG = f"{SUPPORTS_NONE} tag"
 
 
-_READERS: dict[
-    str, Callable[[Any], Any]
-] = {  # of the columns that are indexed, in the order of `metadata.json`
-    "id": lambda key: key,
+# Functions that read the cells of an indexed column, in the order of `metadata.json`.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "id": lambda person_id: person_id,
     **{
         name: number_of if name == "hourly_rate" else text_of
         for name in table.HEADERS
@@ -62,61 +63,91 @@ _READERS: dict[
     "category": text_of,
 }
 INDEXED = tuple(_READERS)
-_NAMES = tuple(
-    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in INDEXED
-)  # others read them
+# Names in `metadata.json`, which other programs read: headers, except the username.
+_METADATA_NAMES = tuple(
+    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED
+)
 
 
 def index_entry(*cells: Any) -> Entry:
-    """Return a person as indexed, of the cells of `INDEXED`."""
-    told = dict(zip(_NAMES, map(call, _READERS.values(), cells), strict=True))
-    words = {  # in which questions are looked for
-        "title": told["Job Title"],
-        "company": told["Company"],
-        "bio": told["Bio"],
-        "name": f"{told['First Name']} {told['Last Name']}",
-        "tags": ", ".join(told["tags"]),
+    """Return the index entry of a person.
+
+    Args:
+        cells: Cells in the order of `INDEXED`.
+    """
+    readers = _READERS.values()
+    metadata = dict(zip(_METADATA_NAMES, map(call, readers, cells), strict=True))
+    # Texts that a search for words looks in, by field.
+    words = {
+        "title": metadata["Job Title"],
+        "company": metadata["Company"],
+        "bio": metadata["Bio"],
+        "name": f"{metadata['First Name']} {metadata['Last Name']}",
+        "tags": ", ".join(metadata["tags"]),
     }
-    return Entry(str(cells[0]), _index_text(told), told, told["tags"], words)
+    return Entry(str(cells[0]), _index_text(metadata), metadata, metadata["tags"], words)
 
 
 def _index_text(metadata: Mapping[str, Any]) -> str:
-    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry, what is missing left out."""
-    first = metadata["First Name"]
-    last = metadata["Last Name"]
+    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry.
+
+    Missing parts are left out. If all are missing, returns the username.
+    """
+    first_name = metadata["First Name"]
+    last_name = metadata["Last Name"]
     tags = metadata["tags"]
-    title = metadata["Job Title"]
-    company = metadata["Company"]
-    name = f"{first} {last}" if first and last else first or last
-    work = (
-        f"{title} at {company}"
-        if title and company
-        else title or (f"Works at {company}" if company else "")
-    )
-    parts = [f"{name}." if name else "", f"{work}." if work else "", metadata["Bio"]]
+
+    parts: list[str] = []
+    if first_name or last_name:
+        full_name = " ".join(filter(None, (first_name, last_name)))
+        parts.append(f"{full_name}.")
+    work = _work_text(metadata["Job Title"], metadata["Company"])
+    if work:
+        parts.append(f"{work}.")
+    parts.append(metadata["Bio"])
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
     return " ".join(filter(None, parts)) or metadata["username"]
 
 
+def _work_text(title: str, company: str) -> str:
+    """Return job title and company as a phrase; "" if both are missing."""
+    if title and company:
+        return f"{title} at {company}"
+    if company:
+        return f"Works at {company}"
+    return title
+
+
 def _entries(
-    which: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None
+    condition: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
-    return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which, among=among))
+    """Yield the index entries of the people that meet a condition, only of `among` if given."""
+    rows = table.people(tx).cells(tx, INDEXED, condition, among=among)
+    return starmap(index_entry, rows)
 
 
-def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a person in search results."""
     name = f"{metadata['First Name']} {metadata['Last Name']}".strip()
-    told = {"username": metadata["username"], "name": name, "job_title": metadata["Job Title"]}
-    return {**told, **{one: metadata[one] for one in ("tags", "findability_score")}}
+    return {
+        "username": metadata["username"],
+        "name": name,
+        "job_title": metadata["Job Title"],
+        "tags": metadata["tags"],
+        "findability_score": metadata["findability_score"],
+    }
 
 
-TAGGED = IndexedTask(  # every tagged expert
+# Index of all tagged people.
+TAGGED = IndexedTask(
     task=table.TASK,
     word="expert",
     question="who knows …",
     columns={
-        **{name: name for name in ("rank", "username", "name")},
+        "rank": "rank",
+        "username": "username",
+        "name": "name",
         "title": "job_title",
         "tags": "tags",
         "score": "findability_score",
@@ -131,9 +162,10 @@ TAGGED = IndexedTask(  # every tagged expert
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
-    told=_hit,
+    told=_search_hit,
 )
-WITH_TEXT = replace(  # and everyone with a text
+# Index of all tagged people and of untagged people with a biography.
+WITH_TEXT = replace(
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable),
     entries=partial(_entries, table.indexable),
@@ -142,12 +174,14 @@ WITH_TEXT = replace(  # and everyone with a text
 
 
 class ExpertsTask(Task):
-    """Tags for experts, in the table `experts`."""
+    """Tag people by their biographies, in the table `experts`."""
 
     name = table.TASK
     subject = "experts"
-    label = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
-    answer_tokens = 11  # the mean of the local engine's answers
+    # The text of a version never changes: another wording needs another version.
+    label = f"{table.TASK}@2"
+    # The mean of the local engine's answers.
+    answer_tokens = 11
     words = TaskLabels(
         one="person",
         many="people",
@@ -161,61 +195,84 @@ class ExpertsTask(Task):
     measured_by = "pipeline.experts.quality"
     derives = True
     export_word = "expert"
-    columns = table.ASKED
+    columns = table.PROMPT_COLUMNS
 
     def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
-        """Make the task, of which so many are indexed.
+        """Create the task.
 
-        With `refreshes`, tagged people whose biography changed are open, too.
+        Args:
+            index: `TAGGED` or `WITH_TEXT`.
+            refreshes: Ask again about tagged people whose biography changed.
         """
         self.index = index
         self.refreshes = refreshes
-        # The ids of people to refresh, and the newest answer at that moment; found once, at the first look.
+        # Ids of the people to ask again, and the newest answer at that moment; set at first use.
         self._to_refresh: tuple[list[str], int] | None = None
 
     @cached_property
     def question(self) -> PromptBuilder:
-        """Return the question."""
-        return PromptBuilder(task, PLACES, told="", text_of=_told)
+        """Return the builder of the prompt."""
+        return PromptBuilder(task, PLACES, told="", text_of=_prompt_text)
 
     def table(self, tx: Connection) -> RowTable:
-        """Return the table of people."""
+        """Return the table of people.
+
+        If the task refreshes, tagged people whose biography changed are open too. They are
+        determined at the first call.
+        """
         people = table.people(tx)
         if not self.refreshes:
             return people
 
         if self._to_refresh is None:
-            self._to_refresh = list(self._changed(tx)), answers.newest_id(tx)
+            self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
-        # Whoever was answered since is not asked again by the same command, whatever became of the answer.
-        is_changed = is_one_of(tx, people.item_id, changed_ids)
+        # The same command does not ask twice, even if the first answer was not applied.
+        is_changed = is_among_many(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
     def stale(
         self, tx: Connection, *, within_s: float | None = None
     ) -> tuple[int, datetime | None] | None:
-        """Return how many people have tags about another biography than theirs is now; not since when."""
+        """Return the number of people whose tags are about an earlier biography, and no date.
+
+        Args:
+            tx: Transaction.
+            within_s: Limit of the search in seconds.
+
+        Returns:
+            None if the search takes longer than `within_s`.
+        """
         try:
-            return sum(1 for _ in self._changed(tx, within_s=within_s)), None
+            stale_count = sum(1 for _ in self._changed_ids(tx, within_s=within_s))
         except SlowError:
             return None
+        return stale_count, None
 
-    def _changed(
+    def _changed_ids(
         self, tx: Connection, ids: Sequence[str] | None = None, *, within_s: float | None = None
     ) -> Iterator[str]:
-        """Yield the ids of people whose tags are a model's, as it gave them, about another biography; all, or of some.
+        """Yield the ids of people whose tags a model gave for an earlier biography.
 
-        Tags of a person or of another program are not among them, nor are people who are parked. SlowError if it takes
-        longer than `within_s`.
+        Tags that a person or another program wrote or changed are excluded, and so are parked
+        people.
+
+        Args:
+            tx: Transaction.
+            ids: Only these people; None means all.
+            within_s: Limit in seconds, checked after each page.
+
+        Raises:
+            SlowError: The search took longer than `within_s`.
         """
         began = time.monotonic()
         people = table.people(tx)
-        asked = answers.last_asked(table.TASK, people.item_id)
-        columns = [people.item_id, asked, *(table.experts.c[name] for name in table.ASKED)]
-        is_changeable = (
-            table.tagged & table.has_bio & people.item_id.not_in(claims.parked(table.TASK))
-        )
+        last_asked_column = answers.last_asked(table.TASK, people.item_id)
+        prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
+        columns = [people.item_id, last_asked_column, *prompt_columns]
+        is_parked = people.item_id.in_(claims.parked(table.TASK))
+        is_changeable = table.tagged & table.has_bio & ~is_parked
         rows: Iterable[Sequence[Any]]
         if ids is None:
             rows = streamed(tx, select(*columns).where(is_changeable), page=table.PAGE)
@@ -223,52 +280,81 @@ class ExpertsTask(Task):
             rows = people.among(tx, ids, columns, is_changeable)
 
         for page in pages(rows, table.PAGE):
-            changed_ids = [
-                item_id
-                for item_id, last_asked, *cells in page
-                if last_asked
-                and self._is_biography_new(dict(zip(table.ASKED, cells, strict=True)), last_asked)
-            ]
-            yield from self._with_own_tags(tx, changed_ids)
+            changed_ids = []
+            for item_id, last_asked, *cells in page:
+                row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
+                if last_asked and self._is_biography_new(row, last_asked):
+                    changed_ids.append(item_id)
+            yield from self._ids_with_own_tags(tx, changed_ids)
             if within_s is not None and time.monotonic() - began > within_s:
                 raise SlowError
 
     def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:
-        """Return whether a row has another biography than its person was asked with; see `answers.last_asked`."""
+        """Return whether a row has another biography than its person was asked with.
+
+        False if a person gave the last answer, or if the row now belongs to another person.
+
+        Args:
+            row: Row with the columns of the prompt.
+            last_asked: Extractor and input hash of the last answer; see `answers.last_asked`.
+        """
         extractor, _, asked_hash = last_asked.rpartition(" ")
-        _, text, biography = (*asked_hash.split(":"), "", "")[:3]
-        # The biography comes first: this is looked at of every person, and nearly all have the same.
-        if extractor == answers.PERSON or biography == text_hash(text_of(row["bio"]))[:_BIOGRAPHY]:
+        _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
+        # The biography comes first: this runs for every person, and few biographies differ.
+        biography = text_hash(text_of(row["bio"]))[:_BIOGRAPHY_DIGITS]
+        if extractor == answers.PERSON or asked_biography == biography:
             return False
-        now = self.input_hash(row)
-        # A hash of before had no part of the biography, and tells only the question.
-        is_other = bool(biography) or now.split(":")[1] != (text or asked_hash)
-        return is_other and not _is_of_another(now, asked_hash)
+
+        current_hash = self.input_hash(row)
+        if _is_other_person(current_hash, asked_hash):
+            return False
+        if asked_biography:
+            return True
+        # Older hashes have no part for the biography; only the whole prompt can be compared.
+        return current_hash.split(":")[1] != (asked_text or asked_hash)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the person of that username."""
+        """Return the id of the person with a username.
+
+        Raises:
+            InputError: There is no such person.
+        """
         return str(table.by_username(tx, name)["id"])
 
     @property
     def name_columns(self) -> Sequence[str]:
-        """Return the names of the column that identifies people in a file: only `username`."""
+        """Return the columns that identify a person in a file: only `username`."""
         return (table.USERNAME,)
 
     def grid(self, tx: Connection) -> Grid:
-        """Return what lists people."""
+        """Return the description of the list of people."""
         from pipeline.experts.show import people_grid
 
         return people_grid(tx)
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
-        """Return the hash of a question: of whom it is about, of what it says, and of the biography in it."""
-        whose = text_hash(text_of(row["username"]))
-        text = self.text(row) if said is None else said
-        biography = text_hash(text_of(row["bio"]))
-        return f"{whose[:_PERSON]}:{text_hash(text)}:{biography[:_BIOGRAPHY]}"
+        """Return `person:text:biography`, three hashes of what a person is asked with.
+
+        They are hashes of the username, of the prompt's text and of the biography. The first and
+        the last are shortened.
+
+        Args:
+            row: Row with the columns of the prompt.
+            said: Text of the prompt; None builds it from the row.
+        """
+        username_hash = text_hash(text_of(row["username"]))
+        prompt_text = self.text(row) if said is None else said
+        biography_hash = text_hash(text_of(row["bio"]))
+        return (
+            f"{username_hash[:_PERSON_DIGITS]}:{text_hash(prompt_text)}"
+            f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
+        )
 
     def bounded(self, answer: BaseModel) -> tuple[BaseModel, int]:
-        """Return the first eight tags, which are the most characteristic, and how many follow them."""
+        """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
+
+        The first tags are the most characteristic.
+        """
         tags = cast("Tags", answer).tags
         if len(tags) <= MAX_TAGS:
             return answer, 0
@@ -279,162 +365,239 @@ class ExpertsTask(Task):
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
-        extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
-        at: datetime,  # noqa: ARG002 - nor since when
+        extractor: str,  # noqa: ARG002 - a row of tags does not store whose they are
+        at: datetime,  # noqa: ARG002 - nor their time
     ) -> WriteResult:
-        """Write tags and the scores they give, where the row is still the same person's and has none, or outdated ones.
+        """Write the tags of answers and the resulting scores.
 
-        Outdated are tags as a model gave them about another biography. They stay if the new answer names none, or is
-        about an older text itself. A person whose row did not take them, though the database said nothing, is blocked;
-        so is one whose text, as it still is, supports none.
+        Tags are written to the row of the same person if it has no tags, or tags that a model gave
+        for an earlier biography. An answer without tags, or to an earlier text, does not replace
+        tags.
+
+        Returns:
+            `applied`: ids whose rows contain the new tags. `outdated`: ids whose text changed after
+            the question. `blocked`: reason by id of people who are still open, because the database
+            kept the row or because the current text supports no tag.
         """
-        asked = {one.item_id: one for one in answers}
-        rules = edits.rules_in_force(tx, table.TASK)
-        rows = table.people(tx).rows(tx, list(asked), table.WRITTEN, locked=True)
-        hashes = {key: self.input_hash(row) for key, row in rows.items()}
-        # A hash of before had no part of the biography.
-        outdated = {key for key, now in hashes.items() if not now.startswith(asked[key].input_hash)}
-        strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
-        said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
-        tags = {
-            key: compact_json(edits.merged(one, rules) if rules else one)
-            for key, one in said.items()
-            if one
-        }
+        answers_by_id = {answer.item_id: answer for answer in answers}
+        merge_rules = edits.rules_in_force(tx, table.TASK)
+        rows = table.people(tx).rows(
+            tx, list(answers_by_id), table.COLUMNS_TO_WRITE_TAGS, locked=True
+        )
+        hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
+
+        # Older hashes have no part for the biography and are therefore a prefix.
+        outdated_ids: set[str] = set()
+        other_person_ids: set[str] = set()
+        for item_id, current_hash in hashes.items():
+            asked_hash = answers_by_id[item_id].input_hash
+            if current_hash.startswith(asked_hash):
+                continue
+            outdated_ids.add(item_id)
+            if _is_other_person(current_hash, asked_hash):
+                other_person_ids.add(item_id)
+
+        tags_by_id: dict[str, str | None] = {}
+        for item_id in rows.keys() - other_person_ids:
+            tags = cast("Tags", answers_by_id[item_id].answer).tags
+            if tags:
+                tags_by_id[item_id] = compact_json(
+                    edits.merged(tags, merge_rules) if merge_rules else tags
+                )
 
         tagged_ids = [
-            key for key, row in rows.items() if row["tags"] is not None and key not in outdated
+            item_id
+            for item_id, row in rows.items()
+            if row["tags"] is not None and item_id not in outdated_ids
         ]
-        changed_ids = set(self._changed(tx, tagged_ids))
-        new_tags = {key: one for key, one in tags.items() if key in changed_ids}
-        written = table.write_tags(tx, tags, rows=rows) | table.write_tags(
-            tx, new_tags, rows=rows, over=True
-        )
-
-        left = table.people(tx).ids_among(
-            tx, list(asked.keys() - strangers - written), table.untagged
-        )
-        left |= changed_ids - written
-        blocked = {
-            key: _KEPT if key in tags else _SILENT
-            for key in left
-            if key in tags or key not in outdated
+        changed_ids = set(self._changed_ids(tx, tagged_ids))
+        replacements = {
+            item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
         }
-        return WriteResult(applied=written, outdated=outdated, blocked=blocked)
+        written_ids = table.write_tags(tx, tags_by_id, rows=rows)
+        written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
+
+        unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
+        open_ids = table.people(tx).ids_among(tx, unwritten_ids, table.untagged)
+        open_ids |= changed_ids - written_ids
+        blocked = {}
+        for item_id in open_ids:
+            if item_id in tags_by_id:
+                blocked[item_id] = _DATABASE_KEEPS_ROW
+            elif item_id not in outdated_ids:
+                blocked[item_id] = _SUPPORTS_NO_TAG
+        return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take tags back where they are still those of the last applied answer, with the score that follows.
+        """Remove tags that are still those of the last applied answer, and update the scores.
 
-        Also where a person merged some of them; those of a person who was edited by hand stay.
+        Tags that were merged since are removed too. Tags that a person edited stay.
+
+        Args:
+            tx: Transaction.
+            ids: People.
+            extractor: Only tags of this extractor; None means any model.
+
+        Returns:
+            Number of people whose tags were removed.
         """
-        ours = self._with_own_tags(tx, ids, extractor=extractor)
-        table.write_tags(tx, dict.fromkeys(ours), over=True)
-        return len(ours)
+        untagged_ids = self._ids_with_own_tags(tx, ids, extractor=extractor)
+        table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
+        return len(untagged_ids)
 
-    def _with_own_tags(
+    def _ids_with_own_tags(
         self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
     ) -> list[str]:
-        """Return those of some people whose tags are the last applied answer, merged, of one extractor or any model."""
-        given = answers.last_applied(tx, table.TASK, ids)
-        of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
-        mine = {
-            key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}
+        """Return the ids of people whose tags equal the last applied answer of a model, merged.
+
+        Args:
+            tx: Transaction.
+            ids: People to check.
+            extractor: Only answers of this extractor; None means any model.
+        """
+        last_answers = answers.last_applied(tx, table.TASK, ids)
+        of_models = {
+            item_id: applied
+            for item_id, applied in last_answers.items()
+            if applied[0] != answers.PERSON
         }
-        rules = edits.rules_in_force(tx, table.TASK)
-        tags = table.people(tx).rows(tx, list(mine), ("tags",))
-        said = {key: edits.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
-        return [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
+        answers_by_id = {
+            item_id: answer
+            for item_id, (answer_extractor, answer) in of_models.items()
+            if extractor in {None, answer_extractor}
+        }
+
+        merge_rules = edits.rules_in_force(tx, table.TASK)
+        rows = table.people(tx).rows(tx, list(answers_by_id), ("tags",))
+        ids_with_own_tags = []
+        for item_id, row in rows.items():
+            answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
+            if list_of(row["tags"]) == edits.merged(answered_tags, merge_rules):
+                ids_with_own_tags.append(item_id)
+        return ids_with_own_tags
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the tags that a row of a person holds, whoever wrote them."""
-        row = table.people(tx).rows(tx, [item_id], ("tags",)).get(item_id, {"tags": None})
-        return {"tags": list_of(row["tags"]) or []}
+        """Return the current tags of a person, whoever wrote them, as the members of an answer."""
+        rows = table.people(tx).rows(tx, [item_id], ("tags",))
+        cell = rows[item_id]["tags"] if item_id in rows else None
+        return {"tags": list_of(cell) or []}
 
     def show_corrected(
         self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
     ) -> None:
-        """Write the tags that a person said, merged, and the score that follows."""
+        """Write the tags of an edit, with the merges applied, and the resulting score.
+
+        Raises:
+            InputError: The cell is not a list, or the person would be left without tags.
+            ConfigurationError: A trigger or rule of the database prevented the change.
+        """
         rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
-        who = text_of(rows[item_id][table.USERNAME])
-        before = list_of(rows[item_id]["tags"])
-        if before is None:
+        username = text_of(rows[item_id][table.USERNAME])
+        tags_before = list_of(rows[item_id]["tags"])
+        if tags_before is None:
             raise InputError(
-                f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}"
+                f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}"
             )
-        wanted = edits.merged(edit.after["tags"], edits.rules_in_force(tx, table.TASK))
-        if not wanted and before and stands and edit.undoes is None:
+
+        new_tags = edits.merged(edit.after["tags"], edits.rules_in_force(tx, table.TASK))
+        if not new_tags and tags_before and stands and edit.undoes is None:
             raise InputError(
-                f"{who!r} would be left without tags, and be asked about again; {NOTHING}",
+                f"{username!r} would be left without tags, and be asked about again; {NOTHING}",
                 hint="add or rename one in the same edit",
             )
-        new = {item_id: compact_json(wanted) if wanted else None}
-        if not table.write_tags(tx, new, rows=rows, over=True):
+        tags_by_id = {item_id: compact_json(new_tags) if new_tags else None}
+        if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
             raise ConfigurationError(
-                f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}"
+                f"a trigger or a rule of the database keeps {username!r} as it is; {NOTHING}"
             )
 
     def remove_row(
         self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
     ) -> None:
-        """Delete a person's row, and what is kept beside it.
+        """Delete the row of a person and the stored cells of other columns.
 
-        ConfigurationError where another program's rows hold on to it, or its trigger or rule does.
+        If the row is already gone, only the stored cells are deleted.
+
+        Args:
+            tx: Transaction.
+            item_id: Person.
+            so_far: End of the error message: what the command has done until now.
+
+        Raises:
+            ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
         """
         people = table.people(tx)
-        kept.remove_row(tx, table.TASK, item_id)
-        if (name := people.names(tx, [item_id]).get(item_id)) is None:
+        row_store.remove_row(tx, table.TASK, item_id)
+        username = people.names(tx, [item_id]).get(item_id)
+        if username is None:
             return
+
         try:
             tx.execute(delete(table.experts).where(people.is_among([item_id])))
             if not is_sqlite(tx):
-                tx.exec_driver_sql(
-                    "SET CONSTRAINTS ALL IMMEDIATE"
-                )  # else those that wait speak at the commit
+                # Deferred constraints would fail at the commit instead.
+                tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
             if not people.ids_among(tx, [item_id]):
                 return
-            why = "by a trigger or a rule"
+            reason = "by a trigger or a rule"
         except exc.DBAPIError as error:
             if not is_refusal(error):
                 raise
-            why = describe_error(error)
-        said = (
-            f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
-        )
+            reason = describe_error(error)
         raise ConfigurationError(
-            said, hint="remove what holds on to the row first, then run it again"
+            f"the database keeps the row of {username!r}, who cannot be forgotten so: "
+            f"{reason}; {so_far}",
+            hint="remove what holds on to the row first, then run it again",
         )
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
-        """Compare scores with their rows, and tags with the answers that were applied."""
+        """Return the faults of scores, tags and texts; see `show.check_people`."""
         from pipeline.experts.show import check_people
 
         return check_people(tx, display)
 
     def refresh_derived(self, tx: Connection) -> int:
-        """Bring scores up to date."""
+        """Correct wrong scores, and return the number of corrected rows."""
         return table.refresh_scores(tx)
 
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - all there are
-        """Return every row with what came beside it and its state; tags are what the table holds, of any version."""
+    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
+        """Return every person with the additional columns of imported files and the state.
+
+        Tags are those of the table, whatever version gave them.
+        """
         from pipeline.experts.show import beside_names, encode_experts, exported_people
 
-        encode = partial(encode_experts, beside=beside_names(tx))
+        encode = partial(encode_experts, extra_columns=beside_names(tx))
         total = table.people(tx).counts(tx)["total"]
         return ExportRows(exported_people(tx), encode, total, versions=table.tagged_by(tx))
 
-    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
-        """Return the table."""
+    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
+        """Return the table of people."""
         return (table.experts,)
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - it is the same everywhere
-        """Make the table."""
+    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - fixed
+        """Create the table of people in another database.
+
+        Args:
+            tx: Transaction of this workspace; not used.
+            there: Transaction of the other database.
+        """
         table.adopt(there)
 
 
-def _told(column: str, cell: Any) -> str:
-    return text_of(cell) if column == "bio" else " ".join(cell_words(cell).split())
+def _prompt_text(column: str, cell: Any) -> str:
+    """Return a cell as text of the prompt; all but the biography on one line with single blanks."""
+    if column == "bio":
+        return text_of(cell)
+    return " ".join(cell_words(cell).split())
 
 
-def _is_of_another(now: str, asked: str) -> bool:
-    """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
-    return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
+def _is_other_person(current_hash: str, asked_hash: str) -> bool:
+    """Return whether two input hashes belong to different people.
+
+    This happens if a database gives the id of a deleted row to a new row. Hashes without a part for
+    the person count as equal.
+    """
+    if ":" not in asked_hash:
+        return False
+    return current_hash.partition(":")[0] != asked_hash.partition(":")[0]

@@ -186,7 +186,7 @@ def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     skipped_counts = Counter[str]()
     blocks = in_blocks(
         _find_images(folder, skipped_counts),
-        most=MAX_BLOCK_FILES,
+        max_rows=MAX_BLOCK_FILES,
         size=lambda file: len(file.data),
         sizes=MAX_BLOCK_BYTES,
     )
@@ -215,7 +215,7 @@ def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime)
         counts = {**report.changes, "broken": report.broken}
         summary = ", ".join(f"{count} {name}" for name, count in counts.items())
         workspace.record_event(
-            tx, "import", report.folder, old=None, new=summary, why="import", at=now
+            tx, "import", report.folder, old=None, new=summary, reason="import", now=now
         )
 
 

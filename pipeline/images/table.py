@@ -103,7 +103,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
             holds={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
             refers=("asset_id", ids_in(tx, id_column)),
             mark=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
-            refuses=lambda _tx, columns: check_demands(ASSET_AI, columns, known=asset_ai_columns),
+            refuses=lambda _tx, columns: check_demands(
+                ASSET_AI, columns, written_columns=asset_ai_columns
+            ),
         ),
     )
 

@@ -120,10 +120,10 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 manifest.number,
                 old=None,
                 new=f"{index_untagged:d}",
-                why="asked",
-                at=now,
+                reason="asked",
+                now=now,
             )
-        workspace.add_build(tx, values, why=reason, at=now)
+        workspace.add_build(tx, values, reason=reason, now=now)
 
 
 def _unindexed_rows(

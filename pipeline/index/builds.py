@@ -169,7 +169,7 @@ class Builds:
         folders = (self._index_dir, self._data_dir) if self._linked_files else (self._index_dir,)
         paths = sorted(self._builds_dir.glob(f"*{STAGING_SUFFIX}"))
         for folder in folders:
-            paths += folder.glob(f"*{files.BESIDE}")
+            paths += folder.glob(f"*{files.NEW_LINK_SUFFIX}")
         return paths
 
     def stray_links(self) -> list[str]:

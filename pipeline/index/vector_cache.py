@@ -36,7 +36,7 @@ from sqlalchemy import (
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.store.database import PAGE, Store, among, change_among, insert_new, streamed
+from pipeline.store.database import PAGE, Store, change_among, insert_new, select_among, streamed
 
 Vectors = NDArray[np.float32]
 
@@ -286,7 +286,7 @@ class VectorCache:
         """Yield the records of a SELECT that have one of the keys; nothing without a cache."""
         if tx is None:
             return iter(())
-        return among(tx, query, self.key, keys)
+        return select_among(tx, query, self.key, keys)
 
     def _select_where(
         self,

@@ -323,7 +323,7 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
         files.verify(
             staged.directory / name,
             sha256=sha256,
-            what=f"{name} of the build",
+            file_label=f"{name} of the build",
         )
 
     entries_path = staged.directory / manifest.ENTRIES_FILE

@@ -296,7 +296,7 @@ def _set_right(path: Path) -> list[int]:
             unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
             workspace_id = workspace.get_workspace(tx).workspace_id
             for batch in unsent:
-                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
+                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, now=datetime.now(UTC))
     return [batch.number for batch in unsent]
 
 
@@ -354,18 +354,18 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             own = one.tables(tx)
             everything += own
             above |= {table.name: claims.highest_id(tx, one.name) for table in own}
-        report.rows = copy_tables(tx, there, everything, above=above)
+        report.rows = copy_tables(tx, there, everything, min_numbers=above)
         with VectorCache(vector_store(ws.store, staging), model="", dim=0).reading() as kept:
             if kept is not None:
                 VectorCache.table.create(there)
-                report.rows |= copy_tables(kept, there, [VectorCache.table], above={})
+                report.rows |= copy_tables(kept, there, [VectorCache.table], min_numbers={})
         workspace.record_event(
             there,
             RESTORED,
             report.path,
             old=report.made_at,
             new=str(workspace.get_workspace(tx).position),
-            why="all tables were copied",
-            at=datetime.now(UTC),
+            reason="all tables were copied",
+            now=datetime.now(UTC),
         )
     report.database = server.address

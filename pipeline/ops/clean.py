@@ -82,7 +82,7 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
-        old = reports.older_reports(ws.data, task.name, oldest, kept=named)
+        old = reports.older_reports(ws.data, task.name, oldest, kept_names=named)
         report.reports += [path.name for path in old]
         for path in () if dry else old:
             path.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) 
             hashes = _seal_hashes(ws.data, batch)
             why = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                erasure.note_cleaned(tx, batch.number, why=why, at=ws.now(), hashes=hashes)
+                erasure.note_cleaned(tx, batch.number, reason=why, now=ws.now(), hashes=hashes)
         for path in paths:
             path.unlink(missing_ok=True)
 

@@ -137,7 +137,7 @@ def _sealed(report: DoctorReport) -> Iterator[RowFault]:
         for path, sha256, what in sealed:
             is_request = path == request_path(data, batch.number)
             try:
-                files.verify(path, sha256=sha256, what=what)
+                files.verify(path, sha256=sha256, file_label=what)
                 wrong = _other_items(report.ws, batch) if is_request and not batch.is_over else ""
             except InconsistentError as error:
                 wrong = error.message

@@ -139,7 +139,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
             rows.remove_refused(tx, task.name, [*names, *ids])
     report.reports = reports.remove_reports(
-        ws.data, task.name, is_named=lambda one: _shows(one, ids)
+        ws.data, task.name, should_delete=lambda one: _shows(one, ids)
     )
     with ws.lock(LOCK):
         for path in left_folders(
@@ -170,7 +170,7 @@ def _is_known(tx: Connection, task: Task, name: str) -> bool:
     """Return whether there is an item of that name, or something is kept of one, or it was begun to be forgotten."""
     with contextlib.suppress(InputError):
         return bool(task.id_of(tx, name))
-    return bool(erasure.open_erasures(tx, _mark(task, name))) or erasure.is_kept(
+    return bool(erasure.open_erasures(tx, _mark(task, name))) or erasure.has_records(
         tx, task.name, name
     )
 
@@ -218,7 +218,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
                 part = tx.begin_nested()  # which shows whether the database lets go of the row
                 task.remove_row(tx, item_id, so_far="nothing was changed")
                 part.rollback()
-            erasure.begin_erasure(tx, task.name, item_id, name=_mark(task, name), at=ws.now())
+            erasure.begin_erasure(tx, task.name, item_id, name=_mark(task, name), now=ws.now())
         ids = [
             item_id for name in names for item_id in erasure.open_erasures(tx, _mark(task, name))
         ]
@@ -300,7 +300,7 @@ def _drop_lines(
             if done[name] and was == recorded:
                 with ws.store.write() as tx:
                     if not erasure.reseal(
-                        tx, batch.number, was=was, sha256=written.sha256, size=written.size
+                        tx, batch.number, old_sha256=was, sha256=written.sha256, size=written.size
                     ):
                         raise InconsistentError(
                             f"the record of {name} changed meanwhile", hint="run it again"
@@ -322,7 +322,7 @@ def _erase(
         task.remove_row(tx, one)
         erasure.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
         if is_brought:
-            erasure.bury_item(tx, task.name, one, at=now)
+            erasure.bury_item(tx, task.name, one, now=now)
     workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 

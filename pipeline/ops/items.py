@@ -108,7 +108,7 @@ def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any
         item_id = ws.task.id_of(tx, name)
         listed = next(iter(ws.task.grid(tx).page(tx, RowListOptions(1, only=item_id)).items), None)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
-        parked = claims.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
+        parked = claims.parked_reason(tx, ws.task.name, item_id, prompt_version=ws.task.own)
         called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         index = None  # where nothing of the task is indexed
         if ws.is_indexed:
@@ -187,7 +187,7 @@ def _wire(data: Path, batch: BatchRow, item_id: str, cleaned: Collection[int]) -
             if batch.number in cleaned and not path.is_file():
                 return (), str(CLEANED)
             name = path.relative_to(data).as_posix()
-            files.verify(path, sha256=sha256 or "", what=name)
+            files.verify(path, sha256=sha256 or "", file_label=name)
         except FindableError as error:
             return (), error.message
         with ResultFile(path) as found:
@@ -226,7 +226,7 @@ class ParkedRow:
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked item of the task, longest first."""
     with store.read() as tx:
-        rows = claims.parked_rows(tx, task.name, own=task.own)
+        rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
         names = task.table(tx).names(tx, [row[0] for row in rows])
     return [ParkedRow(names.get(key, key), reason, since) for key, reason, since in rows]
 
@@ -245,7 +245,7 @@ def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> l
     task = ws.task
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
-        free = claims.unparkable(tx, task.name, own=task.own, ids=ids)
+        free = claims.unparkable(tx, task.name, prompt_version=task.own, ids=ids)
     if not free:
         return []
     if everyone:
@@ -254,7 +254,7 @@ def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> l
             nothing="nothing was let go",
         )
     with ws.store.write() as tx:
-        unparked = claims.unpark(tx, task.name, own=task.own, ids=ids)
+        unparked = claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)
 
@@ -267,7 +267,7 @@ def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     """
     task = ws.task
     with ws.store.write() as tx:
-        claims.unpark(tx, task.name, own=task.own, ids=ids)
+        claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
         taken = claims.claimed_among(tx, task.name, ids) | answers.spoken_for_among(
             tx, task.name, ids
         )

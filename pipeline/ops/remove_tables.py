@@ -23,7 +23,7 @@ def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovedTable
         InputError: Batches are under way, or nobody agreed; nothing was changed.
         ConfigurationError: Something of another program depends on a table or view; nothing was changed.
     """
-    marks = {room.MARK for room in rooms()}
+    marks = {room.ADOPTION_INDEX for room in rooms()}
     with ws.store.read() as tx:
         removed = list_removable(tx, marks)
         _check_batches(tx, gives_up_batches=gives_up_batches)

@@ -65,7 +65,7 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
-        parked = claims.parked_rows(tx, ws.task.name, own=ws.task.own)
+        parked = claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
         asked = answers.asked_tasks(tx)
         stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
         twins = batches.all_duplicates(tx)

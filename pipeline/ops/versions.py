@@ -169,7 +169,7 @@ def _remove(
     if rows is None:  # what is still as the version gave it goes
         applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())
         rows = sum(task.take_back(tx, some, extractor=one.extractor) for some in pages(applied))
-    gone, failed, let_go = answers.remove_version(tx, task.name, one.extractor, at=at)
+    gone, failed, let_go = answers.remove_version(tx, task.name, one.extractor, now=at)
     report.rows += rows
     report.answers += gone
     report.attempts += failed
@@ -187,7 +187,7 @@ def _unbound(ws: WorkspaceSession) -> bool:
         if workspace.get_workspace(tx).backend != "local" or answers.is_anything_asked(tx):
             return False
         workspace.unbind_workspace(
-            tx, at=ws.now(), why="nothing is left of what the local engine answered"
+            tx, now=ws.now(), reason="nothing is left of what the local engine answered"
         )
     for name in ENGINE:
         files.remove_link(ws.data / name)

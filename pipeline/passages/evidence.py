@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.core.locate import Location, SearchableText, context_of
-from pipeline.core.quotes import NONE_THERE, Quote
+from pipeline.core.quotes import NO_QUOTE_REASON, Quote
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
@@ -92,7 +92,7 @@ def _missing_evidence_reason(answer: PassageConcepts, passage: SearchableText) -
     differences = dict.fromkeys(map(passage.why_not, quotes))
     named_differences = [f"another {difference}" for difference in differences if difference]
     suffix = f", which has {' and '.join(named_differences)}" if named_differences else ""
-    return f"{NONE_THERE}passage{suffix}"
+    return f"{NO_QUOTE_REASON}passage{suffix}"
 
 
 def _ground_concept(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
     return {
         "surface": _find_surface([concept.name, *concept.aliases], spans, passage),
         "support": quotes,
-        "context": context_of(text, *spans[0], most=MAX_CONTEXT),
+        "context": context_of(text, *spans[0], max_chars=MAX_CONTEXT),
         "quality": _rate_quotes(concept, passage, locations_by_quote),
     }
 

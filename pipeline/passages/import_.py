@@ -26,7 +26,7 @@ from pipeline.tables.cells import cell_words, compact_json, loaded
 from pipeline.tables.columns import ColumnLayout, MappedFile
 from pipeline.tables.read import SourceRow, parse_json
 from pipeline.tables.row_import import (
-    PLAIN,
+    DEFAULT_IMPORT_OPTIONS,
     Finding,
     FindingKind,
     ImportOptions,
@@ -96,7 +96,7 @@ class PassagesFile(MappedFile):
             InputError: The id does not fit the id column.
         """
         cells = row.values
-        key, reason = key_of(cells.get("id"), most=MAX_ID_CHARS)
+        key, reason = key_of(cells.get("id"), max_chars=MAX_ID_CHARS)
         text = cells.get("text")
         if reason:
             return rejected(row.line, reason, cells.get("id", ""), column="id", key=key or None)
@@ -183,7 +183,9 @@ class PassagesImportReport(ImportReport):
 check_file = PassagesFile.check
 
 
-def run(ws: WorkspaceSession, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
+def run(
+    ws: WorkspaceSession, path: Path, options: ImportOptions = DEFAULT_IMPORT_OPTIONS
+) -> PassagesImportReport:
     """Import the passages in a file, in one transaction, and return a report.
 
     A report is also returned if no passage was imported; its `check` raises in that case. A dry

@@ -32,7 +32,7 @@ from pipeline.quality.figures import (
     divergence,
     histogram_bars,
     list_values,
-    listed,
+    read_figures,
     reply_values,
     share,
 )
@@ -62,7 +62,7 @@ MAX_BAR_LENGTH = 20
 SAMPLE_CONTEXT_CHARS = 140
 # The prompt asks for at most 14 concepts.
 MAX_CONCEPTS = 14
-FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 # Prompt version and model.
 _VersionKey = tuple[str, str]
@@ -260,7 +260,7 @@ def _distributions(
     lengths: Counter[int], types: Counter[str], other_types: Counter[str]
 ) -> Iterator[ReportTable]:
     """Yield the bars of list lengths and types; an empty distribution is left out."""
-    yield from histogram_bars("Concepts of a passage", "passages", lengths, most=MAX_BAR_LENGTH)
+    yield from histogram_bars("Concepts of a passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
     types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
     for title, type_counts in types_by_title.items():
         if type_counts:

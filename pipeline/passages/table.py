@@ -63,7 +63,7 @@ from pipeline.passages.source_text import add_source_text
 from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import among, pages, run_many, streamed, update_rows
+from pipeline.store.database import pages, run_many, select_among, streamed, update_rows
 from pipeline.store.schema import NUMBER, BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import (
     DEFAULTS,
@@ -160,7 +160,7 @@ def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
         ConfigurationError: A column demands a value that is not written, or a unique key does not
             distinguish the concepts of several versions.
     """
-    check_demands(CONCEPTS, concepts, known={"id", *COLUMNS} - {"evidence"})
+    check_demands(CONCEPTS, concepts, written_columns={"id", *COLUMNS} - {"evidence"})
     table = concepts["passage_id"].table
     for key in unique_keys(tx, table):
         if key <= set(COLUMNS) and not set(_UNIQUE_COLUMNS) <= key:
@@ -190,7 +190,7 @@ class _Passages(TaskTables):
 
         if settings.task == "passages":
             query = self._best(tx, settings)
-            if not make_view(tx, VIEW, query, of=VIEW_SETTINGS):
+            if not make_view(tx, VIEW, query, origin=VIEW_SETTINGS):
                 message = f"`{VIEW}` in this database is not ours and stays as it is"
                 lines.append(f"{message}; `{CommandHint('best-concepts')}` does without it")
         return lines
@@ -200,7 +200,7 @@ class _Passages(TaskTables):
         has_tables = super().is_adopted(tx, settings)
         if not has_tables or settings.task != "passages":
             return has_tables
-        return is_view_made(tx, VIEW, self._best(tx, settings), of=VIEW_SETTINGS)
+        return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
 
     def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
         """Return the tables, with the view if it is to be made; see `TaskTables.makes`."""
@@ -331,7 +331,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     query = select(passage_id, name).where(name.is_not(None), is_current(shape))
 
     names_by_id = dict[str, set[str]]()
-    for row in among(tx, query, passage_id, shape.concept_ids.native(ids)):
+    for row in select_among(tx, query, passage_id, shape.concept_ids.native(ids)):
         names_by_id.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in names_by_id.items()}
 
@@ -499,7 +499,7 @@ def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Setting
     view, whose text is compared: do not rename them.
     """
     concepts = shape.concepts.c
-    version_starts = answers.begun().subquery("begun")
+    version_starts = answers.select_version_starts().subquery("begun")
     confidence = _confidence_number(tx, concepts.confidence)
     rank = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],

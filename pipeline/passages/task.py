@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import NONE_THERE
+from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.record import PromptBuilder
@@ -210,7 +210,7 @@ class ConceptsTask(Task):
             return ground(cast("PassageConcepts", answer), text)
         if answer.matches_text(text):
             return answer, ""
-        return None, f"{NONE_THERE}passage"
+        return None, f"{NO_QUOTE_REASON}passage"
 
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime

@@ -58,8 +58,8 @@ class Figure(NamedTuple):
     @property
     def wanted(self) -> str:
         """The bounds in words."""
-        low = shown(self.low, self.unit)
-        high = shown(self.high, self.unit)
+        low = format_value(self.low, self.unit)
+        high = format_value(self.high, self.unit)
         if self.low is not None and self.high is not None:
             return f"{low} to {high}"
         if self.low is not None:
@@ -93,7 +93,9 @@ class MeasuredFigure(NamedTuple):
     @property
     def shown(self) -> str:
         """The value as users read it."""
-        return shown(self.value, self.figure.unit, bound=self.figure.missed_bound(self.value))
+        return format_value(
+            self.value, self.figure.unit, bound=self.figure.missed_bound(self.value)
+        )
 
     @property
     def verdict_text(self) -> str:
@@ -145,7 +147,7 @@ class QualityFigures(NamedTuple):
 # ---- figures of a task
 
 
-def listed(path: Path) -> tuple[Figure, ...]:
+def read_figures(path: Path) -> tuple[Figure, ...]:
     """Read the figures in a TSV file, and add the figures of usage.
 
     Its columns are name, unit, low, high, minimum items, description and reason of the bounds.
@@ -208,7 +210,7 @@ def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, Value]:
 # ---- arithmetic
 
 
-def shown(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
+def format_value(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
     """Return a rounded value with its unit, or "-" for a missing value.
 
     A value that misses `bound` gets enough digits to differ from it.
@@ -332,7 +334,7 @@ def share(part: float, whole: float) -> float | None:
 
 
 def histogram_bars(
-    title: str, unit: str, histogram: Mapping[int, int], *, most: int
+    title: str, unit: str, histogram: Mapping[int, int], *, max_bar: int
 ) -> Iterator[ReportTable]:
     """Yield a table with the bars of {number: count}, or nothing for an empty histogram.
 
@@ -340,9 +342,9 @@ def histogram_bars(
     """
     if not histogram:
         return
-    bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
-    rest_count = sum(times for number, times in histogram.items() if number >= most)
-    yield ReportTable(title, ("", unit), [*bars, (f"{most} and more", rest_count)])
+    bars = [(str(number), histogram.get(number, 0)) for number in range(1, max_bar)]
+    rest_count = sum(times for number, times in histogram.items() if number >= max_bar)
+    yield ReportTable(title, ("", unit), [*bars, (f"{max_bar} and more", rest_count)])
 
 
 # ---- gates

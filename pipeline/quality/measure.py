@@ -20,7 +20,7 @@ from pipeline.quality.figures import (
     ReservoirSample,
     Sample,
     Value,
-    listed,
+    read_figures,
     reply_values,
     share,
 )
@@ -36,7 +36,7 @@ MAX_SAMPLES = 20
 MAX_SAMPLE_CHARS = 300
 # A field with more distinct values has no bars.
 MAX_BARS = 24
-FIGURES = listed(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
@@ -53,7 +53,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     replies = answers.count_replies(tx, task.name, extractor)
     cut_count = answers.count_cut(tx, task.name, extractor)
-    parked_count = len(claims.parked_rows(tx, task.name, own=task.own))
+    parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count
     quote_count = tally.quotes.total()

@@ -86,13 +86,13 @@ def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
     return pilot is not None and pilot.ended_at is None
 
 
-def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
+def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
     """Return the reason why not all items may be asked; "" if they may.
 
     The reason is a pilot that failed or is unfinished. If a pilot is `compulsory`, it is also a
     missing pilot. An unfinished pilot is ignored if an older pilot ended.
     """
-    pilot = runs.newest_pilot(tx, extractor, over=True) or runs.newest_pilot(tx, extractor)
+    pilot = runs.newest_pilot(tx, extractor, is_ended=True) or runs.newest_pilot(tx, extractor)
     if pilot is None:
         return f"{extractor} has not passed a pilot" if compulsory else ""
     if pilot.verdict is None:
@@ -108,7 +108,7 @@ def waive_open_pilot(ws: WorkspaceSession) -> None:
     Does nothing if they may be asked already.
     """
     with ws.store.write() as tx:
-        if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
+        if blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
@@ -137,7 +137,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: boo
     Raises:
         GateError: They may not. The hint has the command that runs a pilot.
     """
-    reason = why_not(tx, extractor, compulsory=compulsory)
+    reason = blocking_reason(tx, extractor, compulsory=compulsory)
     if not reason:
         return
 

@@ -257,7 +257,7 @@ def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
 
 def _format_cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return markdown_code(cell, most=MAX_CELL_CHARS)
+        return markdown_code(cell, max_chars=MAX_CELL_CHARS)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
@@ -318,7 +318,9 @@ def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any
     return documents
 
 
-def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:
+def remove_reports(
+    data: Path, task: str, *, should_delete: Callable[[Sequence[Path]], bool]
+) -> int:
     """Delete the reports of a task for whose files `is_named` returns true.
 
     Reports contain samples of people's data, so `forget` deletes those that name a person.
@@ -326,7 +328,7 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
     Returns:
         The number of deleted files. The deletion is durable when this returns.
     """
-    named_reports = filter(is_named, reports_of_task(data, task).values())
+    named_reports = filter(should_delete, reports_of_task(data, task).values())
     paths = list(chain.from_iterable(named_reports))
     for path in paths:
         path.unlink(missing_ok=True)
@@ -335,7 +337,9 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
     return len(paths)
 
 
-def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:
+def older_reports(
+    data: Path, task: str, before: datetime, *, kept_names: Collection[str]
+) -> list[Path]:
     """Return the files of a task's reports that were written before a time.
 
     Reports named in `kept` and the newest complete report are left out.
@@ -346,7 +350,7 @@ def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[s
         for name, paths in paths_by_name.items()
         if any(path.suffix == ".json" for path in paths)
     ]
-    kept_names = {max(complete_names, default=""), *kept}
+    kept_names = {max(complete_names, default=""), *kept_names}
     first_kept_name = f"{task}-{before:%Y%m%dT%H%M%SZ}"
     old_reports = [
         paths

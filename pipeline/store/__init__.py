@@ -1,1 +1,1 @@
-"""The database: one module a kind of row, on SQLite and PostgreSQL alike."""
+"""The database, on SQLite and PostgreSQL alike. Each module has a kind of row."""

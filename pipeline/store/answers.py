@@ -1,7 +1,8 @@
-"""Keep answers with their provenance, and attempts that gave none.
+"""Store answers with their provenance, and attempts that produced no answer.
 
-An attempt that failed for a reason of the item's own is `charged` to it; one that failed for the service's counts
-towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
+- An attempt that failed because of its row is `charged`: it counts against the row.
+- An attempt that failed because of the service counts towards MAX_SERVICE_FAILURES in a row.
+- Unparking a row forgives its attempts; it does not delete them.
 """
 
 import json
@@ -36,24 +37,33 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import OPEN, OVER, Mode, Outcome
+from pipeline.core.states import ENDED_STATES, OPEN, Mode, Outcome
 from pipeline.store import workspace
 from pipeline.store.claims import CLAIMED, IS_CLAIMED, PARKED
-from pipeline.store.database import PAGE, among, change_among, run_many, streamed
-from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
-from pipeline.store.schema import events as journal
+from pipeline.store.database import PAGE, change_among, run_many, select_among, streamed
+from pipeline.store.schema import answers, asks, attempts, batches, events, pilots, runs
 
-MAX_ATTEMPTS = 2  # an item is asked once more, then parked
-MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
-MAX_LOST_CALLS = 10  # times in a row that our own calls about an item got none; so a hang of minutes is outlasted
-LOST = "no reply: "  # how the reason of an attempt begins whose call got none, and was perhaps paid for
-USED = ("tokens_in", "tokens_out", "cost")
-COST_DIGITS = (
-    9  # of an account in USD: far below what one token costs, and above what rounding adds up to
-)
-PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
-FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
-_OWN = (
+# A row whose answer was invalid is asked once more, then parked.
+MAX_ATTEMPTS = 2
+# Batches in a row that gave no reply for a row. After them the row costs nothing more.
+MAX_SERVICE_FAILURES = 3
+# Live calls in a row that got no reply for a row. Ten outlast an outage of minutes.
+MAX_LOST_CALLS = 10
+# The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
+LOST_CALL_PREFIX = "no reply: "
+# Decimal places of summed costs in USD: far below the price of a token, and above rounding errors.
+COST_DIGITS = 9
+# The version of corrections, which people enter. It outranks the version of every model.
+PERSON = "person"
+# The JSON that replaces the answer to a forgotten row.
+FORGOTTEN = "null"
+# Reasons of replies that a larger `maxOutputTokens` may repair.
+CUT_SHORT = ("max-tokens", "max-tokens-empty")
+# The kind of the journal's lines about rolled back batches.
+ROLLBACK = "rollback"
+_USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
+# Columns of a request that its answer, attempt or claim may have.
+_REQUEST_COLUMNS = (
     "task",
     "batch",
     "line",
@@ -63,267 +73,390 @@ _OWN = (
     "tokens_out",
     "cost",
     "answer",
-)  # of a request
-CUT_SHORT = (
-    "max-tokens",
-    "max-tokens-empty",
-)  # the reasons of replies that a larger `maxOutputTokens` may help
+)
 
 
 class VersionCounts(NamedTuple):
-    """One version: its label and model (may be empty), rows, items that have some, first and last time."""
+    """A version and the number of its rows."""
 
+    # The prompt version, for example `people@2`.
     label: str
+    # Empty for a version without a model, such as `person`.
     model: str = ""
+    # Answers or table rows of the version.
     rows: int = 0
+    # Distinct rows of the task that they belong to.
     items: int = 0
+    # Times of the oldest and the newest of them.
     first: datetime | None = None
     last: datetime | None = None
 
     @classmethod
     def of(cls, extractor: str, *counts: Any) -> "VersionCounts":
-        """Return the version that an extractor names."""
+        """Return the counts of a version that is written as `label/model` or `label`.
+
+        Args:
+            counts: Values of the fields after `model`, in their order.
+        """
         label, _, model = extractor.partition("/")
         return cls(label, model, *counts)
 
     @property
     def extractor(self) -> str:
-        """Return the name that answers are attributed to: the label alone where no model is named."""
+        """Return the version as it is stored: `label/model`, or `label` without a model."""
         return f"{self.label}/{self.model}" if self.model else self.label
 
 
 def keep(
-    tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]
+    tx: Connection,
+    answer_rows: Sequence[Mapping[str, Any]],
+    attempt_rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Keep validated answers (JSON) with where they came from, and attempts that gave none, with their reasons."""
-    run_many(tx, insert(answers), given)
-    run_many(tx, insert(attempts), failed)
+    """Insert rows into the tables of answers and of attempts, given by column name."""
+    run_many(tx, insert(answers), answer_rows)
+    run_many(tx, insert(attempts), attempt_rows)
 
 
-def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return how many charged and unforgiven attempts each item has under a version; those without are not there."""
-    return _counted(tx, task, ids, attempts.c.extractor == extractor, attempts.c.charged)
+def count_charged(
+    tx: Connection, task: str, version: str, row_ids: Sequence[str]
+) -> dict[str, int]:
+    """Count each row's charged and unforgiven attempts under a version.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    return _count_attempts(tx, task, row_ids, attempts.c.extractor == version, attempts.c.charged)
 
 
-def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return how often the answer of each of these items was cut by the token limit, where any was, unforgiven."""
-    return _counted(tx, task, ids, attempts.c.reason.in_(CUT_SHORT))
+def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+    """Count each row's unforgiven attempts that the token limit cut short.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT))
 
 
 def service_failures(
-    tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool
+    tx: Connection, task: str, version: str, row_ids: Sequence[str], *, live: bool
 ) -> dict[str, int]:
-    """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
+    """Count the service's failures for each row under a version since its last charged attempt.
+
+    Args:
+        live: Count live calls without a reply instead of batches without a reply.
+
+    Returns:
+        Counts by row id; rows without such failures are left out.
+    """
     later = attempts.alias()
-    is_lost = attempts.c.reason.startswith(LOST, autoescape=True)
-    same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
-    is_past = select(later.c.id).where(*same, later.c.charged, later.c.id > attempts.c.id).exists()
-    is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
-    return _counted(
-        tx, task, ids, attempts.c.extractor == extractor, ~attempts.c.charged, is_one, ~is_past
+    is_same_row = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
+    has_later_charge = (
+        select(later.c.id).where(*is_same_row, later.c.charged, later.c.id > attempts.c.id).exists()
+    )
+
+    is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
+    is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
+    return _count_attempts(
+        tx,
+        task,
+        row_ids,
+        attempts.c.extractor == version,
+        ~attempts.c.charged,
+        is_lost_call if live else is_batch_failure,
+        ~has_later_charge,
     )
 
 
-def _counted(
-    tx: Connection, task: str, ids: Sequence[str], *conditions: ColumnElement[bool]
+def _count_attempts(
+    tx: Connection, task: str, row_ids: Sequence[str], *conditions: ColumnElement[bool]
 ) -> dict[str, int]:
-    query = select(attempts.c.item_id, func.count()).where(
-        attempts.c.task == task, ~attempts.c.forgiven, *conditions
+    """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
+    query = (
+        select(attempts.c.item_id, func.count())
+        .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
+        .group_by(attempts.c.item_id)
     )
-    return {
-        row[0]: row[1]
-        for row in among(tx, query.group_by(attempts.c.item_id), attempts.c.item_id, ids)
-    }
+    counts = select_among(tx, query, attempts.c.item_id, row_ids)
+    return {row[0]: row[1] for row in counts}
 
 
 def usage(tx: Connection, batch: int) -> dict[str, float]:
-    """Return `tokens_in`, `tokens_out` with thoughts, and `cost` in USD of everything that came back for a batch."""
-    used = [
-        tx.execute(_used(table).where(table.c.batch == batch)).one()
+    """Sum the use of all replies to a batch.
+
+    Returns:
+        `tokens_in`, `tokens_out` (with thoughts) and `cost` in USD.
+    """
+    sums_by_table = [
+        tx.execute(_select_usage(table).where(table.c.batch == batch)).one()
         for table in (answers, attempts)
     ]
-    return dict(zip(USED, _summed(used), strict=True))
+    return dict(zip(_USAGE_COLUMNS, _add_usage(sums_by_table), strict=True))
 
 
-def _used(table: Table) -> Select[Any]:
-    return select(*(func.coalesce(func.sum(table.c[name]), 0) for name in USED))
+def _select_usage(table: Table) -> Select[Any]:
+    """Return a SELECT of the sums of `_USAGE_COLUMNS`; each is 0 without rows."""
+    return select(*(func.coalesce(func.sum(table.c[name]), 0) for name in _USAGE_COLUMNS))
 
 
-def _summed(used: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
-    """Return sums; that of the cost is the same in whatever order it was written."""
-    tokens_in, tokens_out, cost = (sum(some) for some in zip(*used, strict=True))
+def _add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
+    """Sum (tokens in, tokens out, cost); the rounded cost does not depend on the order."""
+    tokens_in, tokens_out, cost = (sum(column) for column in zip(*usages, strict=True))
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
 def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
-    """Return for each batch, or for one, how many of its requests are claimed, and how many ended in each way."""
-    counted = (
+    """Count the requests of one batch, or of all batches, by how they ended.
+
+    Returns:
+        For each batch number the counts of `claimed` and of every outcome, 0 included.
+    """
+    sources = (
         (asks, literal("claimed"), asks.c.state == CLAIMED),
         (answers, literal(Outcome.ANSWERED.value), true()),
         (attempts, attempts.c.outcome, true()),
     )
-    found: dict[int, dict[str, int]] = {}
-    for table, how, condition in counted:
-        mine = table.c.batch.is_not(None) if batch is None else table.c.batch == batch
-        query = select(table.c.batch, how.label("how"), func.count()).where(mine, condition)
-        for number, kind, count in tx.execute(query.group_by(table.c.batch, "how")):
-            found.setdefault(number, {"claimed": 0, **dict.fromkeys(Outcome, 0)})[kind] = count
-    return found
+    counts_by_batch: dict[int, dict[str, int]] = {}
+    for table, outcome_column, condition in sources:
+        is_in_batch = table.c.batch.is_not(None) if batch is None else table.c.batch == batch
+        query = (
+            select(table.c.batch, outcome_column.label("how"), func.count())
+            .where(is_in_batch, condition)
+            .group_by(table.c.batch, "how")
+        )
+        for number, outcome, count in tx.execute(query):
+            zeros: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
+            counts_by_batch.setdefault(number, zeros)[outcome] = count
+    return counts_by_batch
 
 
 def items_of_batch(
     tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False
 ) -> list[str]:
-    """Return the items accounted for in a batch, those of one outcome among attempts, or also those `claimed`."""
-    failed = select(attempts.c.item_id).where(attempts.c.batch == batch)
-    every = [select(answers.c.item_id).where(answers.c.batch == batch), failed]
-    every += [
-        select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED)
-    ] * claimed
-    query = union_all(*every) if outcome is None else failed.where(attempts.c.outcome == outcome)
-    return list(tx.execute(query).scalars())
+    """Return the ids of a batch's rows that have an answer or an attempt.
+
+    Args:
+        outcome: Return only rows with an attempt of this outcome; ignore `claimed`.
+        claimed: Return also rows that the batch still claims.
+    """
+    attempted = select(attempts.c.item_id).where(attempts.c.batch == batch)
+    if outcome is not None:
+        return list(tx.execute(attempted.where(attempts.c.outcome == outcome)).scalars())
+
+    queries = [select(answers.c.item_id).where(answers.c.batch == batch), attempted]
+    if claimed:
+        queries.append(select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED))
+    return list(tx.execute(union_all(*queries)).scalars())
 
 
 def of_item(
-    tx: Connection, task: str, item_id: str
+    tx: Connection, task: str, row_id: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return every answer and every attempt of one item, oldest first, as plain rows."""
-    queries = (
-        select(one).filter_by(task=task, item_id=item_id).order_by(one.c.id)
-        for one in (answers, attempts)
-    )
-    given, failed = ([dict(row) for row in tx.execute(query).mappings()] for query in queries)
-    return given, failed
+    """Return all answers and all attempts of one row, oldest first, by column name."""
+    rows_by_table = []
+    for table in (answers, attempts):
+        query = select(table).filter_by(task=task, item_id=row_id).order_by(table.c.id)
+        rows_by_table.append([dict(row) for row in tx.execute(query).mappings()])
+    answer_rows, attempt_rows = rows_by_table
+    return answer_rows, attempt_rows
 
 
 def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, item id, excerpt) of a batch's attempts, by item id, shorter ones first."""
-    told = ("outcome", "reason", "code", "item_id")
-    columns = (*(attempts.c[name] for name in told), func.coalesce(attempts.c.excerpt, ""))
-    query = select(*columns).where(attempts.c.batch == batch)
-    query = query.order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
+    """Yield (outcome, reason, code, row id, excerpt) of a batch's attempts.
+
+    Shorter row ids come first, equally long ids in their order. A missing excerpt is "".
+    """
+    query = (
+        select(
+            attempts.c.outcome,
+            attempts.c.reason,
+            attempts.c.code,
+            attempts.c.item_id,
+            func.coalesce(attempts.c.excerpt, ""),
+        )
+        .where(attempts.c.batch == batch)
+        .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
+    )
     yield from map(tuple, streamed(tx, query, page=PAGE))
 
 
 def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[str], list[str]]:
-    """Return what is not as usual in the answers of a batch: items, items, and model versions.
+    """Find anomalies among the answers of a batch.
 
-    The first were given answers that were not applied, the input of the second had changed meanwhile, and the versions
-    are not of the model that was asked: `gemini-x-002` is one of `gemini-x`; `gemini-x-lite` is another model.
+    Args:
+        model: The model that was asked. `gemini-x-002` is a version of `gemini-x`;
+            `gemini-x-lite` is another model.
+
+    Returns:
+        Ids of rows whose answer was not applied, ids of rows whose input had changed
+        meanwhile, and model versions that are not of `model`.
     """
-    mine = answers.c.batch == batch
-    told = (answers.c.item_id, answers.c.applied, answers.c.outdated)
-    odd = select(*told).where(mine, or_(~answers.c.applied, answers.c.outdated))
-    items = tx.execute(odd.order_by(func.length(answers.c.item_id), answers.c.item_id)).all()
-    others = (
-        select(answers.c.model_version).where(mine, answers.c.model_version != model).distinct()
+    is_in_batch = answers.c.batch == batch
+    query = (
+        select(answers.c.item_id, answers.c.applied, answers.c.outdated)
+        .where(is_in_batch, or_(~answers.c.applied, answers.c.outdated))
+        .order_by(func.length(answers.c.item_id), answers.c.item_id)
     )
-    versions = sorted({one.removeprefix("models/") for one in tx.execute(others).scalars()})
-    of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
-    return (
-        [one.item_id for one in items if not one.applied],
-        [one.item_id for one in items if one.outdated],
-        [one for one in versions if one and not of_model.fullmatch(one)],
+    rows = tx.execute(query).all()
+    unapplied_ids = [row.item_id for row in rows if not row.applied]
+    outdated_ids = [row.item_id for row in rows if row.outdated]
+
+    other_versions = (
+        select(answers.c.model_version)
+        .where(is_in_batch, answers.c.model_version != model)
+        .distinct()
     )
+    names = {name.removeprefix("models/") for name in tx.execute(other_versions).scalars()}
+    version_of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
+    foreign_versions = [
+        name for name in sorted(names) if name and not version_of_model.fullmatch(name)
+    ]
+    return unapplied_ids, outdated_ids, foreign_versions
 
 
 def applied_answers(
-    tx: Connection, task: str, ids: Sequence[str] | None
+    tx: Connection, task: str, row_ids: Sequence[str] | None
 ) -> Iterator[tuple[str, str, str, datetime]]:
-    """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, or any, oldest first."""
-    told = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
-    query = select(*told).where(_stands(task)).order_by(answers.c.id)
-    yield from map(
-        tuple,
-        streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids),
+    """Yield (row id, version, answer as JSON, time) of applied answers, oldest first.
+
+    Args:
+        row_ids: Only answers to these rows; None means all rows. If there are more than
+            PAGE ids, answers are sorted within a page of ids only.
+    """
+    query = (
+        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
+        .where(_is_applied(task))
+        .order_by(answers.c.id)
     )
+    yield from map(tuple, _select_rows(tx, query, row_ids))
+
+
+def _select_rows(
+    tx: Connection, query: Select[Any], row_ids: Sequence[str] | None
+) -> Iterable[Any]:
+    """Return the result of a SELECT from the answers, of all rows or only of some."""
+    if row_ids is None:
+        return streamed(tx, query, page=PAGE)
+    return select_among(tx, query, answers.c.item_id, row_ids)
 
 
 @dataclass(frozen=True)
 class VersionPreference:
-    """Which of the answers to a row counts: the one that comes first in `order`.
+    """Order of preference among the answers to one row; the first answer counts.
 
-    A person's comes before all models'. Then come those of `versions`, in their order, then those of `label`, the
-    task's current version, then those of the version that was begun last; of one version the newest. `begun` are the
-    extractors in the order in which they began. One that it does not name is taken to have begun after these.
+    1. Corrections by people.
+    2. Answers of `versions`, in their order.
+    3. Answers of `label`.
+    4. Answers of the version that began last.
+
+    The newest answer of a version comes before its other answers.
     """
 
     task: str
+    # The task's current prompt version; "" if none is preferred.
     label: str = ""
+    # Preferred versions or prompt versions.
     versions: tuple[str, ...] = ()
+    # Versions in the order in which they began. A version that is missing here began later.
     begun: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()
     ) -> "VersionPreference":
-        """Return the preference of a task as its versions are now."""
-        return cls(
-            task, label, tuple(versions), tuple(one.extractor for one in list_versions(tx, task))
-        )
+        """Return the preference of a task with the versions that the database has now."""
+        started_versions = tuple(counts.extractor for counts in list_versions(tx, task))
+        return cls(task, label, tuple(versions), started_versions)
 
     @property
-    def _labels(self) -> list[str]:
+    def _preferred_labels(self) -> list[str]:
+        """Return the versions of ranks 2 and 3, in their order."""
         return [*self.versions, self.label] if self.label else [*self.versions]
 
-    def order(self, given: FromClause) -> list[ColumnElement[Any]]:
-        """Return what answers are sorted by, so that the first of a row is the one that counts."""
-        whose = given.c.extractor
-        places = [(is_by(whose, label), place) for place, label in enumerate(self._labels, 1)]
-        begun = {extractor: -place for place, extractor in enumerate(self.begun)}
+    def order(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
+        """Return the ORDER BY columns that put the preferred answer of a row first.
+
+        Args:
+            answer_table: The table of answers, or an alias or subquery of it.
+        """
+        version = answer_table.c.extractor
+        ranks = [
+            (has_version(version, label), rank)
+            for rank, label in enumerate(self._preferred_labels, 1)
+        ]
+        start_ranks = {name: -index for index, name in enumerate(self.begun)}
 
         order: list[ColumnElement[Any]] = [
-            case((whose == PERSON, 0), *places, else_=len(places) + 1)
+            case((version == PERSON, 0), *ranks, else_=len(ranks) + 1)
         ]
-        if len(begun) > 1:
-            order.append(case(begun, value=whose, else_=-len(begun)))
-        return [*order, given.c.id.desc()]
+        if len(start_ranks) > 1:
+            order.append(case(start_ranks, value=version, else_=-len(start_ranks)))
+        return [*order, answer_table.c.id.desc()]
 
-    def rank(self, extractor: str) -> tuple[bool, int, int]:
-        """Return by what extractors are sorted like their answers; those of other programs are the last."""
-        labels = self._labels
-        place = next(
-            (place for place, label in enumerate(labels) if is_of(extractor, label)), len(labels)
+    def rank(self, version: str) -> tuple[bool, int, int]:
+        """Return a sort key that sorts versions as `order` sorts their answers.
+
+        A version that is not in `begun` (of another program) comes last in its rank.
+        """
+        labels = self._preferred_labels
+        label_index = next(
+            (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
+            len(labels),
         )
-        begun = self.begun.index(extractor) if extractor in self.begun else -1
-        return extractor != PERSON, place, -begun
+        start_index = self.begun.index(version) if version in self.begun else -1
+        return version != PERSON, label_index, -start_index
 
 
 def is_effective(
     preference: VersionPreference,
     *,
-    of: str | None = None,
+    version: str | None = None,
     corrected: bool = False,
-    each: bool = False,
+    per_version: bool = False,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that an applied answer is the preferred one of its row.
+    """Return the SQL condition that an applied answer is its row's preferred answer.
 
     Args:
         preference: The task, and the order of preference among its answers.
         of: Compare only answers of this version; None means all versions and people.
         corrected: Compare the answers of people, too, if `of` is a version.
-        each: Return the preferred answer of each extractor instead of one for the row.
+        each: Return the preferred answer of each version instead of a single answer for the row.
     """
-    others = answers.alias("others")
+    other_answers = answers.alias("others")
 
-    def is_among(given: FromClause) -> ColumnElement[bool]:
-        is_own = _stands(preference.task, of, given)
-        return or_(is_own, _stands(preference.task, PERSON, given)) if corrected else is_own
+    def is_compared(table: FromClause) -> ColumnElement[bool]:
+        is_of_version = _is_applied(preference.task, version, table)
+        if not corrected:
+            return is_of_version
+        return or_(is_of_version, _is_applied(preference.task, PERSON, table))
 
-    of_row = select(others.c.id).where(is_among(others), others.c.item_id == answers.c.item_id)
-    if each:
-        of_row = of_row.where(others.c.extractor == answers.c.extractor)
-    first = of_row.order_by(*preference.order(others)).limit(1).correlate(answers).scalar_subquery()
-    return and_(is_among(answers), answers.c.id == first)
+    answers_of_row = select(other_answers.c.id).where(
+        is_compared(other_answers), other_answers.c.item_id == answers.c.item_id
+    )
+    if per_version:
+        answers_of_row = answers_of_row.where(other_answers.c.extractor == answers.c.extractor)
+    preferred_id = (
+        answers_of_row.order_by(*preference.order(other_answers))
+        .limit(1)
+        .correlate(answers)
+        .scalar_subquery()
+    )
+    return and_(is_compared(answers), answers.c.id == preferred_id)
 
 
 def effective_of_item(
-    preference: VersionPreference, key: ColumnElement[str], what: str | ColumnElement[Any]
+    preference: VersionPreference, key: ColumnElement[str], column: str | ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Return a column, or an expression, of the answer that counts of the item of a key, in a query."""
-    query = select(answers.c[what] if isinstance(what, str) else what)
-    query = query.where(_stands(preference.task), answers.c.item_id == key).correlate_except(
-        answers
+    """Return a scalar subquery: a column or expression of a row's preferred applied answer.
+
+    Args:
+        key: The column with the row's id in the outer query.
+        what: The name of a column of the answers, or an expression of such columns.
+    """
+    expression = answers.c[column] if isinstance(column, str) else column
+    query = (
+        select(expression)
+        .where(_is_applied(preference.task), answers.c.item_id == key)
+        .correlate_except(answers)
     )
     return query.order_by(*preference.order(answers)).limit(1).scalar_subquery()
 
@@ -331,70 +464,93 @@ def effective_of_item(
 def last_applied(
     tx: Connection,
     task: str,
-    ids: Sequence[str] | None = None,
+    row_ids: Sequence[str] | None = None,
     *,
     preference: VersionPreference | None = None,
 ) -> dict[str, tuple[str, str]]:
-    """Return (extractor, JSON) of the answer of each item that counts; without a preference a person's, or the last."""
-    query = select(answers.c.item_id, answers.c.extractor, answers.c.answer)
-    query = query.where(is_effective(preference or VersionPreference(task)))
-    rows = (
-        streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
+    """Return (version, answer as JSON) of the preferred applied answer, by row id.
+
+    Args:
+        row_ids: Only these rows; None means all rows.
+        preference: None means that a correction counts, else the newest answer.
+    """
+    query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
+        is_effective(preference or VersionPreference(task))
     )
+    rows = _select_rows(tx, query, row_ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
 def answers_to_other_inputs(
     tx: Connection, task: str, hashes: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Return the answers (JSON) of models that were applied to some items about another input than a hash of each."""
-    query = select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
-    query = query.where(_stands(task), answers.c.extractor != PERSON).order_by(answers.c.id)
+    """Return the applied answers (JSON) of models to former inputs of rows, oldest first.
+
+    Args:
+        hashes: The hash of each row's present input, by row id.
+
+    Returns:
+        Answers by row id; rows without such answers are left out.
+    """
+    query = (
+        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        .where(_is_applied(task), answers.c.extractor != PERSON)
+        .order_by(answers.c.id)
+    )
     former_answers: dict[str, list[str]] = {}
-    for item_id, input_hash, answer in among(tx, query, answers.c.item_id, list(hashes)):
-        if input_hash != hashes[item_id]:
-            former_answers.setdefault(item_id, []).append(answer)
+    for row_id, input_hash, answer in select_among(tx, query, answers.c.item_id, list(hashes)):
+        if input_hash != hashes[row_id]:
+            former_answers.setdefault(row_id, []).append(answer)
     return former_answers
 
 
 class StoredAnswer(NamedTuple):
-    """One answer as it is kept: JSON, whether it was applied, and what the model said of itself."""
+    """A stored answer."""
 
+    # JSON.
     answer: str
     applied: bool
+    # As the reply named them.
     model_version: str
     response_id: str
 
 
-def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
-    """Let the answers of some items count no more, so that they can be asked again; what they cost stays."""
-    change_among(
-        tx,
-        update(answers).where(answers.c.task == task).values(applied=False),
-        answers.c.item_id,
-        ids,
-    )
+def set_aside(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+    """Mark all answers of some rows as not applied. Their costs stay recorded."""
+    unapply = update(answers).where(answers.c.task == task).values(applied=False)
+    change_among(tx, unapply, answers.c.item_id, row_ids)
 
 
 def given_answers(
-    tx: Connection, task: str, extractor: str, fingerprint: str | None, ids: Sequence[str]
+    tx: Connection, task: str, version: str, fingerprint: str | None, row_ids: Sequence[str]
 ) -> dict[tuple[str, str], StoredAnswer]:
-    """Return what an extractor answered to each of these items, applied or not, by (item id, hash of the input)."""
-    columns = (
-        answers.c.item_id,
-        answers.c.input_hash,
-        *(answers.c[name] for name in StoredAnswer._fields),
-    )
-    mine = and_(
-        answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN
-    )
+    """Return the newest answer of a version to each input of some rows, applied or not.
+
+    Args:
+        fingerprint: Only answers that were asked with this fingerprint; None means those that
+            have none.
+
+    Returns:
+        Answers by (row id, input hash), without forgotten answers.
+    """
     query = (
-        select(*columns)
-        .where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint))
+        select(
+            answers.c.item_id,
+            answers.c.input_hash,
+            *(answers.c[name] for name in StoredAnswer._fields),
+        )
+        .where(
+            answers.c.task == task,
+            answers.c.extractor == version,
+            answers.c.answer != FORGOTTEN,
+            answers.c.fingerprint.is_not_distinct_from(fingerprint),
+        )
         .order_by(answers.c.id)
     )
+    # A newer answer replaces an older answer in the dictionary.
     return {
-        (row[0], row[1]): StoredAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)
+        (row_id, input_hash): StoredAnswer(*columns)
+        for row_id, input_hash, *columns in select_among(tx, query, answers.c.item_id, row_ids)
     }
 
 
@@ -402,58 +558,82 @@ def newest_answers(
     tx: Connection,
     preference: VersionPreference,
     *,
-    of: str | None,
+    version: str | None,
     corrected: bool,
     after: str = "",
 ) -> list[tuple[str, str, str, datetime]]:
-    """Return (item id, extractor, JSON, when) of the answers that count, as `is_effective` has it, by id, a page."""
-    told = answers.c
-    query = select(told.item_id, told.extractor, told.answer, told.at).where(told.item_id > after)
+    """Return the next page of (row id, version, answer as JSON, time) of preferred answers.
+
+    `of` and `corrected` are those of `is_effective`.
+
+    Args:
+        after: Return only rows with a greater id.
+
+    Returns:
+        At most PAGE answers, by row id.
+    """
     query = (
-        query.where(is_effective(preference, of=of, corrected=corrected))
-        .order_by(told.item_id)
+        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
+        .where(answers.c.item_id > after)
+        .where(is_effective(preference, version=version, corrected=corrected))
+        .order_by(answers.c.item_id)
         .limit(PAGE)
     )
     return [tuple(row) for row in tx.execute(query)]
 
 
-def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
-    """Return of which of these items what a person said stands."""
-    return {row[0] for row in among(tx, answered_ids(task, PERSON), answers.c.item_id, ids)}
+def spoken_for_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that have an applied correction by a person."""
+    corrected = select_among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
+    return {row[0] for row in corrected}
 
 
 def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
-    """Yield (item id, answer as JSON) of the last answer of a version, or of any, that was applied to each item."""
+    """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
+
+    Args:
+        version: None means all versions; a correction then comes before all answers.
+    """
     query = (
         select(answers.c.item_id, answers.c.answer)
-        .where(is_effective(VersionPreference(task), of=version))
+        .where(is_effective(VersionPreference(task), version=version))
         .order_by(answers.c.id)
     )
     yield from map(tuple, streamed(tx, query, page=PAGE))
 
 
-def answered_ids(task: str, of: str | None = None) -> Select[Any]:
-    """Return the SELECT of the items of a task to which any answer, or one of a version, was applied and stands."""
-    return select(answers.c.item_id).where(_stands(task, of)).distinct()
+def answered_ids(task: str, version: str | None = None) -> Select[Any]:
+    """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
+    return select(answers.c.item_id).where(_is_applied(task, version)).distinct()
 
 
-def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> ColumnElement[bool]:
-    """Return the condition that the item of a key, in a table of items, is among those."""
+def is_answered(
+    task: str, key: ColumnElement[str], version: str | None = None
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row has an applied answer of a version, or of any.
+
+    Args:
+        key: The column with the row's id in the outer query.
+    """
     return (
         select(answers.c.id)
-        .where(_stands(task, of), answers.c.item_id == key)
+        .where(_is_applied(task, version), answers.c.item_id == key)
         .correlate_except(answers)
         .exists()
     )
 
 
 def newest_id(tx: Connection) -> int:
-    """Return the number of the newest answer to anything; 0 where there is none."""
+    """Return the highest id of an answer of any task; 0 without answers."""
     return tx.execute(select(func.max(answers.c.id))).scalar() or 0
 
 
 def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> ColumnElement[bool]:
-    """Return the condition that the item of a key has an answer newer than one of that number, applied or not."""
+    """Return the SQL condition that a row has an answer with a higher id, applied or not.
+
+    Args:
+        key: The column with the row's id in the outer query.
+    """
     newer = select(answers.c.id).where(
         answers.c.task == task, answers.c.item_id == key, answers.c.id > answer_id
     )
@@ -461,298 +641,365 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
 
 
 def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a column: extractor, blank and input hash of a person's answer, else of the newest."""
-    return effective_of_item(
-        VersionPreference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash
-    )
+    """Return a scalar subquery: version, blank and input hash of a row's preferred answer.
+
+    A correction comes first, else the newest applied answer.
+    """
+    expression = answers.c.extractor + literal(" ") + answers.c.input_hash
+    return effective_of_item(VersionPreference(task), key, expression)
 
 
-def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
-    """Return the condition that an extractor is of a version, a label with or without a model; any without one."""
+def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
+    """Return the SQL condition that a column has a version; always true if `version` is None.
+
+    Args:
+        version: A version, or a prompt version, which means all its models.
+    """
     if version is None:
         return true()
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
 def items_of_versions(tx: Connection, task: str, versions: Sequence[str]) -> Iterator[str]:
-    """Yield the items that have an answer of each of some versions, whether it was applied or not."""
-    each = (select(answers.c.item_id).where(_of_version(answers, task, one)) for one in versions)
-    yield from tx.execute(intersect(*each)).scalars()
+    """Yield the ids of rows that have an answer of each version, applied or not."""
+    queries = (
+        select(answers.c.item_id).where(_is_of_version(answers, task, version))
+        for version in versions
+    )
+    yield from tx.execute(intersect(*queries)).scalars()
 
 
 def newest_of_version(
-    tx: Connection, task: str, version: str, ids: Sequence[str]
+    tx: Connection, task: str, version: str, row_ids: Sequence[str]
 ) -> dict[str, str]:
-    """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
-    query = select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version))
-    return {
-        row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)
-    }
+    """Return the newest answer (JSON) of a version, applied or not, by row id."""
+    query = (
+        select(answers.c.item_id, answers.c.answer)
+        .where(_is_of_version(answers, task, version))
+        .order_by(answers.c.id)
+    )
+    return {row[0]: row[1] for row in select_among(tx, query, answers.c.item_id, row_ids)}
 
 
-def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
+def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
+    """Return the SQL condition that an answer is of a task and version, and not forgotten."""
     return and_(
-        table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version)
+        table.c.task == task, table.c.answer != FORGOTTEN, has_version(table.c.extractor, version)
     )
 
 
 def version_counts(
     tx: Connection, task: str, *conditions: ColumnElement[bool]
 ) -> list[VersionCounts]:
-    """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
-    facts = (
-        func.count(),
-        func.count(answers.c.item_id.distinct()),
-        func.min(answers.c.at),
-        func.max(answers.c.at),
-    )
+    """Count the applied answers of each version of a task, sorted by version.
+
+    Args:
+        conditions: Count only answers that meet all these conditions.
+    """
     query = (
-        select(answers.c.extractor, *facts)
-        .where(_stands(task), *conditions)
+        select(
+            answers.c.extractor,
+            func.count(),
+            func.count(answers.c.item_id.distinct()),
+            func.min(answers.c.at),
+            func.max(answers.c.at),
+        )
+        .where(_is_applied(task), *conditions)
         .group_by(answers.c.extractor)
+        .order_by(answers.c.extractor)
     )
-    return [VersionCounts.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
+    return [VersionCounts.of(*row) for row in tx.execute(query)]
 
 
-def _stands(
-    task: str, version: str | None = None, given: FromClause = answers
+def _is_applied(
+    task: str, version: str | None = None, table: FromClause = answers
 ) -> ColumnElement[bool]:
-    return and_(given.c.applied, _of_version(given, task, version))
+    """Return the SQL condition that an answer of a task is applied and not forgotten."""
+    return and_(table.c.applied, _is_of_version(table, task, version))
 
 
 class ReplyCounts(NamedTuple):
-    """How many replies were answers, refused and invalid; tokens (prompt; answer and thoughts) and cost in USD."""
+    """Number of replies, and their use."""
 
+    # Replies by outcome.
     answered: int
     refused: int
     invalid: int
+    # Tokens of the prompts, and of answers with thoughts.
     tokens_in: int
     tokens_out: int
+    # In USD.
     cost: float
 
     @property
     def failed(self) -> int:
-        """Return how many replies were no answer."""
+        """Return the number of replies without a valid answer."""
         return self.refused + self.invalid
 
     @property
     def total(self) -> int:
-        """Return how many replies there were."""
+        """Return the number of replies."""
         return self.answered + self.failed
 
 
-def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
-    """Count the replies to the questions of a version, or of all, and their use: no person's, no forgiven failures."""
-    used = []
-    found = Counter[str]()
-    failed = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
-    for table, how in ((answers, literal(Outcome.ANSWERED.value)), (attempts, failed)):
-        mine = (
-            table.c.task == task,
-            table.c.extractor != PERSON,
-            is_by(table.c.extractor, extractor),
-        )
+def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
+    """Count the replies to a version, or to all versions, and sum their use.
+
+    Corrections do not count. Forgiven attempts count in the use only.
+    """
+    usages: list[Sequence[Any]] = [(0, 0, 0.0)]
+    counts = Counter[str]()
+    attempt_outcome = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
+    answer_outcome = literal(Outcome.ANSWERED.value)
+    for table, outcome_column in ((answers, answer_outcome), (attempts, attempt_outcome)):
         query = (
-            _used(table).add_columns(func.count(), how.label("how")).where(*mine).group_by("how")
+            _select_usage(table)
+            .add_columns(func.count(), outcome_column.label("how"))
+            .where(
+                table.c.task == task,
+                table.c.extractor != PERSON,
+                has_version(table.c.extractor, version),
+            )
+            .group_by("how")
         )
-        for *some, count, outcome in tx.execute(query):
-            used.append(some)
-            found[outcome] += count
-    answered, refused, invalid = (
-        found[one] for one in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+        for *row_usage, count, outcome in tx.execute(query):
+            usages.append(row_usage)
+            counts[outcome] += count
+
+    return ReplyCounts(
+        counts[Outcome.ANSWERED],
+        counts[Outcome.REFUSED],
+        counts[Outcome.INVALID],
+        *_add_usage(usages),
     )
-    return ReplyCounts(answered, refused, invalid, *_summed([(0, 0, 0.0), *used]))
 
 
 def count_answered(tx: Connection, task: str, version: str | None) -> int:
-    """Return how many items an answer of a version was applied to, and stands."""
-    return tx.execute(
-        select(func.count()).select_from(answered_ids(task, version).subquery())
-    ).scalar_one()
+    """Count the rows with an applied answer of a version; None means of any version."""
+    query = select(func.count()).select_from(answered_ids(task, version).subquery())
+    return tx.execute(query).scalar_one()
 
 
 def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
-    """Return how many items a version failed at for the items' own reasons and has not answered since."""
-    charged = and_(
-        attempts.c.task == task, attempts.c.charged, is_by(attempts.c.extractor, version)
+    """Count the rows with a charged attempt under a version and no applied answer of it."""
+    is_charged = and_(
+        attempts.c.task == task, attempts.c.charged, has_version(attempts.c.extractor, version)
     )
-    failed = select(attempts.c.item_id).where(charged).distinct().subquery()
+    failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
     query = (
         select(func.count())
-        .select_from(failed)
-        .where(~is_answered(task, failed.c.item_id, version))
+        .select_from(failed_rows)
+        .where(~is_answered(task, failed_rows.c.item_id, version))
     )
     return tx.execute(query).scalar_one()
 
 
 def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
-    """Return the newest reason why each row failed that a version was charged with and has not answered, by its id."""
-    charged = and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven)
-    failed = and_(
-        charged,
-        is_by(attempts.c.extractor, version),
-        ~is_answered(task, attempts.c.item_id, version),
+    """Return the reason of the newest charged, unforgiven attempt under a version, by row id.
+
+    Rows with an applied answer of the version are left out.
+    """
+    query = (
+        select(attempts.c.item_id, attempts.c.reason)
+        .where(
+            and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
+            has_version(attempts.c.extractor, version),
+            ~is_answered(task, attempts.c.item_id, version),
+        )
+        .order_by(attempts.c.id)
     )
-    query = select(attempts.c.item_id, attempts.c.reason).where(failed).order_by(attempts.c.id)
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
 def count_cut(tx: Connection, task: str, version: str | None) -> int:
-    """Return how many replies in batches of a version were cut by the token limit."""
-    mine = and_(
-        attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None)
+    """Count the replies in batches of a version that the token limit cut short."""
+    query = select(func.count()).where(
+        attempts.c.task == task,
+        attempts.c.reason.in_(CUT_SHORT),
+        attempts.c.batch.is_not(None),
+        has_version(attempts.c.extractor, version),
     )
-    return tx.execute(
-        select(func.count()).where(mine, is_by(attempts.c.extractor, version))
-    ).scalar_one()
+    return tx.execute(query).scalar_one()
 
 
-ROLLBACK = "rollback"  # of the journal's lines about this, by batch
+def select_version_starts() -> Select[tuple[str, str, datetime]]:
+    """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
-
-def begun() -> Select[tuple[str, str, datetime]]:
-    """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
-    of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
-    of_batches = of_batches.where(~_is_marked(), batches.c.way != Mode.TRIAL)
-    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
+    A version begins with its first batch or unfinished run. Trials and rolled back batches do
+    not count.
+    """
+    batch_starts = select(
+        batches.c.task, batches.c.extractor, batches.c.created_at.label("at")
+    ).where(~_is_rolled_back(), batches.c.way != Mode.TRIAL)
+    run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
         runs.c.ended_at.is_(None)
     )
-    every = union_all(of_batches, of_runs).subquery("asked").c
-    whose = (every.task, every.extractor)
-    return select(*whose, func.min(every.at).label("began_at")).group_by(*whose)
+    starts = union_all(batch_starts, run_starts).subquery("asked").c
+    return select(starts.task, starts.extractor, func.min(starts.at).label("began_at")).group_by(
+        starts.task, starts.extractor
+    )
 
 
 def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
-    """Return every version of a task, oldest first."""
-    found = begun().subquery().c
-    query = select(found.extractor).where(found.task == task)
-    return [
-        VersionCounts.of(row[0])
-        for row in tx.execute(query.order_by(found.began_at, found.extractor))
-    ]
+    """Return every version of a task, without counts, in the order in which they began."""
+    starts = select_version_starts().subquery().c
+    query = (
+        select(starts.extractor)
+        .where(starts.task == task)
+        .order_by(starts.began_at, starts.extractor)
+    )
+    return [VersionCounts.of(version) for version in tx.execute(query).scalars()]
 
 
 def asked_tasks(tx: Connection) -> set[str]:
-    """Return the tasks of which an item was ever asked, but for those that were rolled back whole."""
-    found = begun().subquery().c
-    return set(tx.execute(select(found.task).distinct()).scalars())
+    """Return the names of tasks with a version; a task that was rolled back whole has none."""
+    starts = select_version_starts().subquery().c
+    return set(tx.execute(select(starts.task).distinct()).scalars())
 
 
-def is_of(extractor: str, version: str) -> bool:
-    """Return whether an extractor is of a version, a label with or without a model."""
-    return extractor == version or extractor.startswith(f"{version}/")
+def belongs_to_version(version: str, label: str) -> bool:
+    """Return whether a version equals `label`, or is `label` with a model (`label/model`)."""
+    return version == label or version.startswith(f"{label}/")
 
 
-def paid_for_version(tx: Connection, task: str, extractor: str) -> float:
-    """Return what an extractor's answers cost, in USD: all batches, failures included."""
-    mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
-    return float(tx.execute(select(func.sum(batches.c.cost)).where(mine)).scalar() or 0.0)
+def paid_for_version(tx: Connection, task: str, version: str) -> float:
+    """Return the cost of all batches of a version in USD, without rolled back batches."""
+    query = select(func.sum(batches.c.cost)).where(
+        batches.c.task == task, batches.c.extractor == version, ~_is_rolled_back()
+    )
+    return float(tx.execute(query).scalar() or 0.0)
 
 
 def is_anything_asked(tx: Connection) -> bool:
-    """Return whether anything is kept or under way that a model was asked: a version, an answer or a batch."""
-    going = (
-        begun(),
+    """Return whether the database has a version, a model's answer or a batch that is not over."""
+    queries = (
+        select_version_starts(),
         select(answers.c.id).where(answers.c.extractor != PERSON),
-        select(batches.c.number).where(batches.c.state.not_in(list(OVER))),
+        select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )
-    return any(tx.execute(query.limit(1)).first() is not None for query in going)
+    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
 def remove_version(
-    tx: Connection, task: str, extractor: str, *, at: datetime
+    tx: Connection, task: str, version: str, *, now: datetime
 ) -> tuple[int, int, int]:
-    """Delete what is kept of a version, and mark its batches; return how many answers, attempts and parked items."""
-    why = "its version was rolled back"
-    sent = select(batches.c.number).where(
-        batches.c.task == task, batches.c.extractor == extractor, ~_is_marked()
+    """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
+
+    Its batches stay and get a line in the journal that marks them as rolled back.
+
+    Returns:
+        Numbers of deleted answers, deleted attempts, and rows that were parked.
+    """
+    reason = "its version was rolled back"
+    batch_numbers = (
+        select(batches.c.number)
+        .where(batches.c.task == task, batches.c.extractor == version, ~_is_rolled_back())
+        .order_by(batches.c.number)
     )
-    for number in tx.execute(sent.order_by(batches.c.number)).scalars().all():
+    for number in tx.execute(batch_numbers).scalars().all():
         workspace.record_event(
-            tx, ROLLBACK, number, old=None, new="answers removed", why=why, at=at
+            tx, ROLLBACK, number, old=None, new="answers removed", reason=reason, now=now
         )
-    going = and_(runs.c.task == task, runs.c.extractor == extractor, runs.c.ended_at.is_(None))
-    tx.execute(update(runs).where(going).values(ended_at=at, why=why))
-    parked = (asks.c.task == task, asks.c.extractor == extractor, asks.c.state == PARKED)
-    let_go = tx.execute(select(func.count()).where(*parked)).scalar_one()
-    gone, failed, *_ = (
-        tx.execute(
-            delete(table).where(table.c.task == task, table.c.extractor == extractor)
-        ).rowcount
+
+    is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
+    tx.execute(update(runs).where(is_open_run).values(ended_at=now, why=reason))
+
+    parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
+    parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()
+
+    answer_count, attempt_count, *_ = (
+        tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
         for table in (answers, attempts, asks, pilots)
     )
-    return gone, failed, let_go
+    return answer_count, attempt_count, parked_count
 
 
-def _is_marked() -> ColumnElement[bool]:
-    return cast(batches.c.number, Text).in_(
-        select(journal.c.name).where(journal.c.kind == ROLLBACK)
-    )
+def _is_rolled_back() -> ColumnElement[bool]:
+    """Return the SQL condition that the journal marks a batch as rolled back."""
+    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK)
+    return cast(batches.c.number, Text).in_(rolled_back)
 
 
-# Single requests: the answer to one, its attempt, or, while it is under way, its claim; what an equal row told is none
+# Single requests. Each is stored as its answer, its attempt, or its claim while it is running.
+# A copied answer is not a request.
 
 
 def is_anything_sent(tx: Connection, task: str) -> bool:
-    """Return whether a request of a task ever went out, or may have."""
-    sent = select(batches.c.number).where(
+    """Return whether a request of a task was sent, or may have been sent."""
+    sent_batches = select(batches.c.number).where(
         batches.c.task == task, batches.c.create_sent_at.is_not(None)
     )
-    return tx.execute(sent.limit(1)).first() is not None
+    return tx.execute(sent_batches.limit(1)).first() is not None
 
 
-def requests_of_item(tx: Connection, task: str, item_id: str) -> list[dict[str, Any]]:
-    """Return every request about one item as a document, newest first.
+def requests_of_item(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
+    """Return every request about one row as a document, newest first.
 
-    That is when it was asked (`at`, `task`, `item`), how and by whom (`purpose`, `batch` and its `state`, `line`,
-    `extractor`, `model`), and how it ended: `outcome` (None while it is under way), `reason`, `ended_at`, `tokens_in`,
-    `tokens_out`, `cost` (USD), `answer`, and whether that was `forgotten` with its item.
+    Returns:
+        Documents with these members:
+
+        - `at`, `task`, `item`: when the batch was made, and about which row
+        - `purpose` (the mode), `batch` and its `state`, `line`, `extractor`, `model`
+        - `outcome` (None while the request is running), `reason`, `ended_at`
+        - `tokens_in`, `tokens_out`, `cost` (USD)
+        - `answer`, and `forgotten`: whether it was erased with its row
     """
-    return _told(
-        tx,
-        (
-            query.where(table.c.task == task, table.c.item_id == item_id)
-            for table, query in _queries()
-        ),
-    )
+    queries = [
+        query.where(table.c.task == task, table.c.item_id == row_id)
+        for table, query in _request_queries()
+    ]
+    return _read_requests(tx, queries)
 
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
-    """Return the newest requests of a task, or of all; however many there are, only about so many are read."""
+    """Return at most `limit` requests of a task, or of all tasks, newest first.
+
+    Their documents are those of `requests_of_item`. Reads at most `limit` rows of each table.
+    """
     newest = list[Select[Any]]()
-    for table, query in _queries():
-        inside = table.c.line if table is asks else table.c.id
-        # a plain comparison would have the database sort all that is of the task
-        mine = query if task is None else query.where(func.coalesce(table.c.task, "") == task)
-        newest.append(mine.order_by(table.c.batch.desc(), inside.desc()).limit(limit))
-    return _told(tx, newest)[:limit]
+    for table, query in _request_queries():
+        position = table.c.line if table is asks else table.c.id
+        if task is not None:
+            # After a plain comparison the database would sort all rows of the task.
+            query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
+        newest.append(query.order_by(table.c.batch.desc(), position.desc()).limit(limit))
+    return _read_requests(tx, newest)[:limit]
 
 
-def _queries() -> Iterator[tuple[Table, Select[Any]]]:
+def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
+    """Yield each table of requests with a SELECT of its requests in the form of documents."""
     for table in (answers, attempts, asks):
-        own: dict[str, ColumnElement[Any]] = {
-            name: table.c[name] if name in table.c else null() for name in _OWN
+        cells: dict[str, ColumnElement[Any]] = {
+            name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
         }
-        own |= {"item": table.c.item_id, "ended_at": null() if table is asks else table.c.at}
+        cells["item"] = table.c.item_id
+        cells["ended_at"] = null() if table is asks else table.c.at
         if table is answers:
-            own |= {"outcome": literal(Outcome.ANSWERED.value), "reason": literal("ok")}
-        own |= {"at": batches.c.created_at, "purpose": batches.c.way}
-        own |= {name: batches.c[name] for name in ("state", "extractor", "model")}
-        query = select(*(cell.label(name) for name, cell in own.items()))
-        query = query.select_from(table).join(batches, batches.c.number == table.c.batch)
-        yield table, query.where(IS_CLAIMED, batches.c.state.in_(OPEN)) if table is asks else query
+            cells["outcome"] = literal(Outcome.ANSWERED.value)
+            cells["reason"] = literal("ok")
+        cells["at"] = batches.c.created_at
+        cells["purpose"] = batches.c.way
+        for name in ("state", "extractor", "model"):
+            cells[name] = batches.c[name]
+
+        query = (
+            select(*(cell.label(name) for name, cell in cells.items()))
+            .select_from(table)
+            .join(batches, batches.c.number == table.c.batch)
+        )
+        if table is asks:
+            query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN))
+        yield table, query
 
 
-def _told(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
-    rows = [
-        {**row, "line": row["line"] or 0}
-        for query in queries
-        for row in tx.execute(query).mappings()
-    ]
-    for row in rows:
-        row |= {
-            "forgotten": row["answer"] == FORGOTTEN,
-            "answer": json.loads(row["answer"] or "null"),
-        }
+def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
+    """Run SELECTs of requests and return their documents, newest first."""
+    requests = []
+    for query in queries:
+        for row in tx.execute(query).mappings():
+            request = {**row, "line": row["line"] or 0}
+            request["forgotten"] = row["answer"] == FORGOTTEN
+            request["answer"] = json.loads(row["answer"] or "null")
+            requests.append(request)
     # Not by time: a clock may have been wrong, and numbers only grow.
-    return sorted(rows, key=itemgetter("batch", "line"), reverse=True)
+    return sorted(requests, key=itemgetter("batch", "line"), reverse=True)

@@ -1,6 +1,7 @@
-"""Read and move batches; only this module writes a batch's state, and only through `_move`.
+"""Read batches and change their state.
 
-A batch's account is written in the transaction that ends it.
+Only this module writes a batch's state, and only in `_move`. The transaction that ends a batch also
+writes its counts and costs.
 """
 
 import re
@@ -22,275 +23,395 @@ from pipeline.store.schema import BatchRow, batches, creates
 
 __all__ = ["BatchRow"]
 
-TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
+# Our own choice: the newest live batches whose reply times are averaged.
+MAX_TIMED_LIVE_BATCHES = 10
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
-_TRY = re.compile(r"-t(\d{1,9})\Z")
+# The end of a display name: the number of the try.
+_TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
+_ABSENT_REASON = "the list holds nothing of it"
+# Columns that are added up if the batches of a live run are combined.
+_SUMMED_COLUMNS = (
+    "requests",
+    "request_size",
+    "estimated_in",
+    "estimated_out",
+    "estimated_cost",
+    "counted_in",
+    "calls",
+    "seconds",
+    "answered",
+    "refused",
+    "invalid",
+    "missing",
+    "not_applied",
+    "unknown",
+    "duplicates",
+    "unreadable",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+)
 
 
 def batches_in_states(
     tx: Connection,
     *states: BatchState,
     task: str | None = None,
-    own: bool = False,
-    since: datetime | None = None,
+    only_live: bool = False,
+    sent_since: datetime | None = None,
 ) -> list[BatchRow]:
-    """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
-    wanted: list[ColumnElement[bool]] = []
-    if own:
-        wanted.append(batches.c.way != Mode.BATCH)
+    """Return the batches that meet all conditions, oldest first.
+
+    Args:
+        states: Only batches in these states; none means all states.
+        task: Only batches of this task.
+        own: Only live batches.
+        since: Only batches that were sent at this time or later, and batches that are not over.
+
+    Raises:
+        InconsistentError: A batch has an unknown state.
+    """
+    conditions: list[ColumnElement[bool]] = []
+    if only_live:
+        conditions.append(batches.c.way != Mode.BATCH)
     if task is not None:
-        wanted.append(batches.c.task == task)
+        conditions.append(batches.c.task == task)
     if states:
-        wanted.append(batches.c.state.in_(states))
-    if since is not None:
-        wanted.append(or_(batches.c.create_sent_at >= since, batches.c.state.in_(OPEN)))
-    query = select(batches).where(*wanted).order_by(batches.c.number)
-    return [_batch(row) for row in tx.execute(query).mappings()]
+        conditions.append(batches.c.state.in_(states))
+    if sent_since is not None:
+        conditions.append(or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN)))
+    query = select(batches).where(*conditions).order_by(batches.c.number)
+    return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
 def unknown_states(tx: Connection) -> list[str]:
-    """Return a line for each batch whose state is no word of ours."""
+    """Return a message for each batch whose state is unknown."""
     query = select(batches.c.number, batches.c.state).where(
         batches.c.state.not_in(list(BatchState))
     )
-    return [
-        f"batch {number} is in a state that does not exist: {word!r}"
-        for number, word in tx.execute(query)
-    ]
+    return [_unknown_state_message(number, state) for number, state in tx.execute(query)]
 
 
-_SUMMED = (
-    *(
-        "requests",
-        "request_size",
-        "estimated_in",
-        "estimated_out",
-        "estimated_cost",
-        "counted_in",
-        "calls",
-        "seconds",
-    ),
-    *(
-        "answered",
-        "refused",
-        "invalid",
-        "missing",
-        "not_applied",
-        "unknown",
-        "duplicates",
-        "unreadable",
-    ),
-    *("tokens_in", "tokens_out", "cost"),
-)
+def _unknown_state_message(number: int, state: str) -> str:
+    return f"batch {number} is in a state that does not exist: {state!r}"
 
 
-def by_run(some: Iterable[BatchRow]) -> list[BatchRow]:
-    """Return batches as people count them: a run of our own calls as one, under its first number; trials left out."""
-    found: dict[int, BatchRow] = {}
-    for one in (one for one in some if one.way is not Mode.TRIAL):
-        key = one.run or one.number
-        found[key] = one if key not in found else _together(found[key], one)
-    return list(found.values())
+def by_run(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
+    """Combine the batches of each live run into one batch with the run's number, without trials.
+
+    Other batches are returned as they are.
+    """
+    combined: dict[int, BatchRow] = {}
+    for batch in batch_rows:
+        if batch.way is Mode.TRIAL:
+            continue
+        number = batch.run or batch.number
+        if number in combined:
+            combined[number] = _combine(combined[number], batch)
+        else:
+            combined[number] = batch
+    return list(combined.values())
 
 
-def _together(run: BatchRow, more: BatchRow) -> BatchRow:
+def _combine(run: BatchRow, batch: BatchRow) -> BatchRow:
+    """Return `run` with the sums of both batches, and the state of an open batch."""
     sums: dict[str, Any] = {}
-    for name in _SUMMED:
-        both = [one for one in (getattr(run, name), getattr(more, name)) if one is not None]
-        sums[name] = sum(both) if both else None
-    going = next((one for one in (more, run) if not one.is_over), more)
-    return replace(run, state=going.state, ended_at=going.ended_at, remote_done=None, **sums)
+    for name in _SUMMED_COLUMNS:
+        values = (getattr(run, name), getattr(batch, name))
+        known_values = [value for value in values if value is not None]
+        sums[name] = sum(known_values) if known_values else None
+
+    is_only_run_open = batch.is_over and not run.is_over
+    latest = run if is_only_run_open else batch
+    return replace(run, state=latest.state, ended_at=latest.ended_at, remote_done=None, **sums)
 
 
 def get_batch(tx: Connection, number: int) -> BatchRow:
-    """Return one batch; that there is none is an error of the input."""
+    """Return one batch.
+
+    Raises:
+        InputError: There is no batch of this number.
+        InconsistentError: Its state is unknown.
+    """
     row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
         raise InputError(
             f"there is no batch {number}", hint=f"`{CommandHint('batches')}` lists them"
         )
-    return _batch(row)
+    return _to_batch(row)
 
 
 def next_number(tx: Connection) -> int:
-    """Return the number that the next batch gets; where the caller writes, no other process gets it."""
+    """Return the number of the next batch.
+
+    In a transaction that writes, no other process can get the same number.
+    """
     return next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, way: Mode, at: datetime, **values: Any) -> None:
-    """Add a batch in the transaction that claims its items: *prepared*, or where our own calls ask it, *asking*."""
-    new = BatchState.PREPARED if way is Mode.BATCH else BatchState.ASKING
-    sent = {} if way is Mode.BATCH else {"create_sent_at": at, "submitted_at": at}
-    tx.execute(insert(batches).values(way=way, state=new, created_at=at, **sent, **values))
+def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> None:
+    """Insert a batch in the transaction that claims its rows.
+
+    Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.
+
+    Args:
+        columns: The other columns by name.
+    """
+    times = {"created_at": now}
+    state = BatchState.PREPARED
+    if way is not Mode.BATCH:
+        state = BatchState.ASKING
+        times |= {"create_sent_at": now, "submitted_at": now}
+    tx.execute(insert(batches).values(way=way, state=state, **times, **columns))
     workspace.record_event(
-        tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at
+        tx, "batch", columns["number"], old=None, new=state, reason="sealed and claimed", now=now
     )
 
 
-def note(tx: Connection, number: int, **facts: Any) -> None:
-    """Keep what became known of a batch, by the names of its columns; its state stays."""
-    tx.execute(update(batches).where(batches.c.number == number).values(**facts))
+def note(tx: Connection, number: int, **columns: Any) -> None:
+    """Set columns of a batch; its state stays."""
+    tx.execute(update(batches).where(batches.c.number == number).values(**columns))
 
 
 def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
-    """Return how many requests of a day's quota our own calls used, of all processes."""
+    """Return how many live calls to a model, by all processes, count towards a day's quota.
+
+    Args:
+        day: The day in US/Pacific, as in the column `day`.
+    """
     query = select(func.sum(batches.c.calls)).where(batches.c.model == model, batches.c.day == day)
     return int(tx.execute(query).scalar() or 0)
 
 
 class PastCalls(NamedTuple):
-    """The calls of one batch: between which moments they were made, how many, and their prompt tokens each."""
+    """The live calls of one batch."""
 
     began: datetime
+    # None while the batch is running.
     ended: datetime | None
     calls: int
+    # The estimated prompt tokens of a call.
     tokens: int
 
 
 def calls_since(
-    tx: Connection, model: str, *, since: datetime, but: Collection[int] = ()
+    tx: Connection, model: str, *, since: datetime, excluded_batches: Collection[int] = ()
 ) -> list[PastCalls]:
-    """Return our own calls to a model of the batches that ended after a moment, or go on, but for some batches'."""
-    recent = or_(batches.c.over_at.is_(None), batches.c.over_at >= since)
-    mine = (
+    """Return the calls to a model of live batches that are running or ended since a time.
+
+    Args:
+        but: Numbers of batches to leave out.
+    """
+    query = select(
+        batches.c.submitted_at,
+        batches.c.over_at,
+        batches.c.calls,
+        batches.c.estimated_in,
+        batches.c.requests,
+    ).where(
         batches.c.model == model,
         batches.c.calls > 0,
-        batches.c.number.not_in(list(but)),
-        recent,
+        batches.c.number.not_in(list(excluded_batches)),
+        or_(batches.c.over_at.is_(None), batches.c.over_at >= since),
     )
-    names = ("submitted_at", "over_at", "calls", "estimated_in", "requests")
-    rows = tx.execute(select(*(batches.c[name] for name in names)).where(*mine)).all()
-    return [PastCalls(row[0], row[1], row[2], row[3] // max(1, row[4])) for row in rows]
+    calls_by_batch = []
+    for began_at, ended_at, call_count, estimated_tokens, request_count in tx.execute(query):
+        tokens_per_call = estimated_tokens // max(1, request_count)
+        calls_by_batch.append(PastCalls(began_at, ended_at, call_count, tokens_per_call))
+    return calls_by_batch
 
 
 def call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
-    """Return the mean seconds of our newest calls to a model that were answered, of a way; None without any."""
-    told = (batches.c.seconds, batches.c.answered)
-    alike = [Mode.FLEX] if way is Mode.FLEX else [one for one in Mode if one is not Mode.FLEX]
-    mine = (
-        batches.c.model == model,
-        batches.c.way.in_(alike),
-        batches.c.seconds > 0,
-        batches.c.answered > 0,
+    """Return the mean seconds of answered live calls to a model in its newest batches.
+
+    Calls in mode flex are compared with flex only; calls in all other modes count together.
+
+    Returns:
+        None if no call was answered.
+    """
+    modes = [mode for mode in Mode if (mode is Mode.FLEX) == (way is Mode.FLEX)]
+    query = (
+        select(batches.c.seconds, batches.c.answered)
+        .where(
+            batches.c.model == model,
+            batches.c.way.in_(modes),
+            batches.c.seconds > 0,
+            batches.c.answered > 0,
+        )
+        .order_by(batches.c.number.desc())
+        .limit(MAX_TIMED_LIVE_BATCHES)
     )
-    rows = tx.execute(
-        select(*told).where(*mine).order_by(batches.c.number.desc()).limit(TIMED)
-    ).all()
-    return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
+    rows = tx.execute(query).all()
+    if not rows:
+        return None
+    total_seconds, answer_count = (sum(column) for column in zip(*rows, strict=True))
+    return float(total_seconds / answer_count)
 
 
-def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, at: datetime) -> None:
-    """Commit the intent to create, before the call: `prepared` (or a try that left nothing) -> `submitting`."""
-    facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
-    _move(tx, batch, BatchState.SUBMITTING, facts, why=f"create, try {batch.tries + 1}", at=at)
-    row = {
+def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, now: datetime) -> None:
+    """Record the next try to create a remote batch: *prepared* or *submitting* -> *submitting*.
+
+    The caller commits before it calls the API.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    try_number = batch.tries + 1
+    columns = {"tries": try_number, "create_sent_at": now, "create_ended_at": None}
+    _move(tx, batch, BatchState.SUBMITTING, columns, reason=f"create, try {try_number}", now=now)
+    new_try = {
+        "outcome": "sent",
         "batch": batch.number,
-        "try": batch.tries + 1,
+        "try": try_number,
         "display_name": display_name,
-        "sent_at": at,
+        "sent_at": now,
     }
-    tx.execute(insert(creates).values(outcome="sent", **row))
+    tx.execute(insert(creates).values(new_try))
 
 
 def mark_submitted(
-    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, how: str, at: datetime
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    remote_name: str,
+    display_name: str,
+    outcome: str,
+    now: datetime,
 ) -> None:
-    """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
-    number = int(found[1]) if (found := _TRY.search(display_name)) else batch.tries
-    facts = {
+    """Record the remote batch of a try: *submitting* -> *submitted*.
+
+    Args:
+        remote_name: The name that the API gave.
+        display_name: The name of the try that created it.
+        how: The outcome of the try, `created` or `adopted`.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    suffix = _TRY_SUFFIX.search(display_name)
+    try_number = int(suffix[1]) if suffix else batch.tries
+    columns = {
         "remote_name": remote_name,
-        "submitted_at": at,
-        "create_ended_at": batch.create_ended_at or at,
+        "submitted_at": now,
+        "create_ended_at": batch.create_ended_at or now,
+        "tries": max(batch.tries, try_number),
     }
-    facts["tries"] = max(batch.tries, number)
-    _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
-    here = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
-    known = tx.execute(update(creates).where(here).values(outcome=how))
-    if not known.rowcount:  # sent after the backup was made that this database came from
-        row = {"batch": batch.number, "try": number, "display_name": display_name, "sent_at": at}
-        tx.execute(
-            insert(creates).values(outcome=how, note="sent after the backup was made", **row)
-        )
+    _move(tx, batch, BatchState.SUBMITTED, columns, reason=f"{outcome} {remote_name}", now=now)
+
+    is_try = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
+    updated = tx.execute(update(creates).where(is_try).values(outcome=outcome))
+    if not updated.rowcount:
+        # This database was restored from a backup that is older than the try.
+        missing_try = {
+            "outcome": outcome,
+            "note": "sent after the backup was made",
+            "batch": batch.number,
+            "try": try_number,
+            "display_name": display_name,
+            "sent_at": now,
+        }
+        tx.execute(insert(creates).values(missing_try))
 
 
 def mark_refused(
-    tx: Connection, batch: BatchRow, *, why: str, outcome: str, at: datetime, **facts: Any
+    tx: Connection, batch: BatchRow, *, reason: str, outcome: str, now: datetime, **columns: Any
 ) -> None:
-    """Go back after a clear refusal, with what else is to be kept of it: `submitting` -> `prepared`."""
-    _move(
-        tx,
-        batch,
-        BatchState.PREPARED,
-        {"create_ended_at": at, "reason": why, **facts},
-        why=why,
-        at=at,
-    )
-    _end_try(tx, batch, outcome=outcome, note=why)
+    """Record that the API refused the last try: *submitting* -> *prepared*.
+
+    Args:
+        outcome: The outcome of the try.
+        columns: More columns of the batch to set, by name.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    refusal = {"create_ended_at": now, "reason": reason, **columns}
+    _move(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
+    _end_try(tx, batch, outcome=outcome, note=reason)
 
 
 def name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
-    """Return the display name of one try of a batch: workspace, task, number, file, try."""
+    """Return the display name of a try of a batch: workspace, task, number, file, try."""
     return (
         f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
     )
 
 
 def name_prefix(display_name: str) -> str:
-    """Return what the display names of all tries of one request file have in common: all but the try."""
-    return _TRY.sub("", display_name)
+    """Return a display name without its try, as all tries of a request file begin."""
+    return _TRY_SUFFIX.sub("", display_name)
 
 
-def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, at: datetime) -> None:
-    """Mark the create of a batch from a backup, *prepared* or *submitting*, as unclear: it may have been sent since."""
+def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, now: datetime) -> None:
+    """Mark the create of a restored batch as unclear: it may have been sent after the backup.
+
+    A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
+    """
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
-        mark_submitting(tx, batch, display_name=name, at=at)
-    note(
-        tx,
-        batch.number,
-        create_ended_at=at,
-        reason="restored from a backup: it may have been sent since",
+        mark_submitting(tx, batch, display_name=name, now=now)
+    reason = "restored from a backup: it may have been sent since"
+    note(tx, batch.number, create_ended_at=now, reason=reason)
+
+
+def note_unclear(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """Record that the last create call ended without a clear reply; the state stays.
+
+    The batch is left alone if another process changed it; the try is recorded in any case.
+    """
+    tx.execute(
+        update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason)
     )
-
-
-def note_unclear(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
-    """Keep when a create call ended without a clear answer, unless another process has gone on with the batch."""
-    tx.execute(update(batches).where(_unmoved(batch)).values(create_ended_at=at, reason=why))
-    _end_try(tx, batch, outcome="unclear", note=why)
+    _end_try(tx, batch, outcome="unclear", note=reason)
 
 
 def note_absent(tx: Connection, batch: BatchRow) -> None:
-    """Keep that the whole list, read late enough, held nothing of the last try."""
-    _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
+    """Record that the remote list, read whole and late enough, has nothing of the last try."""
+    _end_try(tx, batch, outcome="absent", note=_ABSENT_REASON)
 
 
-def mark_absent(tx: Connection, batch: BatchRow, *, at: datetime) -> None:
-    """Go back after the whole list, read late enough, held nothing of any try: `submitting` -> `prepared`."""
-    _move(tx, batch, BatchState.PREPARED, {}, why="the list holds nothing of it", at=at)
+def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+    """Record that the remote list has nothing of any try: *submitting* -> *prepared*.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    _move(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
     note_absent(tx, batch)
 
 
-def note_submitted(tx: Connection, batch: BatchRow, **facts: Any) -> bool:
-    """Keep what became known of a batch at the API; false, and nothing, where another process brought it home."""
-    here = (batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
-    return tx.execute(update(batches).where(*here).values(**facts)).rowcount == 1
+def note_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
+    """Set columns of a batch if it is still *submitted*.
+
+    Returns:
+        False if the batch is in another state; nothing is written then.
+    """
+    is_submitted = (batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
+    return tx.execute(update(batches).where(*is_submitted).values(**columns)).rowcount == 1
 
 
-def note_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
-    """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
-    if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
-        raise _conflict(tx, batch, wanted=batch.state)
-    workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
-    )
+def note_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """Record that the API is asked to cancel a *submitted* batch; the state stays.
+
+    Raises:
+        StateConflictError: The batch is no longer *submitted*.
+    """
+    if not note_submitted(tx, batch, cancel_asked_at=now, reason=reason):
+        raise _conflict(tx, batch, target=batch.state)
+    _record_event(tx, batch, reason=reason, now=now)
 
 
-def unnote_cancel(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
-    """Undo `note_cancel`, where the API could not be asked."""
+def unnote_cancel(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """Undo `note_cancel` after the API could not be asked."""
     note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
+    _record_event(tx, batch, reason=reason, now=now)
+
+
+def _record_event(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """Add a line about a batch whose state stays to the journal."""
     workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
+        tx, "batch", batch.number, old=batch.state, new=batch.state, reason=reason, now=now
     )
 
 
@@ -300,72 +421,108 @@ def mark_downloaded(
     path: Path,
     draft: SealedFile,
     *,
-    why: str,
-    at: datetime,
-    **facts: Any,
+    reason: str,
+    now: datetime,
+    **columns: Any,
 ) -> None:
-    """Keep the sealed result of a path, in the UPDATE that moves the state: `submitted` or `asking` -> `downloaded`."""
-    place = f"{path.parent.name}/{path.name}"  # in the workspace's directory
-    result = {"result_file": place, "result_sha256": draft.sha256, "result_size": draft.size}
-    _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **result, **facts}, why=why, at=at)
+    """Record the sealed result file: *submitted* or *asking* -> *downloaded*.
+
+    Args:
+        path: The result file, in a folder directly below the workspace's directory.
+        columns: More columns of the batch to set, by name.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    result_columns = {
+        "over_at": now,
+        "result_file": f"{path.parent.name}/{path.name}",
+        "result_sha256": draft.sha256,
+        "result_size": draft.size,
+    }
+    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=reason, now=now)
 
 
-def mark_failed(tx: Connection, batch: BatchRow, *, why: str, at: datetime) -> None:
-    """End a batch that has no result; the caller releases its items in the same transaction."""
-    _move(
-        tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at
-    )
+def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """End a batch without a result. The caller releases its rows in the same transaction.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    columns = {"reason": reason, "over_at": now, "ended_at": now}
+    _move(tx, batch, BatchState.FAILED, columns, reason=reason, now=now)
 
 
-def mark_ingested(tx: Connection, batch: BatchRow, *, at: datetime, **account: Any) -> None:
-    """End a batch whose every request is accounted for, and keep the account."""
-    _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
+def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: Any) -> None:
+    """End a batch whose requests all have an outcome; it becomes *ingested*.
+
+    Args:
+        columns: Its counts and costs, by column name.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    ended = {"ended_at": now, **columns}
+    _move(tx, batch, BatchState.INGESTED, ended, reason="accounted for", now=now)
 
 
 def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
-    """Return the batch that each name prefix of a try is of, by which a remote batch is known; or those of one."""
-    mine = true() if number is None else creates.c.batch == number
-    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, mine))
-    return {name_prefix(name): number for name, number in found}
+    """Return the batch number of each display name of a try, without the try's suffix.
+
+    A remote batch is recognized by it.
+
+    Args:
+        number: Only the tries of this batch; None means all batches.
+    """
+    is_of_batch = true() if number is None else creates.c.batch == number
+    query = select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, is_of_batch)
+    return {name_prefix(name): batch_number for name, batch_number in tx.execute(query)}
 
 
 def add_duplicate(
-    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, at: datetime
+    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, now: datetime
 ) -> bool:
-    """Record a second remote batch of ours and what it may cost; false when it is known already."""
-    if tx.execute(select(creates.c.id).where(creates.c.remote_name == remote_name)).first():
+    """Record a duplicate batch with the estimated cost of its original, and journal it.
+
+    Returns:
+        False if a try or duplicate with this remote name is recorded; nothing is written then.
+    """
+    recorded = select(creates.c.id).where(creates.c.remote_name == remote_name)
+    if tx.execute(recorded).first():
         return False
-    row = {
+    duplicate = {
+        "outcome": _DUPLICATE,
+        "estimated_cost": batch.estimated_cost,
         "remote_name": remote_name,
         "batch": batch.number,
         "display_name": display_name,
-        "found_at": at,
+        "found_at": now,
     }
-    tx.execute(
-        insert(creates).values(outcome=_DUPLICATE, estimated_cost=batch.estimated_cost, **row)
-    )
-    why = f"twin {remote_name}"
-    workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
-    )
+    tx.execute(insert(creates).values(duplicate))
+    _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
     return True
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
-    """Return the remote names of a batch's duplicates that were not cancelled yet."""
-    found = (
-        one for one in all_duplicates(tx) if one["batch"] == number and one["cancelled_at"] is None
-    )
-    return [one["remote_name"] for one in found]
+    """Return the remote names of a batch's duplicates that nobody cancelled yet."""
+    return [
+        duplicate["remote_name"]
+        for duplicate in all_duplicates(tx)
+        if duplicate["batch"] == number and duplicate["cancelled_at"] is None
+    ]
 
 
-def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
-    """Keep that a duplicate was cancelled, or was found to be over."""
-    tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=at))
+def duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
+    """Record that a duplicate batch was cancelled, or is over."""
+    tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=now))
 
 
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
-    """Return every duplicate ever found, for status and for the account of costs."""
+    """Return all duplicate batches by column name, oldest first.
+
+    Their columns are `remote_name`, `batch`, `display_name`, `estimated_cost` (USD), `found_at` and
+    `cancelled_at`.
+    """
     names = ("remote_name", "batch", "display_name", "estimated_cost", "found_at", "cancelled_at")
     query = (
         select(*(creates.c[name] for name in names))
@@ -375,39 +532,52 @@ def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _batch(row: Any) -> BatchRow:
+def _to_batch(row: Any) -> BatchRow:
+    """Convert a row of the database; an unknown state is an InconsistentError."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
-            f"batch {row['number']} is in a state that does not exist: {row['state']!r}",
+            _unknown_state_message(row["number"], row["state"]),
             hint=f"run `{CommandHint('doctor')}`",
         )
     return BatchRow(**{**row, "state": BatchState(row["state"]), "way": Mode(row["way"])})
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:
-    last = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
-    tx.execute(update(creates).where(last).values(outcome=outcome, note=note))
+    """Set the outcome and the note of a batch's last try."""
+    is_last_try = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
+    tx.execute(update(creates).where(is_last_try).values(outcome=outcome, note=note))
 
 
 def _move(
     tx: Connection,
     batch: BatchRow,
-    new: BatchState,
-    facts: dict[str, Any],
+    state: BatchState,
+    columns: dict[str, Any],
     *,
-    why: str,
-    at: datetime,
+    reason: str,
+    now: datetime,
 ) -> None:
-    """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins."""
-    if new not in BATCH_MOVES[batch.state]:
-        raise ValueError(f"not a move: {batch.state} -> {new}")
-    moved = tx.execute(update(batches).where(_unmoved(batch)).values(state=new, **facts))
+    """Move a batch to a state, set columns with it, and journal the move.
+
+    The UPDATE expects the state and the try that the caller read. So if two processes move a
+    batch, the second fails.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+        ValueError: No move leads from the batch's state to `state`.
+    """
+    if state not in BATCH_MOVES[batch.state]:
+        raise ValueError(f"not a move: {batch.state} -> {state}")
+    moved = tx.execute(update(batches).where(_is_unchanged(batch)).values(state=state, **columns))
     if moved.rowcount != 1:
-        raise _conflict(tx, batch, wanted=new)
-    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
+        raise _conflict(tx, batch, target=state)
+    workspace.record_event(
+        tx, "batch", batch.number, old=batch.state, new=state, reason=reason, now=now
+    )
 
 
-def _unmoved(batch: BatchRow) -> ColumnElement[bool]:
+def _is_unchanged(batch: BatchRow) -> ColumnElement[bool]:
+    """Return the SQL condition that a batch has the state and the tries that were read."""
     return (
         (batches.c.number == batch.number)
         & (batches.c.state == batch.state)
@@ -415,8 +585,10 @@ def _unmoved(batch: BatchRow) -> ColumnElement[bool]:
     )
 
 
-def _conflict(tx: Connection, batch: BatchRow, *, wanted: BatchState) -> StateConflictError:
-    found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
+def _conflict(tx: Connection, batch: BatchRow, *, target: BatchState) -> StateConflictError:
+    """Return the error that a batch is not in the state that was read."""
+    query = select(batches.c.state).where(batches.c.number == batch.number)
+    actual = tx.execute(query).scalar()
     return StateConflictError(
-        "batch", batch.number, expected=batch.state, wanted=wanted, found=found
+        "batch", batch.number, expected=batch.state, wanted=target, found=actual
     )

@@ -1,23 +1,26 @@
-"""Claim rows for a batch, and keep what became of each under one version: answered, or parked.
+"""Claim rows for a batch, and record how each ended under a version: answered or parked.
 
-A row is *open* under a version (an extractor: label/model) where it has no ask. A claim is the INSERT of its ask, and
-the primary key of `findable_asks` is what lets nothing be asked, and paid for, twice under a version; that no other
-version is asking about the row is looked up beside it, which the one writer makes exact. What a failure leaves another
-try goes open again: its ask is deleted, and the attempt is kept. What is asked under no version (text of another
-program, what is being forgotten) is parked under the extractor '', which stands for every version.
+- A row is *open* under a version if it has no record in `findable_asks`.
+- A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid
+  for, twice under a version. The claims of other versions are read before; this is exact,
+  because only one process writes.
+- If a row may be asked again after a failure, its record is deleted and the attempt stays.
+- Rows that no version may ask (text of another program, a row that is being forgotten) are
+  parked under the version "", which means every version.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Delete,
     Integer,
     Select,
+    Update,
     and_,
     case,
     cast,
@@ -32,97 +35,123 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import OVER, Mode, Outcome
-from pipeline.store.database import among, change_among, pages, run_many, streamed
+from pipeline.core.states import ENDED_STATES, Mode, Outcome
+from pipeline.store.database import change_among, pages, run_many, select_among, streamed
 from pipeline.store.schema import asks, attempts, batches
 
-PAGE = 2000
-ROWS = 500  # read at a time: what they hold is in memory
-MANY = 500  # claims at once, after which a server counts its asks anew, or its planner scans them for each look,
-SHARE = 10  # where it knows of fewer than so many times as many
+# Claims that are checked or inserted by a single statement.
+CLAIM_PAGE_ROWS = 2000
+# Rows with their content that are in memory at once.
+READ_PAGE_ROWS = 500
+# After this many claims at once PostgreSQL counts the table again if it knows of less than
+# MIN_KNOWN_FACTOR times as many. Otherwise its planner scans the table for each lookup.
+MIN_CLAIMS_FOR_ANALYZE = 500
+MIN_KNOWN_FACTOR = 10
 CLAIMED = "claimed"
 ANSWERED = "answered"
 PARKED = "parked"
-EVERY = ""  # the extractor of an ask that stands for every version
-BEING_FORGOTTEN = (
-    "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
-)
+# The version under which a row is parked for all versions.
+EVERY_VERSION = ""
+# The reason why a row is parked until it is forgotten, so that nothing asks about it.
+BEING_FORGOTTEN = "is being forgotten"
 IS_CLAIMED = asks.c.state == CLAIMED
 _IS_PARKED = asks.c.state == PARKED
 
 
 class RowClaim(NamedTuple):
-    """One item that was asked, on a line of its batch's file from 1, or was told what an equal row was: `is_given`."""
+    """One row that a batch asks about, or that got a copied answer."""
 
     item_id: str
     input_hash: str
+    # The line in the batch's request file, from 1; None for a copied answer.
     line: int | None = None
+    # The answer is a copy of a duplicate input's answer.
     is_given: bool = False
 
 
 class OpenRowSource(Protocol):
-    """What is known of a task here: which of its rows are open by where their answers go, and what is read of them."""
+    """A task as this module needs it: which of its rows are open, and how they are read.
+
+    Rows are open here if their table and answers allow it; claims are not considered.
+    """
 
     name: str
 
     @property
     def own(self) -> str:
-        """Return what `parked` is told."""
+        """Return the prompt version whose parked rows are excluded; "" means any version's."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """Return the columns that are read of a row."""
+        """Return the names of the columns that are read of a row."""
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a row by the names that are asked about."""
+        """Convert a row of the database to the names that the prompt uses."""
 
     def pending(
         self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
     ) -> Select[Any]:
-        """Return the SELECT of the ids of open rows, with the columns of some names before them."""
+        """Return a SELECT of open rows: the columns `names`, then the row id.
+
+        Args:
+            after: Only rows after this row id.
+        """
 
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return which of these rows are open."""
+        """Return the ids of those rows that are open."""
 
 
-def held(task: str, own: str) -> Select[Any]:
-    """Return the SELECT of the items that are not asked although their rows are open: claimed, or `parked`."""
-    return select(asks.c.item_id).where(asks.c.task == task, or_(IS_CLAIMED, _is_parked(own)))
+def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
+    """Return a SELECT of the ids of rows that are claimed, or parked (see `parked`)."""
+    return select(asks.c.item_id).where(
+        asks.c.task == task, or_(IS_CLAIMED, _is_parked(prompt_version))
+    )
 
 
 def askable(
     tx: Connection, task: OpenRowSource, *, names: Sequence[str] = (), after: str | None = None
 ) -> Select[Any]:
-    """Return the SELECT of what the next batch would take: the columns of `names`, and the ids of open, free rows."""
+    """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
+
+    Args:
+        after: Only rows after this row id.
+    """
     query = task.pending(tx, names=names, after=after)
-    *_, item_id = query.selected_columns
-    return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
+    *_, row_id = query.selected_columns
+    unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id == row_id)
+    return query.where(~unavailable.exists())
 
 
 def askable_rows(
     tx: Connection, task: OpenRowSource, *, after: str | None
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
-    """Yield pages of askable rows with what the task reads of them, in their order."""
+    """Yield pages of the rows that the next batch can claim, in the order of the task.
+
+    Args:
+        after: Only rows after this row id.
+
+    Yields:
+        At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
+    """
     names = task.columns
     query = askable(tx, task, names=names, after=after)
-    for page in streamed(tx, query, page=ROWS).partitions():
-        rows = map(
-            task.read, map(dict, map(zip, repeat(names), page))
-        )  # the id comes behind the names
-        yield dict(zip([row[-1] for row in page], rows, strict=True))
+    for records in streamed(tx, query, page=READ_PAGE_ROWS).partitions():
+        # A record has the row id after the named columns.
+        yield {record[-1]: task.read(dict(zip(names, record, strict=False))) for record in records}
 
 
-def askable_among(tx: Connection, task: OpenRowSource, ids: Sequence[str]) -> list[str]:
-    """Return those of these ids that the next batch would take, in their own order."""
-    free: set[str] = set()
-    for some in pages(ids, PAGE):
-        taken = held(task.name, task.own).where(asks.c.item_id.in_(some))
-        free |= task.pending_among(tx, some).difference(tx.execute(taken).scalars())
-    return [one for one in ids if one in free]
+def askable_among(tx: Connection, task: OpenRowSource, row_ids: Sequence[str]) -> list[str]:
+    """Return those of the row ids that the next batch can claim, in the given order."""
+    askable_ids: set[str] = set()
+    for page in pages(row_ids, CLAIM_PAGE_ROWS):
+        unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(page))
+        open_ids = task.pending_among(tx, page)
+        askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
+    return [row_id for row_id in row_ids if row_id in askable_ids]
 
 
 def count_askable(tx: Connection, task: OpenRowSource) -> int:
-    """Return how many items the next submit would take."""
+    """Count the rows that the next batch can claim."""
     query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
 
@@ -130,339 +159,471 @@ def count_askable(tx: Connection, task: OpenRowSource) -> int:
 def claim(
     tx: Connection,
     task: OpenRowSource,
-    extractor: str,
+    version: str,
     rows: Sequence[RowClaim],
     *,
     batch: int,
     asks_each: bool,
-    at: datetime,
+    now: datetime,
 ) -> None:
-    """Claim rows for a batch under a version, all or none; where it does not `asks_each`, of equal ones once."""
-    whose = {"task": task.name, "extractor": extractor, "state": CLAIMED, "batch": batch, "at": at}
-    for page in pages(
-        rows, PAGE
-    ):  # before any is inserted: a server does not know yet how large its table becomes
-        if not asks_each and equal_asks(
-            tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED
-        ):
-            raise _not_open(task)
-        ids = [one.item_id for one in page]  # few enough for one statement
-        taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
+    """Claim all these rows for a batch under a version, or raise.
+
+    Runs in the caller's transaction, which the caller rolls back after an error.
+
+    Args:
+        asks_each: Claim duplicate inputs, too. Otherwise a row is refused if a row with the same
+            input is claimed under the version already.
+
+    Raises:
+        StateConflictError: A row is not open, or its input is claimed already.
+    """
+    # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
+    # as it was.
+    for page in pages(rows, CLAIM_PAGE_ROWS):
+        if not asks_each:
+            hashes = [row.input_hash for row in page]
+            if equal_asks(tx, task.name, version, hashes, state=CLAIMED):
+                raise _not_open_error(task)
+
+        ids = [row.item_id for row in page]
+        taken = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
         if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
-            raise _not_open(task)
+            raise _not_open_error(task)
+
     claims = [
-        {**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash}
-        for one in rows
+        {
+            "task": task.name,
+            "extractor": version,
+            "state": CLAIMED,
+            "batch": batch,
+            "at": now,
+            "item_id": row.item_id,
+            "line": row.line,
+            "input_hash": row.input_hash,
+        }
+        for row in rows
     ]
-    _insert(tx, task.name, extractor, claims)
-    if len(rows) >= MANY and tx.dialect.name == "postgresql":
-        known = tx.execute(
-            text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")
-        ).scalar_one()
-        if known < SHARE * len(rows):
-            tx.execute(text(f"ANALYZE {asks.name}"))
+    _insert(tx, task.name, version, claims)
+    _update_table_statistics(tx, len(rows))
 
 
-def _not_open(task: OpenRowSource) -> StateConflictError:
+def _not_open_error(task: OpenRowSource) -> StateConflictError:
     return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
-def _insert(tx: Connection, task: str, extractor: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert asks; that of a row which was answered before, and lost its answer, makes room for the new one."""
-    before = delete(asks).where(
-        asks.c.task == task, asks.c.extractor == extractor, asks.c.state == ANSWERED
+def _update_table_statistics(tx: Connection, claim_count: int) -> None:
+    """Let PostgreSQL count the claims again after a large number of inserts."""
+    if claim_count < MIN_CLAIMS_FOR_ANALYZE or tx.dialect.name != "postgresql":
+        return
+
+    query = text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")
+    known_count = tx.execute(query).scalar_one()
+    if known_count < MIN_KNOWN_FACTOR * claim_count:
+        tx.execute(text(f"ANALYZE {asks.name}"))
+
+
+def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Insert records of rows, and replace those of rows that were answered under the version.
+
+    Raises:
+        StateConflictError: A row has another record under the version.
+    """
+    # A row with an answered record is open again only if it lost its answer.
+    is_answered = delete(asks).where(
+        asks.c.task == task, asks.c.extractor == version, asks.c.state == ANSWERED
     )
-    change_among(tx, before, asks.c.item_id, [one["item_id"] for one in rows])
+    change_among(tx, is_answered, asks.c.item_id, [record["item_id"] for record in records])
     try:
-        for some in pages(rows, PAGE):
-            run_many(tx, insert(asks), some)
+        for page in pages(records, CLAIM_PAGE_ROWS):
+            run_many(tx, insert(asks), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
-            "an item of", task, expected="unasked", wanted=rows[0]["state"]
+            "an item of", task, expected="unasked", wanted=records[0]["state"]
         ) from error
 
 
 def equal_asks(
-    tx: Connection, task: str, extractor: str, hashes: Sequence[str], *, state: str | None = None
+    tx: Connection, task: str, version: str, hashes: Sequence[str], *, state: str | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (state, item id) of a claimed, else an answered ask under a version for each of some input hashes."""
-    mine = (asks.c.task == task, asks.c.extractor == extractor)
-    wanted = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
+    """Find rows that were asked under a version with the given input hashes.
+
+    Args:
+        state: Only rows in this state; None means claimed or answered.
+
+    Returns:
+        (state, row id) by input hash; a claimed row is preferred to an answered row.
+    """
+    in_state = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
+    # "answered" sorts before "claimed", so a claimed row replaces an answered row.
     query = (
         select(asks.c.input_hash, asks.c.state, asks.c.item_id)
-        .where(*mine, wanted)
+        .where(asks.c.task == task, asks.c.extractor == version, in_state)
         .order_by(asks.c.state)
     )
-    # "answered" comes before "claimed", which stays
-    return {row[0]: (row[1], row[2]) for row in among(tx, query, asks.c.input_hash, hashes)}
+    return {row[0]: (row[1], row[2]) for row in select_among(tx, query, asks.c.input_hash, hashes)}
 
 
-def count_copied(tx: Connection, task: str, extractor: str, batch: int) -> int:
-    """Return how many rows got a copy of an answer of a batch, because they ask the same."""
-    original = select(asks.c.input_hash).where(asks.c.batch == batch, asks.c.state == ANSWERED)
+def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
+    """Count the rows with a copied answer whose input a batch answered."""
+    original_hashes = select(asks.c.input_hash).where(
+        asks.c.batch == batch, asks.c.state == ANSWERED
+    )
     is_copy = and_(
         asks.c.task == task,
-        asks.c.extractor == extractor,
+        asks.c.extractor == version,
         asks.c.state == ANSWERED,
         asks.c.batch.is_(None),
     )
-    query = select(func.count()).select_from(asks).where(is_copy, asks.c.input_hash.in_(original))
+    query = (
+        select(func.count())
+        .select_from(asks)
+        .where(is_copy, asks.c.input_hash.in_(original_hashes))
+    )
     return tx.execute(query).scalar_one()
 
 
 def claimed(
     tx: Connection, batch: int, *, after: int = 0, limit: int | None = None
 ) -> list[RowClaim]:
-    """Return the rows that a batch still claims, the next ones behind a line of its file, in the order of lines."""
-    query = select(asks.c.item_id, asks.c.input_hash, asks.c.line).where(
-        asks.c.batch == batch, IS_CLAIMED
+    """Return the rows that a batch still claims, by their line in the request file.
+
+    Args:
+        after: Only rows after this line.
+        limit: At most this many rows.
+    """
+    query = (
+        select(asks.c.item_id, asks.c.input_hash, asks.c.line)
+        .where(asks.c.batch == batch, IS_CLAIMED)
+        .where(asks.c.line > after)
+        .order_by(asks.c.line)
+        .limit(limit)
     )
-    return [
-        RowClaim(*row)
-        for row in tx.execute(query.where(asks.c.line > after).order_by(asks.c.line).limit(limit))
-    ]
+    return [RowClaim(*row) for row in tx.execute(query)]
 
 
 class ClaimOutcomes(NamedTuple):
-    """What becomes of rows: those that were answered, those that are parked, by why, and those that are open again."""
+    """Rows by how their claims end."""
 
     answered: Sequence[RowClaim]
+    # The reason of each parked row.
     parked: Mapping[RowClaim, str]
+    # Rows that are open again.
     let_go: Sequence[RowClaim]
 
 
 def end_claims(
-    tx: Connection, task: str, extractor: str, batch: int, ends: ClaimOutcomes, *, at: datetime
+    tx: Connection, task: str, version: str, batch: int, outcomes: ClaimOutcomes, *, now: datetime
 ) -> None:
-    """End claims of a batch, each of which is answered, parked, or let go; refused where one is claimed no more."""
-    mine = and_(
-        asks.c.task == task, asks.c.extractor == extractor, asks.c.batch == batch, IS_CLAIMED
+    """End claims of a batch: mark rows as answered, park them, or release them.
+
+    Runs in the caller's transaction, which the caller rolls back after an error.
+
+    Raises:
+        StateConflictError: The batch no longer claims all rows.
+    """
+    is_claim = and_(
+        asks.c.task == task, asks.c.extractor == version, asks.c.batch == batch, IS_CLAIMED
     )
-    move = update(asks).where(mine)
-    moved = change_among(tx, move.values(state=ANSWERED, at=at), *_those(ends.answered))
-    for why in dict.fromkeys(ends.parked.values()):
-        stop = move.values(state=PARKED, reason=why, at=at)
-        moved += change_among(
-            tx, stop, *_those([one for one, said in ends.parked.items() if said == why])
-        )
-    moved += change_among(tx, delete(asks).where(mine), *_those(ends.let_go))
-    if moved != len(ends.answered) + len(ends.parked) + len(ends.let_go):
+    end = update(asks).where(is_claim)
+    moved = _change_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
+    for reason in dict.fromkeys(outcomes.parked.values()):
+        parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
+        park = end.values(state=PARKED, reason=reason, at=now)
+        moved += _change_rows(tx, park, parked_rows_of_reason)
+    moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.let_go)
+
+    if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.let_go):
         raise StateConflictError("an item of", task, expected="claimed", wanted="accounted for")
 
 
-def _those(rows: Sequence[RowClaim]) -> tuple[ColumnElement[str], list[str]]:
-    return asks.c.item_id, [one.item_id for one in rows]
+def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
+    """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
+    return change_among(tx, change, asks.c.item_id, [row.item_id for row in rows])
 
 
 def add_ended(
-    tx: Connection, task: str, extractor: str, ends: ClaimOutcomes, *, at: datetime
+    tx: Connection, task: str, version: str, outcomes: ClaimOutcomes, *, now: datetime
 ) -> None:
-    """Keep what became of rows that were open, and are not any more; those that are let go stay open."""
-    blank = {"task": task, "extractor": extractor, "at": at, "batch": None, "line": None}
-    told = [(one, ANSWERED, None) for one in ends.answered] + [
-        (one, PARKED, why) for one, why in ends.parked.items()
-    ]
-    rows = (
-        {
-            **blank,
-            "item_id": one.item_id,
-            "input_hash": one.input_hash,
-            "state": state,
-            "reason": why,
-        }
-        for one, state, why in told
-    )
-    _insert(tx, task, extractor, list(rows))
+    """Record open rows as answered or parked without a batch; ignore released rows.
+
+    Raises:
+        StateConflictError: One of the rows was not open under the version.
+    """
+    records = [_ended_record(row, ANSWERED, None) for row in outcomes.answered]
+    records += [_ended_record(row, PARKED, reason) for row, reason in outcomes.parked.items()]
+    for record in records:
+        record.update(task=task, extractor=version, at=now)
+    _insert(tx, task, version, records)
+
+
+def _ended_record(row: RowClaim, state: str, reason: str | None) -> dict[str, Any]:
+    """Return the columns of an ended record that depend on the row."""
+    return {
+        "item_id": row.item_id,
+        "input_hash": row.input_hash,
+        "state": state,
+        "reason": reason,
+        "batch": None,
+        "line": None,
+    }
 
 
 def release_claims(tx: Connection, batch: int) -> int:
-    """Let every row go that a batch still claims; return how many."""
+    """Release every row that a batch still claims; return their number."""
     return tx.execute(delete(asks).where(asks.c.batch == batch, IS_CLAIMED)).rowcount
 
 
-_ENDED = IS_CLAIMED & asks.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
+_IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
+    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES))
+)
 
 
 def claims_of_ended(tx: Connection) -> list[str]:
-    """Return a line where there are claims of batches that are over."""
-    count = tx.execute(select(func.count()).select_from(asks).where(_ENDED)).scalar()
+    """Return a message if batches that are over still claim rows; otherwise an empty list."""
+    query = select(func.count()).select_from(asks).where(_IS_CLAIM_OF_ENDED_BATCH)
+    count = tx.execute(query).scalar()
     return [f"{count} items are claimed by batches that are over"] if count else []
 
 
 def close_claims_of_ended(tx: Connection) -> None:
-    """Let rows go that batches claim which are over."""
-    tx.execute(delete(asks).where(_ENDED))
+    """Release the rows that batches still claim although they are over."""
+    tx.execute(delete(asks).where(_IS_CLAIM_OF_ENDED_BATCH))
 
 
-def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
-    """Return which of these items are claimed."""
-    return {row[0] for row in among(tx, claimed_ids(task), asks.c.item_id, ids)}
+def claimed_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return those of the row ids that are claimed."""
+    return {row[0] for row in select_among(tx, claimed_ids(task), asks.c.item_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
-    """Return whether any row was asked under a version, by whatever model, and is claimed, answered or parked."""
-    mine = or_(asks.c.extractor == label, asks.c.extractor.startswith(f"{label}/", autoescape=True))
-    return (
-        tx.execute(select(asks.c.item_id).where(asks.c.task == task, mine).limit(1)).first()
-        is not None
+    """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
+    is_of_version = or_(
+        asks.c.extractor == label, asks.c.extractor.startswith(f"{label}/", autoescape=True)
     )
+    query = select(asks.c.item_id).where(asks.c.task == task, is_of_version).limit(1)
+    return tx.execute(query).first() is not None
 
 
 def is_any_open(tx: Connection, task: str) -> bool:
-    """Return whether any item of a task is claimed."""
+    """Return whether any row of a task is claimed."""
     return tx.execute(claimed_ids(task).limit(1)).first() is not None
 
 
 def claimed_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the ids that are claimed."""
+    """Return a SELECT of the ids of claimed rows, under any version."""
     return select(asks.c.item_id).where(asks.c.task == task, IS_CLAIMED)
 
 
 def highest_id(tx: Connection, task: str) -> int:
-    """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
-    every = (
-        select(func.max(_number(tx, one.c.item_id))).where(one.c.task == task)
-        for one in (asks, attempts)
+    """Return the highest number among the ids of rows that were ever asked about or parked.
+
+    Returns 0 if there is no such row, or no id is a number.
+    """
+    queries = (
+        select(func.max(_as_number(tx, table.c.item_id))).where(table.c.task == task)
+        for table in (asks, attempts)
     )
-    return max(tx.execute(query).scalar() or 0 for query in every)
+    return max(tx.execute(query).scalar() or 0 for query in queries)
 
 
-def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return an id as a number; what is none is 0 for SQLite and NULL for PostgreSQL, which refuses to cast it."""
+def _as_number(tx: Connection, row_id: ColumnElement[str]) -> ColumnElement[Any]:
+    """Cast an id to an integer; a non-numeric id is 0 on SQLite and NULL on PostgreSQL."""
     if tx.dialect.name == "sqlite":
-        return cast(item_id, Integer)
-    return case((item_id.regexp_match("^[0-9]{1,18}$"), cast(item_id, BigInteger)))
+        return cast(row_id, Integer)
+    # PostgreSQL refuses to cast a text that is not a number.
+    return case((row_id.regexp_match("^[0-9]{1,18}$"), cast(row_id, BigInteger)))
 
 
-# What is parked
+# Parked rows
 
 
-def _is_parked(own: str) -> ColumnElement[bool]:
-    """Return the condition that an ask keeps its row from being asked: parked, under every version or `own` label."""
-    if not own:
+def _is_parked(prompt_version: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a record parks its row.
+
+    Args:
+        prompt_version: Only records of its models, and of every version; "" means all records.
+    """
+    if not prompt_version:
         return _IS_PARKED
-    return and_(
-        _IS_PARKED,
-        or_(asks.c.extractor == EVERY, asks.c.extractor.startswith(f"{own}/", autoescape=True)),
-    )
+    is_of_version = asks.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
+    return and_(_IS_PARKED, or_(asks.c.extractor == EVERY_VERSION, is_of_version))
 
 
-def parked(task: str, own: str = "") -> Select[Any]:
-    """Return the SELECT of the ids that are parked: under the label `own`, or where it is empty under any version."""
-    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(own))
+def parked(task: str, prompt_version: str = "") -> Select[Any]:
+    """Return a SELECT of the ids of parked rows.
+
+    Args:
+        own: Only rows that are parked under this prompt version, or under every version; ""
+            means rows that are parked under any version.
+    """
+    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(prompt_version))
 
 
-def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime) -> None:
-    """Stop asking these items under every version, and keep why; what is parked so keeps its first reason."""
-    there = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY)
-    known = {row[0] for row in among(tx, there, asks.c.item_id, list(reasons))}
-    told = {RowClaim(one, ""): why for one, why in reasons.items() if one not in known}
-    add_ended(tx, task, EVERY, ClaimOutcomes((), told, ()), at=at)
+def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, now: datetime) -> None:
+    """Park rows under every version; a row that is parked so already keeps its first reason.
+
+    Args:
+        reasons: The reason by row id.
+    """
+    query = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY_VERSION)
+    known_ids = {row[0] for row in select_among(tx, query, asks.c.item_id, list(reasons))}
+    new_reasons = {
+        RowClaim(row_id, ""): reason
+        for row_id, reason in reasons.items()
+        if row_id not in known_ids
+    }
+    add_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), now=now)
 
 
 def unpark(
-    tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None
+    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
-    """Let parked items go and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
-    free = unparkable(tx, task, own=own, ids=ids)
-    change_among(
-        tx,
-        update(attempts).where(attempts.c.task == task).values(forgiven=True),
-        attempts.c.item_id,
-        free,
-    )
-    change_among(tx, delete(asks).where(asks.c.task == task, _may_go(own)), asks.c.item_id, free)
-    return free
+    """Release the rows that `unparkable` returns and forgive their attempts; return their ids."""
+    free_ids = unparkable(tx, task, prompt_version=prompt_version, ids=ids)
+    forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
+    change_among(tx, forgive, attempts.c.item_id, free_ids)
+    release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
+    change_among(tx, release, asks.c.item_id, free_ids)
+    return free_ids
 
 
 def unparkable(
-    tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None
+    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
 ) -> list[str]:
-    """Return the ids of parked items, all without `ids`, but of what is parked under every version."""
+    """Return the ids of parked rows that are not parked under every version.
+
+    Args:
+        own: Only rows that are parked under this prompt version; "" means under any version.
+        ids: Only these rows; None means all rows.
+    """
     query = (
         select(asks.c.item_id)
-        .where(asks.c.task == task, _may_go(own))
+        .where(asks.c.task == task, _is_unparkable(prompt_version))
         .distinct()
         .order_by(asks.c.item_id)
     )
-    found: Iterable[Any] = (
-        tx.execute(query) if ids is None else among(tx, query, asks.c.item_id, ids)
+    rows: Iterable[Any] = (
+        tx.execute(query) if ids is None else select_among(tx, query, asks.c.item_id, ids)
     )
-    return [row[0] for row in found]
+    return [row[0] for row in rows]
 
 
-def _may_go(own: str) -> ColumnElement[bool]:
-    return and_(_is_parked(own), asks.c.extractor != EVERY)
+def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a record parks its row, but not under every version."""
+    return and_(_is_parked(prompt_version), asks.c.extractor != EVERY_VERSION)
 
 
-def reopen(tx: Connection, task: str, ids: Sequence[str]) -> None:
-    """Take away what says that some items were answered."""
-    change_among(
-        tx, delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED), asks.c.item_id, ids
+def reopen(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+    """Delete the records that some rows were answered; the answers stay."""
+    is_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
+    change_among(tx, is_answered, asks.c.item_id, row_ids)
+
+
+def parked_rows(
+    tx: Connection, task: str, *, prompt_version: str = ""
+) -> list[tuple[str, str, datetime]]:
+    """Return (row id, reason, time) of every parked row, oldest first.
+
+    A row that is parked under several versions is returned once: with its first reason, at the
+    place of its last record.
+
+    Args:
+        own: As in `parked`.
+    """
+    # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
+    # the table in random order.
+    query = (
+        select(asks.c.item_id, asks.c.reason, asks.c.at)
+        .where(asks.c.task == task, _is_parked(prompt_version))
+        .order_by(asks.c.item_id)
     )
-
-
-def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, datetime]]:
-    """Return (item id, reason, since) of every parked item, oldest first."""
-    query = select(asks.c.item_id, asks.c.reason, asks.c.at).where(
-        asks.c.task == task, _is_parked(own)
-    )
-    # In the order of the primary key, or SQLite takes the index of input hashes, by which it reads the table at random.
-    rows = [(row[0], row[1], row[2]) for row in tx.execute(query.order_by(asks.c.item_id))]
+    rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
     rows.sort(key=lambda row: (row[2], row[0]))
-    return list({row[0]: row for row in reversed(rows)}.values())[
-        ::-1
-    ]  # of several versions the first
+
+    # From the newest to the oldest, so that the oldest record of a row replaces the others.
+    rows_by_id = {row[0]: row for row in reversed(rows)}
+    return list(reversed(rows_by_id.values()))
 
 
-def parked_reason(tx: Connection, task: str, item_id: str, *, own: str = "") -> str | None:
-    """Return why an item is parked; None where it is not."""
-    query = select(asks.c.reason).where(
-        asks.c.task == task, asks.c.item_id == item_id, _is_parked(own)
+def parked_reason(
+    tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
+) -> str | None:
+    """Return why a row is parked; None if it is not parked.
+
+    Args:
+        own: As in `parked`.
+    """
+    query = (
+        select(asks.c.reason)
+        .where(asks.c.task == task, asks.c.item_id == row_id, _is_parked(prompt_version))
+        .order_by(asks.c.extractor, asks.c.at)
+        .limit(1)
     )
-    return tx.execute(query.order_by(asks.c.extractor, asks.c.at).limit(1)).scalar()
+    return tx.execute(query).scalar()
 
 
-# What is due again: open rows that were asked alone in vain, or noted as not asked yet; nothing of it is kept but
-# attempts that are charged to nobody
+# Due rows: open rows for which a call outside of a run failed, or that were recorded as due.
+# They are stored as attempts that are not charged.
 
 
 class DueRetry(NamedTuple):
-    """An item that is due again, or was: since when, why, and how often it was tried."""
+    """A row that is due for a retry, or was."""
 
     item_id: str
+    # The time of the first failed try.
     since: datetime
+    # The reason of the newest failed try.
     reason: str
+    # The number of failed calls.
     tries: int
 
 
 def note_due(
-    tx: Connection, task: str, extractor: str, item_id: str, *, reason: str, at: datetime
+    tx: Connection, task: str, version: str, row_id: str, *, reason: str, now: datetime
 ) -> None:
-    """Keep that an item was not asked, and why, so that whoever comes next asks about it; charged with nothing."""
-    row = {"task": task, "extractor": extractor, "item_id": item_id, "reason": reason, "at": at}
-    tx.execute(
-        insert(attempts).values(charged=False, forgiven=True, outcome=Outcome.MISSING, **row)
+    """Record a row as due, so that the next command retries it.
+
+    Inserts an attempt that is forgiven and not charged.
+    """
+    attempt = insert(attempts).values(
+        charged=False,
+        forgiven=True,
+        outcome=Outcome.MISSING,
+        task=task,
+        extractor=version,
+        item_id=row_id,
+        reason=reason,
+        at=now,
     )
+    tx.execute(attempt)
 
 
 def due_ids(tx: Connection, task: OpenRowSource) -> list[str]:
-    """Return the items that are due, oldest first."""
-    return askable_among(tx, task, [one.item_id for one in asked_in_vain(tx, task.name)])
+    """Return the ids of due rows that the next batch can claim, oldest first."""
+    return askable_among(tx, task, [retry.item_id for retry in asked_in_vain(tx, task.name)])
 
 
 def asked_in_vain(tx: Connection, task: str) -> Iterator[DueRetry]:
-    """Yield what was asked alone in vain, or noted as due, each with its newest reason, oldest first."""
-    alone = select(batches.c.number).where(
+    """Yield every row with a failed call outside of a run, or recorded as due, oldest first.
+
+    Rows that were answered since are included.
+    """
+    single_batches = select(batches.c.number).where(
         batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]), batches.c.run.is_(None)
     )
-    mine = and_(attempts.c.task == task, ~attempts.c.charged, attempts.c.outcome == Outcome.MISSING)
-    is_one = or_(attempts.c.batch.is_(None), attempts.c.batch.in_(alone))
-    told = (attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
-    found: dict[str, DueRetry] = {}
-    for key, at, reason, batch in tx.execute(
-        select(*told).where(mine, is_one).order_by(attempts.c.id)
-    ):
-        before = found.get(key, DueRetry(key, at, reason, 0))
-        found[key] = before._replace(reason=reason, tries=before.tries + (batch is not None))
-    yield from sorted(found.values(), key=lambda one: (one.since, one.item_id))
+    query = (
+        select(attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
+        .where(
+            attempts.c.task == task,
+            ~attempts.c.charged,
+            attempts.c.outcome == Outcome.MISSING,
+            or_(attempts.c.batch.is_(None), attempts.c.batch.in_(single_batches)),
+        )
+        .order_by(attempts.c.id)
+    )
+    retries: dict[str, DueRetry] = {}
+    for row_id, attempted_at, reason, batch in tx.execute(query):
+        previous = retries.get(row_id, DueRetry(row_id, attempted_at, reason, 0))
+        tries = previous.tries + (batch is not None)
+        retries[row_id] = previous._replace(reason=reason, tries=tries)
+    yield from sorted(retries.values(), key=lambda retry: (retry.since, retry.item_id))

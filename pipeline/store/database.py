@@ -1,7 +1,9 @@
-"""Open a database and its transactions: `read()` sees one snapshot, `write()` is the only writer while it lasts.
+"""Open a database and its transactions.
 
-The same for an SQLite file (`sqlite`) and a PostgreSQL server (`postgresql`): what a write reads is what it changes,
-for no other write of this workspace is under way; readers do not wait. `streamed` reads at flat memory.
+- `Store.read` opens a snapshot. `Store.write` is the only writer of the workspace while it is open,
+  so a transaction changes exactly the rows that it read. Readers do not wait.
+- SQLite files (`sqlite`) and PostgreSQL servers (`postgresql`) behave alike.
+- `streamed` reads many rows with constant memory.
 """
 
 import contextlib
@@ -44,17 +46,28 @@ from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import PASSWORDS
-from pipeline.store.postgresql import PostgresqlServer, Session, first_line, interrupts_kept
-from pipeline.store.sqlite import BUSY_S, SqliteFile, resting
+from pipeline.store.postgresql import (
+    PostgresqlServer,
+    Session,
+    first_line,
+    preserve_interrupts,
+)
+from pipeline.store.sqlite import BUSY_S, SqliteFile, read_idle_state
 
 if TYPE_CHECKING:
     from pipeline.store.locks import Locks
 
 __all__ = ["Connection", "Select", "Store"]
 
-PAGE = 500  # ids in one statement
-FETCHED = {True: 1_000, False: 20}  # rows of a user's query that a server, or a file, gives at once
-_OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
+# The most ids in a statement.
+PAGE = 500
+# Rows of a user's query that are fetched at once from a file, and from a server.
+FILE_FETCH_ROWS = 20
+SERVER_FETCH_ROWS = 1_000
+# The execution option of a connection with its open results.
+_OPEN_RESULTS_OPTION = "findable_opened"
+# SQLite calls its progress handler after this number of instructions.
+_PROGRESS_INSTRUCTIONS = 1_000
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -62,145 +75,185 @@ _SNAPSHOT_RESULTS = WeakKeyDictionary[Connection, dict[Any, Any]]()
 
 
 def cached_in_snapshot(
-    look: Callable[Concatenate[Connection, P], T],
+    read: Callable[Concatenate[Connection, P], T],
 ) -> Callable[Concatenate[Connection, P], T]:
-    """Wrap a look at the database so that it is made once in each `Store.read`, which sees nothing new meanwhile.
+    """Decorate a function so that it reads the database once in each `Store.read`.
 
-    In any other transaction each call looks anew. All further arguments must be hashable; what is returned must not be
-    changed.
+    A snapshot does not change, so the first result is returned again. In other transactions each
+    call reads.
+
+    Args:
+        read: Its arguments after the connection must be hashable. Callers must not change its
+            results.
     """
 
-    @wraps(look)
-    def look_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    @wraps(read)
+    def read_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if not tx.get_execution_options().get("findable_reads"):
-            return look(tx, *args, **kwargs)
+            return read(tx, *args, **kwargs)
 
         results = _SNAPSHOT_RESULTS.setdefault(tx, {})
-        key = (look, args, *kwargs.items())
+        key = (read, args, *kwargs.items())
         if key not in results:
-            results[key] = look(tx, *args, **kwargs)
+            results[key] = read(tx, *args, **kwargs)
         return results[key]  # type: ignore[no-any-return]
 
-    return look_once
+    return read_once
 
 
 def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
-    """Yield values, as they come, in lists of at most `size`."""
-    left = iter(values)
-    return iter(lambda: list(islice(left, size)), [])
+    """Yield the values in lists of at most `size`, in their order."""
+    remaining = iter(values)
+    return iter(lambda: list(islice(remaining, size)), [])
 
 
-def among(
+def select_among(
     tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
 ) -> Iterator[Any]:
-    """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
-    for some in pages(values):
-        yield from tx.execute(query.where(column.in_(some))).all()
+    """Yield the rows of a SELECT whose column is in a list of any length.
+
+    Runs a statement for each page of values; the rows are sorted within a page only.
+    """
+    for page in pages(values):
+        yield from tx.execute(query.where(column.in_(page))).all()
 
 
-def is_one_of(
+def is_among_many(
     tx: Connection, column: ColumnElement[str], values: Sequence[str]
 ) -> ColumnElement[bool]:
-    """Return the condition that a text is one of many values, which go to the database as one JSON list."""
-    given = literal(json.dumps(list(values)), Text)
+    """Return the SQL condition that a text is one of many values, passed as a single JSON list."""
+    json_list = literal(json.dumps(list(values)), Text)
     if tx.dialect.name == "sqlite":
-        return column.in_(select(func.json_each(given).table_valued("value").c.value))
-    return column.in_(
-        select(func.json_array_elements_text(cast(given, JSON)).column_valued("value"))
-    )
+        return column.in_(select(func.json_each(json_list).table_valued("value").c.value))
+    elements = func.json_array_elements_text(cast(json_list, JSON)).column_valued("value")
+    return column.in_(select(elements))
 
 
 def change_among(
     tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]
 ) -> int:
-    """Run an UPDATE or DELETE where a column has one of some values; return how many rows it met."""
-    return sum(tx.execute(change.where(column.in_(some))).rowcount for some in pages(values))
+    """Run an UPDATE or DELETE for rows whose column is in a list of any length.
+
+    Returns:
+        The number of changed rows.
+    """
+    return sum(tx.execute(change.where(column.in_(page))).rowcount for page in pages(values))
 
 
 def next_value(tx: Connection, column: Column[int]) -> int:
-    """Return one more than the highest number in a column, 1 where there is none; the caller keeps others away."""
+    """Return the highest number in a column plus 1; 1 for an empty table.
+
+    It is not reserved: the caller writes it in the same transaction.
+    """
     return (tx.execute(select(func.max(column))).scalar() or 0) + 1
 
 
 def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
-    """Run a SELECT whose rows are fetched `page` at a time; it is closed with its transaction at the latest."""
+    """Run a SELECT and fetch its rows `page` at a time.
+
+    The result is closed at the end of its transaction at the latest.
+    """
     result = tx.execute(query.execution_options(yield_per=page))
-    opened: list[CursorResult[Any]] = tx.get_execution_options().get(_OPENED, [])
-    opened[:] = [
-        *(one for one in opened if not one.closed),
+    open_results: list[CursorResult[Any]] = tx.get_execution_options().get(_OPEN_RESULTS_OPTION, [])
+    # One transaction may open thousands of results, so closed results are removed.
+    open_results[:] = [
+        *(open_result for open_result in open_results if not open_result.closed),
         result,
-    ]  # thousands may come and go in one transaction
+    ]
     return result
 
 
 def describe_error(error: exc.DBAPIError) -> str:
-    """Return what a database says of a refused statement, without the rows that it quotes."""
+    """Return a database's message about a refused statement, without the rows that it quotes."""
     return first_line(error.orig or error)
 
 
 class SelectedRows(NamedTuple):
-    """What a query gives: the names of its columns, and its rows, once."""
+    """The result of a user's query."""
 
+    # The names of its columns.
     names: list[str]
+    # An iterator, which can be read once.
     rows: Iterator[Sequence[Any]]
 
 
 class Store:
-    """The database behind one workspace. Connections are opened when used and closed by `close`."""
+    """The database of a workspace, or of another program.
+
+    Connections are opened when they are needed; `close` closes them.
+    """
 
     def __init__(self, url: str | Path, *, is_ours: bool = True) -> None:
-        """Take an SQLAlchemy URL, or refuse it; nothing is opened yet. Of one that is not ours rows are selected."""
+        """Check a database's address; nothing is opened yet.
+
+        Args:
+            url: An SQLAlchemy URL, or the path of an SQLite file. The file of a path is opened for
+                each transaction, so the store needs no `close`.
+            is_ours: False for another program's database, of which only `selected` is used.
+
+        Raises:
+            ConfigurationError: The URL is invalid, or of another kind of database.
+        """
         try:
-            # a path is of a file of ours that is opened for each transaction, so that nobody has to close it
-            whole = (
+            full_url = (
                 URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
             )
-        except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
+        except (exc.ArgumentError, ValueError) as error:
+            # A port that is not a number is a ValueError.
             raise ConfigurationError(
                 "FINDABLE_DATABASE_URL is no database URL",
-                hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
+                hint="for example sqlite:////path/to/people.db"
+                " or postgresql+psycopg://user@host/database",
             ) from error
-        is_server = whole.get_backend_name() in {"postgresql", "postgres"}
-        self._kind = (
-            PostgresqlServer(whole)
-            if is_server
-            else SqliteFile(whole, is_kept=isinstance(url, str))
-        )
-        # the URL as it may be written down: with no password, neither before the host nor among the options
+
+        self._backend: PostgresqlServer | SqliteFile
+        if full_url.get_backend_name() in {"postgresql", "postgres"}:
+            self._backend = PostgresqlServer(full_url)
+        else:
+            self._backend = SqliteFile(full_url, is_kept=isinstance(url, str))
+        # The URL without passwords: neither before the host nor among its options.
         self.address = (
-            whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
+            full_url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         )
-        self.path = self._kind.path  # the file that is the database; None where a server keeps it
-        self.shown = (
-            self._kind.shown
-        )  # what a person knows the database by; never with a password in it
+        # The database's file, or None on a server.
+        self.path = self._backend.path
+        # The name of the database in messages, without a password.
+        self.shown = self._backend.shown
         self._is_ours = is_ours
         self._engine: Engine | None = None
-        self.locks: Locks | None = None  # of the workspace that is open in it
+        # The locks of the workspace that is open in this database.
+        self.locks: Locks | None = None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a snapshot to read from; what others write meanwhile is not seen in it."""
+        """Open a read-only snapshot, in which later writes of others are not visible."""
         with (
-            self._translated(),
-            self._open().connect().execution_options(findable_reads=True) as tx,
+            self._translate_errors(),
+            self._open_engine().connect().execution_options(findable_reads=True) as tx,
             tx.begin(),
-            _closing_results(tx),
+            _close_results(tx),
         ):
             yield tx
 
     @contextlib.contextmanager
     def read_unchanged(self) -> Iterator[Connection | None]:
-        """Open a snapshot of what may be another program's, and write nothing; None where a file is not there."""
-        if not isinstance(self._kind, SqliteFile):  # where a read changes nothing by itself
+        """Open a snapshot of a database that may be another program's, without writing a file.
+
+        Yields:
+            None if the database is a file that does not exist.
+        """
+        # On a server a read changes nothing.
+        if not isinstance(self._backend, SqliteFile):
             with self.read() as tx:
                 yield tx
             return
-        with self._translated():
-            if not self._kind.path.is_file():
+
+        with self._translate_errors():
+            if not self._backend.path.is_file():
                 yield None
                 return
-            engine = self._kind.open_unchanged(resting(self._kind.path))
+
+            engine = self._backend.open_unchanged(read_idle_state(self._backend.path))
             try:
                 with engine.connect().execution_options(findable_reads=True) as tx, tx.begin():
                     yield tx
@@ -209,208 +262,294 @@ class Store:
 
     @contextlib.contextmanager
     def selected(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
-        """Run a user's own query where the database forbids to write; it gives a row each `timeout_s` or is refused.
+        """Run a user's own query on a connection that cannot write.
 
-        The text is never looked at: what it may do is the database's decision. Beside a file that is not ours none is
-        made, where its program has none open there.
+        The text is not checked; the database decides what it may do. No file is created next to
+        another program's file that is not in use.
+
+        Args:
+            timeout_s: The longest time for each step: the start, and each fetch of rows.
+
+        Raises:
+            InputError: The query is invalid, writes, or is too slow, or another program used the
+                file meanwhile.
         """
-        kind = self._kind
-        still = None
-        if isinstance(kind, SqliteFile):
-            still = None if self._is_ours else resting(kind.path)
-            engine = kind.open_unchanged(still)
+        backend = self._backend
+        idle_state = None
+        if isinstance(backend, SqliteFile):
+            idle_state = None if self._is_ours else read_idle_state(backend.path)
+            engine = backend.open_unchanged(idle_state)
         else:
-            engine = self._open()  # behind a null character it would see nothing
+            engine = self._open_engine()
+            # A server would ignore the text after a null character.
             query = query.replace("\0", "\\0")
-        with self._translated(), engine.connect().execution_options(findable_reads=True) as tx:
-            tx.detach()  # what the query sets for its session is nothing to others
-            if not isinstance(kind, SqliteFile):
-                kind.read_any_time(tx)
 
-            how = {"no_parameters": True, "stream_results": True}
-            limited = partial(self._limited, tx, timeout_s)
-            result = limited(lambda: tx.exec_driver_sql(query, execution_options=how))
-            size = FETCHED[self.path is None]
+        with (
+            self._translate_errors(),
+            engine.connect().execution_options(findable_reads=True) as tx,
+        ):
+            # Settings of the query's session must not reach other users of the connection.
+            tx.detach()
+            if not isinstance(backend, SqliteFile):
+                backend.read_any_time(tx)
 
-            def rows() -> Iterator[Sequence[Any]]:
-                while result.returns_rows and (some := limited(lambda: result.fetchmany(size))):
-                    yield from some
+            options = {"no_parameters": True, "stream_results": True}
+            run_step = partial(self._run_limited, tx, timeout_s)
+            result = run_step(lambda: tx.exec_driver_sql(query, execution_options=options))
+            fetch_rows = SERVER_FETCH_ROWS if self.path is None else FILE_FETCH_ROWS
+
+            def iterate_rows() -> Iterator[Sequence[Any]]:
+                while result.returns_rows:
+                    page = run_step(lambda: result.fetchmany(fetch_rows))
+                    if not page:
+                        return
+                    yield from page
 
             columns = getattr(result.cursor, "description", None) or ()
-            yield SelectedRows([one[0] for one in columns], rows())
+            yield SelectedRows([column[0] for column in columns], iterate_rows())
             result.close()
-        if still is not None and self.path is not None and resting(self.path) != still:
-            said = f"{self.path} was used by another program while it was read; nothing was written"
-            raise InputError(said, hint="try again")
 
-    def _limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
-        """Run a step of a user's query within its time, and refuse the query where the fault is its own."""
+        if idle_state is None or self.path is None:
+            return
+        if read_idle_state(self.path) != idle_state:
+            message = (
+                f"{self.path} was used by another program while it was read; nothing was written"
+            )
+            raise InputError(message, hint="try again")
+
+    def _run_limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
+        """Run a step of a user's query within its time and return the step's result.
+
+        Raises:
+            InputError: The step took too long, or the query is at fault.
+        """
         try:
-            with within(tx, timeout_s):
+            with limit_time(tx, timeout_s):
                 return step()
         except SlowError:
-            said = (
+            message = (
                 f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
             )
-            raise InputError(said, hint="make it quicker, such as by an index") from None
+            raise InputError(message, hint="make it quicker, such as by an index") from None
         except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
-            found = getattr(error, "orig", None) or error
-            if not self._kind.is_of_query(found):
+            driver_error = getattr(error, "orig", None) or error
+            if not self._backend.is_of_query(driver_error):
                 raise
-            words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(
-                found
-            )
-            is_name = "no such" in words or "does not exist" in words
-            hint = (
-                "check its tables and columns, and which database it asks"
-                if is_name
-                else "a query may only read"
-            )
-            raise InputError(
-                f"the database refuses the query: {words}; nothing was written", hint=hint
-            ) from None
+            raise _query_error(driver_error) from None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
-        """Keep one connection for a block: for a temporary table, which `write(on=…)` then reads, or for a copy."""
-        with self._translated(), self._open().connect() as connection:
+        """Open a connection for the length of a block, without a transaction.
+
+        Use it for a temporary table that `write(on=…)` reads, or for a copy.
+        """
+        with self._translate_errors(), self._open_engine().connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(
         self, *, patience_s: float | None = None, on: Connection | None = None
     ) -> Iterator[Connection]:
-        """Open a transaction, `on` a held connection; while another one writes it waits `patience_s`, else a minute."""
+        """Open the transaction of the only writer; commit it at the end, or roll it back.
+
+        Args:
+            patience_s: The longest wait for another writer; None means BUSY_S.
+            on: Use this connection of `held` instead of a new connection.
+
+        Raises:
+            UnavailableError: Another program wrote for the whole time.
+        """
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
-            self._translated(patience_s),
-            self._open().connect() if on is None else contextlib.nullcontext(on) as tx,
+            self._translate_errors(patience_s),
+            self._open_engine().connect() if on is None else contextlib.nullcontext(on) as tx,
             tx.execution_options(findable_patience=patience_s).begin(),
-            _closing_results(tx),
+            _close_results(tx),
         ):
             yield tx
 
     def clock(self, tx: Connection) -> Callable[[], datetime]:
-        """Return what tells the time: of a server its own, so that hosts whose clocks differ agree."""
+        """Return a function that returns the time; on a server it follows the server's clock.
+
+        So hosts whose clocks differ agree.
+        """
         if self.path is not None:
             return lambda: datetime.now(UTC)
-        told: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-        began = time.monotonic()
-        return lambda: told + timedelta(seconds=time.monotonic() - began)
+
+        server_time: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+        started_s = time.monotonic()
+        return lambda: server_time + timedelta(seconds=time.monotonic() - started_s)
 
     def session(self, name: str) -> Session:
-        """Return a session of a server beside the pool, under a name that others see."""
-        if isinstance(self._kind, SqliteFile):
+        """Open a session of a server outside of the pool, under a name that others see.
+
+        Raises:
+            TypeError: The database is a file.
+        """
+        if isinstance(self._backend, SqliteFile):
             raise TypeError(f"{self.shown} is no server")
-        with self._translated():
-            return Session(self._kind, self._open(), name)
+        with self._translate_errors():
+            return Session(self._backend, self._open_engine(), name)
 
     def compact(self, *, besides: Collection[str]) -> bool:
-        """Free the room of deleted rows, a server of our tables and those `besides`; false where that may not be."""
-        with self._translated():
-            return self._kind.compact(self._open(), besides=besides)
+        """Free the space of deleted rows.
+
+        Args:
+            besides: More tables, of other programs, that may be compacted.
+
+        Returns:
+            False if the file has other tables, which must not be compacted.
+        """
+        with self._translate_errors():
+            return self._backend.compact(self._open_engine(), besides=besides)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; a later transaction opens it again."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
 
-    def _open(self) -> Engine:
+    def _open_engine(self) -> Engine:
+        """Return the engine, which the first call creates."""
         if self._engine is None:
-            # or Python prints what they log of interrupted connections and refused statements
+            # If there is no handler, Python prints their log about interrupted connections and
+            # refused statements.
             for name in ("sqlalchemy", "psycopg"):
                 logging.getLogger(name).addHandler(_NULL_HANDLER)
-            self._engine = self._kind.open()
+            self._engine = self._backend.open()
         return self._engine
 
     @contextlib.contextmanager
-    def _translated(self, patience_s: float = BUSY_S) -> Iterator[None]:
+    def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
+        """Raise the driver's errors in the block as our own; let other errors pass."""
         try:
-            with interrupts_kept():
+            with preserve_interrupts():
                 yield
         except exc.DBAPIError as error:
-            if error.orig is None:  # said by SQLAlchemy itself, of its own use
+            # SQLAlchemy's own error about a wrong use of it has no driver error.
+            if error.orig is None:
                 raise
-            raise self._kind.error(error.orig, patience_s) from error
-        except (
-            exc.PendingRollbackError
-        ) as error:  # the connection went away earlier in this transaction
-            raise self._kind.error(
-                ConnectionError("the connection was lost"), patience_s
-            ) from error
-        except Exception as error:  # while a connection is prepared, before SQLAlchemy has it
-            if not self._kind.says(error):
+            raise self._backend.error(error.orig, patience_s) from error
+        except exc.PendingRollbackError as error:
+            # The connection was lost earlier in this transaction.
+            lost_error = ConnectionError("the connection was lost")
+            raise self._backend.error(lost_error, patience_s) from error
+        except Exception as error:
+            # While a connection is prepared, SQLAlchemy does not wrap the driver's errors.
+            if not self._backend.says(error):
                 raise
-            raise self._kind.error(error, patience_s) from error
+            raise self._backend.error(error, patience_s) from error
+
+
+def _query_error(driver_error: Any) -> InputError:
+    """Return our error about a user's query that the database refused, with its reason."""
+    diagnosis = getattr(driver_error, "diag", None)
+    reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
+    hint = "a query may only read"
+    if "no such" in reason or "does not exist" in reason:
+        hint = "check its tables and columns, and which database it asks"
+    return InputError(f"the database refuses the query: {reason}; nothing was written", hint=hint)
 
 
 class SlowError(Exception):
-    """A statement took longer than it may, and was broken off."""
+    """A statement was cancelled because it took too long."""
 
 
 @contextlib.contextmanager
-def within(tx: Connection, seconds: float | None) -> Iterator[None]:
-    """Break off a statement of a block that only reads after so many seconds (SlowError); None is no limit."""
+def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
+    """Cancel the statements of a block, which only reads, after a time.
+
+    Args:
+        seconds: The longest time: of the whole block on SQLite, of each statement on PostgreSQL.
+            None means no limit.
+
+    Raises:
+        SlowError: The time is over.
+    """
     if seconds is None:
         yield
         return
-    until = time.monotonic() + seconds
-    file: Any = tx.connection.dbapi_connection if tx.dialect.name == "sqlite" else None
-    if file is not None:
-        file.set_progress_handler(lambda: time.monotonic() > until, 1_000)
-    try:
-        with tx.begin_nested() if file is None else contextlib.nullcontext():
-            if file is None:
-                tx.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}")
+
+    if tx.dialect.name == "sqlite":
+        with _limit_sqlite_time(tx, seconds):
             yield
-            if file is None:
-                tx.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    except exc.DBAPIError as error:
-        if time.monotonic() >= until:
-            raise SlowError from error
-        if file is not None and "interrupted" in str(
-            error.orig
-        ):  # Ctrl-C came while SQLite looked at the clock
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if file is not None:
-            file.set_progress_handler(None, 0)
+    else:
+        with _limit_server_time(tx, seconds):
+            yield
 
 
 @contextlib.contextmanager
-def _closing_results(tx: Connection) -> Iterator[None]:
-    opened: list[CursorResult[Any]] = []
-    tx.execution_options(**{_OPENED: opened})
+def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
+    """Cancel SQLite's statements after a time by its progress handler."""
+    deadline_s = time.monotonic() + seconds
+    connection: Any = tx.connection.dbapi_connection
+    connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _PROGRESS_INSTRUCTIONS)
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if time.monotonic() >= deadline_s:
+            raise SlowError from error
+        # Ctrl-C in the progress handler interrupts the statement.
+        if "interrupted" in str(error.orig):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+@contextlib.contextmanager
+def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
+    """Set PostgreSQL's statement timeout in a savepoint, so that the transaction goes on."""
+    deadline_s = time.monotonic() + seconds
+    timeout_ms = max(1, round(seconds * 1000))
+    try:
+        with tx.begin_nested():
+            tx.exec_driver_sql(f"SET LOCAL statement_timeout = {timeout_ms}")
+            yield
+            tx.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    except exc.DBAPIError as error:
+        if time.monotonic() >= deadline_s:
+            raise SlowError from error
+        raise
+
+
+@contextlib.contextmanager
+def _close_results(tx: Connection) -> Iterator[None]:
+    """Close the results of `streamed` that are open at the end of a transaction."""
+    open_results: list[CursorResult[Any]] = []
+    tx.execution_options(**{_OPEN_RESULTS_OPTION: open_results})
     try:
         yield
     finally:
-        for result in opened:
+        for result in open_results:
             result.close()
-        opened.clear()  # a result knows its connection
+        # A result refers to its connection, which must be released.
+        open_results.clear()
 
 
 def run_many(
     tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]
 ) -> int:
-    """Run a statement once for each row of its parameters, and return how many rows of the database it met in all."""
-    return (
-        tx.execute(statement, rows).rowcount if rows else 0
-    )  # without any, it would be run once, with none
+    """Run a statement once for each row of parameters; do nothing without rows.
+
+    Returns:
+        The number of database rows that changed in all.
+    """
+    # If there are no parameters, SQLAlchemy would run the statement once.
+    return tx.execute(statement, rows).rowcount if rows else 0
 
 
 def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert those of some rows whose key is not there yet, and return how many those are."""
+    """Insert the rows whose key does not exist yet; return their number."""
     return run_many(tx, insert_into(table, tx.dialect.name).on_conflict_do_nothing(), rows)
 
 
 def insert_into(table: Table, dialect: str) -> Any:
-    """Return the INSERT of a dialect, which may say what becomes of rows whose key is there."""
+    """Return an INSERT of a dialect, which has the methods `on_conflict_do_…`."""
     if dialect == "sqlite":
         return sqlite.insert(table)
 
-    # Loaded only where there is a server: a command at an SQLite file would spend a tenth of its time on it.
+    # Imported here because it takes a tenth of the time of a command that uses an SQLite file.
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
@@ -423,8 +562,16 @@ def update_rows(
     rows: Sequence[Sequence[Any]],
     *conditions: ColumnElement[bool],
 ) -> int:
-    """Write columns of rows by their `id`, the last value of each, where all conditions hold; return a count."""
-    places = [*(f"new_{name}" for name in names), "row"]
+    """Set columns of rows that are found by their `id` and meet all conditions.
+
+    Args:
+        names: The columns to set.
+        rows: The new values in the order of `names`, then the id.
+
+    Returns:
+        The number of changed rows.
+    """
+    parameters = [*(f"new_{name}" for name in names), "row"]
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-    written = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
-    return run_many(tx, written, [dict(zip(places, row, strict=True)) for row in rows])
+    change = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
+    return run_many(tx, change, [dict(zip(parameters, row, strict=True)) for row in rows])

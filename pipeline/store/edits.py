@@ -51,7 +51,7 @@ class AnswerEdit(NamedTuple):
 
 def add_merge(tx: Connection, task: str, old: str, new: str, *, who: str, at: datetime) -> int:
     """Record a merge of `old` into `new`, and return its number."""
-    workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, why=who, at=at)
+    workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, reason=who, now=at)
     return len(list_merges(tx, task))
 
 
@@ -61,7 +61,7 @@ def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime
     if number not in numbers_in_force:
         return False
 
-    workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, why=who, at=at)
+    workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, reason=who, now=at)
     return True
 
 
@@ -127,7 +127,7 @@ def list_edits(tx: Connection, task: str, item_id: str) -> list[AnswerEdit]:
 
 
 def add_edit(
-    tx: Connection, task: str, item_id: str, edit: AnswerEdit, *, input_hash: str, stands: bool
+    tx: Connection, task: str, item_id: str, edit: AnswerEdit, *, input_hash: str, is_applied: bool
 ) -> None:
     """Insert an edit as an answer of the version `person`.
 
@@ -140,7 +140,7 @@ def add_edit(
             task=task,
             item_id=item_id,
             extractor=PERSON,
-            applied=stands,
+            applied=is_applied,
             input_hash=input_hash,
             model_version="",
             response_id="",
@@ -154,7 +154,7 @@ def add_edit(
             at=edit.at,
         )
     )
-    if not stands:
+    if not is_applied:
         tx.execute(update(answers).where(*_is_correction(task, item_id)).values(applied=False))
 
 

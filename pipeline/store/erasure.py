@@ -1,7 +1,7 @@
-"""Erase one item from the engine's tables, with marks by which an interrupted run goes on.
+"""Erase one row from the engine's tables, and journal it so that an interrupted run can continue.
 
-The rows that a batch's account and costs are made of stay: they lose all that is the item's own (answer, excerpt,
-reason, hash) and get an item id that leads nowhere.
+Records that a batch's counts and costs come from stay. They lose everything about the row (answer,
+excerpt, reason, hash) and get a meaningless row id.
 """
 
 import hashlib
@@ -11,169 +11,236 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
 from pipeline.store import claims, edits, workspace
 from pipeline.store.answers import FORGOTTEN, ROLLBACK
-from pipeline.store.schema import answers, asks, attempts, batches, creates, rows, runs
-from pipeline.store.schema import events as journal
+from pipeline.store.schema import answers, asks, attempts, batches, creates, events, rows, runs
 
-KIND = "forget"  # of the journal's lines about this
+# Kinds of the journal's lines: a row that is being or was forgotten, a batch whose files were
+# removed, and a forgotten row that its source may still have.
+FORGET_EVENT = "forget"
+CLEANED_EVENT = "clean"
+BURIED_EVENT = "forgotten item"
+# States of a line of FORGET_EVENT.
 BEGUN = "begun"
 DONE = "done"
-GONE = "forgotten"
-CLEANED = "clean"  # of the journal's lines about batches whose files were removed
-BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
-# where the text about one item may name another; `new` of the journal only where it is a value that was merged into
-WORDS: dict[Table, tuple[str, ...]] = {
-    journal: ("name", "new", "why"),
+# The text that replaces erased text.
+ERASED_TEXT = "forgotten"
+# Columns whose text about one row may name another. The journal's `new` counts only in lines about
+# merges, which have the tag that was merged into.
+TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
+    events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
-}
-WORDS |= {
     creates: ("note",),
     runs: ("why",),
     answers: ("who",),
     batches: ("reason",),
     asks: ("reason",),
 }
-ASKED = (asks, answers, attempts)  # what tells of the batches of an item
+# The tables with the batches of a row.
+REQUEST_TABLES = (asks, answers, attempts)
 
 
-def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
-    """Mark that an item is being forgotten, under a digest of its name, and park it."""
-    claims.park_unasked(tx, task, {item_id: claims.BEING_FORGOTTEN}, at=at)
-    if item_id not in open_erasures(tx, name):
-        workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
+def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
+    """Park a row, and journal that it is being forgotten.
+
+    Args:
+        name: The name that the user typed; the journal gets its digest.
+    """
+    claims.park_unasked(tx, task, {row_id: claims.BEING_FORGOTTEN}, now=now)
+    if row_id not in open_erasures(tx, name):
+        digest = _digest(tx, name)
+        workspace.record_event(
+            tx, FORGET_EVENT, digest, old=None, new=BEGUN, reason=row_id, now=now
+        )
 
 
 def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
-    """Return the ids of the items (those of a name) that were begun to be forgotten and are not done."""
-    found = workspace.events_of(tx, KIND, name and _digest(tx, name))
-    return [one["why"] for one in found if one["new"] == BEGUN]
+    """Return the ids of rows that are being forgotten and not erased yet, oldest first.
+
+    Args:
+        name: Only rows that were named so in `begin_erasure`; None means all rows.
+    """
+    lines = workspace.events_of(tx, FORGET_EVENT, name and _digest(tx, name))
+    return [line["why"] for line in lines if line["new"] == BEGUN]
 
 
 def finish_erasure(tx: Connection, name: str) -> None:
-    """Keep in the journal that something was forgotten, and no longer what."""
-    here = (journal.c.kind == KIND) & (journal.c.name == _digest(tx, name))
-    tx.execute(update(journal).where(here).values(name=GONE, old=BEGUN, new=DONE, why=None))
+    """Change the journal's lines about a name: something was forgotten, without saying what."""
+    is_of_name = (events.c.kind == FORGET_EVENT) & (events.c.name == _digest(tx, name))
+    end = update(events).where(is_of_name)
+    tx.execute(end.values(name=ERASED_TEXT, old=BEGUN, new=DONE, why=None))
 
 
-def bury_item(tx: Connection, task: str, item_id: str, *, at: datetime) -> None:
-    """Keep a digest of an item that was forgotten, so that its source does not bring it back."""
-    why = f"{task}: what its source says of it is left out"
+def bury_item(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+    """Journal the digest of a forgotten row, so that its source does not import it again."""
+    reason = f"{task}: what its source says of it is left out"
+    digest = _digest(tx, f"{task} {row_id}")
     workspace.record_event(
-        tx, BURIED, _digest(tx, f"{task} {item_id}"), old=None, new=GONE, why=why, at=at
+        tx, BURIED_EVENT, digest, old=None, new=ERASED_TEXT, reason=reason, now=now
     )
 
 
 def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
-    """Return what tells of an item's id whether that item of a task was forgotten."""
-    digests = set(tx.execute(select(journal.c.name).where(journal.c.kind == BURIED)).scalars())
+    """Return a function that says whether the row of an id was forgotten.
+
+    It reads the journal now, not when it is called.
+    """
+    query = select(events.c.name).where(events.c.kind == BURIED_EVENT)
+    digests = set(tx.execute(query).scalars())
     salt = workspace.get_workspace(tx).workspace_id
-    return lambda item_id: bool(digests) and _salted(salt, f"{task} {item_id}") in digests
+
+    def is_buried(row_id: str) -> bool:
+        return bool(digests) and _salted_digest(salt, f"{task} {row_id}") in digests
+
+    return is_buried
 
 
-def is_kept(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether anything is kept of an item, whose row may be gone."""
-    asked = (
-        select(one.c.task).where(one.c.task == task, one.c.item_id == item_id)
-        for one in (*ASKED, rows)
+def has_records(tx: Connection, task: str, row_id: str) -> bool:
+    """Return whether any table of the engine has a record about a row."""
+    queries = (
+        select(table.c.task).where(table.c.task == task, table.c.item_id == row_id)
+        for table in (*REQUEST_TABLES, rows)
     )
-    return any(tx.execute(query.limit(1)).first() is not None for query in asked)
+    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
-def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
-    """Return the batches that may have asked about an item, ascending; of some that ended only their files tell."""
-    asked = (
-        select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED
+def batches_of(tx: Connection, task: str, row_id: str) -> list[int]:
+    """Return the numbers of batches that may have asked about a row, ascending.
+
+    Failed batches of the task and rolled back batches are included, because only their files show
+    which rows they asked about.
+    """
+    queries = [
+        select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
+        for table in REQUEST_TABLES
+    ]
+    is_failed = batches.c.state == BatchState.FAILED
+    queries.append(select(batches.c.number).where(batches.c.task == task, is_failed))
+
+    numbers = workspace.numbers_with_event(tx, ROLLBACK)
+    for query in queries:
+        numbers.update(number for number in tx.execute(query).scalars() if number is not None)
+    return sorted(numbers)
+
+
+def reseal(tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: int) -> bool:
+    """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
+
+    Args:
+        was: The recorded SHA-256.
+
+    Returns:
+        False if no file of the batch has it; nothing is written then.
+    """
+    is_hash_file = (
+        (events.c.kind == CLEANED_EVENT)
+        & (events.c.name == str(batch))
+        & (events.c.new == old_sha256)
     )
-    failed = select(batches.c.number).where(
-        batches.c.task == task, batches.c.state == BatchState.FAILED
-    )
-    found = {
-        number
-        for query in (*asked, failed)
-        for number in tx.execute(query).scalars()
-        if number is not None
-    }
-    return sorted(found | workspace.numbers_with_event(tx, ROLLBACK))
-
-
-def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
-    """Replace the recorded hash and size of a sealed file of a batch; false where its hash is not `was`."""
-    here = (journal.c.kind == CLEANED) & (journal.c.name == str(batch)) & (journal.c.new == was)
-    if tx.execute(update(journal).where(here).values(new=sha256)).rowcount:
+    if tx.execute(update(events).where(is_hash_file).values(new=sha256)).rowcount:
         return True
-    for kind in ("request", "result"):
-        digest = batches.c[f"{kind}_sha256"]
-        length = batches.c[f"{kind}_size"]
-        here = (batches.c.number == batch) & (digest == was)
-        if tx.execute(update(batches).where(here).values({digest: sha256, length: size})).rowcount:
+
+    for file_kind in ("request", "result"):
+        sha256_column = batches.c[f"{file_kind}_sha256"]
+        size_column = batches.c[f"{file_kind}_size"]
+        is_file = (batches.c.number == batch) & (sha256_column == old_sha256)
+        seal = update(batches).where(is_file).values({sha256_column: sha256, size_column: size})
+        if tx.execute(seal).rowcount:
             return True
     return False
 
 
 def erase_item(
-    tx: Connection, task: str, item_id: str, *, words: Sequence[str], is_number_ours: bool = True
+    tx: Connection, task: str, row_id: str, *, words: Sequence[str], is_number_ours: bool = True
 ) -> None:
-    """Erase an item from every table of the engine, and its own `words` from every reason and note.
+    """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
 
-    An id that is a number stays in what is left where it `is_number_ours`, for it tells nothing then. On SQLite what
-    is deleted is overwritten, not only left free.
+    Attempts and answers stay as records of costs, without content and under another row id. The
+    row in `findable_rows` or in the task's table stays. On SQLite the deleted content is
+    overwritten.
+
+    Args:
+        words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
+        is_number_ours: A numeric id was given by findable. It stays part of the new id, because it
+            says nothing about the row.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
-    is_number = is_number_ours and re.fullmatch(r"\d{1,18}", item_id)
-    erased = f"{item_id} {GONE}" if is_number else f"{GONE} {secrets.token_hex(8)}"
-    emptied: dict[Table, dict[str, Any]] = {
-        attempts: {"reason": GONE, "excerpt": None},
+
+    keeps_number = is_number_ours and re.fullmatch(r"\d{1,18}", row_id)
+    random_id = f"{ERASED_TEXT} {secrets.token_hex(8)}"
+    new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
+    erased_values: dict[Table, dict[str, Any]] = {
+        attempts: {"reason": ERASED_TEXT, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
     }
-    edits.drop_edits(tx, task, item_id)
-    for table, values in emptied.items():
-        mine = (table.c.task == task) & (table.c.item_id == item_id)
-        tx.execute(update(table).where(mine).values(item_id=erased, **values))
-    tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == item_id))
+    edits.drop_edits(tx, task, row_id)
+    for table, values in erased_values.items():
+        is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
+        tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
+    tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == row_id))
     for word in words:
-        _cut_out(tx, word)
+        _erase_word(tx, word)
 
 
 def note_cleaned(
-    tx: Connection, batch: int, *, why: str, at: datetime, hashes: str | None = None
+    tx: Connection, batch: int, *, reason: str, now: datetime, hashes: str | None = None
 ) -> None:
-    """Keep that the files of a batch were removed on purpose, and the SHA-256 of that with their lines' `hashes`."""
-    workspace.record_event(
-        tx, CLEANED, batch, old=None, new=hashes or "files removed", why=why, at=at
-    )
+    """Journal that a user removed the files of a batch.
+
+    Args:
+        hashes: The SHA-256 of the file with the hashes of their lines; None if there is none.
+    """
+    new = hashes or "files removed"
+    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, reason=reason, now=now)
 
 
 def cleaned_batches(tx: Connection) -> dict[int, str]:
-    """Return the batches whose files were removed on purpose, each with that SHA-256; empty where there is none."""
-    found = {int(one["name"]): str(one["new"]) for one in workspace.events_of(tx, CLEANED)}
-    return {number: "" if " " in told else told for number, told in found.items()}
+    """Return the batches whose files a user removed, each with the SHA-256 of its hash file.
+
+    The SHA-256 is "" if there is no such file.
+    """
+    hashes = {}
+    for line in workspace.events_of(tx, CLEANED_EVENT):
+        new = str(line["new"])
+        # A text with a blank is not a hash.
+        hashes[int(line["name"])] = "" if " " in new else new
+    return hashes
 
 
-def _cut_out(tx: Connection, word: str) -> None:
-    alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
-    for table, names in WORDS.items():
+def _erase_word(tx: Connection, word: str) -> None:
+    """Replace a whole word by "…" in all TEXT_COLUMNS."""
+    whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+    for table, names in TEXT_COLUMNS.items():
         for name in names:
-            column = table.c[name]
-            told = journal.c.kind.startswith(edits.MERGE) if column is journal.c.new else true()
-            query = select(*table.primary_key.columns, column).where(
-                column.contains(word, autoescape=True), told
-            )
-            found = tx.execute(query)
-            for row in found.all():
-                here = [one == row[number] for number, one in enumerate(table.primary_key.columns)]
-                changed = alone.sub("…", row[-1])
-                if changed != row[-1]:
-                    tx.execute(update(table).where(*here).values({column: changed}))
+            _erase_in_column(tx, table, table.c[name], word, whole_word)
+
+
+def _erase_in_column(
+    tx: Connection, table: Table, column: Column[Any], word: str, whole_word: re.Pattern[str]
+) -> None:
+    """Replace a whole word by "…" in a column; in the journal's `new` only of merges."""
+    is_erasable: ColumnElement[bool] = true()
+    if column is events.c.new:
+        is_erasable = events.c.kind.startswith(edits.MERGE)
+    key_columns = table.primary_key.columns
+    query = select(*key_columns, column).where(column.contains(word, autoescape=True), is_erasable)
+    for *key, cell in tx.execute(query).all():
+        erased_cell = whole_word.sub("…", cell)
+        if erased_cell != cell:
+            is_row = [
+                key_column == value for key_column, value in zip(key_columns, key, strict=True)
+            ]
+            tx.execute(update(table).where(*is_row).values({column: erased_cell}))
 
 
 def _digest(tx: Connection, name: str) -> str:
-    return _salted(workspace.get_workspace(tx).workspace_id, name)
+    """Return the SHA-256 of a name, salted with the workspace's id."""
+    return _salted_digest(workspace.get_workspace(tx).workspace_id, name)
 
 
-def _salted(salt: str, name: str) -> str:
+def _salted_digest(salt: str, name: str) -> str:
     return hashlib.sha256(f"{salt} {name}".encode("utf-8", "replace")).hexdigest()

@@ -1,8 +1,10 @@
-"""Hold a name: one process has it, keeps it while it is stopped, and when it lets go or dies it is free at once.
+"""Lock names of a workspace: one process has a lock until it releases it or dies.
 
-In a folder a lock is a file that the kernel locks; on a PostgreSQL server it is an advisory lock of a session beside
-the pool. No lock replaces a guard: it is lost where its file is removed or its session ended, so each move of a state
-is an UPDATE that names the state it expects. `check` is called right before what nothing takes back.
+- In a folder a lock is a file that the kernel locks. On a PostgreSQL server it is an advisory lock
+  of a session outside of the pool.
+- A stopped process keeps its locks.
+- A lock can be lost: its file is removed, or its session ends. So each change of a state is an
+  UPDATE that expects the former state, and `check` is called right before an irreversible step.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,48 +23,74 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.store.database import Store
 from pipeline.store.postgresql import Session
 
-LOOK_S = 0.2  # how often who waits looks whether a name is free
-ENDING = 100  # looks, of 20 ms, at the session of a process that is gone: its server has to notice
-UNKNOWN = "held by another process"
+# The pause between two tries to get a lock.
+RETRY_PAUSE_S = 0.2
+# Tries, and the pause between them, while the server notices that the lock's process is gone.
+MAX_DEAD_HOLDER_TRIES = 100
+DEAD_HOLDER_PAUSE_S = 0.02
+# An unnamed holder is announced after this time; until then it may be about to write its name.
+UNKNOWN_HOLDER_DELAY_S = 1
+UNKNOWN_HOLDER = "held by another process"
 _HOST = (platform.node() or "here").replace(" ", "-")[:24]
+# The states of a process in Linux's /proc/PID/stat that matter for a lock.
+_PROCESS_STATES = {"T": "stopped", "t": "stopped", "Z": "gone", "X": "gone"}
 
 
 class LockLostError(FindableError):
-    """A lock was lost while it was held, and others may have gone on with the work; nothing more was done."""
+    """A lock was lost, and another process may have continued the work; nothing more was done."""
 
     exit_code = 4
 
 
 class Lock(NamedTuple):
-    """A name in hand, and the ways to see that it is so still and to let it go."""
+    """A lock that this process has."""
 
     name: str
     is_held: Callable[[], bool]
     release: Callable[[], None]
 
     def check(self) -> None:
-        """Raise `LockLostError` where it is held no longer: its file was removed, or its session ended."""
+        """Check that the lock still exists.
+
+        Raises:
+            LockLostError: Its file was removed, or its session ended.
+        """
         if not self.is_held():
-            said = (
+            message = (
                 f"the lock {self.name!r} was lost while this process held it; nothing more was done"
             )
-            raise LockLostError(said, hint="run the same command again")
+            raise LockLostError(message, hint="run the same command again")
 
 
 class Locks:
-    """The locks of one open workspace; another one is another holder, be it of the same process."""
+    """The locks of an open workspace.
+
+    Another `Locks` of the same workspace is another holder, even in the same process.
+    """
 
     def __init__(self, store: Store, folder: Path, workspace_id: str) -> None:
-        """Take the store, the folder of lock files, and the workspace's id; nothing is made or connected yet."""
+        """Set up the locks; no file is created and nothing is connected yet.
+
+        Args:
+            folder: The folder of lock files, unless the store is on a server.
+        """
         self._store = store
         self._folder = folder
-        self._id = workspace_id
+        self._workspace_id = workspace_id
         self._mutex = threading.Lock()
         self._session: Session | None = None
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[Lock | None]:
-        """Hold a name for a block; None where another holds it. Where a block fails, a lost lock is what is raised."""
+        """Try to get a lock for the length of a block.
+
+        Yields:
+            None if another holder has it.
+
+        Raises:
+            LockLostError: The block failed, and the lock was lost. This replaces the block's error
+                if that is an InconsistentError or an OSError.
+        """
         lock = self.take(name)
         try:
             yield lock
@@ -77,149 +106,204 @@ class Locks:
     def wait(
         self, name: str, *, say: Callable[[str], None], sleep: Callable[[float], None]
     ) -> Iterator[Lock]:
-        """Hold a name for the length of a block, waiting for who has it; `say` gets who that is when it changes."""
-        said = ""
-        looks = 0
+        """Wait for a lock and keep it for the length of a block.
+
+        Args:
+            say: Called with a message about the lock's holder, and again if that changes.
+            sleep: Called with the seconds to wait before the next try.
+        """
+        announced_holder = ""
+        tries = 0
         while True:
             with self.hold(name) as lock:
                 if lock is not None:
                     yield lock
                     return
+
+            tries += 1
             holder = self.holder(name)
-            looks = looks + 1
-            if holder != said and (
-                holder != UNKNOWN or looks * LOOK_S >= 1
-            ):  # it may be about to sign
+            waited_s = tries * RETRY_PAUSE_S
+            is_certain = holder != UNKNOWN_HOLDER or waited_s >= UNKNOWN_HOLDER_DELAY_S
+            if holder != announced_holder and is_certain:
                 say(f"waiting for the lock {name!r}, {holder}")
-                said = holder
-            sleep(LOOK_S)
+                announced_holder = holder
+            sleep(RETRY_PAUSE_S)
 
     def holder(self, name: str) -> str:
-        """Return who holds a name, in words: which process, at what, and whether it is stopped."""
-        signed = self._signed(name).split()
-        if len(signed) != len(_signature().split()):
-            return UNKNOWN
-        (pid, command, host), how = signed, _standing(signed)
-        return (
-            f"held by pid {pid}{f' on {host}' * (host != _HOST)}, {command}{f', {how}' * bool(how)}"
-        )
+        """Describe the holder of a lock: its process, its command, and whether it is stopped.
+
+        Returns UNKNOWN_HOLDER if the holder has not written its signature.
+        """
+        signature = self._read_signature(name).split()
+        if len(signature) != len(_make_signature().split()):
+            return UNKNOWN_HOLDER
+
+        pid, command, host = signature
+        host_text = "" if host == _HOST else f" on {host}"
+        state = _read_process_state(signature)
+        state_text = f", {state}" if state else ""
+        return f"held by pid {pid}{host_text}, {command}{state_text}"
 
     def is_free(self, name: str) -> bool:
-        """Return whether nobody holds a name, such as one of a process that died; nothing is changed."""
-        if self._store.path is not None and not self._file(name).exists():
+        """Return whether nobody has a lock; a lock of a dead process is free.
+
+        Takes the lock for a moment, without a signature.
+        """
+        if self._store.path is not None and not self._lock_path(name).exists():
             return True
+
         with contextlib.suppress(ConfigurationError):
-            if (lock := self.take(name, signs=False)) is not None:
+            lock = self.take(name, signs=False)
+            if lock is not None:
                 lock.release()
                 return True
         return False
 
     def names_with_file(self) -> set[str]:
-        """Return the names that have a lock file, held or free."""
+        """Return the names that have a lock file, locked or free."""
         # On a server a lock has no file.
         if self._store.path is None:
             return set()
         return {path.stem for path in self._folder.glob("*.lock")}
 
     def discard(self, name: str) -> bool:
-        """Remove the lock file of a name that is not needed any more; false if it is held."""
+        """Delete the lock file of a name; return False if another process holds the lock."""
         with self.hold(name) as lock:
             # A process that opened the file before sees that it was removed, and makes a new one.
             if lock is not None:
-                self._file(name).unlink(missing_ok=True)
+                self._lock_path(name).unlink(missing_ok=True)
             return lock is not None
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release all locks on a server by closing their session."""
         if self._session is not None:
             self._session.close()
         self._session = None
 
     def take(self, name: str, *, signs: bool = True) -> Lock | None:
-        """Return a name in hand, to be released; None where another process, or thread, holds it."""
+        """Get a lock without waiting for a live holder; the caller releases it.
+
+        Args:
+            signs: Write who has the lock into its file.
+
+        Returns:
+            None if another process, or another thread, has the lock.
+
+        Raises:
+            ConfigurationError: The file cannot be locked.
+        """
         if self._store.path is not None:
-            return _locked_file(self._file(name), name, signs=signs)
-        key = self._key(name)
-        for _ in range(ENDING):
-            if (session := self._server()).lock(key):
-                return Lock(name, lambda: session.has(key), lambda: session.unlock(key))
-            if _standing(self._signed(name).split()) != "gone":
+            return _acquire_file_lock(self._lock_path(name), name, should_sign=signs)
+
+        key = self._lock_key(name)
+        for _ in range(MAX_DEAD_HOLDER_TRIES):
+            session = self._open_session()
+            if session.lock(key):
+                return Lock(name, partial(session.has, key), partial(session.unlock, key))
+            if _read_process_state(self._read_signature(name).split()) != "gone":
                 break
-            time.sleep(0.02)
+            time.sleep(DEAD_HOLDER_PAUSE_S)
         return None
 
-    def _signed(self, name: str) -> str:
+    def _read_signature(self, name: str) -> str:
+        """Return the signature of a lock's holder; empty if it is unknown."""
         if self._store.path is None:
-            return self._server().locked_by(self._key(name)).removeprefix("findable ")
+            session_name = self._open_session().locked_by(self._lock_key(name))
+            return session_name.removeprefix("findable ")
         with contextlib.suppress(OSError):
-            return self._file(name).read_text(encoding="utf-8", errors="replace")
+            return self._lock_path(name).read_text(encoding="utf-8", errors="replace")
         return ""
 
-    def _file(self, name: str) -> Path:
+    def _lock_path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 
-    def _key(self, name: str) -> int:
-        return int.from_bytes(
-            hashlib.sha256(f"{self._id}/{name}".encode()).digest()[:8], signed=True
-        )
+    def _lock_key(self, name: str) -> int:
+        """Return the key of a name's advisory lock: 64 bits of a hash."""
+        digest = hashlib.sha256(f"{self._workspace_id}/{name}".encode()).digest()
+        return int.from_bytes(digest[:8], signed=True)
 
-    def _server(self) -> Session:
+    def _open_session(self) -> Session:
+        """Return the session for locks; open another session after it has ended."""
         with self._mutex:
             if self._session is None or not self._session.goes_on():
-                self._session = self._store.session(f"findable {_signature()}")
+                self._session = self._store.session(f"findable {_make_signature()}")
             return self._session
 
 
-def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:
-    """Lock a file; in a forked child the lock is not held, for filelock closes its copy of the file there."""
+def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | None:
+    """Lock a file without waiting, and create it if it is missing.
+
+    A forked child does not have the lock, because filelock closes its copy of the file there.
+
+    Args:
+        should_sign: Write the signature of this process into the file.
+
+    Returns:
+        None if another holder has locked the file.
+
+    Raises:
+        ConfigurationError: The file cannot be created or locked.
+    """
     from filelock import FileLock
 
-    inode = list[int]()
+    # Device and inode of the locked file.
+    locked_inode = list[int]()
 
-    def sign(file: int) -> None:
-        found = os.fstat(file)
-        inode[:] = found.st_dev, found.st_ino
-        with contextlib.suppress(OSError):  # a full disk keeps nobody from working
-            if signs:
-                os.ftruncate(file, os.write(file, _signature().encode()))
+    def on_acquired(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        locked_inode[:] = status.st_dev, status.st_ino
+        # A full disk must not prevent the work.
+        with contextlib.suppress(OSError):
+            if should_sign:
+                written_bytes = os.write(descriptor, _make_signature().encode())
+                os.ftruncate(descriptor, written_bytes)
 
     def is_held() -> bool:
         with contextlib.suppress(FileNotFoundError):
-            found = path.stat()
-            return lock.is_locked and inode == [found.st_dev, found.st_ino]
+            status = path.stat()
+            return lock.is_locked and locked_inode == [status.st_dev, status.st_ino]
         return False
 
-    lock = FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=sign)
+    lock = FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=on_acquired)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
-        while not is_held():  # the file was removed, or another took its place, since it was opened
+        # The file may have been removed or replaced between its opening and its locking.
+        while not is_held():
             lock.release()
             lock.acquire(blocking=False)
     except TimeoutError:
         return None
     except OSError as error:
-        said = f"{path} cannot be locked: {error.strerror}; nothing was changed"
+        message = f"{path} cannot be locked: {error.strerror}; nothing was changed"
         hint = "where it is another user's, work as that user, or have the folder given to you"
-        raise ConfigurationError(said, hint=hint) from error
+        raise ConfigurationError(message, hint=hint) from error
     return Lock(name, is_held, lock.release)
 
 
-def _signature() -> str:
-    program, *words = [*sys.argv, ""]
-    is_ours = (
-        Path(program).name in {"findable", "__main__.py"} and words[0].replace("-", "").isalpha()
+def _make_signature() -> str:
+    """Return the process id, the command and the host of this process, with blanks between them."""
+    program, *arguments = [*sys.argv, ""]
+    program_name = Path(program).name
+    first_argument = arguments[0]
+    is_command = (
+        program_name in {"findable", "__main__.py"} and first_argument.replace("-", "").isalpha()
     )
-    return f"{os.getpid()} {words[0] if is_ours else Path(program).name.replace(' ', '-') or 'python'} {_HOST}"
+    command = first_argument if is_command else program_name.replace(" ", "-") or "python"
+    return f"{os.getpid()} {command} {_HOST}"
 
 
-def _standing(signed: list[str]) -> str:
-    """Return "stopped" or "gone" of a holder on this machine that is so, where the system tells; else nothing."""
-    if signed[-1:] != [_HOST] or not Path("/proc/self/stat").is_file():
+def _read_process_state(signature: list[str]) -> str:
+    """Return whether the process of a signature is "stopped" or "gone"; "" otherwise.
+
+    The result is also "" for another host, and without /proc.
+    """
+    if signature[-1:] != [_HOST] or not Path("/proc/self/stat").is_file():
         return ""
+
     with contextlib.suppress(OSError):
-        said = Path(f"/proc/{signed[0]}/stat").read_text(encoding="utf-8", errors="replace")
-        return {"T": "stopped", "t": "stopped", "Z": "gone", "X": "gone"}.get(
-            said.rpartition(")")[2].split()[0], ""
-        )
+        status = Path(f"/proc/{signature[0]}/stat").read_text(encoding="utf-8", errors="replace")
+        # The state follows the command's name, which is in parentheses and may contain some.
+        state = status.rpartition(")")[2].split()[0]
+        return _PROCESS_STATES.get(state, "")
     return "gone"

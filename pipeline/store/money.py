@@ -1,9 +1,9 @@
 """Sum up the cost of batches and of their duplicates, and read the measured use of past batches.
 
-A claimed batch counts at its estimate until it is over. A request whose end is unknown may have been
-paid for, and counts at its estimate for good: a live call without a reply, a result that was never
-downloaded, a line that is missing in a result, a request without a line beside a reply that belongs
-to no request.
+A claimed batch counts at its estimate until it is over. A request whose end is unknown may have
+been paid for, and counts at its estimate for good: a live call without a reply, a result that was
+never downloaded, a line that is missing in a result, a request without a line if the result has
+replies that belong to no request.
 """
 
 from datetime import datetime
@@ -34,11 +34,13 @@ class Spending(NamedTuple):
     under_way: float = 0.0
 
 
-def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spending:
+def sum_spent(
+    tx: Connection, *, since: datetime | None = None, excluded_batch: int | None = None
+) -> Spending:
     """Return the spending of all batches and duplicate batches.
 
     Args:
-        since: Count only batches sent, and duplicates found, since this time, and running ones.
+        since: Count only batches sent, and duplicates found, since this time, and running batches.
         but: Number of a batch to leave out, together with the prepared batches after it.
     """
     amounts = [Spending()]
@@ -47,10 +49,10 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
         for duplicate in all_duplicates(tx)
         if since is None or duplicate["found_at"] >= since
     ]
-    for batch in batches_in_states(tx, since=since):
-        is_later = but is not None and batch.number > but
+    for batch in batches_in_states(tx, sent_since=since):
+        is_later = excluded_batch is not None and batch.number > excluded_batch
         waits_behind = is_later and batch.state is BatchState.PREPARED
-        if batch.number != but and not waits_behind:
+        if batch.number != excluded_batch and not waits_behind:
             amounts.append(batch_spent(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 

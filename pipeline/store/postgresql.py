@@ -1,7 +1,9 @@
 """Open a database on a PostgreSQL server.
 
-A write begins with an advisory lock of ours, which it holds to its end, so that it is the only one of this workspace;
-a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction and its lock.
+- A write begins with our advisory lock and keeps it to its end, so it is the only write of this
+  workspace.
+- A read is one snapshot (REPEATABLE READ).
+- A lost connection ends its transaction and releases its lock.
 """
 
 import contextlib
@@ -26,23 +28,29 @@ from pipeline.core.redact import PASSWORDS, Secret
 from pipeline.store.sqlite import BUSY_S
 
 DRIVER = "postgresql+psycopg"
-WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
-CONNECT_S = 10  # how long the server may take to answer, in seconds
+# The advisory lock of writers: a random number, the same in every version of findable.
+WRITING = 7298122611063778412
+# The longest wait for the server's reply to a connection.
+CONNECT_TIMEOUT_S = 10
 
-# A server that vanished is found out about within a minute or so; the system itself would wait up to two hours.
-_PATIENCE = {
-    "connect_timeout": CONNECT_S,
+# These options reveal a vanished server within about a minute. The operating system alone
+# would wait up to two hours.
+_CONNECTION_OPTIONS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-OLDEST = 120000  # PostgreSQL 12
+# PostgreSQL 12.
+MIN_SERVER_VERSION = 120000
 
-# A client that vanished must not hold the lock for hours, so the server asks after 30 s of silence. A commit is on disk
-# when it returns, a write sees what was committed while it waited for its turn, and times, numbers and the names of
-# types come back as they were written, however the server is set up.
-_PREPARE = """
+# The settings of each connection, whatever the server's defaults are:
+# - Keepalives: a vanished client must not keep its lock for hours.
+# - A commit is on disk when it returns.
+# - A write sees everything that was committed while it waited for its turn.
+# - Times, numbers and the names of types are returned as they were written.
+_CONNECTION_SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', false),
        set_config('DateStyle', 'ISO', false),
        set_config('extra_float_digits', '1', false),
@@ -51,113 +59,136 @@ SELECT set_config('TimeZone', 'UTC', false),
        set_config('tcp_keepalives_interval', '10', false),
        set_config('tcp_keepalives_count', '3', false),
        set_config('default_transaction_isolation', 'read committed', false),
-       set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+       set_config(
+           'synchronous_commit',
+           replace(current_setting('synchronous_commit'), 'off', 'on'),
+           false
+       )
 """
 
-_PID = "SELECT pg_backend_pid()"
-_LOCKED_BY = """
+_SELECT_PID = "SELECT pg_backend_pid()"
+_SELECT_LOCK_HOLDER = """
 SELECT max(a.application_name) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) | l.objid::bigint = %s
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+AND (l.classid::bigint << 32) | l.objid::bigint = %s
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
-# the first signs of SQLSTATEs
-_BUSY = "55P03"  # another transaction holds the lock
-_MAY_PASS = (
-    "08",
-    "57",
-    "40",
-    "25P",
-    "533",
-)  # the connection, a time limit, another transaction, too many clients
-_DAMAGED = ("XX001", "XX002")
-_SET_UP = ("53", "42501", "25006")  # no room; not allowed; a copy that is only read
-# A connection is refused without an SQLSTATE; what is not known to be for good may pass
-_FOR_GOOD = re.compile(
+# Beginnings of SQLSTATEs: another transaction keeps the lock.
+_LOCK_TIMEOUT_STATE = "55P03"
+# The connection, a time limit, another transaction, too many clients.
+_TRANSIENT_STATES = ("08", "57", "40", "25P", "533")
+_DAMAGE_STATES = ("XX001", "XX002")
+# No space left, no permission, a read-only replica.
+_SETUP_STATES = ("53", "42501", "25006")
+# Errors that are never a query's fault: connection, shutdown, resources, damage.
+_SERVER_STATES = ("08", "57P", "53", "XX")
+# A refused connection has no SQLSTATE. A refusal without one of these texts may be transient.
+_PERMANENT_REFUSAL = re.compile(
     r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL"
 )
-_OURS = (
-    "ProgrammingError",
-    "DataError",
-    "NotSupportedError",
-)  # mistakes in a statement, which cannot be sent
+# The driver's errors about statements that it cannot send.
+_STATEMENT_ERRORS = ("ProgrammingError", "DataError", "NotSupportedError")
 
 
 class PostgresqlServer:
-    """What the store needs to know of a database on a PostgreSQL server."""
+    """The store's access to a database on a PostgreSQL server."""
 
     path: Path | None = None
 
     def __init__(self, url: URL) -> None:
-        """Take the URL of a database; one with another driver, no database or unknown options is an error."""
+        """Check the URL of a database; nothing is connected yet.
+
+        Raises:
+            ConfigurationError: The URL has another driver, no database or unknown options.
+        """
         if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
             raise ConfigurationError(
-                "the URL of a PostgreSQL database begins with postgresql+psycopg:// and names the database",
+                "the URL of a PostgreSQL database begins with postgresql+psycopg://"
+                " and names the database",
                 hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
         _check_address(url)
-        # text goes over the wire as UTF-8, whatever the URL says
-        whole = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
-        self._secret = Secret.url(whole.render_as_string(hide_password=False))
-        self._url = whole._replace(password=None).difference_update_query(
-            PASSWORDS
-        )  # which the engine shows
+        # Text is sent as UTF-8, whatever the URL says.
+        full_url = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
+        self._secret = Secret.url(full_url.render_as_string(hide_password=False))
+        # The engine's messages show this URL, so it has no password.
+        self._url = full_url._replace(password=None).difference_update_query(PASSWORDS)
         host = url.host or url.query.get("host") or "this machine"
-        self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
+        host_names = host if isinstance(host, str) else ", ".join(host)
+        self.shown = f"the PostgreSQL database {url.database!r} at {host_names}"
 
     def open(self) -> Engine:
-        """Return an engine; nothing is connected yet, but the driver must be installed."""
-        own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
-        arguments = {name: value for name, value in own.items() if name not in self._url.query}
+        """Return an engine; nothing is connected yet.
+
+        Raises:
+            ConfigurationError: The driver is not installed.
+        """
+        options = {
+            "client_encoding": "utf8",
+            "fallback_application_name": "findable",
+            **_CONNECTION_OPTIONS,
+        }
+        connect_args = {
+            name: option for name, option in options.items() if name not in self._url.query
+        }
+        # - A pre-ping finds a dead connection before a transaction begins on it.
+        # - Hidden parameters keep the content of rows out of tracebacks and logs.
+        # - With native hstore each first connection would look that type up on the server.
         try:
-            # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
-            # what people wrote is shown in no traceback and no log
             engine = create_engine(
                 self._url,
-                connect_args=arguments,
+                connect_args=connect_args,
                 pool_pre_ping=True,
                 hide_parameters=True,
-                use_native_hstore=False,  # or each first connection asks whether the server has that type
+                use_native_hstore=False,
             )
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
                 hint="make setup EXTRAS=postgresql, or pip install -e '.[postgresql]'",
             ) from error
-        event.listen(engine, "do_connect", self._give_passwords)
+        event.listen(engine, "do_connect", self._add_passwords)
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
         return engine
 
     def read_any_time(self, connection: Connection) -> None:
-        """Let a connection return dates and times that Python does not have as their texts."""
+        """Let a connection return dates and times that Python cannot represent as text."""
         import psycopg
         from psycopg.types import datetime as types
 
-        def loader_of(base: Any) -> Any:
-            class OrText(base):  # type: ignore[misc]
+        def make_loader(base: Any) -> Any:
+            class TimeOrTextLoader(base):  # type: ignore[misc]
                 def load(self, data: Any) -> Any:
                     try:
                         return super().load(data)
                     except psycopg.DataError:
                         return bytes(data).decode()
 
-            return OrText
+            return TimeOrTextLoader
 
         adapters = connection.connection.dbapi_connection.adapters  # type: ignore[union-attr]
         for name in ("Date", "Timestamp", "Timestamptz"):
-            adapters.register_loader(name.lower(), loader_of(getattr(types, f"{name}Loader")))
+            loader = make_loader(getattr(types, f"{name}Loader"))
+            adapters.register_loader(name.lower(), loader)
 
     def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
-        """Have the server clear up our tables and those `besides`; always true."""
+        """Let the server vacuum our tables.
+
+        Args:
+            besides: More tables, of other programs, to vacuum.
+
+        Returns:
+            True, as nothing prevents it on a server.
+        """
+        quote_name = engine.dialect.identifier_preparer.quote
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(BUSY_S)}")
+            connection.exec_driver_sql(f"SET lock_timeout = {_to_milliseconds(BUSY_S)}")
             try:
                 for name in inspect(connection).get_table_names():
                     if name.startswith("findable_") or name in besides:
-                        connection.exec_driver_sql(
-                            f"VACUUM {engine.dialect.identifier_preparer.quote(name)}"
-                        )
+                        connection.exec_driver_sql(f"VACUUM {quote_name(name)}")
             finally:
                 connection.exec_driver_sql("RESET lock_timeout")
         return True
@@ -167,76 +198,107 @@ class PostgresqlServer:
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
 
     def is_of_query(self, error: BaseException) -> bool:
-        """Return whether an error is the fault of what was asked, and not of the server."""
+        """Return whether a query caused an error, not the server."""
         state = str(getattr(error, "sqlstate", None) or "")
-        return not state.startswith(("08", "57P", "53", "XX")) and bool(
-            state or type(error).__name__ in _OURS
-        )
+        if not state:
+            return type(error).__name__ in _STATEMENT_ERRORS
+        return not state.startswith(_SERVER_STATES)
 
-    def error(self, said: BaseException, patience_s: float) -> FindableError:
-        """Return our error for the server's words, without what they quote of rows."""
-        state = str(getattr(said, "sqlstate", None) or "")
-        words = getattr(getattr(said, "diag", None), "message_primary", None) or first_line(said)
-        words = words.partition("FATAL:")[2].strip() or words
-        is_ours = type(said).__name__ in _OURS or "number of parameters" in words
-        if state == _BUSY:
+    def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
+        """Return our own error for an error of the server, without the rows that it quotes.
+
+        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
+        else an InconsistentError.
+
+        Args:
+            patience_s: The longest wait for another writer, for the message.
+        """
+        state = str(getattr(driver_error, "sqlstate", None) or "")
+        reason = _describe(driver_error)
+        is_statement_error = (
+            type(driver_error).__name__ in _STATEMENT_ERRORS or "number of parameters" in reason
+        )
+        is_transient = state.startswith(_TRANSIENT_STATES)
+        is_setup_error = state.startswith(_SETUP_STATES) and not is_transient
+        is_refused_for_good = not state and _PERMANENT_REFUSAL.search(reason)
+        is_connection_error = is_transient or not (state or is_statement_error)
+
+        if state == _LOCK_TIMEOUT_STATE:
             return UnavailableError(
-                f"another program has held {self.shown} for more than {patience_s:g} s; nothing was changed",
+                f"another program has held {self.shown} for more than {patience_s:g} s;"
+                " nothing was changed",
                 hint="try again",
             )
-        if (state.startswith(_SET_UP) and not state.startswith(_MAY_PASS)) or (
-            not state and _FOR_GOOD.search(words)
-        ):
+        if is_setup_error or is_refused_for_good:
             return ConfigurationError(
-                f"{self.shown} cannot be used: {words}; nothing was changed",
+                f"{self.shown} cannot be used: {reason}; nothing was changed",
                 hint="check FINDABLE_DATABASE_URL, its disk, and what its user may do",
             )
-        if state.startswith(_MAY_PASS) or not (state or is_ours):
+        if is_connection_error:
             return UnavailableError(
-                f"{self.shown} cannot be reached, or went away: {words}; what was not committed was undone",
-                hint="check that the server runs and lets this user in, then run the same command again",
+                f"{self.shown} cannot be reached, or went away: {reason};"
+                " what was not committed was undone",
+                hint="check that the server runs and lets this user in,"
+                " then run the same command again",
             )
-        if state in _DAMAGED:
+        if state in _DAMAGE_STATES:
             return InconsistentError(
-                f"{self.shown} is damaged: {words}",
+                f"{self.shown} is damaged: {reason}",
                 hint="restore it from a copy; nothing was changed",
             )
         return InconsistentError(
-            f"{self.shown}: {words}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
+            f"{self.shown}: {reason}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
         )
 
-    def _give_passwords(
+    def _add_passwords(
         self,
         dialect: Any,
         record: Any,  # noqa: ARG002 - the event passes it
         arguments: Any,  # noqa: ARG002 - the event passes it
         options: dict[str, Any],
     ) -> None:
-        found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]
-        options.update({name: found[name] for name in PASSWORDS if name in found})
+        """Add the URL's passwords to the options of a connection that is about to open."""
+        url = make_url(self._secret.reveal())
+        url_options: dict[str, Any] = dialect.create_connect_args(url)[1]
+        options.update({name: url_options[name] for name in PASSWORDS if name in url_options})
 
-    def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event
-        """Make commits durable, and refuse a server that is too old or keeps text in another encoding than UTF-8."""
+    def _prepare_connection(
+        self,
+        connection: Any,
+        record: Any,  # noqa: ARG002 - the event passes it
+    ) -> None:
+        """Apply `_CONNECTION_SETTINGS` to a new connection.
+
+        Raises:
+            ConfigurationError: The server is too old, or stores text in another encoding than
+                UTF-8.
+        """
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigurationError(
-                f"{self.shown} keeps text as {encoding}, which cannot hold every name; nothing was changed",
+                f"{self.shown} keeps text as {encoding}, which cannot hold every name;"
+                " nothing was changed",
                 hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
-        if connection.info.server_version < OLDEST:
+        if connection.info.server_version < MIN_SERVER_VERSION:
             raise ConfigurationError(
-                f"{self.shown} is on a server older than PostgreSQL {OLDEST // 10000}; nothing was changed",
+                f"{self.shown} is on a server older than"
+                f" PostgreSQL {MIN_SERVER_VERSION // 10000}; nothing was changed",
                 hint="use a newer server",
             )
-        connection.execute(_PREPARE)
+        connection.execute(_CONNECTION_SETTINGS)
         connection.commit()
 
 
 class Session:
-    """A connection beside the pool, whose locks end with it."""
+    """A connection outside of the pool, which keeps advisory locks until it ends."""
 
     def __init__(self, server: "PostgresqlServer", engine: Engine, name: str) -> None:
-        """Connect under a name that others see; refuse a pooler that gives each transaction another session."""
+        """Connect under a name that others see.
+
+        Raises:
+            ConfigurationError: A pooler gives each transaction another session.
+        """
         pooled = engine.raw_connection()
         connection: Any = pooled.driver_connection
         pooled.detach()
@@ -244,73 +306,88 @@ class Session:
         self.connection = connection
         self._server = server
         self._mutex = threading.RLock()
-        self._held = set[int]()  # a session would get what it has a second time
+        # PostgreSQL would give a session a lock that it has a second time.
+        self._locked_keys = set[int]()
         self.ask("SELECT set_config('application_name', %s, false)", name)
         self.ask(
-            "SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'"
+            "SELECT max(set_config(name, '0', false)) FROM pg_settings"
+            " WHERE name = 'idle_session_timeout'"
         )
-        self._pid = self.ask(_PID)
-        with (
-            engine.connect() as other
-        ):  # a transaction, while this one is idle: nobody else has this session meanwhile
-            is_shared = other.exec_driver_sql(_PID).scalar() == self._pid
+        self._pid = self.ask(_SELECT_PID)
+
+        # A transaction of another connection, while this connection is idle. It can run in
+        # this session only if there is a pooler.
+        with engine.connect() as other:
+            is_shared = other.exec_driver_sql(_SELECT_PID).scalar() == self._pid
         if is_shared or not self.goes_on():
             self.close()
             raise ConfigurationError(
-                f"a pooler before {server.shown} gives each transaction another session, in which no lock stays; "
-                "nothing was changed",
-                hint="name the server itself in FINDABLE_DATABASE_URL, or a pooler of whole sessions",
+                f"a pooler before {server.shown} gives each transaction another session,"
+                " in which no lock stays; nothing was changed",
+                hint="name the server itself in FINDABLE_DATABASE_URL,"
+                " or a pooler of whole sessions",
             )
 
-    def ask(self, query: str, *values: Any) -> Any:
-        """Return the first value that a query gives."""
+    def ask(self, query: str, *parameters: Any) -> Any:
+        """Run a query and return the first value of its first row.
+
+        Raises:
+            FindableError: The server refused the query, or the session has ended.
+        """
         try:
-            with interrupts_kept(), self._mutex:
-                return self.connection.execute(query, values).fetchone()[0]
+            with preserve_interrupts(), self._mutex:
+                return self.connection.execute(query, parameters).fetchone()[0]
         except Exception as error:
             if not self._server.says(error):
                 raise
             raise self._server.error(error, 0) from error
 
     def goes_on(self) -> bool:
-        """Return whether it is there still."""
+        """Return whether the session still exists on the server."""
         with contextlib.suppress(FindableError):
-            return bool(self.ask(_PID) == self._pid)
+            return bool(self.ask(_SELECT_PID) == self._pid)
         return False
 
     def lock(self, key: int) -> bool:
-        """Lock a key; false where another session, or another thread with this one, has it."""
+        """Lock a key without waiting.
+
+        Returns:
+            False if another session, or another thread with this session, has locked the key.
+        """
         with self._mutex:
-            if key in self._held or not self.ask("SELECT pg_try_advisory_lock(%s)", key):
+            is_locked_here = key in self._locked_keys
+            if is_locked_here or not self.ask("SELECT pg_try_advisory_lock(%s)", key):
                 return False
-            self._held.add(key)
+            self._locked_keys.add(key)
             return True
 
     def has(self, key: int) -> bool:
-        """Return whether a key is locked still."""
-        return key in self._held and self.goes_on()
+        """Return whether this session still has locked a key; asks the server."""
+        return key in self._locked_keys and self.goes_on()
 
     def unlock(self, key: int) -> None:
-        """Let a key go; of a session that has ended nothing is left to let go."""
-        self._held.discard(key)
+        """Unlock a key. The end of the session has unlocked it already."""
+        self._locked_keys.discard(key)
         with contextlib.suppress(FindableError):
             self.ask("SELECT pg_advisory_unlock(%s)", key)
 
     def locked_by(self, key: int) -> str:
-        """Return the name of the session that has locked a key; empty where none has, or its name is not for us."""
-        return str(self.ask(_LOCKED_BY, key) or "")
+        """Return the name of the session that has locked a key; "" if none has, or it is hidden."""
+        return str(self.ask(_SELECT_LOCK_HOLDER, key) or "")
 
     def close(self) -> None:
-        """End it."""
+        """End the session, which releases its locks."""
         self.connection.close()
 
 
 def _check_address(url: URL) -> None:
-    """Refuse a URL with options it cannot have or an unescaped `@`, without quoting what may be a password."""
-    if any(
-        "@" in part
-        for part in (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
-    ):
+    """Check the options and names of a URL; messages quote nothing that may be a password.
+
+    Raises:
+        ConfigurationError: An option is invalid, or an `@` in a name is not escaped.
+    """
+    names = (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
+    if any("@" in name for name in names):
         raise ConfigurationError(
             "the URL of a PostgreSQL database has an @ in the name of the host or the database",
             hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
@@ -325,33 +402,46 @@ def _check_address(url: URL) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    """Begin a transaction: take the lock of writers, or set up a read-only snapshot."""
     options = connection.get_execution_options()
-    if (patience := options.get("findable_patience")) is not None:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
+    patience_s = options.get("findable_patience")
+    if patience_s is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_to_milliseconds(patience_s)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
     elif options.get("findable_reads"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @contextlib.contextmanager
-def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
-    before = sys.exception()
+def preserve_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt again if a library turned it into another error in the block."""
+    handled_before = sys.exception()
     try:
         yield
     except Exception as error:
         cause = error.__context__
-        while cause is not None and cause is not before:
+        while cause is not None and cause is not handled_before:
             if isinstance(cause, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             cause = cause.__context__
         raise
 
 
-def _milliseconds(seconds: float) -> int:
+def _to_milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least 1, because 0 means no limit."""
     return max(1, round(seconds * 1000))
 
 
-def first_line(said: BaseException) -> str:
-    """Return the first line of what a driver says; the others quote rows or name other hosts that were tried."""
-    return next(iter(str(said).strip().splitlines()), type(said).__name__)
+def _describe(driver_error: BaseException) -> str:
+    """Return the server's main message, without the severity that libpq puts before it."""
+    diagnosis = getattr(driver_error, "diag", None)
+    message = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
+    return message.partition("FATAL:")[2].strip() or message
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, else the error's type.
+
+    Further lines quote rows or name other hosts.
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

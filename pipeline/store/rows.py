@@ -1,12 +1,13 @@
-"""Keep the rows of a source as they were last read, and bring them to another reading of it all at once.
+"""Store the rows of a source, and sync them with a new reading of the source.
 
-Of people, who have a table of their own, it is what a file says beside that table's columns.
-
-A reading goes to a temporary table, for which nobody waits; then a few statements of one transaction write what is new
-or differs, bring back what was gone, and mark what the source has no more. A process that dies before leaves no trace.
-
-A row that the source has and no task can ask about (without a key, say) is *refused*. It is stored, too, so that every
-row of the source is in one state: its hash is empty, `unusable` says why it was refused, and `seen` on which line.
+- User tasks have all their rows here. The people task has here only cells of its file for which its
+  table has no columns.
+- A reading is staged in a temporary table, for which nobody waits. A few statements of a
+  single transaction then write new and changed rows, restore rows that were gone, and mark rows
+  that the source no longer has. A process that dies before leaves nothing.
+- A row that no task can ask about (without a key, for example) is *refused*. It is stored, so that
+  every row of the source has a state: its hash is empty, `unusable` says why it was refused, and
+  `seen` is its line.
 """
 
 import contextlib
@@ -36,287 +37,393 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.database import PAGE, Store, among, insert_into, insert_new, run_many, streamed
+from pipeline.store.database import (
+    PAGE,
+    Store,
+    insert_into,
+    insert_new,
+    run_many,
+    select_among,
+    streamed,
+)
 from pipeline.store.schema import rows
 
-MANY = 10_000  # new rows after which a server counts them, or it would plan for none
-READ = ("row", "input_hash", "is_empty", "seen", "unusable")  # what a reading says of a row
-NO_HASH = ""  # the input hash of a refused row, which asks for nothing
+# PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
+# no rows.
+MIN_NEW_ROWS_FOR_ANALYZE = 10_000
+# The columns that a reading sets.
+STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
+# The input hash of a refused row.
+NO_HASH = ""
 is_refused = rows.c.input_hash == NO_HASH
-_read = Table(
+_staged = Table(
     "findable_read",
     MetaData(),
     Column("item_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
     Column("line", BigInteger, nullable=False),
-    *(Column(name, Boolean if name == "is_empty" else Text) for name in READ),
+    *(Column(name, Boolean if name == "is_empty" else Text) for name in STAGED_COLUMNS),
     prefixes=["TEMPORARY"],
 )
 
 
 class RefusedRow(NamedTuple):
-    """A refused row of a source: its line from 1, why it was refused, and its cells as they were read, by column."""
+    """A row of a source that no task can ask about."""
 
+    # From 1.
     line: int
     reason: str
+    # As they were read, by column.
     cells: Mapping[str, Any]
 
     @property
     def sentence(self) -> str:
-        """Return where the row is in its source, and why it was refused."""
+        """Return the line and the reason as a text."""
         return f"line {self.line}: {self.reason}"
 
     def stored(self, item_id: str) -> dict[str, Any]:
-        """Return the columns of the row under an id, except the task and the place."""
-        cells = json.dumps(self.cells, ensure_ascii=False, separators=(",", ":"))
-        told = {"item_id": item_id, "row": cells, "input_hash": NO_HASH, "is_empty": True}
-        return {**told, "seen": str(self.line), "unusable": self.reason}
+        """Return the columns of `findable_rows`, except `task` and `n`."""
+        return {
+            "item_id": item_id,
+            "row": json.dumps(self.cells, ensure_ascii=False, separators=(",", ":")),
+            "input_hash": NO_HASH,
+            "is_empty": True,
+            "seen": str(self.line),
+            "unusable": self.reason,
+        }
 
 
 class SyncCounts(NamedTuple):
-    """What a reading changed, in rows that were not refused.
-
-    `back` were gone, `gone` are marked now, `touched` are another thing now.
-    """
+    """The number of rows that a reading changed, without refused rows."""
 
     new: int
+    # Known rows with another input hash.
     changed: int
+    # Known rows with the same input hash.
     same: int
+    # Rows that had been missing from the source.
     back: int
+    # Rows that are missing from the source now.
     gone: int
+    # Known rows that were written again, and rows that are missing now.
     touched: int
 
 
 class StagedRows(NamedTuple):
-    """Rows of a source on their way, in a temporary table of one connection, which is held."""
+    """The rows of a source in a temporary table of a connection."""
 
     store: Store
+    # The connection with the temporary table.
     held: Connection
 
-    def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Keep rows; return those whose id came before, with the line of the first."""
+    def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
+        """Stage rows, given by column name.
+
+        Returns:
+            The rows whose id was staged before, which are skipped, each with the line of the first
+            row of that id.
+        """
         with self.held.begin():
-            if insert_new(self.held, _read, found) == len(found):
+            if insert_new(self.held, _staged, records) == len(records):
                 return []
-            ids = [one["item_id"] for one in found]
-            first = {
-                row.item_id: row for row in among(self.held, select(_read), _read.c.item_id, ids)
+
+            row_ids = [record["item_id"] for record in records]
+            staged_rows = {
+                row.item_id: row
+                for row in select_among(self.held, select(_staged), _staged.c.item_id, row_ids)
             }
-        pairs = ((one, first[one["item_id"]]) for one in found)
-        return [(one, before.line) for one, before in pairs if before.n != one["n"]]
+        repeated_rows = []
+        for record in records:
+            first = staged_rows[record["item_id"]]
+            if first.n != record["n"]:
+                repeated_rows.append((record, first.line))
+        return repeated_rows
 
     @contextlib.contextmanager
     def written(
         self, task: str, *, at: datetime, is_part: bool = False
     ) -> Iterator[tuple[Connection, SyncCounts]]:
-        """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
+        """Sync the rows of a task with the staged rows, in a transaction that ends with the block.
+
+        Args:
+            is_part: Only some rows of the source were read, so no row is marked as missing.
+
+        Yields:
+            The transaction, and the counts.
+        """
         with self.store.write(on=self.held) as tx:
             is_server = tx.dialect.name != "sqlite"
             if is_server:
-                tx.exec_driver_sql(f"ANALYZE {_read.name}")
-            is_changed = rows.c.input_hash != _read.c.input_hash
-            counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
-            query = select(func.count(), *map(func.count, counts)).select_from(
-                _read.outerjoin(rows, _is_row_of(task))
-            )
-            query = query.where(_read.c.input_hash != NO_HASH)
-            read, known, changed, back = tuple(tx.execute(query).one())
-            top = tx.execute(_top(task)).scalar() or 0
-            is_in_order = is_part or self._is_in_order(tx, task, top=top)
-            written = tx.execute(self._upsert(task, at, top=top)).rowcount
-            here = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~is_refused
-            gone = (
-                0
-                if is_part
-                else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one()
-                - read
-            )
-            is_absent = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
-            if gone:
-                tx.execute(update(rows).where(here, is_absent).values(gone_at=at))
+                tx.exec_driver_sql(f"ANALYZE {_staged.name}")
+
+            staged_count, known_count, changed_count, back_count = self._count_staged(tx, task)
+            new_count = staged_count - known_count
+            last_n = tx.execute(_select_last_n(task)).scalar() or 0
+            # This must be read before the rows are written.
+            is_in_order = is_part or self._is_in_order(tx, task, last_n=last_n)
+
+            written_count = tx.execute(self._build_upsert(task, at, last_n=last_n)).rowcount
+            gone_count = 0
             if not is_part:
-                tx.execute(delete(rows).where(rows.c.task == task, is_refused, is_absent))
+                gone_count = _mark_missing(tx, task, staged_count, now=at)
             if not is_in_order:
-                place = (
-                    select(_read.c.n + top)
-                    .where(_read.c.item_id == rows.c.item_id)
-                    .scalar_subquery()
-                )
-                tx.execute(update(rows).where(rows.c.task == task, ~is_absent).values(n=place))
-            if is_server and read - known > MANY:
+                _renumber(tx, task, last_n)
+            if is_server and new_count > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
-            yield (
-                tx,
-                SyncCounts(
-                    read - known,
-                    changed,
-                    known - changed,
-                    back,
-                    gone,
-                    written - (read - known) + gone,
-                ),
+
+            counts = SyncCounts(
+                new=new_count,
+                changed=changed_count,
+                same=known_count - changed_count,
+                back=back_count,
+                gone=gone_count,
+                touched=written_count - new_count + gone_count,
             )
+            yield tx, counts
 
-    def _is_in_order(self, tx: Connection, task: str, *, top: int) -> bool:
-        """Return whether the rows would be in the order of the source if new ones came last."""
-        place = func.coalesce(rows.c.n, _read.c.n + top)
-        before = func.lag(place).over(order_by=_read.c.n)
-        placed = select(place.label("place"), before.label("before"))
-        pairs = placed.select_from(_read.outerjoin(rows, _is_row_of(task))).subquery()
-        return (
-            tx.execute(select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)).first()
-            is None
+    def _count_staged(self, tx: Connection, task: str) -> tuple[int, int, int, int]:
+        """Count staged rows: all, those stored before, those with another hash, those gone before.
+
+        Refused rows do not count.
+        """
+        is_changed = rows.c.input_hash != _staged.c.input_hash
+        query = (
+            select(
+                func.count(),
+                func.count(rows.c.item_id),
+                func.count(case((is_changed, 1))),
+                func.count(rows.c.gone_at),
+            )
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .where(_staged.c.input_hash != NO_HASH)
         )
+        staged, known, changed, back = tx.execute(query).one()
+        return staged, known, changed, back
 
-    def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
-        """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
-        is_other = or_(
+    def _is_in_order(self, tx: Connection, task: str, *, last_n: int) -> bool:
+        """Return whether the rows have the order of the source if new rows are added at the end."""
+        n = func.coalesce(rows.c.n, _staged.c.n + last_n)
+        previous_n = func.lag(n).over(order_by=_staged.c.n)
+        pairs = (
+            select(n.label("place"), previous_n.label("before"))
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .subquery()
+        )
+        query = select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)
+        return tx.execute(query).first() is None
+
+    def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
+        """Return the statement that inserts new rows and updates rows that differ."""
+        # A server locks every row that the statement gets, so rows that are equal are left out.
+        differs = or_(
             rows.c.gone_at.is_not(None),
-            *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ),
+            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in STAGED_COLUMNS),
         )
-        told = [literal(task), _read.c.item_id, _read.c.n + top, *(_read.c[name] for name in READ)]
-        found = (
-            select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
+        changed_rows = (
+            select(
+                literal(task),
+                _staged.c.item_id,
+                _staged.c.n + last_n,
+                *(_staged.c[name] for name in STAGED_COLUMNS),
+            )
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .order_by(_staged.c.n)
+            .where(differs)
         )
-        own = insert_into(rows, self.held.dialect.name)
-        own = own.from_select(["task", "item_id", "n", *READ], found.where(is_other))
-        new = own.excluded
-        now = literal(at, rows.c.changed_at.type)
-        values = {name: new[name] for name in READ} | {
-            "gone_at": None,
-            "changed_at": case((rows.c.input_hash != new.input_hash, now), else_=rows.c.changed_at),
-        }
-        return own.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
+        columns = ["task", "item_id", "n", *STAGED_COLUMNS]
+        statement = insert_into(rows, self.held.dialect.name).from_select(columns, changed_rows)
+
+        new_row = statement.excluded
+        has_new_hash = rows.c.input_hash != new_row.input_hash
+        new_time = literal(now, rows.c.changed_at.type)
+        values = {name: new_row[name] for name in STAGED_COLUMNS}
+        values["gone_at"] = None
+        values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
+        return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
 
 
-def _is_row_of(task: str) -> ColumnElement[bool]:
-    return (rows.c.task == task) & (rows.c.item_id == _read.c.item_id)
+def _mark_missing(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
+    """Mark the rows of a task that are not staged, and delete its refused rows that are not.
+
+    Args:
+        staged_count: The number of staged rows that are not refused.
+
+    Returns:
+        The number of rows that were marked.
+    """
+    is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~is_refused
+    present = select(func.count()).select_from(rows).where(is_present)
+    missing_count = tx.execute(present).scalar_one() - staged_count
+    is_staged = _is_staged()
+    if missing_count:
+        tx.execute(update(rows).where(is_present, ~is_staged).values(gone_at=now))
+    tx.execute(delete(rows).where(rows.c.task == task, is_refused, ~is_staged))
+    return missing_count
+
+
+def _renumber(tx: Connection, task: str, last_n: int) -> None:
+    """Set `n` of all staged rows to their order in the source, after `last_n`."""
+    source_n = (
+        select(_staged.c.n + last_n).where(_staged.c.item_id == rows.c.item_id).scalar_subquery()
+    )
+    tx.execute(update(rows).where(rows.c.task == task, _is_staged()).values(n=source_n))
+
+
+def _is_staged() -> ColumnElement[bool]:
+    """Return the SQL condition that a stored row is staged."""
+    return select(_staged.c.item_id).where(_staged.c.item_id == rows.c.item_id).exists()
+
+
+def _is_stored_row(task: str) -> ColumnElement[bool]:
+    """Return the SQL condition that joins a staged row with its stored row."""
+    return (rows.c.task == task) & (rows.c.item_id == _staged.c.item_id)
 
 
 @contextlib.contextmanager
 def reading(store: Store) -> Iterator[StagedRows]:
-    """Take rows of a source for the length of a block; those that were not `written` then are forgotten."""
-    with store.held() as held:
-        with held.begin():
-            _read.create(held)
+    """Create the temporary table of a reading for the length of a block.
+
+    Staged rows that are not `written` in the block are discarded.
+    """
+    with store.held() as connection:
+        with connection.begin():
+            _staged.create(connection)
         try:
-            yield StagedRows(store, held)
+            yield StagedRows(store, connection)
         finally:
-            with (
-                contextlib.suppress(Exception),
-                held.begin(),
-            ):  # the connection may be lost, and the table with it
-                _read.drop(held)
+            # A lost connection has dropped the table already.
+            with contextlib.suppress(Exception), connection.begin():
+                _staged.drop(connection)
 
 
-def _top(task: str) -> Select[Any]:
+def _select_last_n(task: str) -> Select[Any]:
+    """Return a SELECT of the highest `n` of a task's rows."""
     return select(func.max(rows.c.n)).where(rows.c.task == task)
 
 
-def seen_before(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, str | None]:
-    """Return what was seen of the images of these rows, by id."""
+def seen_before(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
+    """Return the stored inspection (JSON) of the images of rows, by row id."""
     query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
-    return {row[0]: row[1] for row in among(tx, query, rows.c.item_id, ids)}
+    return {row[0]: row[1] for row in select_among(tx, query, rows.c.item_id, row_ids)}
 
 
 def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
-    """Return which of some rows changed after a moment of each."""
+    """Return the ids of rows whose input changed after a time.
+
+    Args:
+        moments: The time of each row, by row id.
+    """
     query = select(rows.c.item_id, rows.c.changed_at).where(
         rows.c.task == task, rows.c.changed_at.is_not(None)
     )
-    return [key for key, at in among(tx, query, rows.c.item_id, list(moments)) if at > moments[key]]
+    changes = select_among(tx, query, rows.c.item_id, list(moments))
+    return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
 
 
-def kept_rows(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return (hash, JSON) of those of some rows that are kept, by id."""
+def kept_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
-    return {key: (hash_, row) for key, hash_, row in among(tx, query, rows.c.item_id, ids)}
+    stored = select_among(tx, query, rows.c.item_id, row_ids)
+    return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 
 def all_rows(tx: Connection, task: str) -> Iterator[str]:
-    """Yield the JSON of each row of a task that is kept and not refused, in their order."""
+    """Yield the cells (JSON) of each row of a task in their order, without refused rows."""
     query = select(rows.c.row).where(rows.c.task == task, ~is_refused).order_by(rows.c.n)
     yield from (row[0] for row in streamed(tx, query, page=PAGE))
 
 
 def ids_of(tx: Connection, task: str) -> set[str]:
-    """Return the ids of all rows of a task that are kept."""
+    """Return the ids of all rows of a task, without refused rows."""
     return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~is_refused)).scalars())
 
 
-def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) -> None:
-    """Write (hash, JSON) of some rows by id, whether or not they were kept before."""
-    top = tx.execute(_top(task)).scalar() or 0
-    own = insert_into(rows, tx.dialect.name)
-    own = own.on_conflict_do_update(
+def put_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
+    """Insert or update rows.
+
+    Args:
+        stored: (input hash, cells as JSON) by row id. New rows get the order of this mapping.
+    """
+    last_n = tx.execute(_select_last_n(task)).scalar() or 0
+    statement = insert_into(rows, tx.dialect.name)
+    statement = statement.on_conflict_do_update(
         index_elements=["task", "item_id"],
-        set_={name: own.excluded[name] for name in ("input_hash", "row")},
+        set_={name: statement.excluded[name] for name in ("input_hash", "row")},
     )
-    told = [
-        {"task": task, "item_id": key, "n": n, "input_hash": hash_, "row": row, "is_empty": False}
-        for n, (key, (hash_, row)) in enumerate(found.items(), start=top + 1)
+    records = [
+        {
+            "task": task,
+            "item_id": row_id,
+            "n": n,
+            "input_hash": input_hash,
+            "row": cells,
+            "is_empty": False,
+        }
+        for n, (row_id, (input_hash, cells)) in enumerate(stored.items(), start=last_n + 1)
     ]
-    run_many(tx, own, told)
+    run_many(tx, statement, records)
 
 
-def remove_row(tx: Connection, task: str, item_id: str) -> None:
-    """Delete a row, if it is there."""
-    tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == item_id))
+def remove_row(tx: Connection, task: str, row_id: str) -> None:
+    """Delete a row if it exists."""
+    tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == row_id))
 
 
-# ---- refused rows
+# Refused rows
 
 
 def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iterator[RefusedRow]:
-    """Yield the refused rows of a task in the order of their source."""
-    told = select(rows.c.seen, rows.c.unusable, rows.c.row).where(rows.c.task == task, is_refused)
-    for row in streamed(tx, told.order_by(rows.c.n).limit(limit), page=PAGE):
+    """Yield at most `limit` refused rows of a task, in the order of their source."""
+    query = (
+        select(rows.c.seen, rows.c.unusable, rows.c.row)
+        .where(rows.c.task == task, is_refused)
+        .order_by(rows.c.n)
+        .limit(limit)
+    )
+    for row in streamed(tx, query, page=PAGE):
         yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
 
 
 def count_refused(tx: Connection, task: str) -> int:
-    """Return how many refused rows a task has."""
-    return tx.execute(
-        select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)
-    ).scalar_one()
+    """Count the refused rows of a task."""
+    query = select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)
+    return tx.execute(query).scalar_one()
 
 
 class FileRefusals:
     """The refused rows of one file of a task whose other rows are in a table of their own.
 
-    A file that is imported again replaces its refused rows; those of other files stay.
+    A new import of the file replaces its refused rows; those of other files stay.
     """
 
     def __init__(self, tx: Connection, task: str, path: str) -> None:
         """Delete the refused rows of an earlier import of the file, in the caller's transaction."""
         self._tx = tx
         self._task = task
-        self._prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
+        self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
         self._count = 0
-        before = rows.c.item_id.startswith(self._prefix, autoescape=True)
-        tx.execute(delete(rows).where(rows.c.task == task, is_refused, before))
+        is_of_file = rows.c.item_id.startswith(self._id_prefix, autoescape=True)
+        tx.execute(delete(rows).where(rows.c.task == task, is_refused, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
-        """Store more refused rows of the file, in its order."""
-        top = self._tx.execute(_top(self._task)).scalar() or 0
-        stored = list[dict[str, Any]]()
-        for place, row in enumerate(refused, start=1):
+        """Store further refused rows of the file, in their order."""
+        last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
+        records = list[dict[str, Any]]()
+        for n, row in enumerate(refused, start=last_n + 1):
             self._count += 1
-            stored.append(
-                {"task": self._task, "n": top + place, **row.stored(f"{self._prefix}{self._count}")}
-            )
-        run_many(self._tx, insert(rows), stored)
+            columns = row.stored(f"{self._id_prefix}{self._count}")
+            records.append({"task": self._task, "n": n, **columns})
+        run_many(self._tx, insert(rows), records)
 
 
 def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
-    """Delete the refused rows of a task that have a cell equal to one of the words.
+    """Delete the refused rows of a task that have a cell equal to any of the words.
 
     Case and blanks at the ends of a cell or word do not matter.
     """
-    folded = {word.strip().casefold() for word in words}
+    folded_words = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, is_refused)
-    for item_id, cells in tx.execute(query).all():
-        if not folded.isdisjoint(
-            str(cell).strip().casefold() for cell in json.loads(cells).values()
-        ):
-            remove_row(tx, task, item_id)
+    for row_id, cells in tx.execute(query).all():
+        folded_cells = (str(cell).strip().casefold() for cell in json.loads(cells).values())
+        if not folded_words.isdisjoint(folded_cells):
+            remove_row(tx, task, row_id)

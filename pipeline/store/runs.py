@@ -1,7 +1,7 @@
 """Store the runs of `tag` and backfills, and pilots.
 
-A pilot is a small random sample of rows that is asked and judged before all other rows. The budget of
-a run counts from the start of the run until it has ended.
+A pilot is a small random sample of rows that is asked and judged before all other rows. The budget
+of a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime
@@ -41,10 +41,10 @@ def set_start(tx: Connection, number: int, *, at: datetime) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(started_at=at))
 
 
-def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
+def end_run(tx: Connection, number: int, *, reason: str, at: datetime) -> None:
     """Record the end of a run and its reason. Does nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
-    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=why))
+    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=reason))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
@@ -66,7 +66,7 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
 def begin_pilot(
     tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
 ) -> PilotRow:
-    """Return the newest pilot if it is unfinished with this size and seed, else insert a new one."""
+    """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
     pilot = newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
@@ -117,14 +117,14 @@ def pilot_items(tx: Connection, extractor: str) -> int:
     return sum(pilot.size for pilot in all_pilots(tx) if pilot.extractor == extractor)
 
 
-def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> PilotRow | None:
+def newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False) -> PilotRow | None:
     """Return the newest pilot of a version, or None.
 
     Args:
         over: Only pilots that have ended. Their verdict decides whether all rows may be asked.
     """
     for pilot in reversed(all_pilots(tx)):
-        if pilot.extractor == extractor and (not over or pilot.ended_at is not None):
+        if pilot.extractor == extractor and (not is_ended or pilot.ended_at is not None):
             return pilot
     return None
 

@@ -1,7 +1,9 @@
-"""The tables of the engine, under a schema number of their own, made by whichever command comes first.
+"""Define the engine's tables, and create or upgrade them.
 
-All are named `findable_…`, so that they fit into another program's database; what the subjects need is added to the
-tables of that program in the same transaction.
+- All names begin with `findable_`, so the tables fit into another program's database.
+- The first command that writes creates them. Columns that tasks add to that program's tables are
+  added in the same transaction.
+- The schema has a number, which grows with every change.
 """
 
 import json
@@ -41,55 +43,80 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.states import OVER, BatchState, Mode
+from pipeline.core.settings import BUILT_IN
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 
-BigId = BigInteger().with_variant(
-    Integer, "sqlite"
-)  # SQLite counts up by itself only for INTEGER PRIMARY KEY
-NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
+# SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+# REAL is the only name of this type that SQLite's STRICT tables accept.
+NUMBER = Float().with_variant(REAL(), "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time, also on SQLite, which keeps no zone."""
+    """An aware UTC time, also on SQLite, which stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - theirs
-        """Refuse naive times and turn aware ones to UTC."""
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
+    ) -> Any:
+        """Convert an aware time to UTC.
+
+        Raises:
+            ValueError: The time has no time zone.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("naive time")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
-        """Return the time that a cell tells, to which SQLite gives no zone."""
+    def process_result_value(
+        self,
+        value: Any | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
+    ) -> datetime | None:
+        """Return the time of a cell in UTC."""
         return None if value is None else time_of(value)
 
 
 class IsoTime(UtcTime):
-    """An aware UTC time in a subject's table: ISO 8601 text on SQLite; a cell that tells no time is None."""
+    """An aware UTC time in a task's own table: ISO 8601 text on SQLite.
+
+    A cell with another text is read as None.
+    """
 
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return what the database has for it."""
-        return dialect.type_descriptor(
-            Text() if dialect.name == "sqlite" else DateTime(timezone=True)
-        )
+        """Return the column type of a database."""
+        impl = Text() if dialect.name == "sqlite" else DateTime(timezone=True)
+        return dialect.type_descriptor(impl)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what the column takes; refuse naive times."""
-        moment = super().process_bind_param(value, dialect)
-        return moment.isoformat(" ") if moment is not None and dialect.name == "sqlite" else moment
+        """Convert an aware time to the column's type.
+
+        Raises:
+            ValueError: The time has no time zone.
+        """
+        utc_time = super().process_bind_param(value, dialect)
+        if utc_time is not None and dialect.name == "sqlite":
+            return utc_time.isoformat(" ")
+        return utc_time
 
 
 def time_of(cell: Any) -> datetime | None:
-    """Return the time that a cell tells, in UTC, in which it is where it names no zone; None where it tells none."""
+    """Convert a cell to a UTC time; a time without a zone is UTC.
+
+    Returns:
+        None if the cell is not a time.
+    """
     try:
         moment = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -98,12 +125,12 @@ def time_of(cell: Any) -> datetime | None:
 
 
 class ColumnTyped(UserDefinedType[Any]):
-    """A value that takes its type from where it stands; PostgreSQL's driver passes it on without a cast."""
+    """A value that takes the type of its column; PostgreSQL's driver sends it without a cast."""
 
     cache_ok = True
 
     def __init__(self, declared: str = "TEXT") -> None:
-        """Take the name under which a column of this type is made."""
+        """Set the SQL type with which a column of this type is created."""
         self.declared = declared
 
     def get_col_spec(self, **_: Any) -> str:
@@ -113,54 +140,74 @@ class ColumnTyped(UserDefinedType[Any]):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """One batch as its rows stand; times are aware UTC, files relative to the workspace, costs in USD.
+    """One row of `findable_batches`.
 
-    What is of the account (`answered` … `ended_at`) is None until the batch is over; of a failed one all but its end.
+    Times are aware UTC, costs are in USD, files are relative to the workspace's directory. The
+    counts from `answered` to `cost` are None until the batch is ingested.
     """
 
     number: int
     task: str
+    # The version, for example `people@2/gemini-x`.
     extractor: str
     model: str
-    way: Mode  # who answers; of a trial nothing is kept but the cost
-    run: int | None  # of a live one the first of its run; None where it was asked by itself
+    # The mode. A trial stores only its cost.
+    way: Mode
+    # The number of the live run's first batch. None for a Batch API batch, and for a single call.
+    run: int | None
     state: BatchState
+    # Why the batch is in its state.
     reason: str | None
     created_at: datetime
     requests: int
     request_file: str
     request_sha256: str
     request_size: int
+    # Estimated tokens and cost of all requests.
     estimated_in: int
     estimated_out: int
     estimated_cost: float
+    # The date of the prices that the estimate uses.
     priced_on: str
-    counted_in: int | None  # prompt tokens as counted from the text, before calibration
-    fingerprint: str | None  # of the declaration it was asked with; None where the task is built in
+    # Prompt tokens as counted from the text, before calibration.
+    counted_in: int | None
+    # The fingerprint of the declaration that was used. None for a shipped task.
+    fingerprint: str | None
+    # The name of the uploaded request file at the API.
     upload: str | None
     uploaded_at: datetime | None
+    # Tries to create the remote batch, and consecutive refused tries.
     tries: int = 0
     refusals: int = 0
     create_sent_at: datetime | None
-    create_ended_at: datetime | None  # None when the end of the create call was not seen
+    # None if the reply to the create call was not seen.
+    create_ended_at: datetime | None
+    # Name, state and finished requests of the batch at the API.
     remote_name: str | None
     remote_word: str | None
     remote_done: int | None
     submitted_at: datetime | None
     cancel_asked_at: datetime | None
+    # When the result was on disk, or the batch failed.
     over_at: datetime | None
+    # Duplicate batches were searched for after the end.
     twins_checked: bool = False
-    day: str | None  # of the quota of our own calls (US/Pacific), and how many count towards it
+    # The day (US/Pacific) whose quota the live calls use, and their number.
+    day: str | None
     calls: int = 0
-    seconds: float = 0  # that replies took in all
+    # Seconds of all replies in sum.
+    seconds: float = 0
     result_file: str | None
     result_sha256: str | None
     result_size: int | None
+    # Requests by outcome.
     answered: int | None
     refused: int | None
     invalid: int | None
     missing: int | None
+    # Answers that were not applied to their rows.
     not_applied: int | None
+    # Lines of the result file that match no request, repeat a request, or cannot be read.
     unknown: int | None
     duplicates: int | None
     unreadable: int | None
@@ -171,44 +218,54 @@ class BatchRow:
 
     @property
     def taken(self) -> int:
-        """Return how many items hold the answer that it brought."""
+        """Return the number of answers that were applied to their rows."""
         return (self.answered or 0) - (self.not_applied or 0)
 
     @property
     def replies(self) -> int:
-        """Return how many of its requests got a reply, whatever that says."""
+        """Return the number of requests that got a reply of any outcome."""
         return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
 
     @property
     def is_over(self) -> bool:
-        """True when nothing will happen to this batch any more."""
-        return self.state in OVER
+        """Return whether the batch is in a state that never changes."""
+        return self.state in ENDED_STATES
 
 
 @dataclass(frozen=True)
 class TagRunRow:
-    """One run as its row stands; money in USD, the cost of what it set out to ask is an estimate."""
+    """One row of `findable_runs`; money is in USD."""
 
     number: int
     task: str
+    # The version.
     extractor: str
-    mode: str  # tag or backfill
+    # `tag` or `backfill`.
+    mode: str
     started_at: datetime
-    ended_at: datetime | None  # None while it goes on, or where its process died
-    items: int  # to be asked, when it began
+    # None while the run is open, and after its process died.
+    ended_at: datetime | None
+    # The number of rows to ask at the start, and their estimated cost.
+    items: int
     estimated_cost: float
-    budget: float | None  # that it may spend, None without a limit
-    why: str | None  # it ended
-    skips: str | None  # JSON
+    # The most that the run may spend; None means no limit.
+    budget: float | None
+    # Why the run ended.
+    why: str | None
+    # A JSON list; see `skipped`.
+    skips: str | None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
-        """Return the labels whose answers keep an item from being asked in it; None: those of any version."""
+        """Return the prompt versions whose answers exclude a row from the run.
+
+        None means that the answers of all versions do.
+        """
         return None if self.skips is None else tuple(json.loads(self.skips))
 
 
 class PilotVerdict(StrEnum):
-    """How a pilot ended; waived where it was skipped by name."""
+    """How a pilot ended; a user may waive it explicitly."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -217,43 +274,51 @@ class PilotVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class PilotRow:
-    """One pilot as its row stands: the size and seed of its sample; no verdict while it goes on."""
+    """One row of `findable_pilots`."""
 
     number: int
     task: str
+    # The version.
     extractor: str
+    # The size and the random seed of the sample.
     size: int
     seed: int
     began_at: datetime
+    # These are None while the pilot is open.
     ended_at: datetime | None = None
     verdict: PilotVerdict | None = None
     report: str | None = None
 
 
-PREFERRED = "prefer_versions"  # in the words of a task
+# The key of the preferred versions in `TaskRecord.words`.
+PREFERRED = "prefer_versions"
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """One task: where its file is, its tables, and the version and fingerprint that answers are attributed to.
-
-    `key` and `fields` are (name, kind) pairs, `columns` the kinds of the items' columns by name; `items` is a query or
-    the path of a file, whose SHA-256 when it was imported is `items_sha256`. `words` is what else is
-    known of the declaration: the label, the model, and such.
-    """
+    """One row of `findable_tasks`: a registered task, and the version of its answers."""
 
     name: str
+    # The file that declares the task.
     path: str
+    # The beginning of the names of its tables.
     prefix: str
+    # The source of its rows: a query, or the path of a file.
     items: str
     is_query: bool
+    # The SHA-256 of that file when it was imported.
     items_sha256: str | None
+    # (name, type) pairs of the key columns.
     key: tuple[tuple[str, str], ...]
+    # The type of each column of the source, by name.
     columns: Mapping[str, str]
+    # (name, type) pairs of the answer's fields.
     fields: tuple[tuple[str, str], ...]
     version: int
     fingerprint: str
+    # More of the declaration: the prompt version, the model and others.
     words: Mapping[str, Any]
+    # When the record was written.
     at: datetime
 
     @property
@@ -268,14 +333,17 @@ metadata = MetaData()
 workspace = Table(
     "findable_workspace",
     metadata,
-    Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
-    Column("schema", Text, nullable=False),  # its number
+    # Always 1: the table has one row.
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    # The schema's number.
+    Column("schema", Text, nullable=False),
     Column("workspace_id", Text, nullable=False),
-    Column("backend", Text),  # bound by the first batch, answer or vector
-    Column(
-        "position", BigInteger, nullable=False, server_default=text("0")
-    ),  # grows with every change of a subject
-    # JSON: the position at which the items of each task changed last; an index read before is behind
+    # The first batch, answer or vector sets it.
+    Column("backend", Text),
+    # Grows with every change of a task's rows.
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    # JSON: the position of the last change of each task's rows. An index that was read at an
+    # earlier position is behind.
     Column("changes", Text, nullable=False, server_default=text("'{}'")),
     Column("created_at", UtcTime, nullable=False),
 )
@@ -283,35 +351,46 @@ workspace = Table(
 _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: UtcTime}
 
 
-def _cells(names: str, kind: Any = Text) -> list[Column[Any]]:
-    """Return columns of one kind by their names; one with a question mark may be NULL."""
+def _columns(names: str, column_type: Any = Text) -> list[Column[Any]]:
+    """Return columns of a type.
+
+    Args:
+        names: Names with blanks between them. A name with a question mark may be NULL.
+    """
     return [
-        Column(name.removesuffix("?"), kind, nullable=name.endswith("?")) for name in names.split()
+        Column(name.removesuffix("?"), column_type, nullable=name.endswith("?"))
+        for name in names.split()
     ]
 
 
 def _table_of(
-    name: str, row: type, *more: Column[Any] | Constraint | Index, big: Collection[str] = ()
+    name: str,
+    row_class: type,
+    *further_items: Column[Any] | Constraint | Index,
+    big: Collection[str] = (),
 ) -> Table:
-    """Return the table of rows of a dataclass, whose first field is the key; what is `big` passes 32 bits."""
+    """Return a table with a column for each field of a dataclass; the first is the primary key.
+
+    Args:
+        further_items: More columns, constraints and indexes.
+        big: Names of integer fields that may exceed 32 bits.
+    """
     columns: list[Column[Any]] = []
-    for one in fields(row):
-        kind = (get_args(one.type) or (one.type,))[0]
-        made = BigInteger if one.name in big else _TYPES.get(kind, Text)
-        default = None if one.default in {MISSING, None} else text(json.dumps(one.default))
-        is_key = not columns
-        may_lack = NoneType in get_args(one.type)
-        columns.append(
-            Column(
-                one.name,
-                made,
-                primary_key=is_key,
-                nullable=may_lack,
-                server_default=default,
-                autoincrement=False,
-            )
+    for field in fields(row_class):
+        python_type = (get_args(field.type) or (field.type,))[0]
+        column_type = BigInteger if field.name in big else _TYPES.get(python_type, Text)
+        has_no_default = field.default in {MISSING, None}
+        server_default = None if has_no_default else text(json.dumps(field.default))
+        column = Column[Any](
+            field.name,
+            column_type,
+            primary_key=not columns,
+            nullable=NoneType in get_args(field.type),
+            server_default=server_default,
+            autoincrement=False,
         )
-    return Table(name, metadata, *columns, *more)
+        columns.append(column)
+    return Table(name, metadata, *columns, *further_items)
 
 
 batches = _table_of(
@@ -329,37 +408,41 @@ batches = _table_of(
     ),
 )
 
-# every create that was sent, and every remote batch of ours that was found beside the adopted one
+# Every try to create a remote batch, and every duplicate batch.
 creates = Table(
     "findable_creates",
     metadata,
     Column("id", BigId, primary_key=True),
     Column("batch", ForeignKey("findable_batches.number"), nullable=False, index=True),
     Column("display_name", Text, nullable=False, index=True),
-    Column("try", Integer),  # NULL of a duplicate
+    # The number of the try; NULL for a duplicate.
+    Column("try", Integer),
     Column("sent_at", UtcTime),
-    Column(
-        "outcome", Text, nullable=False
-    ),  # sent, refused, not sent, unclear, created, adopted, absent; duplicate
+    # sent, refused, not sent, unclear, created, adopted, absent, or duplicate.
+    Column("outcome", Text, nullable=False),
     Column("note", Text),
-    # of a duplicate
+    # Only a duplicate has these columns.
     Column("remote_name", Text, unique=True),
     Column("estimated_cost", Float),
-    *_cells("found_at? cancelled_at?", UtcTime),
+    *_columns("found_at? cancelled_at?", UtcTime),
 )
 
+# The state of each row under a version: claimed, answered or parked. An open row has no record.
 asks = Table(
     "findable_asks",
     metadata,
-    # of the extractor (label/model) an empty one is every version; the state (claimed, answered, parked) is in no
-    # index, which every move would write anew
-    *_cells("task item_id extractor state"),
-    Column("batch", ForeignKey("findable_batches.number")),  # NULL of what was told by an equal row
-    Column("line", Integer),  # in its request file, from 1
-    *_cells("input_hash reason?"),  # why it is parked
+    # An empty `extractor` means every version. No index has the state, because each move would
+    # write it again.
+    *_columns("task item_id extractor state"),
+    # NULL for a copied answer.
+    Column("batch", ForeignKey("findable_batches.number")),
+    # The line in the batch's request file, from 1.
+    Column("line", Integer),
+    # `reason` says why a row is parked.
+    *_columns("input_hash reason?"),
     Column("at", UtcTime, nullable=False),
-    # one ask a row under a version: this key is what lets nothing be asked, and paid for, twice. The row comes before
-    # the version, because each look for open rows is by row
+    # This key prevents that a row is asked, and paid for, twice under a version. The row comes
+    # before the version, because open rows are looked up by row.
     PrimaryKeyConstraint("task", "item_id", "extractor"),
     Index("findable_asks_of_batch", "batch", "line"),
     Index("findable_asks_of_version", "task", "extractor", "input_hash"),
@@ -369,45 +452,43 @@ attempts = Table(
     "findable_attempts",
     metadata,
     Column("id", BigId, primary_key=True),
-    *_cells("task item_id extractor"),
-    Column(
-        "batch", ForeignKey("findable_batches.number"), index=True
-    ),  # NULL: told by an equal row, or due
+    *_columns("task item_id extractor"),
+    # NULL for a copied answer that the row refused, and for a row that was recorded as due.
+    Column("batch", ForeignKey("findable_batches.number"), index=True),
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
-    Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
+    # Whether the attempt counts against its row; false if the service failed.
+    Column("charged", Boolean, nullable=False),
     Column("forgiven", Boolean, nullable=False, server_default=text("false")),
-    *_cells("outcome reason"),
+    *_columns("outcome reason"),
     Column("code", Integer),
     Column("excerpt", Text),
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
-    Column(
-        "tier", Text
-    ),  # which served it, by which it is priced; NULL: no reply, or one of before there was a choice
+    # The service tier, which decides the price. NULL without a reply, and before schema 0023.
+    Column("tier", Text),
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
-# the rows of tasks that users declare, as their sources were last read, and the refused rows of all (see `store.rows`)
+# The rows of user tasks as their sources were read last, and the refused rows of all tasks (see
+# `store.rows`).
 rows = Table(
     "findable_rows",
     metadata,
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
-    Column(
-        "n", BigInteger, nullable=False
-    ),  # grows in the order of the source, as it was last read whole
-    *_cells(
-        "row input_hash"
-    ),  # JSON: its values by column, without those that are none; and of what is asked about
-    Column("is_empty", Boolean, nullable=False),  # that is blank, or what must be quoted
-    *_cells(
-        "gone_at? changed_at?", UtcTime
-    ),  # vanished from the source; when the hash last changed
-    # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them; of a refused row
-    # its line, and why it was refused
-    *_cells("seen? unusable?"),
+    # Grows in the order of the source as it was last read whole.
+    Column("n", BigInteger, nullable=False),
+    # JSON of the row's cells by column, without empty cells; the hash of its prompt's input.
+    *_columns("row input_hash"),
+    # The text to ask about, or to quote from, is blank.
+    Column("is_empty", Boolean, nullable=False),
+    # When the row was missing from the source first; when its hash changed last.
+    *_columns("gone_at? changed_at?", UtcTime),
+    # For images: JSON of their inspection, and why they cannot be asked about. For a refused row:
+    # its line, and why it was refused.
+    *_columns("seen? unusable?"),
     Index("findable_rows_in_order", "task", "n"),
     Index("findable_rows_of_input", "task", "input_hash"),
 )
@@ -416,28 +497,31 @@ answers = Table(
     "findable_answers",
     metadata,
     Column("id", BigId, primary_key=True),
-    *_cells("task item_id"),
-    Column(
-        "batch", ForeignKey("findable_batches.number"), index=True
-    ),  # NULL: told by an equal row, or due
-    Column("line", Integer),  # in its request file, from 1
-    *_cells("extractor input_hash answer"),  # JSON
+    *_columns("task item_id"),
+    # NULL for a copied answer, and for a correction.
+    Column("batch", ForeignKey("findable_batches.number"), index=True),
+    # The line in the batch's request file, from 1.
+    Column("line", Integer),
+    # `answer` is JSON.
+    *_columns("extractor input_hash answer"),
     Column("applied", Boolean, nullable=False),
-    Column(
-        "outdated", Boolean, nullable=False, server_default=text("false")
-    ),  # the input had changed meanwhile
-    *_cells("model_version response_id"),
-    *_cells("tokens_in tokens_out", Integer),
+    # The row's input had changed before the answer arrived.
+    Column("outdated", Boolean, nullable=False, server_default=text("false")),
+    *_columns("model_version response_id"),
+    *_columns("tokens_in tokens_out", Integer),
     Column("cost", Float, nullable=False),
-    Column("tier", Text),  # as of an attempt
+    # The service tier, as of an attempt.
+    Column("tier", Text),
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
-    # of what a person wrote in the place of an answer, which is one of the extractor `person`; what stood there (JSON)
-    *_cells("who? before?"),
-    Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
+    # For a correction (version `person`): its author, and JSON of the values that it replaced.
+    *_columns("who? before?"),
+    # The number, from 1, of the row's correction that this correction undoes.
+    Column("undoes", Integer),
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
+# Promoted builds of indexes.
 builds = Table(
     "findable_builds",
     metadata,
@@ -449,146 +533,186 @@ builds = Table(
     Column("promoted_at", UtcTime, nullable=False),
 )
 
+# The journal. Kinds are batch, build, workspace, import, table, columns, merge and others.
 events = Table(
     "findable_events",
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    *_cells(
-        "kind name old? new? why?"
-    ),  # batch, build, workspace, import, table, columns, merge, …
+    *_columns("kind name old? new? why?"),
 )
 
-runs = _table_of(
-    "findable_runs", TagRunRow
-)  # a budget counts since its run began, and a backfill goes on over days
+# A run of `tag` has a budget that counts from its start; a backfill may take days.
+runs = _table_of("findable_runs", TagRunRow)
 pilots = _table_of("findable_pilots", PilotRow, big={"seed"})
 tasks = _table_of(
     "findable_tasks",
     TaskRecord,
-    Column(
-        "asked", Text, nullable=False, server_default=text("'[]'")
-    ),  # JSON: what each version was asked with
+    # JSON: the fingerprint and document of each version.
+    Column("asked", Text, nullable=False, server_default=text("'[]'")),
     UniqueConstraint("prefix"),
 )
 
-HEAD = "0023"  # one more whenever a table changes; `0001` to `0021` are of the tables before
-UPGRADES = {  # what makes the next one of a schema
+# The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
+# to `0021`.
+SCHEMA_NUMBER = "0023"
+# The statements that upgrade each schema to the next schema.
+UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
-TABLE_MADE = (
-    "table"  # of the journal's lines about tables of subjects that were made, and not adopted
-)
-WORKER_SCHEMA = "findable_worker"  # of PostgreSQL, with the tables of jobs
-BEFORE = "findable_version"  # the table that has the number, up to `0021`
-# the last commit each
-OPENED_BY = {
+# The kind of the journal's lines about tables of tasks that findable created, not adopted.
+TABLE_MADE = "table"
+# The PostgreSQL schema with the tables of jobs.
+WORKER_SCHEMA = "findable_worker"
+# The table with the schema's number up to `0021`.
+OLD_VERSION_TABLE = "findable_version"
+# The last commit that opens each old schema.
+LAST_COMMITS = {
     "0017": "c9e9ce54",
     "0018": "2fef5f7a",
     "0019": "b92ccecb",
     "0020": "983e53b3",
     "0021": "b565137c",
 }
-FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
+# The last commit that opens the schemas up to `0016`.
+LAST_COMMIT_OF_OLDEST = "20ee0c6d"
 
 
 def ensure_schema(
     store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]
 ) -> list[str]:
-    """Make the schema where there is none, adopt other tables, and return a line for each change to these."""
+    """Create or upgrade the engine's tables, and adopt tables of other programs.
+
+    Runs in one transaction. The journal records the tables that an adoption creates.
+
+    Args:
+        adoptions: Functions that adopt tables and return a line for each change.
+
+    Returns:
+        The lines of all adoptions.
+
+    Raises:
+        InconsistentError: The database's schema is newer than SCHEMA_NUMBER, or too old.
+    """
     with store.write() as tx:
         if is_workspace(tx):
-            while not is_schema_current(tx):
-                number = str(tx.execute(select(workspace.c.schema)).scalar())
-                for statement in UPGRADES[number]:
-                    tx.execute(text(statement))
-                tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
+            _upgrade(tx)
         else:
             metadata.create_all(tx, checkfirst=False)
             row = {
                 "one": 1,
-                "schema": HEAD,
+                "schema": SCHEMA_NUMBER,
                 "workspace_id": secrets.token_hex(8),
                 "created_at": datetime.now(UTC),
             }
             tx.execute(insert(workspace).values(row))
-        before = other_tables(tx)
+
+        tables_before = other_tables(tx)
         lines = [line for adopt in adoptions for line in adopt(tx)]
-        for name in set(other_tables(tx)).difference(before):
-            made = {"at": datetime.now(UTC), "kind": TABLE_MADE, "name": name, "new": "made"}
-            tx.execute(insert(events).values(made))
+        for name in set(other_tables(tx)).difference(tables_before):
+            event = {"at": datetime.now(UTC), "kind": TABLE_MADE, "name": name, "new": "made"}
+            tx.execute(insert(events).values(event))
         return lines
+
+
+def _upgrade(tx: Connection) -> None:
+    """Upgrade the engine's tables step by step to this schema."""
+    while not is_schema_current(tx):
+        number = str(tx.execute(select(workspace.c.schema)).scalar())
+        for statement in UPGRADES[number]:
+            tx.execute(text(statement))
+        tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
 
 
 @cached_in_snapshot
 def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables are there as they are now; those that cannot be brought to it are refused."""
+    """Return whether the engine's tables exist and have this schema.
+
+    Raises:
+        InconsistentError: The schema is newer, or too old for an upgrade.
+    """
     if not is_workspace(tx):
         return False
-    known = text(f"SELECT version_num FROM {BEFORE}")  # noqa: S608 - a constant
-    is_before = inspect(tx).has_table(BEFORE)
-    number = str(tx.execute(known if is_before else select(workspace.c.schema)).scalar() or "")
-    if number > HEAD:
+
+    old_number = text(f"SELECT version_num FROM {OLD_VERSION_TABLE}")  # noqa: S608 - a constant
+    is_old = inspect(tx).has_table(OLD_VERSION_TABLE)
+    number = str(tx.execute(old_number if is_old else select(workspace.c.schema)).scalar() or "")
+    if number > SCHEMA_NUMBER:
         raise InconsistentError(
             f"this database was made by a newer findable (schema {number}); nothing was changed",
             hint="install the newer version",
         )
-    if number < HEAD and number not in UPGRADES:
-        before = OPENED_BY.get(number, FIRST)
+    if number < SCHEMA_NUMBER and number not in UPGRADES:
+        commit = LAST_COMMITS.get(number, LAST_COMMIT_OF_OLDEST)
+        target_options = {"data": "new"}
+        if tx.dialect.name != "sqlite":
+            target_options["database_url"] = "…"
+        export_command = CommandHint("export", to="people.jsonl")
+        import_command = CommandHint("import", **{BUILT_IN[0]: "people.jsonl"}, **target_options)
         raise InconsistentError(
-            f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
-            f"{before}; nothing was changed",
-            hint=f"git checkout {before}, {CommandHint('export')}, then git checkout -, and import what it wrote "
-            f"into a new {OptionHint('data')}",
+            f"this database was made by an older findable (schema {number}),"
+            f" and the last commit that opens it is {commit}; nothing was changed",
+            hint=f"`git checkout {commit} && {export_command} && git checkout - && {import_command}`"
+            " takes the people over; an import leaves tags out, so copy the file's lists of tags"
+            " into the column tags there, or they are paid again",
         )
-    return number == HEAD
+    return number == SCHEMA_NUMBER
 
 
 @cached_in_snapshot
 def is_workspace(tx: Connection) -> bool:
-    """Return whether a database holds a workspace, of any version of findable."""
-    return any(map(inspect(tx).has_table, (workspace.name, BEFORE)))
+    """Return whether a database has a workspace, of any version of findable."""
+    return any(map(inspect(tx).has_table, (workspace.name, OLD_VERSION_TABLE)))
 
 
 def other_tables(tx: Connection) -> list[str]:
-    """Return the names of all tables but the engine's, in alphabetical order."""
+    """Return the names of all tables except the engine's, sorted."""
     return sorted(
         name for name in inspect(tx).get_table_names() if not name.startswith("findable_")
     )
 
 
-def our_tables(tx: Connection, besides: Collection[str]) -> list[str]:
-    """Return the names of the tables that are ours, of any version of findable, or among these."""
+def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
+    """Return the names of existing tables that are the engine's or in `besides`."""
     return [
         name
         for name in inspect(tx).get_table_names()
-        if name.startswith("findable_") or name in besides
+        if name.startswith("findable_") or name in extra_tables
     ]
 
 
 @cached_in_snapshot
 def has_index(tx: Connection, table: str, name: str) -> bool:
-    """Return whether a table has an index of that name; for every start, quicker than reflection."""
-    found = "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
+    """Return whether a table has an index of that name.
+
+    Every command calls it, so it does not use the slower reflection.
+    """
+    query = "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
     if tx.dialect.name != "sqlite":
-        of_table = "SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(:table)"
-        found = f"SELECT 1 FROM pg_class WHERE oid IN ({of_table}) AND relname = :name"  # noqa: S608 - constants
-    return tx.execute(text(found), {"table": table, "name": name}).first() is not None
+        index_ids = "SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(:table)"
+        # Both texts are constants.
+        query = f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) AND relname = :name"  # noqa: S608
+    return tx.execute(text(query), {"table": table, "name": name}).first() is not None
 
 
 def damage(tx: Connection) -> list[str]:
-    """Return the damage of an SQLite file, which is read whole for that; a server looks itself.
+    """Return a message for each damage of an SQLite file, which is read whole.
 
-    Rows of a batch that is not there are what only SQLite lets another program make.
+    The list is empty on a server, which checks itself. Only SQLite lets another program write rows
+    of a batch that does not exist.
     """
     if tx.dialect.name != "sqlite":
         return []
-    said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
-    every = Counter(
-        row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name
-    )
-    loose = [
+
+    messages = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
+    messages = [message for message in messages if message != "ok"]
+
+    loose_counts = Counter[str]()
+    for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check")):
+        if parent_table == batches.name:
+            loose_counts[table] += 1
+    messages += [
         f"{count} rows of {table} name a batch that is not there"
-        for table, count in sorted(every.items())
+        for table, count in sorted(loose_counts.items())
     ]
-    return [line for line in said if line != "ok"] + loose
+    return messages

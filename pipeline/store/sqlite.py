@@ -1,6 +1,7 @@
 """Open a database in an SQLite file.
 
-A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; readers do not wait (WAL).
+A write begins with BEGIN IMMEDIATE, so it changes exactly the rows that it read. Readers do not
+wait, because the file is in write-ahead (WAL) mode.
 """
 
 import contextlib
@@ -23,22 +24,41 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 
-BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
-GONE = "no such savepoint"
-MOST_BYTES = 64 << 20  # of one value, or row, of a file that is only read
-HEADER = 19  # bytes of a file, the last of which says how it is written
-STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
-LOOK_MS = 10  # the same of a writer: SQLite looks ever more seldom, and another writer's turn is over in 40 ms
+# The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
+BUSY_S = 60.0
+NO_SAVEPOINT_MESSAGE = "no such savepoint"
+# The longest value or row of a file that is only read.
+MAX_VALUE_BYTES = 64 << 20
+# The last of these first bytes of a file is 2 in write-ahead mode.
+WAL_HEADER_BYTES = 19
+# The pause between two tries to empty the journal. While SQLite itself waits, nothing else of the
+# thread runs, and Ctrl-C has no effect.
+CHECKPOINT_PAUSE_MS = 100
+# The longest wait of a writer inside SQLite, for the same reason. SQLite tries ever more rarely,
+# and the turn of another writer is over in 40 ms.
+WRITER_BUSY_TIMEOUT_MS = 10
 CACHE_KIB = 16 * 1024
-JOURNAL_PAGES = 4000  # ours: after which the journal is copied into the file; by SQLite's own 1,000 after each chunk
-SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
+# Our own choice: the journal is copied into the file after this number of pages. SQLite's own
+# default of 1,000 would copy it after each chunk.
+CHECKPOINT_PAGES = 4000
+# Set in the `info` of the connection that switched the file to write-ahead mode.
+SWITCHED = "findable_switched_to_wal"
+# Kinds of SQLite errors that a query cannot cause.
+_FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
 
 
 class SqliteFile:
-    """What the store needs to know of an SQLite file."""
+    """The store's access to an SQLite file."""
 
     def __init__(self, url: URL, *, is_kept: bool) -> None:
-        """Take the URL of a file, which `is_kept` open; that of another database, or of one in memory, is an error."""
+        """Check the URL of a file; nothing is opened yet.
+
+        Args:
+            is_kept: Keep connections open for later transactions.
+
+        Raises:
+            ConfigurationError: The URL is of another database, or of a database in memory.
+        """
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
                 f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
@@ -46,163 +66,199 @@ class SqliteFile:
             )
         self._url = url
         self._pool = QueuePool if is_kept else NullPool
-        self.path = Path(url.database.removeprefix("file:"))  # file:… is how SQLite takes options
+        # SQLite accepts options in the form file:…?…
+        self.path = Path(url.database.removeprefix("file:"))
         self.shown = str(self.path)
 
     def open(self) -> Engine:
-        """Return an engine whose connections wait where another program writes; its folder is made."""
+        """Create the file's folder and return an engine, whose connections wait for other writers.
+
+        Raises:
+            ConfigurationError: The folder cannot be created.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
-                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL) to a directory that can be written",
+                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL)"
+                " to a directory that can be written",
             ) from error
+        # Hidden parameters keep the content of rows out of tracebacks and logs.
         engine = create_engine(
             self._url,
             connect_args={"timeout": BUSY_S, "check_same_thread": False},
             poolclass=self._pool,
-            hide_parameters=True,  # what people wrote is shown in no traceback and no log
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_connection)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "invalidate", _let_go)
+        event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
 
-    def open_unchanged(self, still: object) -> Engine:
-        """Return an engine that changes neither the file nor, where it is `still`, what lies beside it."""
-        # beside one in write-ahead mode SQLite makes two files, unless it is told that nothing changes it
-        how = "mode=ro" if still is None else "immutable=1"
-        address = f"file:{quote(str(self.path.absolute()))}?{how}"
+    def open_unchanged(self, idle_state: object) -> Engine:
+        """Return an engine that only reads, and opens each connection again.
+
+        Args:
+            idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
+                nobody changes the file, and creates no files next to it.
+        """
+        mode = "mode=ro" if idle_state is None else "immutable=1"
+        address = f"file:{quote(str(self.path.absolute()))}?{mode}"
 
         def connect() -> sqlite3.Connection:
-            made = sqlite3.connect(
+            connection = sqlite3.connect(
                 address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
             )
-            # what is no UTF-8 is found where it is kept
-            made.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
-            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-            made.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-            made.execute("PRAGMA query_only = ON")
-            return made
+            # Surrogates keep bytes that are not UTF-8, so that they can be looked up.
+            connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
 
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
-        """Write the file anew without what was deleted, and empty the journal beside it.
+        """Write the file again without deleted rows, and empty its journal.
 
-        False, and the journal alone, where it has another program's tables, which may count on hidden row numbers.
+        Args:
+            besides: More tables, of other programs, that may be compacted.
+
+        Returns:
+            False if the file has other tables, whose programs may use hidden row numbers. Only the
+            journal is emptied then.
+
+        Raises:
+            sqlite3.OperationalError: The journal was in use for BUSY_S seconds.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            names = {
-                row[0]
-                for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            others = {
-                one
-                for one in names.difference(besides)
-                if not one.startswith(("findable_", "sqlite_"))
-            }
-            if may := not others:
+            tables = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            names = {row[0] for row in tables}
+            has_other_tables = any(
+                not name.startswith(("findable_", "sqlite_")) for name in names.difference(besides)
+            )
+            if not has_other_tables:
                 cursor.execute("VACUUM")
-            until = time.monotonic() + BUSY_S
+
+            deadline_s = time.monotonic() + BUSY_S
             while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline_s:
                     raise sqlite3.OperationalError("database is locked")
-                time.sleep(STEP_MS / 1000)
-        return may
+                time.sleep(CHECKPOINT_PAUSE_MS / 1000)
+        return not has_other_tables
 
     def says(self, error: Exception) -> bool:
         """Return whether an error is SQLite's own."""
         return isinstance(error, sqlite3.Error)
 
     def is_of_query(self, error: BaseException) -> bool:
-        """Return whether an error is the fault of what was asked, and not of the file."""
+        """Return whether a query caused an error, not the file."""
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
-        return name.partition("_")[0] not in {
-            "BUSY",
-            "LOCKED",
-            "IOERR",
-            "CORRUPT",
-            "FULL",
-            "CANTOPEN",
-            "NOTADB",
-        }
+        return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
-    def error(self, said: BaseException, patience_s: float) -> FindableError:
-        """Return our error for SQLite's words."""
-        if GONE in str(said):  # the transaction was over, for a reason that was said before
-            before = said.__context__
-            while before is not None and GONE in str(before):  # of a savepoint within another one
-                before = before.__context__
-            if isinstance(before, FindableError):
-                return before
-            said = getattr(before, "orig", None) or said
-        words = str(said)
-        if "malformed" in words or "not a database" in words:
+    def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
+        """Return our own error for an error of SQLite.
+
+        A missing savepoint is explained by the error that ended its transaction.
+
+        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
+        else an InconsistentError.
+
+        Args:
+            patience_s: The longest wait for another writer, for the message.
+        """
+        if NO_SAVEPOINT_MESSAGE in str(driver_error):
+            cause = _find_cause(driver_error)
+            if isinstance(cause, FindableError):
+                return cause
+            driver_error = getattr(cause, "orig", None) or driver_error
+
+        reason = str(driver_error)
+        cannot_open = "unable to open" in reason
+        if "malformed" in reason or "not a database" in reason:
             return InconsistentError(
-                f"{self.path} is damaged or no database: {words}",
+                f"{self.path} is damaged or no database: {reason}",
                 hint="restore it from a copy; nothing was changed",
             )
-        if "locked" in words or "busy" in words:
+        if "locked" in reason or "busy" in reason:
             return UnavailableError(
-                f"another program has held {self.path} for more than {patience_s:g} s; nothing was changed",
+                f"another program has held {self.path} for more than {patience_s:g} s;"
+                " nothing was changed",
                 hint="try again",
             )
-        if "unable to open" in words and not self.path.exists():
+        if cannot_open and not self.path.exists():
             return ConfigurationError(
                 f"{self.path} is not there; nothing was changed", hint="check the path"
             )
-        if (
-            "unable to open" in words
-            or "readonly" in words
-            or "full" in words
-            or "disk I/O" in words
-        ):
+        if cannot_open or any(word in reason for word in ("readonly", "full", "disk I/O")):
             return ConfigurationError(
-                f"{self.path}: {words}; nothing was changed",
+                f"{self.path}: {reason}; nothing was changed",
                 hint="check the disk and its permissions",
             )
         return InconsistentError(
-            f"{self.path}: {words}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
+            f"{self.path}: {reason}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
         )
 
 
-def resting(path: Path) -> tuple[int, int] | None:
-    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None."""
+def _find_cause(error: BaseException) -> BaseException | None:
+    """Return the error that ended a transaction before its savepoints were missed."""
+    cause = error.__context__
+    # A nested savepoint is missed, too.
+    while cause is not None and NO_SAVEPOINT_MESSAGE in str(cause):
+        cause = cause.__context__
+    return cause
+
+
+def read_idle_state(path: Path) -> tuple[int, int] | None:
+    """Return (change time in ns, size) of a WAL-mode file that no program has open.
+
+    Any change of the file changes the pair.
+
+    Returns:
+        None if a program has the file open, or it is in another mode or cannot be read.
+    """
     with contextlib.suppress(OSError), path.open("rb") as file:
-        is_ahead = file.read(HEADER)[-1:] == b"\2"
-        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
+        is_wal_mode = file.read(WAL_HEADER_BYTES)[-1:] == b"\2"
+        is_open = any(os.path.lexists(f"{path}{suffix}") for suffix in ("-wal", "-shm"))
+        if is_wal_mode and not is_open:
             return path.stat().st_mtime_ns, path.stat().st_size
     return None
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    connection.text_factory = _text
-    connection.isolation_level = (
-        None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
-    )
+    """Set up a new connection, and switch the file to write-ahead mode."""
+    connection.text_factory = _decode_text
+    # The sqlite3 module must not begin or commit by itself: DDL is part of our transactions.
+    connection.isolation_level = None
     cursor = connection.cursor()
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        with contextlib.suppress(Exception):  # a database on a read-only disk can still be read
+        # A database on a read-only disk can still be read.
+        with contextlib.suppress(Exception):
             cursor.execute("PRAGMA journal_mode = WAL")
             record.info[SWITCHED] = True
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    cursor.execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     cursor.close()
 
 
-def _let_go(connection: Any, record: Any, error: BaseException | None) -> None:  # noqa: ARG001 - the shape of the event
-    """Roll back what an interrupt struck: SQLite keeps a closed connection's lock while a cursor of it is alive."""
-    with contextlib.suppress(sqlite3.Error):  # it may be closed already
+def _roll_back_interrupted(
+    connection: Any,
+    record: Any,  # noqa: ARG001 - the event passes it
+    error: BaseException | None,  # noqa: ARG001 - the event passes it
+) -> None:
+    """Roll back an interrupted connection, or SQLite keeps its lock while a cursor exists."""
+    # The connection may be closed already.
+    with contextlib.suppress(sqlite3.Error):
         connection.rollback()
 
 
-def _text(cell: bytes) -> str:
-    """Return what a cell says, the quickest way; bytes that are no UTF-8 must not stop a scan."""
+def _decode_text(cell: bytes) -> str:
+    """Decode a text; replace bytes that are not UTF-8, which must not stop a scan."""
+    # The strict decoder is the fastest.
     try:
         return cell.decode()
     except UnicodeDecodeError:
@@ -210,20 +266,27 @@ def _text(cell: bytes) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    if (patience := connection.get_execution_options().get("findable_patience")) is None:
+    """Begin a transaction; a writing transaction waits for other writers.
+
+    Raises:
+        OperationalError: Another program wrote for the whole time.
+    """
+    patience_s = connection.get_execution_options().get("findable_patience")
+    if patience_s is None:
         connection.exec_driver_sql("BEGIN")
         return
-    until = time.monotonic() + patience
+
+    deadline_s = time.monotonic() + patience_s
     has_begun = False
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOOK_MS}")
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}")
     try:
         while not has_begun:
-            is_last = time.monotonic() >= until
+            is_last_try = time.monotonic() >= deadline_s
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 has_begun = True
-            except exc.OperationalError as error:  # another one writes
-                if is_last or "locked" not in str(error.orig):
+            except exc.OperationalError as error:
+                if is_last_try or "locked" not in str(error.orig):
                     raise
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")

@@ -14,7 +14,7 @@ _HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) =
 
 
 def copy_tables(
-    tx: Connection, there: Connection, tables: Sequence[Table], *, above: Mapping[str, int]
+    tx: Connection, target: Connection, tables: Sequence[Table], *, min_numbers: Mapping[str, int]
 ) -> dict[str, int]:
     """Copy every row of these tables, and return the number of rows by table name.
 
@@ -29,16 +29,16 @@ def copy_tables(
         ConfigurationError: PostgreSQL cannot store a row.
         InconsistentError: A table has another number of rows than were sent.
     """
-    row_counts = {table.name: _copy_rows(tx, there, table) for table in tables}
+    row_counts = {table.name: _copy_rows(tx, target, table) for table in tables}
     for table in tables:
-        stored_count = there.execute(select(func.count()).select_from(table)).scalar_one()
+        stored_count = target.execute(select(func.count()).select_from(table)).scalar_one()
         sent_count = row_counts[table.name]
         if stored_count != sent_count:
             raise InconsistentError(
                 f"{table.name} has {stored_count:,} rows there, and {sent_count:,} were sent"
             )
-        _continue_numbers(tx, there, table, above.get(table.name, 0))
-        there.exec_driver_sql(f'ANALYZE "{table.name}"')
+        _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
+        target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
 
 

@@ -1,11 +1,13 @@
-"""Keep the workspace's own row (its id, backend and position), its journal, promoted builds, folder and tasks.
+"""Read and write the workspace's row, its journal, promoted builds, folder marker and task records.
 
-The row of the build that was promoted last decides which is in service, and `index/current` follows it. A build is
-compared with the database only where its task changed since. The record of a task is enough for everything but asking
-and judging, so that a file that is gone or broken harms no other command. A folder keeps the random id of its
-workspace: a database that does not know the files there would take them for litter, give their numbers again and put an
-older index in service, so a command with another one, as where FINDABLE_DATABASE_URL was forgotten, is refused before
-it writes anything.
+- The build that was promoted last is in service; `index/current` follows its row. A build is
+  compared with the database only if its task changed since.
+- All commands except those that ask or judge use the record of a task. So a missing or broken task
+  file disturbs no other command.
+- A folder contains the random id of its workspace. A database that does not know the folder's files
+  would delete them as litter, use their numbers again and put an older index in service. So a
+  command with another database (for example without its FINDABLE_DATABASE_URL) is refused before
+  it writes.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -28,6 +30,19 @@ from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 __all__ = ["TaskRecord"]
 
 
+# The kind of the journal's lines on whether people without a tag are in the index.
+UNTAGGED = "index_untagged"
+# The kind of the journal's lines on how late the API was seen to list a new batch.
+LAG = "list_lag"
+# Our own choice: the next delay may be longer than any that was seen.
+LIST_DELAY_FACTOR = 2
+MARKER = "workspace.json"
+# Folders whose files only their own database knows.
+SEALED_FOLDERS = ("batches", "index/builds")
+# Columns of a task that are JSON.
+_JSON_COLUMNS = ("key", "columns", "fields", "words")
+
+
 def record_event(
     tx: Connection,
     kind: str,
@@ -35,19 +50,22 @@ def record_event(
     *,
     old: str | None,
     new: str | None,
-    why: str,
-    at: datetime,
+    reason: str,
+    now: datetime,
 ) -> None:
-    """Add one line to the journal, in the transaction that makes the move."""
-    shown = (
-        str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )  # a file's may be no UTF-8
-    row = {"at": at, "kind": kind, "name": shown, "old": old, "new": new, "why": why}
+    """Add one line to the journal, in the transaction of the change that it describes."""
+    # A file name may have bytes that are not UTF-8.
+    name_text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    row = {"at": now, "kind": kind, "name": name_text, "old": old, "new": new, "why": reason}
     tx.execute(insert(events).values(row))
 
 
 def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:
-    """Return what the journal has of a kind, or about one thing of it, oldest first: at, name, old, new, why."""
+    """Return the journal's lines of a kind, oldest first: `at`, `name`, `old`, `new`, `why`.
+
+    Args:
+        name: Only lines about this name; None means all names.
+    """
     columns = (events.c.at, events.c.name, events.c.old, events.c.new, events.c.why)
     query = select(*columns).where(events.c.kind == kind).order_by(events.c.id)
     if name is not None:
@@ -66,104 +84,130 @@ def is_unchanged_since(
 
 
 def numbers_with_event(tx: Connection, kind: str) -> set[int]:
-    """Return the numbers of the batches that have a line of this kind in the journal."""
-    return {int(one["name"]) for one in events_of(tx, kind) if one["name"].isdecimal()}
-
-
-UNTAGGED = "index_untagged"  # of those on whether people without a tag are in the index
-LAG = "list_lag"  # the kind of the journal's lines on how late the API was seen to list a new batch
-LAGS = 2  # ours: what was seen once may be longer another time
+    """Return the numbers of batches that have a line of this kind in the journal."""
+    return {int(line["name"]) for line in events_of(tx, kind) if line["name"].isdecimal()}
 
 
 def list_lag(tx: Connection) -> float:
-    """Return how late a new batch may be listed by what was ever seen, in seconds; 0.0 where none was late."""
-    return LAGS * max((float(one["new"]) for one in events_of(tx, LAG)), default=0.0)
+    """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
+
+    It is LIST_DELAY_FACTOR times the longest delay in the journal.
+    """
+    delays_s = (float(line["new"]) for line in events_of(tx, LAG))
+    return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
 
 
 @dataclass(frozen=True)
 class WorkspaceRow:
-    """The workspace's random id, the backend it is bound to (None before the first batch), and its position."""
+    """The workspace's row."""
 
+    # Random.
     workspace_id: str
+    # None before the first batch, answer or vector.
     backend: str | None
+    # Grows with every change of a task's rows.
     position: int
 
 
 @cached_in_snapshot
 def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
-    row = tx.execute(
-        select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)
-    ).one()
-    return WorkspaceRow(*row)
+    query = select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)
+    return WorkspaceRow(*tx.execute(query).one())
 
 
-def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
-    """Bind the workspace to the backend that is about to answer, or refuse: it may be bound to the other one."""
-    moved = tx.execute(
-        update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend)
-    )
-    if moved.rowcount == 1:
-        record_event(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
-    bound = get_workspace(tx).backend
-    if bound != backend:
+def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
+    """Bind the workspace to a backend if it is not bound yet, and journal that.
+
+    Raises:
+        ConfigurationError: The workspace is bound to the other backend.
+    """
+    bind = update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend)
+    if tx.execute(bind).rowcount == 1:
+        record_event(tx, "workspace", "backend", old=None, new=backend, reason="first use", now=now)
+
+    bound_backend = get_workspace(tx).backend
+    if bound_backend != backend:
         raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, not to {backend}; nothing was changed",
-            hint=f"set {OptionHint(backend=bound)}, or take another {OptionHint('data')} directory",
+            f"this workspace is bound to the {bound_backend} backend, not to {backend};"
+            " nothing was changed",
+            hint=f"set {OptionHint(backend=bound_backend)},"
+            f" or take another {OptionHint('data')} directory",
         )
 
 
-def unbind_workspace(tx: Connection, *, at: datetime, why: str) -> None:
-    """Let the workspace be bound anew."""
+def unbind_workspace(tx: Connection, *, now: datetime, reason: str) -> None:
+    """Remove the workspace's backend, so that the next use binds it again."""
     old = get_workspace(tx).backend
     tx.execute(update(workspace).values(backend=None))
-    record_event(tx, "workspace", "backend", old=old, new=None, why=why, at=at)
+    record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
 
 
 def touch_revision(tx: Connection, task: str) -> None:
-    """Count one more change of a task's items; a build knows by this number how old its snapshot is."""
+    """Record a change of a task's rows: the workspace's position grows by 1.
+
+    A build compares the position with its own to see whether it is behind.
+    """
     position, changes = tx.execute(select(workspace.c.position, workspace.c.changes)).one()
-    changed = json.dumps({**json.loads(changes), task: position + 1})
-    tx.execute(update(workspace).values(position=position + 1, changes=changed))
+    new_changes = json.dumps({**json.loads(changes), task: position + 1})
+    tx.execute(update(workspace).values(position=position + 1, changes=new_changes))
 
 
 def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool:
-    """Return whether items of a task changed since a build was read at a position; true where that is not known."""
-    known = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
+    """Return whether rows of a task may have changed since a build was read at a position.
+
+    The result is True if the database does not know the build with this position.
+    """
     changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
-    return changes.get(task, 0) > position or tx.execute(known).first() is None
+    if changes.get(task, 0) > position:
+        return True
+    query = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
+    return tx.execute(query).first() is None
 
 
-def add_build(tx: Connection, facts: Mapping[str, Any], *, why: str, at: datetime) -> None:
-    """Keep that a build is in service from now on, with what is told of it; a row of the same number gives way."""
-    tx.execute(delete(builds).where(builds.c.number == facts["number"]))
-    if newest := tx.execute(select(func.max(builds.c.promoted_at))).scalar():
-        at = max(at, newest + timedelta(microseconds=1))  # whatever the clock says, it is the last
-    tx.execute(insert(builds).values(**facts, promoted_at=at))
-    record_event(tx, "build", facts["number"], old=None, new="in service", why=why, at=at)
+def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
+    """Record that a build is in service from now on; replace a row of the same number.
 
-
-MARKER = "workspace.json"
-SEALED = ("batches", "index/builds")  # what stands there is known by one database alone
+    Args:
+        columns: The columns of the build, except `promoted_at`.
+    """
+    tx.execute(delete(builds).where(builds.c.number == columns["number"]))
+    # The new build must be the last, even if the clock was set back.
+    newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
+    promoted_at = now
+    if newest:
+        promoted_at = max(now, newest + timedelta(microseconds=1))
+    tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
+    record_event(
+        tx, "build", columns["number"], old=None, new="in service", reason=reason, now=promoted_at
+    )
 
 
 @dataclass(frozen=True)
 class FolderMarker:
-    """The id of the workspace whose files a folder holds, and where its database was (a URL without its password)."""
+    """The content of a folder's marker file."""
 
     workspace_id: str
+    # The URL of the workspace's database without its password.
     database: str
 
 
 def find_marker(data: Path) -> FolderMarker | None:
-    """Return the mark of a folder, if there is one."""
+    """Read the marker of a folder; None if it has none.
+
+    Raises:
+        InconsistentError: The marker cannot be read.
+    """
     path = data / MARKER
     try:
         return FolderMarker(**json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        message = f"{path} cannot be read, which says which database knows the files there; nothing was changed"
+        message = (
+            f"{path} cannot be read, which says which database knows the files there;"
+            " nothing was changed"
+        )
         hint = (
             "where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew"
         )
@@ -171,83 +215,103 @@ def find_marker(data: Path) -> FolderMarker | None:
 
 
 def holds_sealed_files(data: Path) -> bool:
-    """Return whether anything was ever sealed in a folder; until then it may go to another database."""
-    return any(True for name in SEALED for _ in (data / name).glob("*"))
+    """Return whether a folder contains sealed files; otherwise another database may use it."""
+    return any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
 
 
-def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) -> None:
-    """Refuse to work in a folder with the database of another workspace, or with an empty one."""
-    found = (
-        tx.execute(select(workspace.c.workspace_id)).scalar()
-        if inspect(tx).has_table(workspace.name)
-        else None
-    )
-    if found != mark.workspace_id:
-        why = "is another workspace's" if found else "holds no workspace yet"
-        refuse_folder(data, mark, f"{shown} {why}")
+def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
+    """Check that a database has the workspace of a folder.
+
+    Args:
+        shown: The name of the database in messages.
+
+    Raises:
+        ConfigurationError: It has another workspace, or none.
+    """
+    workspace_id = None
+    if inspect(tx).has_table(workspace.name):
+        workspace_id = tx.execute(select(workspace.c.workspace_id)).scalar()
+    if workspace_id != marker.workspace_id:
+        reason = "is another workspace's" if workspace_id else "holds no workspace yet"
+        refuse_folder(data, marker, f"{database_name} {reason}")
 
 
-def refuse_folder(data: Path, mark: FolderMarker, why: str) -> NoReturn:
-    """Say that the database which is set is not the one of a folder."""
+def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
+    """Raise the error that a folder belongs to another database.
+
+    Raises:
+        ConfigurationError: Always.
+    """
     raise ConfigurationError(
-        f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
-        "nothing was changed",
-        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {OptionHint('data')} directory; "
-        "is that database lost for good, "
-        f"restore a backup, or remove {data / MARKER} to begin anew, which gives up the files there",
+        f"the files in {data} belong to workspace {marker.workspace_id} in {marker.database},"
+        f" and {reason}; nothing was changed",
+        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {OptionHint('data')} directory;"
+        " is that database lost for good,"
+        f" restore a backup, or remove {data / MARKER} to begin anew,"
+        " which gives up the files there",
     )
 
 
-def write_marker(data: Path, mark: FolderMarker) -> None:
-    """Mark a folder, durable when this returns; one that this user may not write to stays without."""
+def write_marker(data: Path, marker: FolderMarker) -> None:
+    """Write the marker of a folder; it is on disk at the return.
+
+    A folder in which the user may not write gets none.
+    """
     with contextlib.suppress(OSError):
-        files.seal_bytes(data / MARKER, json.dumps(asdict(mark), indent=1).encode() + b"\n")
-
-
-_AS_JSON = ("key", "columns", "fields", "words")
+        content = json.dumps(asdict(marker), indent=1).encode() + b"\n"
+        files.seal_bytes(data / MARKER, content)
 
 
 @cached_in_snapshot
 def list_tasks(tx: Connection) -> list[TaskRecord]:
-    """Return every task that was used here, by name.
+    """Return every registered task, sorted by name.
 
     Raises:
-        InconsistentError: A stored name is not valid.
+        InconsistentError: A stored name is invalid.
     """
-    query = select(*(tasks.c[one.name] for one in fields(TaskRecord))).order_by(tasks.c.name)
-    found = []
-    for row in tx.execute(query).mappings():
-        values = dict(row) | {name: json.loads(row[name]) for name in _AS_JSON}
-        # The name is a part of paths.
-        if not NAME.fullmatch(row["name"]):
-            raise InconsistentError(
-                f"the database has a task with the invalid name {row['name']!r}; "
-                "nothing was read or changed",
-                hint=f"restore a backup: {CommandHint('restore', from_='…')}",
-            )
-        pairs = {
-            name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")
-        }
-        found.append(TaskRecord(**values | pairs))
-    return found
+    columns = (tasks.c[field.name] for field in fields(TaskRecord))
+    query = select(*columns).order_by(tasks.c.name)
+    return [_to_task_record(row) for row in tx.execute(query).mappings()]
+
+
+def _to_task_record(row: RowMapping) -> TaskRecord:
+    """Convert a row of the database, whose JSON columns are texts.
+
+    Raises:
+        InconsistentError: The name of the task is invalid.
+    """
+    # The name is a part of paths.
+    if not NAME.fullmatch(row["name"]):
+        raise InconsistentError(
+            f"the database has a task with the invalid name {row['name']!r}; "
+            "nothing was read or changed",
+            hint=f"restore a backup: {CommandHint('restore', from_='…')}",
+        )
+    values = dict(row)
+    for name in _JSON_COLUMNS:
+        values[name] = json.loads(row[name])
+    for name in ("key", "fields"):
+        values[name] = tuple((pair[0], pair[1]) for pair in values[name])
+    return TaskRecord(**values)
 
 
 def get_task(tx: Connection, name: str) -> TaskRecord | None:
-    """Return the task of that name, None where none was ever used here."""
-    return next((one for one in list_tasks(tx) if one.name == name), None)
+    """Return the registered task of a name; None if there is none."""
+    return next((record for record in list_tasks(tx) if record.name == name), None)
 
 
 def put_task(tx: Connection, record: TaskRecord) -> None:
-    """Keep a task as it is now, in the place of what it was; what its versions were asked with stays."""
-    row = {one.name: getattr(record, one.name) for one in fields(record)}
-    row |= {name: json.dumps(row[name], ensure_ascii=False) for name in _AS_JSON}
+    """Insert or replace the record of a task; the documents of its versions stay."""
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    for name in _JSON_COLUMNS:
+        row[name] = json.dumps(row[name], ensure_ascii=False)
     if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
         tx.execute(insert(tasks).values(row))
 
 
-def update_task(tx: Connection, name: str, **values: Any) -> None:
-    """Replace some of what is kept of a task, by the names of its columns."""
-    tx.execute(update(tasks).where(tasks.c.name == name).values(**values))
+def update_task(tx: Connection, name: str, **columns: Any) -> None:
+    """Set columns of a task's record."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(**columns))
 
 
 def keep_fingerprint(
@@ -257,29 +321,38 @@ def keep_fingerprint(
     task: str,
     version: int,
     document: Mapping[str, Any],
-    at: datetime,
+    now: datetime,
 ) -> None:
-    """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
-    others = [
-        one
-        for one in _asked(tx, task)
-        if (one["fingerprint"], one["version"]) != (fingerprint, version)
+    """Record a fingerprint and its document as the newest of a task's version.
+
+    An earlier entry of the same fingerprint and version is removed.
+    """
+    key = (fingerprint, version)
+    entries = [
+        entry
+        for entry in _read_fingerprints(tx, task)
+        if (entry["fingerprint"], entry["version"]) != key
     ]
-    mine = {
-        "fingerprint": fingerprint,
-        "version": version,
-        "at": at.isoformat(),
-        "document": document,
-    }
-    update_task(tx, task, asked=json.dumps([*others, mine], ensure_ascii=False))
+    entries.append(
+        {
+            "fingerprint": fingerprint,
+            "version": version,
+            "at": now.isoformat(),
+            "document": document,
+        }
+    )
+    update_task(tx, task, asked=json.dumps(entries, ensure_ascii=False))
 
 
 def accepted_question(tx: Connection, task: str, version: int) -> tuple[str, dict[str, Any]] | None:
-    """Return the fingerprint that a version is asked with, the last accepted, and its document; None before any."""
-    mine = [one for one in _asked(tx, task) if one["version"] == version]
-    return (str(mine[-1]["fingerprint"]), mine[-1]["document"]) if mine else None
+    """Return the newest fingerprint of a task's version with its document; None without any."""
+    entries = [entry for entry in _read_fingerprints(tx, task) if entry["version"] == version]
+    if not entries:
+        return None
+    return str(entries[-1]["fingerprint"]), entries[-1]["document"]
 
 
-def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:
-    found = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
-    return list(json.loads(found or "[]"))
+def _read_fingerprints(tx: Connection, task: str) -> list[dict[str, Any]]:
+    """Return all recorded fingerprints of a task with their documents, oldest first."""
+    document = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
+    return list(json.loads(document or "[]"))

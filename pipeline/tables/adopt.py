@@ -1,8 +1,13 @@
-"""Make a table, or adopt one that another program made, by what a subject says of it in a `TableSpec`.
+"""Make the tables of a task, or adopt tables that another program made.
 
-No cell that is there changes, and doing it again changes nothing. The other program may go on using the table. Its ids
-stay what they are there and are text for the engine: a CAST reads them, and a text that is bound takes its type from
-the column. SQLite's names know no case. Tables are named by the plain name; PostgreSQL finds it by its search path.
+A `TableSpec` contains the requirements of a task. Adoption adds columns and indexes.
+
+- Existing values never change. A second adoption changes nothing.
+- The other program may go on using the table.
+- Row ids keep their type in the table and are text everywhere else. Queries read an id with a CAST.
+  A bound text takes the type of its column.
+- SQLite compares names without case, so names of SQLite columns are in lower case here.
+- Tables are named without a schema. PostgreSQL finds them by its search path.
 """
 
 import re
@@ -13,7 +18,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     NUMERIC,
@@ -42,34 +47,48 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.store.database import cached_in_snapshot, describe_error
 from pipeline.store.schema import has_index
 
+# A row to write; its last cell is its name in messages.
+Row = TypeVar("Row", bound=Sequence[Any])
+# Reflected columns by name.
 Columns = Mapping[str, Column[Any]]
+
 DEFAULTS = Settings()
-_LOWER = str.maketrans(
-    string.ascii_uppercase, string.ascii_lowercase
-)  # names of SQLite know no case of these
-_QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
+# SQLite folds the case of these letters only.
+_ASCII_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+# `warnings.catch_warnings` changes a setting of the whole process.
+_WARNINGS_LOCK = threading.Lock()
+
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
-_KIND_HERE = text(
+_SQLITE_KIND_QUERY = text(
     "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)"
 )
-_KIND_THERE = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
-_MADE = text(
-    "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:table)"
+_SERVER_KIND_QUERY = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
+_SQLITE_DEFINITION_QUERY = text(
+    "SELECT name, sql FROM sqlite_master "
+    "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)"
 )
-_WHOLE = re.compile(
-    r"0|-?[1-9][0-9]{0,18}"
-)  # as a database gives it back: no sign of plus, no leading zeros
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PLACES = 3  # of a confidence
-# Names of the tables of subjects: a server takes 5 ms of processor time for a look at columns, of however many tables.
-_SUBJECT_TABLES = set[str]()
+
+# An integer as a database prints it: no plus sign and no leading zeros.
+_INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# SQLite's message if a foreign key refers to columns without a unique key.
+_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
+# SQLSTATE class of errors that a trigger raises.
+_RAISED_STATE_PREFIX = "P0"
+# SQLSTATE of a value for a column whose values the database generates.
+_GENERATED_COLUMN_STATE = "428C9"
+# Decimal places of a stored confidence.
+_MIN_SHARE_DECIMALS = 3
+# Usual table names of all tasks. Their columns are read together, because each query for columns
+# costs a server 5 ms of processor time, for any number of tables.
+_TASK_TABLE_NAMES = set[str]()
 
 
 def is_sqlite(tx: Connection) -> bool:
@@ -78,56 +97,74 @@ def is_sqlite(tx: Connection) -> bool:
 
 
 def quoted(tx: Connection, name: str) -> str:
-    """Return the name of a table or a column for SQL."""
+    """Quote the name of a table, view, index or column for SQL, if it needs quotes."""
     return tx.dialect.identifier_preparer.quote(name)
 
 
-def folded(tx: Connection, column: str) -> str:
-    """Return the name of a column as `columns_of` has it."""
-    return (
-        column.translate(_LOWER) if is_sqlite(tx) else str(column)
-    )  # reflected, it may be a kind of its own
+def fold_column_name(tx: Connection, column: str) -> str:
+    """Return the name of a column as `columns_of` spells it: in lower case on SQLite."""
+    if is_sqlite(tx):
+        return column.translate(_ASCII_LOWER_CASE)
+    # A reflected name may be an instance of a subclass of str.
+    return str(column)
 
 
 @cached_in_snapshot
 def kind_of(tx: Connection, table: str, schema: str | None = None) -> str | None:
-    """Return "table", "view", "virtual", or another word for what is no table; None where there is nothing."""
+    """Return which kind of database object has a name.
+
+    Returns:
+        "table", "view", or another word of the database, such as "virtual"; or None if there is no
+        such object. On SQLite the result is None if a schema is given.
+    """
     if is_sqlite(tx):
-        return None if schema else tx.execute(_KIND_HERE, {"table": table}).scalar()
-    name = ".".join(quoted(tx, part) for part in (schema, table) if part)
-    kind: str | None = tx.execute(_KIND_THERE, {"table": name}).scalar()
+        if schema:
+            return None
+        return tx.execute(_SQLITE_KIND_QUERY, {"table": table}).scalar()
+
+    quoted_name = ".".join(quoted(tx, part) for part in (schema, table) if part)
+    kind: str | None = tx.execute(_SERVER_KIND_QUERY, {"table": quoted_name}).scalar()
     return _SERVER_KINDS.get(str(kind), kind)
 
 
 @cached_in_snapshot
 def columns_of(tx: Connection, table: str, schema: str | None = None) -> dict[str, Column[Any]]:
-    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
-    name = tx.execute(_MADE, {"table": table}).scalar() if is_sqlite(tx) else table
-    if name is None:
-        return {}
+    """Return the columns of a table or view by name, in their order; empty if it does not exist.
+
+    The names are in lower case on SQLite. The columns belong to a new `Table`, which has no keys
+    and no indexes.
+    """
+    name = table
+    if is_sqlite(tx):
+        stored_name = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table}).scalar()
+        if stored_name is None:
+            return {}
+        name = stored_name
 
     try:
-        # warnings of types that SQLAlchemy does not know
-        with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+        # SQLAlchemy warns of types that it does not know.
+        with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
             if is_sqlite(tx):
                 reflected_columns = _inspector(tx).get_columns(name)
             else:
-                is_subject = schema is None and name in _SUBJECT_TABLES
-                together = frozenset(_SUBJECT_TABLES) if is_subject else frozenset({name})
-                reflected_columns = _server_columns(tx, together, schema).get(name, [])
+                names = frozenset({name})
+                if schema is None and name in _TASK_TABLE_NAMES:
+                    names = frozenset(_TASK_TABLE_NAMES)
+                reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
     except exc.NoSuchTableError:
         return {}
 
-    # keys and indexes are read when somebody asks for them: a server answers several queries for these alone
-    table_here = Table(name, MetaData(), *map(_column_of, reflected_columns), schema=schema)
-    return {folded(tx, column.name): column for column in table_here.columns}
+    # `_keys` reads keys and indexes if they are needed: a server needs several queries for them.
+    columns = [_make_column(reflected) for reflected in reflected_columns]
+    reflected_table = Table(name, MetaData(), *columns, schema=schema)
+    return {fold_column_name(tx, column.name): column for column in reflected_table.columns}
 
 
 @cached_in_snapshot
-def _server_columns(
+def _reflect_server_columns(
     tx: Connection, tables: frozenset[str], schema: str | None
 ) -> dict[str, list[ReflectedColumn]]:
-    """Return the columns of those of some tables or views of a server that are there, by its name."""
+    """Return the columns of the tables and views that exist on a PostgreSQL server, by name."""
     reflected = _inspector(tx).get_multi_columns(
         schema=schema, filter_names=sorted(tables), kind=ObjectKind.ANY, scope=ObjectScope.ANY
     )
@@ -136,12 +173,12 @@ def _server_columns(
 
 @cached_in_snapshot
 def _inspector(tx: Connection) -> Inspector:
-    """Return what reads the catalogue, and knows what it has read."""
+    """Return a reader of the database's catalogue, which caches its results."""
     return inspect(tx)
 
 
-def _column_of(reflected: ReflectedColumn) -> Column[Any]:
-    """Build a column from a reflected one, with its default, computed value or identity."""
+def _make_column(reflected: ReflectedColumn) -> Column[Any]:
+    """Build a column of a reflected column's type, default, computed value and identity."""
     sources: list[Any] = []
     if reflected["default"] is not None:
         sources.append(DefaultClause(text(reflected["default"])))
@@ -152,175 +189,246 @@ def _column_of(reflected: ReflectedColumn) -> Column[Any]:
     return Column(reflected["name"], reflected["type"], *sources, nullable=reflected["nullable"])
 
 
-def is_found_by(tx: Connection, column: Column[Any]) -> bool:
-    """Return whether a key or an index of a reflected table finds rows by a column without reading the table."""
-    return any(one[:1] == [column.name] for one in _keys(tx, column.table, unique=False))
+def is_indexed(tx: Connection, column: Column[Any]) -> bool:
+    """Return whether a key or an index of a reflected table begins with a column."""
+    return any(names[:1] == [column.name] for names in _keys(tx, column.table, unique=False))
 
 
 def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
-    """Return the names of the columns of each key that no two rows of a reflected table may share.
+    """Return the column names of each unique key and unique index of a reflected table.
 
-    Those of an expression, or that hold for some rows only, are left out: no row is told by them.
+    Indexes of expressions and partial indexes are left out: they do not identify every row.
     """
-    return [{folded(tx, one) for one in key} for key in _keys(tx, table, unique=True)]
+    return [
+        {fold_column_name(tx, name) for name in names} for names in _keys(tx, table, unique=True)
+    ]
 
 
 def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
-    """Yield the names of the columns of each key or index, of which the catalogue is asked when they are wanted."""
+    """Yield the column names of the primary key, the unique constraints and the indexes.
+
+    Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes,
+    indexes of expressions and, if `unique`, indexes that are not unique.
+    """
     inspector = _inspector(tx)
-    name = str.__str__(
-        table.name
-    )  # as `columns_of` asks: the inspector keeps its answers by the kind of a name, too
+    # The inspector caches by the exact type of a name; `columns_of` asks with a plain str.
+    name = str.__str__(table.name)
     primary_key = inspector.get_pk_constraint(name, table.schema)["constrained_columns"]
     if primary_key:
         yield primary_key
 
-    # warnings of indexes of expressions
-    with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+    # SQLAlchemy warns of indexes of expressions.
+    with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
         constraints = inspector.get_unique_constraints(name, table.schema)
         indexes = inspector.get_indexes(name, table.schema)
+
     for constraint in constraints:
         yield constraint["column_names"]
     for index in indexes:
-        names = [column for column in index["column_names"] if column is not None]
+        column_names = [column for column in index["column_names"] if column is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
-        is_whole = not is_partial and len(names) == len(index["column_names"])
-        if is_whole and (index["unique"] or not unique):
-            yield names
+        identifies_rows = not is_partial and len(column_names) == len(index["column_names"])
+        if identifies_rows and (index["unique"] or not unique):
+            yield column_names
 
 
-_TEXTS = ("TEXT", "VARCHAR")
-_WHOLES = ("SMALLINT", "INTEGER", "BIGINT")
-_REALS = ("REAL", "DOUBLE_PRECISION")
+_TEXT_TYPES = ("TEXT", "VARCHAR")
+_INTEGER_TYPES = ("SMALLINT", "INTEGER", "BIGINT")
+_REAL_TYPES = ("REAL", "DOUBLE_PRECISION")
 
 
 class ColumnNeed(Enum):
-    """What a column must be able to hold, in words, and the types of a server that do; SQLite's take all but ids.
+    """Values that a column must be able to store.
 
-    Every other type of a server is refused: domains, enums, arrays, and what fills texts up with blanks.
+    Each member has a description for messages and the PostgreSQL types that fit. All other types
+    are refused: domains, enums, arrays, and for names types that pad texts with blanks. SQLite
+    columns of any type fit, except for ids.
     """
 
-    ID = "text, whole numbers or UUIDs", (*_TEXTS, *_WHOLES, "UUID")
-    NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXTS
-    TEXT = "text", (*_TEXTS, "CHAR")
-    NUMBER = "numbers or text", ("NUMERIC", *_REALS, *_WHOLES, *_TEXTS)
-    SHARE = f"numbers from 0 to 1 with {_PLACES} places or more", ("NUMERIC", *_REALS)
+    ID = "text, whole numbers or UUIDs", (*_TEXT_TYPES, *_INTEGER_TYPES, "UUID")
+    NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXT_TYPES
+    TEXT = "text", (*_TEXT_TYPES, "CHAR")
+    NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
+    SHARE = (
+        f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} places or more",
+        ("NUMERIC", *_REAL_TYPES),
+    )
     REAL = "double precision", ("DOUBLE_PRECISION",)
-    INTEGER = "whole numbers", _WHOLES
-    JSON = "JSON or text", ("JSON", "JSONB", *_TEXTS)
-    TIME = "times or text", ("TIMESTAMP", *_TEXTS)
-    DATE = "dates or text", ("DATE", *_TEXTS)
+    INTEGER = "whole numbers", _INTEGER_TYPES
+    JSON = "JSON or text", ("JSON", "JSONB", *_TEXT_TYPES)
+    TIME = "times or text", ("TIMESTAMP", *_TEXT_TYPES)
+    DATE = "dates or text", ("DATE", *_TEXT_TYPES)
     BOOLEAN = "true and false", ("BOOLEAN",)
 
-    def misfit(self, tx: Connection, one: Column[Any]) -> str | None:
-        """Return what a reflected column would have to hold instead; None where a value comes back from it the same."""
-        if one.computed is not None:
+    def misfit(self, tx: Connection, column: Column[Any]) -> str | None:
+        """Return the values that a reflected column must store instead, or None if it is suitable.
+
+        A column is suitable if it returns a stored value unchanged. The result is a phrase for
+        messages.
+        """
+        description, server_types = self.value
+        if column.computed is not None:
             return "values of its own, not computed ones"
+
         if is_sqlite(tx):
-            takes = self is not ColumnNeed.ID or isinstance(one.type, String | Integer | NUMERIC)
+            is_id_type = isinstance(column.type, String | Integer | NUMERIC)
+            is_suitable = is_id_type or self is not ColumnNeed.ID
         else:
-            takes = one.type.__visit_name__ in self.value[1]
-        if takes and self is ColumnNeed.SHARE and not is_sqlite(tx):
-            places = getattr(one.type, "scale", None)
-            takes = places is None or _PLACES <= places < (
-                getattr(one.type, "precision", None) or 0
-            )
-        return None if takes else str(self.value[0])
+            is_suitable = column.type.__visit_name__ in server_types
+            if self is ColumnNeed.SHARE:
+                is_suitable = is_suitable and _has_share_decimals(column.type)
+        return None if is_suitable else str(description)
+
+
+def _has_share_decimals(column_type: TypeEngine[Any]) -> bool:
+    """Return whether a type stores numbers from 0 to 1 with enough decimal places."""
+    decimals: int | None = getattr(column_type, "scale", None)
+    if decimals is None:
+        return True
+
+    digits: int = getattr(column_type, "precision", None) or 0
+    return _MIN_SHARE_DECIMALS <= decimals < digits
 
 
 @dataclass(frozen=True)
 class IdColumnFacts:
-    """What ids a column holds: "text", "whole numbers" or "UUIDs", the largest number, the most characters.
+    """Ids that an id column can store."""
 
-    A server's column is `typed`, and holds nothing else; one of SQLite may hold text beside numbers.
-    """
-
+    # "text", "whole numbers" or "UUIDs".
     kind: str = "text"
+    # Largest number, if the ids are numbers.
     largest: int = 2**63 - 1
+    # Most characters of a text, or None if unlimited.
     length: int | None = None
+    # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
+    # SQLite column may store texts among numbers.
     typed: bool = False
 
     def key(self, value: str) -> str | None:
-        """Return an id as the column gives it back; None where it does not fit in."""
+        """Return an id as the column would return it, or None if the column cannot store it.
+
+        Only the spelling of UUIDs changes.
+        """
         if self.kind == "whole numbers":
-            is_one = _WHOLE.fullmatch(value) and -self.largest - 1 <= int(value) <= self.largest
-            return value if is_one else None
+            if not _INTEGER_PATTERN.fullmatch(value):
+                return None
+            is_in_range = -self.largest - 1 <= int(value) <= self.largest
+            return value if is_in_range else None
+
         if self.kind == "UUIDs":
-            return str(uuid.UUID(value)) if _UUID.fullmatch(value) else None
-        return value if self.length is None or len(value) <= self.length else None
+            if not _UUID_PATTERN.fullmatch(value):
+                return None
+            return str(uuid.UUID(value))
+
+        if self.length is not None and len(value) > self.length:
+            return None
+        return value
 
     def native(self, ids: Iterable[str]) -> list[str]:
-        """Return those of some ids that the column can be asked for."""
-        return [one for one in ids if not self.typed or self.key(one) is not None]
+        """Return the ids that the column can be compared with, in their order.
+
+        The others are left out, because PostgreSQL fails if an id does not fit the column's type.
+        """
+        return [row_id for row_id in ids if not self.typed or self.key(row_id) is not None]
 
 
-def ids_in(tx: Connection, own: Column[Any] | None) -> IdColumnFacts:
-    """Return which ids a reflected column holds; text where it is not there."""
-    kind = None if own is None else own.type
-    typed = not is_sqlite(tx)
-    if isinstance(kind, Uuid):
-        return IdColumnFacts("UUIDs", typed=typed)
-    if isinstance(kind, Integer):
-        bits = (
-            15
-            if isinstance(kind, SmallInteger)
-            else 63
-            if isinstance(kind, BigInteger) or not typed
-            else 31
-        )
-        return IdColumnFacts("whole numbers", 2**bits - 1, typed=typed)
-    return IdColumnFacts(length=getattr(kind, "length", None) if typed else None, typed=typed)
+def ids_in(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
+    """Return which ids a reflected column can store; any text if the column is None."""
+    is_typed = not is_sqlite(tx)
+    if id_column is None:
+        return IdColumnFacts(typed=is_typed)
+
+    column_type = id_column.type
+    if isinstance(column_type, Uuid):
+        return IdColumnFacts("UUIDs", typed=is_typed)
+
+    if isinstance(column_type, Integer):
+        if isinstance(column_type, SmallInteger):
+            bits = 15
+        elif isinstance(column_type, BigInteger) or not is_typed:
+            bits = 63
+        else:
+            bits = 31
+        return IdColumnFacts("whole numbers", 2**bits - 1, typed=is_typed)
+
+    max_chars = getattr(column_type, "length", None) if is_typed else None
+    return IdColumnFacts(length=max_chars, typed=is_typed)
 
 
 def new_ids(
-    tx: Connection, own: Column[Any], wanted: int, *, above: Callable[[], int] = lambda: 0
+    tx: Connection,
+    id_column: Column[Any],
+    count: int,
+    *,
+    find_highest_id: Callable[[], int] = lambda: 0,
 ) -> Sequence[int | str] | None:
-    """Return ids for new rows of a reflected table: UUIDs where ids are text, else numbers that none ever had.
+    """Return ids for new rows of a table, or None if the database generates ids itself.
 
-    None where the database gives such. `above` finds the highest number that a row ever had, where those that are there
-    do not tell.
+    The ids are UUIDs if the table has text ids, else ascending numbers that no row has had.
+
+    Args:
+        tx: The caller's transaction.
+        id_column: The reflected id column of the table.
+        count: Number of ids.
+        above: Returns the highest number that any row has had, deleted rows included.
     """
-    counts = ids_in(tx, own).kind == "whole numbers"
-    newest = None
-    if counts:
-        made = tx.execute(_MADE, {"table": own.table.name}).first() if is_sqlite(tx) else None
-        if own.server_default is not None or "AUTOINCREMENT" in str(made and made.sql).upper():
+    has_number_ids = ids_in(tx, id_column).kind == "whole numbers"
+    max_id = None
+    if has_number_ids:
+        if id_column.server_default is not None or _has_autoincrement(tx, id_column.table):
             return None
-        newest = tx.execute(select(func.max(own))).scalar()
-    if not counts or isinstance(newest, str):
-        return [str(uuid.uuid4()) for _ in range(wanted)]
-    first = max(int(newest or 0), above()) + 1
-    return range(first, first + wanted)
+        max_id = tx.execute(select(func.max(id_column))).scalar()
+
+    # An SQLite column of whole numbers can contain texts, which sort last.
+    if not has_number_ids or isinstance(max_id, str):
+        return [str(uuid.uuid4()) for _ in range(count)]
+
+    first_id = max(int(max_id or 0), find_highest_id()) + 1
+    return range(first_id, first_id + count)
 
 
-def for_nothing(found: Columns, names: Iterable[str]) -> dict[str, Any]:
-    """Return what stands for nothing in those of some columns that take no NULL: the empty text, or 0."""
+def _has_autoincrement(tx: Connection, table: Table) -> bool:
+    """Return whether an SQLite table is declared with AUTOINCREMENT; False on a server."""
+    if not is_sqlite(tx):
+        return False
+    definition = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table.name}).first()
+    return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()
+
+
+def for_nothing(columns: Columns, names: Iterable[str]) -> dict[str, Any]:
+    """Return the value to write instead of NULL for each named column that is NOT NULL.
+
+    Returns:
+        "" for text columns and 0 for all others, by column name.
+    """
     return {
-        name: "" if isinstance(found[name].type, String) else 0
+        name: "" if isinstance(columns[name].type, String) else 0
         for name in names
-        if not found[name].nullable
+        if not columns[name].nullable
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec:
-    """What a subject needs of a table.
+    """Requirements of a task for a table. It can make or adopt that table."""
 
-    `made` is the table as findable makes it; its columns are added to one that lacks them where `adds`, but for those
-    that it `needs`. `holds` says what columns must hold where that does not follow from their types; `refers` names one
-    with the ids of another table. Indexes are added for the columns in `found_by`; an id among them must tell rows
-    apart, and be no empty text. `mark` is the name and the rest of an index that is made last: where it is, the table
-    was adopted. `refuses` raises where something else stands against the table. `elsewhere` is a way out.
-    """
-
+    # The table as it is made if it does not exist.
     made: Table
+    # Columns that an existing table must have; adoption never adds these.
     needs: tuple[str, ...]
+    # Values that columns must store, if `made` does not imply it.
     holds: Mapping[str, ColumnNeed] = field(default_factory=dict)
+    # Last part of the hint in errors: how to do without this table.
     elsewhere: object = "use another database"
+    # Add the other columns of `made` to an existing table that lacks them.
     adds: bool = False
+    # Columns that get an index. If `id` is among them, ids must be unique and not empty.
     found_by: tuple[str, ...] = ()
+    # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
     mark: tuple[str, str] | None = None
+    # Column with ids of another table, and which ids that table has.
     refers: tuple[str, IdColumnFacts] | None = None
+    # Raises ConfigurationError if an existing table is unsuitable for another reason.
     refuses: Callable[[Connection, Columns], None] = field(default=lambda _tx, _columns: None)
 
     @property
@@ -330,195 +438,316 @@ class TableSpec:
 
     @property
     def item_id(self) -> ColumnElement[str]:
-        """Return a row's id as text."""
+        """Return an expression for a row's id as text."""
         return cast(self.made.c.id, Text)
 
     @property
-    def _wanted(self) -> Sequence[str]:
+    def _checked_columns(self) -> Sequence[str]:
+        """Return the names of the columns that an adopted table must have."""
         return self.made.c.keys() if self.adds else self.needs
 
-    def _missing(self, found: Columns) -> list[str]:
-        return [name for name in self._wanted if name not in found]
+    def _missing_columns(self, columns: Columns) -> list[str]:
+        """Return the columns that an adopted table must have and that are not in `columns`."""
+        return [name for name in self._checked_columns if name not in columns]
 
-    def _unfound(self, tx: Connection, found: Columns) -> list[str]:
-        """Return by which columns no row is found without reading the table."""
+    def _unindexed_columns(self, tx: Connection, columns: Columns) -> list[str]:
+        """Return the columns that still need an index, missing columns included."""
         return [
-            name for name in self.found_by if name not in found or not is_found_by(tx, found[name])
+            name
+            for name in self.found_by
+            if name not in columns or not is_indexed(tx, columns[name])
         ]
 
-    def _index(self, name: str) -> str:
-        return f"findable_{self.name}_{name}"
+    def _index_name(self, suffix: str) -> str:
+        """Return the name of an index that adoption makes."""
+        return f"findable_{self.name}_{suffix}"
 
     def is_marked(self, tx: Connection) -> bool:
-        """Return whether a table with a mark was adopted."""
+        """Return whether the index exists that marks the table as adopted."""
         return self.mark is not None and has_index(tx, self.name, self.mark[0])
 
     def is_whole(self, tx: Connection) -> bool:
-        """Return whether the table has all that is added to it, and columns that hold what they must."""
-        found = columns_of(tx, self.name)
-        return bool(found) and not (
-            self._missing(found) or self._unfound(tx, found) or self._misfits(tx, found)
-        )
+        """Return whether the table exists with all columns, types and indexes that it must have."""
+        columns = columns_of(tx, self.name)
+        if not columns or self._missing_columns(columns):
+            return False
+        return not (self._unindexed_columns(tx, columns) or self._misfits(tx, columns))
 
     def adopt(self, tx: Connection, *, first: bool) -> list[str]:
-        """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
+        """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        Return a line on what was done to one that is adopted. Nothing is changed, and ConfigurationError says so, where
-        what has its name cannot be.
+        Rows without an id get numbers if the id column was added by findable on SQLite. Ids of an
+        existing table are checked if `id` is among `found_by`.
+
+        Args:
+            tx: The caller's transaction, which must be rolled back after an error.
+            first: This is the first adoption, so the ids of an existing table must be checked.
+
+        Returns:
+            A line for the user if an existing table was adopted or got new columns, else nothing.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted.
         """
-        found = self._judged(tx)
-        table = quoted(tx, self.name)
-        added, unfound = (self._missing(found), self._unfound(tx, found)) if found else ([], [])
-        if not found:
+        columns = self._check_existing(tx)
+        missing_columns: list[str] = []
+        unindexed_columns: list[str] = []
+        if columns:
+            missing_columns = self._missing_columns(columns)
+            unindexed_columns = self._unindexed_columns(tx, columns)
+        else:
             self.made.create(tx)
+
         try:
-            for name in added:
-                kind = self.made.c[name].type.compile(tx.dialect)
-                tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {kind}"))
-            if "id" in added:
-                tx.execute(
-                    text(f"CREATE UNIQUE INDEX {quoted(tx, self._index('own_id'))} ON {table} (id)")
-                )
-            if found and "id" in self.found_by and (first or self.adds or unfound):
-                self._settle_ids(tx)
-            for name in unfound:
-                index = quoted(tx, self._index(name))
-                tx.execute(text(f"DROP INDEX IF EXISTS {index}"))  # of a table of this name before
-                tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
-            if self.mark is not None:
-                tx.execute(
-                    text(f"CREATE INDEX IF NOT EXISTS {self.mark[0]} ON {table} {self.mark[1]}")
-                )
+            self._add_columns(tx, missing_columns)
+            should_check_ids = first or self.adds or bool(unindexed_columns)
+            if columns and "id" in self.found_by and should_check_ids:
+                self._number_rows(tx)
+                self._check_ids(tx)
+            self._add_indexes(tx, unindexed_columns)
         except exc.DBAPIError as error:
-            why = f"cannot be adopted: {describe_error(error)}"
-            raise unfit(
-                self.name, why, hint=f"make it a plain table, or {self.elsewhere}"
-            ) from error
-        if not found or not (first or added):
+            reason = f"cannot be adopted: {describe_error(error)}"
+            hint = f"make it a plain table, or {self.elsewhere}"
+            raise unfit(self.name, reason, hint=hint) from error
+
+        if not columns or not (first or missing_columns):
             return []
         count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
-        said = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
-        return [said + (f": added {', '.join(added)}" if added else "")]
+        line = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
+        if missing_columns:
+            line += f": added {', '.join(missing_columns)}"
+        return [line]
+
+    def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
+        """Add columns to the table, and a unique index if the column `id` is among them."""
+        table = quoted(tx, self.name)
+        for name in names:
+            column_type = self.made.c[name].type.compile(tx.dialect)
+            tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
+
+        if "id" in names:
+            index = quoted(tx, self._index_name("own_id"))
+            tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
+
+    def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
+        """Make or replace an index for each named column, and last make the index of `mark`."""
+        table = quoted(tx, self.name)
+        for name in names:
+            index = quoted(tx, self._index_name(name))
+            # The index may be left from an earlier table of the same name.
+            tx.execute(text(f"DROP INDEX IF EXISTS {index}"))
+            tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
+
+        if self.mark is not None:
+            mark_name, mark_sql = self.mark
+            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {mark_name} ON {table} {mark_sql}"))
 
     def planned(self, tx: Connection) -> list[str]:
-        """Return what `adopt` would add to a table that another program made, and raise as it; nothing without one."""
-        if not (found := self._judged(tx)):
+        """Describe what `adopt` would add to an existing table, in at most one line.
+
+        Returns:
+            Nothing if the table does not exist or lacks nothing.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted.
+        """
+        columns = self._check_existing(tx)
+        if not columns:
             return []
-        missing = self._missing(found)
-        columns = (
-            f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
-            if missing
-            else ""
-        )
-        index = "an index" if self.mark is not None or self._unfound(tx, found) else ""
-        added = " and ".join(filter(None, (columns, index)))
-        return [f"{added} to `{self.name}`"] if added else []
+
+        additions: list[str] = []
+        missing_columns = self._missing_columns(columns)
+        if missing_columns:
+            noun = "column" if len(missing_columns) == 1 else "columns"
+            additions.append(f"the {noun} {', '.join(missing_columns)}")
+        if self.mark is not None or self._unindexed_columns(tx, columns):
+            additions.append("an index")
+        if not additions:
+            return []
+        return [f"{' and '.join(additions)} to `{self.name}`"]
 
     def as_moved(self, tx: Connection) -> Table:
-        """Return a table of an SQLite file as it is to be on a server: those of our columns that are there.
+        """Return the definition for a server of a table that is in an SQLite file.
 
-        Ids that are no whole numbers become text.
+        It has the columns of `made` that exist in the file. Ids that are not whole numbers become
+        text.
         """
-        found = columns_of(tx, self.name)
-        columns = list[Column[Any]]()
-        ids = {"id", self.refers[0] if self.refers else "id"}
-        for one in (one for one in self.made.columns if one.name in found):
-            there = found[one.name]
-            is_key = one.primary_key
-            is_whole = ids_in(tx, there).kind == "whole numbers"
-            kind = one.type if one.name not in ids else BigInteger() if is_whole else Text()
-            counts = [Identity()] if one.identity is not None and is_whole else []
-            how: dict[str, Any] = {
-                "nullable": there.nullable and not is_key,
-                "autoincrement": bool(counts),
-            }
-            columns.append(Column(one.name, kind, *counts, primary_key=is_key, **how))
-        return Table(self.name, MetaData(), *columns)
+        existing_columns = columns_of(tx, self.name)
+        id_names = {"id"}
+        if self.refers:
+            id_names.add(self.refers[0])
+        server_columns = list[Column[Any]]()
+        for column in self.made.columns:
+            existing_column = existing_columns.get(column.name)
+            if existing_column is not None:
+                is_id = column.name in id_names
+                server_columns.append(_make_server_column(tx, column, existing_column, is_id=is_id))
+        return Table(self.name, MetaData(), *server_columns)
 
-    def _judged(self, tx: Connection) -> Columns:
-        if (kind := kind_of(tx, self.name)) not in {None, "table"}:
-            why = (
-                f"is a {kind}{' table' * (kind == 'virtual')} here"
-                if kind in {"view", "virtual"}
-                else "is no table"
-            )
-            raise unfit(self.name, why, hint=f"make it a table, or {self.elsewhere}")
-        if not (found := columns_of(tx, self.name)):
+    def _check_existing(self, tx: Connection) -> Columns:
+        """Return the columns of the existing table; empty if there is no table of this name.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted.
+        """
+        kind = kind_of(tx, self.name)
+        if kind not in {None, "table"}:
+            reason = "is no table"
+            if kind == "view":
+                reason = "is a view here"
+            elif kind == "virtual":
+                reason = "is a virtual table here"
+            raise unfit(self.name, reason, hint=f"make it a table, or {self.elsewhere}")
+
+        columns = columns_of(tx, self.name)
+        if not columns:
             return {}
-        if lacking := next((name for name in self.needs if name not in found), None):
-            raise unfit(
-                self.name, f"has no `{lacking}` column", hint=f"add it, or {self.elsewhere}"
-            )
-        if wrong := self._misfits(tx, found):
-            mended = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
-            why = f"has columns of other types: {', '.join(wrong)}"
-            raise unfit(self.name, why, hint=f"{mended}, or {self.elsewhere}")
-        self.refuses(tx, found)
-        return found
 
-    def _misfits(self, tx: Connection, found: Columns) -> list[str]:
-        """Return which of the columns hold something else, and what they must hold, in words."""
-        name, ids = self.refers or ("", IdColumnFacts())
-        wrong = {
-            one: self._holds(one).misfit(tx, found[one])
-            for one in self._wanted
-            if one in found and one != name
-        }
-        if (own := found.get(name)) is not None:
-            fits = ColumnNeed.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {
-                ids.kind,
-                "text",
-            }
-            wrong[name] = None if fits else ids.kind
-        kinds = {one: found[one].type for one, must in wrong.items() if must}
-        told = {
-            one: "" if isinstance(kind, NullType) else f" ({kind.compile(tx.dialect).lower()})"
-            for one, kind in kinds.items()
-        }
-        return [
-            f"`{found[one].name}`{kind}, which must hold {wrong[one]}" for one, kind in told.items()
-        ]
+        missing_column = next((name for name in self.needs if name not in columns), None)
+        if missing_column:
+            reason = f"has no `{missing_column}` column"
+            raise unfit(self.name, reason, hint=f"add it, or {self.elsewhere}")
+        misfits = self._misfits(tx, columns)
+        if misfits:
+            reason = f"has columns of other types: {', '.join(misfits)}"
+            remedy = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
+            raise unfit(self.name, reason, hint=f"{remedy}, or {self.elsewhere}")
+        self.refuses(tx, columns)
+        return columns
 
-    def _holds(self, name: str) -> ColumnNeed:
-        usual = (
-            ColumnNeed.INTEGER if isinstance(self.made.c[name].type, Integer) else ColumnNeed.TEXT
-        )
-        return self.holds.get(name, ColumnNeed.ID if name == "id" else usual)
+    def _misfits(self, tx: Connection, columns: Columns) -> list[str]:
+        """Return for each column of an unsuitable type a phrase with its type and its need."""
+        reference_name, referred_ids = self.refers or ("", IdColumnFacts())
+        needs: dict[str, str] = {}
+        for name in self._checked_columns:
+            if name not in columns or name == reference_name:
+                continue
+            need = self._need_of(name).misfit(tx, columns[name])
+            if need:
+                needs[name] = need
 
-    def _settle_ids(self, tx: Connection) -> None:
-        """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
-        own = self.made.c.id
+        reference = columns.get(reference_name)
+        if reference is not None:
+            accepted_kinds = {referred_ids.kind, "text"}
+            is_id_column = ColumnNeed.ID.misfit(tx, reference) is None
+            if not (is_id_column and ids_in(tx, reference).kind in accepted_kinds):
+                needs[reference_name] = referred_ids.kind
+
+        phrases: list[str] = []
+        for name, need in needs.items():
+            column = columns[name]
+            type_note = ""
+            if not isinstance(column.type, NullType):
+                type_note = f" ({column.type.compile(tx.dialect).lower()})"
+            phrases.append(f"`{column.name}`{type_note}, which must hold {need}")
+        return phrases
+
+    def _need_of(self, name: str) -> ColumnNeed:
+        """Return which values a column must be able to store."""
+        if name in self.holds:
+            return self.holds[name]
+        if name == "id":
+            return ColumnNeed.ID
+        is_integer = isinstance(self.made.c[name].type, Integer)
+        return ColumnNeed.INTEGER if is_integer else ColumnNeed.TEXT
+
+    def _number_rows(self, tx: Connection) -> None:
+        """Give a number to each row without an id, if adoption added the id column on SQLite."""
         table = quoted(tx, self.name)
-        if is_sqlite(tx) and has_index(tx, self.name, self._index("own_id")):
-            newest = tx.execute(select(func.max(own))).scalar() or 0
-            waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
-            numbered = f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at"  # noqa: S608
-            tx.execute(text(numbered))
-        counted = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
-        count, apart = tx.execute(counted).one()
+        if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
+            return
+
+        max_id = tx.execute(select(func.max(self.made.c.id))).scalar() or 0
+        rows_without_id = (
+            "SELECT rowid AS at, "  # noqa: S608 - quoted
+            "row_number() OVER (ORDER BY rowid) AS place "
+            f"FROM {table} WHERE id IS NULL"
+        )
+        numbering = (
+            f"UPDATE {table} SET id = {max_id} + place "  # noqa: S608 - quoted
+            f"FROM ({rows_without_id}) WHERE {table}.rowid = at"
+        )
+        try:
+            with tx.begin_nested():
+                tx.execute(text(numbering))
+        except exc.IntegrityError:
+            self._find_refused_number(tx)
+            raise
+
+    def _find_refused_number(self, tx: Connection) -> None:
+        """Number the rows without an id one by one, to name the row that refuses its number.
+
+        Raises:
+            ConfigurationError: A rule of the table's owner refuses a row.
+        """
+        table = quoted(tx, self.name)
+        rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
+        numbering = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
+        for rowid in rowids.all():
+            write_each(
+                tx, self.name, [rowid], lambda rows: tx.execute(numbering, rows[0]._asdict())
+            )
+
+    def _check_ids(self, tx: Connection) -> None:
+        """Raise ConfigurationError if ids are missing, not unique, empty, or bytes or reals."""
+        counting = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
+        count, distinct_count = tx.execute(counting).one()
         hint = "give every row an id of its own"
-        if count != apart:
-            why = f"has rows whose `id` is missing or not theirs alone ({count - apart:,} of {count:,})"
-            raise unfit(self.name, why, hint=hint)
-        if is_sqlite(tx) and self._has(tx, func.typeof(own).in_(("blob", "real"))):
-            why = "has ids that are bytes or floating-point numbers"
-            raise unfit(self.name, why, hint="use ids that are whole numbers or text")
-        if self._has(tx, self.item_id == ""):
+        if count != distinct_count:
+            counts = f"{count - distinct_count:,} of {count:,}"
+            reason = f"has rows whose `id` is missing or not theirs alone ({counts})"
+            raise unfit(self.name, reason, hint=hint)
+
+        sqlite_type = func.typeof(self.made.c.id)
+        if is_sqlite(tx) and self._has_row(tx, sqlite_type.in_(("blob", "real"))):
+            reason = "has ids that are bytes or floating-point numbers"
+            raise unfit(self.name, reason, hint="use ids that are whole numbers or text")
+
+        if self._has_row(tx, self.item_id == ""):
             raise unfit(self.name, "has a row whose `id` is an empty text", hint=hint)
 
-    def _has(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
-        return (
-            tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first()
-            is not None
-        )
+    def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
+        """Return whether the table has a row that meets a condition."""
+        query = select(literal(1)).select_from(self.made).where(condition).limit(1)
+        return tx.execute(query).first() is not None
+
+
+def _make_server_column(
+    tx: Connection, column: Column[Any], existing_column: Column[Any], *, is_id: bool
+) -> Column[Any]:
+    """Return a column of `TableSpec.as_moved`, for a server.
+
+    An id column is BIGINT or text. A column may be NULL if it may be NULL in the file. An identity
+    is kept only if the ids are numbers.
+
+    Args:
+        tx: The transaction that reads the SQLite file.
+        column: The column as findable makes it.
+        existing_column: The reflected column of the SQLite file.
+        is_id: The column contains ids of this or another table.
+    """
+    is_integer = ids_in(tx, existing_column).kind == "whole numbers"
+    column_type = column.type
+    if is_id and is_integer:
+        column_type = BigInteger()
+    elif is_id:
+        column_type = Text()
+    identity: list[Identity] = []
+    if column.identity is not None and is_integer:
+        identity.append(Identity())
+
+    return Column(
+        column.name,
+        column_type,
+        *identity,
+        primary_key=column.primary_key,
+        nullable=existing_column.nullable and not column.primary_key,
+        autoincrement=bool(identity),
+    )
 
 
 class TaskTables:
-    """The tables of a subject, which are made, adopted and moved together.
-
-    `specs` says what is needed of them in a database; the last one's mark tells that all were adopted. `names` are the
-    usual names of the tables.
-    """
+    """The tables of a task, which are made, adopted and moved to a server together."""
 
     def __init__(
         self,
@@ -526,49 +755,140 @@ class TaskTables:
         *,
         names: Collection[str],
     ) -> None:
+        """Store the requirements, and register the names for reading all columns at once.
+
+        Args:
+            specs: Returns the requirements in a database. The mark of the last table says that all
+                tables were adopted.
+            names: Usual names of the tables.
+        """
         self.specs = specs
-        _SUBJECT_TABLES.update(names)
+        _TASK_TABLE_NAMES.update(names)
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
-        """Make the tables, or add to existing ones what they lack; return a line for each thing done to old ones.
+        """Make the tables, or add to existing tables the columns and indexes that they lack.
 
-        Doing it again changes nothing. ConfigurationError where what has the name of one cannot be adopted; nothing was
-        changed.
+        Runs in the caller's transaction. A second call changes nothing.
+
+        Returns:
+            A line for the user on each existing table that was adopted or got new columns.
+
+        Raises:
+            ConfigurationError: A table cannot be adopted. The caller must roll back.
         """
         specs = self.specs(tx, settings)
-        first = not specs[-1].is_marked(tx)
-        return [line for one in specs for line in one.adopt(tx, first=first)]
+        is_first = not specs[-1].is_marked(tx)
+        lines: list[str] = []
+        for spec in specs:
+            lines += spec.adopt(tx, first=is_first)
+        return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
-        """Return what would be added to tables of another program, in words; nothing where they were adopted."""
-        if TaskTables.is_adopted(
-            self, tx, settings
-        ):  # a view that is made anew is no other program's
+        """Describe the additions to tables of another program, in one line per table.
+
+        Returns:
+            Nothing if the tables were adopted already.
+
+        Raises:
+            ConfigurationError: A table cannot be adopted.
+        """
+        # Subclasses also check their views. A view that is made again is not another program's.
+        if TaskTables.is_adopted(self, tx, settings):
             return []
-        return [line for one in self.specs(tx, settings) for line in one.planned(tx)]
+
+        lines: list[str] = []
+        for spec in self.specs(tx, settings):
+            lines += spec.planned(tx)
+        return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
-        """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+        """Return whether `adopt` has nothing to do; the time does not depend on the row count."""
         specs = self.specs(tx, settings)
-        return specs[-1].is_marked(tx) and all(one.is_whole(tx) for one in specs)
+        return specs[-1].is_marked(tx) and all(spec.is_whole(tx) for spec in specs)
 
     def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
-        """Return each table that `adopt` makes where there is none, with its columns; a view has none here."""
-        return {one.name: tuple(one.made.c.keys()) for one in self.specs(tx, settings)}
+        """Return the column names of each table that `adopt` makes if it is missing, by table.
+
+        A view that a subclass adds has no column names.
+        """
+        return {spec.name: tuple(spec.made.c.keys()) for spec in self.specs(tx, settings)}
 
     def moved(self, tx: Connection, settings: Settings = DEFAULTS) -> list[Table]:
-        """Return the tables of an SQLite file as they are to be on a server; see `TableSpec.as_moved`."""
-        return [one.as_moved(tx) for one in self.specs(tx, settings)]
+        """Return the definitions for a server of all tables; see `TableSpec.as_moved`."""
+        return [spec.as_moved(tx) for spec in self.specs(tx, settings)]
 
 
-def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
-    """Return the error for a table that cannot be adopted."""
-    return ConfigurationError(f"`{name}` in this database {why}; nothing was changed", hint=hint)
+def unfit(name: str, reason: str, *, hint: str) -> ConfigurationError:
+    """Return the error for a table that cannot be adopted.
+
+    Args:
+        name: Name of the table.
+        reason: Rest of a sentence that begins with the table, such as "is no table".
+        hint: A remedy for the user.
+    """
+    message = f"`{name}` in this database {reason}; nothing was changed"
+    return ConfigurationError(message, hint=hint)
 
 
-def check_demands(name: str, found: Columns, *, known: Collection[str]) -> None:
-    """Raise ConfigurationError where a row needs a column that is not written."""
-    demanding = (one for key, one in found.items() if key not in known and not one.nullable)
-    if unknown := [f"`{one.name}`" for one in demanding if one.server_default is None]:
-        why = f"demands columns that are not ours: {', '.join(unknown)}"
-        raise unfit(name, why, hint="give them defaults, or let them be NULL")
+def write_each(
+    tx: Connection,
+    table: str,
+    rows: Sequence[Row],
+    write: Callable[[Sequence[Row]], object],
+) -> None:
+    """Write rows together; if the table refuses them, write row by row to name the refused row.
+
+    Args:
+        table: Name of the table in messages.
+        rows: The last cell of each row is its name in messages.
+        write: Writes some of the rows in `tx`.
+
+    Raises:
+        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
+            raises.
+    """
+    try:
+        with tx.begin_nested():
+            write(rows)
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        if len(rows) == 1:
+            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
+            hint = (
+                "mend this row, or the rule or trigger that stops it, "
+                "then run the same command again"
+            )
+            raise unfit(table, reason, hint=hint) from error
+        for row in rows:
+            write_each(tx, table, [row], write)
+
+
+def is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return True
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
+        return True
+    return _FOREIGN_KEY_MISMATCH in str(error.orig)
+
+
+def check_demands(name: str, columns: Columns, *, written_columns: Collection[str]) -> None:
+    """Raise ConfigurationError if a new row would lack a value that the table requires.
+
+    Args:
+        name: Name of the table.
+        columns: The existing columns of the table.
+        known: Names of the columns that are written into every new row.
+    """
+    required_columns = [
+        f"`{column.name}`"
+        for column_name, column in columns.items()
+        if column_name not in written_columns
+        and not column.nullable
+        and column.server_default is None
+    ]
+    if required_columns:
+        reason = f"demands columns that are not ours: {', '.join(required_columns)}"
+        raise unfit(name, reason, hint="give them defaults, or let them be NULL")

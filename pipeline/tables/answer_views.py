@@ -1,10 +1,17 @@
-"""Show answers as columns: `<prefix>_answers` has each of a task, `<prefix>_answered` the one that counts beside a row.
+"""Define, make and check the SQL views that show answers as columns.
 
-Both are views over the record, `findable_answers`, and say what stands there when they are read: of each item and
-extractor the answer that was applied last. A field whose values are all of one plain kind has a typed column, a date
-its text; all others (lists, objects, quotations, unions) are JSON. What is no value of its kind, or left out, is NULL.
-A column of the source whose name another column has is called `source_…`. Columns of a view that is there keep their
-places. A view carries a mark, by which it is told from another program's.
+- `<prefix>_answers` shows, for each row and version, the answer that was applied last.
+- `<prefix>_answered` shows each row of the source with its preferred answer.
+
+Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
+
+- A field has a typed column if all its values are of the same plain kind. A date or time is text.
+  All other fields (lists, objects, quotations, unions) are JSON.
+- A missing value and a value of another kind are NULL.
+- A source column is called `source_…` if another column has its name.
+- If a view is made again, its existing columns keep their positions.
+
+Each view of findable contains a mark, which distinguishes it from views of other programs.
 """
 
 import math
@@ -32,7 +39,7 @@ from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import FORMAT, OPTIONAL, leaves
 from pipeline.core.text import UNSOUND
-from pipeline.store import answers as record
+from pipeline.store.answers import VersionPreference, is_effective
 from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
 from pipeline.tables.cells import LARGEST, compact_json, number_of, text_hash
@@ -40,8 +47,10 @@ from pipeline.tables.cells import LARGEST, compact_json, number_of, text_hash
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+# Columns of both views.
 EXTRACTOR = "extractor"
 ANSWERED_AT = "answered_at"
+# Columns that every table of PostgreSQL has.
 SYSTEM = (
     "ctid",
     "xmin",
@@ -49,356 +58,526 @@ SYSTEM = (
     "cmin",
     "cmax",
     "tableoid",
-)  # columns that every table of PostgreSQL has
+)
 JSON = "json"
-ANSWERS_OF = "the answers of a task"  # in the marks of views
-_OURS = "findable"  # how the mark of a view of ours begins
-MOST_PREFIXES = 4  # before the name of a column that others have, too
-_IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
-_TYPES: Mapping[str, TypeEngine[Any]] = {  # of the columns of a source
+
+# Origin of these views, in their marks.
+_ANSWERS_ORIGIN = "the answers of a task"
+_MARK_PREFIX = "findable"
+# A name is tried without a prefix, with the prefix, with the prefix twice, and so on.
+_MAX_NAME_TRIES = 4
+# SQLite's JSON paths have no escapes for these characters.
+_NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
+# SQLSTATE of a statement that fails because other objects depend on an object.
+_DEPENDENT_OBJECTS_STATE = "2BP01"
+
+# Types of source columns, by kind.
+_SOURCE_TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
     "integer": BigInteger(),
     "real": NUMBER,
     "boolean": Boolean(),
 }
-_KINDS = {
+# Kinds by JSON schema type, and of strings by their format.
+_SCHEMA_KINDS = {
     "string": "text",
     "integer": "integer",
     "number": "real",
     "boolean": "boolean",
-}  # by the types of JSON schema
-_FORMATS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
-_TEXTS = {"date": "text", "time": "text"}  # kinds that a view shows as texts
+}
+_FORMAT_KINDS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
+# Kinds that a view shows as another kind.
+_VIEW_KINDS = {"date": "text", "time": "text"}
 
 
 def views_of(task: TaskRecord) -> tuple[str, str]:
-    """Return the names of the views of all answers, and of the one of each row that counts."""
+    """Return the names of the view of all answers and of the view of rows with their answers."""
     return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
 
 def check_columns(task: TaskRecord) -> None:
-    """Raise InputError where two columns of a view would have one name on a database, or one has too long a name."""
-    found = {
+    """Check the key columns and fields of a task as column names of its views.
+
+    Raises:
+        InputError: Two columns would have the same name in a database, or a name is too long.
+    """
+    labels_by_name = {
         name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
     }
-    found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
-    words = [f"the key column `{name}`" for name, _ in task.key] + [
-        f"the field `{name}`" for name, _ in task.fields
-    ]
-    for word, (name, _) in zip(words, (*task.key, *task.fields), strict=True):
-        other = found.setdefault(name.casefold(), word)
-        why = f"has a name of more than {MAX_COLUMN} bytes"
-        if other != word or len(name.encode()) > MAX_COLUMN:
-            why = (
-                f"and {other} would be one column of `{views_of(task)[0]}`"
-                if other != word
-                else why
-            )
-            raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
+    for name in SYSTEM:
+        labels_by_name[name] = f"`{name}`, which every table of PostgreSQL has"
+
+    labeled_names = [(name, f"the key column `{name}`") for name, _ in task.key]
+    labeled_names += [(name, f"the field `{name}`") for name, _ in task.fields]
+    for name, label in labeled_names:
+        first_label = labels_by_name.setdefault(name.casefold(), label)
+        if first_label != label:
+            reason = f"and {first_label} would be one column of `{views_of(task)[0]}`"
+        elif len(name.encode()) > MAX_COLUMN:
+            reason = f"has a name of more than {MAX_COLUMN} bytes"
+        else:
+            continue
+        raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
 
 
-def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]) -> Select[Any]:
-    """Return the SELECT of all answers, or of those that count beside their rows; columns `after` keep their places."""
-    cell = _file_cell if is_sqlite(tx) else _server_cell
-    columns: dict[str, ColumnElement[Any]] = {}
-    for place, (name, kind) in enumerate(task.key):
-        columns[name] = literal_column(
-            _key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx))
-        )
-    columns |= {
-        name: literal_column(cell(kind, name, f"{answers.name}.answer"))
-        for name, kind in task.fields
-    }
-    columns[EXTRACTOR] = answers.c.extractor
-    columns[ANSWERED_AT] = literal_column(
-        f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else "")
-    )
-    preference = record.VersionPreference.of(
+def _view_query(
+    tx: Connection, task: TaskRecord, *, each: bool, existing_names: Sequence[str]
+) -> Select[Any]:
+    """Return the SELECT of a view.
+
+    Args:
+        tx: The transaction in which the view will be made.
+        task: The task with the answers.
+        each: Select the answer of each version instead of rows with their preferred answers.
+        existing_names: Columns that come first, in this order.
+    """
+    columns = _answer_columns(tx, task)
+    preference = VersionPreference.of(
         tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred
     )
-    condition = record.is_effective(preference, each=each)
-    query = select().select_from(answers).where(condition)
+    query = select().select_from(answers).where(is_effective(preference, per_version=each))
+
     if not each:
-        asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
-        query = query.select_from(answers.outerjoin(rows, asked))
-        sources = beside(
-            columns, [one for one in task.columns if one not in dict(task.key)], "source_"
-        )
-        columns |= {
-            name: row_cell(tx, rows.c.row, own, task.columns[own]) for own, name in sources.items()
-        }
-    place_of = {name: number for number, name in enumerate(after)}
-    order = sorted(columns, key=lambda name: place_of.get(name, len(place_of)))
-    return query.add_columns(*(columns[name].label(name) for name in order))
+        is_same_row = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
+        query = query.select_from(answers.outerjoin(rows, is_same_row))
+        source_names = [name for name in task.columns if name not in dict(task.key)]
+        for source_name, name in name_added_columns(columns, source_names, "source_").items():
+            kind = task.columns[source_name]
+            columns[name] = row_cell(tx, rows.c.row, source_name, kind)
+
+    positions = {name: position for position, name in enumerate(existing_names)}
+    ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
+    return query.add_columns(*(columns[name].label(name) for name in ordered_names))
+
+
+def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of a stored answer by name: key, fields, version and time."""
+    is_file = is_sqlite(tx)
+    make_cell = _sqlite_cell if is_file else _server_cell
+    columns: dict[str, ColumnElement[Any]] = {}
+    for index, (name, kind) in enumerate(task.key):
+        part_index = None if len(task.key) == 1 else index
+        columns[name] = literal_column(_key_cell(kind, part_index, sqlite=is_file))
+    for name, kind in task.fields:
+        columns[name] = literal_column(make_cell(kind, name, f"{answers.name}.answer"))
+
+    columns[EXTRACTOR] = answers.c.extractor
+    answered_at = f"{answers.name}.at"
+    if is_file:
+        answered_at += " || '+00:00'"
+    columns[ANSWERED_AT] = literal_column(answered_at)
+    return columns
 
 
 def is_our_view(tx: Connection, name: str) -> bool:
-    """Return whether a view has our mark."""
-    return (_mark_of(tx, name) or "").startswith(_OURS)
+    """Return whether a view contains a mark of findable."""
+    return (_read_mark(tx, name) or "").startswith(_MARK_PREFIX)
+
+
+def _is_name_taken(mark: str | None) -> bool:
+    """Return whether a mark belongs to an object of another program; see `_read_mark`."""
+    return mark is not None and not mark.startswith(_MARK_PREFIX)
 
 
 def check_views(tx: Connection, task: TaskRecord) -> None:
-    """Raise ConfigurationError if something that is not ours has the name of a view of a task."""
+    """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in views_of(task):
-        if (mark := _mark_of(tx, name)) is not None and not mark.startswith(_OURS):
+        if _is_name_taken(_read_mark(tx, name)):
             hint = "table= in the task's file gives its tables another name"
             raise unfit(name, "is something that findable did not make", hint=hint)
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
-    return all(is_view_made(tx, name, query, of=ANSWERS_OF) for name, query in _queries(tx, task))
-
-
-def make_views(tx: Connection, task: TaskRecord) -> list[str]:
-    """Make both views, anew where their columns changed; return a line where they were not there.
-
-    Nothing is changed, and ConfigurationError says so, where something else has the name of one, or another program's
-    view is made of it.
-    """
-    check_columns(task)
-    check_views(tx, task)
-    views = views_of(task)
-    there = [_mark_of(tx, name) for name in views]
-    for name, query in _queries(tx, task):
-        make_view(tx, name, query, of=ANSWERS_OF)
-    return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
-
-
-def _queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield the names and queries of both views; columns of a view that is there keep their places."""
-    for name, each in zip(views_of(task), (True, False), strict=True):
-        names = list(columns_of(tx, name))
-        if is_sqlite(tx):  # whose names are in lower case there
-            names = list(
-                tx.execute(
-                    text("SELECT name FROM pragma_table_info(:name)"), {"name": name}
-                ).scalars()
-            )
-        yield name, _shown(tx, task, each=each, after=names)
-
-
-def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
-    """Return whether a view is of a query that follows from what is set (`of`), or something else has its name."""
-    there = _mark_of(tx, name)
-    return there is not None and (
-        not there.startswith(_OURS) or there == _mark(of, _sql_of(tx, query))
+    return all(
+        is_view_made(tx, name, query, origin=_ANSWERS_ORIGIN)
+        for name, query in _view_queries(tx, task)
     )
 
 
-def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
-    """Make the view of a query, its mark with the query's hash; return False where something else has its name.
+def make_views(tx: Connection, task: TaskRecord) -> list[str]:
+    """Make both views of a task, or replace them with their current definitions.
 
-    Other programs' views on it stay where its columns do; else it cannot be replaced, which is a ConfigurationError.
+    Returns:
+        A line for the user if at least one of the views did not exist.
+
+    Raises:
+        InputError: Two columns would have the same name, or a name is too long.
+        ConfigurationError: Another program's object has the name of a view, or depends on a view
+            whose columns change. The caller must roll back.
     """
-    if (there := _mark_of(tx, name)) is not None and not there.startswith(_OURS):
+    check_columns(task)
+    check_views(tx, task)
+    names = views_of(task)
+    earlier_marks = [_read_mark(tx, name) for name in names]
+    for name, query in _view_queries(tx, task):
+        make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
+    if all(earlier_marks):
+        return []
+    return [f"made the views `{names[0]}` and `{names[1]}`"]
+
+
+def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
+    """Yield the name and the current query of each view; existing columns keep their positions."""
+    for name, each in zip(views_of(task), (True, False), strict=True):
+        existing_names = list(columns_of(tx, name))
+        # `columns_of` folds the names of SQLite, but the case of a column must not change.
+        if is_sqlite(tx):
+            names_query = text("SELECT name FROM pragma_table_info(:name)")
+            existing_names = list(tx.execute(names_query, {"name": name}).scalars())
+        yield name, _view_query(tx, task, each=each, existing_names=existing_names)
+
+
+def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
+    """Return whether a view has this query, or another program's object has its name.
+
+    Args:
+        tx: The transaction that reads.
+        name: Name of the view.
+        query: The SELECT that the view should have.
+        of: Origin of the query, as it was given to `make_view`.
+    """
+    existing_mark = _read_mark(tx, name)
+    if existing_mark is None:
         return False
+    return _is_name_taken(existing_mark) or existing_mark == _mark(origin, _sql_of(tx, query))
+
+
+def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
+    """Make or replace a view, with a mark that contains the hash of its query.
+
+    Views of other programs that use this view are kept.
+
+    Args:
+        tx: The caller's transaction, which must be rolled back after an error.
+        name: Name of the view.
+        query: The SELECT of the view.
+        of: Origin of the query, in words, for the mark.
+
+    Returns:
+        False if another program's object has the name; nothing was changed then.
+
+    Raises:
+        ConfigurationError: A view of another program uses columns that change.
+    """
+    if _is_name_taken(_read_mark(tx, name)):
+        return False
+
     view = quoted(tx, name)
     sql = _sql_of(tx, query)
-    mark = _mark(of, sql)
+    mark = _mark(origin, sql)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
         return True
+
     try:
         with tx.begin_nested():
             _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
-    except exc.DBAPIError:  # a column of it is another one now
-        _replace(tx, name, f"CREATE VIEW {view} AS {sql}")
+    except exc.DBAPIError:
+        # PostgreSQL cannot replace a view if a column changes its name, type or position.
+        _drop_and_create(tx, name, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
     return True
 
 
-def _mark_of(tx: Connection, name: str) -> str | None:
-    """Return the mark of what has a view's name: None where nothing has, the empty text where it has none."""
+def _read_mark(tx: Connection, name: str) -> str | None:
+    """Return the mark of the table or view of a name.
+
+    Returns:
+        An empty text if the object has no mark, or None if there is no such object.
+    """
     if is_sqlite(tx):
         query = text(
-            "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:name)"
+            "SELECT sql FROM sqlite_master "
+            "WHERE type IN ('table', 'view') AND lower(name) = lower(:name)"
         )
         row = tx.execute(query, {"name": name}).first()
-        return None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
+        if row is None:
+            return None
+        return str(row[0]).partition("/* ")[2].partition(" */")[0]
+
     query = text(
         "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)"
     )
     row = tx.execute(query, {"name": quoted(tx, name)}).first()
-    return None if row is None else row[0] or ""
+    if row is None:
+        return None
+    return row[0] or ""
 
 
-def _replace(tx: Connection, name: str, statement: str) -> None:
+def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
+    """Drop a view of PostgreSQL and create it by a statement; on an error, it is kept.
+
+    Raises:
+        ConfigurationError: Another program's view depends on the view.
+        DBAPIError: Another error of the database.
+    """
     try:
         with tx.begin_nested():
             _run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
             _run_sql(tx, statement)
     except exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
+        if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
             raise
-        said = f"a view of another program is made of `{name}`, whose columns change; nothing was changed"
-        raise ConfigurationError(
-            said, hint="drop that view, run the same command again, and make it anew"
-        ) from error
+        message = (
+            f"a view of another program is made of `{name}`, whose columns change; "
+            "nothing was changed"
+        )
+        hint = "drop that view, run the same command again, and make it anew"
+        raise ConfigurationError(message, hint=hint) from error
 
 
 def _run_sql(tx: Connection, statement: str) -> None:
-    """Run a statement without parameters as it stands; names in it may hold `%` and `:`."""
+    """Run a statement without parameters, unchanged: it may contain `%` and `:`."""
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _mark(of: str, sql: str) -> str:
-    return f"{_OURS}, of {of}: {text_hash(sql)}"
+def _mark(origin: str, sql: str) -> str:
+    """Return the mark of a view with this query."""
+    return f"{_MARK_PREFIX}, of {origin}: {text_hash(sql)}"
 
 
 def _sql_of(tx: Connection, query: Select[Any]) -> str:
+    """Return a query as SQL with all values in it, for a statement without parameters."""
     sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
-    return (
-        sql if is_sqlite(tx) else sql.replace("%%", "%")
-    )  # as it is written for a driver that is given parameters
+    # The PostgreSQL dialect doubles `%` for a driver that gets parameters.
+    if not is_sqlite(tx):
+        sql = sql.replace("%%", "%")
+    return sql
 
 
 def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
-    """Return a column of the source, of the kind that it has, by the column with a row's JSON."""
-    cell = _file_cell if is_sqlite(tx) else _server_cell
-    whole = str(row.compile(dialect=tx.dialect))
-    kind = "text" if kind == JSON else kind  # the text of its JSON
-    return literal_column(cell(kind, name, whole), _TYPES[kind])
+    """Return an expression for a source column of a row that is stored as JSON.
+
+    Args:
+        tx: A connection to the database that will run the query.
+        row: The column with the JSON object.
+        name: Member of the object.
+        kind: Kind of the source column. A column of JSON is returned as text.
+    """
+    make_cell = _sqlite_cell if is_sqlite(tx) else _server_cell
+    row_sql = str(row.compile(dialect=tx.dialect))
+    cell_kind = "text" if kind == JSON else kind
+    return literal_column(make_cell(cell_kind, name, row_sql), _SOURCE_TYPES[cell_kind])
 
 
-def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
+def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
+    """Return SQL for a key column of an answer.
+
+    Args:
+        kind: Kind of the key column.
+        part_index: Index of the column in a key of several columns, which is stored as a JSON
+            list, or None if the key has one column.
+        sqlite: Return SQL for SQLite, else for PostgreSQL.
+    """
     cell = f"{answers.name}.item_id"
-    if place is not None:
-        whole = f"{cell}::jsonb ->> {place}"
-        cell = (
-            f"json_extract({cell}, '$[{place}]')"
-            if sqlite
-            else f"(CASE WHEN {cell} LIKE '[%' THEN {whole} END)"
-        )
+    if part_index is not None and sqlite:
+        cell = f"json_extract({cell}, '$[{part_index}]')"
+    elif part_index is not None:
+        cell = f"(CASE WHEN {cell} LIKE '[%' THEN {cell}::jsonb ->> {part_index} END)"
+
     if kind != "integer":
         return cell
-    return (
-        f"CAST({cell} AS INTEGER)"
-        if sqlite
-        else f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
-    )
+    if sqlite:
+        return f"CAST({cell} AS INTEGER)"
+    return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
-def _file_cell(kind: str, name: str, whole: str) -> str:
-    """Return SQL for a member of a JSON object in SQLite; NULL where it is no value of its kind."""
-    at = _literal(f'$."{name}"')
-    cell = f"json_extract({whole}, {at})"
-    is_ = f"json_type({whole}, {at})"
-    if _IN_NO_PATH.search(name):
-        member = f"FROM json_each({whole}) AS e WHERE e.key = {_literal(name)}"
+def _sqlite_cell(kind: str, name: str, document: str) -> str:
+    """Return SQL for a member of a JSON object in SQLite; NULL if it is not of its kind.
+
+    Args:
+        kind: Kind of the column.
+        name: Member of the object.
+        document: SQL of the JSON object.
+    """
+    path = _literal(f'$."{name}"')
+    cell = f"json_extract({document}, {path})"
+    json_type = f"json_type({document}, {path})"
+    if _NOT_IN_SQLITE_PATHS.search(name):
+        member = f"FROM json_each({document}) AS e WHERE e.key = {_literal(name)}"
         cell = f"(SELECT e.value {member})"
-        is_ = f"(SELECT e.type {member})"
-    # decimal numbers are texts
-    is_number = f"CASE {is_} WHEN 'text' THEN CASE WHEN json_valid({cell}) THEN json_type({cell}) END ELSE {is_} END"
-    is_number += " IN ('integer', 'real')"
+        json_type = f"(SELECT e.type {member})"
+
+    # Decimal numbers are stored as texts.
+    type_in_text = f"CASE WHEN json_valid({cell}) THEN json_type({cell}) END"
+    number_type = f"CASE {json_type} WHEN 'text' THEN {type_in_text} ELSE {json_type} END"
+    is_number = f"{number_type} IN ('integer', 'real')"
+    real = f"CAST({cell} AS REAL)"
+    is_boolean = f"{json_type} IN ('true', 'false')"
     return {
-        "text": f"CASE WHEN {is_} IN ('true', 'false') THEN {is_} ELSE CAST({cell} AS TEXT) END",
-        "integer": f"CASE {is_} WHEN 'integer' THEN {cell} END",
-        "real": f"CASE WHEN ({is_number}) AND abs(CAST({cell} AS REAL)) < 9e999 THEN CAST({cell} AS REAL) END",
-        "boolean": f"CASE {is_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
-        JSON: f"CASE {is_} WHEN 'null' THEN NULL ELSE {whole} -> {at} END",
-    }[_TEXTS.get(kind, kind)]
+        "text": f"CASE WHEN {is_boolean} THEN {json_type} ELSE CAST({cell} AS TEXT) END",
+        "integer": f"CASE {json_type} WHEN 'integer' THEN {cell} END",
+        "real": f"CASE WHEN ({is_number}) AND abs({real}) < 9e999 THEN {real} END",
+        "boolean": f"CASE {json_type} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
+        JSON: f"CASE {json_type} WHEN 'null' THEN NULL ELSE {document} -> {path} END",
+    }[_VIEW_KINDS.get(kind, kind)]
 
 
-def _server_cell(kind: str, name: str, whole: str) -> str:
-    """Return SQL for a member of a JSON object in PostgreSQL; NULL where it is no value of its kind."""
-    whole = f"{whole}::jsonb"
-    at = _literal(name)
-    cell = f"({whole} ->> {at})"
-    is_ = f"jsonb_typeof({whole} -> {at})"
+def _server_cell(kind: str, name: str, document: str) -> str:
+    """Return SQL for a member of a JSON object in PostgreSQL; NULL if it is not of its kind.
+
+    Args:
+        kind: Kind of the column.
+        name: Member of the object.
+        document: SQL of the JSON object.
+    """
+    document = f"{document}::jsonb"
+    member = _literal(name)
+    cell = f"({document} ->> {member})"
+    json_type = f"jsonb_typeof({document} -> {member})"
+
+    is_integer = f"{json_type} = 'number' AND {cell} ~ '^-?[0-9]+$'"
     is_number = f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'"
+    # PostgreSQL fails on numbers that are too large or too small for float8.
     size = f"abs({cell}::numeric)"
-    real = f"CASE WHEN {size} < 3e-324 THEN 0 WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
+    real = (
+        f"CASE WHEN {size} < 3e-324 THEN 0 "
+        f"WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
+    )
     return {
         "text": cell,
-        "integer": f"CASE WHEN {is_} = 'number' AND {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END",
+        "integer": f"CASE WHEN {is_integer} THEN {cell}::bigint END",
         "real": f"CASE WHEN {is_number} THEN {real} END",
-        "boolean": f"CASE {is_} WHEN 'boolean' THEN {cell}::boolean END",
-        JSON: f"NULLIF({whole} -> {at}, 'null'::jsonb)",
-    }[_TEXTS.get(kind, kind)]
+        "boolean": f"CASE {json_type} WHEN 'boolean' THEN {cell}::boolean END",
+        JSON: f"NULLIF({document} -> {member}, 'null'::jsonb)",
+    }[_VIEW_KINDS.get(kind, kind)]
 
 
-def beside(own: Iterable[str], names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Return under which names some columns stand beside others, which keep theirs; one without room is left out."""
-    taken = {one.casefold() for one in own}
-    found = dict[str, str]()
+def name_added_columns(
+    existing_names: Iterable[str], names: Iterable[str], prefix: str
+) -> dict[str, str]:
+    """Return the column names for more columns in a table that has columns already.
+
+    Case does not distinguish names.
+
+    Args:
+        existing_names: Columns that keep their names.
+        names: The columns to add.
+        prefix: Put before a name until no other column has it.
+
+    Returns:
+        Column names by `names`, in their order. A column without a free name is left out.
+    """
+    taken_names = {name.casefold() for name in existing_names}
+    column_names = dict[str, str]()
     for name in names:
-        ways = (
-            f"{prefix * times}{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
-            for times in range(MOST_PREFIXES)
+        candidates = (
+            f"{prefix * prefix_count}{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
+            for prefix_count in range(_MAX_NAME_TRIES)
         )
-        if free := next((one for one in ways if one.casefold() not in taken), ""):
-            taken.add(free.casefold())
-            found[name] = free
-    return found
+        free_names = (name for name in candidates if name.casefold() not in taken_names)
+        column_name = next(free_names, "")
+        if column_name:
+            taken_names.add(column_name.casefold())
+            column_names[name] = column_name
+    return column_names
 
 
-def _literal(words: str) -> str:
-    escaped = words.replace("'", "''")
+def _literal(value: str) -> str:
+    """Return a text as an SQL literal."""
+    escaped = value.replace("'", "''")
     return f"'{escaped}'"
 
 
 def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, kind) of each field of an answer's model, in its order."""
-    document = answer.model_json_schema(mode="serialization", by_alias=False)
-    models = document.get("$defs", {})
-    nodes = (models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document)[
-        "properties"
-    ]
-    kinds = {name: _kind(nodes[name], models) for name in answer.model_fields}
-    decimal = (
-        name
-        for name, one in answer.model_fields.items()
-        if Decimal in {one.annotation, *get_args(one.annotation)}
-    )
-    return tuple((kinds | {name: "real" for name in decimal if kinds[name] == "text"}).items())
+    """Return (field, kind) for each field of an answer's model, in the model's order."""
+    schema = answer.model_json_schema(mode="serialization", by_alias=False)
+    definitions = schema.get("$defs", {})
+    model_schema = schema
+    if "$ref" in schema:
+        model_schema = definitions[schema["$ref"].rpartition("/")[2]]
+
+    kinds: dict[str, str] = {}
+    for name, model_field in answer.model_fields.items():
+        kind = _kind_of_schema(model_schema["properties"][name], definitions)
+        types = {model_field.annotation, *get_args(model_field.annotation)}
+        # The JSON schema of a decimal number is a string.
+        if kind == "text" and Decimal in types:
+            kind = "real"
+        kinds[name] = kind
+    return tuple(kinds.items())
 
 
-def _kind(node: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """Return the kind of the values of a JSON schema; of several kinds it is JSON, and None counts for nothing."""
-    if "$ref" in node:
-        return _kind(models[node["$ref"].rpartition("/")[2]], models)
-    if "anyOf" in node:
-        kinds = {_kind(one, models) for one in node["anyOf"] if one.get("type") != "null"}
+def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Return the kind of a column for the values of a JSON schema.
+
+    It is JSON if the schema allows values of several kinds. Null is not counted as a kind.
+    """
+    if "$ref" in schema:
+        return _kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+
+    if "anyOf" in schema:
+        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        kinds = {_kind_of_schema(option, definitions) for option in options}
         return kinds.pop() if len(kinds) == 1 else JSON
-    kind = _KINDS.get(node.get("type", ""), JSON)
-    return _FORMATS.get(node.get("format", ""), kind) if kind == "text" else kind
+
+    kind = _SCHEMA_KINDS.get(schema.get("type", ""), JSON)
+    if kind != "text":
+        return kind
+    return _FORMAT_KINDS.get(schema.get("format", ""), kind)
 
 
 def stored_cell(kind: str, value: Any) -> Any:
-    """Return a value of a field as the driver of either database takes it; None where it is none of its kind."""
+    """Convert the JSON value of a field to a column value that both database drivers accept.
+
+    Returns:
+        None if the value is None or not of the column's kind.
+    """
+    if value is None:
+        return None
     try:
-        return None if value is None else _CELLS[kind](value)
+        return _CELL_CONVERTERS[kind](value)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _integer(value: Any) -> int | None:
+def _to_text(value: Any) -> str:
+    """Return a text unchanged, and any other value as JSON."""
+    return value if isinstance(value, str) else compact_json(value)
+
+
+def _to_boolean(value: Any) -> bool | None:
+    """Return a truth value unchanged, and None for any other value."""
+    return value if isinstance(value, bool) else None
+
+
+def _to_integer(value: Any) -> int | None:
+    """Return a whole number of at most 64 bits as int, else None."""
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if is_whole and -LARGEST - 1 <= value <= LARGEST else None
+    if not is_whole or not -LARGEST - 1 <= value <= LARGEST:
+        return None
+    return int(value)
 
 
-_CELLS: Mapping[str, Callable[[Any], Any]] = {
-    "text": lambda value: value if isinstance(value, str) else compact_json(value),
-    "integer": _integer,
-    "real": number_of,  # decimal ones come as text
-    "boolean": lambda value: value if isinstance(value, bool) else None,
+def _to_time_text(value: Any) -> str | None:
+    """Return a time in the format in which both databases sort times."""
+    time = time_of(value)
+    return None if time is None else time.isoformat(" ", "microseconds")
+
+
+_CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _to_text,
+    "integer": _to_integer,
+    # Decimal numbers are texts in JSON, which `number_of` reads, too.
+    "real": number_of,
+    "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(value).isoformat(),
-    "time": lambda value: (at := time_of(value)) and at.isoformat(" ", "microseconds"),
+    "time": _to_time_text,
     JSON: compact_json,
 }
 
 
 def why_unstorable(answer: "BaseModel") -> str:
-    """Return why no database could keep an answer as it is; the empty text where both can."""
+    """Return why a database could not store an answer unchanged; "" if both databases can."""
     try:
-        for path, value in leaves(answer.model_dump(mode="json")):
-            said = [*path, *(value.values() if isinstance(value, dict) else [value])]
-            if why := next(filter(None, map(_why_not, said)), ""):
-                sound = (one for one in path if not _why_not(one))
-                place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in sound)
-                return f"{why} in `{place.removeprefix('.')}`"
+        for path, leaf in leaves(answer.model_dump(mode="json")):
+            leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
+            reasons = map(_unstorable_reason, [*path, *leaf_values])
+            reason = next((reason for reason in reasons if reason), "")
+            if reason:
+                return f"{reason} in `{_format_path(path)}`"
     except UnicodeError:
         return "a text that is half a character (a lone surrogate)"
     except (ValueError, RecursionError):
@@ -406,17 +585,25 @@ def why_unstorable(answer: "BaseModel") -> str:
     return ""
 
 
-def _why_not(value: Any) -> str:
-    if isinstance(value, str) and (bad := UNSOUND.search(value)):
-        return (
-            "a text with NUL"
-            if bad[0] == "\0"
-            else "a text with half a character (a lone surrogate)"
-        )
+def _format_path(path: Iterable[str | int]) -> str:
+    """Return a path like `tags[0].name`, without the parts that cannot be printed."""
+    printable_parts = [part for part in path if not _unstorable_reason(part)]
+    steps = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in printable_parts]
+    return "".join(steps).removeprefix(".")
+
+
+def _unstorable_reason(value: Any) -> str:
+    """Return why a plain value cannot be stored in both databases; "" if it can."""
+    if isinstance(value, str):
+        match = UNSOUND.search(value)
+        if match is None:
+            return ""
+        if match[0] == "\0":
+            return "a text with NUL"
+        return "a text with half a character (a lone surrogate)"
+
     if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
         return "a whole number of more than 64 bits"
-    return (
-        "a number that is none (NaN or infinite)"
-        if isinstance(value, float) and not math.isfinite(value)
-        else ""
-    )
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is none (NaN or infinite)"
+    return ""

@@ -1,7 +1,7 @@
-"""What a cell of a table holds, whichever program wrote it, as text, a number, a list, or plain JSON.
+"""Convert cells of any database, file or library to text, numbers, lists and plain JSON values.
 
-The kinds of columns are text, integer, real, boolean and json. pandas and pyarrow are extras; neither is imported to
-read what another library made, where that tells its rows itself.
+The kinds of columns are text, integer, real, boolean and json. pandas and pyarrow are optional
+extras. Neither is imported if the object of another library lists its rows itself.
 """
 
 import hashlib
@@ -20,16 +20,17 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.text import UNSOUND
 
 JSON_SPACE = " \t\r\n"
-NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
+# Cells that mean an empty list, without JSON's white space.
+NO_LIST = frozenset({"", "[]", "null"})
+# The largest integer of a database column.
 LARGEST = 2**63 - 1
-_NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
-_JSON = [
-    json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort)
-    for sort in (False, True)
-]
-_NO_FRACTION = re.compile(r"\.0+(?!\d)")
-_ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
-_INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
+_WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
+_ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
+# The beginning of the name that pandas gives to an index among the columns of Arrow.
+_INDEX_COLUMN_PREFIX = "__index_level_"
 
 
 def cell_words(cell: Any) -> str:
@@ -40,7 +41,7 @@ def cell_words(cell: Any) -> str:
 
 
 def text_of(cell: Any) -> str:
-    """Return a cell's text without surrounding white space."""
+    """Return a cell's text without surrounding white space; NULL is the empty text."""
     return str.strip(cell) if cell.__class__ is str else cell_words(cell).strip()
 
 
@@ -50,12 +51,12 @@ def text_hash(text: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a cell as it is put to a model: NULL is the empty text, a truth value a word in lower case."""
+    """Return a cell as a prompt contains it: NULL is empty, a boolean is `true` or `false`."""
     return str(value).lower() if isinstance(value, bool) else cell_words(value)
 
 
 def loaded(cell: Any) -> Any:
-    """Return what a JSON cell holds, on either database; text that is not JSON is that text."""
+    """Parse a JSON cell of either database; return a cell that is not JSON text unchanged."""
     try:
         return json.loads(cell) if isinstance(cell, str | bytes) else cell
     except ValueError:
@@ -63,7 +64,7 @@ def loaded(cell: Any) -> Any:
 
 
 def number_of(cell: Any) -> float | None:
-    """Return a cell's number, or None where it holds none: a rate that is text counts only where it parses."""
+    """Return the number in a cell, also if it is text; None if it has no finite number."""
     try:
         number = float(cell)
     except (TypeError, ValueError):
@@ -72,170 +73,253 @@ def number_of(cell: Any) -> float | None:
 
 
 def list_of(cell: Any) -> list[str] | None:
-    """Return the texts of the JSON list in a cell, the empty list for none, and None where it is no list."""
+    """Return the texts of the JSON list in a cell.
+
+    Elements that are not texts are returned as JSON.
+
+    Returns:
+        The texts; an empty list if the cell is blank or null; None if it is not a JSON list.
+    """
     text = cell_words(cell)
-    if not text.startswith('["') and text.translate(_NO_SPACE) in NO_LIST:
+    if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in NO_LIST:
         return []
+
     try:
-        found = orjson.loads(text)
+        elements = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(found, list):
+
+    if not isinstance(elements, list):
         return None
-    return [one if isinstance(one, str) else orjson.dumps(one).decode() for one in found]
+    return [
+        element if isinstance(element, str) else orjson.dumps(element).decode()
+        for element in elements
+    ]
 
 
 def compact_json(value: Any, *, sort: bool = False) -> str:
-    """Return a value as JSON without blanks; where it is to be compared, with sorted names."""
-    return _JSON[sort].encode(value)
+    """Return a value as JSON without white space.
+
+    Args:
+        value: A plain value.
+        sort: Sort the names in objects, so that equal objects give equal texts.
+    """
+    encoder = _SORTING_ENCODER if sort else _ENCODER
+    return encoder.encode(value)
 
 
 def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row's values by column as JSON has them."""
+    """Convert a row's values to plain JSON values, by column."""
     return {str(name): plain_value(value) for name, value in row.items()}
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value of a driver or a library as JSON has it.
+    """Convert a value of a database driver or a library to a plain JSON value.
 
-    A date or a time is ISO text; a decimal number, a UUID and whatever else is the text it is shown as; bytes are read
-    as UTF-8, and those that are none become lone surrogates. What is not a number is None, as pandas writes an empty
-    cell.
+    - Dates and times become ISO text.
+    - Decimal numbers, UUIDs, infinity and other objects become text.
+    - Bytes are read as UTF-8; invalid bytes become lone surrogates.
+    - NaN becomes None, because pandas writes an empty cell as NaN.
     """
     if value is None or isinstance(value, bool | str | int):
         return value
-    if isinstance(value, Mapping | list | tuple):
-        return (
-            plain_row(value) if isinstance(value, Mapping) else [plain_value(one) for one in value]
-        )
+    if isinstance(value, Mapping):
+        return plain_row(value)
+    if isinstance(value, list | tuple):
+        return [plain_value(element) for element in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
+    """Convert a number, bytes, a date or another object to a plain JSON value."""
     if isinstance(value, float) and not math.isinf(value):
         return None if math.isnan(value) else value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "surrogateescape")
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
-    return value.isoformat() if isinstance(value, date | time) else str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value)
 
 
 def kind_of_value(value: Any) -> str | None:
-    """Return which kind of column a plain value asks for; None where it says nothing. Long whole numbers are text."""
+    """Return the kind of column that stores a plain value; None for None.
+
+    Whole numbers beyond 64 bits need a text column.
+    """
     if value is None:
         return None
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
         return "integer" if -LARGEST - 1 <= value <= LARGEST else "text"
-    return "real" if isinstance(value, float) else "text" if isinstance(value, str) else "json"
+    if isinstance(value, float):
+        return "real"
+    return "text" if isinstance(value, str) else "json"
 
 
-def common_kind(one: str | None, other: str | None) -> str | None:
-    """Return the kind of column that holds values of both kinds."""
-    if one is None or other is None or one == other:
-        return one or other
-    return (
-        "real"
-        if {one, other} == {"integer", "real"}
-        else "json"
-        if "json" in {one, other}
-        else "text"
-    )
+def common_kind(first_kind: str | None, second_kind: str | None) -> str | None:
+    """Return the kind of column that stores values of two kinds.
+
+    None means that nothing is known of a kind, so the other kind is returned. Integer and real
+    give real, json and any kind give json, and all other pairs give text.
+    """
+    if first_kind is None or second_kind is None or first_kind == second_kind:
+        return first_kind or second_kind
+
+    kinds = {first_kind, second_kind}
+    if kinds == {"integer", "real"}:
+        return "real"
+    return "json" if "json" in kinds else "text"
 
 
-def holds_bytes(value: Any) -> bool:
-    """Return whether a value of a driver or a library is bytes that are no text, or has some in it."""
+def contains_binary(value: Any) -> bool:
+    """Return whether a value of a driver or library is, or contains, bytes that are not text."""
     if isinstance(value, bytes | bytearray | memoryview):
         return UNSOUND.search(plain_value(value)) is not None
-    if isinstance(value, Mapping | list | tuple):
-        return any(map(holds_bytes, value.values() if isinstance(value, Mapping) else value))
+    if isinstance(value, Mapping):
+        return any(map(contains_binary, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(contains_binary, value))
     return False
 
 
 def bytes_note(names: Iterable[str]) -> str:
-    """Return what to say of columns that are left out for their bytes; empty if there are none."""
-    shown = ", ".join(map(repr, names))
-    return f"left out, because they hold bytes and no text: {shown}" if shown else ""
+    """Return the note about columns that are left out because of their bytes; empty for no names."""
+    names_text = ", ".join(map(repr, names))
+    return f"left out, because they hold bytes and no text: {names_text}" if names_text else ""
 
 
 def without_bytes(
     rows: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Return rows without the columns that hold bytes and no text, and the names of these."""
-    names = dict.fromkeys(name for row in rows for name, value in row.items() if holds_bytes(value))
-    found = [name for name in names if not any(isinstance(row.get(name), str) for row in rows)]
-    return [
-        {name: value for name, value in row.items() if name not in found} for row in rows
-    ], found
+    """Remove the columns that contain bytes and no text in any row.
+
+    Returns:
+        Copies of the rows without these columns, and the names of the removed columns.
+    """
+    binary_names = dict[str, None]()
+    for row in rows:
+        for name, value in row.items():
+            if contains_binary(value):
+                binary_names[name] = None
+
+    removed_names = [
+        name for name in binary_names if not any(isinstance(row.get(name), str) for row in rows)
+    ]
+    remaining_rows = [
+        {name: value for name, value in row.items() if name not in removed_names} for row in rows
+    ]
+    return remaining_rows, removed_names
 
 
 def rows_of(data: Any) -> list[Mapping[str, Any]]:
-    """Return the rows of a list of mappings, an Arrow table, or a frame of pandas, polars or such.
+    """Return the rows of a list of mappings, an Arrow table, or a pandas or polars data frame.
 
-    What is missing is None where pyarrow is installed; without it a frame of pandas tells NaN.
+    An index of pandas is left out. With pyarrow a missing value is None. Without it a missing
+    value of pandas is NaN.
+
+    Raises:
+        InputError: The object has no rows that are mappings.
     """
     rows: Any = None
-    if hasattr(data, "to_dicts"):  # of polars
+    if hasattr(data, "to_dicts"):  # polars
         rows = data.to_dicts()
-    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # of Arrow and pandas
-        rows = arrow_rows(pyarrow_for("an Arrow table").table(data))
-    elif hasattr(data, "to_dict"):  # of pandas
+    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # Arrow and pandas
+        rows = list_arrow_rows(pyarrow_for("an Arrow table").table(data))
+    elif hasattr(data, "to_dict"):  # pandas
         rows = data.to_dict("records")
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         rows = list(data)
+
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
-        said = f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken"
-        raise InputError(said, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
-    return [
-        {str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)}
-        for row in rows
-    ]
+        message = (
+            "rows are a list of dicts, a data frame or an Arrow table, "
+            f"not {type(data).__name__}; nothing was taken"
+        )
+        raise InputError(message, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
+    return [_without_index_columns(row) for row in rows]
 
 
-def arrow_rows(batch: Any) -> list[dict[str, Any]]:
-    """Return the rows of an Arrow table or batch; a time that Python does not have is ISO text.
+def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        str(name): value
+        for name, value in row.items()
+        if not str(name).startswith(_INDEX_COLUMN_PREFIX)
+    }
 
-    Python's times have microseconds, and years from 1 to 9999.
+
+def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of an Arrow table or record batch.
+
+    A time that Python cannot represent is ISO text. Python's times have microseconds, and years
+    from 1 to 9999.
     """
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
     except (ValueError, OverflowError):
         names = batch.schema.names
-        columns = [[_arrow_value(cell) for cell in column] for column in batch.columns]
+        columns = [[_convert_arrow_scalar(cell) for cell in column] for column in batch.columns]
         rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     return rows
 
 
-def _arrow_value(cell: Any) -> Any:
-    """Return the value of an Arrow scalar."""
+def _convert_arrow_scalar(cell: Any) -> Any:
+    """Return the Python value of an Arrow scalar.
+
+    A time or duration that Python cannot represent becomes ISO text, or a number with its unit.
+    Nested values are converted element by element.
+    """
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
         pa = pyarrow_for("an Arrow table")
+
     kind = cell.type
-    if pa.types.is_struct(kind):
-        return {name: _arrow_value(cell[name]) for name in kind.names}
-    if pa.types.is_map(kind):
-        return [[_arrow_value(pair[0]), _arrow_value(pair[1])] for pair in cell.values]
-    if pa.types.is_nested(kind):
-        return [_arrow_value(one) for one in cell.values]
     if pa.types.is_dictionary(kind):
-        return _arrow_value(cell.value)
+        return _convert_arrow_scalar(cell.value)
+    if pa.types.is_nested(kind):
+        return _convert_arrow_nested(cell)
+
     text = str(cell.cast(pa.string()))
     # Arrow writes no text for a time beyond some millennia.
-    is_number = pa.types.is_duration(kind) or text.startswith("<")
-    return (
-        f"{cell.value} {kind.unit}"
-        if is_number
-        else _ZONE.sub(r"\1:\2", _NO_FRACTION.sub("", text.replace(" ", "T")))
-    )
+    if pa.types.is_duration(kind) or text.startswith("<"):
+        return f"{cell.value} {kind.unit}"
+    iso_text = _ZERO_FRACTION.sub("", text.replace(" ", "T"))
+    return _ZONE_WITHOUT_COLON.sub(r"\1:\2", iso_text)
 
 
-def pyarrow_for(what: str) -> Any:
-    """Return pyarrow, which something needs."""
+def _convert_arrow_nested(cell: Any) -> Any:
+    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list."""
+    pa = pyarrow_for("an Arrow table")
+    kind = cell.type
+    if pa.types.is_struct(kind):
+        return {name: _convert_arrow_scalar(cell[name]) for name in kind.names}
+    if pa.types.is_map(kind):
+        return [
+            [_convert_arrow_scalar(pair[0]), _convert_arrow_scalar(pair[1])] for pair in cell.values
+        ]
+    return [_convert_arrow_scalar(element) for element in cell.values]
+
+
+def pyarrow_for(purpose: str) -> Any:
+    """Import and return pyarrow.
+
+    Args:
+        what: The object that needs pyarrow, as the error message names it.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
     except ImportError as error:
-        hint = "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without"
+        hint = (
+            "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; "
+            "CSV and JSON lines do without"
+        )
         raise ConfigurationError(
-            f"{what} needs pyarrow, which is not installed; nothing was done", hint=hint
+            f"{purpose} needs pyarrow, which is not installed; nothing was done", hint=hint
         ) from error
     return pa

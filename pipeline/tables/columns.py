@@ -1,7 +1,13 @@
-"""Which name in a file means which column: what MAP= says, exact names, then known names in a dozen languages.
+"""Map the names in a file to the columns of a task.
 
-Names are compared by their letters. What only looks like a known name is never taken by itself: a note says the MAP= to
-type.
+A name is matched in this order:
+
+1. MAP= names it.
+2. It is a column's own name or label.
+3. It is in `column_names.toml`, which lists names in a dozen languages.
+
+Names are compared by their letters and digits only. A name that is merely similar to a known name
+is not matched; a note shows the MAP= that would match it.
 """
 
 import csv
@@ -31,341 +37,542 @@ from pipeline.tables.row_import import (
     unsound,
 )
 
-_NEAR = 80  # percent of letters in common from which a name looks like another
-_SHOWN = 12  # names in a message
-_NAMES = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
-COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_NAMES)
-# letters that do not decompose into one of ASCII with an accent; the last is a dotless i
-_LETTERS = str.maketrans(
+# Share of common letters, in percent, from which two names are similar.
+_MIN_SIMILARITY = 80
+_MAX_LISTED_NAMES = 12
+_COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
+# Other names of columns in files, by column.
+COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_COLUMN_NAMES_TOML)
+# Letters that Unicode does not decompose into an ASCII letter and an accent. U+0131 is a dotless i.
+_LETTER_REPLACEMENTS = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
 )
 
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
-    """Return the letters and digits of a name in lower case, without accents: `E-Mail` is `email`."""
-    plain = unicodedata.normalize("NFKD", name.casefold().translate(_LETTERS)).casefold()
-    return "".join(letter for letter in plain if letter.isalnum())
+    """Return the letters and digits of a name in lower case and without accents.
+
+    For example, `E-Mail` becomes `email`.
+    """
+    replaced = name.casefold().translate(_LETTER_REPLACEMENTS)
+    decomposed = unicodedata.normalize("NFKD", replaced).casefold()
+    return "".join(letter for letter in decomposed if letter.isalnum())
 
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
+    """Columns that the import of a task reads. Other columns are kept under their own names."""
 
-    `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports
-    the one that its option `to_import` names. Other columns are kept under their own names, and so are those in `too`,
-    which are read as another thing than they say.
-    """
-
+    # Column that every row must have.
     key: str
+    # Labels for messages, by column.
     columns: Mapping[str, str]
+    # Hint on the expected file, for errors.
     hint: str
+    # Command that imports such a file, and its option for the file, for hints.
     command: str
     to_import: str
+    # Format of a file whose name does not show the format.
     default: str = "csv"
+    # Most characters of a line.
     max_line: int = MAX_LINE
+    # Columns that are kept under their name in the file, too, if the file calls them by a name
+    # from `column_names.toml`.
     too: frozenset[str] = frozenset()
 
     @cached_property
-    def own(self) -> dict[str, str]:
-        """Return the columns by their own names, folded."""
-        return {fold(one): name for name, label in self.columns.items() for one in (name, label)}
+    def columns_by_own_name(self) -> dict[str, str]:
+        """Return the columns by their names and labels, folded."""
+        columns: dict[str, str] = {}
+        for column, label in self.columns.items():
+            columns[fold(column)] = column
+            columns[fold(label)] = column
+        return columns
 
     @cached_property
-    def known(self) -> dict[str, str]:
-        """Return the columns by every name by which they are known, folded."""
-        return {
-            fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())
-        } | self.own
+    def columns_by_known_name(self) -> dict[str, str]:
+        """Return the columns by all their names, folded; own names take precedence."""
+        columns: dict[str, str] = {}
+        for column in self.columns:
+            for name in COLUMN_NAMES.get(column, ()):
+                columns[fold(name)] = column
+        return columns | self.columns_by_own_name
 
 
 class ColumnMapping:
-    """Which names of a file mean which columns of a layout.
+    """Mapping of the names in a file to the columns of a layout.
 
-    `notes` say what was taken, and what looks like a column, which is in `near` by that column; `not_read` are names
-    that were met and mean nothing, `others` those whose cells are kept.
+    Attributes:
+        layout: The columns of the task.
+        notes: Lines for the user on matched, ambiguous and similar names.
+        not_read: Names in the rows read before whose values are ignored, in their order.
+        others: Names in the rows read before whose values are kept under these names.
+        near: Names that are similar to a name of a column without a match, by column.
     """
 
     def __init__(
-        self, names: Sequence[str], given: Mapping[str, str], *, layout: ColumnLayout, path: Path
+        self,
+        names: Sequence[str],
+        map_names: Mapping[str, str],
+        *,
+        layout: ColumnLayout,
+        path: Path,
     ) -> None:
-        """Find out what the names of a file mean, where `given` is what MAP= says."""
+        """Match the names of a file.
+
+        Args:
+            names: The names in the file, in their order.
+            map_names: Names in the file by column, from MAP=. A column with an empty name is not
+                read.
+            layout: The columns of the task.
+            path: The file, for messages.
+
+        Raises:
+            InputError: MAP= names an unknown column or name, or one of them twice.
+        """
         self.layout = layout
         self.notes = list[str]()
         self.not_read = dict[str, None]()
         self.others = dict[str, None]()
-        self._there = there = list(dict.fromkeys(filter(None, names)))
-        said = _said(there, given, layout=layout, path=path)
-        self._named = {name: column for column, name in said.items() if name}
-        self._own = {
-            name: column for name, column in layout.own.items() if column not in said
-        }  # of later rows, too
-        self._note(f"as {OptionHint('map')} says", self._named)
-        known: dict[str, str] = {}
-        free = [
-            column for column in layout.columns if column not in said and not self.name_of(column)
-        ]
-        for column in free:
-            alike = [
-                name
-                for name in there
-                if layout.known.get(fold(name)) == column and name not in self._named
-            ]
-            if len(alike) == 1:
-                known[alike[0]] = column
-            elif alike:
-                both = " and ".join(repr(excerpt(name)) for name in alike)
-                use = _map_option({column: alike[0]})
-                self.notes.append(
-                    f"{both} both mean {layout.columns[column]}: add {use} to use the first"
-                )
-        self._named |= known
-        self._note("by other names", known)
-        near = {
-            name: column
-            for name, column in layout.known.items()
-            if column in free and not self.name_of(column)
-        }
-        self.near: dict[str, str] = {}
-        for name in (name for name in there if self.column_of(name) is None):
-            found = _most_like(fold(name), list(near), least=_NEAR)
-            if found and self.near.setdefault(near[found], name) == name:
-                looks = f"column {excerpt(name)!r} looks like {layout.columns[near[found]]}"
-                self.notes.append(f"{looks}: add {_map_option({near[found]: name})} to use it")
+        self.near = dict[str, str]()
+        self._file_names = list(dict.fromkeys(filter(None, names)))
 
-    def _note(self, how: str, taken: Mapping[str, str]) -> None:
-        pairs = ", ".join(
-            f"{excerpt(name)} → {self.layout.columns[column]}" for name, column in taken.items()
+        chosen_names = _check_chosen_names(self._file_names, map_names, layout=layout, path=path)
+        self._columns_by_name = {name: column for column, name in chosen_names.items() if name}
+        # Also matches names that appear in later rows only.
+        self._columns_by_own_name = {
+            folded_name: column
+            for folded_name, column in layout.columns_by_own_name.items()
+            if column not in chosen_names
+        }
+        self._add_note(f"as {OptionHint('map')} says", self._columns_by_name)
+
+        unmatched_columns = [
+            column
+            for column in layout.columns
+            if column not in chosen_names and not self.name_of(column)
+        ]
+        self._match_known_names(unmatched_columns)
+        self._note_similar_names(
+            [column for column in unmatched_columns if not self.name_of(column)]
         )
-        self.notes += [f"columns {how}: {pairs}"] if pairs else []
+
+    def _match_known_names(self, columns: Sequence[str]) -> None:
+        """Match each column if a single name in the file is a known name of it, and add notes.
+
+        If several names could be matched, a note shows the MAP= to use.
+        """
+        columns_by_name: dict[str, str] = {}
+        for column in columns:
+            matching_names = [
+                name
+                for name in self._file_names
+                if self.layout.columns_by_known_name.get(fold(name)) == column
+                and name not in self._columns_by_name
+            ]
+            if len(matching_names) == 1:
+                columns_by_name[matching_names[0]] = column
+            elif matching_names:
+                quoted_names = " and ".join(repr(excerpt(name)) for name in matching_names)
+                option = _map_option({column: matching_names[0]})
+                label = self.layout.columns[column]
+                self.notes.append(
+                    f"{quoted_names} both mean {label}: add {option} to use the first"
+                )
+
+        self._columns_by_name |= columns_by_name
+        self._add_note("by other names", columns_by_name)
+
+    def _note_similar_names(self, columns: Sequence[str]) -> None:
+        """Add a note for each unmatched name that is similar to a name of one of these columns.
+
+        Only the first similar name of a column is noted, and put into `near`.
+        """
+        columns_by_known_name = {
+            name: column
+            for name, column in self.layout.columns_by_known_name.items()
+            if column in columns
+        }
+        known_names = list(columns_by_known_name)
+        for name in self._file_names:
+            if self.column_of(name) is not None:
+                continue
+            similar_name = _find_most_similar(
+                fold(name), known_names, min_similarity=_MIN_SIMILARITY
+            )
+            if not similar_name:
+                continue
+            column = columns_by_known_name[similar_name]
+            if self.near.setdefault(column, name) == name:
+                label = self.layout.columns[column]
+                option = _map_option({column: name})
+                self.notes.append(
+                    f"column {excerpt(name)!r} looks like {label}: add {option} to use it"
+                )
+
+    def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
+        """Add a note that lists matched names, if there are any."""
+        pairs = [
+            f"{excerpt(name)} → {self.layout.columns[column]}"
+            for name, column in columns_by_name.items()
+        ]
+        if pairs:
+            self.notes.append(f"columns {reason}: {', '.join(pairs)}")
 
     def column_of(self, name: str) -> str | None:
-        """Return the column of the subject that a name means; None where it means none."""
-        return self._named.get(name) or self._own.get(fold(name))
+        """Return the column of the layout that a name in the file means, or None."""
+        return self._columns_by_name.get(name) or self._columns_by_own_name.get(fold(name))
 
-    def read_as(self, name: str) -> str | None:
-        """Return under what a value of this name is read; None where it is not."""
+    def value_name(self, name: str) -> str | None:
+        """Return the name under which values of a name in the file are kept.
+
+        It is the layout's column, or the name itself for other columns. It is None if the values
+        are not read, because MAP= assigns another name to the column.
+        """
         column = self.column_of(name)
-        return name if column is None and fold(name) not in self.layout.own else column
+        if column is None and fold(name) not in self.layout.columns_by_own_name:
+            return name
+        return column
 
     def name_of(self, column: str) -> str:
-        """Return the first name in the file that means a column; empty where none does."""
-        return next((name for name in self._there if self.column_of(name) == column), "")
+        """Return the first name in the file that means a column, or ""."""
+        return next((name for name in self._file_names if self.column_of(name) == column), "")
 
-    @property
-    def listed(self) -> list[dict[str, str]]:
-        """Return of every column its name, the one in messages, and the one in the file (empty: none)."""
-        columns = self.layout.columns.items()
+    def describe_columns(self) -> list[dict[str, str]]:
+        """Return the column, label and name in the file of each column, for reports."""
         return [
-            {"column": name, "label": label, "name": self.name_of(name)} for name, label in columns
+            {"column": column, "label": label, "name": self.name_of(column)}
+            for column, label in self.layout.columns.items()
         ]
 
     def row(self, row: SourceRow) -> SourceRow | Finding:
-        """Return a row by columns; or why it is none."""
+        """Return a row with its values by column, or the finding that rejects it.
+
+        Adds new names to `not_read` or `others`. A row is rejected if it has two values for a
+        column, or text that cannot be stored.
+        """
         values: dict[str, Any] = {}
         for name, cell in row.values.items():
-            column = self.read_as(name)
-            if column is None:
+            value_name = self.value_name(name)
+            if value_name is None:
                 self.not_read[name] = None
-            elif column in values:
-                said = self.layout.columns.get(column, column)
-                return rejected(row.line, "given twice, in two spellings", cell, column=said)
+            elif value_name in values:
+                label = self.layout.columns.get(value_name, value_name)
+                return rejected(row.line, "given twice, in two spellings", cell, column=label)
             else:
-                values[column] = cell
-                if column not in self.layout.columns:
+                values[value_name] = cell
+                if value_name not in self.layout.columns:
                     self.others[name] = None
-            if column in self.layout.too and fold(name) not in self.layout.own:
+
+            should_keep_file_name = value_name in self.layout.too
+            if should_keep_file_name and fold(name) not in self.layout.columns_by_own_name:
                 values[name] = cell
+
         key = values.get(self.layout.key)
-        return unsound(row.line, values, self.layout.columns, key=key) or SourceRow(
-            row.line, values
-        )
+        finding = unsound(row.line, values, self.layout.columns, key=key)
+        return finding or SourceRow(row.line, values)
 
 
-# keys that came before, and on which line: on disk, at flat memory, about 60 bytes a key
-_REJECTED = "\0"  # before the key of a row that did not go in: no key has it
-_SEEN = """
+# Precedes the key of a rejected row. No key contains NUL.
+_REJECTED_PREFIX = "\0"
+# Keys of earlier rows with their lines, in a temporary file: 60 bytes a key, constant memory.
+_SEEN_KEYS_SCHEMA = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
 CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN
 """
+_INSERT_SEEN_KEY = "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
 class MappedFile(SourceFile):
-    """What a subject makes of the rows of one file, by the columns of its `layout`; each `iter` reads it anew."""
+    """A file whose rows are read by the columns of a layout. Each `iter` reads the file again."""
 
     layout: ClassVar[ColumnLayout]
 
     def __init__(
-        self, path: Path, given: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS
+        self,
+        path: Path,
+        map_names: Mapping[str, str] | None = None,
+        options: ReadOptions = AS_IT_IS,
     ) -> None:
-        """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
+        """Detect the format of the file, and match its names.
 
-        It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
+        Args:
+            path: The file.
+            map_names: Names in the file by column, from MAP=.
+            options: How to read the file.
+
+        Raises:
+            InputError: The file cannot be read, MAP= does not fit the file, or a table has no key
+                column or has a column twice.
         """
         layout = self.layout
-        given = given or {}
+        map_names = map_names or {}
         super().__init__(
             path,
             layout.hint,
             layout.default,
             max_line=layout.max_line,
             options=options,
-            is_known=lambda name: fold(name) in layout.known,
+            is_known=lambda name: fold(name) in layout.columns_by_known_name,
         )
-        self.mapping = mapping = ColumnMapping(self.names, given, layout=layout, path=path)
-        self.notes += mapping.notes
-        if self.format in {"json", "jsonl"}:
+        self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
+        self.notes += self.mapping.notes
+        # Objects of JSON can each have other names.
+        if self.format not in {"json", "jsonl"}:
+            self._check_key_column(path, map_names)
+            self._check_no_column_twice(path)
+
+    def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
+        """Raise InputError if no name in the file means the key column."""
+        layout = self.layout
+        if self.mapping.name_of(layout.key):
             return
-        if not mapping.name_of(layout.key):
-            which = OptionHint(map=f"{layout.key}=…")
-            ask = CommandHint("ask", from_=path, q="…")
-            hint = f"say which one it is: {which}; of any other table `{ask}` asks"
-            if near := mapping.near.get(layout.key):
-                given = {**given, layout.key: near}
-                hint = str(
-                    CommandHint(
-                        layout.command, **{layout.to_import: path, "map": _map_option(given).value}
-                    )
-                )
-            found = excerpt(_listed(self.names))
-            said = f"{path} has no {layout.columns[layout.key]} column; nothing was imported. Found: {found}"
-            raise InputError(said, hint=hint)
-        columns = [column for name in self.names if name and (column := mapping.read_as(name))]
-        if twice := next((column for column in columns if columns.count(column) > 1), ""):
-            said = f"{path} has the column {layout.columns.get(twice, twice)} more than once; nothing was imported"
-            raise InputError(said, hint="remove one, or give it another name")
+
+        option = OptionHint(map=f"{layout.key}=…")
+        ask_command = CommandHint("ask", from_=path, q="…")
+        hint = f"say which one it is: {option}; of any other table `{ask_command}` asks"
+        similar_name = self.mapping.near.get(layout.key)
+        if similar_name:
+            map_value = _map_option({**map_names, layout.key: similar_name}).value
+            hint = str(CommandHint(layout.command, **{layout.to_import: path, "map": map_value}))
+
+        raise InputError(
+            f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
+            f"Found: {excerpt(_list_names(self.names))}",
+            hint=hint,
+        )
+
+    def _check_no_column_twice(self, path: Path) -> None:
+        """Raise InputError if two names in the file mean the same column."""
+        value_names = [self.mapping.value_name(name) for name in self.names if name]
+        repeated_names = (
+            name for name in value_names if name is not None and value_names.count(name) > 1
+        )
+        repeated_name = next(repeated_names, "")
+        if repeated_name:
+            label = self.layout.columns.get(repeated_name, repeated_name)
+            raise InputError(
+                f"{path} has the column {label} more than once; nothing was imported",
+                hint="remove one, or give it another name",
+            )
 
     @classmethod
     def check(cls, path: Path, options: ImportOptions) -> None:
-        """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
-        with all_or_nothing():
-            if next(iter(cls(path, parse_map(options.mapping), options.reading)), None) is None:
-                said = f"{path}: no row could be imported; nothing was changed"
-                raise InputError(said, hint="the file holds a header, or nothing, and no rows")
-
-    @classmethod
-    def begun(cls, path: Path, options: ImportOptions, kind: type[R]) -> tuple[Self, R]:
-        """Return a file that is to be imported, and the report of that, with the notes on it, also those to come."""
+        """Raise InputError if a file cannot be read, or has neither a valid nor a rejected row."""
         with all_or_nothing():
             file = cls(path, parse_map(options.mapping), options.reading)
-        report = str(options.report) if options.report else None
-        done = kind(str(path), report, options.dry, options.strict, file.mapping.listed)
-        done.format, done.encoding, done.notes = file.format, file.encoding, file.notes
-        return file, done
+            if next(iter(file), None) is None:
+                raise InputError(
+                    f"{path}: no row could be imported; nothing was changed",
+                    hint="the file holds a header, or nothing, and no rows",
+                )
+
+    @classmethod
+    def begun(cls, path: Path, options: ImportOptions, report_class: type[R]) -> tuple[Self, R]:
+        """Open a file for an import, and return it with a new report.
+
+        The report has the list `notes` of the file itself, so notes that are added during reading
+        are in the report, too.
+
+        Raises:
+            InputError: The file cannot be read; see `__init__`.
+        """
+        with all_or_nothing():
+            file = cls(path, parse_map(options.mapping), options.reading)
+
+        report_path = str(options.report) if options.report else None
+        report = report_class(
+            str(path),
+            report_path,
+            options.dry,
+            options.strict,
+            file.mapping.describe_columns(),
+        )
+        report.format = file.format
+        report.encoding = file.encoding
+        report.notes = file.notes
+        return file, report
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
-        """Return a row as it goes in, or why it does not."""
+        """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
 
     def identity(self, key: str) -> str:
-        """Return what no two rows of a file have in common, of a row's key."""
+        """Return a text that is equal for keys that count as the same, such as spellings."""
         return key
 
     def last_notes(self) -> Iterator[str]:
-        """Yield what is known of the file once all of it was read."""
+        """Yield notes that are known after the whole file was read."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[SoundRow | Finding]:
-        """Yield each row as it goes in, and a finding for each that does not, in their order; raises as `SourceFile`.
+        """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
-        Of rows that are the same one the first goes in.
+        If several valid rows have the same key, only the first is imported. Adds the last notes at
+        the end. Raises the same errors as `SourceFile.rows`.
         """
-        key = self.layout.key
-        first = "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
-        self._seen = seen = sqlite3.connect("", isolation_level=None)
-        weakref.finalize(self, seen.close)
-        seen.executescript(_SEEN)
+        self._seen_keys = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, self._seen_keys.close)
+        self._seen_keys.executescript(_SEEN_KEYS_SCHEMA)
+
         for row in self.rows():
-            found = row if isinstance(row, Finding) else self.mapping.row(row)
-            one = found if isinstance(found, Finding) else self.judged(found)
-            if (
-                isinstance(one, SoundRow)
-                and not seen.execute(first, (self.identity(one.key), one.line)).rowcount
-            ):
-                (line,) = seen.execute(
-                    "SELECT line FROM seen WHERE key = ?", (self.identity(one.key),)
-                ).fetchone()
-                said = f"duplicate {key}: already on line {line}"
-                one = rejected(
-                    one.line, said, one.key, column=self.layout.columns[key], key=one.key
-                )
-            elif isinstance(one, Finding) and one.key:
-                seen.execute(first, (_REJECTED + self.identity(one.key), one.line))
-            if isinstance(one, Finding) and isinstance(row, SourceRow):
-                one = one._replace(cells=(found if isinstance(found, SourceRow) else row).values)
-            yield one
+            mapped_row = row if isinstance(row, Finding) else self.mapping.row(row)
+            outcome = mapped_row if isinstance(mapped_row, Finding) else self.judged(mapped_row)
+            outcome = self._register_key(outcome)
+            if isinstance(outcome, Finding) and isinstance(row, SourceRow):
+                source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
+                outcome = outcome._replace(cells=source_row.values)
+            yield outcome
         self.notes += self.last_notes()
 
-    def has_key(self, key: str) -> bool:
-        """Return whether a row with this key was read, whether imported or rejected."""
-        keys = (self.identity(key), _REJECTED + self.identity(key))
-        return (
-            self._seen.execute("SELECT 1 FROM seen WHERE key IN (?, ?)", keys).fetchone()
-            is not None
+    def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
+        """Remember the key of a row or finding, and return it, or a finding for a repeated key."""
+        if isinstance(outcome, Finding):
+            if outcome.key:
+                rejected_key = _REJECTED_PREFIX + self.identity(outcome.key)
+                self._seen_keys.execute(_INSERT_SEEN_KEY, (rejected_key, outcome.line))
+            return outcome
+
+        identity = self.identity(outcome.key)
+        if self._seen_keys.execute(_INSERT_SEEN_KEY, (identity, outcome.line)).rowcount:
+            return outcome
+
+        query = "SELECT line FROM seen WHERE key = ?"
+        (first_line,) = self._seen_keys.execute(query, (identity,)).fetchone()
+        key_column = self.layout.key
+        return rejected(
+            outcome.line,
+            f"duplicate {key_column}: already on line {first_line}",
+            outcome.key,
+            column=self.layout.columns[key_column],
+            key=outcome.key,
         )
+
+    def has_key(self, key: str) -> bool:
+        """Return whether the last `iter` read a row with this key, imported or rejected."""
+        identity = self.identity(key)
+        query = "SELECT 1 FROM seen WHERE key IN (?, ?)"
+        keys = (identity, _REJECTED_PREFIX + identity)
+        return self._seen_keys.execute(query, keys).fetchone() is not None
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes."""
-    found: dict[str, str] = {}
-    for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
-        column, sign, name = pair.partition("=")
-        if not sign or not column.strip():
-            said = f"{OptionHint('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported"
-            like = OptionHint(map="bio=Kurzbiografie,username=Mail")
-            raise InputError(said, hint=f"write {like}; a name after the = stands as in the file")
-        found[column.strip()] = name.strip()
-    return found
+    """Parse the value of MAP=, such as `bio=Kurzbiografie,username=Mail`.
+
+    A pair that contains a comma is in quotation marks, as in CSV.
+
+    Returns:
+        Names in the file by column, both unchecked; the name is empty in `bio=`.
+
+    Raises:
+        InputError: A pair has no equals sign or no column.
+    """
+    pairs = next(csv.reader(io.StringIO(text), skipinitialspace=True), [])
+    names: dict[str, str] = {}
+    for pair in filter(str.strip, pairs):
+        column, equals_sign, name = pair.partition("=")
+        if not equals_sign or not column.strip():
+            example = OptionHint(map="bio=Kurzbiografie,username=Mail")
+            raise InputError(
+                f"{OptionHint('map')} has {excerpt(pair)!r}, which is not column=name; "
+                "nothing was imported",
+                hint=f"write {example}; a name after the = stands as in the file",
+            )
+        names[column.strip()] = name.strip()
+    return names
 
 
-def _map_option(pairs: Mapping[str, str]) -> OptionHint:
+def _map_option(names: Mapping[str, str]) -> OptionHint:
+    """Return the option MAP= with these names by column."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(
-        [f"{column}={name}" for column, name in pairs.items()]
-    )
+    pairs = [f"{column}={name}" for column, name in names.items()]
+    csv.writer(text, lineterminator="").writerow(pairs)
     return OptionHint(map=text.getvalue())
 
 
-def _said(
-    there: Sequence[str], given: Mapping[str, str], *, layout: ColumnLayout, path: Path
+def _check_chosen_names(
+    file_names: Sequence[str], map_names: Mapping[str, str], *, layout: ColumnLayout, path: Path
 ) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for said, wanted in given.items():
-        column = layout.known.get(fold(said))
+    """Resolve the pairs of MAP= to columns of the layout and names in the file.
+
+    Args:
+        file_names: The names in the file.
+        map_names: The pairs of MAP=, by column. Columns and names may be spelled differently.
+        layout: The columns of the task.
+        path: The file, for messages.
+
+    Returns:
+        Names in the file by column; empty for a column that is not read.
+
+    Raises:
+        InputError: A column or name is unknown, or is given twice.
+    """
+    names_by_column: dict[str, str] = {}
+    for chosen_column, chosen_name in map_names.items():
+        column = layout.columns_by_known_name.get(fold(chosen_column))
         if column is None:
             raise InputError(
-                f"{OptionHint('map')} names {excerpt(said)!r}, which is no column; nothing was imported",
+                f"{OptionHint('map')} names {excerpt(chosen_column)!r}, which is no column; "
+                "nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
-        alike = (
-            [wanted]
-            if wanted in there
-            else [one for one in there if wanted and fold(one) == fold(wanted)]
-        )
-        if wanted and len(alike) != 1:
-            near = _most_like(wanted, there, least=0)
-            which = f"which {OptionHint('map')} gives for {said}"
+
+        name = ""
+        if chosen_name:
+            name = _find_chosen_name(file_names, chosen_column, chosen_name, path=path)
+        if column in names_by_column or (name and name in names_by_column.values()):
+            repeated = repr(excerpt(name))
+            if column in names_by_column:
+                repeated = layout.columns[column]
             raise InputError(
-                f"{path} has no column {excerpt(wanted)!r}, {which}; nothing was imported. Found: {_listed(there)}",
-                hint=f"did you mean {_map_option({said: near})}?" if near else "",
-            )
-        name = alike[0] if wanted else ""
-        if column in found or (name and name in found.values()):
-            which = layout.columns[column] if column in found else repr(excerpt(name))
-            raise InputError(
-                f"{OptionHint('map')} names {which} twice; nothing was imported",
+                f"{OptionHint('map')} names {repeated} twice; nothing was imported",
                 hint="leave one of them out",
             )
-        found[column] = name
-    return found
+        names_by_column[column] = name
+    return names_by_column
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(excerpt(one) for one in names[:_SHOWN])
+def _find_chosen_name(
+    file_names: Sequence[str], chosen_column: str, chosen_name: str, *, path: Path
+) -> str:
+    """Return the name in a file that a pair of MAP= means.
+
+    Raises:
+        InputError: The name is not in the file, or several names are spelled like it.
+    """
+    if chosen_name in file_names:
+        return chosen_name
+
+    matching_names = [name for name in file_names if fold(name) == fold(chosen_name)]
+    if len(matching_names) == 1:
+        return matching_names[0]
+
+    similar_name = _find_most_similar(chosen_name, file_names, min_similarity=0)
+    raise InputError(
+        f"{path} has no column {excerpt(chosen_name)!r}, "
+        f"which {OptionHint('map')} gives for {chosen_column}; nothing was imported. "
+        f"Found: {_list_names(file_names)}",
+        hint=f"did you mean {_map_option({chosen_column: similar_name})}?" if similar_name else "",
+    )
 
 
-def _most_like(name: str, known: Sequence[str], *, least: float) -> str | None:
+def _list_names(names: Sequence[str]) -> str:
+    """Return the first names, safe to print."""
+    return ", ".join(excerpt(name) for name in names[:_MAX_LISTED_NAMES])
+
+
+def _find_most_similar(
+    name: str, candidates: Sequence[str], *, min_similarity: float
+) -> str | None:
+    """Return the candidate with most letters in common with a name, or None.
+
+    Args:
+        name: The name to compare with.
+        candidates: The names to choose from.
+        min_similarity: Smallest similarity, in percent, that counts.
+    """
     from rapidfuzz import fuzz, process
 
-    found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=least)
-    return found[0] if found else None
+    match = process.extractOne(name, candidates, scorer=fuzz.ratio, score_cutoff=min_similarity)
+    return match[0] if match else None

@@ -1,4 +1,4 @@
-"""What Python shows of a result: one line, and a frame of pandas where that is installed."""
+"""Results of the Python API, with their text form and their conversion to pandas."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -10,43 +10,51 @@ T = TypeVar("T")
 
 
 class RowCollection:
-    """Rows with the same columns, however they are come by."""
+    """A collection of rows with the same columns; subclasses say how the rows are made."""
 
     def flat(self) -> Iterator[dict[str, Any]]:
-        """Yield a flat row for each."""
+        """Yield each row as a dict without nesting, by column."""
         raise NotImplementedError
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return a flat row for each."""
+        """Return all rows as dicts without nesting, by column."""
         return list(self.flat())
 
     def to_pandas(self) -> Any:
-        """Return a data frame of pandas. ConfigurationError where pandas is not installed."""
+        """Return a pandas data frame with all rows.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
         try:
             import pandas as pd
         except ImportError as error:
-            said = (
+            message = (
                 "a data frame needs pandas, which is not installed; to_dicts() gives the same rows"
             )
-            raise ConfigurationError(said, hint="pip install -e '.[pandas]'") from error
+            raise ConfigurationError(message, hint="pip install -e '.[pandas]'") from error
         return pd.DataFrame(self.to_dicts())
 
 
 class ResultTable(list[T], RowCollection):
-    """Results as a list."""
+    """A list of results that can be converted to rows."""
 
     def flat(self) -> Iterator[dict[str, Any]]:
-        """Yield each as a flat row: its document, where it has one, else what it holds."""
-        for one in self:
-            found = one if isinstance(one, Mapping) else getattr(one, "document", None) or vars(one)
-            yield dict(found)
+        """Yield each result as a row: its items if it is a mapping, its document, or its fields."""
+        for result in self:
+            if isinstance(result, Mapping):
+                yield dict(result)
+            else:
+                yield dict(getattr(result, "document", None) or vars(result))
 
     def __repr__(self) -> str:
-        names = f": {', '.join(next(self.flat()))}" if self else ""
-        return cut(f"<{len(self):,} {'row' if len(self) == 1 else 'rows'}{names}>")
+        """Return one line with the number of rows and the columns of the first row."""
+        column_list = f": {', '.join(next(self.flat()))}" if self else ""
+        noun = "row" if len(self) == 1 else "rows"
+        return cut(f"<{len(self):,} {noun}{column_list}>")
 
 
 class ResultDocument(dict[str, Any]):
-    """What is known of one thing, by name."""
+    """Named values about a single subject."""
 
     __repr__ = one_line

@@ -1,7 +1,8 @@
-"""Tell in which encoding a text file is: by its byte order mark, as UTF-8 or UTF-16, or by a guess of its code page.
+"""Detect the encoding of a text file: by a byte order mark, as UTF-8 or UTF-16, or as a code page.
 
-A code page is guessed by the letters beyond ASCII: each language has a few frequent ones. Files of spreadsheets are
-mostly in cp1252, so another code page is taken only if the letters fit a language of it clearly better.
+A code page is guessed by the letters beyond ASCII, because each language has a few frequent such
+letters. Files of spreadsheets are mostly in cp1252, so another code page is chosen only if the
+letters fit a language of it clearly better.
 """
 
 import codecs
@@ -19,98 +20,137 @@ from typing import BinaryIO, NamedTuple
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.tables.row_import import EXCERPT, excerpt
+from pipeline.tables.row_import import MAX_EXCERPT_CHARS, excerpt
 
-PIECE_BYTES = 1 << 20
-USUAL = "cp1252"
-# Lines beyond ASCII that are looked at, bytes of each, and different words in them.
-MAX_LINES = 1_000
-MAX_LINE_BYTES = 20_000
-MAX_WORDS = 3_000
-# Natural logarithms of how likely a character beyond ASCII is. A language's own letters share the rest.
-_STRANGE = math.log(0.0005)
-_LOAN_LETTER = math.log(0.003)
-_PUNCTUATION = math.log(0.1)
-_OTHER_SIGN = math.log(0.017)
-# What is added for two such letters in a row in a Latin alphabet, and for one beside a Latin letter in another.
-_RARE_NEIGHBOUR = math.log(0.1)
-# By how much another code page must fit better: in total, and per character.
+CHUNK_BYTES = 1 << 20
+DEFAULT_CODE_PAGE = "cp1252"
+# Sampled lines with bytes beyond ASCII, bytes of each, and different words in them.
+MAX_SAMPLED_LINES = 1_000
+MAX_SAMPLED_LINE_BYTES = 20_000
+MAX_SAMPLED_WORDS = 3_000
+# Natural logarithms of the probabilities of characters beyond ASCII that are not letters of the
+# language. The language's own letters share the remaining probability.
+_LOG_P_STRANGE = math.log(0.0005)
+_LOG_P_LOAN_LETTER = math.log(0.003)
+_LOG_P_PUNCTUATION = math.log(0.1)
+_LOG_P_OTHER_SIGN = math.log(0.017)
+# Added for two letters beyond ASCII in a row in a Latin alphabet, and for a letter beyond ASCII
+# next to a Latin letter in another alphabet.
+_LOG_P_RARE_NEIGHBOUR = math.log(0.1)
+# How much better another code page must fit than cp1252: in total, and per character.
 _MIN_GAIN = 5.0
-_MIN_GAIN_EACH = 0.5
-# A mean below this means that no language fits; nor does a Latin one, if most bytes are in a row of four.
-_MIN_FIT = -4.2
-_MAX_SHARE_IN_ROWS = 0.6
-_LATIN = frozenset({USUAL, "cp1250", "cp1254", "cp1257"})
-_EAST_ASIAN = ("cp932", "cp949", "gb18030", "big5")
-_MARKS = {
+_MIN_GAIN_PER_CHARACTER = 0.5
+# If the mean score is lower, no language fits.
+_MIN_MEAN_SCORE = -4.2
+# If a larger share of the bytes is in runs of four or more, the text is in no Latin alphabet.
+_MAX_SHARE_IN_RUNS = 0.6
+_LATIN_CODE_PAGES = frozenset({DEFAULT_CODE_PAGE, "cp1250", "cp1254", "cp1257"})
+_EAST_ASIAN_ENCODINGS = ("cp932", "cp949", "gb18030", "big5")
+_CODEC_BY_MARK = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# A third of the bytes at even (or odd) places is NUL in UTF-16 of any text with Latin letters.
+# A third of the bytes at even (or odd) offsets is NUL in UTF-16 of any text with Latin letters.
 _MIN_NUL_SHARE = 1 / 3
 _FIRST_BEYOND_ASCII = 0x80
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
-_ROW = re.compile(rb"[\x80-\xff]{4,}")
-_UNIT = re.compile(
+_RUN_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{4,}")
+# Units and signs that occur in texts of any language, such as `m²`, `°` and `©`.
+_UNIT_OR_SIGN = re.compile(
     rb"(?:[kcdmn\xb5]?m|ft|in)[\xb2\xb3\xb9]|[nN]?[\xaa\xba\xb0]|[\xa2-\xa9\xae\xb5]"
 )
-_FIRST_OF_OTHER_ALPHABETS = "\u0370"
+_FIRST_NON_LATIN_LETTER = "\u0370"
 # Letters that any Latin text may have in a foreign word.
-_LOANS = frozenset("éèêáíóñçöüäåøï")
-_TEXT = Path(__file__).with_name("encodings.toml").read_text(encoding="utf-8")
+_LOAN_LETTERS = frozenset("éèêáíóñçöüäåøï")
+_ALPHABETS_TOML = Path(__file__).with_name("encodings.toml").read_text(encoding="utf-8")
 
 
 class TextEncoding(NamedTuple):
-    """The encoding of a file: Python's name of it, and what a user should know of it."""
+    """The encoding of a file."""
 
+    # Python's name of the codec.
     codec: str
+    # A note for users about how the encoding was found; empty if nothing is uncertain.
     note: str = ""
 
 
 def find_encoding(path: Path, start: bytes) -> TextEncoding:
-    """Return the encoding of a file that begins with some bytes.
+    """Detect the encoding of a text file.
 
-    It is what the byte order mark says, UTF-16 if every other byte is NUL, UTF-8 if most lines beyond ASCII are, and
-    else a guess, whose note shows a line of the file.
+    The first of these that applies is the encoding:
+
+    - the encoding of the byte order mark;
+    - UTF-16 if every other byte is NUL;
+    - UTF-8 if the file is JSON, or if most sampled lines beyond ASCII are valid UTF-8;
+    - a guess of the code page, with a note that shows a line of the file.
+
+    Args:
+        path: The file.
+        start: Its first bytes.
     """
-    marked = next((codec for mark, codec in _MARKS.items() if start.startswith(mark)), "")
-    if marked == "utf-8-sig":
-        return TextEncoding(marked)
-    if marked:
-        return TextEncoding(marked, f"read as {marked.upper()}, which its byte order mark says")
+    marked_codec = next(
+        (codec for mark, codec in _CODEC_BY_MARK.items() if start.startswith(mark)), ""
+    )
+    if marked_codec == "utf-8-sig":
+        return TextEncoding(marked_codec)
+    if marked_codec:
+        note = f"read as {marked_codec.upper()}, which its byte order mark says"
+        return TextEncoding(marked_codec, note)
+
     if b"\0" in start:
-        return TextEncoding(_utf_16_of(start) or "utf-8")
+        return TextEncoding(_detect_utf_16(start) or "utf-8")
     if start.lstrip()[:1] in b"[{":
         return TextEncoding("utf-8")
+
     with path.open("rb") as file:
-        lines = list(islice(_lines_beyond_ascii(file), MAX_LINES))
-    bad_lines = [(number, line) for number, line, is_utf_8 in lines if not is_utf_8]
+        lines = list(islice(_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
+    bad_lines = [(line_number, line) for line_number, line, is_utf_8 in lines if not is_utf_8]
     if 2 * len(bad_lines) <= len(lines):
         return TextEncoding("utf-8")
+
     codec = guess_code_page(b"\n".join(line for _, line in bad_lines))
-    number, line = bad_lines[0]
-    name = "cp1252 (Windows-1252, Latin-1)" if codec == USUAL else codec
+    line_number, line = bad_lines[0]
+    return TextEncoding(codec, _guess_note(codec, line_number, line))
+
+
+def _guess_note(codec: str, line_number: int, line: bytes) -> str:
+    """Return the note about a guessed code page, with an excerpt of a line beyond ASCII."""
     text = line.decode(codec, "replace").strip()
-    first = next((index for index, character in enumerate(text) if not character.isascii()), 0)
-    shown = excerpt(text if first < EXCERPT * 3 // 4 else text[first - EXCERPT // 2 :])
-    another = OptionHint(encoding="cp1250" if codec == USUAL else USUAL)
-    return TextEncoding(
-        codec,
-        f"read as {name}, which is a guess: line {number} is {shown!r}; {another} reads another",
+    first_index = next(
+        (index for index, character in enumerate(text) if not character.isascii()), 0
+    )
+    # Show the first character beyond ASCII, also if it is far behind the beginning of the line.
+    if first_index >= MAX_EXCERPT_CHARS * 3 // 4:
+        text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
+
+    is_default = codec == DEFAULT_CODE_PAGE
+    name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
+    other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
+    return (
+        f"read as {name}, which is a guess: line {line_number} is {excerpt(text)!r}; "
+        f"{other_encoding} reads another"
     )
 
 
 def check_encoding(path: Path, name: str) -> str:
-    """Return Python's name of an encoding that a user named, in which a file is read.
+    """Check that a file is valid text in an encoding that a user named.
+
+    Reads the whole file.
+
+    Returns:
+        Python's name of the codec; `utf-8-sig` for UTF-8, so that a byte order mark is skipped.
 
     Raises:
-        InputError: there is no such encoding, or the file has bytes that are none of its characters.
+        InputError: The encoding does not exist, or the file has bytes that are invalid in it.
     """
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
-        message = f"{OptionHint('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
+        message = (
+            f"{OptionHint('encoding')} names {excerpt(name)!r}, which is no encoding; "
+            "nothing was read"
+        )
         hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
         raise InputError(message, hint=hint) from None
 
@@ -119,129 +159,183 @@ def check_encoding(path: Path, name: str) -> str:
     offset = 0
     with path.open("rb") as file:
         while True:
-            piece = file.read(PIECE_BYTES)
+            chunk = file.read(CHUNK_BYTES)
             try:
-                line_number += decoder.decode(piece, final=not piece).count("\n")
+                line_number += decoder.decode(chunk, final=not chunk).count("\n")
             except UnicodeError as error:
-                # an error of UTF-16 without its mark has no place
-                pending = piece
-                start = 0
+                # An error of UTF-16 without its mark has no position.
+                pending_bytes = chunk
+                error_start = 0
                 if isinstance(error, UnicodeDecodeError):
-                    pending = error.object
-                    start = error.start
-                line_number += pending[:start].decode(codec, "ignore").count("\n")
-                byte = offset + len(piece) - len(pending) + start + 1
-                message = f"{path}, line {line_number}: byte {byte:,} is no text in {name}; nothing was read"
-                raise InputError(
-                    message, hint=f"{OptionHint('encoding')} names the right one, or leave it out"
-                ) from None
-            if not piece:
+                    pending_bytes = error.object
+                    error_start = error.start
+
+                valid_text = pending_bytes[:error_start].decode(codec, "ignore")
+                line_number += valid_text.count("\n")
+                byte_number = offset + len(chunk) - len(pending_bytes) + error_start + 1
+                message = (
+                    f"{path}, line {line_number}: byte {byte_number:,} is no text in {name}; "
+                    "nothing was read"
+                )
+                hint = f"{OptionHint('encoding')} names the right one, or leave it out"
+                raise InputError(message, hint=hint) from None
+            if not chunk:
                 break
-            offset += len(piece)
+            offset += len(chunk)
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def _utf_16_of(start: bytes) -> str:
-    """Return UTF-16 without a byte order mark; empty if it is not."""
-    even = start[::2]
-    odd = start[1::2]
-    for codec, with_nul, without in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
-        if b"\0" not in without and with_nul.count(b"\0") > _MIN_NUL_SHARE * len(with_nul):
+def _detect_utf_16(start: bytes) -> str:
+    """Return the codec of UTF-16 without a byte order mark; empty if the bytes are not UTF-16."""
+    even_bytes = start[::2]
+    odd_bytes = start[1::2]
+    for codec, high_bytes, low_bytes in (
+        ("utf-16-le", odd_bytes, even_bytes),
+        ("utf-16-be", even_bytes, odd_bytes),
+    ):
+        has_many_nuls = high_bytes.count(b"\0") > _MIN_NUL_SHARE * len(high_bytes)
+        if has_many_nuls and b"\0" not in low_bytes:
             return codec
     return ""
 
 
 def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield the number of each line that is not ASCII, its bytes, and whether they are UTF-8."""
-    # The decoder keeps a character that is cut in two at the end of a piece.
+    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8."""
+    # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    number = 1
-    for piece in iter(partial(file.readline, PIECE_BYTES), b""):
-        text = decoder.decode(piece)
-        if not piece.isascii():
-            yield number, piece[:MAX_LINE_BYTES], not BAD_TEXT.search(text)
-        number += piece.endswith(b"\n")
-
-
-# ---- the guess
+    line_number = 1
+    for chunk in iter(partial(file.readline, CHUNK_BYTES), b""):
+        text = decoder.decode(chunk)
+        if not chunk.isascii():
+            yield line_number, chunk[:MAX_SAMPLED_LINE_BYTES], not BAD_TEXT.search(text)
+        line_number += chunk.endswith(b"\n")
 
 
 class _Language(NamedTuple):
+    """The letters beyond ASCII of a language in a code page."""
+
     codec: str
-    # Logarithms of how likely each letter is among the letters beyond ASCII.
-    letters: Mapping[str, float]
+    # Logarithm of the probability of each letter among the letters beyond ASCII.
+    log_p_by_letter: Mapping[str, float]
     is_latin: bool
 
 
 @cache
-def _languages() -> Sequence[_Language]:
-    """Return the languages; by Zipf's law the n-th letter is as likely as 1/n."""
+def _load_languages() -> Sequence[_Language]:
+    """Return the languages of `encodings.toml`.
+
+    Each alphabet is ordered by frequency. By Zipf's law the n-th letter's probability is
+    proportional to 1/n.
+    """
     languages = list[_Language]()
-    for codec, alphabets in tomllib.loads(_TEXT).items():
+    for codec, alphabets in tomllib.loads(_ALPHABETS_TOML).items():
         for alphabet in alphabets.values():
-            total = sum(1 / rank for rank in range(1, len(alphabet) + 1))
-            letters = {
-                letter: math.log(1 / rank / total) for rank, letter in enumerate(alphabet, start=1)
+            total_weight = sum(1 / rank for rank in range(1, len(alphabet) + 1))
+            log_p_by_letter = {
+                letter: math.log(1 / rank / total_weight)
+                for rank, letter in enumerate(alphabet, start=1)
             }
-            languages.append(_Language(codec, letters, alphabet[0] < _FIRST_OF_OTHER_ALPHABETS))
+            is_latin = alphabet[0] < _FIRST_NON_LATIN_LETTER
+            languages.append(_Language(codec, log_p_by_letter, is_latin))
     return languages
 
 
 def guess_code_page(text: bytes) -> str:
-    """Return the code page that fits a text best, or cp1252 if none is clearly better.
+    """Return the code page that fits a text best, or cp1252 if no other page is clearly better.
 
-    Languages with one byte per letter are scored by their letters. If none of them fits, East Asian ones are tried.
+    Languages with one byte per letter are scored by their letters. If no such language fits, East
+    Asian encodings are tried.
     """
-    beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
-    words = [word for word in islice(beyond_ascii, MAX_WORDS) if not _UNIT.fullmatch(word)]
-    count = sum(byte >= _FIRST_BEYOND_ASCII for word in words for byte in word)
-    if not count:
-        return USUAL
-    by_codec = dict[str, float]()
-    for language in _languages():
-        fit = sum(_fit(word, language) for word in words)
-        by_codec[language.codec] = max(fit, by_codec.get(language.codec, -math.inf))
-    best = max(by_codec, key=lambda codec: by_codec[codec])
-    in_rows = sum(len(row) for word in words for row in _ROW.findall(word))
-    is_latin = best in _LATIN and in_rows > _MAX_SHARE_IN_ROWS * count
-    if is_latin or by_codec[best] < _MIN_FIT * count:
+    words_beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
+    words = [
+        word
+        for word in islice(words_beyond_ascii, MAX_SAMPLED_WORDS)
+        if not _UNIT_OR_SIGN.fullmatch(word)
+    ]
+    character_count = sum(_count_beyond_ascii(word) for word in words)
+    if not character_count:
+        return DEFAULT_CODE_PAGE
+
+    score_by_codec = dict[str, float]()
+    for language in _load_languages():
+        score = sum(_score_word(word, language) for word in words)
+        score_by_codec[language.codec] = max(score, score_by_codec.get(language.codec, -math.inf))
+    best_codec = max(score_by_codec, key=lambda codec: score_by_codec[codec])
+    best_score = score_by_codec[best_codec]
+
+    bytes_in_runs = sum(_count_bytes_in_runs(word) for word in words)
+    has_long_runs = bytes_in_runs > _MAX_SHARE_IN_RUNS * character_count
+    is_misfit = best_score < _MIN_MEAN_SCORE * character_count
+    if is_misfit or (best_codec in _LATIN_CODE_PAGES and has_long_runs):
         from charset_normalizer import from_bytes
 
-        east_asian = from_bytes(text, cp_isolation=[*_EAST_ASIAN]).best()
-        return USUAL if east_asian is None else east_asian.encoding
-    gain = by_codec[best] - by_codec[USUAL]
-    return best if gain >= max(_MIN_GAIN, _MIN_GAIN_EACH * count) else USUAL
+        east_asian_match = from_bytes(text, cp_isolation=[*_EAST_ASIAN_ENCODINGS]).best()
+        return DEFAULT_CODE_PAGE if east_asian_match is None else east_asian_match.encoding
+
+    gain = best_score - score_by_codec[DEFAULT_CODE_PAGE]
+    min_gain = max(_MIN_GAIN, _MIN_GAIN_PER_CHARACTER * character_count)
+    return best_codec if gain >= min_gain else DEFAULT_CODE_PAGE
 
 
-def _fit(word: bytes, language: _Language) -> float:
-    """Return the logarithm of how likely a word is in a language."""
+def _count_beyond_ascii(word: bytes) -> int:
+    return sum(byte >= _FIRST_BEYOND_ASCII for byte in word)
+
+
+def _count_bytes_in_runs(word: bytes) -> int:
+    """Return how many bytes of a word are in runs of four or more bytes beyond ASCII."""
+    return sum(map(len, _RUN_BEYOND_ASCII.findall(word)))
+
+
+def _score_word(word: bytes, language: _Language) -> float:
+    """Return the logarithm of the probability of a word in a language."""
     letters = word.decode(language.codec, "replace")
-    total = 0.0
+    score = 0.0
     for index, letter in enumerate(letters):
-        before = letters[index - 1 : index] if index else ""
+        previous_letter = letters[index - 1 : index] if index else ""
         if not letter.isascii():
-            total += _fit_of_letter(letter, before, letters[index + 1 : index + 2], language)
-        elif before and not before.isascii() and not language.is_latin:
-            total += _RARE_NEIGHBOUR
-    return total
+            next_letter = letters[index + 1 : index + 2]
+            score += _score_character(letter, previous_letter, next_letter, language)
+        elif previous_letter and not previous_letter.isascii() and not language.is_latin:
+            score += _LOG_P_RARE_NEIGHBOUR
+    return score
 
 
-def _fit_of_letter(letter: str, before: str, after: str, language: _Language) -> float:
-    if not letter.isalpha():
-        return _fit_of_sign(letter, before, after)
-    is_late_capital = letter.isupper() and before.islower()
-    is_rare_neighbour = before.isalpha() and before.isascii() != language.is_latin
-    lower = letter if letter in language.letters else letter.lower()
-    default = _LOAN_LETTER if lower in _LOANS and language.is_latin else _STRANGE
-    fit = _STRANGE if is_late_capital else language.letters.get(lower, default)
-    return fit + _RARE_NEIGHBOUR if is_rare_neighbour else fit
+def _score_character(
+    character: str, previous_letter: str, next_letter: str, language: _Language
+) -> float:
+    """Return the logarithm of the probability of a character beyond ASCII in a language.
+
+    It depends on the characters before and after it, which are empty at the ends of a word. A
+    capital after a small letter counts as strange.
+    """
+    if not character.isalpha():
+        return _score_sign(character, previous_letter, next_letter)
+
+    known_letters = language.log_p_by_letter
+    letter = character if character in known_letters else character.lower()
+    is_loan_letter = letter in _LOAN_LETTERS and language.is_latin
+    default_score = _LOG_P_LOAN_LETTER if is_loan_letter else _LOG_P_STRANGE
+    score = known_letters.get(letter, default_score)
+    if character.isupper() and previous_letter.islower():
+        score = _LOG_P_STRANGE
+
+    if previous_letter.isalpha() and previous_letter.isascii() != language.is_latin:
+        score += _LOG_P_RARE_NEIGHBOUR
+    return score
 
 
-def _fit_of_sign(sign: str, before: str, after: str) -> float:
+def _score_sign(sign: str, previous_letter: str, next_letter: str) -> float:
+    """Return the logarithm of the probability of a character beyond ASCII that is not a letter.
+
+    An invalid byte, a combining mark, an opening `¿` or `¡` after a letter, and a sign between two
+    letters that is not punctuation count as strange.
+    """
     category = unicodedata.category(sign)
-    is_between = before.isalpha() and after.isalpha()
-    if sign == "\ufffd" or category.startswith("M") or (sign in "¿¡" and before.isalpha()):
-        return _STRANGE
+    is_late_opening_mark = sign in "¿¡" and previous_letter.isalpha()
+    if sign == "\ufffd" or category.startswith("M") or is_late_opening_mark:
+        return _LOG_P_STRANGE
     if category in {"Pd", "Pi", "Pf", "Ps", "Po", "Cf"}:
-        return _PUNCTUATION
-    return _STRANGE if is_between else _OTHER_SIGN
+        return _LOG_P_PUNCTUATION
+
+    is_between_letters = previous_letter.isalpha() and next_letter.isalpha()
+    return _LOG_P_STRANGE if is_between_letters else _LOG_P_OTHER_SIGN

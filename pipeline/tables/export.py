@@ -1,18 +1,19 @@
-"""Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in pieces that never split a row, at flat memory.
+"""Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in constant memory.
 
-Answers stand each beside its row, as that came, or as a row for each member of a list. Parquet is written group by
-group by pyarrow, which is an extra; its last bytes make the file whole.
+Files are produced in pieces that never split a row. Exported answers are columns of the row that
+they belong to, or one row for each member of a list. Parquet needs pyarrow, an optional package; a
+Parquet file is valid only if its last bytes were written.
 """
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from pipeline.core import text
 from pipeline.core.command_hint import OptionHint
@@ -25,7 +26,7 @@ from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables import workbook
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, stored_cell
-from pipeline.tables.answer_views import beside as named_beside
+from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
     common_kind,
     kind_of_value,
@@ -35,22 +36,25 @@ from pipeline.tables.cells import (
     value_text,
 )
 from pipeline.tables.lists import RowTable
-from pipeline.tables.row_sync import HASH, KEY, SEEN, UNUSABLE, VALUES
+from pipeline.tables.row_sync import HASH, IMAGE_STATE_COLUMN, KEY, UNUSABLE, VALUES
 
-GROUP = 10_000  # rows in one group; what is read at once from such a file
-STATE = "state"  # columns of an export
+# Columns of an export.
+STATE = "state"
 REASON = "reason"
-TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
-_READ: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
-_COSTS = {
-    "tokens_in": "integer",
-    "tokens_out": "integer",
-    "cost": "real",
-}  # what an answer took, and the kinds of it
+# Kind of a column with lists of texts. All other kinds are those of answer fields.
+TEXTS = "texts"
+
+_PARQUET_GROUP_ROWS = 10_000
+_FILE_PIECE_BYTES = 1 << 20
+# Kinds whose cells are converted from text.
+_CELL_READERS: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
+# Columns with the tokens and the cost of an answer, with their kinds.
+_COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
+
+# A row by column.
 _Row = dict[str, Any]
-_Rows = tuple[
-    Iterator[_Row], dict[str, str]
-]  # by the names of their columns, and the kinds of these
+# Rows, and the kinds of their columns.
+_Rows = tuple[Iterator[_Row], dict[str, str]]
 
 
 def encoded(
@@ -60,27 +64,38 @@ def encoded(
     *,
     kinds: Mapping[str, str],
 ) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows, in pieces that never split a row; `kinds` are those of the columns.
+    """Return the bytes of a file with these rows, in pieces that never split a row.
 
-    `format_` is "csv", "json", "jsonl", "xlsx" or "parquet"; in CSV texts are as the `guard` has them. A file of no
-    rows has a header, or an empty list. Where pyarrow is missing is said before anything is read.
+    A file without rows has a header or is an empty list.
+
+    Args:
+        rows: The rows by column.
+        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
+        guard: Changes each text of CSV, so that spreadsheets do not run it as a formula.
+        kinds: Kinds of all columns, in their order.
+
+    Raises:
+        ConfigurationError: Parquet needs pyarrow, which is missing; no row was read.
     """
     if format_ == "jsonl":
         return (orjson.dumps(row) + b"\n" for row in rows)
     if format_ == "json":
-        return _json_list(rows)
+        return _encode_json_list(rows)
     if format_ == "csv":
-        return csv(
-            (
-                [cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()]
-                for row in rows
-            ),
-            kinds,
-            guard,
-        )
+        return csv(_csv_rows(rows, kinds), kinds, guard)
     if format_ == "xlsx":
-        return workbook.written(rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS))
-    return _parquet(rows, kinds, pyarrow_for("Parquet"))
+        return workbook.encode_xlsx(
+            rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS)
+        )
+    return _encode_parquet(rows, kinds, pyarrow_for("Parquet"))
+
+
+def _csv_rows(
+    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]
+) -> Iterator[list[str | float]]:
+    """Yield the cells of each row in the order of the columns."""
+    for row in rows:
+        yield [cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()]
 
 
 def csv(
@@ -88,67 +103,102 @@ def csv(
     header: Iterable[str],
     guard: Callable[[str], str] = text.neutralize_formula,
 ) -> Iterator[bytes]:
-    """Yield the bytes of a CSV file; no cell of it is a formula unless the `guard` lets it."""
+    """Yield the lines of a CSV file.
+
+    Args:
+        rows: The cells of each row.
+        header: Names of the columns.
+        guard: Changes each text, so that spreadsheets do not run it as a formula.
+    """
     yield text.csv_line(list(header), guard)
     for row in rows:
         yield text.csv_line(row, guard)
 
 
 def cell(value: Any, *, texts: bool) -> str | float:
-    """Return a value as a cell of CSV: numbers as they are, for they are no formulas; a list of `texts` in one cell.
+    """Return a value as a cell of CSV or .xlsx.
 
-    A quotation is its text: who wants its place too takes JSON, or `ROWS=`.
+    A number stays a number, because it cannot be a formula. A quotation becomes its text without
+    its location. Lists and objects become JSON.
+
+    Args:
+        value: A plain value.
+        texts: Join a list of texts by semicolons.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if is_stored_quotation(value):
         return str(value["quote"])
-    return "; ".join(value) if texts and isinstance(value, list) else _words_of(value)
+    if texts and isinstance(value, list):
+        return "; ".join(value)
+    return _format_value(value)
 
 
-def _words_of(value: Any) -> str:
+def _format_value(value: Any) -> str:
+    """Return a value as text: JSON for lists and objects, ISO 8601 for dates and times."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return value_text(value)
 
 
-def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    before = b"[\n"
+def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the bytes of a JSON list with one row a line."""
+    separator = b"[\n"
     for row in rows:
-        yield before + orjson.dumps(row)
-        before = b",\n"
-    yield b"[]\n" if before == b"[\n" else b"\n]\n"
+        yield separator + orjson.dumps(row)
+        separator = b",\n"
+
+    is_empty = separator == b"[\n"
+    if is_empty:
+        yield b"[]\n"
+    else:
+        yield b"\n]\n"
 
 
-def _parquet(
+def _encode_parquet(
     rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: Any
 ) -> Iterator[bytes]:
+    """Write a Parquet file to a temporary file, and then yield its bytes.
+
+    Args:
+        rows: The rows by column.
+        kinds: Kinds of all columns, in their order.
+        pa: The module pyarrow.
+    """
     from pyarrow.parquet import ParquetWriter
 
-    known = {
+    types = {
         "integer": pa.int64(),
+        "real": pa.float64(),
         "boolean": pa.bool_(),
         "date": pa.date32(),
         "time": pa.timestamp("us", tz="UTC"),
+        TEXTS: pa.list_(pa.string()),
     }
-    known |= {TEXTS: pa.list_(pa.string()), "real": pa.float64()}
-    schema = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()])
-    typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
+    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+    typed_rows = (
+        {name: _parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
+    )
     with tempfile.TemporaryFile() as file:
         with ParquetWriter(file, schema, compression="zstd") as writer:
-            for group in pages(typed, GROUP):
+            for group in pages(typed_rows, _PARQUET_GROUP_ROWS):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
         file.seek(0)
-        yield from iter(partial(file.read, 1 << 20), b"")
+        yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
 
 
-def _typed(value: Any, kind: str) -> Any:
+def _parquet_value(value: Any, kind: str) -> Any:
+    """Return a value as a Parquet column of this kind takes it."""
     if value is None or kind in {"integer", "boolean", "date", "time"}:
         return value
     if kind == TEXTS:
-        some = value if isinstance(value, list) else [value]
-        return [one if isinstance(one, str) else _words_of(one) for one in some]
-    return number_of(value) if kind == "real" else _words_of(value)
+        members = value if isinstance(value, list) else [value]
+        return [member if isinstance(member, str) else _format_value(member) for member in members]
+    if kind == "real":
+        return number_of(value)
+    return _format_value(value)
 
 
 def answers_rows(
@@ -159,144 +209,259 @@ def answers_rows(
     is_answer: ColumnElement[bool],
     field: str | None,
     cost: bool,
-    gone: bool,
-    own: str,
+    include_missing: bool,
+    version_label: str,
 ) -> _Rows:
-    """Return every row of a task's source with its state and one answer, and the kinds of its columns.
+    """Return every row of a task's source with its state and an answer, in the source's order.
 
-    They are in the order of the source, and read in the caller's transaction. `is_answer` says which answer it is; at
-    most one of a row may be it. First stand the source's columns, under its names; last the state, and why
-    a row is refused, parked or unusable. A refused row has its cells as they were read. With `gone` rows that left
-    the source are among them. With `field` each member of that list is a row, with `list.inner` each of the lists in
-    its members; with `cost` what the whole answer took stands in each. `own` is as `asks.parked` has it.
+    The source's columns come first, under their own names. The state and the reason come last. The
+    reason says why a row is refused, parked or unusable. A refused row has its cells as they were
+    read.
+
+    Args:
+        tx: The transaction in which the rows are read, while the caller iterates.
+        task: The task.
+        items: The table with the rows.
+        is_answer: Condition that is met by at most one answer of each row.
+        field: Make a row for each member of this list in the answer. `list.inner` makes a row for
+            each member of the list `inner` in the members. The default is a row for each answer.
+        cost: Add the tokens and the cost of the answer, which are repeated for each member.
+        gone: Include rows that are no longer in the source.
+        own: Label under which rows count as parked; empty means any version.
+
+    Returns:
+        The rows by column, and the kinds of the columns in their order.
+
+    Raises:
+        InputError: `field` names no list of the answers.
     """
     sources = task.columns
-    kinds = {name: kind for name, kind in task.key if name not in sources} | dict(task.fields)
-    kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time"} | (_COSTS if cost else {})
-    named = named_beside(sources, kinds, "answer_")
-    state_named = named_beside([*sources, *named.values()], (STATE, REASON), "row_")
+    cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
+    answer_kinds = {name: kind for name, kind in task.key if name not in sources}
+    answer_kinds |= dict(task.fields)
+    answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
+    answer_names = named_beside(sources, answer_kinds, "answer_")
+    state_names = named_beside([*sources, *answer_names.values()], (STATE, REASON), "row_")
+
+    query = _answers_query(items, is_answer, gone=include_missing)
+    parked_reasons = {
+        key: reason
+        for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
+    }
+
+    def read_rows() -> Iterator[_Row]:
+        for stored_row in streamed(tx, query, page=PAGE).mappings():
+            row = _source_cells(stored_row, sources)
+            answer_cells = _answer_cells(stored_row, task, cost_kinds)
+            row |= {name: answer_cells[part] for part, name in answer_names.items()}
+            state_cells = {
+                STATE: stored_row[STATE],
+                REASON: _state_reason(stored_row, parked_reasons),
+            }
+            yield row | {name: state_cells[part] for part, name in state_names.items()}
+
+    kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
+    kinds |= dict.fromkeys(state_names.values(), "text")
+    if field is None:
+        return read_rows(), kinds
+
+    lists = [name for name, kind in task.fields if kind == "json"]
+    list_name, *inner_lists = field.split(".")
+    if list_name not in lists:
+        option = OptionHint(rows=list_name)
+        message = f"{option} names no list of these answers; nothing was written"
+        hint = f"lists may be {', '.join(lists)}" if lists else "they have none"
+        raise InputError(message, hint=hint)
+    return _split_lists(read_rows, kinds, answer_names[list_name], inner_lists)
+
+
+def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: bool) -> Select[Any]:
+    """Return the SELECT of rows with their states and answers; see `answers_rows`."""
     row = items.table.c
-    told = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)]
-    query = select(
-        row[VALUES], row[KEY], row[HASH], row[SEEN], row[UNUSABLE], items.state.label(STATE), *told
-    )
-    query = query.select_from(
-        items.table.outerjoin(answers, (answers.c.item_id == row[KEY]) & is_answer)
-    ).order_by(row[items.order])
+    row_columns = [row[name] for name in (VALUES, KEY, HASH, IMAGE_STATE_COLUMN, UNUSABLE)]
+    answer_columns = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COST_KINDS)]
+    has_answer = (answers.c.item_id == row[KEY]) & is_answer
+
+    query = select(*row_columns, items.state.label(STATE), *answer_columns)
+    query = query.select_from(items.table.outerjoin(answers, has_answer))
+    query = query.order_by(row[items.order])
     if not gone:
         query = query.where(row.findable_gone_at.is_(None))
-    parked = {key: reason for key, reason, _ in claims.parked_rows(tx, task.name, own=own)}
-
-    def found() -> Iterator[_Row]:
-        for row in streamed(tx, query, page=PAGE).mappings():
-            values = orjson.loads(row[VALUES])
-            given = orjson.loads(row["answer"] or "{}")
-            said = {name: values.get(name) for name in sources}
-            said |= {name: loaded(said[name]) for name, kind in sources.items() if kind == "json"}
-            cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
-            is_refused = row[HASH] == NO_HASH
-            cells |= dict.fromkeys(dict(task.key), None if is_refused else row[KEY]) | {
-                ANSWERED_AT: row["at"]
-            }
-            cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
-            said |= {place: cells[name] for name, place in named.items()}
-            reason = row[UNUSABLE] or (parked.get(row[KEY]) if row[STATE] == PARKED else None)
-            reason = f"line {row[SEEN]}: {reason}" if is_refused else reason
-            states = {STATE: row[STATE], REASON: reason}
-            yield said | {place: states[name] for name, place in state_named.items()}
-
-    kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
-    kinds |= dict.fromkeys(state_named.values(), "text")
-    if field is None:
-        return found(), kinds
-    lists = [name for name, kind in task.fields if kind == "json"]
-    field, *inner = field.split(".")
-    if field not in lists:
-        said = f"{OptionHint(rows=field)} names no list of these answers; nothing was written"
-        raise InputError(
-            said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none"
-        )
-    return _exploded(found, kinds, named[field], inner)
+    return query
 
 
-def _exploded(
-    found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]
+def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
+    """Return the values of the source's columns, which have these kinds, or None if missing."""
+    values = orjson.loads(stored_row[VALUES])
+    cells: _Row = {}
+    for name, kind in sources.items():
+        cell_value = values.get(name)
+        cells[name] = loaded(cell_value) if kind == "json" else cell_value
+    return cells
+
+
+def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
+    """Return the key, fields, version, time and cost of a row's answer, or None if missing."""
+    answer = orjson.loads(stored_row["answer"] or "{}")
+    cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
+    # The stored id of a refused row is not its key.
+    key = None if stored_row[HASH] == NO_HASH else stored_row[KEY]
+    cells |= dict.fromkeys(dict(task.key), key)
+    cells[ANSWERED_AT] = stored_row["at"]
+    cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
+    return cells
+
+
+def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
+    """Return why a row is refused, unusable or parked, or None if it is not."""
+    reason: str | None = stored_row[UNUSABLE] or None
+    if not reason and stored_row[STATE] == PARKED:
+        reason = parked_reasons.get(stored_row[KEY])
+    if stored_row[HASH] == NO_HASH:
+        return f"line {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
+    return reason
+
+
+def _split_lists(
+    read_rows: Callable[[], Iterator[_Row]],
+    kinds: Mapping[str, str],
+    list_column: str,
+    inner_lists: Sequence[str],
 ) -> _Rows:
-    seen: dict[str, str | None] = {}
-    for row in found():
-        for name, value in (
-            pair for member in _members(row[field], field, inner) for pair in member.items()
-        ):
-            seen[name] = common_kind(seen.get(name), kind_of_value(value))
-    # an object, missing wherever else it could stand, is told by its parts
-    some = {
-        name
-        for name, of in seen.items()
-        if of or not any(other.startswith(f"{name}_") for other in seen)
-    }
-    taken = {one.casefold() for one in kinds if one != field}
-    named = {
-        name: f"{field}_{name}" if name.casefold() in taken else name
-        for name in seen
-        if name in some
-    }
-    whole: dict[str, str] = {}
+    """Return a row for each member of a list. The members' columns replace the list's column.
+
+    Reads all rows once to find the columns of the members, and again to return them.
+
+    Args:
+        read_rows: Reads the rows from the start.
+        kinds: Kinds of the rows' columns.
+        list_column: Column with the list.
+        inner_lists: Names of the lists within the members, from the outermost to the innermost.
+
+    Raises:
+        InputError: A value of the column is not a list, or a member lacks an inner list.
+    """
+    member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
+    other_names = {name.casefold() for name in kinds if name != list_column}
+    member_columns: dict[str, str] = {}
+    for name in member_kinds:
+        is_taken = name.casefold() in other_names
+        member_columns[name] = f"{list_column}_{name}" if is_taken else name
+
+    all_kinds: dict[str, str] = {}
     for name, kind in kinds.items():
-        whole |= (
-            {one: seen[own] or "text" for own, one in named.items()}
-            if name == field
-            else {name: kind}
+        if name == list_column:
+            for member_name, column in member_columns.items():
+                all_kinds[column] = member_kinds[member_name] or "text"
+        else:
+            all_kinds[name] = kind
+
+    def split_rows() -> Iterator[_Row]:
+        for row in read_rows():
+            for member in _members(row.pop(list_column), list_column, inner_lists):
+                member_cells = {
+                    member_columns[name]: value
+                    for name, value in member.items()
+                    if name in member_columns
+                }
+                yield dict.fromkeys(all_kinds) | row | member_cells
+
+    return split_rows(), all_kinds
+
+
+def _member_kinds(
+    rows: Iterator[_Row], list_column: str, inner_lists: Sequence[str]
+) -> dict[str, str | None]:
+    """Return the kinds of the members' values by name, or None for values that are always None."""
+    kinds: dict[str, str | None] = {}
+    for row in rows:
+        for member in _members(row[list_column], list_column, inner_lists):
+            for name, value in member.items():
+                kinds[name] = common_kind(kinds.get(name), kind_of_value(value))
+
+    # An object that is None in some members is already described by its parts in other members.
+    return {name: kind for name, kind in kinds.items() if kind or not _has_parts(name, kinds)}
+
+
+def _has_parts(name: str, all_names: Collection[str]) -> bool:
+    """Return whether one of the names belongs to a part of the object `name`."""
+    return any(other_name.startswith(f"{name}_") for other_name in all_names)
+
+
+def _read_field(value: Any, kind: str) -> Any:
+    """Return the value of an answer field as an export has it, or None if it is not of its kind."""
+    if kind == "json":
+        return value
+    stored_value = stored_cell(kind, value)
+    if kind in _CELL_READERS and stored_value is not None:
+        return _CELL_READERS[kind](stored_value)
+    return stored_value
+
+
+def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Iterator[_Row]:
+    """Yield the members of a list by column; nothing if the list is None.
+
+    If there are inner lists, the members of the innermost list are yielded, each with the values
+    of the members that contain it.
+
+    Args:
+        value: The list. If there are inner lists, an object counts as a list with a single member.
+        list_name: Name of the list, and of the column of members that are not objects.
+        inner_lists: Names of the lists within the members, from the outermost to the innermost.
+
+    Raises:
+        InputError: The value is not a list, or a member lacks an inner list.
+    """
+    members = value
+    if inner_lists and isinstance(value, dict):
+        members = [value]
+    if members is not None and not isinstance(members, list):
+        raise InputError(
+            f"{OptionHint(rows=list_name)}: an answer has no list there; nothing was written",
+            hint=f"export without {OptionHint('rows')}",
         )
 
-    def exploded() -> Iterator[_Row]:
-        for row in found():
-            for member in _members(row.pop(field), field, inner):
-                yield (
-                    dict.fromkeys(whole)
-                    | row
-                    | {named[name]: one for name, one in member.items() if name in named}
-                )
-
-    return exploded(), whole
-
-
-def _answered(value: Any, kind: str) -> Any:
-    cell = value if kind == "json" else stored_cell(kind, value)
-    return _READ[kind](cell) if kind in _READ and cell is not None else cell
-
-
-def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_Row]:
-    """Yield the members of a list by the names of their columns; of none there are none.
-
-    Of lists `inner` to them, each has the values of what it stands in beside its own.
-    """
-    members = [members] if inner and isinstance(members, dict) else members
-    if members is not None and not isinstance(members, list):
-        said = f"{OptionHint(rows=field)}: an answer has no list there; nothing was written"
-        raise InputError(said, hint=f"export without {OptionHint('rows')}")
-    for one in members or ():
-        own = dict(one) if isinstance(one, dict) else {field: one}
-        if not inner:
-            yield dict(_spread(own))
+    for member in members or ():
+        fields = dict(member) if isinstance(member, dict) else {list_name: member}
+        if not inner_lists:
+            yield dict(_flatten(fields))
             continue
-        if inner[0] not in own:
-            said = f"{OptionHint('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
-            raise InputError(said, hint=f"they have {', '.join(own)}")
-        within = own.pop(inner[0])
-        own = dict(_spread(own))
-        for member in _members(within, inner[0], inner[1:]):
-            yield own | {
-                f"{inner[0]}_{name}" if name in own else name: value
-                for name, value in member.items()
+
+        inner_name = inner_lists[0]
+        if inner_name not in fields:
+            raise InputError(
+                f"{OptionHint('rows')}: a member of {list_name!r} has no {inner_name!r}; "
+                "nothing was written",
+                hint=f"they have {', '.join(fields)}",
+            )
+        inner_value = fields.pop(inner_name)
+        outer_cells = dict(_flatten(fields))
+        for inner_member in _members(inner_value, inner_name, inner_lists[1:]):
+            inner_cells = {
+                f"{inner_name}_{name}" if name in outer_cells else name: value
+                for name, value in inner_member.items()
             }
+            yield outer_cells | inner_cells
 
 
-def _spread(
-    document: Mapping[str, Any], prefix: str = "", own: str = ""
+def _flatten(
+    document: Mapping[str, Any], prefix: str = "", parent: str = ""
 ) -> Iterator[tuple[str, Any]]:
+    """Yield the values of an object and of all objects in it, with joined names.
+
+    Args:
+        document: The object.
+        prefix: Joined names of the objects around it.
+        parent: Name of the object itself. A value of the same name gets the prefix as its name.
+    """
     for name, value in document.items():
-        full = prefix if name == own else f"{prefix}_{name}" if prefix else name
+        full_name = name
+        if name == parent:
+            full_name = prefix
+        elif prefix:
+            full_name = f"{prefix}_{name}"
+
         if isinstance(value, dict) and value:
-            yield from _spread(value, full, name)
+            yield from _flatten(value, full_name, name)
         else:
-            yield full, value
+            yield full_name, value

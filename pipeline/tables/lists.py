@@ -1,13 +1,14 @@
-"""Find, list and count rows of a table, findable's own or another program's: which are open, their states and names.
+"""Find, list and count rows of a table, which is findable's own or another program's.
 
-A list shows some of the items, in some order, page by page behind an item. No rows are counted off to find a page: it
-begins behind what the last item of the page before is sorted by.
+- `RowTable` finds rows, their states and their names.
+- `Grid` lists rows page by page. A page starts after the last row of the page before, by its sort
+  values, so earlier rows are not read again.
+- Functions at the end make conditions for words and recognize rows that a table refuses.
 """
 
 import contextlib
 import json
 import math
-import operator
 import re
 import time
 import unicodedata
@@ -22,6 +23,7 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     Select,
     Subquery,
     Table,
@@ -51,120 +53,141 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.store import answers, claims
-from pipeline.store.database import SlowError, describe_error, pages, streamed, within
-from pipeline.store.database import among as among_values
+from pipeline.store.database import SlowError, describe_error, limit_time, pages, streamed
+from pipeline.store.database import select_among as among_values
 from pipeline.store.rows import count_refused, is_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import IdColumnFacts, is_sqlite
+from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
 
-CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
-REFUSED = "refused"  # states: of a row that cannot be asked about, and of one that left its source
-GONE = "gone"
-HASH = "findable_hash"  # cells of tables that keep them
+# State of a row that cannot be asked about, and of a row that is no longer in its source.
+REFUSED = "refused"
+GONE_STATE = "gone"
+# Columns of tables that store when and whether an input changed.
+INPUT_HASH_COLUMN = "findable_hash"
 CHANGED = "findable_changed_at"
-_WHITE = "".join(
-    chr(n) for n in range(0x3001) if chr(n).isspace()
-)  # what str.strip() takes away, for SQL's trim
-_MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
-_RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
-_GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
-_COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
-_MOST = 50  # tags and versions that are told
-_PAGE = 2_000
-_VALUES = 12  # of a field that are told
-_LONGEST = 30  # characters of a value that is told; longer ones are sentences
-_COUNTABLE = frozenset({str, int, float, bool, type(None)})
+
+# Rows that are read at once if only a few of their columns are used: they fit into the cache of a
+# processor.
+_CELL_PAGE_ROWS = 256
+# All characters that `str.strip` removes, for SQL's trim.
+_WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+
+# Tags, versions and field values are only counted in tables of at most this size.
+_MAX_FACET_ROWS = 100_000
+_FACET_PAGE_ROWS = 2_000
+# The commonest tags and versions that are listed.
+_MAX_FACET_WORDS = 50
+# Values of a field that are listed. Longer values are sentences, which are not listed.
+_MAX_FIELD_VALUES = 12
+_MAX_FIELD_VALUE_CHARS = 30
+_COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
+# A name that WHERE= accepts without quotation marks.
 _PLAIN_NAME = re.compile(
     r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE
 )
 
 
 class RowStates(NamedTuple):
-    """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
+    """Names and conditions of the states of a task's rows.
 
-    `others` come before what is pending, and so do those `refused`, where they are in the table of the items. Items
-    that are `gone` from their source are no rows of it.
+    The first condition that is met decides, in this order: gone, refused, done, claimed, parked,
+    others, pending. A row that meets none is in the state `rest`.
     """
 
+    # State of rows with an answer.
     done: tuple[str, ColumnElement[bool]]
+    # State of rows that can be asked about.
     pending: tuple[str, ColumnElement[bool]]
     rest: str
+    # More states of the task.
     others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+    # None if the table does not contain refused rows.
     refused: ColumnElement[bool] | None = None
+    # Rows that are no longer in the source, or None if the table does not contain such rows.
     gone: ColumnElement[bool] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the states of a source's rows, in the order in which they are counted."""
-        others = (name for name, _ in self.others)
-        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *others, REFUSED)
+        """Return the names of the states of rows in the source, in the order of counts."""
+        other_names = (name for name, _ in self.others)
+        done_name, _ = self.done
+        pending_name, _ = self.pending
+        return (done_name, pending_name, self.rest, "claimed", "parked", *other_names, REFUSED)
 
     @property
     def listed_names(self) -> tuple[str, ...]:
-        """Return the names of the states by which items are listed."""
-        return self.names if self.gone is None else (*self.names, GONE)
+        """Return the names of the states that a list can be filtered by."""
+        return self.names if self.gone is None else (*self.names, GONE_STATE)
 
 
 @dataclass(frozen=True, eq=False)
 class RowTable:
-    """A table whose rows are the items of a task: column `key` holds their ids, and by `order` they are asked.
-
-    `is_open` is the condition that a row may be asked about. `named` are the columns of the name by which a person
-    knows an item, which `name_of` makes of their cells; without any it is the id. `own` is as `asks.parked` has it.
-    """
+    """A table with the rows of a task."""
 
     task: str
     table: Table | Subquery
     states: RowStates
+    # Condition that a row may be asked about, claimed and parked rows included.
     is_open: ColumnElement[bool]
+    # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
+    # Columns with the row ids, and with the order in which rows are asked.
     key: str = "id"
     order: str = "id"
+    # Columns of a row's name for people, and the function that makes the name of their cells. The
+    # name is the id if there are no such columns.
     named: Sequence[str] = ()
     name_of: Callable[[Mapping[str, Any]], str] = str
+    # Count rows as parked only if they are parked under this label; empty means any version.
     own: str = ""
 
     @property
     def state(self) -> ColumnElement[str]:
-        """Return a row's state as an expression."""
-        told = self.states
-        key = self.item_id
-        claimed = _is_among(key, claims.claimed_ids(self.task))
-        parked = _is_among(key, claims.parked(self.task, self.own))
-        ways = [(told.gone, GONE)] if told.gone is not None else []
-        ways += [(told.refused, REFUSED)] if told.refused is not None else []
-        ways += [(told.done[1], told.done[0]), (claimed, "claimed"), (parked, "parked")]
-        ways += [(condition, name) for name, condition in (*told.others, told.pending)]
-        return case(*ways, else_=told.rest)
+        """Return an SQL expression for the name of a row's state."""
+        states = self.states
+        is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
+        is_parked = _is_selected(self.item_id, claims.parked(self.task, self.own))
+
+        branches: list[tuple[ColumnElement[bool], str]] = []
+        if states.gone is not None:
+            branches.append((states.gone, GONE_STATE))
+        if states.refused is not None:
+            branches.append((states.refused, REFUSED))
+        done_name, has_answer = states.done
+        branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
+        branches += [(condition, name) for name, condition in (*states.others, states.pending)]
+        return case(*branches, else_=states.rest)
 
     @property
     def item_id(self) -> ColumnElement[str]:
-        """Return an item's id as text."""
+        """Return an SQL expression for a row's id as text."""
         return cast(self.table.c[self.key], Text)
 
     def total(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
-        """Return how many rows there are of which all conditions hold."""
-        return tx.execute(
-            select(func.count()).select_from(self.table).where(*conditions)
-        ).scalar_one()
+        """Return the number of rows that meet all conditions."""
+        query = select(func.count()).select_from(self.table).where(*conditions)
+        return tx.execute(query).scalar_one()
 
     def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
-        """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
+        """Return the SELECT of rows that may be asked about, in the order in which they are asked.
+
+        Args:
+            names: Columns that precede the row id in the result.
+            after: Select only rows after the row with this id; no rows if it does not exist.
+        """
         order = self.table.c[self.order]
         columns = [self.table.c[name] for name in names]
         query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
         if after is None:
             return query
-        others = self.table.alias().c
-        row = (
-            select(others[self.order])
-            .where(others[self.key].in_(self.ids.native([after])))
-            .limit(1)
-        )
-        return query.where(order > row.scalar_subquery())
+
+        same_table = self.table.alias().c
+        is_after_row = same_table[self.key].in_(self.ids.native([after]))
+        order_of_row = select(same_table[self.order]).where(is_after_row).limit(1)
+        return query.where(order > order_of_row.scalar_subquery())
 
     def is_among(self, ids: Sequence[str]) -> ColumnElement[bool]:
-        """Return the condition that a row is of one of these items."""
+        """Return the condition that a row has one of these ids."""
         return self.table.c[self.key].in_(self.ids.native(ids))
 
     def among(
@@ -175,18 +198,27 @@ class RowTable:
         *conditions: Any,
         locked: bool = False,
     ) -> Iterator[Sequence[Any]]:
-        """Yield some columns of the rows with these ids of which all conditions hold.
+        """Yield columns of the rows that have one of these ids and meet all conditions.
 
-        Rows that are `locked` are changed by no other transaction until this one ends.
+        Args:
+            tx: The caller's transaction.
+            ids: Any number of row ids; they are looked up page by page.
+            columns: The expressions to select.
+            *conditions: Further conditions of the rows.
+            locked: No other transaction can change the rows until this transaction ends.
         """
         query = select(*columns).where(*conditions)
-        query = query.with_for_update() if locked else query
+        if locked:
+            query = query.with_for_update()
         return among_values(tx, query, self.table.c[self.key], self.ids.native(ids))
 
     def rows(
         self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
     ) -> dict[str, dict[str, Any]]:
-        """Return some columns of the rows with these ids that are there, by id."""
+        """Return the named columns of the existing rows with these ids, by id.
+
+        If `locked`, no other transaction can change the rows until this transaction ends.
+        """
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
@@ -200,327 +232,539 @@ class RowTable:
         *conditions: ColumnElement[bool],
         among: Sequence[str] | None = None,
     ) -> Iterator[Sequence[Any]]:
-        """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
-        query = (
-            select(*(self.table.c[name] for name in names))
-            .where(*conditions)
-            .order_by(self.table.c[self.order])
-        )
-        if among is None:
-            return chain.from_iterable(streamed(tx, query, page=CELLS).partitions())
-        return self.among(tx, among, list(query.selected_columns), *conditions)
+        """Yield the named columns of rows that meet all conditions.
+
+        All rows are read in their order and in constant memory. If `among` is given, only rows with
+        these ids are read, in the order of the ids' pages.
+        """
+        columns = [self.table.c[name] for name in names]
+        if among is not None:
+            return self.among(tx, among, columns, *conditions)
+
+        query = select(*columns).where(*conditions).order_by(self.table.c[self.order])
+        return chain.from_iterable(streamed(tx, query, page=_CELL_PAGE_ROWS).partitions())
 
     def ids_among(
         self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]
     ) -> set[str]:
-        """Return which of these ids are of rows of which all conditions hold."""
+        """Return the ids, out of these, of existing rows that meet all conditions."""
         return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-        """Return the name of each of these items that is there, by id."""
-        if not self.named:
-            found = self.ids_among(tx, ids)
-            return {one: one for one in ids if one in found}
-        return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
+        """Return the names for people of the existing rows with these ids, by id."""
+        if self.named:
+            rows = self.rows(tx, ids, self.named)
+            return {row_id: self.name_of(row) for row_id, row in rows.items()}
+
+        existing_ids = self.ids_among(tx, ids)
+        return {row_id: row_id for row_id in ids if row_id in existing_ids}
 
     def counts(self, tx: Connection) -> dict[str, int]:
-        """Return the total and {done, pending, rest, claimed, parked, …, refused}: disjoint, and adding up to it."""
+        """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
+
+        Each row has a single state, so the counts add up to the total.
+        """
         return self.counts_and_gone(tx)[0]
 
     def counts_and_gone(self, tx: Connection) -> tuple[dict[str, int], int]:
-        """Return the counts of the rows of the source, and how many rows are gone from it."""
-        found = self.count_listed(tx)
+        """Return `counts`, and the number of rows that are no longer in the source."""
+        row_counts = self.count_by_state(tx)
         if self.states.refused is None:
-            found[REFUSED] = count_refused(tx, self.task)
-        parts = {name: found[name] for name in self.states.names}
-        return {"total": sum(parts.values()), **parts}, found[GONE]
+            row_counts[REFUSED] = count_refused(tx, self.task)
+        source_counts = {name: row_counts[name] for name in self.states.names}
+        return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
 
-    def count_listed(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
-        """Return how many rows of the table of which all conditions hold are in each state."""
+    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+        """Return the number of rows in the table that meet all conditions, by state."""
         state = self.state
-        query = (
-            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
-        )
+        query = select(state, func.count()).select_from(self.table)
+        query = query.where(*conditions).group_by(state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 
-def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
-    """Return the condition that an id is among others, looked up one by one: where they are many, few rows are read."""
-    (held,) = ids.get_final_froms()
-    return ids.where(ids.selected_columns[0] == key).correlate_except(held).exists()
+def _is_selected(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition that an id is among the ids of a SELECT from one table.
+
+    The database looks up each id, which is fast if only a few rows are read.
+    """
+    (ids_table,) = ids.get_final_froms()
+    return ids.where(ids.selected_columns[0] == key).correlate_except(ids_table).exists()
 
 
 class GridFacet(NamedTuple):
-    """What tells rows apart by words, such as tags: a cell, the words that it says, the condition that it says one."""
+    """Words by which rows are counted and filtered, such as tags."""
 
+    # Expression for the cell with the words of a row.
     cell: ColumnElement[Any]
+    # Returns the words in a cell.
     words: Callable[[Any], Iterable[str]]
+    # Returns the condition that a row has a word.
     says: Callable[[str], ColumnElement[bool]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Grid:
-    """What lists the items of a table.
-
-    `columns` say what is shown of a row's `cells`, `usual` are those that are, with those `in_state` where one is asked
-    for; `more` are no cells of a row, and `more_of` gives them by the ids of some items. Words are looked for in what
-    is `searched`, and where `mentioned` says; `where` makes a condition of what a person wrote. What rows are sorted by
-    is never NULL; for `slow_sorts` each row is looked up. `fields` are those of the answers that `tags` has as its
-    cell, by the names of their columns. `score` is a number that is below 0 where there is none.
-    """
+    """A list of the rows of a table, which can be searched, filtered, sorted and counted."""
 
     table: RowTable
+    # Columns of the table that are read for each row.
     cells: Sequence[str]
+    # Functions that make the listed values of a row's `cells`, by name.
     columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
+    # Names of the values that are listed by default.
     usual: Sequence[str]
+    # Expressions that are searched for words.
     searched: Sequence[ColumnElement[Any]]
+    # Returns more conditions that a row contains a word; one of them must be met.
     mentioned: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
+    # Compiles the text of WHERE=, or None if the rows have no columns for it.
     where: Callable[[str], ColumnElement[bool]] | None = None
+    # Names of values that are added if only rows in a state are listed, by state.
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # Sort expressions by name, which are never NULL. Slow sorts have no index.
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     slow_sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    # Names of answer fields by the names of their columns. The cell of `tags` is the answer.
     fields: Mapping[str, str] = field(default_factory=dict)
+    # Expression for a row's score; negative if it has no score.
     score: ColumnElement[Any] | None = None
+    # Facets of tags and of versions, or None if the rows have none.
     tags: GridFacet | None = None
     versions: GridFacet | None = None
+    # Names of values that are not made of `cells`, and the function that returns them by row id.
     more: Sequence[str] = ()
     more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
 
-    def page(self, tx: Connection, wanted: RowListOptions) -> RowsPage:
-        """Return the items that are wanted, in their order, by few queries."""
-        if wanted.which.state == REFUSED and self.table.states.refused is None:
-            return refused_grid(self.table.task).page(tx, wanted._replace(sort=None, fields=None))
-        sort = wanted.sort or ""
-        fields = self._fields(wanted)
-        conditions = self.conditions(tx, wanted.which)
-        keys = self._order(sort)
-        descends = sort.startswith("-")
-        is_slow = sort.removeprefix("-") in self.slow_sorts
-        if wanted.only is not None:
-            conditions.append(self.table.is_among([wanted.only]))
-        elif (is_gone := self._is_left_out(wanted.which)) is not None:
-            conditions.append(~is_gone)
-        if wanted.after is not None:
-            here = tx.execute(
-                select(*keys).where(self.table.is_among([wanted.after])).limit(1)
-            ).first()
-            if here is None:
-                said = f"there is no item {wanted.after!r} to go on behind"
-                raise InputError(said, hint=f"leave out {OptionHint('after')}")
-            bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
-            strictly, loosely = (
-                (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
-            )
-            # the first key once more, by itself: SQLite takes no pair to an index that has an expression
-            behind = strictly(tuple_(*keys), tuple_(*bound))
-            conditions.append(behind if is_slow else and_(loosely(keys[0], bound[0]), behind))
-        query = select(
-            self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells)
-        )
-        query = query.where(*conditions).order_by(
-            *(one.desc() if descends else one for one in keys)
-        )
-        try:
-            with within(tx, wanted.within_s if is_slow else None):
-                rows = tx.execute(query.limit(wanted.limit + 1)).all()
-        except SlowError:
-            said = f"there are too many rows to sort them by {wanted.sort} while a page waits"
-            raise InputError(said, hint=f"list fewer: {OptionHint(where='…')}") from None
-        ids = [row[0] for row in rows[: wanted.limit]]
-        more = (
-            self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
-        )
-        items = []
-        rare = (
-            {*chain.from_iterable(self.in_state.values())}
-            if wanted.only is not None
-            else set[str]()
-        )
-        for key, state, *found in rows[: wanted.limit]:
-            row = dict(zip(self.cells, found, strict=True))
-            own = more.get(key, {})
-            shown = {
-                name: self.columns[name](row) if name in self.columns else own.get(name)
-                for name in fields
-            }
-            shown = {
-                name: value
-                for name, value in shown.items()
-                if value is not None or name not in rare
-            }
-            items.append(ListedRow(key, state, shown, row.get(HASH), row.get(CHANGED)))
-        return RowsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
+    def page(self, tx: Connection, options: RowListOptions) -> RowsPage:
+        """Return a page of rows.
 
-    def pages(self, tx: Connection, wanted: RowListOptions) -> Iterator[RowsPage]:
-        """Yield one page after the other to the last."""
-        page = self.page(tx, wanted)
+        Raises:
+            InputError: The options name an unknown row, state, column or sort order, or sorting
+                takes too long.
+        """
+        if self._should_list_refused(options.which):
+            refused_options = options._replace(sort=None, fields=None)
+            return make_refused_grid(self.table.task).page(tx, refused_options)
+
+        names = self._listed_names(options)
+        conditions = self.conditions(tx, options.which)
+        sort_keys = self._sort_keys(options.sort or "")
+        if options.only is not None:
+            conditions.append(self.table.is_among([options.only]))
+        else:
+            is_gone = self._is_left_out(options.which)
+            if is_gone is not None:
+                conditions.append(~is_gone)
+        if options.after is not None:
+            conditions.append(self._is_after(tx, options, sort_keys))
+
+        rows = self._read_rows(tx, options, conditions, sort_keys)
+        page_rows = rows[: options.limit]
+        ids = [row[0] for row in page_rows]
+        more_values: Mapping[str, Mapping[str, Any]] = {}
+        if self.more_of and not set(self.more).isdisjoint(names):
+            more_values = self.more_of(tx, ids)
+
+        # A list of one row shows all columns; those of other states are mostly empty.
+        optional_names = set[str]()
+        if options.only is not None:
+            optional_names = set(chain.from_iterable(self.in_state.values()))
+        listed_rows = [
+            self._listed_row(row, names, more_values.get(row[0], {}), optional_names)
+            for row in page_rows
+        ]
+        last_id = ids[-1] if len(rows) > options.limit else None
+        return RowsPage(listed_rows, last_id, names)
+
+    def _should_list_refused(self, row_filter: RowFilter) -> bool:
+        """Return whether refused rows are wanted and the table does not contain them."""
+        return row_filter.state == REFUSED and self.table.states.refused is None
+
+    def _is_after(
+        self, tx: Connection, options: RowListOptions, sort_keys: Sequence[ColumnElement[Any]]
+    ) -> ColumnElement[bool]:
+        """Return the condition that a row comes after the row `options.after`.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        is_last_row = self.table.is_among([str(options.after)])
+        last_row = tx.execute(select(*sort_keys).where(is_last_row).limit(1)).first()
+        if last_row is None:
+            raise InputError(
+                f"there is no item {options.after!r} to go on behind",
+                hint=f"leave out {OptionHint('after')}",
+            )
+
+        bounds = [literal(value, key.type) for key, value in zip(sort_keys, last_row, strict=True)]
+        row_values = tuple_(*sort_keys)
+        last_values = tuple_(*bounds)
+        if _is_descending(options):
+            is_after = row_values < last_values
+            is_not_before = sort_keys[0] <= bounds[0]
+        else:
+            is_after = row_values > last_values
+            is_not_before = sort_keys[0] >= bounds[0]
+        # SQLite does not use an index on an expression for a comparison of tuples.
+        return is_after if self._is_slow_sort(options) else and_(is_not_before, is_after)
+
+    def _is_slow_sort(self, options: RowListOptions) -> bool:
+        """Return whether the rows are sorted by an expression without an index."""
+        return (options.sort or "").removeprefix("-") in self.slow_sorts
+
+    def _read_rows(
+        self,
+        tx: Connection,
+        options: RowListOptions,
+        conditions: Sequence[ColumnElement[bool]],
+        sort_keys: Sequence[ColumnElement[Any]],
+    ) -> Sequence[Row[Any]]:
+        """Return id, state and cells of the rows of a page, and of the next row if it exists.
+
+        Raises:
+            InputError: Sorting takes longer than `options.within_s`.
+        """
+        cells = [self.table.table.c[name] for name in self.cells]
+        order = [key.desc() for key in sort_keys] if _is_descending(options) else sort_keys
+        query = select(self.table.item_id, self.table.state, *cells)
+        query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
+
+        time_limit_s = options.within_s if self._is_slow_sort(options) else None
+        try:
+            with limit_time(tx, time_limit_s):
+                return tx.execute(query).all()
+        except SlowError:
+            raise InputError(
+                f"there are too many rows to sort them by {options.sort} while a page waits",
+                hint=f"list fewer: {OptionHint(where='…')}",
+            ) from None
+
+    def _listed_row(
+        self,
+        row: Sequence[Any],
+        names: Sequence[str],
+        more_values: Mapping[str, Any],
+        optional_names: set[str],
+    ) -> ListedRow:
+        """Return a row of `_read_rows` with its listed values.
+
+        Args:
+            row: Id, state and cells.
+            names: Names of the values to list.
+            more_values: Values that are not made of cells.
+            optional_names: Values that are left out if they are None.
+        """
+        row_id, state, *row_cells = row
+        cells = dict(zip(self.cells, row_cells, strict=True))
+        values: dict[str, Any] = {}
+        for name in names:
+            is_made_of_cells = name in self.columns
+            value = self.columns[name](cells) if is_made_of_cells else more_values.get(name)
+            if value is not None or name not in optional_names:
+                values[name] = value
+        input_hash = cells.get(INPUT_HASH_COLUMN)
+        return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED))
+
+    def pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
+        """Yield the page of these options and all pages after it; raises as `page`."""
+        page = self.page(tx, options)
         yield page
         while page.after is not None:
-            page = self.page(tx, wanted._replace(after=page.after))
+            page = self.page(tx, options._replace(after=page.after))
             yield page
 
-    def conditions(self, tx: Connection, which: RowFilter) -> list[ColumnElement[bool]]:
-        """Return the conditions that a row is of the items that are wanted."""
-        found = [
-            or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words
-        ]
-        if which.where and self.where is None:
-            hint = f"`{CommandHint('search', q='…', where=which.where)}` filters what is indexed"
-            raise InputError(f"there are no columns for {OptionHint('where')} here", hint=hint)
-        found += [self.where(which.where)] if which.where and self.where else []
-        states, (least, most) = self.table.states.listed_names, (which.min_score, which.max_score)
-        if which.state and which.state not in states:
-            raise InputError(
-                f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}"
-            )
-        found += [self.table.state == which.state] if which.state else []
-        found += [_given(self.tags, "tags").says(one) for one in which.tags]
-        found += [self.table.is_among(which.ids)] if which.ids else []
-        found += (
-            [_given(self.versions, "versions").says(which.extractor)] if which.extractor else []
-        )
-        if least is not None or most is not None:
-            score = _given(self.score, "scores")
-            found.append(score.between(max(least or 0.0, 0.0), math.inf if most is None else most))
-        return found
+    def conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter, all of which a row must meet.
+
+        Raises:
+            InputError: The rows have no such state, tags, versions or scores, or WHERE= is invalid.
+        """
+        conditions: list[ColumnElement[bool]] = []
+        for word in row_filter.words:
+            is_mentioned = mentions(tx, self.searched, word)
+            conditions.append(or_(is_mentioned, *self.mentioned(word)))
+
+        if row_filter.where:
+            if self.where is None:
+                search_command = CommandHint("search", q="…", where=row_filter.where)
+                raise InputError(
+                    f"there are no columns for {OptionHint('where')} here",
+                    hint=f"`{search_command}` filters what is indexed",
+                )
+            conditions.append(self.where(row_filter.where))
+
+        if row_filter.state:
+            states = self.table.states.listed_names
+            if row_filter.state not in states:
+                raise InputError(
+                    f"no item is ever {row_filter.state!r} here",
+                    hint=f"the states are {', '.join(states)}",
+                )
+            conditions.append(self.table.state == row_filter.state)
+
+        conditions += [_require(self.tags, "tags").says(tag) for tag in row_filter.tags]
+        if row_filter.ids:
+            conditions.append(self.table.is_among(row_filter.ids))
+        if row_filter.extractor:
+            conditions.append(_require(self.versions, "versions").says(row_filter.extractor))
+        if row_filter.min_score is not None or row_filter.max_score is not None:
+            # Rows without a score have a negative number there. They are never listed by score.
+            min_score = max(row_filter.min_score or 0.0, 0.0)
+            max_score = math.inf if row_filter.max_score is None else row_filter.max_score
+            conditions.append(_require(self.score, "scores").between(min_score, max_score))
+        return conditions
 
     def counts(
-        self, tx: Connection, which: RowFilter, *, within_s: float | None = None
+        self, tx: Connection, row_filter: RowFilter, *, within_s: float | None = None
     ) -> RowCounts:
-        """Return how many items there are as they are wanted; by tags, versions and fields of answers where few.
+        """Return how many rows a filter matches: in all, by state, and by facets.
 
-        Those are not counted where that takes longer than `within_s` seconds, either.
+        Tags, versions and field values are None or empty if the table has none of them or too many
+        rows, or if counting them takes longer than `within_s` seconds.
+
+        Raises:
+            InputError: The filter is invalid; see `conditions`.
         """
-        if which.state == REFUSED and self.table.states.refused is None:
-            return refused_grid(self.table.task).counts(tx, which)
-        conditions = self.conditions(tx, which)
-        counted = self.table.count_listed(tx, *conditions)
+        if self._should_list_refused(row_filter):
+            return make_refused_grid(self.table.task).counts(tx, row_filter)
+
+        conditions = self.conditions(tx, row_filter)
+        row_counts = self.table.count_by_state(tx, *conditions)
         if not conditions and self.table.states.refused is None:
-            counted[REFUSED] = count_refused(tx, self.table.task)
-        gone = 0
-        states = {name: counted[name] for name in self.table.states.listed_names}
-        if (is_gone := self._is_left_out(which)) is not None:
-            gone = states.pop(GONE)
+            row_counts[REFUSED] = count_refused(tx, self.table.task)
+        states = {name: row_counts[name] for name in self.table.states.listed_names}
+
+        gone_count = 0
+        is_gone = self._is_left_out(row_filter)
+        if is_gone is not None:
+            gone_count = states.pop(GONE_STATE)
             conditions.append(~is_gone)
         total = sum(states.values())
-        some = select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
-        facets = [one for one in (self.tags, self.versions) if one is not None]
-        if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
-            with contextlib.suppress(SlowError), within(tx, within_s):
-                query = (
-                    select(*(one.cell for one in facets))
-                    .select_from(self.table.table)
-                    .where(*conditions)
-                )
-                tallies, fields = self._tallied(
-                    streamed(tx, query, page=_PAGE).partitions(), facets, within_s
-                )
-                often = (
-                    dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST])
-                    for one in tallies
-                )
-                tags, versions = (
-                    next(often) if one is not None else None for one in (self.tags, self.versions)
-                )
-                return RowCounts(total, states, tags, versions, fields, gone)
-        return RowCounts(total, states, None, None, gone=gone)
 
-    def _is_left_out(self, which: RowFilter) -> ColumnElement[bool] | None:
-        """Return the condition that a row is not listed because it left its source; None where such are, too."""
-        return None if which.state == GONE or which.ids else self.table.states.gone
+        if self._may_count_facets(tx):
+            with contextlib.suppress(SlowError), limit_time(tx, within_s):
+                tags, versions, fields = self._count_facets(tx, conditions, within_s)
+                return RowCounts(total, states, tags, versions, fields, gone_count)
+        return RowCounts(total, states, None, None, gone=gone_count)
 
-    def _tallied(
-        self, pages: Iterator[Sequence[Any]], facets: Sequence[GridFacet], within_s: float | None
+    def _is_left_out(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
+        """Return the condition that a row is left out because it is no longer in its source.
+
+        None if such rows are listed, or if the table does not contain such rows.
+        """
+        if row_filter.state == GONE_STATE or row_filter.ids:
+            return None
+        return self.table.states.gone
+
+    @property
+    def _facets(self) -> list[GridFacet]:
+        """Return the facets that the rows have; tags come first."""
+        return [facet for facet in (self.tags, self.versions) if facet is not None]
+
+    def _may_count_facets(self, tx: Connection) -> bool:
+        """Return whether there are facets and few enough rows to count by them."""
+        if not self._facets:
+            return False
+        key = self.table.table.c[self.table.key]
+        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
+        row_count = tx.execute(select(func.count()).select_from(first_rows)).scalar_one()
+        return row_count <= _MAX_FACET_ROWS
+
+    def _count_facets(
+        self,
+        tx: Connection,
+        conditions: Sequence[ColumnElement[bool]],
+        within_s: float | None,
+    ) -> tuple[dict[str, int] | None, dict[str, int] | None, dict[str, list[FieldCount]]]:
+        """Return the counts of the commonest tags and versions, and of field values.
+
+        Raises:
+            SlowError: It takes longer than `within_s` seconds.
+        """
+        facets = self._facets
+        cells = [facet.cell for facet in facets]
+        query = select(*cells).select_from(self.table.table).where(*conditions)
+        row_pages = streamed(tx, query, page=_FACET_PAGE_ROWS).partitions()
+        word_counts, fields = self._count_words_and_values(row_pages, facets, within_s)
+
+        commonest_words = iter([_select_commonest(counter) for counter in word_counts])
+        tags = None if self.tags is None else next(commonest_words)
+        versions = None if self.versions is None else next(commonest_words)
+        return tags, versions, fields
+
+    def _count_words_and_values(
+        self,
+        row_pages: Iterator[Sequence[Any]],
+        facets: Sequence[GridFacet],
+        within_s: float | None,
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
-        """Return how often the words of facets, and the values of fields, stand in pages of rows, all within a time."""
-        until = math.inf if within_s is None else time.monotonic() + within_s
-        tallies = [Counter[str]() for _ in facets]
-        fields = {name: _FieldTally() for name in self.fields}
-        for rows in pages:
-            for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
-                tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
-            said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
-            for name, found in fields.items():
-                found.add([one.get(self.fields[name]) for one in said])
-            if time.monotonic() > until:
+        """Count the words of facets and the values of fields.
+
+        Args:
+            row_pages: Pages of rows with the cells of all facets; the first is the answer.
+            facets: The facets of the cells.
+            within_s: Seconds after which SlowError is raised, or None for no limit.
+
+        Returns:
+            The number of rows by word for each facet, and the counted values by field.
+        """
+        deadline = math.inf if within_s is None else time.monotonic() + within_s
+        word_counts = [Counter[str]() for _ in facets]
+        field_tallies = {name: _FieldTally() for name in self.fields}
+
+        for rows in row_pages:
+            columns = zip(*rows, strict=True)
+            for facet, counter, cells in zip(facets, word_counts, columns, strict=True):
+                word_sets = (set(facet.words(cell)) for cell in cells)
+                counter.update(chain.from_iterable(word_sets))
+            if field_tallies:
+                documents = [orjson.loads(row[0]) for row in rows if row[0] is not None]
+                for name, tally in field_tallies.items():
+                    tally.add([document.get(self.fields[name]) for document in documents])
+            if time.monotonic() > deadline:
                 raise SlowError
-        return tallies, {name: told for name, one in fields.items() if (told := one.counts(name))}
 
-    def _order(self, sort: str) -> list[ColumnElement[Any]]:
-        """Return what rows are sorted by; the last is each row's own."""
-        name = sort.removeprefix("-")
+        field_counts = {name: tally.counts(name) for name, tally in field_tallies.items()}
+        return word_counts, {name: counts for name, counts in field_counts.items() if counts}
+
+    def _sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
+        """Return the expressions that rows are sorted by; the last is different for each row.
+
+        Raises:
+            InputError: There is no such sort order.
+        """
+        order = self.table.table.c[self.table.order]
+        if not sort:
+            return [order]
+
         sorts = {**self.slow_sorts, **self.sorts}
-        own = self.table.table.c[self.table.order]
-        if sort and name not in sorts:
-            known = (
-                f"{OptionHint('sort')} takes {', '.join(sorts)}, with - before it the largest first"
-            )
-            raise InputError(
-                f"there is no sorting by {name!r}",
-                hint=known if sorts else f"leave out {OptionHint('sort')}",
-            )
-        return [sorts[name], own] if sort else [own]
+        name = sort.removeprefix("-")
+        if name not in sorts:
+            hint = f"leave out {OptionHint('sort')}"
+            if sorts:
+                hint = (
+                    f"{OptionHint('sort')} takes {', '.join(sorts)}, "
+                    "with - before it the largest first"
+                )
+            raise InputError(f"there is no sorting by {name!r}", hint=hint)
+        return [sorts[name], order]
 
-    def _fields(self, wanted: RowListOptions) -> Sequence[str]:
-        if wanted.only is not None:
+    def _listed_names(self, options: RowListOptions) -> Sequence[str]:
+        """Return the names of the values to list for each row.
+
+        A list of a single row shows all columns. The default is the usual names, with those of the
+        requested state.
+
+        Raises:
+            InputError: There is no value of a requested name.
+        """
+        if options.only is not None:
             return tuple(self.columns)
-        if wanted.fields is None:
-            return (*self.usual, *self.in_state.get(wanted.which.state or "", ()))
-        names = (*self.columns, *self.more)
-        if unknown := next((name for name in wanted.fields if name not in names), None):
-            raise InputError(
-                f"there is no column {unknown!r} to show", hint=f"there are {', '.join(names)}"
-            )
-        return tuple(dict.fromkeys(wanted.fields))
+        if options.fields is None:
+            return (*self.usual, *self.in_state.get(options.which.state or "", ()))
+
+        available_names = (*self.columns, *self.more)
+        for name in options.fields:
+            if name not in available_names:
+                raise InputError(
+                    f"there is no column {name!r} to show",
+                    hint=f"there are {', '.join(available_names)}",
+                )
+        return tuple(dict.fromkeys(options.fields))
+
+
+def _is_descending(options: RowListOptions) -> bool:
+    """Return whether rows are sorted in descending order."""
+    return (options.sort or "").startswith("-")
+
+
+def _select_commonest(counter: Counter[str]) -> dict[str, int]:
+    """Return the commonest words with their counts, in descending order of counts."""
+    ordered = sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
+    return dict(ordered[:_MAX_FACET_WORDS])
 
 
 class _FieldTally:
-    """How often a field of answers has each of its values, or those in its lists, where these are few and short."""
+    """Counts of the values of an answer field, or of the texts in its lists.
+
+    Only short values are counted. A field that is no list must have few of them.
+    """
 
     def __init__(self) -> None:
-        self.found = Counter[tuple[type, Any]]()
-        self.is_list = False
-        self.is_told = True
+        """Begin without values."""
+        # Number of rows by type and value, because 1 equals True.
+        self.row_counts = Counter[tuple[type, Any]]()
+        self.has_lists = False
+        self.is_countable = True
 
     def add(self, values: Sequence[Any]) -> None:
-        """Count values, each with its type; nothing is none."""
-        self.is_list = self.is_list or any(isinstance(one, list) for one in values)
-        if self.is_list and {*map(type, values)} <= {list, type(None)}:
-            values = [*chain.from_iterable(one or () for one in values)]
-        self.is_told &= {*map(type, values)} <= ({str} if self.is_list else _COUNTABLE)
-        if self.is_told:
-            self.found.update((type(one), one) for one in values if one not in {None, ""})
-            self.is_told = self.is_list or len(self.found) <= _VALUES
+        """Count the values of more rows, except None and "".
+
+        After a value that cannot be counted, the field is not countable for good.
+        """
+        self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
+        if self.has_lists and {*map(type, values)} <= {list, type(None)}:
+            values = [*chain.from_iterable(value or () for value in values)]
+
+        countable_types = frozenset({str}) if self.has_lists else _COUNTABLE_TYPES
+        self.is_countable &= {*map(type, values)} <= countable_types
+        if self.is_countable:
+            self.row_counts.update(
+                (type(value), value) for value in values if value not in {None, ""}
+            )
+            self.is_countable = self.has_lists or len(self.row_counts) <= _MAX_FIELD_VALUES
 
     def counts(self, name: str) -> list[FieldCount]:
-        """Return how many items have each value of the field of a name, the most common first."""
-        told = [(one, items) for (_, one), items in self.found.items() if len(str(one)) <= _LONGEST]
-        if not self.is_told or (len(told) < len(self.found) and not self.is_list):
+        """Return the counts of the commonest values in descending order.
+
+        Args:
+            name: Name of the field, for the conditions that select the rows with a value.
+
+        Returns:
+            Nothing if the values are not countable, or if some are too long and not in lists.
+        """
+        short_values = [
+            (value, row_count)
+            for (_, value), row_count in self.row_counts.items()
+            if len(str(value)) <= _MAX_FIELD_VALUE_CHARS
+        ]
+        has_long_values = len(short_values) < len(self.row_counts)
+        if not self.is_countable or (has_long_values and not self.has_lists):
             return []
-        name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
-        found = []
-        for one, items in sorted(told, key=lambda one: (-one[1], str(one[0])))[:_VALUES]:
-            literal = (
-                "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)
-            )
-            found.append(
-                FieldCount(one if isinstance(one, str) else literal, items, f"{name} = {literal}")
-            )
-        return found
+
+        if not _PLAIN_NAME.fullmatch(name):
+            escaped_name = name.replace('"', '""')
+            name = f'"{escaped_name}"'
+        short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
+        return [
+            _make_field_count(name, value, row_count)
+            for value, row_count in short_values[:_MAX_FIELD_VALUES]
+        ]
 
 
-def _given(found: Any, words: str) -> Any:
-    if found is None:
-        raise InputError(f"the items of this task have no {words}")
-    return found
+def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
+    """Return the count of a field's value, with the WHERE= that selects its rows."""
+    if isinstance(value, str):
+        escaped_value = value.replace("'", "''")
+        return FieldCount(value, row_count, f"{name} = '{escaped_value}'")
+    literal_value = json.dumps(value)
+    return FieldCount(literal_value, row_count, f"{name} = {literal_value}")
 
 
-def refused_grid(task: str) -> Grid:
-    """Return what lists the refused rows of a task whose items are in a table of their own."""
-    told = stored_rows.c
-    columns = (told.item_id, told.n, told.seen, told.unusable, told.row)
-    table = select(*columns).where(told.task == task, is_refused).subquery("refused_rows")
-    states = RowStates((REFUSED, true()), (REFUSED, true()), REFUSED, refused=true())
+def _require(facet: Any, noun: str) -> Any:
+    """Return a facet or expression; raise InputError if it is None."""
+    if facet is None:
+        raise InputError(f"the items of this task have no {noun}")
+    return facet
+
+
+def make_refused_grid(task: str) -> Grid:
+    """Return the grid of the refused rows of a task whose table does not contain them."""
+    columns = stored_rows.c
+    query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
+    table = query.where(columns.task == task, is_refused).subquery("refused_rows")
+    is_always = true()
+    states = RowStates((REFUSED, is_always), (REFUSED, is_always), REFUSED, refused=is_always)
     return Grid(
         table=RowTable(task, table, states, false(), key="item_id", order="n"),
         cells=("seen", "unusable", "row"),
@@ -535,76 +779,115 @@ def refused_grid(task: str) -> Grid:
 
 
 def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:
-    """Return what tells items apart by the extractor of the answer that counts."""
-    last = answers.effective_of_item(preference, key, "extractor")
+    """Return the facet of the versions of the preferred answers.
+
+    Args:
+        preference: Decides which answer of a row is preferred.
+        key: Expression for the row id as text.
+    """
+    version = answers.effective_of_item(preference, key, "extractor")
     return GridFacet(
-        last, lambda cell: () if cell is None else (cell,), partial(answers.is_by, last)
+        cell=version,
+        words=lambda cell: () if cell is None else (cell,),
+        says=partial(answers.has_version, version),
     )
 
 
 def tag_facet(
     tx: Connection, preference: answers.VersionPreference, key: ColumnElement[str]
 ) -> GridFacet:
-    """Return what tells items apart by the texts in the lists of the answers that count."""
-    last = answers.effective_of_item(preference, key, "answer")
-    return GridFacet(last, _members, partial(says_text, tx, last))
+    """Return the facet of the texts in all lists of the preferred answers.
+
+    Args:
+        tx: A connection to the database that will run the queries.
+        preference: Decides which answer of a row is preferred.
+        key: Expression for the row id as text.
+    """
+    answer = answers.effective_of_item(preference, key, "answer")
+    return GridFacet(cell=answer, words=_list_texts, says=partial(says_text, tx, answer))
 
 
-def _members(cell: str | None) -> list[str]:
-    """Return the texts in the lists of a document, at any depth."""
-    values = leaves(orjson.loads(cell or "null"))
-    return [
-        one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)
-    ]
+def _list_texts(document: str | None) -> list[str]:
+    """Return the texts that are members of lists in a JSON document, at any depth."""
+    texts: list[str] = []
+    for path, value in leaves(orjson.loads(document or "null")):
+        is_list_member = bool(path) and isinstance(path[-1], int)
+        if is_list_member and isinstance(value, str):
+            texts.append(value)
+    return texts
 
 
 def values_in_pages(
     tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
 ) -> Iterator[list[Any]]:
-    """Return the values of a column that an index has in order, each once, so many at a time."""
+    """Yield the distinct values of a column in ascending order, in lists of `size` values.
+
+    The last list may be shorter. The values are streamed; an index on the column makes that fast.
+    """
     query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
     return pages(streamed(tx, query, page=size).scalars(), size)
 
 
 def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell holds more than white space."""
-    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE) != "")
+    """Return the condition that a cell contains more than white space."""
+    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
 
 
 def mentions(
     tx: Connection, columns: Iterable[ColumnElement[Any]], word: str
 ) -> ColumnElement[bool]:
-    """Return the condition that a word stands in one of some columns, in any case."""
-    return _holds(tx, [func.lower(cast(column, Text)) for column in columns], forms_of(word))
+    """Return the condition that one of the columns contains a word, in upper or lower case."""
+    texts = [func.lower(cast(column, Text)) for column in columns]
+    return _contains_any(tx, texts, make_spellings(word))
 
 
-def forms_of(word: str) -> dict[str, None]:
-    """Return how a word may be written in what a database made of a text in lower case."""
-    cases = (word, word.lower(), word.upper(), word.title())  # SQLite's lower() knows ASCII alone
-    written = (unicodedata.normalize(way, one) for one in cases for way in ("NFC", "NFD"))
-    return dict.fromkeys(
-        "".join(char.lower() if char.isascii() else char for char in one) for one in written
-    )
+def make_spellings(word: str) -> dict[str, None]:
+    """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
+
+    SQLite's lower() changes ASCII letters only. Accents are composed and decomposed.
+    """
+    spellings: dict[str, None] = {}
+    for cased_word in (word, word.lower(), word.upper(), word.title()):
+        for form in ("NFC", "NFD"):
+            normalized = unicodedata.normalize(form, cased_word)
+            lowered = (char.lower() if char.isascii() else char for char in normalized)
+            spellings["".join(lowered)] = None
+    return spellings
 
 
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
-    """Return the condition that a text holds a word as a string of JSON, however that was written."""
+    """Return the condition that a JSON cell contains a text as a string.
+
+    Different programs escape non-ASCII letters and slashes differently; all forms are compared.
+    """
     plain = json.dumps(word, ensure_ascii=False)
-    return _holds(
-        tx, [cast(cell, Text)], dict.fromkeys((plain, json.dumps(word), plain.replace("/", "\\/")))
-    )
+    escaped = json.dumps(word)
+    with_escaped_slashes = plain.replace("/", "\\/")
+    forms = dict.fromkeys((plain, escaped, with_escaped_slashes))
+    return _contains_any(tx, [cast(cell, Text)], forms)
 
 
-def _holds(
-    tx: Connection, texts: Iterable[ColumnElement[str]], forms: Iterable[str]
+def _contains_any(
+    tx: Connection, texts: Iterable[ColumnElement[str]], parts: Iterable[str]
 ) -> ColumnElement[bool]:
-    place = func.instr if is_sqlite(tx) else func.strpos
-    return or_(*(place(text, form) > 0 for text in texts for form in forms))
+    """Return the condition that one of the texts contains one of the parts."""
+    position = func.instr if is_sqlite(tx) else func.strpos
+    conditions: list[ColumnElement[bool]] = []
+    for text in texts:
+        conditions += [position(text, part) > 0 for part in parts]
+    return or_(*conditions)
 
 
 @contextlib.contextmanager
 def refusals(table: str) -> Iterator[None]:
-    """Turn a row that a table of another program refuses into a RefusedRowError that says what can be done."""
+    """Turn database errors of a block into RefusedRowError if a table refuses a row.
+
+    Args:
+        table: Name of the table, for the message.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
+    """
     try:
         yield
     except exc.DBAPIError as error:
@@ -612,21 +895,13 @@ def refusals(table: str) -> Iterator[None]:
             raise
         raise RefusedRowError(
             f"the table {table} of this database refuses a row: {describe_error(error)}",
-            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
+            hint=(
+                "give its own columns defaults and room, its sequence a start past every id, "
+                "or use another database"
+            ),
         ) from error
 
 
-def is_refusal(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
-    state = str(getattr(error.orig, "sqlstate", ""))
-    is_rule = (
-        isinstance(error, exc.IntegrityError | exc.DataError)
-        or state.startswith(_RAISED)
-        or state == _GENERATED
-    )
-    return is_rule or _MISMATCH in str(error.orig)
-
-
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with what stands for nothing where a column takes no NULL."""
+    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}

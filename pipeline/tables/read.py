@@ -1,9 +1,10 @@
-"""The rows of a file of any format: CSV, JSON, JSON lines, .xlsx or Parquet, under their own names; at flat memory.
+"""Read the rows of a CSV, JSON, JSON lines, .xlsx or Parquet file by their names in the file.
 
-A folder of Parquet files is read as one; what the names of folders in it say (`year=2024/`) are columns.
+Text files and Parquet are read with constant memory. A folder of Parquet files is read as one
+table; the names of its folders (`year=2024/`) are columns.
 
-A row that is none is a finding that names its line, and reading goes on behind it. Bytes that do not decode become the
-surrogates U+DC00 + byte, so that a lone surrogate in a row always means bad bytes.
+A faulty row becomes a finding with its line, and the next rows are read. Undecodable bytes become
+the surrogates U+DC00 + byte, so a lone surrogate in a row always means invalid bytes.
 """
 
 import codecs
@@ -24,33 +25,45 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.tables.cells import arrow_rows, bytes_note, holds_bytes, plain_row, pyarrow_for
+from pipeline.tables.cells import (
+    bytes_note,
+    contains_binary,
+    list_arrow_rows,
+    plain_row,
+    pyarrow_for,
+)
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL, CsvLines
 from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
 from pipeline.tables.headers import (
-    MAX_RECORDS,
-    SHOWN_LINES,
-    find_fault,
-    made_names,
+    MAX_SAMPLED_RECORDS,
+    MAX_SHOWN_LINES,
+    find_header_fault,
+    header_error,
+    make_column_names,
     parse_header,
-    records_of,
-    refuse,
+    parse_records,
 )
 from pipeline.tables.row_import import Finding, excerpt, rejected
-from pipeline.tables.workbook import LOCKED, MARK, read_sheet
+from pipeline.tables.workbook import LOCKED_SIGNATURE, XLSX_SIGNATURE, read_sheet
 
-MAX_LINE = (
-    4 << 20
-)  # characters of a line, or of a value; a file without line ends must not fill the memory
-_PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
-_SAMPLED = 50  # rows of JSON that are looked at for names
-_ROWS = 200  # of Parquet in memory
-_NONE = "__HIVE_DEFAULT_PARTITION__"  # names a folder of rows without a value
-_HEADER_LINES = 50  # that a header takes at most
-HEADER_AGAIN = "the header once more, as in files that were joined"
-_OPEN_QUOTE = "a quote is opened and not closed"
-_MEND_QUOTES = "mend the header's quotes"
-_FORMATS = {
+# Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
+# memory.
+MAX_LINE = 4 << 20
+REPEATED_HEADER_REASON = "the header once more, as in files that were joined"
+# Characters of a JSON list that are read at a time, and bytes by which the encoding is detected.
+_CHUNK_SIZE = 1 << 20
+# Rows of JSON whose names are the columns.
+_MAX_SAMPLED_ROWS = 50
+# Rows of Parquet in memory.
+_PARQUET_BATCH_ROWS = 200
+_PARQUET_SIGNATURE = b"PAR1"
+# The value in the name of a folder of Parquet files whose rows have no value.
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+# Lines that are searched for the header, and that a header spans at most.
+_MAX_HEADER_LINES = 50
+_OPEN_QUOTE_REASON = "a quote is opened and not closed"
+_QUOTES_HINT = "mend the header's quotes"
+_FORMAT_BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "csv",
     ".json": "json",
@@ -59,39 +72,43 @@ _FORMATS = {
     ".parquet": "parquet",
 }
 _DELIMITERS = (",", ";", "\t", "|")
-_BEFORE_HEADER = {
-    "",
-    *(f"sep={one}".strip() for one in _DELIMITERS),
-}  # spreadsheets announce their delimiter
-_BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
-_DECODER = json.JSONDecoder()
-_JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
-_SPACE = re.compile(r"[ \t\r\n]*+")
+# Lines that may precede a header: blank lines, and the delimiter as spreadsheets announce it.
+_LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIMITERS)}
+# The name of this module's error handler for decoding.
+_BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
+_BAD_BYTE_OFFSET = 0xDC00
+_JSON_DECODER = json.JSONDecoder()
+# The beginning of JSON that cannot be the header of a table.
+_CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+_JSON_SPACES = re.compile(r"[ \t\r\n]*+")
 _JSON_MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
-_JSON_DEPTH = {"{": 1, "[": 1, "}": -1, "]": -1}
-_NO_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
-_LONG_NUMBER = re.compile(r"[0-9]{19}")  # past what the quick parser keeps exactly
-csv.field_size_limit(
-    32 << 20
-)  # so that a quote left open does not fill the memory; above any line that is read
+_DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1}
+_INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
+# Numbers that the fast JSON parser may round.
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+# The reader's own limit is above any line that is read, so that an open quote does not fill the
+# memory.
+csv.field_size_limit(32 << 20)
 
 
 class SourceRow(NamedTuple):
-    """One row: plain values by name; `line` is where it starts, from 1, or in Parquet and in a query its number.
+    """A row of a source."""
 
-    In a sheet it is the sheet's own number of the row.
-    """
-
+    # The line where the row starts, from 1; in a sheet, Parquet and a query the number of the row.
     line: int
+    # Plain values by the names in the source.
     values: Mapping[str, Any]
 
 
 class SourceFile:
-    """The rows of one file.
+    """A file with rows, whose format, encoding and columns are detected when it is created.
 
-    `format` is "csv", "json", "jsonl", "xlsx" or "parquet", `encoding` Python's codec of its text. `names` are those of
-    its columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole
-    file.
+    Attributes:
+        format: "csv", "json", "jsonl", "xlsx" or "parquet".
+        encoding: Python's codec of the text.
+        names: The names of the columns; an empty name if a column has none. For JSON they are the
+            names in the first rows.
+        notes: Notes for users about the whole file.
     """
 
     def __init__(
@@ -104,104 +121,163 @@ class SourceFile:
         options: ReadOptions = AS_IT_IS,
         is_known: Callable[[str], bool] | None = None,
     ) -> None:
-        """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
+        """Detect the format, encoding and columns of a file.
 
-        `is_known` tells which names of columns are known, by which a delimiter is told; a first row with one of them is
-        the header.
+        Args:
+            path: The file, or a folder of Parquet files.
+            hint: The hint of errors: which files are accepted.
+            default: The format if the suffix of the file names none.
+            max_line: Characters from which a row is too long.
+            options: Encoding, sheet and header that a user set.
+            is_known: Returns whether a name is a known column. The delimiter that gives most known
+                names is chosen, and a first row with a known name is accepted as the header.
+
+        Raises:
+            InputError: The file cannot be read, is not in a supported format, has no header, or an
+                option does not fit it.
         """
         self.path = path
         self.hint = hint
         self.max_line = max_line
         self.options = options
+        self.notes = list[str]()
         self._delimiter = ","
-        self._skips = False
-        self._before_rows = 0
+        self._skips_space = False
+        # Lines before the first row below the header.
+        self._skipped_lines = 0
+
         parts = files.parts_of(path)
         if not parts:
-            what = files.why_not_readable(path) or "is no regular file"
+            reason = files.why_not_readable(path) or "is no regular file"
             raise InputError(
-                f"{path} {what}; nothing was read", hint=hint if path.is_dir() else "check the path"
+                f"{path} {reason}; nothing was read",
+                hint=hint if path.is_dir() else "check the path",
             )
-        with self._readable():
+
+        with self._translate_os_errors():
             with parts[0].open("rb") as file:
-                start = file.read(_PIECE)
-            self.encoding, note = self._encoding_of(parts[0], start)
-            ends = re.search("\r\n?|\n", start.decode(self.encoding, "ignore").lstrip())
-            self._line_end = "\r" if ends is not None and ends[0] == "\r" else "\n"
-            self.format = self._format_of(start, default)
-            notes = [note] if note else []
+                start = file.read(_CHUNK_SIZE)
+            self.encoding, encoding_note = self._detect_encoding(parts[0], start)
+            text_start = start.decode(self.encoding, "ignore").lstrip()
+            line_end = re.search("\r\n?|\n", text_start)
+            self._line_end = "\r" if line_end is not None and line_end[0] == "\r" else "\n"
+            self.format = self._detect_format(start, default)
+            if encoding_note and self.format not in {"parquet", "xlsx"}:
+                self.notes.append(encoding_note)
             self._check_options()
-            if self.format == "parquet":
-                self.names, notes = self._parquet_names(parts)
-            elif self.format == "xlsx":
-                self.names, self._sheet, notes = read_sheet(
-                    path, options.sheet, header=self._header_line, is_known=is_known
-                )
-            elif self.format == "csv":
-                self.names = self._header(is_known or bool, is_certain=is_known is not None)
-            else:
-                values = (
-                    row.values
-                    for row in islice(self.rows(), _SAMPLED)
-                    if isinstance(row, SourceRow)
-                )
-                self.names = list(dict.fromkeys(chain.from_iterable(values)))
-        self.notes = notes
+            self.names = self._read_names(parts, is_known)
+
         if self._delimiter != ",":
             self.notes.append(f"fields are separated by {self._delimiter!r}")
-        if blanks := self.names.count("") if self.format == "csv" else 0:
-            self.notes.append(f"columns without a name are not read: {blanks}")
+        if self.format == "csv" and "" in self.names:
+            unnamed_count = self.names.count("")
+            self.notes.append(f"columns without a name are not read: {unnamed_count}")
 
-    def _parquet_names(self, parts: Sequence[Path]) -> tuple[list[str], list[str]]:
-        """Return the names of the columns of Parquet files, and notes about columns of bytes, which are left out."""
+    def _read_names(
+        self, parts: Sequence[Path], is_known: Callable[[str], bool] | None
+    ) -> list[str]:
+        """Return the names of the columns, and add notes about them.
+
+        Raises:
+            InputError: There is no header, or the file is damaged.
+        """
+        if self.format == "parquet":
+            return self._read_parquet_names(parts)
+
+        if self.format == "xlsx":
+            names, self._sheet, sheet_notes = read_sheet(
+                self.path, self.options.sheet, header=self._header_line, is_known=is_known
+            )
+            self.notes += sheet_notes
+            return names
+
+        if self.format == "csv":
+            return self._read_header(is_known or bool, has_known_names=is_known is not None)
+
+        names_seen = dict[str, None]()
+        for row in islice(self.rows(), _MAX_SAMPLED_ROWS):
+            if isinstance(row, SourceRow):
+                names_seen.update(dict.fromkeys(row.values))
+        return list(names_seen)
+
+    def _read_parquet_names(self, parts: Sequence[Path]) -> list[str]:
+        """Return the names of the columns of Parquet files, and note the columns of bytes.
+
+        Columns of bytes that are not text are left out. A name that is twice in a file is returned
+        twice, so that it is refused later.
+        """
         names = list[str]()
-        self._left_out = set[str]()
+        self._binary_names = set[str]()
         for part in parts:
-            with self._parquet(part) as (table, keys):
+            with self._open_parquet(part) as (table, folder_values):
                 part_names = table.schema_arrow.names
                 names += [
                     name
-                    for name in (*part_names, *keys)
+                    for name in (*part_names, *folder_values)
                     if name not in names or part_names.count(name) > 1
                 ]
-                self._left_out |= _byte_columns(table)
-        note = bytes_note(sorted(self._left_out))
-        return [name for name in names if name not in self._left_out], [note] if note else []
+                self._binary_names |= _find_binary_columns(table)
+
+        note = bytes_note(sorted(self._binary_names))
+        if note:
+            self.notes.append(note)
+        return [name for name in names if name not in self._binary_names]
 
     def rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none, in the order of the file, read anew to its end."""
-        with self._readable():
+        """Yield each row, and a finding for each faulty row, in the order of the file.
+
+        The file is read again on each call, to its end; only a workbook stays in memory.
+
+        Raises:
+            InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
+        """
+        with self._translate_os_errors():
             if self.format == "parquet":
-                number = count(1)
-                for part in files.parts_of(self.path):
-                    with self._parquet(part) as (table, keys):
-                        names = [
-                            one for one in table.schema_arrow.names if one not in self._left_out
-                        ]
-                        read = table.iter_batches(
-                            batch_size=_ROWS, columns=names if self._left_out else None
-                        )
-                        batches = map(arrow_rows, read)
-                        for values in chain.from_iterable(batches):
-                            yield SourceRow(next(number), plain_row(values | keys))
+                yield from self._parquet_rows()
                 return
             if self.format == "xlsx":
-                # A workbook is read once: no part of it is there without the rest.
-                for line, cells in self._sheet:
-                    if self._is_header(cells):
-                        text = ", ".join(self.names)
-                        yield rejected(line, HEADER_AGAIN, text, cells=self._cells_of(self.names))
-                        continue
-                    named = zip(self.names, cells, strict=True)
-                    yield SourceRow(line, {name: cell for name, cell in named if name})
+                yield from self._sheet_rows()
                 return
-            with self._open() as file:
-                yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[
-                    self.format
-                ](file)
+
+            with self._open_text() as file:
+                if self.format == "csv":
+                    yield from self._csv_rows(file)
+                elif self.format == "json":
+                    yield from self._json_rows(file)
+                else:
+                    yield from self._json_line_rows(file)
+
+    def _parquet_rows(self) -> Iterator[SourceRow]:
+        """Yield the rows of all Parquet files, with the columns of their folders' names."""
+        row_number = count(1)
+        for part in files.parts_of(self.path):
+            with self._open_parquet(part) as (table, folder_values):
+                names = None
+                if self._binary_names:
+                    part_names = table.schema_arrow.names
+                    names = [name for name in part_names if name not in self._binary_names]
+                for batch in table.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=names):
+                    for values in list_arrow_rows(batch):
+                        yield SourceRow(next(row_number), plain_row(values | folder_values))
+
+    def _sheet_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield the rows of the sheet, which was read when this object was created."""
+        for row_number, cells in self._sheet:
+            if self._is_header(cells):
+                yield rejected(
+                    row_number,
+                    REPEATED_HEADER_REASON,
+                    ", ".join(self.names),
+                    cells=self._name_cells(self.names),
+                )
+                continue
+
+            named_cells = zip(self.names, cells, strict=True)
+            yield SourceRow(row_number, {name: cell for name, cell in named_cells if name})
 
     @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
+    def _translate_os_errors(self) -> Iterator[None]:
+        """Raise an OSError of the block as InputError that names the file."""
         try:
             yield
         except OSError as error:
@@ -209,440 +285,617 @@ class SourceFile:
                 f"{self.path} cannot be read: {error.strerror}; nothing was read"
             ) from None
 
-    def _encoding_of(self, part: Path, start: bytes) -> TextEncoding:
-        if not self.options.encoding or start.startswith((b"PAR1", MARK, LOCKED)):
+    def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
+        """Return the encoding that the user set, if the file fits it, or else the detected one."""
+        binary_signatures = (_PARQUET_SIGNATURE, XLSX_SIGNATURE, LOCKED_SIGNATURE)
+        if not self.options.encoding or start.startswith(binary_signatures):
             return find_encoding(part, start)
         return TextEncoding(check_encoding(part, self.options.encoding))
 
     def _check_options(self) -> None:
-        """Refuse an option that this format does not have."""
+        """Set the line of the header, and raise InputError for an option of another format."""
         self._header_line = parse_header(self.options.header)
-        faults = {
-            "sheet": self.options.sheet
-            and self.format != "xlsx"
-            and " is no .xlsx, and has no sheets",
-            "encoding": self.options.encoding
-            and self.format in {"xlsx", "parquet"}
-            and " is no text file",
-            "header": self._header_line is not None
-            and self.format not in {"csv", "xlsx"}
-            and f" is {self.format}, and has no header line",
-        }
-        for name, said in faults.items():
-            if said:
-                raise self._refused(
-                    said, hint=f"leave out {OptionHint(name)}, in a task's file {name}="
-                )
+        option_name = ""
+        reason = ""
+        if self.options.sheet and self.format != "xlsx":
+            option_name = "sheet"
+            reason = " is no .xlsx, and has no sheets"
+        elif self.options.encoding and self.format in {"xlsx", "parquet"}:
+            option_name = "encoding"
+            reason = " is no text file"
+        elif self._header_line is not None and self.format not in {"csv", "xlsx"}:
+            option_name = "header"
+            reason = f" is {self.format}, and has no header line"
 
-    def _refused(self, said: str, *, hint: str = "") -> InputError:
-        return InputError(f"{self.path}{said}; nothing was read", hint=hint or self.hint)
+        if reason:
+            hint = f"leave out {OptionHint(option_name)}, in a task's file {option_name}="
+            raise self._read_error(reason, hint=hint)
 
-    def _open(self) -> TextIO:
-        return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
+    def _read_error(self, reason: str, *, hint: str = "") -> InputError:
+        """Return the error for this file; the reason follows its path immediately."""
+        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.hint)
 
-    def _lines(self, file: TextIO) -> Iterator[str]:
+    def _open_text(self) -> TextIO:
+        return self.path.open(
+            encoding=self.encoding, errors=_BAD_BYTES_HANDLER, newline=self._line_end
+        )
+
+    def _cut_lines(self, file: TextIO) -> Iterator[str]:
+        """Yield each line of a file; the rest of an over-long line is skipped."""
         while text := file.readline(self.max_line):
-            rest = text
-            while len(rest) == self.max_line and not rest.endswith(self._line_end):
-                rest = file.readline(self.max_line)
+            chunk = text
+            while len(chunk) == self.max_line and not chunk.endswith(self._line_end):
+                chunk = file.readline(self.max_line)
             yield text
 
-    def _format_of(self, start: bytes, default: str) -> str:
-        if start.startswith(b"PAR1"):
+    def _detect_format(self, start: bytes, default: str) -> str:
+        """Return the format by the first bytes of the file and its suffix.
+
+        Raises:
+            InputError: The file is empty, locked, or not in the format of its suffix.
+        """
+        if start.startswith(_PARQUET_SIGNATURE):
             return "parquet"
-        if start.startswith(MARK):
+        if start.startswith(XLSX_SIGNATURE):
             return "xlsx"
-        if start.startswith(LOCKED):
-            said = " is a spreadsheet with a password, or an old .xls"
-            raise self._refused(said, hint="save it as .xlsx without a password")
-        named = _FORMATS.get(self.path.suffix.lower(), default)
+        if start.startswith(LOCKED_SIGNATURE):
+            reason = " is a spreadsheet with a password, or an old .xls"
+            raise self._read_error(reason, hint="save it as .xlsx without a password")
+
         text = start.decode(self.encoding, "ignore").strip()
         if not text:
-            raise self._refused(" is empty")
-        if text[0] in "[{" and (named != "csv" or _JSON.match(text)):
-            first = text.splitlines()[0].strip()
-            is_row = isinstance(_row_in(1, first), SourceRow) or (named == "jsonl" and first != "{")
-            return "jsonl" if text[0] == "{" and is_row else "json"
-        if named in {"json", "parquet"}:
-            word = "JSON" if named == "json" else "Parquet file"
-            raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
-        return named
+            raise self._read_error(" is empty")
 
-    def _header(self, is_known: Callable[[str], bool], *, is_certain: bool) -> list[str]:
-        """Return the names in the first record that is not blank, or in that of the line which `HEADER=` names.
+        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), default)
+        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
+            first_line = text.splitlines()[0].strip()
+            is_row = isinstance(_parse_json_row(1, first_line), SourceRow)
+            is_faulty_row = suffix_format == "jsonl" and first_line != "{"
+            return "jsonl" if text[0] == "{" and (is_row or is_faulty_row) else "json"
 
-        The delimiter is the one by which most names are known, of those the one by which there are most. Without a
-        header it is the one by which the first records have equally many cells. `is_certain` is whether a known name
-        tells that the record is the header.
+        if suffix_format in {"json", "parquet"}:
+            format_name = "JSON" if suffix_format == "json" else "Parquet file"
+            raise self._read_error(f" is no {format_name}: it starts with {excerpt(text[:20])!r}")
+        return suffix_format
+
+    def _read_header(self, is_known: Callable[[str], bool], *, has_known_names: bool) -> list[str]:
+        """Choose the delimiter of a CSV file, and return the names of its columns.
+
+        The header is the first record that is not blank, or the record on the line of `HEADER=`.
+        The delimiter with the most known names is chosen; of equal delimiters, the delimiter with
+        the most names. Without a header, the delimiter that splits the first records evenly is
+        chosen.
+
+        Args:
+            is_known: Returns whether a name is known.
+            has_known_names: Whether a known name proves that the record is the header.
+
+        Raises:
+            InputError: The file is empty or is not text, the header's quotes are not paired, or the
+                first record is certainly not a header.
         """
-        before = max(0, (self._header_line or 1) - 1)
-        with self._open() as file:
-            lines = self._lines(file)
-            first_lines = list(islice(lines, SHOWN_LINES))
-            head = list(islice(chain(first_lines, lines), before, before + _HEADER_LINES))
-        texts = [line.strip().strip("\ufeff").casefold() for line in head]
-        at = next((number for number, text in enumerate(texts) if text not in _BEFORE_HEADER), -1)
-        if self._header_line and at:
-            said = f" has nothing on line {self._header_line}, which {OptionHint('header')} names"
-            raise self._refused(said, hint="name the line with the names of the columns")
-        if at < 0:
-            raise self._refused(" is empty")
-        head = head[at:]
-        if head[0].startswith("SQLite format 3"):
-            raise self._refused(
-                " is an SQLite database",
-                hint=f"a SELECT with {OptionHint(source='sqlite:///…')} reads it",
-            )
-        if "\0" in head[0] or BAD_TEXT.search(head[0]):
-            raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
+        lines_before = max(0, (self._header_line or 1) - 1)
+        with self._open_text() as file:
+            lines = self._cut_lines(file)
+            first_lines = list(islice(lines, MAX_SHOWN_LINES))
+            all_lines = chain(first_lines, lines)
+            head = list(islice(all_lines, lines_before, lines_before + _MAX_HEADER_LINES))
+
+        header_index = self._find_header_line(head)
+        head = head[header_index:]
         if self._header_line == 0:
-            self._before_rows = at
-            return self._unnamed(head)
-        found = {one: _names_in(head, one) for one in _DELIMITERS}
+            self._skipped_lines = header_index
+            return self._make_names(head)
 
-        def worth(delimiter: str) -> tuple[int, int, int]:
-            names, _ = found[delimiter]
-            return sum(map(is_known, names)), len(names) * ('"' not in "".join(names)), len(names)
+        header_by_delimiter = {
+            delimiter: _parse_header_names(head, delimiter) for delimiter in _DELIMITERS
+        }
 
-        self._delimiter = max(_DELIMITERS, key=worth)
-        names, taken = found[self._delimiter]
-        line = before + at + 1
-        if any(
-            not some and (f'{one}"' in head[0] or not names) for one, (some, _) in found.items()
-        ):
-            raise self._refused(
-                f", line {line}: {_OPEN_QUOTE}, or not at the end of a name", hint=_MEND_QUOTES
-            )
-        if self._header_line is None and not (is_certain and any(map(is_known, names))):
-            self._check_header(head, line, first_lines)
-        # a blank before each name is the file's manner, before some it is theirs
-        _, *others = next(csv.reader(head[:taken], delimiter=self._delimiter), [""])
-        self._skips = bool(others) and all(one.startswith(" ") for one in others)
-        self._before_rows = before + at + taken
+        def rank(delimiter: str) -> tuple[int, int, int]:
+            names, _ = header_by_delimiter[delimiter]
+            unquoted_count = 0 if '"' in "".join(names) else len(names)
+            return sum(map(is_known, names)), unquoted_count, len(names)
+
+        self._delimiter = max(_DELIMITERS, key=rank)
+        names, header_line_count = header_by_delimiter[self._delimiter]
+
+        line_number = lines_before + header_index + 1
+        for delimiter, (delimiter_names, _) in header_by_delimiter.items():
+            if not delimiter_names and (not names or f'{delimiter}"' in head[0]):
+                reason = f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name"
+                raise self._read_error(reason, hint=_QUOTES_HINT)
+
+        is_certain_header = has_known_names and any(map(is_known, names))
+        if self._header_line is None and not is_certain_header:
+            self._check_header(head, line_number, first_lines)
+
+        # A blank before every name is a habit of the file; a blank before some names is part of
+        # these names.
+        raw_names = next(csv.reader(head[:header_line_count], delimiter=self._delimiter), [""])
+        names_after_first = raw_names[1:]
+        self._skips_space = bool(names_after_first) and all(
+            name.startswith(" ") for name in names_after_first
+        )
+        self._skipped_lines = lines_before + header_index + header_line_count
         return names
 
-    def _check_header(self, head: Sequence[str], line: int, first_lines: Sequence[str]) -> None:
-        """Refuse a file whose first record, which starts on a line, is certainly no header."""
-        for delimiter in sorted(_DELIMITERS, key=lambda one: one != self._delimiter):
-            records = records_of(head, delimiter, first_line=line)
-            records = records[:-1] if len(head) > MAX_RECORDS else records
-            if fault := find_fault(records, is_certain_table=delimiter == self._delimiter):
-                raise refuse(self.path, fault, [text.strip() for text in first_lines])
+    def _find_header_line(self, head: Sequence[str]) -> int:
+        """Return the index of the first line that is neither blank nor an announced delimiter.
 
-    def _unnamed(self, head: Sequence[str]) -> list[str]:
-        """Return the names that are made for a file without a header, by the delimiter that cuts its records evenly."""
+        Raises:
+            InputError: There is no such line, the line is not text, or it is not the line of
+                `HEADER=`.
+        """
+        line_texts = [line.strip().strip("\ufeff").casefold() for line in head]
+        header_index = next(
+            (index for index, text in enumerate(line_texts) if text not in _LINES_BEFORE_HEADER),
+            -1,
+        )
+        if self._header_line and header_index:
+            reason = f" has nothing on line {self._header_line}, which {OptionHint('header')} names"
+            raise self._read_error(reason, hint="name the line with the names of the columns")
+        if header_index < 0:
+            raise self._read_error(" is empty")
 
-        def worth(delimiter: str) -> tuple[bool, int]:
-            width, *others = [len(one.cells) for one in records_of(head, delimiter, first_line=1)]
-            return width > 1 and all(one == width for one in others[:-1]), width
+        header_line = head[header_index]
+        if header_line.startswith("SQLite format 3"):
+            hint = f"a SELECT with {OptionHint(source='sqlite:///…')} reads it"
+            raise self._read_error(" is an SQLite database", hint=hint)
+        if "\0" in header_line or BAD_TEXT.search(header_line):
+            raise self._read_error(" is no text: save a spreadsheet as .xlsx or CSV first")
+        return header_index
 
-        self._delimiter = max(_DELIMITERS, key=worth)
-        return made_names(worth(self._delimiter)[1])
+    def _check_header(
+        self, head: Sequence[str], line_number: int, first_lines: Sequence[str]
+    ) -> None:
+        """Raise InputError if the first record is certainly not a header by any delimiter.
 
-    def _of_csv(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        before = sum(1 for _ in islice(self._lines(file), self._before_rows))
+        Args:
+            head: Lines that begin with the first record.
+            line_number: The number of its line.
+            first_lines: Lines that the error shows.
+        """
+        other_delimiters = [mark for mark in _DELIMITERS if mark != self._delimiter]
+        for delimiter in (self._delimiter, *other_delimiters):
+            records = parse_records(head, delimiter, first_line=line_number)
+            # The last record may be cut.
+            if len(head) > MAX_SAMPLED_RECORDS:
+                records = records[:-1]
+
+            is_chosen = delimiter == self._delimiter
+            fault = find_header_fault(records, is_certain_table=is_chosen)
+            if fault is not None:
+                raise header_error(self.path, fault, [text.strip() for text in first_lines])
+
+    def _make_names(self, head: Sequence[str]) -> list[str]:
+        """Choose the delimiter that splits the records evenly, and return made-up names."""
+
+        def rank(delimiter: str) -> tuple[bool, int]:
+            records = parse_records(head, delimiter, first_line=1)
+            width, *other_widths = [len(record.cells) for record in records]
+            # The last record may be cut.
+            is_even = all(other_width == width for other_width in other_widths[:-1])
+            return width > 1 and is_even, width
+
+        self._delimiter = max(_DELIMITERS, key=rank)
+        _, width = rank(self._delimiter)
+        return make_column_names(width)
+
+    def _csv_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
+        """Yield the rows of a CSV file, and a finding for each faulty record.
+
+        Blank lines are skipped. Raises InputError for a quote that is not closed.
+        """
+        skipped_lines = sum(1 for _ in islice(self._cut_lines(file), self._skipped_lines))
         lines = CsvLines(
             file,
             delimiter=self._delimiter,
-            skips_space=self._skips,
+            skips_space=self._skips_space,
             line_end=self._line_end,
             max_record=self.max_line,
-            first_line=before + 1,
+            first_line=skipped_lines + 1,
         )
-        rows = csv.reader(
-            lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True
+        reader = csv.reader(
+            lines, delimiter=self._delimiter, skipinitialspace=self._skips_space, strict=True
         )
-        named = [(number, name) for number, name in enumerate(self.names) if name]
+        named_columns = [(index, name) for index, name in enumerate(self.names) if name]
+
         while True:
             lines.begin_record()
-            fields, error = self._read_record(lines, rows)
+            fields, error = self._read_record(lines, reader)
             if error:
-                yield self._broken(lines, error)
+                yield self._reject_broken_record(lines, error)
             elif fields is None:
                 return
             elif len(fields) <= 1 and not any(map(str.strip, fields)):
                 continue
             elif lines.is_long or len(fields) != len(self.names):
-                yield self._misfit(lines, fields)
+                yield self._reject_misfit(lines, fields)
             elif self._is_header(fields):
                 text = self._delimiter.join(fields)
-                yield rejected(lines.line, HEADER_AGAIN, text, cells=self._cells_of(fields))
+                cells = self._name_cells(fields)
+                yield rejected(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
             else:
-                yield SourceRow(lines.line, {name: fields[number] for number, name in named})
+                values = {name: fields[index] for index, name in named_columns}
+                yield SourceRow(lines.line_number, values)
 
     def _is_header(self, cells: Sequence[object]) -> bool:
-        """Return whether a row is the header once more, as in files that were joined; made names are no row."""
+        """Return whether a row repeats the header, as in files that were joined.
+
+        A table without a header cannot repeat it.
+        """
         texts = [cell if isinstance(cell, str) else "" for cell in cells]
         is_alike = self.names[0].casefold() in texts[0].casefold()
-        return is_alike and self._header_line != 0 and _folded(texts) == _folded(self.names)
+        return is_alike and self._header_line != 0 and _fold_names(texts) == _fold_names(self.names)
 
     def _read_record(
-        self, lines: CsvLines, rows: Iterator[list[str]]
+        self, lines: CsvLines, reader: Iterator[list[str]]
     ) -> tuple[list[str] | None, str]:
-        """Return the fields of the next record (None: the file ends), and why it is broken.
+        """Read the next record, with backslashes before its quotes if it fits only so.
 
-        If it fits the header only with a backslash before its quotes, it is read so. If it fits with and without, it is
-        read so if the next line is a row then: an end of a cell that was taken for a quote pairs with a later row's.
+        If the record fits the header both with and without a backslash as an escape, the escape is
+        read if the next line is a row then. Otherwise a cell's end that was read as a quote would
+        pair with a quote of a later row.
+
+        Returns:
+            The fields, or None at the end of the file; and the reader's error, or the empty text.
         """
-        fields, error = _next_fields(rows)
+        fields, error = _next_fields(reader)
         is_fit = fields is not None and len(fields) == len(self.names)
-        if (is_fit and lines.line_count == 1) or lines.is_long or not lines.has_backslash_quote:
+        is_single_line = is_fit and lines.line_count == 1
+        if is_single_line or lines.is_long or not lines.has_backslash_quote:
             return fields, error
 
-        lines.begin_again(backslash_quotes=True)
-        other_fields, _ = _next_fields(rows)
-        next_fields = next(csv.reader(islice(lines.next_lines, 1), delimiter=self._delimiter), [])
+        lines.restart_record(unescape_quotes=True)
+        unescaped_fields, _ = _next_fields(reader)
+        next_reader = csv.reader(islice(lines.next_lines, 1), delimiter=self._delimiter)
+        next_fields = next(next_reader, [])
         is_next_fit = not is_fit or len(next_fields) == len(self.names)
-        if other_fields is not None and len(other_fields) == len(self.names) and is_next_fit:
-            return other_fields, ""
-        lines.begin_again(backslash_quotes=False)
-        return _next_fields(rows)
+        if (
+            unescaped_fields is not None
+            and len(unescaped_fields) == len(self.names)
+            and is_next_fit
+        ):
+            return unescaped_fields, ""
 
-    def _misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
-        """Return the finding for fields that are no row of this file: too long, too many, or too few."""
-        cells = self._cells_of(fields)
+        lines.restart_record(unescape_quotes=False)
+        return _next_fields(reader)
+
+    def _reject_misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
+        """Return the finding for a record that is too long, or has too many or too few fields."""
+        cells = self._name_cells(fields)
         text = self._delimiter.join(fields)
         if lines.is_long:
-            return rejected(lines.line, self._too_long(lines), text, cells=cells)
-        column = excerpt(self.names[len(fields)]) if len(fields) < len(self.names) else ""
+            return rejected(lines.line_number, self._length_reason(lines), text, cells=cells)
+
+        missing_column = ""
+        if len(fields) < len(self.names):
+            missing_column = excerpt(self.names[len(fields)])
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return rejected(lines.line, reason, text, column=column, cells=cells)
+        return rejected(lines.line_number, reason, text, column=missing_column, cells=cells)
 
-    def _broken(self, lines: CsvLines, error: str) -> Finding:
-        """Return the finding for a record that is none; an open quote is InputError, for nobody knows what is in it."""
+    def _reject_broken_record(self, lines: CsvLines, error: str) -> Finding:
+        """Return the finding for a record that `csv.reader` refused.
+
+        Args:
+            lines: The lines, at the end of the record.
+            error: The reader's message.
+
+        Raises:
+            InputError: A quote is not closed, so the following rows cannot be recognized.
+        """
+        first_line = lines.line_number
         if "end of data" in error or "field limit" in error:
-            hint = "close the quote, or double it where it is part of the text"
-            raise self._refused(
-                f", line {lines.line}: {_OPEN_QUOTE}, to the end of the file", hint=hint
+            raise self._read_error(
+                f", line {first_line}: {_OPEN_QUOTE_REASON}, to the end of the file",
+                hint="close the quote, or double it where it is part of the text",
             )
-        reason = (
-            "a line break outside quotes" if "new-line" in error else "text after a closing quote"
-        )
+
+        is_line_break = "new-line" in error
+        reason = "a line break outside quotes" if is_line_break else "text after a closing quote"
         if lines.line_count > 1:
-            reason += f"; lines {lines.line} to {lines.line + lines.line_count - 1} are left out"
+            last_line = first_line + lines.line_count - 1
+            reason += f"; lines {first_line} to {last_line} are left out"
         if lines.is_long:
-            reason = self._too_long(lines)
-        # Without strict rules the reader takes any text but a stray line break, so that the row can be shown.
-        texts = (one.rstrip("\r\n").replace("\r", " ") + "\n" for one in lines.lines)
-        fields = next(
-            csv.reader(texts, delimiter=self._delimiter, skipinitialspace=self._skips), []
-        )
-        return rejected(
-            lines.line, reason, lines.lines[0].rstrip("\r\n"), cells=self._cells_of(fields)
-        )
+            reason = self._length_reason(lines)
 
-    def _too_long(self, lines: CsvLines) -> str:
-        last = (
-            f"; it ends on line {lines.line + lines.line_count - 1}" if lines.line_count > 1 else ""
+        # Without strict rules the reader accepts any text except a stray line break, so the row can
+        # be shown.
+        texts = (line.rstrip("\r\n").replace("\r", " ") + "\n" for line in lines.lines)
+        lenient_reader = csv.reader(
+            texts, delimiter=self._delimiter, skipinitialspace=self._skips_space
         )
-        return f"longer than {self.max_line:,} characters{last}"
+        cells = self._name_cells(next(lenient_reader, []))
+        return rejected(first_line, reason, lines.lines[0].rstrip("\r\n"), cells=cells)
 
-    def _cells_of(self, fields: Sequence[str]) -> dict[str, str]:
-        """Return the cells of a refused row by column; one beyond the header is called by its number."""
+    def _length_reason(self, lines: CsvLines) -> str:
+        """Return the reason of a finding for a record that is too long."""
+        reason = f"longer than {self.max_line:,} characters"
+        if lines.line_count > 1:
+            reason += f"; it ends on line {lines.line_number + lines.line_count - 1}"
+        return reason
+
+    def _name_cells(self, fields: Sequence[str]) -> dict[str, str]:
+        """Return the cells of a refused row by column, with long cells cut.
+
+        A cell without a name, or beyond the header, is named by its number, such as `column_3`.
+        """
         cells = dict[str, str]()
-        for number, field in enumerate(fields):
-            name = self.names[number] if number < len(self.names) else ""
-            is_cut = len(field) >= MAX_CUT_CELL
-            cells[name or f"column_{number + 1}"] = (
-                f"{field[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else field
-            )
+        for index, cell in enumerate(fields):
+            name = self.names[index] if index < len(self.names) else ""
+            is_cut = len(cell) >= MAX_CUT_CELL
+            text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else cell
+            cells[name or f"column_{index + 1}"] = text
         return cells
 
-    def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        for number, text in enumerate(self._lines(file), start=1):
+    def _json_line_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
+        """Yield the row or finding of each line of JSON; blank lines are skipped."""
+        for line_number, text in enumerate(self._cut_lines(file), start=1):
             if len(text) >= self.max_line and not text.endswith(self._line_end):
-                yield rejected(number, f"longer than {self.max_line:,} characters", text)
+                yield self._reject_long_json(line_number, text)
             elif not text.isspace():
-                yield _row_in(number, text.strip())
+                yield _parse_json_row(line_number, text.strip())
 
-    def _of_json(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        """Yield the elements of a list, which libraries tell no lines of; a file that is no list is one row."""
-        text = file.read(_PIECE)
+    def _reject_long_json(self, line_number: int, text: str) -> Finding:
+        return rejected(line_number, f"longer than {self.max_line:,} characters", text)
+
+    def _json_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
+        """Yield the elements of a JSON list with their lines; a file without a list is one row.
+
+        The list is read in chunks, and `text` is the part of it that is in memory. Libraries for
+        JSON do not report the lines of elements.
+
+        Raises:
+            InputError: The file is not a JSON list to its end.
+        """
+        text = file.read(_CHUNK_SIZE)
         if not text.lstrip().startswith("["):
-            yield _row_in(1, f"{text}{file.read(self.max_line)}".strip())
+            yield _parse_json_row(1, f"{text}{file.read(self.max_line)}".strip())
             return
-        at = text.index("[") + 1
-        line = 1 + text.count("\n", 0, at)
-        sign = ","
-        while sign == ",":
+
+        offset = text.index("[") + 1
+        line_number = 1 + text.count("\n", 0, offset)
+        separator = ","
+        while separator == ",":
             try:
-                began, ends, then = _element(text, at)
+                start, end, next_offset = _find_element(text, offset)
             except (ValueError, RecursionError) as error:
-                more = file.read(_PIECE) if len(text) - at <= self.max_line else ""
-                if more:
-                    text = text[at:] + more
-                    at = 0
+                # The element may be cut at the end of the chunk, be too long, or be invalid.
+                remaining_chars = len(text) - offset
+                chunk = file.read(_CHUNK_SIZE) if remaining_chars <= self.max_line else ""
+                if chunk:
+                    text = text[offset:] + chunk
+                    offset = 0
                     continue
-                rest = (
-                    self._after_long_element(file, text[at:])
-                    if len(text) - at > self.max_line
-                    else None
-                )
-                if rest is None:
-                    why = error.msg if isinstance(error, json.JSONDecodeError) else error
-                    raise self._refused(
-                        f", line {line}: no JSON list: {why}", hint="mend the file"
-                    ) from None
-                line += text.count("\n", at, _after_space(text, at))
-                yield rejected(
-                    line, f"longer than {self.max_line:,} characters", text[at:].lstrip()
-                )
-                line_count, text = rest
-                line += line_count
-                at = _after_space(text, 0) + 1
-                sign = text[at - 1 : at]
+
+                skipped = None
+                if remaining_chars > self.max_line:
+                    skipped = self._skip_long_element(file, text[offset:])
+                if skipped is None:
+                    reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+                    message = f", line {line_number}: no JSON list: {reason}"
+                    raise self._read_error(message, hint="mend the file") from None
+
+                line_number += text.count("\n", offset, _skip_spaces(text, offset))
+                yield self._reject_long_json(line_number, text[offset:].lstrip())
+                line_break_count, text = skipped
+                line_number += line_break_count
+                offset = _skip_spaces(text, 0) + 1
+                separator = text[offset - 1 : offset]
                 continue
-            line += text.count("\n", at, began)
-            if ends > began:
-                yield _row_in(line, text[began:ends])
-            line = line + text.count("\n", began, then)
-            at = then
-            sign = text[then - 1]
-        if f"{text[at:]}{file.read(_PIECE)}".strip():
-            raise self._refused(
-                f", line {line}: text after the end of the list", hint="mend the file"
-            )
 
-    def _after_long_element(self, file: TextIO, text: str) -> tuple[int, str] | None:
-        """Read to the end of an element above the limit; return its line breaks, and what follows it.
+            line_number += text.count("\n", offset, start)
+            if end > start:
+                yield _parse_json_row(line_number, text[start:end])
+            line_number += text.count("\n", start, next_offset)
+            offset = next_offset
+            separator = text[next_offset - 1]
 
-        None if `text`, which begins with the element, is no object or list, or ends it below the limit.
+        if f"{text[offset:]}{file.read(_CHUNK_SIZE)}".strip():
+            reason = f", line {line_number}: text after the end of the list"
+            raise self._read_error(reason, hint="mend the file")
+
+    def _skip_long_element(self, file: TextIO, text: str) -> tuple[int, str] | None:
+        """Read to the end of an element of a JSON list that is longer than the limit.
+
+        Args:
+            file: The file, after `text`.
+            text: The text that was read, from the element on.
+
+        Returns:
+            The element's line breaks, and the text after it. None if the element is not an object or
+            list, is not longer than the limit, or does not end.
         """
         depth = 0
-        is_string = False
+        is_in_string = False
         is_long = False
-        line_count = -text.count("\n", 0, _after_space(text, 0))
+        line_break_count = -text.count("\n", 0, _skip_spaces(text, 0))
         while text:
             # An escape that is cut in two would hide a quote.
-            while text.endswith("\\") and (more := file.read(1)):
-                text += more
+            while text.endswith("\\") and (character := file.read(1)):
+                text += character
+
             for mark in _JSON_MARKS.finditer(text):
-                is_string ^= mark[0] == '"'
-                depth += 0 if is_string else _JSON_DEPTH.get(mark[0], 0)
-                if depth <= 0 and not is_string:
-                    is_long = is_long or mark.end() > self.max_line
+                is_in_string ^= mark[0] == '"'
+                if not is_in_string:
+                    depth += _DEPTH_CHANGE_BY_MARK.get(mark[0], 0)
+                if depth <= 0 and not is_in_string:
                     end = mark.end()
-                    rest = text[end:] + file.read(_PIECE)
-                    return (line_count + text.count("\n", 0, end), rest) if is_long else None
-            line_count += text.count("\n")
+                    is_long = is_long or end > self.max_line
+                    line_break_count += text.count("\n", 0, end)
+                    following_text = text[end:] + file.read(_CHUNK_SIZE)
+                    return (line_break_count, following_text) if is_long else None
+
+            line_break_count += text.count("\n")
             is_long = True
-            text = file.read(_PIECE)
+            text = file.read(_CHUNK_SIZE)
         return None
 
     @contextlib.contextmanager
-    def _parquet(self, part: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Open one file, with the columns that the names of its folders are."""
+    def _open_parquet(self, part: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Open a Parquet file.
+
+        Yields:
+            The file, and the columns that the names of its folders (`year=2024`) give.
+
+        Raises:
+            InputError: The file is damaged, also if the block finds this.
+            ConfigurationError: pyarrow is not installed.
+        """
         pa = pyarrow_for(f"{self.path} is a Parquet file, which")
         from pyarrow import parquet
 
-        folders = part.relative_to(self.path).parts[:-1]
-        told = (unquote(one).partition("=") for one in folders if "=" in one)
-        keys = {
-            name: int(value) if value.isdecimal() else None if value == _NONE else value
-            for name, _, value in told
-        }
+        folder_values = dict[str, Any]()
+        for folder in part.relative_to(self.path).parts[:-1]:
+            if "=" in folder:
+                name, _, text = unquote(folder).partition("=")
+                folder_values[name] = _parse_partition_value(text)
+
         try:
-            with parquet.ParquetFile(part, buffer_size=_PIECE, pre_buffer=False) as table:
-                yield table, keys
+            with parquet.ParquetFile(part, buffer_size=_CHUNK_SIZE, pre_buffer=False) as table:
+                yield table, folder_values
         except pa.ArrowException as error:
-            said = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
-            raise InputError(f"{part} {said}") from None
+            message = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
+            raise InputError(f"{part} {message}") from None
 
 
-def _byte_columns(table: Any) -> set[str]:
-    """Return the columns of a Parquet file that hold bytes which are no text."""
-    names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
-    found = set[str]()
-    for batch in table.iter_batches(batch_size=_ROWS, columns=names) if names else ():
-        found |= {
-            name
-            for name, column in zip(names, batch.columns, strict=True)
-            if any(map(holds_bytes, column.to_pylist()))
-        }
-        if len(found) == len(names):
+def _parse_partition_value(text: str) -> int | str | None:
+    """Return the value in a folder's name: a whole number, None, or the text."""
+    if text.isdecimal():
+        return int(text)
+    return None if text == _NULL_PARTITION else text
+
+
+def _find_binary_columns(table: Any) -> set[str]:
+    """Return the columns of a Parquet file that contain bytes which are not text.
+
+    Reads the columns of bytes, until all of them are found to contain such bytes.
+    """
+    candidate_names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
+    binary_names = set[str]()
+    if not candidate_names:
+        return binary_names
+
+    for batch in table.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=candidate_names):
+        for name, column in zip(candidate_names, batch.columns, strict=True):
+            if any(map(contains_binary, column.to_pylist())):
+                binary_names.add(name)
+        if len(binary_names) == len(candidate_names):
             break
-    return found
+    return binary_names
 
 
-def _next_fields(rows: Iterator[list[str]]) -> tuple[list[str] | None, str]:
-    """Return the next fields of a CSV reader (None: there are no more), and why they are broken."""
+def _next_fields(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """Return the next fields of a CSV reader (None at the end), and its error or empty text."""
     try:
-        return next(rows, None), ""
+        return next(reader, None), ""
     except csv.Error as error:
         return None, str(error)
 
 
-def _one_line(field: str) -> str:
-    """Return a name in a header as one line; a line break in it is read as a blank."""
-    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
+def _join_lines(name: str) -> str:
+    """Return a name of a header on one line, with a blank for each line break."""
+    return " ".join(line.strip() for line in name.strip().strip("\ufeff").splitlines())
 
 
-def _folded(names: Sequence[str]) -> list[str]:
-    """Return names for a comparison; a mark before a quote, as a second file begins, leaves the quotes in a cell."""
-    return [_one_line(name).strip('"').casefold() for name in names]
+def _fold_names(names: Sequence[str]) -> list[str]:
+    """Return names for a comparison without regard to case and surrounding quotes.
+
+    If a joined file begins with a byte order mark, the quotes of its first name stay in the cell.
+    """
+    return [_join_lines(name).strip('"').casefold() for name in names]
 
 
-def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    """Return the names in a header (none: broken), and how many lines it takes; a line break is read as a blank."""
+def _parse_header_names(lines: list[str], delimiter: str) -> tuple[list[str], int]:
+    """Return the names in a header and the number of its lines; no names if it is broken."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
-        names = list(map(_one_line, next(reader)))
+        names = list(map(_join_lines, next(reader)))
         return names, reader.line_num
     return [], 0
 
 
-def _element(text: str, at: int) -> tuple[int, int, int]:
-    """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket."""
-    began = ends = _after_space(text, at)
-    if text[began : began + 1] != "]":
-        _, ends = _DECODER.raw_decode(text, began)
-    sign = _after_space(text, ends)
-    if text[sign : sign + 1] not in {",", "]"}:
+def _find_element(text: str, offset: int) -> tuple[int, int, int]:
+    """Return the offsets of the next element of a JSON list.
+
+    Returns:
+        Its start, its end, and the offset after the comma or bracket that follows it. Start and end
+        are equal if the list ends.
+
+    Raises:
+        ValueError: The element is invalid or not complete.
+    """
+    start = _skip_spaces(text, offset)
+    end = start
+    if text[start : start + 1] != "]":
+        _, end = _JSON_DECODER.raw_decode(text, start)
+
+    separator_offset = _skip_spaces(text, end)
+    if text[separator_offset : separator_offset + 1] not in {",", "]"}:
         raise ValueError("the list is not closed, or there is no comma between two elements")
-    return began, ends, sign + 1
+    return start, end, separator_offset + 1
 
 
-def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+def _skip_spaces(text: str, offset: int) -> int:
+    """Return the offset of the next character that is not JSON white space."""
+    spaces = _JSON_SPACES.match(text, offset)
+    return spaces.end() if spaces else offset
 
 
 def parse_json(text: str) -> object:
-    """Return the value of a JSON text that holds UTF-8 and nothing but JSON; ValueError says why it is none."""
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: The text is not JSON, contains invalid UTF-8, or is nested too deeply. The
+            message says which.
+    """
     try:
-        value: object = orjson.loads(text)  # which takes no half characters either
+        # This parser refuses lone surrogates, too.
+        value: object = orjson.loads(text)
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        if named := _NO_NUMBER.match(
-            text, error.pos - 1 if text.startswith("-", error.pos - 1) else error.pos
-        ):
-            said = f"no JSON: {named[0]} at character {named.start() + 1} is no number of JSON; write null"
-            raise ValueError(said) from None
-        if bad := BAD_TEXT.search(text):
-            raise ValueError(
-                f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on"
-            ) from None
-        raise ValueError(f"no JSON: {error.msg}, at character {error.pos + 1}") from None
+        raise ValueError(_json_fault(text, error)) from None
 
 
-def _row_in(line: int, text: str) -> SourceRow | Finding:
+def _json_fault(text: str, error: json.JSONDecodeError) -> str:
+    """Return why a text is not JSON: an invalid number, invalid UTF-8, or the parser's reason."""
+    has_minus = text.startswith("-", error.pos - 1)
+    number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
+    if number:
+        place = f"at character {number.start() + 1}"
+        return f"no JSON: {number[0]} {place} is no number of JSON; write null"
+
+    bad_text = BAD_TEXT.search(text)
+    if bad_text:
+        byte_number = len(text[: bad_text.start()].encode()) + 1
+        return f"not UTF-8, from byte {byte_number} on"
+    return f"no JSON: {error.msg}, at character {error.pos + 1}"
+
+
+def _parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
+    """Return the row of a JSON object; a finding for any other text."""
     try:
         value = parse_json(text)
     except ValueError as error:
-        return rejected(line, str(error), text)
-    return (
-        SourceRow(line, value)
-        if isinstance(value, dict)
-        else rejected(line, "not an object", value)
-    )
+        return rejected(line_number, str(error), text)
+
+    if not isinstance(value, dict):
+        return rejected(line_number, "not an object", value)
+    return SourceRow(line_number, value)
 
 
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
+    """Decode undecodable bytes to lone surrogates; an error handler for codecs.
+
+    Returns:
+        The surrogates, and the offset where decoding continues.
+    """
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+    bad_bytes = error.object[error.start : error.end]
+    return "".join(chr(_BAD_BYTE_OFFSET + byte) for byte in bad_bytes), error.end
 
 
-codecs.register_error(_BAD, _keep_bad_bytes)
+codecs.register_error(_BAD_BYTES_HANDLER, _keep_bad_bytes)

@@ -1,6 +1,6 @@
-"""Find and drop what findable made in a database: tables, views, and indexes on the tables of other programs.
+"""Find and drop the tables, views and indexes that findable made in a database.
 
-A table of a subject is ours if findable made it. One that was adopted stays, with every column and value in it.
+A table that findable adopted from another program is kept, with all columns and values in it.
 """
 
 import warnings
@@ -15,70 +15,95 @@ from pipeline.store.database import describe_error
 from pipeline.tables.adopt import is_sqlite, quoted
 from pipeline.tables.answer_views import is_our_view
 
-_INDEXES = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
-_SERVER_INDEXES = text(
+_SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
+_SERVER_INDEXES_QUERY = text(
     "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()"
 )
 
 
 @dataclass
 class RemovedTables:
-    """Names of what is ours, and of the tables that stay."""
+    """Names of the database objects that findable made, and of the tables that are kept."""
 
     tables: list[str]
     views: list[str]
-    # Of tables that stay.
+    # Indexes that findable made on the tables that are kept.
     indexes: list[str]
+    # The tables that are kept.
     left: list[str]
 
 
 def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
-    """Return what findable made; `marks` are names of its indexes that do not begin as all others do."""
+    """Return which tables, views and indexes findable made. Only reads the database.
+
+    Args:
+        tx: The transaction that reads.
+        marks: Names of findable's indexes that do not begin with `findable_`.
+    """
     inspector = inspect(tx)
-    made_tables = {event["name"] for event in workspace.events_of(tx, schema.TABLE_MADE)}
+    events = workspace.events_of(tx, schema.TABLE_MADE)
+    created_names = {event["name"] for event in events}
     table_names = sorted(inspector.get_table_names())
-    our_tables = [
-        name for name in table_names if name.startswith("findable_") or name in made_tables
+    own_tables = [
+        name for name in table_names if name.startswith("findable_") or name in created_names
     ]
-    other_tables = [name for name in table_names if name not in our_tables]
-    views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
-    indexes = tx.execute(_INDEXES if is_sqlite(tx) else _SERVER_INDEXES).all()
-    on_others = [name for name, table_name in indexes if table_name in other_tables]
-    our_indexes = [name for name in on_others if name.startswith("findable_") or name in marks]
-    return RemovedTables(our_tables, views, sorted(our_indexes), other_tables)
+    kept_tables = [name for name in table_names if name not in own_tables]
+    own_views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
+
+    indexes_query = _SQLITE_INDEXES_QUERY if is_sqlite(tx) else _SERVER_INDEXES_QUERY
+    own_indexes = [
+        name
+        for name, table_name in tx.execute(indexes_query).all()
+        if table_name in kept_tables and (name.startswith("findable_") or name in marks)
+    ]
+    return RemovedTables(own_tables, own_views, sorted(own_indexes), kept_tables)
 
 
 def count_rows(tx: Connection, name: str) -> int:
-    """Return how many rows a table has."""
+    """Return the number of rows in a table."""
     return tx.execute(select(func.count()).select_from(table(name))).scalar_one()
 
 
 def drop_tables(tx: Connection, removed: RemovedTables) -> None:
-    """Drop what findable made, all or nothing.
+    """Drop the tables, views and indexes of findable, and on a server the worker's schema.
+
+    Runs in the caller's transaction, which must be rolled back after an error.
 
     Raises:
-        ConfigurationError: Something of another program depends on it; nothing was changed.
+        ConfigurationError: An object of another program depends on a dropped object.
     """
     hint = "remove that first, then run again"
-    inspector = inspect(tx)
-    # SQLite would delete their rows, too.
-    for name in removed.left:
-        for key in inspector.get_foreign_keys(name):
-            if (referred := key["referred_table"]) in removed.tables:
-                message = f"`{name}` of another program refers to `{referred}`; nothing was changed"
-                raise ConfigurationError(message, hint=hint)
-
+    _check_references(tx, removed, hint=hint)
     try:
-        for kind, names in (("VIEW", removed.views), ("INDEX", removed.indexes)):
-            for name in names:
-                tx.execute(text(f"DROP {kind} {quoted(tx, name)}"))
-        described = MetaData()
-        # SQLAlchemy warns of indexes that it cannot describe; they go with their tables.
+        for name in removed.views:
+            tx.execute(text(f"DROP VIEW {quoted(tx, name)}"))
+        for name in removed.indexes:
+            tx.execute(text(f"DROP INDEX {quoted(tx, name)}"))
+
+        metadata = MetaData()
+        # SQLAlchemy warns of indexes that it cannot describe. They are dropped with their tables.
         with warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-            described.reflect(tx, only=removed.tables, resolve_fks=False)
-        described.drop_all(tx)
+            metadata.reflect(tx, only=removed.tables, resolve_fks=False)
+        metadata.drop_all(tx)
         if not is_sqlite(tx):
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
-        message = f"something of another program depends on what is to be removed: {describe_error(error)}"
-        raise ConfigurationError(f"{message}; nothing was changed", hint=hint) from error
+        message = (
+            "something of another program depends on what is to be removed: "
+            f"{describe_error(error)}; nothing was changed"
+        )
+        raise ConfigurationError(message, hint=hint) from error
+
+
+def _check_references(tx: Connection, removed: RemovedTables, *, hint: str) -> None:
+    """Raise ConfigurationError if a table that is kept refers to a table that is dropped."""
+    inspector = inspect(tx)
+    # SQLite would delete the rows of the table that is kept.
+    for name in removed.left:
+        for foreign_key in inspector.get_foreign_keys(name):
+            referred_table = foreign_key["referred_table"]
+            if referred_table in removed.tables:
+                message = (
+                    f"`{name}` of another program refers to `{referred_table}`; nothing was changed"
+                )
+                raise ConfigurationError(message, hint=hint)

@@ -1,6 +1,6 @@
-"""Import the rows of a file in one transaction, all sound ones or none, with a finding for each fault.
+"""Import the rows of a file in one transaction, with a finding for each faulty row.
 
-A report of all findings as CSV is sealed whole, right before the commit.
+All sound rows are imported, or none. A CSV report of all findings is sealed right before the commit.
 """
 
 import contextlib
@@ -27,55 +27,68 @@ from pipeline.store.rows import FileRefusals, RefusedRow
 from pipeline.tables.cells import compact_json
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 
-EXCERPT = 80  # characters of a value that a finding shows
-SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
-BLOCK_SIZE = (
-    4 << 20
-)  # characters of text that are written at a time, so that long texts do not fill the memory
-EXAMPLES = 3  # findings of a group that are shown
-MISSING = "missing"  # in the place of a kind, in the report in a file: the row is there, and not in the file
-_VARIES = re.compile(
-    r"'[^']*'|\d[\d,.]*"
-)  # what differs in reasons that are one: a value, a number
+# Characters of a value that a finding shows.
+MAX_EXCERPT_CHARS = 80
+# Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
+MAX_KEPT_FINDINGS = 1000
+# Characters of text that are written at a time, so that long texts do not fill the memory.
+MAX_BLOCK_CHARS = 4 << 20
+# Findings of a group that are shown.
+MAX_GROUP_EXAMPLES = 3
+# Characters before the first unsound character that a finding shows.
+_EXCERPT_CONTEXT_CHARS = 20
+# Takes the place of a finding's kind in the report: the file lacks a row that the table has.
+MISSING = "missing"
+# The parts in which reasons of one group differ: a quoted value or a number.
+_VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
+# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.read`).
+_FIRST_BAD_BYTE = 0xDC00
+_LAST_BAD_BYTE = 0xDCFF
+# Unicode categories of control characters, line and paragraph separators, and lone surrogates.
+_CATEGORIES_NOT_IN_KEYS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
 class FindingKind(StrEnum):
-    """What a finding means for its row."""
+    """The consequence of a finding for its row."""
 
-    REJECTED = "rejected"  # the row does not go in
-    CHANGED = "changed"  # the row goes in; one of its values was dropped or altered
-    NOTED = "noted"  # the row goes in as it is, and something about it is worth a look
-    KEPT = "kept"  # the row goes in; the answer there is to an older text and stays
+    # The row is not imported.
+    REJECTED = "rejected"
+    # The row is imported; one of its values was dropped or altered.
+    CHANGED = "changed"
+    # The row is imported unchanged, and a user should look at it.
+    NOTED = "noted"
+    # The row is imported; its answer belongs to an older text and is kept.
+    KEPT = "kept"
 
 
 class Finding(NamedTuple):
-    """One thing wrong with one row of a file.
+    """A fault of a row in a file."""
 
-    `line` is the physical line where the row's bytes start, from 1 (in Parquet the row); `column` is empty when the
-    whole row is meant; `value` is an excerpt that is safe to print; `key` is the row's username or id, if it has one.
-    A refused row of a source has its `cells` as they were read, by column; an over-long cell is cut and marked. They
-    are empty if the row has no cells that can be told apart, such as a line that is not JSON.
-    """
-
+    # The physical line where the row starts, from 1; in Parquet the number of the row.
     line: int
+    # Empty if the finding is about the whole row.
     column: str
     reason: str
+    # An excerpt that is safe to print.
     value: str
     kind: FindingKind
+    # The row's username or id, if it has one.
     key: str | None = None
+    # The cells of a refused row as they were read, by column; an over-long cell is cut and marked.
+    # Empty if the row cannot be split into cells, such as a line that is not JSON.
     cells: Mapping[str, Any] = MappingProxyType({})
 
 
 class SoundRow(NamedTuple):
-    """A row of a file as it goes in: its key, the other `values` by the columns of the subject that the file has.
-
-    `changes` are the findings that do not keep it out, `beside` the cells of other columns, by their names in the file.
-    """
+    """A row of a file that is imported."""
 
     key: str
+    # The other values, by those columns of the subject that the file has.
     values: Mapping[str, Any]
     line: int
+    # Findings that do not reject the row.
     changes: tuple[Finding, ...] = ()
+    # Cells of other columns, by their names in the file.
     beside: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -88,149 +101,210 @@ def rejected(
     key: str | None = None,
     cells: Mapping[str, Any] = MappingProxyType({}),
 ) -> Finding:
-    """Return the finding that keeps a row out."""
+    """Return the finding that rejects a row, with an excerpt of the faulty value."""
     return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key, cells)
 
 
 def unsound(
     line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None
 ) -> Finding | None:
-    """Return why a row cannot be kept: text in it, at any depth, holds NUL, or bytes that are no UTF-8.
+    """Return the finding for the first text of a row that cannot be stored; None if all can.
 
-    A column is called as `labels` have it.
+    A text that contains NUL or invalid UTF-8 cannot be stored. Names and nested values are checked,
+    too.
+
+    Args:
+        line: The line of the row.
+        values: Its values by column.
+        labels: Names of columns for the finding.
+        key: The row's key; the finding has it if it is a sound text.
     """
     for name, cell in values.items():
-        inner = (
-            [cell]
-            if isinstance(cell, str)
-            else [one for path, value in leaves(cell) for one in (*path, value)]
-        )
-        for one in (name, *inner):
-            if isinstance(one, str) and (bad := UNSOUND.search(one)):
-                why = "a NUL character" if bad[0] == "\0" else "not valid UTF-8"
-                shown = one[max(0, bad.start() - 20) :]
-                known = key if isinstance(key, str) and not UNSOUND.search(key) else None
-                return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
+        for text in _texts_of_cell(name, cell):
+            match = UNSOUND.search(text)
+            if match is None:
+                continue
+
+            reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
+            value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
+            is_sound_key = isinstance(key, str) and not UNSOUND.search(key)
+            return rejected(
+                line,
+                reason,
+                value,
+                column=labels.get(name, excerpt(name)),
+                key=key if is_sound_key else None,
+            )
     return None
 
 
-def refused_row(finding: Finding) -> RefusedRow:
+def _texts_of_cell(name: str, cell: Any) -> Iterator[str]:
+    """Yield a column's name, and the cell's text or all texts and names nested in the cell."""
+    yield name
+    if isinstance(cell, str):
+        yield cell
+        return
+
+    for path, value in leaves(cell):
+        for element in (*path, value):
+            if isinstance(element, str):
+                yield element
+
+
+def make_refused_row(finding: Finding) -> RefusedRow:
     """Return the refused row of a finding, with its cells as any database stores them.
 
-    What no text holds is shown as an escape, and a long cell is cut.
+    Characters that cannot be stored become escapes, and long cells are cut.
     """
     reason = f"{finding.reason} (column {finding.column!r})" if finding.column else finding.reason
-    cells = {_sound(name): _shown_cell(cell) for name, cell in finding.cells.items()}
-    return RefusedRow(finding.line, _sound(reason), cells)
+    cells = {
+        _escape_unsound(name): _make_storable_cell(cell) for name, cell in finding.cells.items()
+    }
+    return RefusedRow(finding.line, _escape_unsound(reason), cells)
 
 
-def _shown_cell(cell: Any) -> Any:
+def _make_storable_cell(cell: Any) -> Any:
+    """Return a number, boolean or None unchanged, and any other cell as a text of limited length."""
     if cell is None or isinstance(cell, bool | int | float):
         return cell
+
     text = cell if isinstance(cell, str) else compact_json(cell)
     if len(text) > MAX_CUT_CELL + len(CUT_MARK):
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
-    return _sound(text)
+    return _escape_unsound(text)
 
 
-def _sound(text: str) -> str:
-    return UNSOUND.sub(lambda found: _escaped(found[0]), text)
+def _escape_unsound(text: str) -> str:
+    return UNSOUND.sub(lambda match: _escape_character(match[0]), text)
 
 
-def key_of(cell: object, *, most: int) -> tuple[str, str]:
-    """Return a key as text, and why it is none; it stands in requests, in addresses and on screens."""
+def key_of(cell: object, *, max_chars: int) -> tuple[str, str]:
+    """Return the key in a cell as text, or the reason why the cell is no key.
+
+    Keys are part of requests and of web addresses, and are printed.
+
+    Args:
+        cell: A text or a whole number.
+        most: The maximum number of characters.
+
+    Returns:
+        The key and an empty text, or an empty text and the reason.
+    """
     if cell is None:
         return "", "missing"
     if isinstance(cell, bool) or not isinstance(cell, str | int):
         return "", "neither text nor a whole number"
+
     key = str(cell)
-    if not any(one.isprintable() and not one.isspace() for one in key):
-        return "", "empty"
-    if len(key) > most:
-        return "", f"longer than {most} characters"
-    is_broken = any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key)
-    return ("", "holds control characters") if is_broken else (key, "")
+    reason = ""
+    if not any(character.isprintable() and not character.isspace() for character in key):
+        reason = "empty"
+    elif len(key) > max_chars:
+        reason = f"longer than {max_chars} characters"
+    elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
+        reason = "holds control characters"
+    return ("", reason) if reason else (key, "")
 
 
 def excerpt(value: object) -> str:
-    """Return at most 80 characters of a value on one line, with everything unprintable escaped."""
+    """Return at most 80 characters of a value on a line, with unprintable characters escaped.
+
+    A longer value ends in an ellipsis.
+    """
     text = value if isinstance(value, str) else repr(value)
     pieces = [
-        character if character.isprintable() else _escaped(character)
-        for character in text[:EXCERPT]
+        character if character.isprintable() else _escape_character(character)
+        for character in text[:MAX_EXCERPT_CHARS]
     ]
-    fit = sum(size <= EXCERPT for size in accumulate(map(len, pieces)))
-    shown = "".join(pieces[:fit])
-    return shown if fit == len(text) else f"{shown[: EXCERPT - 1]}…"
+    lengths = accumulate(map(len, pieces))
+    fitting_count = sum(length <= MAX_EXCERPT_CHARS for length in lengths)
+    fitting_text = "".join(pieces[:fitting_count])
+    if fitting_count == len(text):
+        return fitting_text
+    return f"{fitting_text[: MAX_EXCERPT_CHARS - 1]}…"
 
 
-def _escaped(character: str) -> str:
-    r"""Return `\xe9` for a byte that did not decode (kept as U+DCE9), else Python's own escape."""
+def _escape_character(character: str) -> str:
+    r"""Return `\xe9` for an undecodable byte (read as U+DCE9), else Python's own escape."""
     code = ord(character)
-    if 0xDC00 <= code <= 0xDCFF:  # noqa: PLR2004 - the range in which `pipeline.tables.read` keeps bad bytes
-        return f"\\x{code - 0xDC00:02x}"
+    if _FIRST_BAD_BYTE <= code <= _LAST_BAD_BYTE:
+        return f"\\x{code - _FIRST_BAD_BYTE:02x}"
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a file is imported: what its names mean (MAP=), how it is read, whether all or none, a report of findings.
+    """Options of an import."""
 
-    A `dry` import says what would become of each row.
-    """
-
+    # MAP=: which columns the names in the file mean.
     mapping: str = ""
+    # How the file is read.
     reading: ReadOptions = AS_IT_IS
+    # Import nothing if a row is rejected or changed.
     strict: bool = False
+    # Write all findings to this CSV file.
     report: Path | None = None
+    # Write nothing, and report what an import would do.
     dry: bool = False
 
 
-PLAIN = ImportOptions()
+DEFAULT_IMPORT_OPTIONS = ImportOptions()
 
 
 @dataclass
 class FindingGroup:
-    """The findings of one kind in one column for one reason: how many there are, and the first three."""
+    """The findings of one kind in one column for one reason."""
 
     kind: FindingKind
     column: str
-    reason: str  # with an ellipsis for what differs
+    # An ellipsis replaces the parts that differ.
+    reason: str
     count: int = 0
+    # The first findings.
     examples: list[Finding] = field(default_factory=list)
 
 
 @dataclass
 class ImportReport:
-    """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
+    """Result of an import; of a dry run, the result that an import would have.
 
-    `lines` hold anything; `released` were parked before, and are asked again; of a `dry` import all are what would be.
-    A subject's report adds its own counts, and says which of them stand in the document for programs (`FIELDS`,
-    `KINDS`), how the values of a finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
+    A subclass for each subject adds its own counts, and sets the class variables.
     """
 
+    # Attributes that `document` contains.
     FIELDS: ClassVar[tuple[str, ...]]
+    # Kinds of findings that `document` counts.
     KINDS: ClassVar[tuple[FindingKind, ...]] = tuple(FindingKind)
+    # Names of a finding's values in `document` and in the CSV report.
     NAMES: ClassVar[tuple[str, ...]]
+    # The key of a finding without a key in `document`.
     NO_KEY: ClassVar[str | None] = None
+    # What messages call a row.
     WORD: ClassVar[str] = "row"
 
     path: str
     report: str | None = None
     dry: bool = False
     strict: bool = False
-    columns: Sequence[dict[str, str]] = ()  # what the names in the file were taken for
+    # How each name in the file was understood.
+    columns: Sequence[dict[str, str]] = ()
+    # Rows that were read, good or bad; blank lines do not count.
     lines: int = 0
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    # Rows that were parked before, and may be asked again.
     released: int = 0
+    # Whether `strict` refused the file.
     refused: bool = False
+    # All findings by kind.
     counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    # The first thousand findings.
     findings: list[Finding] = field(default_factory=list)
+    # All findings by kind, column and reason.
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    # Rows that are there and not in the file, and the keys of the first thousand.
+    # Rows of the table that the file lacks, and the keys of the first thousand.
     missing: int = 0
     missing_keys: list[str] = field(default_factory=list)
     format: str = ""
@@ -241,79 +315,96 @@ class ImportReport:
 
     @property
     def rows_in(self) -> int:
-        """Return how many rows of the file stand in the table now, whether or not they were there before."""
+        """How many rows of the file the table contains now, new or not."""
         return 0 if self.refused else self.changes + self.unchanged
 
     @property
     def changes(self) -> int:
-        """Return how many rows were written."""
+        """How many rows were written."""
         return self.added + self.updated
 
     @property
     def summary(self) -> str:
-        """Return what was done in a few words, for the event."""
-        return f"{self.added} added, {self.updated} updated, {self.counts[FindingKind.REJECTED]} rejected"
+        """The counts in a few words, for the event that is recorded."""
+        rejected_count = self.counts[FindingKind.REJECTED]
+        return f"{self.added} added, {self.updated} updated, {rejected_count} rejected"
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the report for programs."""
-        by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
-        findings = [
-            dict(zip(self.NAMES, (*one[:5], one.key or self.NO_KEY), strict=True))
-            for one in self.findings
-        ]
-        return {
-            **{name: getattr(self, name) for name in self.FIELDS},
-            **by_kind,
-            "findings": findings,
-        }
+        """The report as JSON values, for programs."""
+        fields = {name: getattr(self, name) for name in self.FIELDS}
+        count_by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
+        findings = [self._finding_to_dict(finding) for finding in self.findings]
+        return {**fields, **count_by_kind, "findings": findings}
 
-    def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
-        """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
-        for finding in sorted(
-            (one._replace(cells={}) for one in findings), key=lambda one: one.line
-        ):
+    def _finding_to_dict(self, finding: Finding) -> dict[str, Any]:
+        values = (*finding[:5], finding.key or self.NO_KEY)
+        return dict(zip(self.NAMES, values, strict=True))
+
+    def add_findings(self, findings: Iterable[Finding], report_file: SealedWriter | None) -> None:
+        """Count and group findings, write them to the report file, and keep the first thousand.
+
+        They are added in the order of their lines, without the cells of their rows.
+        """
+        without_cells = (finding._replace(cells={}) for finding in findings)
+        for finding in sorted(without_cells, key=lambda finding: finding.line):
             self.counts[finding.kind] += 1
-            if report is not None:
-                report.write(csv_line([str(cell or "") for cell in finding[: len(self.NAMES)]]))
-            if len(self.findings) < SHOWN:
+            if report_file is not None:
+                values = finding[: len(self.NAMES)]
+                report_file.write(csv_line([str(value or "") for value in values]))
+            if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
-            key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
-            if key not in self.groups and len(self.groups) >= SHOWN:
-                key = (finding.kind, "", "other reasons")
-            group = self.groups.setdefault(key, FindingGroup(finding.kind, key[1], finding.reason))
-            group.count += 1
-            group.examples += [finding][: EXAMPLES - len(group.examples)]
-            if group.reason != finding.reason:
-                group.reason = _VARIES.sub("…", finding.reason)
+            self._add_to_group(finding)
 
-    def note_missing(self, key: str, report: SealedWriter | None) -> None:
-        """Count a row that the file does not have, and write it into the report."""
+    def _add_to_group(self, finding: Finding) -> None:
+        """Add a finding to its group; further groups above the limit are joined by kind."""
+        general_reason = _VARYING_PART.sub("…", finding.reason)
+        group_key = (finding.kind, finding.column, general_reason)
+        if group_key not in self.groups and len(self.groups) >= MAX_KEPT_FINDINGS:
+            group_key = (finding.kind, "", "other reasons")
+
+        new_group = FindingGroup(finding.kind, group_key[1], finding.reason)
+        group = self.groups.setdefault(group_key, new_group)
+        group.count += 1
+        if len(group.examples) < MAX_GROUP_EXAMPLES:
+            group.examples.append(finding)
+        if group.reason != finding.reason:
+            group.reason = general_reason
+
+    def add_missing_key(self, key: str, report_file: SealedWriter | None) -> None:
+        """Count a row that the file lacks, and write it to the report file."""
         self.missing += 1
-        if len(self.missing_keys) < SHOWN:
+        if len(self.missing_keys) < MAX_KEPT_FINDINGS:
             self.missing_keys.append(key)
-        if report is not None:
-            report.write(
+        if report_file is not None:
+            report_file.write(
                 csv_line(["0", "", "in an earlier file, and not in this one", "", MISSING, key])
             )
 
     def check(self) -> None:
-        """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
-        bad = self.counts[FindingKind.REJECTED]
-        changed = self.counts[FindingKind.CHANGED]
+        """Raise an error if no row was imported.
+
+        Raises:
+            InputError: `strict` refused the file, or the file has no sound row.
+        """
+        rejected_count = self.counts[FindingKind.REJECTED]
+        changed_count = self.counts[FindingKind.CHANGED]
         if self.refused:
-            said = (
-                f"{self.path}: {bad} rejected and {changed} changed, so --strict imported nothing"
+            message = (
+                f"{self.path}: {rejected_count} rejected and {changed_count} changed, "
+                "so --strict imported nothing"
             )
-            raise InputError(said, hint="mend the file, or import without --strict")
+            raise InputError(message, hint="mend the file, or import without --strict")
+
         if not self.rows_in:
-            said = f"{self.path}: no {self.WORD} could be imported ({bad} rejected); nothing was changed"
-            why = (
-                "the findings say why"
-                if bad
-                else "the file holds a header, or nothing, and no rows"
+            message = (
+                f"{self.path}: no {self.WORD} could be imported ({rejected_count} rejected); "
+                "nothing was changed"
             )
-            raise InputError(said, hint=why)
+            hint = "the file holds a header, or nothing, and no rows"
+            if rejected_count:
+                hint = "the findings say why"
+            raise InputError(message, hint=hint)
 
 
 R = TypeVar("R", bound=ImportReport)
@@ -321,31 +412,43 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
-    if done.report is None:
+def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
+    """Open the CSV file for all findings, and write its header; None if no file was requested.
+
+    The caller seals the file. If it does not, the file is discarded at the end of the block.
+
+    Raises:
+        InputError: The file cannot be written, or would replace the imported file.
+    """
+    if report.report is None:
         yield None
         return
-    target = target_of(Path(done.report))
-    if target == Path(done.path).resolve():
+
+    target = target_of(Path(report.report))
+    if target == Path(report.path).resolve():
         raise InputError(
-            f"the report would replace {done.path}; nothing was changed",
+            f"the report would replace {report.path}; nothing was changed",
             hint="give it another name",
         )
+
     try:
         sweep_parts(target)
-        writer = SealedWriter(target)
+        report_file = SealedWriter(target)
     except OSError as error:
-        raise InputError(
-            f"the report {done.report} cannot be written: {error.strerror}; nothing was changed"
-        ) from None
-    with writer:
-        writer.write(csv_line(done.NAMES))
-        yield writer
+        message = f"the report {report.report} cannot be written: {error.strerror}"
+        raise InputError(f"{message}; nothing was changed") from None
+    with report_file:
+        report_file.write(csv_line(report.NAMES))
+        yield report_file
 
 
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
-    """Let an interrupt of a block, before anything is committed, say that nothing was imported."""
+    """Replace the message of an interrupt in a block that commits nothing.
+
+    Raises:
+        KeyboardInterrupt: The block was interrupted; the message says that nothing was imported.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -358,68 +461,105 @@ def import_rows(
     store: Store,
     display: Progress,
     rows: Iterable[SoundRow | Finding],
-    done: R,
+    report: R,
     *,
     write: Callable[[Connection, list[SoundRow], R], Iterable[Finding]],
     task: str,
     at: datetime,
     block: int,
     long: str,
-    missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _done: (),
+    missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
-    """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
+    """Write the sound rows of a file and its refused rows in one transaction, and fill the report.
 
-    `missing` gives the keys of rows that the file does not have, when all of it was written. `long` is the column with
-    long texts. Rejected rows are stored as refused rows of the task in the place of those of the last file of that
-    name. Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing went in.
-    Nothing is changed where the file cannot be read to its end, or the report not be written.
+    The refused rows of the task from an earlier file of the same name are replaced. An import
+    event is recorded if rows were written. The report file is sealed also if no row is imported;
+    the transaction is rolled back then. If an error is raised, nothing is changed.
+
+    Args:
+        store: The database.
+        display: Shows the progress.
+        rows: The rows of the file, and a finding for each rejected row.
+        report: The report with the path and options of the import.
+        write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
+            it gets a read transaction and only counts.
+        task: The task of the rows.
+        at: The time of the import event.
+        block: The maximum number of rows in a page.
+        long: The column with long texts, by which pages are limited in memory.
+        missing: Returns the keys of rows that the file lacks; called after all rows were written.
+
+    Raises:
+        InputError: The file cannot be read to its end, or the report file cannot be written.
     """
 
-    def size(one: SoundRow | Finding) -> int:
-        return len(str(one.cells)) if isinstance(one, Finding) else len(str(one.values.get(long)))
+    def count_chars(row: SoundRow | Finding) -> int:
+        if isinstance(row, Finding):
+            return len(str(row.cells))
+        return len(str(row.values.get(long)))
 
-    with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
-        refused = None if done.dry else FileRefusals(tx, task, Path(done.path).name)
-        with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
-            for some in in_blocks(rows, most=block, size=size):
-                findings = [one for one in some if isinstance(one, Finding)]
-                sound = [one for one in some if not isinstance(one, Finding)]
-                changes = (change for one in sound for change in one.changes)
-                findings += [*changes, *write(tx, sound, done)]
-                done.tell(findings, rejects)
-                if refused is not None:
-                    refused.add(
-                        [refused_row(one) for one in findings if one.kind is FindingKind.REJECTED]
-                    )
-                done.lines += len(some)
-                bar.show(done.lines)
-            for key in missing(tx, done):
-                done.note_missing(key, rejects)
-            if rejects is not None:
-                rejects.seal()
-        done.refused = done.strict and bool(
-            done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED]
-        )
-        if not done.rows_in:
+    file_name = Path(report.path).name
+    with (
+        _open_report_file(report) as report_file,
+        store.read() if report.dry else store.write() as tx,
+    ):
+        refusals = None if report.dry else FileRefusals(tx, task, file_name)
+        title = "reading" if report.dry else "importing"
+        with all_or_nothing(), display.bar(title, None) as bar:
+            for page in in_blocks(rows, max_rows=block, size=count_chars):
+                findings = [row for row in page if isinstance(row, Finding)]
+                sound_rows = [row for row in page if not isinstance(row, Finding)]
+                for row in sound_rows:
+                    findings.extend(row.changes)
+                findings.extend(write(tx, sound_rows, report))
+
+                report.add_findings(findings, report_file)
+                if refusals is not None:
+                    refusals.add(_refused_rows(findings))
+                report.lines += len(page)
+                bar.show(report.lines)
+
+            for key in missing(tx, report):
+                report.add_missing_key(key, report_file)
+            if report_file is not None:
+                report_file.seal()
+
+        faulty_count = report.counts[FindingKind.REJECTED] + report.counts[FindingKind.CHANGED]
+        report.refused = report.strict and faulty_count > 0
+        if not report.rows_in:
             tx.rollback()
-        elif done.changes and not done.dry:
-            name = Path(done.path).name
+        elif report.changes and not report.dry:
             workspace.record_event(
-                tx, "import", name, old=None, new=done.summary, why="import", at=at
+                tx, "import", file_name, old=None, new=report.summary, reason="import", now=at
             )
 
 
+def _refused_rows(findings: Iterable[Finding]) -> list[RefusedRow]:
+    return [
+        make_refused_row(finding) for finding in findings if finding.kind is FindingKind.REJECTED
+    ]
+
+
 def in_blocks(
-    rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = BLOCK_SIZE
+    rows: Iterable[T], *, max_rows: int, size: Callable[[T], int], sizes: int = MAX_BLOCK_CHARS
 ) -> Iterator[list[T]]:
-    """Yield rows at most so many at a time, fewer where they hold more than `sizes` together; the last may be none."""
-    some: list[T] = []
-    held = 0
+    """Yield pages of rows, limited by their number and by the sum of their sizes.
+
+    The last page may be empty.
+
+    Args:
+        rows: The rows.
+        most: The maximum number of rows in a page.
+        size: Returns the size of a row.
+        sizes: A page ends with the row by which the sum of sizes exceeds this.
+    """
+    page: list[T] = []
+    page_size = 0
     for row in rows:
-        some.append(row)
-        held += size(row)
-        if len(some) == most or held > sizes:
-            yield some
-            some = []
-            held = 0
-    yield some
+        page.append(row)
+        page_size += size(row)
+        if len(page) == max_rows or page_size > sizes:
+            yield page
+            page = []
+            page_size = 0
+    yield page

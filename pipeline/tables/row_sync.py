@@ -1,8 +1,9 @@
-"""Bring the rows of a task up to what its source says, all or nothing.
+"""Sync the rows of a task with its source, all or nothing.
 
-They stand in `findable_rows`, each as one JSON object; nothing of the source need be there to read them. The source is
-read to its end before anything is written, with a look at the images of each row, so that half a source writes nothing
-and marks nothing as gone. What changes is written in one transaction.
+The rows are stored in `findable_rows`, each as a JSON object, and are read without the source. The
+source is read to its end before anything is written, and the images of each row are inspected. So a
+source that breaks off writes nothing and marks no row as gone. Changes are written in one
+transaction.
 """
 
 import hashlib
@@ -18,77 +19,99 @@ from sqlalchemy import Subquery, select
 from pipeline.core.declaration import MADE_KEY
 from pipeline.core.progress import Progress
 from pipeline.store import claims, erasure, workspace
-from pipeline.store import rows as kept
+from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, pages
 from pipeline.store.schema import TaskRecord
-from pipeline.store.schema import rows as stored
+from pipeline.store.schema import rows as rows_table
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.read import SourceRow
-from pipeline.tables.row_import import SHOWN, Finding, refused_row, rejected, unsound
+from pipeline.tables.row_import import (
+    MAX_KEPT_FINDINGS,
+    Finding,
+    make_refused_row,
+    rejected,
+    unsound,
+)
 from pipeline.tables.source import READ, TIMEOUT_S, selected_rows
 
-PAGE = 2_000  # rows in memory
-KEYS = (
-    200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
-)
-MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
+# Rows in memory.
+PAGE_ROWS = 2_000
+# Rows that are looked up in a query at once; SQLite nests at most 1,000 conditions.
+MAX_LOOKUP_KEYS = 200
+# Bytes of a key that an index of PostgreSQL takes.
+MAX_KEY_BYTES = 2_000
+# Columns of `items_table`.
 KEY = "findable_key"
 HASH = "findable_hash"
 VALUES = "findable_values"
 UNUSABLE = "findable_unusable"
-SEEN = "findable_seen"
-_COLUMNS = {
-    KEY: stored.c.item_id,
-    "findable_row": stored.c.n,
-    VALUES: stored.c.row,
-    HASH: stored.c.input_hash,
-    "findable_empty": stored.c.is_empty,
-    "findable_gone_at": stored.c.gone_at,
-    "findable_changed_at": stored.c.changed_at,
-    UNUSABLE: stored.c.unusable,
-    SEEN: stored.c.seen,
+IMAGE_STATE_COLUMN = "findable_seen"
+_COLUMN_BY_NAME = {
+    KEY: rows_table.c.item_id,
+    "findable_row": rows_table.c.n,
+    VALUES: rows_table.c.row,
+    HASH: rows_table.c.input_hash,
+    "findable_empty": rows_table.c.is_empty,
+    "findable_gone_at": rows_table.c.gone_at,
+    "findable_changed_at": rows_table.c.changed_at,
+    UNUSABLE: rows_table.c.unusable,
+    IMAGE_STATE_COLUMN: rows_table.c.seen,
 }
-KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
+# Kinds of columns that may be a key.
+KEY_KINDS = frozenset({"text", "integer"})
+# Hexadecimal digits of a hash that is the id of a row.
+_ID_HASH_DIGITS = 32
+_ESCAPED_NUL = b"\\u0000"
+
+# A row as it is stored, by the columns of `findable_rows`.
+_StoredRow = dict[str, Any]
 
 
 class ImageInspection(NamedTuple):
-    """What was seen of a row's images: their hashes by column, what to know of them at the next look, what is wrong."""
+    """Result of an inspection of a row's images."""
 
+    # The hash of each image by column.
     hashes: Mapping[str, str | None]
+    # State for the next inspection, as JSON.
     seen: str
+    # Why an image cannot be asked about; None if all can.
     unusable: str | None
 
 
-LookAt = Callable[
-    [Mapping[str, Any], str | None], ImageInspection
-]  # given a row's values, and what was seen of it before
+# Takes a row's values and the state of its last inspection.
+LookAt = Callable[[Mapping[str, Any], str | None], ImageInspection]
 
 
 @dataclass
 class RowSyncReport:
-    """What a fill did, in rows. Each row of the source is new, changed, the same, refused or forgotten.
+    """Result of a sync, in rows.
 
-    `changed` are rows whose hash of what is asked about is another one; `back` of them and of the same were gone.
-    `empty` ones have nothing to ask about, `forgotten` ones are left out, and `gone` ones are marked now. `unusable`
-    ones have an image that cannot be asked about; `an_unusable` is the key of one, and why. `findings` are the first
-    thousand refused rows, `refused` counts all by reason.
+    Each row of the source is new, changed, the same, refused or forgotten.
     """
 
     new: int = 0
+    # Rows whose hash of the requested values differs.
     changed: int = 0
     same: int = 0
+    # Rows that the source lacks now, and that were marked as gone.
     gone: int = 0
+    # Changed or same rows that were marked as gone before.
     back: int = 0
+    # Rows without anything to ask about.
     empty: int = 0
+    # Rows that were left out because they were forgotten.
     forgotten: int = 0
+    # Rows with an image that cannot be asked about.
     unusable: int = 0
+    # The key of such a row, and the reason.
     an_unusable: tuple[str, str] = "", ""
+    # The first thousand refused rows, and the number of all refused rows by reason.
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def summary(self) -> str:
-        """What a fill came to, in words; an empty text where all is as it was."""
+        """The counts in words; the empty text if no row is new, changed or faulty."""
         counts = {
             "new": self.new,
             "changed": self.changed,
@@ -99,263 +122,369 @@ class RowSyncReport:
             "refused": self.refused.total(),
             "left out, for they were forgotten": self.forgotten,
         }
-        told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
-        return f"rows: {told}" if told else ""
+        counts_text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        return f"rows: {counts_text}" if counts_text else ""
 
 
 @dataclass(frozen=True)
 class RowSync:
-    """One fill of the rows of a task.
+    """A sync of the rows of a task with its source.
 
-    A row that is blank in all columns that are asked about, or in those that must be quoted, is empty.
-    A row without a usable key, with the key of an earlier row, or with text that cannot be kept is refused, and stored
-    as such. Where a hash of the row is its key, each of several equal rows is a row: the first has the hash as its id,
-    the others their number behind it. A row that was forgotten is left out. `look_at` looks at the images of a row
-    where it has some, and `on_refused` is called for each refused row. What changes is written as of the moment `at`,
-    with which source it was; rows that were parked before they changed may be asked again.
+    - A row is empty if all columns that are asked about are blank, or all columns that must be
+      quoted.
+    - A row is refused, and stored as a refused row, if it has no valid key, the key of an earlier
+      row, or text that cannot be stored.
+    - If the key is a hash of the row, equal rows are separate rows: the first has the hash as its
+      id, the next have the hash with their number.
+    - A forgotten row is left out.
     """
 
     store: Store
     record: TaskRecord
+    # The time that is recorded for all changes.
     at: datetime
+    # Inspects the images of a row; None if the task has no images.
     look_at: LookAt | None = None
+    # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
-    # How often an id came so far, of those that came more than once.
-    _repeats: Counter[str] = field(default_factory=Counter, init=False)
-    # Ids of forgotten rows that the source has.
-    _forgotten: set[str] = field(default_factory=set, init=False)
+    # How many further rows had an id, by the id of the first.
+    _repeat_counts: Counter[str] = field(default_factory=Counter, init=False)
+    # Ids of forgotten rows that the source contains.
+    _forgotten_ids: set[str] = field(default_factory=set, init=False)
 
     def run(self, source: Any, display: Progress) -> RowSyncReport:
-        """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
-        number = 0
+        """Read a source to its end, and update the rows of the task in one transaction.
+
+        The source's hash and the state of its cursor are recorded with the rows. Parked rows that
+        changed are unparked, so that they may be asked again.
+
+        Raises:
+            InputError: The source cannot be read to its end; nothing is written.
+        """
         report = self.report
-        name = self.record.name
+        task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = erasure.buried_items(tx, name)
-        with kept.reading(self.store) as reading:
+            is_forgotten = erasure.buried_items(tx, task_name)
+
+        row_count = 0
+        is_part = getattr(source, "is_part", False)
+        with stored_rows.reading(self.store) as staged_rows:
             with display.bar("items", None, late=True) as bar:
-                for some in pages(source, PAGE):
-                    self._take(reading, some, is_forgotten, first=number)
-                    number += len(some)
-                    bar.show(number)
-            with reading.written(name, at=self.at, is_part=getattr(source, "is_part", False)) as (
-                tx,
-                filled,
-            ):
-                if filled.touched:
-                    workspace.touch_revision(tx, name)
-                workspace.update_task(tx, name, items_sha256=source.sha256)
-                if read := getattr(source, "read", None):
+                for page in pages(source, PAGE_ROWS):
+                    self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
+                    row_count += len(page)
+                    bar.show(row_count)
+
+            with staged_rows.written(task_name, at=self.at, is_part=is_part) as (tx, counts):
+                if counts.touched:
+                    workspace.touch_revision(tx, task_name)
+                workspace.update_task(tx, task_name, items_sha256=source.sha256)
+                cursor_state = getattr(source, "read", None)
+                if cursor_state:
                     # Another command may have stored a preference meanwhile.
-                    words = (workspace.get_task(tx, name) or self.record).words
-                    workspace.update_task(tx, name, words=compact_json({**words, READ: read}))
-                parked = {key: at for key, _, at in claims.parked_rows(tx, name)}
-                claims.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
-        report.new, report.changed, report.same, report.back, report.gone, _ = filled
+                    current_record = workspace.get_task(tx, task_name) or self.record
+                    words = compact_json({**current_record.words, READ: cursor_state})
+                    workspace.update_task(tx, task_name, words=words)
+
+                parked_at = {key: at for key, _, at in claims.parked_rows(tx, task_name)}
+                changed_ids = stored_rows.changed_since(tx, task_name, parked_at)
+                claims.unpark(tx, task_name, ids=changed_ids)
+
+        report.new, report.changed, report.same, report.back, report.gone, _ = counts
         return report
 
-    def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[dict[str, Any]]:
-        """Yield each row of a source as it would be kept; those that are refused are in the report."""
+    def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
+        """Yield each row of a source as it would be stored; refused rows go to the report."""
         for row in source:
-            kept_row, _ = self._read(row)
-            if kept_row["input_hash"] != kept.NO_HASH:
-                yield kept_row
+            stored_row, _ = self._convert_row(row)
+            if stored_row["input_hash"] != stored_rows.NO_HASH:
+                yield stored_row
 
-    def _take(
+    def _stage_page(
         self,
-        reading: kept.StagedRows,
+        staged_rows: stored_rows.StagedRows,
         rows: Sequence[SourceRow | Finding],
         is_forgotten: Callable[[str], bool],
         *,
-        first: int,
+        first_index: int,
     ) -> None:
-        read = [self._read(row) for row in rows]
-        for number, (row, _) in enumerate(read, start=first + 1):
-            row["n"] = number
-        if self.look_at is not None and (images := self.record.words.get("images")):
-            self._look_at_images(read, images, self.look_at)
-        waiting = [row for row, _ in read]
-        while waiting:
-            free = [row for row in waiting if not is_forgotten(row["item_id"])]
-            again = self._leave_out([row for row in waiting if is_forgotten(row["item_id"])])
-            repeated = {row["n"]: line for row, line in reading.add(free)}
-            for row in free:
-                if (line := repeated.get(row["n"])) is None:
-                    self._count(row)
-                elif self._may_repeat(row):
-                    again.append(self._next_of_equal(row))
+        """Convert a page of rows, stage them for the transaction, and count them in the report.
+
+        A row whose id was staged before is staged again with the next id, or as a refused row.
+
+        Args:
+            staged_rows: The rows of the source that were read so far.
+            rows: The page.
+            is_forgotten: Returns whether the row with an id was forgotten.
+            first_index: How many rows the source had before this page.
+        """
+        converted_rows = [self._convert_row(row) for row in rows]
+        for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
+            row["n"] = row_number
+        images = self.record.words.get("images")
+        if self.look_at is not None and images:
+            self._inspect_images(converted_rows, images, self.look_at)
+
+        waiting_rows = [row for row, _ in converted_rows]
+        while waiting_rows:
+            accepted_rows = list[_StoredRow]()
+            forgotten_rows = list[_StoredRow]()
+            for row in waiting_rows:
+                target_rows = forgotten_rows if is_forgotten(row["item_id"]) else accepted_rows
+                target_rows.append(row)
+
+            waiting_rows = self._leave_out(forgotten_rows)
+            earlier_line_by_number = {
+                row["n"]: line for row, line in staged_rows.add(accepted_rows)
+            }
+            for row in accepted_rows:
+                earlier_line = earlier_line_by_number.get(row["n"])
+                if earlier_line is None:
+                    self._count_row(row)
+                elif self._has_made_id(row):
+                    waiting_rows.append(self._assign_next_id(row))
                 else:
-                    again.append(self._refuse_double(row, line))
-            waiting = again
+                    waiting_rows.append(self._refuse_duplicate(row, earlier_line))
 
-    def _look_at_images(
+    def _inspect_images(
         self,
-        read: Sequence[tuple[dict[str, Any], Mapping[str, Any]]],
+        converted_rows: Sequence[tuple[_StoredRow, Mapping[str, Any]]],
         images: Sequence[str],
-        look_at: LookAt,
+        inspect: LookAt,
     ) -> None:
-        sound = [(row, values) for row, values in read if row["input_hash"] != kept.NO_HASH]
+        """Inspect the images of all rows that are not refused, and set their hash and state.
+
+        Args:
+            converted_rows: The rows, with their values by column; the rows are changed.
+            images: The columns with images.
+            inspect: Inspects the images of a row.
+        """
+        sound_rows = [
+            (row, values)
+            for row, values in converted_rows
+            if row["input_hash"] != stored_rows.NO_HASH
+        ]
+        row_ids = [row["item_id"] for row, _ in sound_rows]
         with self.store.read() as tx:
-            known = kept.seen_before(tx, self.record.name, [row["item_id"] for row, _ in sound])
-        for row, values in sound:
-            look = look_at(values, known.get(row["item_id"]))
-            hashed = hash_of({**values, **look.hashes}, [*self.record.words["asked"], *images])
-            row.update(input_hash=hashed, seen=look.seen, unusable=look.unusable)
+            last_states = stored_rows.seen_before(tx, self.record.name, row_ids)
 
-    def _leave_out(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Leave out rows that were forgotten; return those that only equal one, under their own ids."""
-        others = list[dict[str, Any]]()
+        hashed_columns = [*self.record.words["asked"], *images]
+        for row, values in sound_rows:
+            inspection = inspect(values, last_states.get(row["item_id"]))
+            row.update(
+                input_hash=hash_of({**values, **inspection.hashes}, hashed_columns),
+                seen=inspection.seen,
+                unusable=inspection.unusable,
+            )
+
+    def _leave_out(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
+        """Count forgotten rows; return the rows that only equal a forgotten row, with new ids.
+
+        If ids are hashes, the first row with the id of a forgotten row is that row, and further
+        equal rows are not.
+        """
+        equal_rows = list[_StoredRow]()
         for row in rows:
-            if row["item_id"] in self._forgotten and self._may_repeat(row):
-                others.append(self._next_of_equal(row))
+            row_id = row["item_id"]
+            if row_id in self._forgotten_ids and self._has_made_id(row):
+                equal_rows.append(self._assign_next_id(row))
                 continue
-            self._forgotten.add(row["item_id"])
+            self._forgotten_ids.add(row_id)
             self.report.forgotten += 1
-        return others
+        return equal_rows
 
-    def _count(self, row: Mapping[str, Any]) -> None:
-        """Count a row that is stored."""
-        if row["input_hash"] == kept.NO_HASH:
+    def _count_row(self, row: Mapping[str, Any]) -> None:
+        """Count a staged row as empty or unusable in the report; refused rows are not counted."""
+        if row["input_hash"] == stored_rows.NO_HASH:
             return
         self.report.empty += row["is_empty"]
         if row["unusable"] is not None:
             self.report.unusable += 1
             self.report.an_unusable = row["item_id"], row["unusable"]
 
-    def _may_repeat(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the id of a row is made of its values, so that equal rows have one."""
-        return row["input_hash"] == kept.NO_HASH or self.record.key[0][0] == MADE_KEY
+    def _has_made_id(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the id of a row is a hash of its values, so that equal rows share it."""
+        return row["input_hash"] == stored_rows.NO_HASH or self.record.key[0][0] == MADE_KEY
 
-    def _next_of_equal(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Give a row that equals earlier ones the next id of theirs."""
-        first, _, _ = row["item_id"].partition("-")
-        self._repeats[first] += 1
-        row["item_id"] = f"{first}-{self._repeats[first] + 1}"
+    def _assign_next_id(self, row: _StoredRow) -> _StoredRow:
+        """Set the next id (`hash-2`, `hash-3`, …) of a row that equals earlier rows; return it."""
+        first_id, _, _ = row["item_id"].partition("-")
+        self._repeat_counts[first_id] += 1
+        row["item_id"] = f"{first_id}-{self._repeat_counts[first_id] + 1}"
         return row
 
-    def _refuse_double(self, row: Mapping[str, Any], line: int) -> dict[str, Any]:
+    def _refuse_duplicate(self, row: Mapping[str, Any], earlier_line: int) -> _StoredRow:
+        """Record the refusal of a row with the key of an earlier row, and return its refused row."""
         key = row["item_id"]
-        cells = values_in(row["row"])
-        reason = f"the key is on line {line}, too"
         finding = rejected(
-            row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells
+            row["line"],
+            f"the key is on line {earlier_line}, too",
+            key,
+            column=self.record.key[0][0],
+            key=key,
+            cells=values_in(row["row"]),
         )
         return {**self._record_refusal(finding), "n": row["n"]}
 
-    def _record_refusal(self, finding: Finding) -> dict[str, Any]:
-        """Count a refused row in the report, and return its database record."""
+    def _record_refusal(self, finding: Finding) -> _StoredRow:
+        """Announce and count a refused row, and return it as it is stored, except its number."""
         if self.on_refused is not None:
             self.on_refused(finding)
         self.report.refused[finding.reason] += 1
-        self.report.findings += [finding._replace(cells={})][: SHOWN - len(self.report.findings)]
-        refused = refused_row(finding)
-        item_id = f"refused:{hash_of(refused.cells, list(refused.cells))[:32]}"
-        return {**refused.stored(item_id), "line": finding.line}
+        if len(self.report.findings) < MAX_KEPT_FINDINGS:
+            self.report.findings.append(finding._replace(cells={}))
 
-    def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]]:
-        """Return a row as it is kept, except its number, and its values by column."""
+        refused_row = make_refused_row(finding)
+        cells_hash = hash_of(refused_row.cells, list(refused_row.cells))
+        row_id = f"refused:{cells_hash[:_ID_HASH_DIGITS]}"
+        return {**refused_row.stored(row_id), "line": finding.line}
+
+    def _convert_row(self, row: SourceRow | Finding) -> tuple[_StoredRow, Mapping[str, Any]]:
+        """Return a row as it is stored, except its number, and its values by column.
+
+        A row that is refused here is recorded in the report; its `input_hash` is NO_HASH.
+        """
         if isinstance(row, Finding):
             return self._record_refusal(row), {}
-        get = row.values.get
+
+        get_value = row.values.get
         values = {
             name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
             for name, kind in self.record.columns.items()
-            if (value := get(name)) is not None
+            if (value := get_value(name)) is not None
         }
         try:
-            data = orjson.dumps(values)
-        except TypeError:  # half of a character
-            data = b"\\u0000"
-        if b"\\u0000" in data and (bad := unsound(row.line, values, {})):
-            return self._record_refusal(bad._replace(cells=values)), values
-        key, why, column = self._key_of(values)
-        if why:
-            bad = rejected(row.line, why, values.get(column) or "", column=column, cells=values)
-            return self._record_refusal(bad), values
+            json_bytes = orjson.dumps(values)
+        except TypeError:
+            # A text contains a lone surrogate.
+            json_bytes = _ESCAPED_NUL
+        if _ESCAPED_NUL in json_bytes:
+            finding = unsound(row.line, values, {})
+            if finding is not None:
+                return self._record_refusal(finding._replace(cells=values)), values
+
+        row_id, reason, column = self._make_id(values)
+        if reason:
+            finding = rejected(
+                row.line, reason, values.get(column) or "", column=column, cells=values
+            )
+            return self._record_refusal(finding), values
+
         words = self.record.words
-        is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(
-            values, words["quoted"]
-        )
-        told = {"item_id": key, "line": row.line, "row": data.decode(), "is_empty": is_empty}
-        return {
-            **told,
+        has_no_input = _is_empty(values, words.get("images") or words["asked"])
+        stored_row = {
+            "item_id": row_id,
+            "line": row.line,
+            "row": json_bytes.decode(),
+            "is_empty": has_no_input or _is_empty(values, words["quoted"]),
             "input_hash": hash_of(values, words["asked"]),
             "seen": None,
             "unusable": None,
-        }, values
+        }
+        return stored_row, values
 
-    def _key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
+    def _make_id(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Make the id of a row of its key columns.
 
-        One column: its text, a whole number in decimal. Several: a JSON array. A made key: half a hash of all values.
+        The id is the text of a single column (a whole number in decimal), a JSON array of several
+        columns, or half a hash of all values if the task has no key columns.
+
+        Returns:
+            The id and two empty texts; or an empty text, why the row has no id, and the column.
         """
-        (first, _), *others = names = self.record.key
-        if first == MADE_KEY:
-            return hashlib.sha256(compact_json(values, sort=True).encode()).hexdigest()[:32], "", ""
-        for name, _ in names:
-            part = values.get(name)
-            if part is None or not str(part).strip():
-                return "", "the key is missing" if part is None else "the key is blank", name
-        parts = [
-            str(values[name]) if self.record.columns[name] == "text" else values[name]
-            for name, _ in names
-        ]
-        key = compact_json(parts) if others else str(values[first])
-        is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
-        return (
-            ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
-        )
+        (first_column, _), *other_columns = self.record.key
+        if first_column == MADE_KEY:
+            values_json = compact_json(values, sort=True)
+            return hashlib.sha256(values_json.encode()).hexdigest()[:_ID_HASH_DIGITS], "", ""
+
+        for name, _ in self.record.key:
+            value = values.get(name)
+            if value is None:
+                return "", "the key is missing", name
+            if not str(value).strip():
+                return "", "the key is blank", name
+
+        row_id = str(values[first_column])
+        if other_columns:
+            row_id = compact_json([self._key_part(values, name) for name, _ in self.record.key])
+
+        # The exact length is computed only if the text may be too long: a character has at most
+        # four bytes.
+        is_too_long = len(row_id) * 4 > MAX_KEY_BYTES and len(row_id.encode()) > MAX_KEY_BYTES
+        if is_too_long:
+            return "", f"the key is longer than {MAX_KEY_BYTES:,} bytes", first_column
+        return row_id, "", ""
+
+    def _key_part(self, values: Mapping[str, Any], name: str) -> Any:
+        """Return the value of a key column; of a text column as text."""
+        value = values[name]
+        return str(value) if self.record.columns[name] == "text" else value
 
 
 def changed_in_source(
-    store: Store, record: TaskRecord, kept: Mapping[str, Mapping[str, Any]]
+    store: Store, record: TaskRecord, last_values_by_id: Mapping[str, Mapping[str, Any]]
 ) -> set[str]:
-    """Return the ids of rows that a task's query does not give any more, or gives with other values to ask about.
+    """Return the ids of rows that a task's query lacks now, or returns with other values.
 
-    `kept` are the values of each row as they were last read, by id.
+    Args:
+        store: The database of the query.
+        record: The task's record.
+        kept: The values of each row at the last reading, by id. Only columns that are asked about
+            are compared.
     """
-    asked = [*record.words["asked"], *record.words.get("images", ())]
-    fill = RowSync(store, record, record.at)
-    changed_ids = set(kept)
-    # A second look finds keys that the database holds with another type than their text has.
+    asked_columns = [*record.words["asked"], *record.words.get("images", ())]
+    row_sync = RowSync(store, record, record.at)
+    changed_ids = set(last_values_by_id)
+    # The second pass finds keys that the database stores with another type than their text.
     for as_text in (False, True):
-        for page in pages(sorted(changed_ids), KEYS):
-            rows = selected_rows(store, record, page, as_text=as_text, timeout_s=TIMEOUT_S)
-            for row in fill.rows(rows):
+        for ids in pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
+            rows = selected_rows(store, record, ids, as_text=as_text, timeout_s=TIMEOUT_S)
+            for row in row_sync.rows(rows):
                 values = values_in(row["row"])
-                before = kept.get(row["item_id"], {})
-                if all(values.get(name) == before.get(name) for name in asked):
+                last_values = last_values_by_id.get(row["item_id"], {})
+                if all(values.get(name) == last_values.get(name) for name in asked_columns):
                     changed_ids.discard(row["item_id"])
     return changed_ids
 
 
 def items_table(task: str) -> Subquery:
-    """Return the rows of a task: what findable keeps of each, and its values as JSON."""
-    columns = (column.label(name) for name, column in _COLUMNS.items())
-    return select(*columns).where(stored.c.task == task).subquery("items")
+    """Return a subquery of the stored rows of a task, with their values as JSON."""
+    columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
+    return select(*columns).where(rows_table.c.task == task).subquery("items")
 
 
 def values_in(row: str) -> dict[str, Any]:
-    """Return the values of a row that was kept, by column; those that are none are left out."""
-    found: dict[str, Any] = orjson.loads(row)
-    return found
+    """Parse the JSON of a stored row; return its values by column, without columns of None."""
+    values: dict[str, Any] = orjson.loads(row)
+    return values
 
 
-def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
-    """Return the SHA-256 of the values that a prompt names."""
-    filled = {name: values.get(name) for name in asked}
-    return hashlib.sha256(orjson.dumps(filled, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def hash_of(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
+    """Return the SHA-256 of the values of the columns that are asked about, as hex."""
+    asked_values = {name: values.get(name) for name in asked_columns}
+    return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _stored_value(value: Any, kind: str) -> Any:
+    """Return a plain value as a column of a kind stores it.
+
+    Values of a JSON column, lists and objects become JSON. Whole numbers beyond 64 bits become
+    text.
+    """
     if kind == "json" or isinstance(value, list | dict):
         return compact_json(value)
-    return str(value) if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST else value
+    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+        return str(value)
+    return value
 
 
-def _is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
-    found = (values.get(name) for name in asked)
-    return bool(asked) and all(
-        value is None or (isinstance(value, str) and not value.strip()) for value in found
-    )
+def _is_empty(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
+    """Return whether a row has only None and blank texts in some columns; False for no columns."""
+    if not columns:
+        return False
+    return all(_is_blank(values.get(name)) for name in columns)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -1,8 +1,9 @@
-"""Refuse a sheet that takes too much memory, before the library that reads it holds its cells.
+"""Refuse a sheet that needs too much memory, before the library that reads it loads its cells.
 
-A workbook of 300 KB may unpack to gigabytes, and a text that cells share is held once for each of them. So the XML is
-parsed piece by piece, and what the library would hold is counted. On the way, cells are noted that it reads otherwise
-than a spreadsheet shows them.
+A workbook of 300 KB may unpack to gigabytes, and the library keeps a shared text once for each cell
+that has it. So the XML is parsed chunk by chunk, and the memory that the library would need is
+counted. The parser also notes the cells that the library reads otherwise than a spreadsheet shows
+them.
 """
 
 from collections.abc import Collection
@@ -13,70 +14,88 @@ from zipfile import ZipFile
 
 from pipeline.core.errors import InputError
 
-# The reader holds 70 bytes of each cell, blank ones too: 350 MB, about as much as of the largest image.
+# The library needs 70 bytes for each cell, blank cells included: 350 MB, about as much as for the
+# largest image.
 MAX_CELLS = 5_000_000
-# Of the texts that cells share, and of those of all cells.
+# Of all shared texts, and then of the texts of all cells together.
 MAX_TEXT_BYTES = 256 << 20
-# Of one cell; a row of CSV has as many characters at most.
+# Of a cell; a row of CSV has as many characters at most.
 MAX_CELL_BYTES = 4 << 20
 # Cells that are noted for a message.
-MAX_PLACES = 10_000
-# What the reader holds of a shared text besides its characters, and of a merged area.
-_HELD_BYTES = {"si": 24, "mergeCell": 200}
-_PIECE_BYTES = 1 << 20
+MAX_NOTED_PLACES = 10_000
+# Bytes that the library needs for a shared text besides its characters, and for a merged area.
+_MEMORY_BYTES_BY_ELEMENT = {"si": 24, "mergeCell": 200}
+_CHUNK_BYTES = 1 << 20
 
 
 class SheetSize:
-    """What the reader would hold of the shared texts, and then of one sheet, as far as they were parsed."""
+    """The memory that the library would need for the parts of a workbook that were parsed so far.
+
+    The shared texts are added first, then a sheet. `blank_places` are the cells (such as "B7") that
+    are read as blank because they have an error, or a formula without a computed value.
+    `money_places` are the cells with a number that is shown as percent or money.
+    """
 
     def __init__(self, path: Path, money_styles: Collection[str]) -> None:
-        """Begin with nothing; numbers in some styles are shown as percent or money."""
+        """Begin with nothing.
+
+        Args:
+            path: The workbook, for messages.
+            money_styles: The styles, as cells name them, that show numbers as percent or money.
+        """
         self.blank_places = list[str]()
         self.money_places = list[str]()
         self._path = path
         self._money_styles = money_styles
-        self._text_sizes = list[int]()
+        # Bytes of each shared text, by its index.
+        self._shared_text_sizes = list[int]()
         self._text_bytes = 0
         self._row_count = 0
         self._column_count = 0
-        # The attributes of the cell that was begun last, and where it is.
+        # The attributes of the cell that was begun last, and its row and column from 1.
         self._cell: dict[str, str] = {}
         self._row = 0
         self._column = 0
         self._has_formula = False
         self._has_value = False
+        # The element that was begun last, without its namespace prefix.
         self._element = ""
 
-    def add_part(self, packed: ZipFile, name: str) -> None:
-        """Parse the shared texts, or the sheet, to the end.
+    def add_part(self, archive: ZipFile, name: str) -> None:
+        """Parse the part with the shared texts, or with a sheet, to its end.
 
         Raises:
             InputError: A limit is exceeded.
-            ExpatError, ValueError: It is no part of a workbook.
+            ExpatError, ValueError: It is not a part of a workbook.
         """
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartElementHandler = self._begin
+        parser.StartElementHandler = self._begin_element
         parser.CharacterDataHandler = self._add_text
-        open_bytes = 0
-        with packed.open(name) as part:
-            while piece := part.read(_PIECE_BYTES):
-                # A text or a tag that is longer than a piece ends in a later one.
-                last_tag = piece.rfind(b"<")
-                open_bytes = open_bytes + len(piece) if last_tag < 0 else len(piece) - last_tag
-                if open_bytes > MAX_CELL_BYTES:
+
+        unparsed_bytes = 0
+        with archive.open(name) as part:
+            while chunk := part.read(_CHUNK_BYTES):
+                # A text or a tag that is longer than a chunk ends in a later chunk.
+                last_tag = chunk.rfind(b"<")
+                if last_tag < 0:
+                    unparsed_bytes += len(chunk)
+                else:
+                    unparsed_bytes = len(chunk) - last_tag
+                if unparsed_bytes > MAX_CELL_BYTES:
                     place = self._cell.get("r", "a shared text")
-                    raise self._refused(f"more than {MAX_CELL_BYTES:,} bytes in {place}")
-                parser.Parse(piece)
+                    raise self._size_error(f"more than {MAX_CELL_BYTES:,} bytes in {place}")
+                parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
         self._end_cell()
 
-    def _refused(self, what: str) -> InputError:
-        message = f"{self._path} has {what}; nothing was read"
+    def _size_error(self, size: str) -> InputError:
+        message = f"{self._path} has {size}; nothing was read"
         return InputError(message, hint="delete what takes so much, or save the sheet as CSV")
 
-    def _begin(self, name: str, attributes: dict[str, str]) -> None:
-        # Most elements are cells and their values, so these are told first.
+    def _begin_element(self, name: str, attributes: dict[str, str]) -> None:
+        """Handle the start of an XML element: count its memory, and end the cell before it."""
+        # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
             self._end_cell()
@@ -86,65 +105,77 @@ class SheetSize:
             self._column = 0
         elif self._element == "f":
             self._has_formula = True
-        elif self._element in _HELD_BYTES:
-            self._text_sizes.append(0)
-            self._count(_HELD_BYTES[self._element])
+        elif self._element in _MEMORY_BYTES_BY_ELEMENT:
+            self._shared_text_sizes.append(0)
+            self._count_bytes(_MEMORY_BYTES_BY_ELEMENT[self._element])
 
     def _begin_cell(self, attributes: dict[str, str]) -> None:
+        """Set the current cell, whose place may be left out, and extend the sheet's area to it.
+
+        Raises:
+            InputError: The area has too many cells.
+        """
         self._cell = attributes
         self._has_formula = False
         self._has_value = False
+
         place = attributes.get("r", "")
         letters = place.rstrip("0123456789")
-        self._column = _column_number(letters) if letters else self._column + 1
+        self._column = _parse_column_letters(letters) if letters else self._column + 1
         self._row = int(place[len(letters) :] or self._row)
         if self._row > self._row_count or self._column > self._column_count:
             self._row_count = max(self._row_count, self._row)
             self._column_count = max(self._column_count, self._column)
-            self._check_cells()
+            self._check_cell_count()
 
-    def _check_cells(self) -> None:
-        count = self._row_count * self._column_count
-        if count > MAX_CELLS:
-            from xlsxwriter.utility import xl_col_to_name
+    def _check_cell_count(self) -> None:
+        """Raise InputError if the area with all cells is too large."""
+        cell_count = self._row_count * self._column_count
+        if cell_count <= MAX_CELLS:
+            return
 
-            column = xl_col_to_name(self._column_count - 1)
-            place = f"column {column} and row {self._row_count:,}"
-            raise self._refused(
-                f"cells as far out as {place}: {count:,} with blank ones, and {MAX_CELLS:,} are read"
-            )
+        from xlsxwriter.utility import xl_col_to_name
+
+        column = xl_col_to_name(self._column_count - 1)
+        place = f"column {column} and row {self._row_count:,}"
+        raise self._size_error(
+            f"cells as far out as {place}: {cell_count:,} with blank ones, "
+            f"and {MAX_CELLS:,} are read"
+        )
 
     def _end_cell(self) -> None:
-        """Note the cell if it is read otherwise than it is shown."""
+        """Note the current cell if the library reads it otherwise than it is shown."""
         kind = self._cell.get("t", "n")
         places = None
         if kind == "e" or (self._has_formula and not self._has_value):
             places = self.blank_places
         elif self._has_value and kind == "n" and self._cell.get("s") in self._money_styles:
             places = self.money_places
-        if places is not None and len(places) < MAX_PLACES:
+        if places is not None and len(places) < MAX_NOTED_PLACES:
             places.append(self._cell.get("r", ""))
 
     def _add_text(self, text: str) -> None:
-        size = len(text.encode())
+        """Count a text in an element; a cell with a shared text counts that text's bytes."""
+        byte_count = len(text.encode())
         if self._element == "v" and text.strip():
             self._has_value = True
             if self._cell.get("t") == "s":
-                size = self._text_sizes[int(text)]
-        elif self._text_sizes and not self._cell:
-            self._text_sizes[-1] += size
-        self._count(size)
+                byte_count = self._shared_text_sizes[int(text)]
+        elif self._shared_text_sizes and not self._cell:
+            self._shared_text_sizes[-1] += byte_count
+        self._count_bytes(byte_count)
 
-    def _count(self, text_bytes: int) -> None:
-        self._text_bytes += text_bytes
+    def _count_bytes(self, byte_count: int) -> None:
+        """Add to the bytes of texts; raises InputError above the limit."""
+        self._text_bytes += byte_count
         if self._text_bytes > MAX_TEXT_BYTES:
-            raise self._refused(f"more than {MAX_TEXT_BYTES:,} bytes of text")
+            raise self._size_error(f"more than {MAX_TEXT_BYTES:,} bytes of text")
 
 
 @lru_cache(maxsize=1 << 14)
-def _column_number(letters: str) -> int:
-    """Return the number of a column from 1."""
+def _parse_column_letters(letters: str) -> int:
+    """Return the number of a column, from 1, by its letters."""
     from xlsxwriter.utility import xl_cell_to_rowcol
 
-    column: int = xl_cell_to_rowcol(f"{letters}1")[1]
-    return column + 1
+    column_index: int = xl_cell_to_rowcol(f"{letters}1")[1]
+    return column_index + 1

@@ -1,7 +1,8 @@
-"""Where the rows of a task of one's own come from: a file, or a SELECT on the workspace's own database or another.
+"""Read the rows of a user's task from a file, or from a SELECT on the workspace's or another database.
 
-A file that ends within a row, or changes while it is read, is none: what it would leave out did not vanish from it. A
-query is run once; its rows go to a temporary file, and are read from there as often as they are needed.
+A file that ends within a row, or changes while it is read, is refused, because the rows that it
+lacks were not removed by the user. A query is run once. Its rows are written to a temporary file,
+and are read from there as often as they are needed.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import (
     bytes_note,
     common_kind,
-    holds_bytes,
+    contains_binary,
     kind_of_value,
     plain_row,
     plain_value,
@@ -34,72 +35,94 @@ from pipeline.tables.cells import (
 from pipeline.tables.read import SourceFile, SourceRow
 from pipeline.tables.row_import import Finding, excerpt
 
-HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
-OWN = "findable_"  # begins the names of the columns that are not the source's
-MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
-TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
-READ = "read"  # among a task's words: what was read of its query
-WEEK = timedelta(
-    days=7
-)  # after which all is read, for what went, and for what came late with an older value
-_RENAMED = "give it another name in the query, with AS"
+FILE_HINT = (
+    "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a "
+    "Parquet file"
+)
+# The beginning of the names of columns that findable adds to those of the source.
+RESERVED_PREFIX = "findable_"
+# A view of PostgreSQL has room for 1,600 columns.
+MAX_COLUMNS = 1_500
+# Our own choice: a view over large tables may need minutes for its first row.
+TIMEOUT_S = 300.0
+# The member of a task's recorded facts with the state of its query's cursor.
+READ = "read"
+# After this time all rows of a query with a cursor are read, to find removed rows and rows that
+# were added late with an older cursor value.
+FULL_READ_INTERVAL = timedelta(days=7)
+_RENAME_HINT = "give it another name in the query, with AS"
 
 
 class FileSource(SourceFile):
-    """One file, or a folder of Parquet files; each `iter` reads it anew.
+    """A file, or a folder of Parquet files, with the rows of a task; each iteration reads it anew.
 
-    `sha256` is of its bytes, with the options that were given, `columns` are its columns with their kinds (of CSV all
-    text).
+    Attributes:
+        sha256: Identifies the bytes of the file together with the reading options.
+        columns: The columns with their kinds; all columns of CSV are text.
     """
 
     def __init__(self, path: Path, options: ReadOptions = AS_IT_IS) -> None:
-        """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
+        """Read the file once, to find its columns.
+
+        Raises:
+            InputError: The file cannot be read, or a database table cannot have its columns.
+        """
         check_named_in_utf8(path)
         self.path = path
         self.options = options
-        self.sha256 = self._digest() if parts_of(path) else ""
-        super().__init__(path, HINT, options=options)
+        self.sha256 = self._compute_digest() if parts_of(path) else ""
+        super().__init__(path, FILE_HINT, options=options)
+
         if self.format == "csv":
             self.names = [restore_formula(name) for name in self.names]
         names = list(filter(None, self.names))
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
-            raise InputError(f"{path} has no header that can be read; nothing was read", hint=HINT)
-        rows = (
-            ()
-            if self.format == "csv"
-            else (row.values for row in self.rows() if isinstance(row, SourceRow))
-        )
-        self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
+            raise InputError(
+                f"{path} has no header that can be read; nothing was read", hint=FILE_HINT
+            )
+        self.columns = kinds_of(self._typed_rows(), dict.fromkeys(names), source=path)
+
+    def _typed_rows(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the values of the rows by which kinds of columns are found; none for CSV."""
+        if self.format == "csv":
+            return
+        for row in self.rows():
+            if isinstance(row, SourceRow):
+                yield row.values
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none; InputError where the file is not whole, or another.
+        """Yield each row, and a finding for each faulty row.
 
-        Cells of CSV that an export neutralized are as they were before it.
+        Cells of CSV that an export neutralized get their original text back.
+
+        Raises:
+            InputError: The file is damaged, or changed since this object was created.
         """
         for row in self.rows():
             if self.format == "csv" and isinstance(row, SourceRow):
-                yield row._replace(
-                    values={name: restore_formula(cell) for name, cell in row.values.items()}
-                )
+                values = {name: restore_formula(cell) for name, cell in row.values.items()}
+                yield row._replace(values=values)
             else:
                 yield row
-        if self._digest() != self.sha256:
+
+        if self._compute_digest() != self.sha256:
             raise InputError(
                 f"{self.path} changed while it was read; no row was taken from it", hint="try again"
             )
 
-    def _digest(self) -> str:
-        with self._readable():
+    def _compute_digest(self) -> str:
+        """Return the SHA-256 of the file with the reading options, or of all files of the folder."""
+        with self._translate_os_errors():
             if self.path.is_file():
-                return " ".join([sha256_of(self.path), *self._marks()])
-            parts = (
-                f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path)
+                return " ".join([sha256_of(self.path), *self._option_marks()])
+            part_digests = (
+                f"{part.relative_to(self.path)} {sha256_of(part)}" for part in parts_of(self.path)
             )
-            return text_hash("\n".join(parts))
+            return text_hash("\n".join(part_digests))
 
-    def _marks(self) -> list[str]:
-        """Return what tells one reading of the same bytes from another; a sheet has no name before it."""
+    def _option_marks(self) -> list[str]:
+        """Return the reading options as texts, such as `header=3`; a sheet is its name alone."""
         return [
             value if name == "sheet" else f"{name}={value}"
             for name, value in self.options.given.items()
@@ -107,38 +130,59 @@ class FileSource(SourceFile):
 
 
 class QueryCursor:
-    """How much of a query is read, by a column that grows: what is new, or all, for `of`, what it was read for before.
+    """Which rows of a query are read, by a column whose values grow.
 
-    `since` is the greatest value of the last reading, None where all is read, `known` the kinds of the columns then;
-    `read` is what to know of this reading at the next one, of which that is to be told.
+    Attributes:
+        column: The column as the task declares it.
+        known: The kinds of the columns at the last reading; empty if all rows are read.
+        since: The greatest value of the last reading; None if all rows are read.
+        read: The state to record for the next reading. `QuerySource` adds the greatest value.
     """
 
     def __init__(
         self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool
     ) -> None:
-        read = record.words.get(READ, {})
-        known = record.columns
-        whole = (
-            is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
+        """Decide whether all rows are read, or only new rows.
+
+        All rows are read if `is_whole` is set, if the last full reading is a week old, or if the
+        query changed.
+
+        Args:
+            column: The column whose values grow.
+            record: The task's record with the state of the last reading.
+            of: Identifies the query; compared with the last reading.
+            at: The current time.
+            is_whole: Read all rows.
+        """
+        last_read = record.words.get(READ, {})
+        is_full_read = (
+            is_whole
+            or last_read.get("of") != of
+            or at - datetime.fromisoformat(last_read["full"]) >= FULL_READ_INTERVAL
         )
         self.column = column
-        self.known = {} if whole else known
-        self.since = None if whole else read["seen"]
+        self.known = {} if is_full_read else record.columns
+        self.since = None if is_full_read else last_read["seen"]
         self.read = {
             "of": of,
             "seen": self.since,
-            "full": at.isoformat() if whole else read["full"],
+            "full": at.isoformat() if is_full_read else last_read["full"],
         }
 
 
 class QuerySource:
-    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew.
+    """The rows of a query, which are kept in a temporary file; each iteration reads them anew.
 
-    With a `cursor` it may be a part of the rows; `read` is what to know of it then at the next reading.
+    Attributes:
+        columns: The columns with their kinds.
+        is_part: Whether only new rows were read, because of a cursor.
+        read: The state of the cursor to record for the next reading; None without a cursor.
+        notes: Notes for users.
     """
 
     notes: Sequence[str] = ()
-    sha256 = None  # what it gives may be another thing the next time
+    # The query may return other rows the next time, so its result is not identified.
+    sha256 = None
     is_part = False
     read: Mapping[str, Any] | None = None
 
@@ -150,112 +194,175 @@ class QuerySource:
         *,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        query = asked = sql.strip().removesuffix(";")
+        """Run a query, and write its rows to a temporary file that this object closes.
+
+        Args:
+            store: The database of the query.
+            sql: A SELECT statement.
+            cursor: Which rows are read; its `read` is updated.
+            timeout_s: Seconds until the query is cancelled.
+
+        Raises:
+            InputError: The query fails, a table cannot have its columns, or the cursor's column is
+                NULL in a row.
+            ConfigurationError: The temporary file cannot be written.
+        """
+        query = sql.strip().removesuffix(";")
+        known_kinds: Mapping[str, str] = {}
         if cursor is not None:
-            self.is_part = cursor.since is not None
-            asked = _newer(store, query, cursor, timeout_s=timeout_s)
-            self.read = cursor.read
-            if self.is_part:
-                told = f"read are rows with {cursor.column} from {cursor.since} on"
-                self.notes = [f"{told}; {OptionHint(full=True)} reads all"]
-        # Columns with bytes that are no text, and columns with a text: the former are left out, if they hold no text.
-        self._left_out = set[str]()
-        self._texts = set[str]()
-        self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
-        weakref.finalize(self, self._rows.close)
+            known_kinds = cursor.known
+            query = self._apply_cursor(store, query, cursor, timeout_s=timeout_s)
+
+        # Columns with bytes that are not text, and columns with a text. A column of the first kind
+        # is left out if it is not of the second kind.
+        self._binary_names = set[str]()
+        self._text_names = set[str]()
+        self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, self._file.close)
         try:
-            with store.selected(asked, timeout_s=timeout_s) as found:
-                self._names = found.names
-                check_names(found.names, source="the query", hint=_RENAMED)
-                known = {} if cursor is None else cursor.known
-                kinds = {name: known.get(name) for name in found.names}
-                self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
-                self._rows.flush()
-            self._left_out -= self._texts
-            self.columns = {
-                name: kind for name, kind in self.columns.items() if name not in self._left_out
-            }
-            self.notes = [*self.notes, *filter(None, [bytes_note(sorted(self._left_out))])]
+            with store.selected(query, timeout_s=timeout_s) as selection:
+                self._names = selection.names
+                check_names(self._names, source="the query", hint=_RENAME_HINT)
+                first_kinds = {name: known_kinds.get(name) for name in self._names}
+                rows = self._save_rows(selection.rows)
+                columns = kinds_of(rows, first_kinds, source="the query")
+                self._file.flush()
         except OSError as error:
-            said = (
+            message = (
                 f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
             )
             hint = "free some room there, or set TMPDIR= to a folder that has some"
-            raise ConfigurationError(f"{said}; nothing was written", hint=hint) from error
+            raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
+
+        self._binary_names -= self._text_names
+        self.columns = {
+            name: kind for name, kind in columns.items() if name not in self._binary_names
+        }
+        note = bytes_note(sorted(self._binary_names))
+        if note:
+            self.notes = [*self.notes, note]
+
+    def _apply_cursor(
+        self, store: Store, query: str, cursor: QueryCursor, *, timeout_s: float
+    ) -> str:
+        """Return the query of the rows that are read; set `is_part`, `read` and the note."""
+        self.is_part = cursor.since is not None
+        narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
+        self.read = cursor.read
+        if self.is_part:
+            message = f"read are rows with {cursor.column} from {cursor.since} on"
+            self.notes = [f"{message}; {OptionHint(full=True)} reads all"]
+        return narrowed_query
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Yield the rows in the order of the query; `line` counts them from 1."""
-        self._rows.seek(0)
-        for number, line in enumerate(self._rows, start=1):
+        """Yield the rows in the order of the query; their `line` counts from 1."""
+        self._file.seek(0)
+        for row_number, line in enumerate(self._file, start=1):
             values = dict(zip(self._names, json.loads(line), strict=True))
-            for name in self._left_out:
+            for name in self._binary_names:
                 del values[name]
-            yield SourceRow(number, values)
+            yield SourceRow(row_number, values)
 
-    def _kept(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    def _save_rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+        """Write each row to the temporary file, note its columns of bytes, and yield it."""
         for row in rows:
             values = dict(zip(self._names, row, strict=True))
             for name, value in values.items():
                 if isinstance(value, str):
-                    self._texts.add(name)
-                elif name not in self._left_out and holds_bytes(value):
-                    self._left_out.add(name)
-            values = plain_row(values)
-            self._rows.write(f"{json.dumps(list(values.values()))}\n")
-            yield values
+                    self._text_names.add(name)
+                elif name not in self._binary_names and contains_binary(value):
+                    self._binary_names.add(name)
+
+            plain_values = plain_row(values)
+            self._file.write(f"{json.dumps(list(plain_values.values()))}\n")
+            yield plain_values
 
 
-def _newer(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
-    """Return the query of the rows that are read, and note the greatest value, which is read first."""
+def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
+    """Return the query of the rows from the cursor's value on, and set its next value.
+
+    The greatest value is read before the rows, so that rows which arrive meanwhile are read again
+    the next time. A query without the cursor's column is returned unchanged: the caller reports
+    missing columns together.
+
+    Raises:
+        InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
+    """
     source = f"FROM (\n{query}\n) AS q"
-    since = cursor.since
-    with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as found:
-        name = column_named(cursor.column, found.names)
-    if name is None:  # which is told with what else is not there
+    with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as selection:
+        name = column_named(cursor.column, selection.names)
+    if name is None:
         return query
-    column = 'q."{}"'.format(name.replace('"', '""'))
-    value = "'{}'".format(since.replace("'", "''")) if isinstance(since, str) else since
-    newer = "" if since is None else f" WHERE {column} >= {value}"
-    each = f"{newer} OR {column} IS NULL" if newer else ""
-    counted = (
-        f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
-    )
-    with store.selected(counted, timeout_s=timeout_s) as found:
-        highest, empty = next(found.rows)
-    if empty:
-        said = f"cursor= names {name!r}, which is NULL in rows of the query ({empty:,}); nothing was written"
-        raise InputError(
-            said,
-            hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query",
+
+    column = f"q.{_quote_name(name)}"
+    condition = ""
+    null_condition = ""
+    if cursor.since is not None:
+        is_text = isinstance(cursor.since, str)
+        literal = _quote_text(cursor.since) if is_text else cursor.since
+        condition = f" WHERE {column} >= {literal}"
+        null_condition = f" OR {column} IS NULL"
+
+    counts = f"max({column}) AS highest, count(*) - count({column}) AS empty_rows"
+    counting_query = f"SELECT {counts} {source}{condition}{null_condition}"
+    with store.selected(counting_query, timeout_s=timeout_s) as selection:
+        max_value, null_count = next(selection.rows)
+
+    if null_count:
+        message = (
+            f"cursor= names {name!r}, which is NULL in rows of the query ({null_count:,}); "
+            "nothing was written"
         )
-    if highest is not None:
-        cursor.read["seen"] = plain_value(highest)
-    return f"SELECT * {source}{newer}" if newer else query
+        hint = "no change of these would be seen: fill it in, or say COALESCE(…) in the query"
+        raise InputError(message, hint=hint)
+    if max_value is not None:
+        cursor.read["seen"] = plain_value(max_value)
+    return f"SELECT * {source}{condition}" if condition else query
+
+
+def _quote_name(name: str) -> str:
+    escaped_name = name.replace('"', '""')
+    return f'"{escaped_name}"'
+
+
+def _quote_text(text: str) -> str:
+    escaped_text = text.replace("'", "''")
+    return f"'{escaped_text}'"
 
 
 def selected_rows(
     store: Store, record: TaskRecord, ids: Sequence[str], *, as_text: bool, timeout_s: float
 ) -> Iterator[SourceRow]:
-    """Yield those rows of a task's query that have one of some ids; `as_text` compares texts, which no index helps."""
+    """Run a task's query for the rows with some ids, and yield these rows.
+
+    Args:
+        store: The database of the query.
+        record: The task's record, with the query and the key columns.
+        ids: The ids; at most as many as the database allows conditions.
+        as_text: Compare the key columns as texts. No index of the database helps then.
+        timeout_s: Seconds until the query is cancelled.
+    """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(
-        f"({_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
+        f"({_make_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
     )
     with store.selected(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
         timeout_s=timeout_s,
-    ) as found:
-        for number, row in enumerate(found.rows, start=1):
-            values = json.dumps(plain_row(dict(zip(found.names, row, strict=True))))
-            yield SourceRow(number, json.loads(values))
+    ) as selection:
+        for row_number, row in enumerate(selection.rows, start=1):
+            values = plain_row(dict(zip(selection.names, row, strict=True)))
+            # Values have the form in which a query's rows are read from the temporary file.
+            yield SourceRow(row_number, json.loads(json.dumps(values)))
 
 
-def _key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
+def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
+    """Return the SQL condition for the row with an id; a key of several columns is a JSON list."""
     parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
-    conditions = []
+    conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
-        column = 'q."{}"'.format(name.replace('"', '""'))
-        literal = "'{}'".format(str(part).replace("'", "''"))
+        column = f"q.{_quote_name(name)}"
+        literal = _quote_text(str(part))
         if as_text:
             conditions.append(f"CAST({column} AS TEXT) = {literal}")
         else:
@@ -265,25 +372,34 @@ def _key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
 
 @contextlib.contextmanager
 def other_database(source: str, folder: Path) -> Iterator[Store]:
-    """Open another database for the length of a block, to be read; a relative path of a file is below a `folder`.
+    """Open another database for reading, for the length of a block.
 
-    The `source` is its address, or the name of the variable that holds it, with `$` before it.
+    Args:
+        source: The address of the database, or `$` and the name of the variable that contains it.
+        folder: Relative paths of SQLite files are below this folder.
+
+    Raises:
+        InputError: The variable is not set, or the source is a file instead of an address.
+        FindableError: The database cannot be opened, or an error in the block; the message is about
+            `source=`.
     """
     address = variable(source[1:]) if source.startswith("$") else source
     if not address:
-        said = f"source= names {source}, which is neither in the environment nor in .env; nothing was asked"
-        raise InputError(
-            said,
-            hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
+        message = (
+            f"source= names {source}, which is neither in the environment nor in .env; "
+            "nothing was asked"
         )
-    scheme, is_file, place = address.partition(":///")
+        hint = f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env"
+        raise InputError(message, hint=hint)
     if (folder / address).is_file():
         raise InputError(
             f"source= names a file, {address}, and not its address",
             hint=f"it is sqlite:///{address}",
         )
-    if is_file and scheme == "sqlite":
-        address = f"sqlite:///{(folder / place).resolve()}"
+
+    scheme, separator, file_path = address.partition(":///")
+    if separator and scheme == "sqlite":
+        address = f"sqlite:///{(folder / file_path).resolve()}"
     try:
         store = Store(address, is_ours=False)
         with contextlib.closing(store):
@@ -291,16 +407,32 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
     except InputError:
         raise
     except FindableError as error:
-        said, hint = (
-            re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint)
-        )
-        raise type(error)(f"the database of source=: {said}", hint=hint) from error
+        message = _name_source_setting(error.message)
+        hint = _name_source_setting(error.hint)
+        raise type(error)(f"the database of source=: {message}", hint=hint) from error
+
+
+def _name_source_setting(text: str) -> str:
+    """Replace the workspace's database setting in a message by the setting of a source."""
+    return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
 def kinds_of(
     rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object
 ) -> dict[str, str]:
-    """Return the columns of plain rows with their kinds, beginning with what is known of them, else text."""
+    """Return the columns of plain rows with their kinds.
+
+    Args:
+        rows: The rows; they are read to the end, or until there are too many columns.
+        first: Columns that are known before, in order, with their kinds or None.
+        source: The source of the rows, for messages.
+
+    Returns:
+        The kind of each column; text for a column without any value.
+
+    Raises:
+        InputError: A table cannot have these columns.
+    """
     kinds = dict(first)
     for row in rows:
         for name, value in row.items():
@@ -314,37 +446,48 @@ def kinds_of(
 def check_names(
     names: Sequence[str], *, source: object = "", hint: str = "rename it in the source"
 ) -> None:
-    """Raise InputError for the first name of a column that a view cannot have; it begins with the `source`."""
-    where = f"{source}: " if source else ""
-    folded: dict[str, str] = {}
+    """Check that a database view can have columns with these names.
+
+    Args:
+        names: The names.
+        source: The beginning of the message; may be empty.
+        hint: The hint for a faulty name.
+
+    Raises:
+        InputError: A name is empty, too long, reserved or used twice (in any case), or there are
+            too many names.
+    """
+    message_start = f"{source}: " if source else ""
+    name_by_folded: dict[str, str] = {}
     for name in names:
-        why = _why_not(name)
-        other = folded.get(name.casefold())
-        if not why and other is not None:
-            why = (
-                "is there twice"
-                if other == name
-                else f"differs from {excerpt(other)!r} only by case"
-            )
-        if why:
-            raise InputError(
-                f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint
-            )
-        folded[name.casefold()] = name
+        fault = _find_name_fault(name)
+        other_name = name_by_folded.get(name.casefold())
+        if not fault and other_name is not None:
+            fault = f"differs from {excerpt(other_name)!r} only by case"
+            if other_name == name:
+                fault = "is there twice"
+        if fault:
+            message = f"{message_start}the column {excerpt(name)!r} {fault}; nothing was changed"
+            raise InputError(message, hint=hint)
+        name_by_folded[name.casefold()] = name
+
     if len(names) > MAX_COLUMNS:
-        said = f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed"
-        raise InputError(said, hint="leave out those that the prompt does not need")
+        message = (
+            f"{message_start}there are {len(names):,} columns, "
+            f"and a table holds {MAX_COLUMNS:,}; nothing was changed"
+        )
+        raise InputError(message, hint="leave out those that the prompt does not need")
 
 
-def _why_not(name: str) -> str:
+def _find_name_fault(name: str) -> str:
+    """Return why a view cannot have a column with this name; the empty text if it can."""
     if not name.strip():
         return "has no name"
     if UNSOUND.search(name):
         return "has a name that is no text"
-    if len(name.encode()) > MAX_COLUMN:
-        return f"has a name of {len(name.encode())} bytes, and {MAX_COLUMN} are the most"
-    return (
-        f"begins with {OWN}, as findable's own columns do"
-        if name.casefold().startswith(OWN)
-        else ""
-    )
+    byte_count = len(name.encode())
+    if byte_count > MAX_COLUMN:
+        return f"has a name of {byte_count} bytes, and {MAX_COLUMN} are the most"
+    if name.casefold().startswith(RESERVED_PREFIX):
+        return f"begins with {RESERVED_PREFIX}, as findable's own columns do"
+    return ""

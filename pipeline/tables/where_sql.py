@@ -1,15 +1,18 @@
-"""Compile WHERE= to SQL: the same meaning for the rows of `items` and for the entries of `search`.
+"""Compile WHERE= to SQL, with the same meaning in the commands `items` and `search`.
 
-A cell is a member of a JSON document; its values are all texts, numbers and truth values in it, at any depth of a list
-or an object. A condition is true if any value fits, `!=` if none is equal. It is unknown (NULL), as in SQL, if the cell
-is empty or holds nothing of the kind that it is compared with:
+A cell is a member of a JSON document. Its values are all texts, numbers and truth values in it, at
+any depth of a list or an object. A condition is true if any value fits; `!=` is true if no value is
+equal. A condition is unknown (NULL, as in SQL) if the cell is empty or contains no value of the
+kind that it is compared with:
 
-- A text is compared with texts, and with a cell that is one number or truth value as it is written. Both are folded:
-  Unicode NFKD, case folding, NFC. `<` and `>` go by code points.
-- A number is compared with numbers, and with texts that are wholly a number: 3 equals 03 and 3.0.
+- A text is compared with texts. It is also compared with a cell that is a single number or truth
+  value, by the spelling of that value. Both sides are folded: Unicode NFKD, case folding, NFC.
+  `<` and `>` compare code points.
+- A number is compared with numbers, and with texts that are a number: 3 equals 03 and 3.0.
 - TRUE and FALSE are compared with truth values.
 
-Every value is bound. SQLite calls functions of this module. PostgreSQL 12 cannot normalize and uses `lower()` alone.
+Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL 12 cannot
+normalize, so it uses `lower()` only.
 """
 
 import operator
@@ -21,7 +24,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -30,6 +32,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Numeric,
+    Select,
     Text,
     and_,
     case,
@@ -47,10 +50,14 @@ from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
-MAX_NAMED_COLUMNS = 12  # in a message
-NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"  # as in the views of a task
-_LAST_CASED = 0x1F000  # code points from here on have no case
-_MIN_NORMALIZING_SERVER = (13,)
+# Column names that an error message lists.
+MAX_NAMED_COLUMNS = 12
+# A text that is a number; the views of a task use the same pattern.
+NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
+# No code point from here on has a case.
+_FIRST_CASELESS_CODE_POINT = 0x1F000
+# First version of PostgreSQL with normalize().
+_MIN_NORMALIZING_VERSION = (13,)
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -60,240 +67,288 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class JsonCell(NamedTuple):
-    """A member of a JSON document, which is a column of text, by the names that lead to it."""
+    """A member of a JSON document that is stored in a column of text."""
 
     document: ColumnElement[Any]
+    # Names that lead from the document to the member.
     path: tuple[str, ...]
 
 
-Scopes = Sequence[
-    Mapping[str, JsonCell]
-]  # cells by name; what an earlier scope has hides what a later one has
+# Cells by name. A cell of an earlier mapping hides cells of the same name in later mappings.
+Scopes = Sequence[Mapping[str, JsonCell]]
 
 
 def compile_where(
     expression: Expression, scopes: Scopes, *, tx: Connection | None = None
 ) -> ColumnElement[bool]:
-    """Return the condition that an expression says of cells; it is NULL where that is unknown.
+    """Return the SQL condition of an expression of WHERE=; it is NULL if the result is unknown.
 
-    It is for the connection `tx`; without one, for a connection of SQLite that has the functions.
+    Args:
+        expression: The parsed expression.
+        scopes: The cells that the expression can name.
+        tx: The connection that will run the condition. An SQLite connection gets the functions of
+            this module. The default is an SQLite connection that has them already.
+
+    Raises:
+        InputError: The expression names an unknown column.
     """
     if tx is not None and tx.dialect.name != "sqlite":
-        return _ServerCompiler(scopes, tx.dialect.server_version_info or ()).condition(expression)
+        server_version = tx.dialect.server_version_info or ()
+        return _ServerCompiler(scopes, server_version).condition(expression)
+
     if tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _FileCompiler(scopes).condition(expression)
+    return _SqliteCompiler(scopes).condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Register the SQL functions of compiled conditions with an SQLite connection."""
-    connection.create_function("findable_fold", 1, fold, deterministic=True)
-    connection.create_function("findable_member", -1, _member_of, deterministic=True)
-    is_number = re.compile(NUMBER_PATTERN).fullmatch
-    connection.create_function(
-        "findable_is_number", 1, lambda text: bool(is_number(text)), deterministic=True
-    )
+    """Register the SQL functions of compiled conditions with an SQLite connection.
+
+    These are `findable_fold`, `findable_member` and `findable_is_number`.
+    """
+    match_number = re.compile(NUMBER_PATTERN).fullmatch
+
+    def is_number(text: str) -> bool:
+        return match_number(text) is not None
+
+    connection.create_function("findable_fold", 1, _fold_value, deterministic=True)
+    connection.create_function("findable_member", -1, _read_member, deterministic=True)
+    connection.create_function("findable_is_number", 1, is_number, deterministic=True)
 
 
-def fold(value: Scalar) -> str:
-    """Return a text without differences of case and of compatibility forms; a number as PostgreSQL writes it."""
+def _fold_value(value: Scalar) -> str:
+    """Return a value as text without differences of case and of compatibility forms.
+
+    A number is written as PostgreSQL writes it.
+    """
     text = format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).casefold())
 
 
-class _Leaves(NamedTuple):
-    """The values in a cell as a table: each as a text, and conditions of what it is."""
+class _CellValues(NamedTuple):
+    """The values in a cell as a table, with expressions for each value."""
 
     table: FromClause
     text: ColumnElement[Any]
     is_text: ColumnElement[bool]
     is_truth: ColumnElement[bool]
     is_number: ColumnElement[bool]
+    # The cell is a single value, not a list or an object.
     is_whole_cell: ColumnElement[bool]
 
 
 class _Compiler(ABC):
-    place: Any  # the function that finds a text in another one
+    """Makes conditions for a kind of database."""
+
+    # SQL function that returns the position of a text in another text, 0 if it is not found.
+    text_position: Any
 
     def __init__(self, scopes: Scopes, server_version: tuple[Any, ...] = ()) -> None:
+        """Remember the cells that expressions can name, and the version of a PostgreSQL server."""
         self._scopes = scopes
         self._server_version = server_version
 
     @abstractmethod
-    def leaves(self, cell: JsonCell) -> _Leaves:
+    def cell_values(self, cell: JsonCell) -> _CellValues:
         """Return the values in a cell."""
 
     @abstractmethod
-    def folded(
+    def fold_text(
         self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
     ) -> ColumnElement[Any]:
-        """Fold a text as far as it takes to compare it with folded values."""
+        """Return an expression for a folded text, as far as the comparison needs it.
+
+        Args:
+            text: The text to fold.
+            values: The folded values that the text is compared with.
+            is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
+        """
 
     def condition(self, expression: Expression) -> ColumnElement[bool]:
+        """Return the condition of an expression; see `compile_where`."""
         if isinstance(expression, Negation):
             return not_(self.condition(expression.inner))
         if not isinstance(expression, Comparison):
             parts = map(self.condition, expression.parts)
             return and_(*parts) if expression.is_every else or_(*parts)
 
-        leaves = self.leaves(self._cell(expression))
-        is_value = leaves.text != ""
+        values = self.cell_values(self._find_cell(expression))
+        is_present = values.text != ""
         if expression.operator == "null":
-            return ~select(literal_column("1")).select_from(leaves.table).where(is_value).exists()
+            query: Select[Any] = select(literal_column("1")).select_from(values.table)
+            return ~query.where(is_present).exists()
 
-        fits = [*self._fits(expression, leaves)]
-        if len(fits) > 1:  # a value of one kind is not equal to one of another
-            fits = [func.coalesce(fit, literal_column("1 = 0")) for fit in fits]
-        # Not the condition itself: PostgreSQL has no least truth value.
-        number = case((or_(*fits), 1), (not_(or_(*fits)), 0))
-        best = func.min(number) if expression.operator == "!=" else func.max(number)
-        return select(best).select_from(leaves.table).where(is_value).scalar_subquery() == 1
+        conditions = list(self._conditions_by_kind(expression, values))
+        # Values of different kinds are not equal.
+        if len(conditions) > 1:
+            conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
+        # PostgreSQL has no minimum and maximum of truth values.
+        fit_number = case((or_(*conditions), 1), (not_(or_(*conditions)), 0))
+        aggregate = func.min if expression.operator == "!=" else func.max
+        best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
+        return best_fit.scalar_subquery() == 1
 
-    def _fits(self, comparison: Comparison, leaves: _Leaves) -> Iterator[ColumnElement[bool]]:
-        """Yield the condition that a value in a cell fits those of each kind; NULL for a value of another kind."""
-        limit = sys.float_info.max
-        texts = [fold(one) for one in comparison.values if isinstance(one, str)]
-        truths = [fold(one) for one in comparison.values if isinstance(one, bool)]
+    def _conditions_by_kind(
+        self, comparison: Comparison, values: _CellValues
+    ) -> Iterator[ColumnElement[bool]]:
+        """Yield the condition that a value in a cell fits, for each kind of compared values.
+
+        The condition is NULL for a value of another kind.
+        """
+        texts = [_fold_value(value) for value in comparison.values if isinstance(value, str)]
+        truths = [_fold_value(value) for value in comparison.values if isinstance(value, bool)]
+        max_number = sys.float_info.max
         numbers = [
-            str(max(-limit, min(one, limit)))
-            for one in comparison.values
-            if not isinstance(one, str | bool)
+            str(max(-max_number, min(value, max_number)))
+            for value in comparison.values
+            if not isinstance(value, str | bool)
         ]
+
         if texts:
-            folded = self.folded(leaves.text, texts, is_ordered=comparison.operator in _OPERATORS)
-            fit = self._fit(comparison, folded, [literal(one) for one in texts])
-            yield case((or_(leaves.is_text, leaves.is_whole_cell), fit))
+            is_ordered = comparison.operator in _OPERATORS
+            folded_text = self.fold_text(values.text, texts, is_ordered=is_ordered)
+            fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
+            yield case((or_(values.is_text, values.is_whole_cell), fit))
         if truths:
-            yield case(
-                (
-                    leaves.is_truth,
-                    self._fit(comparison, leaves.text, [literal(one) for one in truths]),
-                )
-            )
+            fit = self._compare(comparison, values.text, [literal(truth) for truth in truths])
+            yield case((values.is_truth, fit))
         if numbers:
-            number = case((leaves.is_number, cast(leaves.text, Numeric)))
-            yield self._fit(
-                comparison, number, [cast(literal(one, Text), Numeric) for one in numbers]
-            )
+            number = case((values.is_number, cast(values.text, Numeric)))
+            literals = [cast(literal(text, Text), Numeric) for text in numbers]
+            yield self._compare(comparison, number, literals)
 
-    def _fit(
-        self, comparison: Comparison, cell: ColumnElement[Any], values: Sequence[Any]
+    def _compare(
+        self, comparison: Comparison, value: ColumnElement[Any], operands: Sequence[Any]
     ) -> ColumnElement[bool]:
+        """Return the condition that a value fits the operands, which are all of its kind."""
         if comparison.operator == "contains":
-            return self.place(cell, values[0]) > 0  # type: ignore[no-any-return]
+            return self.text_position(value, operands[0]) > 0  # type: ignore[no-any-return]
         if comparison.operator in _OPERATORS:
-            return _OPERATORS[comparison.operator](cell, values[0])  # type: ignore[no-any-return]
-        return cell.not_in(values) if comparison.operator == "!=" else cell.in_(values)
+            compare = _OPERATORS[comparison.operator]
+            return compare(value, operands[0])  # type: ignore[no-any-return]
+        return value.not_in(operands) if comparison.operator == "!=" else value.in_(operands)
 
-    def _cell(self, comparison: Comparison) -> JsonCell:
-        named = comparison.column
-        exact = (cells[named] for cells in self._scopes if named in cells)
-        alike = (
-            cells[name]
-            for cells in self._scopes
-            if (name := column_named(named, cells)) is not None
-        )
-        if (cell := next(chain(exact, alike), None)) is not None:
-            return cell
+    def _find_cell(self, comparison: Comparison) -> JsonCell:
+        """Return the cell that a comparison names: by the exact name, else by a similar name.
+
+        Raises:
+            InputError: There is no such cell.
+        """
+        column = comparison.column
+        for cells in self._scopes:
+            if column in cells:
+                return cells[column]
+        for cells in self._scopes:
+            name = column_named(column, cells)
+            if name is not None:
+                return cells[name]
+
         names = list({**self._scopes[0], **self._scopes[1]})
-        there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (
-            " …" if len(names) > MAX_NAMED_COLUMNS else ""
-        )
-        said = f"{comparison.place}: there is no column {comparison.column!r}"
-        raise InputError(said, hint=f"there are {there}")
+        listed_names = ", ".join(names[:MAX_NAMED_COLUMNS])
+        if len(names) > MAX_NAMED_COLUMNS:
+            listed_names += " …"
+        message = f"{comparison.place}: there is no column {column!r}"
+        raise InputError(message, hint=f"there are {listed_names}")
 
 
-class _FileCompiler(_Compiler):
-    """For SQLite."""
+class _SqliteCompiler(_Compiler):
+    """Makes conditions for SQLite."""
 
-    place = func.instr
+    text_position = func.instr
 
-    def leaves(self, cell: JsonCell) -> _Leaves:
+    def cell_values(self, cell: JsonCell) -> _CellValues:
+        """Return the values in a cell, by SQLite's json_tree."""
         # SQLite's own paths have no escapes for a quotation mark in a name.
         member = func.findable_member(cell.document, *cell.path)
         table = func.json_tree(member).table_valued("type", "atom", "parent")
         kind = table.c.type
         atom = table.c.atom
+        is_text = kind == "text"
         is_truth = kind.in_(("true", "false"))
         text = case((is_truth, kind), else_=atom)
-        is_number = case(
-            (kind == "text", func.findable_is_number(atom)), else_=kind.in_(("integer", "real"))
-        )
-        return _Leaves(table, text, kind == "text", is_truth, is_number, table.c.parent.is_(None))
+        is_json_number = kind.in_(("integer", "real"))
+        is_number = case((is_text, func.findable_is_number(atom)), else_=is_json_number)
+        return _CellValues(table, text, is_text, is_truth, is_number, table.c.parent.is_(None))
 
-    def folded(
+    def fold_text(
         self,
         text: ColumnElement[Any],
         values: Sequence[str],  # noqa: ARG002
         *,
         is_ordered: bool,  # noqa: ARG002
     ) -> ColumnElement[Any]:
+        """Return an expression for the completely folded text."""
         return func.findable_fold(text)
 
 
 class _ServerCompiler(_Compiler):
-    """For PostgreSQL. The locale of the database plays no part."""
+    """Makes conditions for PostgreSQL, independent of the locale of the database."""
 
-    place = func.strpos
+    text_position = func.strpos
 
-    def leaves(self, cell: JsonCell) -> _Leaves:
+    def cell_values(self, cell: JsonCell) -> _CellValues:
+        """Return the values in a cell, by PostgreSQL's jsonb_path_query."""
         member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
-        every = func.jsonb_path_query(member, literal_column("'strict $.**'"))
-        table = every.table_valued("leaf", with_ordinality="place").render_derived()
+        members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
+        table = members.table_valued("leaf", with_ordinality="place").render_derived()
         kind = func.jsonb_typeof(table.c.leaf)
-        text = case(
-            (
-                kind.in_(("string", "number", "boolean")),
-                table.c.leaf.op("#>>")(literal_column("'{}'")),
-            )
-        )
-        is_number = case(
-            (kind == "string", text.regexp_match(f"^{NUMBER_PATTERN}$")), else_=kind == "number"
-        )
-        return _Leaves(
-            table, text, kind == "string", kind == "boolean", is_number, table.c.place == 1
-        )
+        is_text = kind == "string"
+        is_value = kind.in_(("string", "number", "boolean"))
+        text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
+        is_numeric_text = text.regexp_match(f"^{NUMBER_PATTERN}$")
+        is_number = case((is_text, is_numeric_text), else_=kind == "number")
+        is_whole_cell = table.c.place == 1
+        return _CellValues(table, text, is_text, kind == "boolean", is_number, is_whole_cell)
 
-    def folded(
+    def fold_text(
         self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
     ) -> ColumnElement[Any]:
-        if self._server_version < _MIN_NORMALIZING_SERVER:
+        """Return an expression for a folded text, as far as the comparison needs it.
+
+        PostgreSQL has no case folding, so each letter is replaced separately. Versions before 13
+        use only lower(), and replace the letter ß.
+        """
+        if self._server_version < _MIN_NORMALIZING_VERSION:
             return func.replace(func.lower(text), "ß", "ss").collate("C")
 
-        # A letter that none of the values has makes a text another one, whatever becomes of it.
-        letters = unicodedata.normalize("NFKD", "".join(values))
-        folding = {
-            letter: one
-            for letter, one in _case_folding().items()
-            if is_ordered or one[0] in letters
+        # For equality, only letters that a value contains must be folded: a text with any other
+        # letter is different anyway.
+        value_letters = unicodedata.normalize("NFKD", "".join(values))
+        foldings = {
+            letter: folding
+            for letter, folding in _case_foldings().items()
+            if is_ordered or folding[0] in value_letters
         }
-        single = {letter: one for letter, one in folding.items() if len(one) == 1}
-        folded = func.normalize(text, literal_column("NFKD"))
-        for letter in folding.keys() - single.keys():
-            folded = func.replace(folded, letter, folding[letter])
-        folded = func.translate(folded, "".join(single), "".join(single.values()))
-        folded = func.normalize(folded, literal_column("NFC"))
+        single_foldings = {
+            letter: folding for letter, folding in foldings.items() if len(folding) == 1
+        }
+        folded_text = func.normalize(text, literal_column("NFKD"))
+        for letter in foldings.keys() - single_foldings.keys():
+            folded_text = func.replace(folded_text, letter, foldings[letter])
+        letters = "".join(single_foldings)
+        folded_text = func.translate(folded_text, letters, "".join(single_foldings.values()))
+        folded_text = func.normalize(folded_text, literal_column("NFC"))
         if not is_ordered:
-            return folded
+            return folded_text
 
-        # Most texts are ASCII, and to look up all letters takes long.
+        # Most texts are ASCII, and replacing all letters is slow.
         is_ascii = func.octet_length(text) == func.length(text)
-        return case((is_ascii, func.lower(text.collate("C"))), else_=folded).collate("C")
+        return case((is_ascii, func.lower(text.collate("C"))), else_=folded_text).collate("C")
 
 
 @cache
-def _case_folding() -> Mapping[str, str]:
-    """Return the case folding of each letter that it changes and NFKD leaves as it is."""
-    letters = (letter for letter in map(chr, range(_LAST_CASED)) if letter.casefold() != letter)
-    return {
-        letter: letter.casefold()
-        for letter in letters
-        if unicodedata.normalize("NFKD", letter) == letter
-    }
+def _case_foldings() -> Mapping[str, str]:
+    """Return the case folding of each letter that NFKD does not change and case folding does."""
+    foldings: dict[str, str] = {}
+    for letter in map(chr, range(_FIRST_CASELESS_CODE_POINT)):
+        folding = letter.casefold()
+        if folding != letter and unicodedata.normalize("NFKD", letter) == letter:
+            foldings[letter] = folding
+    return foldings
 
 
-def _member_of(document: str | None, *names: str) -> str:
-    """Return the JSON of a member of a document, `null` where there is none."""
+def _read_member(document: str | None, *names: str) -> str:
+    """Return the JSON of a member of a JSON document, or `null` if there is no such member."""
     member = orjson.loads(document or "null")
     for name in names:
         member = member.get(name) if isinstance(member, dict) else None

@@ -1,7 +1,7 @@
-"""Read a sheet of an .xlsx file, and write one.
+"""Read a sheet of an .xlsx file, and write an .xlsx file.
 
-What stands in a cell is its value: of a formula what its own program worked out last. A value of merged cells stands in
-each of them.
+The value of a cell with a formula is the value that the spreadsheet program computed last. The
+value of merged cells is read in each of them.
 """
 
 import re
@@ -19,48 +19,62 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
 from pipeline.tables.cells import plain_value
-from pipeline.tables.headers import MAX_RECORDS, SHOWN_LINES, Record, find_fault, made_names, refuse
+from pipeline.tables.headers import (
+    MAX_SAMPLED_RECORDS,
+    MAX_SHOWN_LINES,
+    Record,
+    find_header_fault,
+    header_error,
+    make_column_names,
+)
 from pipeline.tables.row_import import excerpt
 from pipeline.tables.sheet_size import SheetSize
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
-MARK = b"PK\x03\x04"  # begins such a file
-LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
-# Of a part that the reader holds whole, with names, links or styles; and of a sheet, which takes minutes to unpack.
+# The first bytes of an .xlsx file.
+XLSX_SIGNATURE = b"PK\x03\x04"
+# The first bytes of a workbook with a password, and of an old .xls file.
+LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
+# Limit of an unpacked part with names, links or styles, which the library keeps in memory.
 MAX_PART_BYTES = 8 << 20
+# Limit of an unpacked part with a sheet, shared texts or media; it takes minutes to unpack.
 MAX_SHEET_BYTES = 2 << 30
-MOST_ROWS = 1_048_576  # of a sheet, the header in; of a cell
-MOST_COLUMNS = 16_384
-MOST_CHARACTERS = 32_767
-_WHOLE = 2**53  # up to which a sheet keeps whole numbers
-_PIECE = 1 << 20
-_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
-_OF_PERCENT_OR_MONEY = re.compile(r"%|\$(?!-)|€|£|¥".encode())  # `[$-409]` is a language
-_PERCENT_OR_MONEY = frozenset(
-    b"%d" % number for number in (5, 6, 7, 8, 9, 10, 41, 42, 43, 44)
-)  # those built in
-_STYLE = re.compile(rb'<xf [^>]*?numFmtId="([0-9]+)"')
-_STYLES = "xl/styles.xml"
+# Limits of the file format; the header is a row, too.
+MAX_ROWS = 1_048_576
+MAX_COLUMNS = 16_384
+MAX_CELL_CHARS = 32_767
+# The largest whole number that a sheet stores exactly.
+_MAX_EXACT_NUMBER = 2**53
+_CHUNK_BYTES = 1 << 20
+_NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
+# `[$-409]` is a language, not money.
+_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
+# The built-in number formats for percent and money.
+_BUILT_IN_MONEY_FORMATS = frozenset(
+    b"%d" % number for number in (5, 6, 7, 8, 9, 10, *range(41, 45))
+)
+_CELL_STYLE = re.compile(rb'<xf [^>]*?numFmtId="([0-9]+)"')
+_STYLES_PART = "xl/styles.xml"
 
 
 @dataclass(frozen=True)
 class SheetRows:
-    """The rows of a sheet behind its header, by their numbers from 1, without blank ones; each `iter` begins anew.
+    """The rows of a sheet below its header, without blank rows; each iteration reads them anew.
 
-    A cell is None, or as JSON has it. Rows are made as they are wanted, because all of them take ten times the memory
-    of the sheet.
+    An iteration yields the number of each row, from 1, and its cells as plain JSON values. Rows are
+    converted one by one, because all of them need ten times the memory of the sheet.
     """
 
     sheet: "CalamineSheet"
     # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns.
     merged: Sequence[Any] = ()
-    # The index of the first row.
-    first: int = 0
+    # The index of the first row below the header.
+    first_index: int = 0
 
-    def raw(self) -> Iterator[list[Any]]:
-        """Yield every row of the sheet as the library has it, from its first one on; merged cells are not filled."""
+    def iter_raw_rows(self) -> Iterator[list[Any]]:
+        """Yield all rows of the sheet with the library's values; merged cells are not filled."""
         # The library leaves out blank columns before the first cell, but not blank rows.
         start = self.sheet.start
         margin = [""] * (start[1] if start else 0)
@@ -69,17 +83,20 @@ class SheetRows:
 
     def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
         """Yield the number and the cells of each row; a merged value is in each of its cells."""
-        waiting_areas = sorted(self.merged, reverse=True)
+        # The areas below the current row, the next area last, and the areas in the current row with
+        # their values.
+        later_areas = sorted(self.merged, reverse=True)
         open_areas: list[tuple[Any, Any]] = []
-        for index, row in enumerate(self.raw()):
+        for index, row in enumerate(self.iter_raw_rows()):
             open_areas = [(area, value) for area, value in open_areas if area[1][0] >= index]
-            while waiting_areas and waiting_areas[-1][0][0] == index:
-                area = waiting_areas.pop()
+            while later_areas and later_areas[-1][0][0] == index:
+                area = later_areas.pop()
                 open_areas.append((area, row[area[0][1]]))
             for ((_, left), (_, right)), value in open_areas:
                 row[left : right + 1] = [value] * len(row[left : right + 1])
-            cells = [_plain(cell) for cell in row]
-            if index >= self.first and any(cell is not None for cell in cells):
+
+            cells = [_plain_cell(cell) for cell in row]
+            if index >= self.first_index and any(cell is not None for cell in cells):
                 yield index + 1, cells
 
 
@@ -89,24 +106,30 @@ Sheet = tuple[list[str], SheetRows, list[str]]
 
 def read_sheet(
     path: Path,
-    wanted: str,
+    wanted_sheet: str,
     *,
     header: int | None = None,
     is_known: Callable[[str], bool] | None = None,
 ) -> Sheet:
-    """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
+    """Return the names of the columns of a sheet, its rows, and notes.
 
-    The `header` is in that row, from 1; 0 means that there is none, None that it is the first row that is not blank.
-    A first row with a name that `is_known` is the header.
+    Args:
+        path: The workbook.
+        wanted_sheet: The name of the sheet; empty for the first visible sheet.
+        header: The row of the header, from 1; 0 if there is no header; None if it is the first row
+            that is not blank.
+        is_known: Returns whether a name is a known column. A first row with a known name is
+            accepted as the header.
 
     Raises:
-        InputError: It is no workbook, there is no such sheet or header, or the sheet takes too much memory.
+        InputError: The file is not a workbook, the sheet or its header does not exist, or the sheet
+            needs too much memory.
     """
     from python_calamine import CalamineError
 
     try:
-        with ZipFile(path) as packed:
-            name, shown, rows, size = _open_sheet(path, packed, wanted)
+        with ZipFile(path) as archive:
+            sheet_name, visible_names, rows, size = _open_sheet(path, archive, wanted_sheet)
     except (
         CalamineError,
         BadZipFile,
@@ -115,16 +138,37 @@ def read_sheet(
         StopIteration,
         ValueError,
     ) as error:
-        raise _refused(
-            path, f"cannot be read as .xlsx: {excerpt(str(error))}", "save it anew, or as CSV"
-        ) from None
-    notes = (
-        []
-        if wanted or len(shown) <= 1
-        else [f"the sheet {name!r} is read, of {', '.join(map(repr, shown))}"]
+        reason = f"cannot be read as .xlsx: {excerpt(str(error))}"
+        raise _read_error(path, reason, "save it anew, or as CSV") from None
+
+    notes = list[str]()
+    if not wanted_sheet and len(visible_names) > 1:
+        listed_names = ", ".join(map(repr, visible_names))
+        notes.append(f"the sheet {sheet_name!r} is read, of {listed_names}")
+
+    first_rows = _read_first_rows(rows, header)
+    header_index = _find_header(
+        path, first_rows, sheet_name, rows.merged, header=header, is_known=is_known
     )
-    cells = _first_rows(rows, header)
-    at = _header_of(path, cells, name, rows.merged, header=header, is_known=is_known)
+    notes += _cell_notes(rows, size)
+
+    header_cells = first_rows[header_index]
+    if header == 0:
+        names = make_column_names(len(header_cells))
+        rows = replace(rows, first_index=header_index)
+    else:
+        names = _row_texts(header_cells)
+        rows = replace(rows, first_index=header_index + 1)
+
+    unnamed_count = _count_unnamed_columns(names, rows)
+    if unnamed_count:
+        notes.append(f"columns without a name are not read: {unnamed_count}")
+    return names, rows, notes
+
+
+def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
+    """Return the notes about cells that are read otherwise than a spreadsheet shows them."""
+    notes = list[str]()
     if rows.merged:
         notes.append(f"merged cells: {len(rows.merged):,}; their value is read in each of them")
     if size.money_places:
@@ -137,208 +181,290 @@ def read_sheet(
             "read as blank, for they hold errors, or formulas that were never worked out: "
             f"{first_few(size.blank_places)}"
         )
-    names = made_names(len(cells[at])) if header == 0 else _texts(cells[at])
-    rows = replace(rows, first=at if header == 0 else at + 1)
-    unnamed = {index for index, column in enumerate(names) if not column}
-    if unnamed:
-        filled = {index for _, row in rows for index in unnamed if row[index] is not None}
-        notes += [f"columns without a name are not read: {len(filled)}"] if filled else []
-    return names, rows, notes
+    return notes
+
+
+def _count_unnamed_columns(names: Sequence[str], rows: SheetRows) -> int:
+    """Return how many columns without a name have a cell that is not blank.
+
+    Reads all rows if a column has no name.
+    """
+    unnamed_indexes = {index for index, name in enumerate(names) if not name}
+    if not unnamed_indexes:
+        return 0
+
+    filled_indexes = set[int]()
+    for _, row in rows:
+        filled_indexes.update(index for index in unnamed_indexes if row[index] is not None)
+    return len(filled_indexes)
 
 
 def _open_sheet(
-    path: Path, packed: ZipFile, wanted: str
+    path: Path, archive: ZipFile, wanted_sheet: str
 ) -> tuple[str, list[str], SheetRows, SheetSize]:
-    """Return the name of the sheet, the names of all visible ones, its rows, and what was counted of it before."""
+    """Check the sizes of the parts, and open a sheet.
+
+    Returns:
+        The name of the sheet, the names of all visible sheets, its rows, and the counted size.
+
+    Raises:
+        InputError: The sheet does not exist, or a part is too large.
+    """
     from python_calamine import SheetVisibleEnum, load_workbook
 
-    for part in packed.infolist():
-        is_sheet = re.search(r"worksheets/|sharedstrings|/media/", part.filename.lower())
-        if part.file_size > (MAX_SHEET_BYTES if is_sheet else MAX_PART_BYTES):
+    for part in archive.infolist():
+        # These parts are read into memory as a whole.
+        is_kept = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
+        if part.file_size > (MAX_PART_BYTES if is_kept else MAX_SHEET_BYTES):
             reason = f"has {part.file_size:,} bytes in {excerpt(part.filename)!r}"
-            raise _refused(path, reason, "save it anew, or as CSV")
-    size = SheetSize(path, _money_styles(packed))
-    for name in packed.namelist():
-        if name.lower().endswith("sharedstrings.xml"):
-            size.add_part(packed, name)
+            raise _read_error(path, reason, "save it anew, or as CSV")
+
+    size = SheetSize(path, _find_money_styles(archive))
+    for part_name in archive.namelist():
+        if part_name.lower().endswith("sharedstrings.xml"):
+            size.add_part(archive, part_name)
+
     with load_workbook(str(path)) as book:
-        shown = [
+        visible_names = [
             sheet.name
             for sheet in book.sheets_metadata
             if sheet.visible == SheetVisibleEnum.Visible
         ]
-        if wanted and wanted not in book.sheet_names:
-            there = f"there are {', '.join(map(repr, book.sheet_names))}"
-            raise _refused(path, f"has no sheet {wanted!r}", there)
-        name = wanted or next(iter(shown), book.sheet_names[0])
-        size.add_part(packed, _part_of(packed, name))
-        sheet = book.get_sheet_by_name(name)
-        return name, shown, SheetRows(sheet, sheet.merged_cell_ranges or ()), size
+        if wanted_sheet and wanted_sheet not in book.sheet_names:
+            hint = f"there are {', '.join(map(repr, book.sheet_names))}"
+            raise _read_error(path, f"has no sheet {wanted_sheet!r}", hint)
+
+        first_name = next(iter(visible_names), book.sheet_names[0])
+        sheet_name = wanted_sheet or first_name
+        size.add_part(archive, _find_sheet_part(archive, sheet_name))
+        sheet = book.get_sheet_by_name(sheet_name)
+        rows = SheetRows(sheet, sheet.merged_cell_ranges or ())
+        return sheet_name, visible_names, rows, size
 
 
-def _first_rows(rows: SheetRows, header: int | None) -> list[list[Any]]:
-    """Return the rows that tell where the header is: some behind the first that is not blank, or up to that header."""
+def _read_first_rows(rows: SheetRows, header: int | None) -> list[list[Any]]:
+    """Return the rows by which the header is found.
+
+    These are some rows from the first filled row on, with all rows above, and at least all rows up
+    to the header's row number.
+    """
     first_rows = list[list[Any]]()
-    filled_count = 0
-    for row in rows.raw():
+    counted_rows = 0
+    for row in rows.iter_raw_rows():
         first_rows.append(row)
-        filled_count += bool(filled_count) or any(_plain(cell) is not None for cell in row)
-        if filled_count >= MAX_RECORDS and len(first_rows) >= (header or 0):
+        counted_rows += bool(counted_rows) or not _is_blank(row)
+        if counted_rows >= MAX_SAMPLED_RECORDS and len(first_rows) >= (header or 0):
             break
     return first_rows
 
 
-def _header_of(
+def _find_header(
     path: Path,
-    cells: list[list[Any]],
-    name: str,
+    rows: list[list[Any]],
+    sheet_name: str,
     merged: Sequence[Any],
     *,
     header: int | None,
     is_known: Callable[[str], bool] | None,
 ) -> int:
-    """Return the index of the row with the names; of a sheet without a header, that of its first row."""
-    first = next(
-        (number for number, row in enumerate(cells) if any(_plain(one) is not None for one in row)),
-        None,
-    )
-    if first is None:
-        raise _refused(
-            path,
-            f"has nothing in its sheet {name!r}",
-            f"name another with {OptionHint('sheet')}, in a task's file sheet=",
-        )
+    """Return the index of the header's row; of a sheet without a header, that of its first row.
+
+    Raises:
+        InputError: The sheet or the header's row is blank, the header has merged cells, or the
+            first row is certainly not a header.
+    """
+    filled_indexes = (index for index, row in enumerate(rows) if not _is_blank(row))
+    first_index = next(filled_indexes, None)
+    if first_index is None:
+        reason = f"has nothing in its sheet {sheet_name!r}"
+        hint = f"name another with {OptionHint('sheet')}, in a task's file sheet="
+        raise _read_error(path, reason, hint)
+
     if header is None:
-        _check_header(path, cells, first, is_known)
-    at = header - 1 if header else first
-    if at >= len(cells) or all(_plain(one) is None for one in cells[at]):
-        said = (
-            f"has nothing in row {header} of its sheet {name!r}, which {OptionHint('header')} names"
+        _check_header(path, rows, first_index, is_known)
+
+    header_index = header - 1 if header else first_index
+    if header_index >= len(rows) or _is_blank(rows[header_index]):
+        reason = (
+            f"has nothing in row {header} of its sheet {sheet_name!r}, "
+            f"which {OptionHint('header')} names"
         )
-        raise _refused(path, said, "name the row of its header")
-    if header != 0 and any(top <= at <= bottom for (top, _), (bottom, _) in merged):
-        said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
-        raise _refused(
-            path,
-            said,
-            f"give each column its own name there, or name another row with {OptionHint('header')}",
+        raise _read_error(path, reason, "name the row of its header")
+
+    is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
+    if header != 0 and is_merged:
+        reason = (
+            f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}"
         )
-    return at
+        hint = (
+            f"give each column its own name there, or name another row with {OptionHint('header')}"
+        )
+        raise _read_error(path, reason, hint)
+    return header_index
 
 
-def _texts(cells: Sequence[Any]) -> list[str]:
-    """Return the cells of a row as texts on one line."""
-    return [
-        " ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells
-    ]
+def _is_blank(row: Sequence[Any]) -> bool:
+    return all(_plain_cell(cell) is None for cell in row)
+
+
+def _row_texts(row: Sequence[Any]) -> list[str]:
+    """Return the cells of a row as texts, each on one line; a blank cell is the empty text."""
+    texts = list[str]()
+    for cell in row:
+        value = _plain_cell(cell)
+        text = "" if value is None else str(value)
+        texts.append(" ".join(text.split()))
+    return texts
 
 
 def _check_header(
-    path: Path, cells: list[list[Any]], at: int, is_known: Callable[[str], bool] | None
+    path: Path,
+    rows: list[list[Any]],
+    first_index: int,
+    is_known: Callable[[str], bool] | None,
 ) -> None:
-    """Refuse a sheet whose first row that is not blank, at this index, is certainly no header."""
-    if is_known is not None and any(map(is_known, _texts(cells[at]))):
+    """Raise InputError if the first filled row of a sheet is certainly not a header.
+
+    Args:
+        path: The workbook.
+        rows: The first rows of the sheet.
+        first_index: The index of the first row that is not blank.
+        is_known: Returns whether a name is a known column; a row with a known name is accepted.
+    """
+    if is_known is not None and any(map(is_known, _row_texts(rows[first_index]))):
         return
-    rows = (
-        (number, _texts(row))
-        for number, row in enumerate(cells[at : at + MAX_RECORDS], start=at + 1)
-    )
-    records = [Record(number, row) for number, row in rows if any(row)]
-    if fault := find_fault(records):
-        raise refuse(
-            path, fault, [" | ".join(_texts(row)).strip(" |") for row in cells[:SHOWN_LINES]]
-        )
+
+    sampled_rows = rows[first_index : first_index + MAX_SAMPLED_RECORDS]
+    records = list[Record]()
+    for row_number, row in enumerate(sampled_rows, start=first_index + 1):
+        texts = _row_texts(row)
+        if any(texts):
+            records.append(Record(row_number, texts))
+
+    fault = find_header_fault(records)
+    if fault is not None:
+        lines = [" | ".join(_row_texts(row)).strip(" |") for row in rows[:MAX_SHOWN_LINES]]
+        raise header_error(path, fault, lines)
 
 
-def _plain(cell: Any) -> Any:
+def _plain_cell(cell: Any) -> Any:
+    """Convert a cell of the library to a plain value; a blank text is None, 3.0 is 3."""
     if isinstance(cell, str):
         return cell if cell.strip() else None
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _WHOLE:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _MAX_EXACT_NUMBER:
         return int(cell)
     return plain_value(cell)
 
 
-def _part_of(packed: ZipFile, name: str) -> str:
-    """Return the part with the cells of a sheet, as the workbook names it."""
-    sheets = ET.fromstring(packed.read("xl/workbook.xml"))  # noqa: S314 - bounded
-    links = ET.fromstring(packed.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
+    """Return the name of the part with the cells of a sheet.
+
+    Raises:
+        StopIteration, KeyError, ParseError: The workbook does not name such a part.
+    """
+    sheets = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - bounded
+    links = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
     sheet = next(
-        sheet for sheet in sheets.findall("{*}sheets/{*}sheet") if sheet.get("name") == name
+        sheet for sheet in sheets.findall("{*}sheets/{*}sheet") if sheet.get("name") == sheet_name
     )
     link_id = next(value for key, value in sheet.items() if key.endswith("}id"))
     target = next(link.get("Target", "") for link in links if link.get("Id") == link_id)
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    return f"xl/{target.removeprefix('/').removeprefix('xl/')}"
 
 
-def _money_styles(packed: ZipFile) -> Collection[str]:
-    """Return the styles of cells whose numbers are shown as percent or money, as cells name them."""
-    if _STYLES not in packed.namelist():
+def _find_money_styles(archive: ZipFile) -> Collection[str]:
+    """Return the styles, as cells name them, whose numbers are shown as percent or money."""
+    if _STYLES_PART not in archive.namelist():
         return ()
-    styles = packed.read(_STYLES)
-    formats = {
-        number for number, code in _FORMAT.findall(styles) if _OF_PERCENT_OR_MONEY.search(code)
-    }
-    _, _, cells = styles.partition(b"<cellXfs")
-    numbers = _STYLE.findall(cells.partition(b"</cellXfs>")[0])
-    return {
-        str(index) for index, number in enumerate(numbers) if number in formats | _PERCENT_OR_MONEY
-    }
+
+    styles_xml = archive.read(_STYLES_PART)
+    money_formats = set(_BUILT_IN_MONEY_FORMATS)
+    for format_id, code in _NUMBER_FORMAT.findall(styles_xml):
+        if _MONEY_OR_PERCENT_SIGN.search(code):
+            money_formats.add(format_id)
+
+    _, _, cell_styles_xml = styles_xml.partition(b"<cellXfs")
+    format_ids = _CELL_STYLE.findall(cell_styles_xml.partition(b"</cellXfs>")[0])
+    return {str(index) for index, format_id in enumerate(format_ids) if format_id in money_formats}
 
 
-def _refused(path: Path, said: str, hint: str) -> InputError:
-    return InputError(f"{path} {said}; nothing was read", hint=hint)
+def _read_error(path: Path, reason: str, hint: str) -> InputError:
+    return InputError(f"{path} {reason}; nothing was read", hint=hint)
 
 
-def written(
+def encode_xlsx(
     rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any
 ) -> Iterator[bytes]:
-    """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
+    """Write rows to a temporary .xlsx file, and yield its bytes in chunks.
 
-    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
+    Numbers, booleans and dates keep their types. All other values are written as texts, never as a
+    formula or a link.
+
+    Args:
+        rows: The rows by column.
+        kinds: The kinds of the columns, in the order of the sheet.
+        text_of: Returns the text of a value of a kind.
+
+    Raises:
+        InputError: A sheet has no room for the rows, columns or texts, or the disk is full.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException
 
-    if len(kinds) > MOST_COLUMNS:
-        raise _no_room(f"{len(kinds):,} columns, and a sheet has {MOST_COLUMNS:,}")
-    how = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
+    if len(kinds) > MAX_COLUMNS:
+        raise _capacity_error(f"{len(kinds):,} columns, and a sheet has {MAX_COLUMNS:,}")
+
+    options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
         try:
-            with Workbook(file, how) as book:
-                sheet = book.add_worksheet()
-                for column, name in enumerate(kinds):
-                    sheet.write_string(0, column, name)
-                for number, row in enumerate(rows, start=1):
-                    if number == MOST_ROWS:
-                        raise _no_room(
-                            f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}"
-                        )
-                    for column, name in enumerate(kinds):
-                        _write_cell(
-                            sheet, number, column, row[name], text_of(row[name], kinds[name])
-                        )
+            with Workbook(file, options) as book:
+                _write_rows(book.add_worksheet(), rows, kinds, text_of)
         except XlsxWriterException as error:
-            said = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
-            raise InputError(said, hint="free some room there") from error
+            message = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
+            raise InputError(message, hint="free some room there") from error
+
         file.seek(0)
-        while piece := file.read(_PIECE):
-            yield piece
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
-def _write_cell(sheet: Any, row: int, column: int, value: Any, words: Any) -> None:
+def _write_rows(
+    sheet: Any, rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any
+) -> None:
+    """Write the header and the rows; raises InputError if the sheet has no room for them."""
+    for column_index, name in enumerate(kinds):
+        sheet.write_string(0, column_index, name)
+
+    for row_index, row in enumerate(rows, start=1):
+        if row_index == MAX_ROWS:
+            raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, and a sheet has {MAX_ROWS:,}")
+        for column_index, (name, kind) in enumerate(kinds.items()):
+            value = row[name]
+            _write_cell(sheet, row_index, column_index, value, text_of(value, kind))
+
+
+def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text: Any) -> None:
+    """Write a boolean, number or date as such, and any other value as its text.
+
+    An empty text writes nothing. Raises InputError if the text is too long for a cell.
+    """
     if isinstance(value, bool):
-        sheet.write_boolean(row, column, value)
-    elif isinstance(value, int | float) and abs(value) <= _WHOLE:
-        sheet.write_number(row, column, value)
+        sheet.write_boolean(row_index, column_index, value)
+    elif isinstance(value, int | float) and abs(value) <= _MAX_EXACT_NUMBER:
+        sheet.write_number(row_index, column_index, value)
     elif isinstance(value, date) and not isinstance(value, datetime):
-        sheet.write_datetime(row, column, value)
-    elif (text := str(words)) and sheet.write_string(row, column, text):
-        raise _no_room(
-            f"{len(text):,} characters in one cell (row {row + 1}), and {MOST_CHARACTERS:,} are the most"
-        )
+        sheet.write_datetime(row_index, column_index, value)
+    else:
+        cell_text = str(text)
+        is_too_long = bool(cell_text) and sheet.write_string(row_index, column_index, cell_text)
+        if is_too_long:
+            raise _capacity_error(
+                f"{len(cell_text):,} characters in one cell (row {row_index + 1}), "
+                f"and {MAX_CELL_CHARS:,} are the most"
+            )
 
 
-def _no_room(said: str) -> InputError:
+def _capacity_error(excess: str) -> InputError:
     return InputError(
-        f"there are {said}; nothing was written", hint="write .csv or .jsonl, which have room"
+        f"there are {excess}; nothing was written", hint="write .csv or .jsonl, which have room"
     )

@@ -1,13 +1,15 @@
-"""Write answers into a table of another program: a field into a column where it is NULL, or a row of each.
+"""Write answers into a table of another program, as `write_to=` of a task says.
 
-A column's row is an item's where its key has the same bytes, whatever case or zeros the table's own comparison
-overlooks. Of each item, provider and model there is one row, with the answer of the preferred version; rows of another
-program stay as they are, and none is added beside one of them.
+- `table.column=field`: a field of the answer goes into the column of an existing row if the column
+  is NULL. A row matches if its key has the same bytes as the task's key, even if the table's own
+  comparison ignores case or zeros.
+- `table.column`: the table gets one row per row id, provider and model, with the answer of the
+  preferred version. Rows of other programs are not changed, and no second row is added to them.
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Connection,
     MetaData,
     Table,
+    TableClause,
     Text,
     and_,
     bindparam,
@@ -38,14 +41,14 @@ from sqlalchemy import table as table_of
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.store import answers as record
+from pipeline.store.answers import PERSON, applied_answers
 from pipeline.store.database import pages, run_many
 from pipeline.store.schema import ColumnTyped, IsoTime, TaskRecord
 from pipeline.tables.adopt import (
     ColumnNeed,
     IdColumnFacts,
     columns_of,
-    folded,
+    fold_column_name,
     ids_in,
     is_sqlite,
     kind_of,
@@ -54,97 +57,147 @@ from pipeline.tables.adopt import (
 from pipeline.tables.answer_views import stored_cell, views_of
 from pipeline.tables.lists import refusals
 
-FORM = 'it is written "table.column=field"'
-OF_ROWS = (
-    "provider",
-    "model",
-    "created_at",
-)  # the columns of a row beside the item's and those of the fields
-_PART = (
-    r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'  # of a name: in quotation marks it may hold anything
-)
-_NAME = re.compile(rf"{_PART}(?:\.{_PART}){{1,2}}")
+_COLUMN_HINT = 'it is written "table.column=field"'
+# Columns of a written row in addition to the row id and the fields.
+_ROW_COLUMNS = ("provider", "model", "created_at")
+# Part of a name; in quotation marks it may contain any character.
+_NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
+_NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART}){{1,2}}")
+# Parts of a name with a schema: schema, table and column.
+_MAX_NAME_PARTS = 3
 
 
 class TargetValue(NamedTuple):
-    """One answer on its way: `answer_json` is the answer by the names of its fields, `at` is aware."""
+    """An answer that is to be written."""
 
     item_id: str
+    # Version of the answer, as `task@n/model`, or PERSON.
     extractor: str
+    # The answer as a JSON object, by the names of its fields.
     answer_json: str
+    # When the answer was given, with a time zone.
     at: datetime
 
 
 class TargetColumn(NamedTuple):
-    """What `write_to=` names: a column of a table, on PostgreSQL of any schema, and the field that goes there."""
+    """The column that `write_to=` names, and the field that is written into it."""
 
+    # Only on PostgreSQL, or None for the search path.
     schema: str | None
     table: str
     column: str
-    # None: the table gets a row for each answer, and the column holds the item's key.
+    # None: the table gets a row for each answer, and the column stores the row id.
     field: str | None
 
     @property
-    def shown(self) -> str:
-        """Return the name of the table as a person knows it."""
+    def table_label(self) -> str:
+        """Return the name of the table for messages, with its schema."""
         return ".".join(part for part in (self.schema, self.table) if part)
 
 
 def parse_target(write_to: str) -> TargetColumn | None:
-    """Return what a `write_to=` names; None if it names no column."""
-    name, _, field = write_to.rpartition("=")
-    for whole, own_field in ((name, field.strip()), (write_to, None)):
-        if _NAME.fullmatch(whole):
+    """Parse the value of `write_to=`; return None if it does not name a column."""
+    before_field, _, field = write_to.rpartition("=")
+    for name, field_name in ((before_field, field.strip()), (write_to, None)):
+        if _NAME.fullmatch(name):
             parts = [
-                quoted.replace('""', '"') or plain.strip()
-                for quoted, plain in re.findall(_PART, whole)
+                quoted_part.replace('""', '"') or bare_part.strip()
+                for quoted_part, bare_part in re.findall(_NAME_PART, name)
             ]
-            schema = parts[0] if len(parts) > 2 else None  # noqa: PLR2004 - schema, table, column
-            return TargetColumn(schema, parts[-2], parts[-1], own_field)
+            schema = parts[0] if len(parts) == _MAX_NAME_PARTS else None
+            return TargetColumn(schema, parts[-2], parts[-1], field_name)
     return None
 
 
-_Target = tuple[
-    Column[Any], str, str, list[tuple[str, IdColumnFacts]]
-]  # a column, the field, its kind, and the key's columns
+class CheckedTarget(NamedTuple):
+    """A column that can take a field of the answers, and the key that finds its rows."""
+
+    column: Column[Any]
+    field: str
+    # Kind of the field.
+    kind: str
+    # Columns of the task's key in this table, with the ids that they can store.
+    key_columns: list[tuple[str, IdColumnFacts]]
 
 
-def column_target(tx: Connection, task: TaskRecord) -> _Target:
-    """Return what `write_to=` of a task names; InputError where that cannot take the field by the task's key."""
-    write_to = str(task.words["write_to"])
+def column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
+    """Return the column and the field that `write_to=` of a task names.
 
-    def wrong(why: str, hint: str = FORM) -> InputError:
-        return InputError(f"write_to={write_to!r}{why}", hint=hint)
-
-    target = parse_target(write_to)
+    Raises:
+        InputError: The column or the field does not exist, the column cannot store the field, or
+            the task's key is not a unique key of the table.
+    """
+    target = parse_target(str(task.words["write_to"]))
     if target is None or target.field is None:
-        raise wrong(" names no column")
-    schema, plain_table, name, _ = target
-    table = target.shown
-    field = target.field
-    kind = dict(task.fields).get(field)
+        raise _target_error(task, " names no column")
+    table_label = target.table_label
+    kind = dict(task.fields).get(target.field)
     if kind is None:
-        raise wrong(f": the answer has no field `{field}`")
-    if plain_table.startswith("findable_") or plain_table in views_of(task):
-        raise wrong(f": `{table}` is findable's own", "name a table of your own")
-    if kind_of(tx, plain_table, schema) != "table":
-        raise wrong(f": this database has no table `{table}`")
-    found = columns_of(tx, plain_table, schema)
-    own = [key for key, _ in task.key]
-    if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
-        raise wrong(f": `{table}` has no column `{lacking}`")
-    to = found[folded(tx, name)]
-    keys = {one: found[folded(tx, one)] for one in own}
-    if must := ColumnNeed[kind.upper()].misfit(tx, to):
-        raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
-    if strange := next((one for one in own if ColumnNeed.ID.misfit(tx, keys[one])), None):
-        raise wrong(f": `{table}.{strange}` is no column for a key", "")
-    if not any(
-        key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)
-    ):
-        said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
-        raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
-    return to, field, kind, [(one, ids_in(tx, keys[one])) for one in own]
+        raise _target_error(task, f": the answer has no field `{target.field}`")
+    if target.table.startswith("findable_") or target.table in views_of(task):
+        reason = f": `{table_label}` is findable's own"
+        raise _target_error(task, reason, "name a table of your own")
+    if kind_of(tx, target.table, target.schema) != "table":
+        raise _target_error(task, f": this database has no table `{table_label}`")
+
+    columns = columns_of(tx, target.table, target.schema)
+    for name in (target.column, *(key_name for key_name, _ in task.key)):
+        if fold_column_name(tx, name) not in columns:
+            raise _target_error(task, f": `{table_label}` has no column `{name}`")
+
+    target_column = columns[fold_column_name(tx, target.column)]
+    need = ColumnNeed[kind.upper()].misfit(tx, target_column)
+    if need:
+        reason = f": `{table_label}.{target.column}` must hold {need}"
+        raise _target_error(task, reason, "name another column")
+
+    key_columns = _check_key_columns(tx, task, table_label, columns)
+    return CheckedTarget(target_column, target.field, kind, key_columns)
+
+
+def _check_key_columns(
+    tx: Connection, task: TaskRecord, table_label: str, columns: Mapping[str, Column[Any]]
+) -> list[tuple[str, IdColumnFacts]]:
+    """Return the columns of a task's key with the ids that they can store.
+
+    Args:
+        tx: The transaction that reads.
+        task: The task with `write_to=`.
+        table_label: Name of the target table for messages.
+        columns: The existing columns of the target table, the key columns among them.
+
+    Raises:
+        InputError: A column cannot store ids, or the key is not a unique key of the table.
+    """
+    names = [name for name, _ in task.key]
+    key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
+    for name, key_column in key_columns.items():
+        if ColumnNeed.ID.misfit(tx, key_column):
+            raise _target_error(task, f": `{table_label}.{name}` is no column for a key", "")
+
+    folded_names = {fold_column_name(tx, name) for name in names}
+    table = key_columns[names[0]].table
+    if not any(key and key <= folded_names for key in unique_keys(tx, table)):
+        key_label = ", ".join(names)
+        reason = f": the key of the task ({key_label}) is no unique key of `{table_label}`"
+        raise _target_error(task, reason, "make it one: CREATE UNIQUE INDEX …")
+    return [(name, ids_in(tx, key_column)) for name, key_column in key_columns.items()]
+
+
+def _target_error(task: TaskRecord, reason: str, hint: str = _COLUMN_HINT) -> InputError:
+    """Return the error for a `write_to=` that cannot be used.
+
+    Args:
+        task: The task with `write_to=`.
+        reason: Continues a sentence that begins with the value of `write_to=`.
+        hint: A remedy for the user.
+    """
+    write_to = str(task.words["write_to"])
+    return InputError(f"write_to={write_to!r}{reason}", hint=hint)
+
+
+# A row's key in another program's table, with a part for each key column.
+_Key = tuple[str, ...]
 
 
 def write_column(
@@ -153,101 +206,168 @@ def write_column(
     rows: Sequence[TargetValue],
     *,
     former_answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    over: bool = False,
+    should_overwrite: bool = False,
 ) -> None:
-    """Write answers into the column that a task names where it is NULL, or `over` what stands there.
+    """Write a field of each answer into the column that the task names, if the column is NULL.
 
-    A cell that holds what one of the `former_answers` (JSON, by id) said is replaced, too.
+    An answer whose row does not exist in the table is skipped.
+
+    Args:
+        tx: The caller's transaction, which must be rolled back after an error.
+        task: The task with `write_to=`.
+        rows: The answers.
+        former_answers: Earlier answers as JSON, by row id. A cell with the value of a former answer
+            is replaced, too.
+        over: Replace any value, also by NULL.
+
+    Raises:
+        InputError: The column cannot take the field; see `column_target`.
+        RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
     """
-    (target, field, kind, own), wanted = column_target(tx, task), dict[tuple[str, ...], Any]()
-    former_values = dict[tuple[str, ...], list[Any]]()
-    for row in rows:
-        key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))
-        value, *former = (
-            stored_cell(kind, json.loads(one).get(field))
-            for one in (row.answer_json, *former_answers.get(row.item_id, ()))
-        )
-        fits = all(ids.key(part) == part for (_, ids), part in zip(own, key, strict=True))
-        if fits and (value is not None or over or former):
-            wanted[key] = value
-            former_values[key] = [one for one in former if one not in {None, value}]
-    names = dict.fromkeys((*(name for name, _ in own), target.name))
-    columns = (column(name, ColumnTyped()) for name in names)
-    table = table_of(target.table.name, *columns, schema=target.table.schema)
-    to = table.c[target.name]
-    keys = [table.c[name] for name, _ in own]
-    told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
-    here = [
-        one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])
-    ]  # and the same bytes
-    writing = (
-        update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
+    target = column_target(tx, task)
+    values, former_values = _values_by_key(
+        task, target, rows, former_answers, over=should_overwrite
     )
-    replacing = update(table).where(*here, _is_value(tx, to, target)).values({to: bindparam("new")})
-    for some in pages(list(wanted)):
+
+    key_names = [name for name, _ in target.key_columns]
+    table = _make_table(target.column, key_names)
+    cell = table.c[target.column.name]
+    keys = [table.c[name] for name in key_names]
+    # The table's own comparison may ignore case or zeros, so the bytes are compared, too.
+    collation = "BINARY" if is_sqlite(tx) else "C"
+    key_texts = [collate(cast(key, Text), collation) for key in keys]
+    is_row = [
+        operand == bindparam(f"k{index}") for index, operand in enumerate([*keys, *key_texts])
+    ]
+
+    may_write = true() if should_overwrite else cell.is_(None)
+    writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
+    is_former = _is_former_value(tx, cell, target.column)
+    replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})
+    for page_keys in pages(list(values)):
         with refusals(table.name):
-            given = [
-                {f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]}
-                for key in some
-            ]
-            run_many(tx, writing, given)
-            replaced = [
-                one | {"former": value}
-                for key, one in zip(some, given, strict=True)
-                for value in former_values[key]
-            ]
-            run_many(tx, replacing, replaced)
-        filled = [key for key in some if wanted[key] is not None]
-        still_empty = select(*(cast(one, Text) for one in keys)).where(
-            tuple_(*keys).in_(filled), to.is_(None)
-        )
-        if tx.execute(still_empty.limit(1)).first() is not None:
-            which = f"{table.name}.{target.name} ({target.type.compile(tx.dialect)})"
-            why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
-            raise RefusedRowError(why, hint="give it room, or take the trigger or rule away")
+            parameters = [_key_parameters(key) | {"new": values[key]} for key in page_keys]
+            run_many(tx, writing, parameters)
+            replacements: list[dict[str, Any]] = []
+            for key, row_parameters in zip(page_keys, parameters, strict=True):
+                replacements += [
+                    row_parameters | {"former": former_value} for former_value in former_values[key]
+                ]
+            run_many(tx, replacing, replacements)
+
+        # A trigger can undo the write without an error.
+        written_keys = [key for key in page_keys if values[key] is not None]
+        is_still_empty = and_(tuple_(*keys).in_(written_keys), cell.is_(None))
+        empty_rows = select(*(cast(key, Text) for key in keys)).where(is_still_empty).limit(1)
+        if tx.execute(empty_rows).first() is not None:
+            column_type = target.column.type.compile(tx.dialect)
+            raise RefusedRowError(
+                f"{table.name}.{target.column.name} ({column_type}) stays NULL: "
+                "a trigger or a rule of the database keeps it so",
+                hint="give it room, or take the trigger or rule away",
+            )
 
 
-def _is_value(tx: Connection, cell: ColumnElement[Any], target: Column[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell holds the value `former`, as the column would have stored that."""
+def _values_by_key(
+    task: TaskRecord,
+    target: CheckedTarget,
+    rows: Iterable[TargetValue],
+    former_answers: Mapping[str, Sequence[str]],
+    *,
+    over: bool,
+) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
+    """Return the value to write, and the former values to replace, by the key of the row.
+
+    Leaves out rows whose key the table cannot store, and rows with nothing to write.
+    """
+    values: dict[_Key, Any] = {}
+    former_values: dict[_Key, list[Any]] = {}
+    for row in rows:
+        # An id of several columns is a JSON list.
+        key: _Key = (row.item_id,)
+        if len(task.key) > 1:
+            key = tuple(str(part) for part in json.loads(row.item_id))
+        key_parts = zip(target.key_columns, key, strict=True)
+        is_storable = all(ids.key(part) == part for (_, ids), part in key_parts)
+
+        value = _field_value(target, row.answer_json)
+        former = [
+            _field_value(target, answer_json) for answer_json in former_answers.get(row.item_id, ())
+        ]
+        if is_storable and (value is not None or over or former):
+            values[key] = value
+            former_values[key] = [
+                former_value for former_value in former if former_value not in {None, value}
+            ]
+    return values, former_values
+
+
+def _field_value(target: CheckedTarget, answer_json: str) -> Any:
+    """Return the value of the target's field in an answer, as the database stores it."""
+    return stored_cell(target.kind, json.loads(answer_json).get(target.field))
+
+
+def _make_table(target_column: Column[Any], key_names: Sequence[str]) -> TableClause:
+    """Return the target table with its key columns and its target column, without types."""
+    names = dict.fromkeys((*key_names, target_column.name))
+    columns = (column(name, ColumnTyped()) for name in names)
+    return table_of(target_column.table.name, *columns, schema=target_column.table.schema)
+
+
+def _key_parameters(key: _Key) -> dict[str, Any]:
+    """Return the parameters of a statement for a key, which is compared twice."""
+    return {f"k{index}": part for index, part in enumerate(key * 2)}
+
+
+def _is_former_value(
+    tx: Connection, cell: ColumnElement[Any], target_column: Column[Any]
+) -> ColumnElement[bool]:
+    """Return the condition that a cell contains the parameter `former`, as the column stores it."""
     former = bindparam("former", type_=ColumnTyped())
     if is_sqlite(tx):
         return cell == former
-    if isinstance(target.type, JSON) and not isinstance(
-        target.type, JSONB
-    ):  # which PostgreSQL does not compare
+    # PostgreSQL compares values of the type jsonb, but not of the type json.
+    is_json = isinstance(target_column.type, JSON)
+    if is_json and not isinstance(target_column.type, JSONB):
         return cast(cell, Text) == cast(former, Text)
-    return cell == cast(former, target.type)
+    return cell == cast(former, target_column.type)
 
 
-_Said = tuple[
-    datetime, Mapping[str, Any]
-]  # when one version said something of an item, and the fields of its answer
-_SaidOf = dict[tuple[str, str], dict[str, _Said]]  # by item and model, and by the version's label
+class _TimedCells(NamedTuple):
+    """When an answer was given, and its fields as a database stores them."""
+
+    answered_at: datetime
+    cells: Mapping[str, Any]
+
+
+# Answers by row id and model, and by the version's label.
+_AnswersByRow = dict[tuple[str, str], dict[str, _TimedCells]]
 
 
 @dataclass(frozen=True)
 class RowTarget:
-    """The rows that this workspace writes into a table: of its provider, by the versions in the order of preference.
-
-    `key` is the column of the item there. Without `preferred` the newest answer counts, and behind those that are named
-    too.
-    """
+    """A table of another program that gets a row for the answers of each row id and model."""
 
     task: TaskRecord
+    # Name of the table.
     name: str
+    # Column of the table with the row id.
     key: str
+    # Value of the column `provider`, which marks the rows of this workspace.
     provider: str
+    # Labels of versions in the order of preference. All other versions come last, and their newest
+    # answer is preferred.
     preferred: Sequence[str] = ()
+    # Only on PostgreSQL, or None for the search path.
     schema: str | None = None
 
     @cached_property
     def table(self) -> Table:
-        """Return the table, its types as they are there."""
-        told = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
-        columns = [Column(one, ColumnTyped()) for one in told]
-        return Table(
-            self.name, MetaData(), *columns, Column("created_at", IsoTime()), schema=self.schema
-        )
+        """Return the table with the columns that are written, without their types."""
+        names = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
+        columns: list[Column[Any]] = [Column(name, ColumnTyped()) for name in names]
+        columns.append(Column("created_at", IsoTime()))
+        return Table(self.name, MetaData(), *columns, schema=self.schema)
 
     def bring(
         self,
@@ -258,94 +378,174 @@ class RowTarget:
         without: str | None = None,
         over: bool = False,
     ) -> None:
-        """Bring the rows of some items to the best of what their answers say, where they are ours.
+        """Insert, update or delete rows of the table so that each shows the preferred answer.
 
-        That is with `more`, which are about to be kept, and `without` those of an extractor ("": of any), which go.
-        Ours is a row that says what one of the answers so far does; with `over` it is whatever it says.
+        A row that another program changed is left alone: it equals none of the stored answers.
+
+        Args:
+            tx: The caller's transaction, which must be rolled back after an error.
+            ids: Ids of the task's rows.
+            more: Answers that the caller stores later in this transaction.
+            without: Treat the stored answers of this version as deleted; "" means all versions.
+            over: Also replace rows that another program changed.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
         """
-        applied = [
-            TargetValue(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))
-        ]
-        left = [one for one in applied if without is None or (without and one.extractor != without)]
-        before = self._said(applied)
-        after = self._said([*left, *more])
-        after = {
-            key: {} for key in (*((one, record.PERSON) for one in ids if over), *before)
-        } | after
-        table = self.table
-        names = [record.PERSON, *self.preferred]
-        # a text tells whose it is: how JSON and numbers are spelled is the database's own
-        told = [name for name, kind in self.task.fields if kind == "text"]
-        for item_id, model in sorted(after):
-            said = after[item_id, model]
-            was = before.get((item_id, model), {}).values()
-            own = {self.key: item_id, "provider": self.provider, "model": model}
-            here = and_(*(table.c[name] == value for name, value in own.items()))
-            row = tx.execute(
-                select(*(table.c[name] for name in told or [self.key])).where(here)
-            ).first()
-            ours = {tuple(values[name] for name in told) for _, values in was}
-            if row is not None and not over and tuple(row) not in ours:
-                continue
-            ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
-            best = max(said, key=lambda one: (ranks[one], said[one][0]), default="")
-            values = {**said[best][1], "created_at": said[best][0]} if said else {}
-            with refusals(table.name):
-                if row is not None:
-                    tx.execute(
-                        update(table).where(here).values(values)
-                        if values
-                        else delete(table).where(here)
-                    )
-                elif values:
-                    tx.execute(insert(table).values(values | own))
+        stored = [TargetValue(*row) for row in applied_answers(tx, self.task.name, sorted(ids))]
+        remaining = stored
+        if without is not None:
+            remaining = [answer for answer in stored if without and answer.extractor != without]
+        stored_answers = self._group_by_row(stored)
+        new_answers = self._group_by_row([*remaining, *more])
 
-    def _said(self, some: Sequence[TargetValue]) -> _SaidOf:
-        """Return what each model said of an item, and a person beside; by itself where no model said anything."""
-        found: _SaidOf = {}
-        for one in some:
-            label, _, model = one.extractor.partition("/")
-            values = json.loads(one.answer_json)
+        # A row without any answer left is deleted.
+        keys = list(stored_answers)
+        if over:
+            keys += [(item_id, PERSON) for item_id in ids]
+        for key in keys:
+            new_answers.setdefault(key, {})
+        for item_id, model in sorted(new_answers):
+            self._sync_row(
+                tx,
+                {self.key: item_id, "provider": self.provider, "model": model},
+                stored_answers.get((item_id, model), {}).values(),
+                new_answers[item_id, model],
+                over=over,
+            )
+
+    def _sync_row(
+        self,
+        tx: Connection,
+        row_key: Mapping[str, str],
+        stored_answers: Iterable[_TimedCells],
+        new_answers: Mapping[str, _TimedCells],
+        *,
+        over: bool,
+    ) -> None:
+        """Insert, update or delete one row of the table.
+
+        Args:
+            tx: The caller's transaction.
+            row_key: The row's id, provider and model, by column.
+            stored_answers: The answers that the row may show now.
+            new_answers: The row must show the preferred of these answers, which are by the
+                version's label. An empty mapping deletes the row.
+            over: Also replace a row that shows none of the stored answers.
+        """
+        table = self.table
+        # Only texts are compared: a database may spell JSON and numbers differently.
+        text_fields = [name for name, kind in self.task.fields if kind == "text"]
+        is_row = and_(*(table.c[name] == value for name, value in row_key.items()))
+        compared_columns = [table.c[name] for name in text_fields or [self.key]]
+        row = tx.execute(select(*compared_columns).where(is_row)).first()
+
+        own_texts = {tuple(answer.cells[name] for name in text_fields) for answer in stored_answers}
+        if row is not None and not over and tuple(row) not in own_texts:
+            return
+
+        preferred_answer = self._select_preferred(new_answers)
+        with refusals(table.name):
+            if preferred_answer is None:
+                if row is not None:
+                    tx.execute(delete(table).where(is_row))
+                return
+
+            answered_at, cells = preferred_answer
+            values = {**cells, "created_at": answered_at}
+            if row is not None:
+                tx.execute(update(table).where(is_row).values(values))
+            else:
+                tx.execute(insert(table).values({**values, **row_key}))
+
+    def _select_preferred(self, answers: Mapping[str, _TimedCells]) -> _TimedCells | None:
+        """Return the preferred of the answers, which are by the version's label, or None if empty.
+
+        A person's answer comes first, then the preferred versions in their order, then the rest.
+        The newest answer decides among the rest.
+        """
+        if not answers:
+            return None
+
+        labels = [PERSON, *self.preferred]
+
+        def rank(label: str) -> tuple[int, datetime]:
+            position = labels.index(label) if label in labels else len(labels)
+            return -position, answers[label].answered_at
+
+        return answers[max(answers, key=rank)]
+
+    def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
+        """Return the answers by row id and model, and by the version's label.
+
+        A person's answer is among those of each model. If no model answered a row, its model is
+        PERSON.
+        """
+        grouped: _AnswersByRow = {}
+        for answer in answers:
+            label, _, model = answer.extractor.partition("/")
+            values = json.loads(answer.answer_json)
             cells = {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
-            found.setdefault((one.item_id, model), {})[label] = one.at, cells
-        asked = {item_id for item_id, model in found if model}
-        alone = {
-            (item_id, record.PERSON): some
-            for (item_id, model), some in found.items()
-            if item_id not in asked
-        }
-        return alone | {
-            key: {**found.get((key[0], ""), {}), **some} for key, some in found.items() if key[1]
-        }
+            row_answers = grouped.setdefault((answer.item_id, model), {})
+            row_answers[label] = _TimedCells(answer.at, cells)
+
+        ids_with_model = {item_id for item_id, model in grouped if model}
+        by_row: _AnswersByRow = {}
+        for (item_id, model), row_answers in grouped.items():
+            if model:
+                persons_answers = grouped.get((item_id, ""), {})
+                by_row[item_id, model] = {**persons_answers, **row_answers}
+            elif item_id not in ids_with_model:
+                by_row[item_id, PERSON] = row_answers
+        return by_row
 
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
-        """Return the condition that an item, by its id as text, has a row of this provider and a model."""
-        mine = (self.table.c.provider == self.provider) & (self.table.c.model == model)
-        return cast(item_id, Text).in_(select(cast(self.table.c[self.key], Text)).where(mine))
+        """Return the condition that the table has a row of this provider for a row id and a model.
+
+        Args:
+            item_id: Expression for the row id.
+            model: Value of the column `model`.
+        """
+        table = self.table
+        is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
+        written_ids = select(cast(table.c[self.key], Text)).where(is_own_row)
+        return cast(item_id, Text).in_(written_ids)
 
 
 def rows_written_to(write_to: str | None) -> TargetColumn | None:
-    """Return the table that gets a row of each answer, with its column of the item; None where there is none."""
+    """Parse the value of `write_to=` as a table that gets a row for each answer.
+
+    Returns:
+        The column for the row id, or None if `write_to=` is not given or names a field.
+    """
     target = parse_target(write_to or "")
     return None if target is None or target.field is not None else target
 
 
 def check_target(tx: Connection, target: RowTarget) -> None:
-    """Raise InputError where a table cannot hold the rows."""
-    said = f'write_to="{target.name}.{target.key}"'
-    if kind_of(tx, target.name, target.schema) != "table" or len(target.task.key) != 1:
-        why = (
-            f"this database has no table `{target.name}`"
-            if len(target.task.key) == 1
-            else "the key is of several"
-        )
+    """Raise InputError if the table does not exist or lacks a column, or the key is not single."""
+    setting = f'write_to="{target.name}.{target.key}"'
+    has_one_key_column = len(target.task.key) == 1
+    if not has_one_key_column or kind_of(tx, target.name, target.schema) != "table":
+        reason = "the key is of several"
+        if has_one_key_column:
+            reason = f"this database has no table `{target.name}`"
         raise InputError(
-            f"{said}: {why}",
+            f"{setting}: {reason}",
             hint='write_to="table.column", for a row of each answer by that column',
         )
-    there = columns_of(tx, target.name, target.schema)
-    if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
-        hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
+
+    existing_columns = columns_of(tx, target.name, target.schema)
+    missing_columns = [
+        column.name
+        for column in target.table.c
+        if fold_column_name(tx, column.name) not in existing_columns
+    ]
+    if missing_columns:
         raise InputError(
-            f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint
+            f"{setting}: `{target.name}` lacks the columns {', '.join(missing_columns)}",
+            hint=(
+                f"a row has the item's column, {', '.join(_ROW_COLUMNS)}, "
+                "and one for each field of the answer"
+            ),
         )

@@ -1,1 +1,1 @@
-"""What takes several steps in one command."""
+"""Commands that take several steps."""

@@ -1,12 +1,13 @@
-"""Add a new person, who is tagged at once by a call of their own; untagged ones go out later.
+"""Add a new person and tag the person at once with a live call.
 
-Each is due from the transaction on that stores the row: where the process dies, the next command asks about them.
+The transaction that stores the person also marks the person as due. If the process dies before the
+call, the next command asks about the person.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.batch.live import ask_alone
+from pipeline.batch.live import LiveReport, ask_alone
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
@@ -21,67 +22,99 @@ from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
 from pipeline.tables.row_import import SoundRow
 
-PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
-DUE = "saved, and not asked about yet"
-ANSWERED_S = (
-    6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
-)
+# Our choice: how long a person at a terminal waits until a limit allows a call.
+PATIENCE_S = 5.0
+# Why a new person is due, as the database stores it.
+DUE_REASON = "saved, and not asked about yet"
+# Our choice: the call ends after this time, tagged or not. Users are promised eight seconds.
+MAX_ANSWER_S = 6.5
 
 
 @dataclass(frozen=True)
 class AddedExpert:
-    """One new person as stored; `notes` say how the document was read: what was taken for columns, and what was not.
-
-    `problem` says why there are no tags, `took_s` how long a call took, if made; `parked` why nothing more will be
-    asked about them, where that is so, and `is_due` whether they are asked again.
-    """
+    """A new person as stored."""
 
     username: str
+    # Id of the person's row.
     item_id: str
     findability_score: float
+    # First and last name.
     name: str = ""
     tags: Sequence[str] = ()
+    # Why there are no tags; empty if there are tags or no call was made.
     problem: str = ""
+    # How long the call took, or None if no call was made.
     took_s: float | None = None
+    # Why the person is not asked about again; empty if not parked.
     parked: str = ""
+    # Whether a later command asks about the person.
     is_due: bool = False
+    # Which members of the document were read as columns, and which were not.
     notes: Sequence[str] = ()
 
 
 def run(
     ws: WorkspaceSession, data: bytes, *, name: str, mapping: str, way: Mode = Mode.LIVE
 ) -> AddedExpert:
-    """Add the person of a JSON document, and ask about them where there is a bio; see `save`.
+    """Add the person of a JSON document, and tag the person by a live call if there is a bio.
 
-    `name` is what the command takes for the document, `mapping` is MAP=, and `way` is live or priority.
+    A failed call raises nothing: the result has its reason, and the person stays due or is parked.
+
+    Args:
+        ws: The workspace.
+        data: The JSON document.
+        name: Name of the document in messages.
+        mapping: The setting MAP.
+        way: Live or priority.
+
+    Raises:
+        InputError, ConfigurationError, UnavailableError: As `save`; no person was added.
+        KeyboardInterrupt: Ctrl-C during the call; the person is stored.
     """
     saved = save(ws, data, name=name, mapping=mapping)
     if not saved.is_due:
         return as_stored(ws, saved)
+
     ws.display.say(f"Generating tags… {saved.username}")
-    began = ws.monotonic()
+    started_at_s = ws.monotonic()
     try:
-        asked = ask_alone(
-            ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S
+        live_report = ask_alone(
+            ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S
         )
     except KeyboardInterrupt:
-        ws.display.warn(
-            f"{saved.username} is saved {'with' if as_stored(ws, saved).tags else 'without'} tags"
-        )
+        tags_state = "with" if as_stored(ws, saved).tags else "without"
+        ws.display.warn(f"{saved.username} is saved {tags_state} tags")
         raise
-    problem = (
-        asked.stopped.message if asked.stopped else next((why for _, why in asked.samples), "")
-    )
-    if asked.why_not:
-        problem = problem or f"not asked, because {asked.why_not}"
+
+    if live_report.why_not:
         with ws.store.write() as tx:
             claims.note_due(
-                tx, ws.task.name, ws.extractor, saved.item_id, reason=asked.why_not, at=ws.now()
+                tx,
+                ws.task.name,
+                ws.extractor,
+                saved.item_id,
+                reason=live_report.why_not,
+                now=ws.now(),
             )
-    problem = (
-        "" if asked.answered else problem
-    )  # the reply may come just when it is waited for no more
-    return as_stored(ws, saved, problem=problem, took_s=ws.monotonic() - began)
+
+    duration_s = ws.monotonic() - started_at_s
+    return as_stored(ws, saved, problem=_problem_of(live_report), took_s=duration_s)
+
+
+def _problem_of(live_report: LiveReport) -> str:
+    """Return why a call for one person gave no answer; empty if there is an answer."""
+    # The reply may arrive just after the deadline.
+    if live_report.answered:
+        return ""
+    if live_report.stopped:
+        return live_report.stopped.message
+
+    failure_reasons = [reason for _, reason in live_report.samples]
+    if failure_reasons and failure_reasons[0]:
+        return failure_reasons[0]
+    if live_report.why_not:
+        return f"not asked, because {live_report.why_not}"
+    return ""
 
 
 def save(
@@ -90,19 +123,28 @@ def save(
     *,
     name: str,
     mapping: str = "",
-    reason: str = DUE,
+    reason: str = DUE_REASON,
     as_given: bool = False,
     patience_s: float | None = None,
 ) -> AddedExpert:
-    """Add the person of a JSON document, without a call; one with a bio is due for a `reason`.
+    """Store the person of a JSON document without a call, and mark a person with a bio as due.
 
-    Values are stored `as_given`, or it is told what becomes of one. `patience_s` is how long another writer is waited
-    for, in seconds; None as long as ever.
+    Prints how the document was read, and warns of each value that is changed.
+
+    Args:
+        ws: The workspace.
+        data: The JSON document.
+        name: Name of the document in messages.
+        mapping: The setting MAP.
+        reason: Why the person is due.
+        as_given: Refuse a document if one of its values would be changed.
+        patience_s: How long to wait for another writer, or None for the usual time.
 
     Raises:
-        InputError: the document is no one person, what a name in it means is open, or a username exists already.
-        ConfigurationError: there is a bio to ask about, and no key or no such model is set.
-        UnavailableError: another process writes for longer.
+        InputError: The document is not a single person, a name in it is ambiguous, or the
+            username exists already.
+        ConfigurationError: There is a bio, but no key is set or the model does not exist.
+        UnavailableError: Another process writes for longer than `patience_s`.
     """
     person, notes = read_person(data, parse_map(mapping), name=name)
     if as_given:
@@ -111,51 +153,74 @@ def save(
         ws.display.say(note)
     for change in person.changes:
         ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-    if is_due := bool(text_of(person.values.get("bio"))):
+
+    has_bio = bool(text_of(person.values.get("bio")))
+    if has_bio:
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
-        _check_fits(person, ws.model.input_limit)
+        _check_bio_fits(person, ws.model.input_limit)
+
     with ws.store.write(patience_s=patience_s) as tx:
-        key = _inserted(tx, person)
+        item_id = _insert_person(tx, person)
         score = number_of(table.by_username(tx, person.key)["findability_score"]) or 0.0
-        if is_due:
-            claims.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
-    return AddedExpert(person.key, key, score, is_due=is_due, notes=notes)
+        if has_bio:
+            claims.note_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now())
+    return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
 
 
 def as_stored(
     ws: WorkspaceSession, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
 ) -> AddedExpert:
-    """Return a person as stored by now."""
+    """Return a person as the database has it now, with the given `problem` and `took_s`.
+
+    Username, id and notes are those of `saved`.
+    """
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
-        parked = claims.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
-        is_due = saved.item_id in claims.due_ids(tx, ws.task)
-    name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
-    score = number_of(row["findability_score"]) or 0.0
-    tags = list_of(row["tags"]) or []
-    now = replace(
-        saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due
-    )
-    return replace(now, problem=problem, took_s=took_s)
-
-
-def _check_fits(person: SoundRow, limit: int | None) -> None:
-    tokens = estimate_tokens(text_of(person.values.get("bio")))
-    if limit is not None and tokens > limit:
-        raise InputError(
-            f"the bio has about {tokens:,} tokens, and the model takes {limit:,}; nothing was stored",
-            hint=f"shorten it, or set another {OptionHint('model')}",
-            field="bio",
+        parked_reason = claims.parked_reason(
+            tx, ws.task.name, saved.item_id, prompt_version=ws.task.own
         )
+        is_due = saved.item_id in claims.due_ids(tx, ws.task)
+
+    name_parts = (text_of(row["first_name"]), text_of(row["last_name"]))
+    return replace(
+        saved,
+        name=" ".join(filter(None, name_parts)),
+        tags=list_of(row["tags"]) or [],
+        findability_score=number_of(row["findability_score"]) or 0.0,
+        parked=parked_reason or "",
+        is_due=is_due,
+        problem=problem,
+        took_s=took_s,
+    )
 
 
-def _inserted(tx: Connection, person: SoundRow) -> str:
-    """Store a person; return the item's id."""
+def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
+    """Raise InputError if the bio is longer than the model takes. None means no limit."""
+    tokens = estimate_tokens(text_of(person.values.get("bio")))
+    if max_tokens is not None and tokens > max_tokens:
+        message = (
+            f"the bio has about {tokens:,} tokens, and the model takes {max_tokens:,}; "
+            "nothing was stored"
+        )
+        hint = f"shorten it, or set another {OptionHint('model')}"
+        raise InputError(message, hint=hint, field="bio")
+
+
+def _insert_person(tx: Connection, person: SoundRow) -> str:
+    """Insert a person with its extra columns in the caller's transaction; return the row id.
+
+    Raises:
+        TakenError: The username exists already.
+    """
     if table.by_usernames(tx, [person.key]):
-        hint = f"`{CommandHint('show', expert=person.key)}`; `{CommandHint('import')}` changes existing people"
-        said = f"the username {person.key!r} exists already; no person was added"
-        raise TakenError(said, hint=hint, field=USERNAME)
-    key = table.insert_person(tx, person.key, person.values)
-    table.put_beside(tx, [(key, person.key, person.beside)])
+        message = f"the username {person.key!r} exists already; no person was added"
+        hint = (
+            f"`{CommandHint('show', expert=person.key)}`; "
+            f"`{CommandHint('import')}` changes existing people"
+        )
+        raise TakenError(message, hint=hint, field=USERNAME)
+
+    item_id = table.insert_person(tx, person.key, person.values)
+    table.store_extra_cells(tx, [(item_id, person.key, person.beside)])
     workspace.touch_revision(tx, table.TASK)
-    return key
+    return item_id

@@ -9,24 +9,27 @@ from typing import Any, Generic
 from pipeline.core.declaration import A_co
 from pipeline.core.text import cut
 
-PLAIN = frozenset(
-    {str, int, float, bool, date, datetime, Decimal}
-)  # which a flat row has as they are
+# Types that a flat row keeps. Values of other types become their JSON form.
+FLAT_TYPES = frozenset({str, int, float, bool, date, datetime, Decimal})
 
 
 @dataclass(frozen=True, repr=False)
 class AnsweredRow(Generic[A_co]):
-    """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
+    """One answer, with the row that was asked about.
 
-    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`. `row` is as the source is now, empty
-    where the item was removed or is of a built-in task; `key_columns` are those of its key.
+    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`.
     """
 
+    # Key of the row, as commands take it.
     key: str
+    # The answer, an instance of the task's model.
     answer: A_co
+    # Version that answered, such as `reviews@1`.
     extractor: str
     answered_at: datetime
+    # The row as the source has it now. Empty if the row was removed or the task is built in.
     row: Mapping[str, Any]
+    # Names of the columns of the row's key.
     key_columns: Sequence[str] = ()
 
     def __repr__(self) -> str:
@@ -34,21 +37,26 @@ class AnsweredRow(Generic[A_co]):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return a flat row: the columns of the key, the fields of the answer, the extractor, and when.
+        """Return a flat row: key columns, fields of the answer, extractor and time.
 
-        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
+        If there is no row, the key is in the column `key`. Texts, numbers and dates keep their
+        types. Other values have their JSON form: a quotation is {quote, start, end}.
         """
-        as_json = self.answer.model_dump(mode="json")
-        values = {name: getattr(self.answer, name) for name in as_json}
-        fields = {
-            name: value if type(value) in PLAIN else as_json[name] for name, value in values.items()
-        }
-        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row} or {
-            "key": self.key
-        }
+        json_fields = self.answer.model_dump(mode="json")
+
+        answer_fields = dict[str, Any]()
+        for name, json_form in json_fields.items():
+            field_value = getattr(self.answer, name)
+            is_flat = type(field_value) in FLAT_TYPES
+            answer_fields[name] = field_value if is_flat else json_form
+
+        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row}
+        if not key_fields:
+            key_fields = {"key": self.key}
+
         return {
             **key_fields,
-            **fields,
+            **answer_fields,
             "extractor": self.extractor,
             "answered_at": self.answered_at,
         }

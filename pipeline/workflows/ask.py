@@ -1,11 +1,14 @@
-"""Ask a question about the first rows of any table, or write the file of a task for it, which runs as it is.
+"""Ask a question about the first rows of any table, or write the file of a task for the table.
 
-A question without a name is a trial: its file is run in memory, and only its cost is recorded. With a name its file is
-written first. Then its first rows are claimed and asked as those of any task, and their answers are kept.
+- A question without a name is a trial: its task runs in memory, and only its cost is recorded.
+- A question with a name is stored: its task's file is written first. Then the first rows are
+  claimed and asked as rows of that task, and their answers are stored.
 
-No file is overwritten. Only the text column is sent, and the columns that a person named. The key and the text are
-known by their names in a dozen languages; else the text is the longest column. A key is in every row and in none twice,
-whatever it is called; if there is no such column, it is a hash of the row.
+No file is overwritten. Only the text column is sent, and the columns that a person named.
+
+Key and text column are guessed from their names in a dozen languages. Otherwise the text is the
+longest column. A key has a value in every row and no value twice, whatever its name is. If no
+column can be the key, the key is a hash of the row.
 """
 
 import csv
@@ -13,7 +16,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -81,88 +84,104 @@ from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
 
-FEW = 5
-PIECE = 1 << 20  # bytes of a file that are copied at once
+# Rows that are asked by default.
+DEFAULT_ROW_COUNT = 5
+# A file is copied in pieces of this size.
+COPY_CHUNK_BYTES = 1 << 20
 STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
-UNNAMED = "ask"  # what a question is called in the accounts where it is not kept
-SAMPLED = 1_000  # rows whose texts are measured
-# Ours: rows with a key from which on one row without is refused, and does not make the key a hash.
+# Name of a task that is not stored.
+UNNAMED = "ask"
+# Rows whose texts are measured to guess the columns.
+MAX_SAMPLE_ROWS = 1_000
+# Our choice: if at least this many rows have a key, rows without one are refused. If fewer
+# rows have one, the column is not a key.
 MIN_KEYS_BESIDE_BLANK = 3
-# Ours: a key may be blank in one of so many rows.
+# Our choice: a key may be blank in one of so many rows.
 ROWS_PER_BLANK_KEY = 10
-# Ours: longer texts are taken for no key, unless they are called like one.
+# Our choice: a column with a longer text is not a key, unless its name is that of a key.
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
-_LAST_KEYS = (
+MAX_KEY_FAULTS_SHOWN = 3
+# Names of columns that can be keys if no column has the usual name of a key.
+_FALLBACK_KEY_NAMES = (
     "name",
     "slug",
     "url",
     "username",
     "email",
     "title",
-)  # where none is called like a key
-_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
+)
+_KEY_SUFFIX = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _IMAGE = re.compile(
     r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE
 )
-_NO_WORD = re.compile(r"\W+")
-_NO_LETTERS = re.compile("[^a-z0-9_]+")
+_NON_WORD_CHARS = re.compile(r"\W+")
+_INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
-    """A task that is no file yet: its name, its items as they were given, and the rows of it, None for a query.
+    """A task that has no file yet."""
 
-    A query is of the workspace's database, or of the one whose address is the `source`, which holds no password. Where
-    a question is asked, it is of `fields`; without a name it is not kept. `choice` has the columns that were named.
-    """
-
+    # Empty if the task is not stored.
     name: str
+    # A path, a SELECT, or ROWS for rows of Python.
     items: str
+    # The rows, or None for a query.
     table: FileSource | MemorySource | None
+    # Address of the database of a query, without a password; empty for the workspace's database.
     source: str = ""
     question: str = ""
+    # Fields of an answer.
     fields: Sequence[AnswerField] = ()
+    # Columns that a person named.
     choice: ColumnChoice = ALL_GUESSED
-    draft: TaskDraft | None = None  # of what is not a query, which takes the workspace's database
+    # Draft of the file, or None for a query, which needs the workspace's database.
+    draft: TaskDraft | None = None
 
     @property
     def path(self) -> Path:
-        """Return where the file of the task would stand."""
+        """Return the path at which the file of the task would be."""
         return Path(FOLDER) / f"{self.name}{ENDING}" if self.name else place_in_python(UNNAMED)
 
 
 @dataclass(repr=False)
 class AskReport:
-    """What was asked: the draft of its file and whether that was kept, all `rows` that hold something, and what came.
+    """Result of a question."""
 
-    `estimate` says what all rows would come to, None where no reply came.
-    """
-
+    # Draft of the task's file.
     draft: TaskDraft
+    # Whether the file was written and the answers are stored.
     is_kept: bool
+    # Names of the fields of an answer.
     fields: Sequence[str]
+    # Rows of the table that can be asked about.
     rows: int
     tried: TryReport
+    # Estimate for all rows, or None if no reply came.
     estimate: Preflight | None
 
     def __repr__(self) -> str:
-        """Return in a line how it ended."""
+        """Return one line with the outcomes and the number of rows."""
         return f"{self.tried!r} of {self.rows:,} rows"
 
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
-        """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
-        return ResultTable(
-            {
-                self.draft.guess.key: one.id,
-                **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")}),
-            }
-            for one in self.tried.items
-        )
+        """Return a row for each asked row: its key and fields, or the problem without an answer."""
+        return ResultTable(self._answer_rows())
+
+    def _answer_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `answers`."""
+        key_name = self.draft.guess.key
+        for row in self.tried.items:
+            if row.answer:
+                yield {key_name: row.id, **row.answer}
+            else:
+                problem = f"{row.outcome}: {row.reason}".rstrip(": ")
+                yield {key_name: row.id, "problem": problem}
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the report as JSON members."""
         return {
             **self.draft.document,
             "file": str(self.draft.path) if self.is_kept else None,
@@ -182,27 +201,39 @@ def new_task(
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
 ) -> NewTask:
-    """Return a task of a name for a file or a SELECT, where it can be; nothing is made.
+    """Return a task for a file or a SELECT after checking its name and options; write nothing.
+
+    Args:
+        name: Name of the task.
+        items: Path of a file, or a SELECT.
+        data: Folder of the workspace in which the name must be free. If None, no name is checked.
+        reading: How a file is read.
+        source: Address of the database of a SELECT.
+        choice: Columns that a person named.
 
     Raises:
-        InputError: a task is called so here or in `data`, None to look for none, or none can be; the file cannot be
-            read; or the address of a database, which is to stand in the task's file, holds a password.
+        InputError: The name is invalid or taken, the file cannot be read, an option does not fit
+            the items, or `source` has a password, which would be in the task's file.
     """
     if data is not None:
         _check_name(name)
         _check_free(name, data)
+
     if without_password(source) != source:
-        said = f"{OptionHint('source')} holds a password, which would stand in the task's file; nothing was written"
-        raise InputError(
-            said, hint=f"write TABLE_URL=… with it into .env, and {OptionHint(source='$TABLE_URL')}"
+        message = (
+            f"{OptionHint('source')} holds a password, which would stand in the task's file; "
+            "nothing was written"
         )
-    if (source and not is_query(items)) or (reading.given and is_query(items)):
-        option = OptionHint("source" if source else next(iter(reading.given)))
-        said = f"{option} needs {'a query' if source else 'a file'}; nothing was written"
-        raise InputError(
-            said,
-            hint=f"{OptionHint('from')} names a file, or is a query that begins with SELECT or WITH",
-        )
+        hint = f"write TABLE_URL=… with it into .env, and {OptionHint(source='$TABLE_URL')}"
+        raise InputError(message, hint=hint)
+
+    needs_query = bool(source)
+    if (needs_query and not is_query(items)) or (reading.given and is_query(items)):
+        option = OptionHint("source" if needs_query else next(iter(reading.given)))
+        needed = "a query" if needs_query else "a file"
+        hint = f"{OptionHint('from')} names a file, or is a query that begins with SELECT or WITH"
+        raise InputError(f"{option} needs {needed}; nothing was written", hint=hint)
+
     table = None if is_query(items) else FileSource(Path(items), reading)
     return NewTask(name, items, table, source, choice=choice)
 
@@ -218,153 +249,194 @@ def prepared(
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
 ) -> NewTask:
-    """Return what is to be asked, where it can be; nothing is made. `items` are a file, a SELECT, or rows of Python.
+    """Return the task of a question after checking it; write nothing.
 
-    `reading` says how a file is read, and a SELECT may have another database as its `source`, as `new_task` takes them.
-    The `choice` names columns.
+    Reads a file or rows to guess their columns; a query is read later.
+
+    Args:
+        items: Path of a file, a SELECT, or rows of Python.
+        question: The question.
+        fields: Fields of an answer, as the setting FIELDS.
+        name: Name under which the question is stored; empty for a trial.
+        data: Folder of the workspace.
+        reading: How a file is read.
+        source: Address of the database of a SELECT.
+        choice: Columns that a person named.
 
     Raises:
-        InputError: the question says nothing, `fields` is no list of fields, the name is taken, or there is no such
-            file or column.
+        InputError: The question has no letter or digit, `fields` is invalid, the name is invalid
+            or taken, or the file or a column does not exist.
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
             "Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question'
         )
-    found = parse_fields(fields)
+    answer_fields = parse_fields(fields)
     if name:
         _check_name(name)
+
+    task = _task_of_items(items, name, reading, source)
+    task = task._replace(question=question, fields=answer_fields, choice=choice)
+    if task.table is None:
+        return task
+
+    draft = _draft_to_ask(None, task)
+    if name:
+        text = task_text(draft, question=question, fields=answer_fields)
+        _check_free(name, data, path=draft.path, text=text)
+    return task._replace(draft=draft)
+
+
+def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> NewTask:
+    """Return the task of a file, a SELECT or rows of Python, without its question.
+
+    Raises:
+        InputError: Options for files, or a name, were given for rows of Python; or as `new_task`.
+    """
     if isinstance(items, str | Path):
-        new = new_task(name, str(items), data=None, reading=reading, source=source)
-    elif reading.given:
+        return new_task(name, str(items), data=None, reading=reading, source=source)
+    if reading.given:
         option = OptionHint(next(iter(reading.given)))
         raise InputError(
             f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out"
         )
-    elif name:
+    if name:
         raise InputError(
             "rows of Python stand in no file, which name= would keep", hint="write them to a file"
         )
-    else:
-        new = NewTask(name, ROWS, MemorySource(rows_of(items)))
-    new = new._replace(question=question, fields=found, choice=choice)
-    if new.table is None:
-        return new
-    new = new._replace(draft=_draft_to_ask(None, new))
-    if name and new.draft is not None:
-        _check_free(
-            name,
-            data,
-            path=new.draft.path,
-            text=task_text(new.draft, question=question, fields=found),
-        )
-    return new
+    return NewTask(name, ROWS, MemorySource(rows_of(items)))
 
 
 def run(ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False) -> AskReport:
-    """Ask about the first rows that hold something; nothing is kept but what the calls cost.
+    """Ask about the first rows with a text; only the cost is stored.
 
-    Three refused rows are told, or with `lists_refused` all of them.
+    Args:
+        ws: The workspace.
+        new: The question.
+        size: How many rows are asked.
+        lists_refused: Warn of every refused row; otherwise of three.
 
     Raises:
-        InputError: there is no column of text or no row with one, or it was not confirmed.
-        ConfigurationError: no key, no such model, or a budget has no room.
+        InputError: There is no text column or no row with a text, or the cost was not confirmed.
+        ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
     draft = new.draft or _draft_to_ask(ws.store, new)
-    _tell_columns(ws, draft)
-    beside, ids = _rows_in_memory(
+    _print_columns(ws, draft)
+    trial_ws, row_ids = _open_in_memory(
         ws, new, draft, size=size, display=ws.display, lists_refused=lists_refused
     )
-    _tell_stand_in(beside)
-    tried = try_out.ask_about(beside, ids)
-    _check_judged(tried)
-    total = cast(UnregisteredTask, beside.task).total
-    names = [one.name for one in new.fields]
+    _print_stand_in(trial_ws)
+
+    try_report = try_out.ask_about(trial_ws, row_ids)
+    _check_judged(try_report)
+
+    row_count = cast(UnregisteredTask, trial_ws.task).total
     return AskReport(
         draft,
         is_kept=False,
-        fields=names,
-        rows=total,
-        tried=tried,
-        estimate=_estimate_all(beside, ids, total, tried),
+        fields=[answer_field.name for answer_field in new.fields],
+        rows=row_count,
+        tried=try_report,
+        estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
     )
 
 
 class SavedQuestion(NamedTuple):
-    """A question whose file is written: its fields' names, and the cost in USD that was agreed to, None if none was."""
+    """A question whose task's file is written."""
 
     draft: TaskDraft
+    # Names of the fields of an answer.
     fields: Sequence[str]
+    # Cost that a person agreed to, or None if the file was written by an earlier command.
     agreed_usd: float | None
 
 
 def keep_question(
     ws: WorkspaceSession, new: NewTask, *, size: int, lists_refused: bool = False
 ) -> SavedQuestion:
-    """Write the file of a question, once its first rows are priced and that is agreed to; nothing is asked.
+    """Confirm the cost of the first rows and write the task's file; ask nothing.
 
-    The file of the same question stays, so a command that was killed goes on.
+    If the file of the same question exists, nothing is confirmed or written: a killed command
+    resumes.
 
-    With `lists_refused` all refused rows are told; else three are when the task reads its rows.
+    Args:
+        ws: The workspace.
+        new: The question.
+        size: How many rows are asked later.
+        lists_refused: Warn of every refused row. Otherwise three are named later, when the task
+            reads its rows.
 
     Raises:
-        InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
-        ConfigurationError: no such model, or a budget has no room.
+        InputError: There is no text column or no row with a text, the name is taken, or the cost
+            was not confirmed.
+        ConfigurationError: The model does not exist, or a budget has no room.
     """
     draft = new.draft or _draft_to_ask(ws.store, new)
     text = task_text(draft, question=new.question, fields=new.fields)
     _check_free(new.name, ws.data, path=draft.path, text=text)
-    _tell_columns(ws, draft)
-    names = [one.name for one in new.fields]
+    _print_columns(ws, draft)
+
+    field_names = [answer_field.name for answer_field in new.fields]
     is_written = _is_file_of(draft.path, text)
     _check_unused(ws.store, new.name, path=draft.path.resolve() if is_written else None)
     if is_written:
-        return SavedQuestion(draft, names, None)
+        return SavedQuestion(draft, field_names, None)
 
-    # Three refused rows are told when the task reads its rows.
+    # Otherwise refused rows are named when the task reads its rows.
     display = ws.display if lists_refused else NoProgress()
-    beside, ids = _rows_in_memory(
+    trial_ws, row_ids = _open_in_memory(
         ws, new, draft, size=size, display=display, lists_refused=lists_refused
     )
-    planned = try_out.plan_rows(beside, ids)
-    with ws.store.read() as tx:
-        budgets = budget.budgets(beside)
-        reserve = budget.calibration(tx, beside.extractor).reserve
-        room = budgets.room(tx, error=reserve)
-        if room is not None and planned.cost * (1 + reserve) > room:
-            raise budgets.without_room(tx)
-    try_out.confirm_cost(beside, planned)
+    planned = try_out.plan_rows(trial_ws, row_ids)
+    _check_budget(ws, trial_ws, planned.cost)
+    try_out.confirm_cost(trial_ws, planned)
     _write_new(draft.path, text, ws.data)
-    return SavedQuestion(draft, names, planned.cost)
+    return SavedQuestion(draft, field_names, planned.cost)
 
 
-def ask_kept(ws: WorkspaceSession, kept: SavedQuestion, *, size: int) -> AskReport:
-    """Ask about the first rows of a question whose file is written; their answers are answers of its task.
+def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float) -> None:
+    """Raise BudgetError if a budget has no room for a cost (USD) with its reserve."""
+    with ws.store.read() as tx:
+        budgets = budget.budgets(trial_ws)
+        reserve = budget.calibration(tx, trial_ws.extractor).reserve
+        room = budgets.room(tx, error=reserve)
+        if room is not None and cost * (1 + reserve) > room:
+            raise budgets.without_room(tx)
 
-    Rows that were asked before are not asked again, and told with what came of them.
+
+def ask_kept(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
+    """Ask about the first rows of a stored question; the answers are stored as its task's.
+
+    Rows that were asked before are not asked again, and their stored outcome is reported.
+
+    Args:
+        ws: The workspace, with the task of the question.
+        kept: The stored question.
+        size: How many rows are asked.
 
     Raises:
-        InputError: there is no row to ask about, or it was not confirmed.
-        ConfigurationError: no key, no such model, or a budget has no room.
+        InputError: There is no row to ask about, or the cost was not confirmed.
+        ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
     rounds.begin(ws)
-    ws.agreed = kept.agreed_usd
+    ws.agreed = saved_question.agreed_usd
     with ws.store.read() as tx:
-        ids, total = cast(UserTask, ws.task).first_rows(tx, size)
-    _tell_stand_in(ws)
-    tried = try_out.ask_and_keep(ws, ids)
-    _check_judged(tried)
+        row_ids, row_count = cast(UserTask, ws.task).first_rows(tx, size)
+    _print_stand_in(ws)
+
+    try_report = try_out.ask_and_keep(ws, row_ids)
+    _check_judged(try_report)
     return AskReport(
-        kept.draft,
+        saved_question.draft,
         is_kept=True,
-        fields=kept.fields,
-        rows=total,
-        tried=tried,
-        estimate=_estimate_all(ws, ids, total, tried),
+        fields=saved_question.fields,
+        rows=row_count,
+        tried=try_report,
+        estimate=_estimate_all(ws, row_ids, row_count, try_report),
     )
 
 
-def _rows_in_memory(
+def _open_in_memory(
     ws: WorkspaceSession,
     new: NewTask,
     draft: TaskDraft,
@@ -373,11 +445,23 @@ def _rows_in_memory(
     display: Progress,
     lists_refused: bool,
 ) -> tuple[WorkspaceSession, Sequence[str]]:
-    """Return the workspace with the draft's task over its first rows, which are in memory, and their ids."""
+    """Return a session with the draft's task over its first rows in memory, and their ids.
+
+    Args:
+        ws: The workspace.
+        new: The question.
+        draft: Draft of its file.
+        size: How many rows are read into memory.
+        display: Prints the names of refused rows.
+        lists_refused: Name every refused row; otherwise three.
+
+    Raises:
+        InputError: No row has a text.
+    """
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
     task = UnregisteredTask(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
-    ids = task.take(
+    row_ids = task.take(
         draft.rows,
         store=ws.store,
         first=size,
@@ -385,61 +469,75 @@ def _rows_in_memory(
         display=display,
         lists_refused=lists_refused,
     )
-    if not ids:
+    if not row_ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
-    return replace(ws, task=task), ids
+    return replace(ws, task=task), row_ids
 
 
-def _tell_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
+def _print_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
+    """Print which columns are key and text, and which are sent."""
     for note in draft.guess.notes:
         ws.display.say(note)
 
 
-def _tell_stand_in(ws: WorkspaceSession) -> None:
+def _print_stand_in(ws: WorkspaceSession) -> None:
+    """Print that the local engine answers, if it does."""
     if ws.backend == "local":
         ws.tell_backend()
         ws.display.say(STAND_IN)
 
 
-def _check_judged(tried: TryReport) -> None:
-    """Raise what ended the calls where no reply was judged."""
-    if all(one.outcome in try_out.UNJUDGED for one in tried.items):
-        tried.check()
+def _check_judged(try_report: TryReport) -> None:
+    """Raise the error that ended the calls if no reply was judged."""
+    if all(row.outcome in try_out.UNJUDGED for row in try_report.items):
+        try_report.check()
 
 
 def _estimate_all(
-    ws: WorkspaceSession, ids: Sequence[str], rows: int, tried: TryReport
+    ws: WorkspaceSession, row_ids: Sequence[str], row_count: int, try_report: TryReport
 ) -> Preflight | None:
-    """Return what all rows would come to by the replies about the first ones; None where no reply came."""
+    """Return the estimate for all rows, from the replies about the first rows.
+
+    Args:
+        ws: The workspace.
+        row_ids: Ids of the first rows.
+        row_count: Number of all rows.
+        try_report: The replies.
+
+    Returns:
+        `None` if no reply came.
+    """
     measured_usages = [
-        Usage(prompt=item.tokens_in, answer=item.tokens_out)
-        for item in tried.items
-        if item.tokens_in
+        Usage(prompt=row.tokens_in, answer=row.tokens_out)
+        for row in try_report.items
+        if row.tokens_in
     ]
     if not measured_usages:
         return None
-    estimated = preflight.estimate_plan(ws, _plan_of_all(ws.settings, rows, measured_usages))
-    estimated = replace(estimated, known=Calibration(answers=len(measured_usages)))
-    priced = preflight.with_gemini_model(ws)
-    if priced is None:
-        return estimated
+
+    estimate = preflight.estimate_plan(ws, _plan_of_all(ws.settings, row_count, measured_usages))
+    estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
+    gemini_ws = preflight.with_gemini_model(ws)
+    if gemini_ws is None:
+        return estimate
 
     with ws.store.read() as tx:
-        requests = RequestBuilder(ws.task, priced.model).lines(tx, ws.task.rows(tx, ids))
-        estimated_usages = [request.usage for request in requests]
-    return replace(
-        estimated,
-        with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, estimated_usages)),
-    )
+        builder = RequestBuilder(ws.task, gemini_ws.model)
+        estimated_usages = [
+            request.usage for request in builder.lines(tx, ws.task.rows(tx, row_ids))
+        ]
+    gemini_plan = _plan_of_all(ws.settings, row_count, estimated_usages)
+    return replace(estimate, with_key=preflight.estimate_plan(gemini_ws, gemini_plan))
 
 
-def _plan_of_all(settings: Settings, rows: int, usages: Sequence[Usage]) -> BatchPlan:
-    """Return the plan for all rows, by the usages of some of them."""
-    usage = Usage(
-        *(round(sum(tokens) * rows / len(usages)) for tokens in zip(*usages, strict=True))
-    )
-    batches = math.ceil(max(rows / settings.batch_rows, usage.prompt / settings.batch_tokens))
-    return BatchPlan(rows, batches, rows, counted_in=usage.prompt, usage=usage)
+def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
+    """Return the plan for all rows, from the token counts of some of them."""
+    token_sums = [sum(tokens) for tokens in zip(*usages, strict=True)]
+    usage = Usage(*(round(token_sum * row_count / len(usages)) for token_sum in token_sums))
+    batches_for_rows = row_count / settings.batch_rows
+    batches_for_tokens = usage.prompt / settings.batch_tokens
+    batch_count = math.ceil(max(batches_for_rows, batches_for_tokens))
+    return BatchPlan(row_count, batch_count, row_count, counted_in=usage.prompt, usage=usage)
 
 
 # ---- the file of a task
@@ -449,7 +547,8 @@ def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task.
 
     Raises:
-        InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
+        InputError: A task of this name was used in the workspace, the items cannot be read, or the
+            file exists or cannot be written.
     """
     _check_unused(ws.store, new.name)
     draft = drafted(ws.store, new)
@@ -458,11 +557,13 @@ def write(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
 
 
 def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
-    """Keep a question about a file as a task's file in the workspace, with a copy of its rows; both are read at once.
+    """Write a question about a file into the workspace as a task with a copy of its file.
+
+    The task is registered and its rows are read at once. If that fails, file and copy are deleted.
 
     Raises:
-        InputError: there is such a task, or the rows stand in no file; nothing was kept.
-        ConfigurationError: the names of its views are taken, or there is no room for the file.
+        InputError: The name is taken, or the rows are not in a file; nothing was written.
+        ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
     name = new.name
     draft = new.draft
@@ -471,101 +572,133 @@ def keep(ws: WorkspaceSession, new: NewTask) -> TaskDraft:
     _check_name(name)
     _check_free(name, ws.data)
     _check_unused(ws.store, name)
-    table = draft.rows.path
-    place = Path(SOURCES, f"{name}{table.suffix}")
-    draft = draft._replace(path=ws.data / new.path, items=f"../{place.as_posix()}")
-    with files.SealedWriter(ws.data / place) as writer, table.open("rb") as rows:
-        while piece := rows.read(PIECE):
-            writer.write(piece)
-        writer.seal()
-    text = task_text(draft, question=new.question, fields=new.fields)
-    _write_new(draft.path, text, ws.data)
+
+    source_file = draft.rows.path
+    relative_copy = Path(SOURCES, f"{name}{source_file.suffix}")
+    copy_path = ws.data / relative_copy
+    draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
+    _copy_sealed(source_file, copy_path)
+    _write_new(draft.path, task_text(draft, question=new.question, fields=new.fields), ws.data)
+
     settings = replace(ws.settings, task=name)
     try:
         recorded(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
-            task = next(one for one in declared_tasks(tx, settings) if one.name == name)
+            task = next(task for task in declared_tasks(tx, settings) if task.name == name)
         bring_items(ws.store, task, settings, at=ws.now(), display=ws.display)
     except BaseException:
-        for made in (draft.path, ws.data / place):
-            made.unlink(missing_ok=True)
+        draft.path.unlink(missing_ok=True)
+        copy_path.unlink(missing_ok=True)
         raise
     return draft
 
 
+def _copy_sealed(source_file: Path, target_path: Path) -> None:
+    """Copy a file into the workspace as a sealed file."""
+    with files.SealedWriter(target_path) as writer, source_file.open("rb") as reader:
+        while chunk := reader.read(COPY_CHUNK_BYTES):
+            writer.write(chunk)
+        writer.seal()
+
+
 def drafted(store: Store | None, new: NewTask) -> TaskDraft:
-    """Guess the columns of the items; nothing is written. A query wants the store.
+    """Guess the columns of a task's items; write nothing.
+
+    Args:
+        store: The workspace's database; may be None unless the items are a query of it.
+        new: The task.
 
     Raises:
-        InputError: the items cannot be read, or no prompt can name their text.
+        InputError: The items cannot be read, or a prompt cannot name their text column.
+    """
+    if new.table is None:
+        return _draft_of_query(store, new)
+
+    table = new.table
+    guess = _guess_columns(table.columns, table, new.choice)
+    guess = guess._replace(notes=(*table.notes, *guess.notes))
+    if isinstance(table, MemorySource):
+        return TaskDraft(new.path, new.items, "rows", guess, table)
+    items = _relative_path(new.path.parent, table.path)
+    return TaskDraft(new.path, items, table.path.name, guess, table, table.options.given)
+
+
+def _draft_of_query(store: Store | None, new: NewTask) -> TaskDraft:
+    """Run a query, and guess the columns of its rows.
+
+    A relative path of an SQLite file becomes relative to the folder of the task's file.
     """
     folder = new.path.parent
-    if new.table is None:
-        _, is_file, place = new.source.partition("sqlite:///")
-        source = (
-            f"{is_file}{_below(folder, Path(place))}"
-            if is_file and not place.startswith("/")
-            else new.source
-        )
-        with other_database(source, folder) if source else nullcontext(store) as asked:
-            assert asked is not None  # noqa: S101 - of a query it is given
-            found = QuerySource(asked, new.items)
-        guess = _guess_columns(found.columns, found, new.choice)
-        guess = guess._replace(notes=(*found.notes, *guess.notes))
-        return TaskDraft(new.path, new.items.strip(), "the query", guess, found, {"source": source})
-    guess = _guess_columns(new.table.columns, new.table, new.choice)
-    guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-    if isinstance(new.table, MemorySource):
-        return TaskDraft(new.path, new.items, "rows", guess, new.table)
-    items = _below(folder, new.table.path)
-    return TaskDraft(
-        new.path, items, new.table.path.name, guess, new.table, new.table.options.given
-    )
+    source = new.source
+    _, sqlite_scheme, database_path = source.partition("sqlite:///")
+    if sqlite_scheme and not database_path.startswith("/"):
+        source = f"{sqlite_scheme}{_relative_path(folder, Path(database_path))}"
+
+    with other_database(source, folder) if source else nullcontext(store) as database:
+        assert database is not None  # noqa: S101 - a query of the workspace comes with its store
+        query = QuerySource(database, new.items)
+    guess = _guess_columns(query.columns, query, new.choice)
+    guess = guess._replace(notes=(*query.notes, *guess.notes))
+    return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
 
 
 def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
-    """Return the draft, where there is a text to ask about, or an image where nothing of a text is to be quoted."""
+    """Return the draft of a question if its rows have a text, or images and no field is a quote.
+
+    Raises:
+        InputError: There is no row, or no column to ask about; or as `drafted`.
+    """
     draft = drafted(store, new)
     guess = draft.guess
-    quotes = any(one.kind == "quote" for one in new.fields)
-    if not any(isinstance(one, SourceRow) for one in draft.rows):
+    if not any(isinstance(row, SourceRow) for row in draft.rows):
         raise InputError(
             f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows"
         )
-    is_asked = guess.can_be_quoted or guess.images or new.choice.text
-    if not is_asked or (quotes and not guess.text):
-        there = excerpt(", ".join(draft.rows.columns))
-        what = "a text to quote" if guess.images else "a text to ask about"
-        made = CommandHint(
-            "new-task",
-            name=new.name or name_for(new.items),
-            from_=new.items,
-            source=new.source or None,
-        )
-        said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
-        raise InputError(said, hint=f"`{made}` writes a file in which `prompt=` names any columns")
-    return draft
+
+    has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
+    can_be_asked = guess.can_be_quoted or guess.images or new.choice.text
+    if can_be_asked and (guess.text or not has_quotes):
+        return draft
+
+    columns_text = excerpt(", ".join(draft.rows.columns))
+    missing = "a text to quote" if guess.images else "a text to ask about"
+    message = (
+        f"{draft.what} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
+    )
+    command = CommandHint(
+        "new-task",
+        name=new.name or name_for(new.items),
+        from_=new.items,
+        source=new.source or None,
+    )
+    hint = f"`{command}` writes a file in which `prompt=` names any columns"
+    raise InputError(message, hint=hint)
 
 
-def _below(folder: Path, path: Path) -> str:
-    """Return a path, relative to where a command runs, as a task's file in a folder names it."""
+def _relative_path(folder: Path, path: Path) -> str:
+    """Return a path relative to `folder`, with slashes."""
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _write_new(path: Path, text: str, data: Path) -> None:
-    """Write the file of a task, whole or not at all; it is an InputError where one is there, or it cannot be.
+    """Write the file of a task atomically, and sync it to disk; never replace a file.
 
-    In the folder of the workspace it needs no confirmation, until it is changed.
+    A file in the workspace's folder is trusted until it is changed.
+
+    Raises:
+        InputError: The file exists already, or it cannot be written.
     """
     if is_in_workspace(path, data):
         trust.confirm(hashlib.sha256(text.encode()).hexdigest(), data)
+
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)
         files.sweep_parts(path)
         part.write_text(text, encoding="utf-8", newline="\n")
         files.sync_part(part)
-        os.link(part, path)  # which replaces nothing
+        # A rename would replace a file that another process has written meanwhile.
+        os.link(part, path)
         files.sync_directory(path.parent)
     except FileExistsError:
         raise _taken(path) from None
@@ -581,56 +714,72 @@ def _write_new(path: Path, text: str, data: Path) -> None:
 
 
 def name_for(source: str) -> str:
-    """Return what a task about a source may be called."""
-    return _near("" if is_query(source) else Path(source).stem) or "mine"
+    """Return a suggested name of a task about a file or query: the file's name, else "mine"."""
+    file_name = "" if is_query(source) else Path(source).stem
+    return _similar_name(file_name) or "mine"
 
 
 def _check_name(name: str) -> None:
-    """Refuse a name that no task can have."""
-    if not _can_be(name):
-        near = f": {near}" if (near := _near(name)) else ""
-        hint = f"a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one{near}"
-        raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
+    """Raise InputError if a task cannot have this name; the hint suggests a similar one."""
+    if _is_valid_name(name):
+        return
+    hint = "a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
+    similar_name = _similar_name(name)
+    if similar_name:
+        hint += f": {similar_name}"
+    raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
 
 
 def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
-    """Refuse a name that a task has here or in a workspace, unless that is the file at a path with this text."""
-    there = find_task_file(name, data)
-    if there is None or (path is not None and there == path.resolve() and _is_file_of(path, text)):
+    """Raise InputError if a task's file of this name exists in the current folder or workspace.
+
+    Args:
+        name: Name of the task.
+        data: Folder of the workspace.
+        path: Accept the file at this path if it has exactly `text`.
+        text: Text of the accepted file.
+    """
+    existing_path = find_task_file(name, data)
+    if existing_path is None:
         return
-    raise _taken(there)
+    if path is not None and existing_path == path.resolve() and _is_file_of(path, text):
+        return
+    raise _taken(existing_path)
 
 
 def _is_file_of(path: Path, text: str) -> bool:
-    """Return whether a file is there that holds this text and nothing else."""
+    """Return whether a file exists at the path and has exactly this text."""
     return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
-    """Refuse a name that a task had here, unless the file of that task is at this path."""
+    """Raise InputError if a task of this name is registered, unless its file is at `path`."""
     with store.read() as tx:
-        known = workspace.get_task(tx, name)
-    if known is not None and known.path != str(path):
-        raise _taken(known.path)
+        task_row = workspace.get_task(tx, name)
+    if task_row is not None and task_row.path != str(path):
+        raise _taken(task_row.path)
 
 
-def _near(name: str) -> str:
-    near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
-    return near if _can_be(near) else ""
+def _similar_name(name: str) -> str:
+    """Return a valid task name that is similar to a text; empty if there is none."""
+    similar_name = _INVALID_NAME_CHARS.sub("_", name.casefold()).strip("_0123456789")
+    return similar_name if _is_valid_name(similar_name) else ""
 
 
-def _can_be(name: str) -> bool:
+def _is_valid_name(name: str) -> bool:
+    """Return whether a user task can have this name."""
     return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
 
 
-def _taken(what: object) -> InputError:
+def _taken(path: object) -> InputError:
+    """Return the error for a task's file that exists already."""
     return InputError(
-        f"{what} is there already, and nothing is overwritten",
+        f"{path} is there already, and nothing is overwritten",
         hint=f"{OptionHint('name')} takes another name, or edit that file",
     )
 
 
-# ---- what its columns are
+# ---- its columns
 
 
 def _guess_columns(
@@ -638,100 +787,130 @@ def _guess_columns(
     rows: Iterable[SourceRow | Finding],
     choice: ColumnChoice = ALL_GUESSED,
 ) -> TableGuess:
-    """Return what the columns of a table (with their kinds) are: as a person chose them, else what they seem to be.
+    """Return key, text and image columns of a table: chosen by a person, else guessed.
 
-    One column is sent, and those that were named beside it.
+    A single text or image column is sent, and the other columns that a person named.
+
+    Args:
+        columns: Kinds of the columns, by name.
+        rows: The rows; they are read several times.
+        choice: Columns that a person named.
 
     Raises:
-        InputError: there is no column, none has a chosen name, or a prompt cannot name one that is sent.
+        InputError: There is no column, a chosen column does not exist, or a prompt cannot name a
+            column that is sent.
     """
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
+
     chosen = _resolve_choice(choice, columns)
-    sample = list(islice((row for row in rows if isinstance(row, SourceRow)), SAMPLED))
-    cells = {name: [value_text(row.values.get(name)) for row in sample] for name in columns}
-    can_be_key = [
-        name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN
+    sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
+    cells = {name: [value_text(row.values.get(name)) for row in sample_rows] for name in columns}
+
+    key_candidates = [
+        name for name, kind in columns.items() if kind in KEY_KINDS and name.casefold() not in TAKEN
     ]
-    ends = [name for name in can_be_key if _ENDS_LIKE_KEY.search(name)]
-    named = dict.fromkeys(
-        [*_called(can_be_key, COLUMN_NAMES["key"]), *ends, *_called(can_be_key, _LAST_KEYS)]
-    )
+    likely_keys = _likely_keys(key_candidates)
     if chosen.key:
         key = chosen.key
-        key_note = _chosen_key_note(chosen.key, can_be_key, rows)
+        key_note = _chosen_key_note(chosen.key, key_candidates, rows)
     else:
-        # one row without a key refuses a query as a whole
-        key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, QuerySource))
+        # A single row without a key makes a query fail.
+        may_be_blank = not isinstance(rows, QuerySource)
+        key, key_note = _first_key(likely_keys, rows, may_be_blank=may_be_blank)
 
-    images = [
-        name
-        for name in columns
-        if name != key and columns[name] == "text" and _are_images(cells[name])
-    ]
-    wordy = [
-        name
-        for name in columns
-        if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))
-    ]
+    text_columns = [name for name, kind in columns.items() if kind == "text"]
+    images = [name for name in text_columns if name != key and _are_images(cells[name])]
+    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
     if chosen.text:
         main = chosen.text
-        why = f"as {OptionHint('text')} says"
+        main_reason = f"as {OptionHint('text')} says"
     else:
+        is_only_column = len(columns) == 1
         free = [
             name
             for name in columns
-            if name not in {*images, *chosen.others} and (name != key or len(columns) == 1)
+            if name not in {*images, *chosen.others} and (name != key or is_only_column)
         ]
-        main, why = _guess_text(free, [name for name in free if name in wordy], images, cells)
+        wordy_free = [name for name in free if name in wordy]
+        main, main_reason = _guess_text(free, wordy_free, images, cells)
+
     if key == MADE_KEY and not chosen.key:
-        unnamed = [
+        # Columns with other names can be keys too, but only now is the text known.
+        unlikely_keys = [
             name
-            for name in can_be_key
-            if name not in {*named, main} and _is_short_and_unique(cells[name])
+            for name in key_candidates
+            if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
         ]
-        key, unnamed_note = _first_key(unnamed, rows, may_be_blank=False)
-        key_note = key_note if key == MADE_KEY else unnamed_note
+        key, unlikely_key_note = _first_key(unlikely_keys, rows, may_be_blank=False)
+        if key != MADE_KEY:
+            key_note = unlikely_key_note
 
     sent = (*(name for name in chosen.others if name != main), main)
-    texts = [name for name in sent if name not in images]
-    roles = {main: f"is the text, {why},"}
-    main_note = f"{'image' if main in images else 'text'}: {excerpt(main)!r}, {why}"
+    sent_texts = [name for name in sent if name not in images]
+    prompt_names = list[str]()
+    for name in sent_texts:
+        role = f"is named by {OptionHint('with')}"
+        if name == main:
+            role = f"is the text, {main_reason},"
+        prompt_names.append(_prompt_name(name, columns, role))
+
+    main_kind = "image" if main in images else "text"
+    main_note = f"{main_kind}: {excerpt(main)!r}, {main_reason}"
     return TableGuess(
         key=key,
-        text=texts[-1] if texts else "",
+        text=sent_texts[-1] if sent_texts else "",
         sent=sent,
-        names=tuple(
-            _prompt_name(one, columns, roles.get(one, f"is named by {OptionHint('with')}"))
-            for one in texts
-        ),
-        can_be_quoted=main in wordy and len(texts) == len(sent),
+        names=tuple(prompt_names),
+        can_be_quoted=main in wordy and len(sent_texts) == len(sent),
         notes=(key_note, main_note, _sent_note(sent, columns, key)),
         images=tuple(name for name in sent if name in images),
     )
 
 
+def _likely_keys(key_candidates: Sequence[str]) -> list[str]:
+    """Return the columns whose names suggest a key, the most likely first."""
+    usual_names = _columns_named(key_candidates, COLUMN_NAMES["key"])
+    with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
+    fallback_names = _columns_named(key_candidates, _FALLBACK_KEY_NAMES)
+    return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
+
+
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
-    """Return a choice with the names of columns as the table has them; InputError where it has no such column."""
+    """Return a choice with the column names as the table spells them.
+
+    Raises:
+        InputError: The table has no such column.
+    """
     others = choice.others
     if isinstance(others, str):
-        # a name that has a comma may stand alone without quotes
+        # The name of a single column may have a comma without quotes.
         is_name = bool(others) and column_named(others, columns) is not None
         others = [others] if is_name else next(csv.reader([others], skipinitialspace=True), [])
+
+    text = _resolve_column(choice.text, columns, "text") if choice.text else ""
     key = choice.key
-    return ColumnChoice(
-        _column_called(choice.text, columns, "text") if choice.text else "",
-        _column_called(key, columns, "key") if key and key != MADE_KEY else key,
-        tuple(
-            dict.fromkeys(_column_called(name, columns, "with") for name in others if name.strip())
-        ),
-    )
+    if key and key != MADE_KEY:
+        key = _resolve_column(key, columns, "key")
+    other_names = [_resolve_column(name, columns, "with") for name in others if name.strip()]
+    return ColumnChoice(text, key, tuple(dict.fromkeys(other_names)))
 
 
-def _column_called(name: str, columns: Iterable[str], option: str) -> str:
-    """Return the column that a name means; InputError with the nearest ones where none or several are called so."""
-    if (column := column_named(name.strip(), columns)) is not None:
+def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
+    """Return the column that a name means.
+
+    Args:
+        name: Name as a person typed it.
+        columns: Columns of the table.
+        option: Option that has the name, for the message.
+
+    Raises:
+        InputError: No column has the name, or several do; the hint has the most similar names.
+    """
+    column = column_named(name.strip(), columns)
+    if column is not None:
         return column
+
     columns_by_letters = {fold(column_name): column_name for column_name in columns}
     similar_columns = [
         columns_by_letters[letters] for letters in get_close_matches(fold(name), columns_by_letters)
@@ -739,16 +918,14 @@ def _column_called(name: str, columns: Iterable[str], option: str) -> str:
     shown_columns = first_few(
         [repr(excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN
     )
-    suggestions = " or ".join(repr(excerpt(column_name)) for column_name in similar_columns)
-    hint = (
-        f"did you mean {suggestions}?"
-        if similar_columns
-        else f"{OptionHint(option)} takes one of these columns"
-    )
     message = (
         f"{OptionHint(option)} names the column {excerpt(name)!r}, "
         f"and there are {shown_columns}; nothing was asked"
     )
+    hint = f"{OptionHint(option)} takes one of these columns"
+    if similar_columns:
+        suggestions = " or ".join(repr(excerpt(column_name)) for column_name in similar_columns)
+        hint = f"did you mean {suggestions}?"
     raise InputError(message, hint=hint)
 
 
@@ -758,115 +935,169 @@ def _guess_text(
     images: Sequence[str],
     cells: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
-    """Return the column to ask about, and why: one that is called like a text, the longest text, else an image."""
+    """Return the column to ask about, and the reason as a phrase for the note.
+
+    The order is: an image if no column has words, a column with the name of a text, the column
+    with the longest texts.
+
+    Args:
+        free: Columns that can be the text.
+        wordy: The free columns that have letters.
+        images: Columns with image names.
+        cells: Texts of the sampled cells, by column.
+
+    Raises:
+        InputError: No column is free.
+    """
     if images and not wordy:
         return images[0], "whose cells are images, or name some"
-    called = _called(wordy, ("text", *COLUMN_NAMES["any_text"]))
-    if called:
-        return called[0], "by its name"
+    named_as_text = _columns_named(wordy, ("text", *COLUMN_NAMES["any_text"]))
+    if named_as_text:
+        return named_as_text[0], "by its name"
     if not free:
         raise InputError(
             "no column is left to ask about; nothing was asked",
             hint=f"{OptionHint('text')} names one",
         )
-    lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free}
-    longest = max(lengths, key=lambda name: lengths[name])
-    return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
+
+    mean_lengths = {
+        name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free
+    }
+    longest = max(mean_lengths, key=lambda name: mean_lengths[name])
+    return longest, f"the longest with {mean_lengths[longest]:,.0f} characters in the mean"
 
 
 def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
-    """Return the line that says which columns leave this machine if Gemini is asked, and which do not."""
-    kept_back = [repr(excerpt(name)) for name in columns if name not in sent]
+    """Return the line that names the columns that are sent to Gemini, and those that are not."""
+    unsent_columns = [repr(excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(excerpt(name)) for name in sent)}"
-    if kept_back:
-        note += f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({OptionHint('with')} adds columns)"
+    if unsent_columns:
+        unsent_text = first_few(unsent_columns, MAX_COLUMNS_SHOWN)
+        note += f"; not sent: {unsent_text} ({OptionHint('with')} adds columns)"
     if key not in {MADE_KEY, *sent}:
         note += f"; a batch names its requests by the key, {excerpt(key)!r}"
     return note
 
 
-def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
-    by_name = {fold(name): name for name in reversed(list(names))}
-    return [by_name[one] for one in map(fold, known) if one in by_name]
+def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns that have one of the names, in the order of the names.
+
+    Names are equal if `fold` makes them so. If several columns are equal, the first is returned.
+    """
+    columns_by_letters = {fold(column): column for column in reversed(list(columns))}
+    folded_names = [fold(name) for name in names]
+    return [columns_by_letters[name] for name in folded_names if name in columns_by_letters]
 
 
 def _chosen_key_note(
-    key: str, can_be_key: Sequence[str], rows: Iterable[SourceRow | Finding]
+    key: str, key_candidates: Sequence[str], rows: Iterable[SourceRow | Finding]
 ) -> str:
-    """Return the line about a key that a person chose; InputError where its column cannot be one."""
+    """Return the line about a key that a person chose, with its fault if it has one.
+
+    Raises:
+        InputError: The column cannot be a key.
+    """
     if key == MADE_KEY:
         return f'key: "{MADE_KEY}", a hash of each row, as {OptionHint("key")} says'
-    if key not in can_be_key:
-        said = f"{OptionHint('key')} names {excerpt(key)!r}, which cannot be a key: a key is a text or a whole number"
-        raise InputError(
-            f"{said}; nothing was asked", hint=f"{OptionHint(key=MADE_KEY)} makes one of each row"
+    if key not in key_candidates:
+        message = (
+            f"{OptionHint('key')} names {excerpt(key)!r}, which cannot be a key: "
+            "a key is a text or a whole number; nothing was asked"
         )
+        raise InputError(message, hint=f"{OptionHint(key=MADE_KEY)} makes one of each row")
+
+    note = f"key: {excerpt(key)!r}, as {OptionHint('key')} says"
     fault, _ = _key_fault(key, rows, may_be_blank=True)
-    return f"key: {excerpt(key)!r}, as {OptionHint('key')} says" + (
-        f"; it {fault}: such rows are refused" if fault else ""
-    )
+    if fault:
+        note += f"; it {fault}: such rows are refused"
+    return note
 
 
 def _first_key(
     names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
 ) -> tuple[str, str]:
-    """Return the first column that can be the key, else MADE_KEY, and the line that says why."""
+    """Return the first column that can be the key, else MADE_KEY, and the line that says why.
+
+    Args:
+        names: Columns to check, the most likely first.
+        rows: All rows.
+        may_be_blank: Accept a key that is blank in a few rows.
+    """
     faults = list[str]()
     for name in names:
-        fault, blank_rows = _key_fault(name, rows, may_be_blank=may_be_blank)
-        if not fault:
-            where = (
-                f"in all rows but {blank_rows:,}, which are refused,"
-                if blank_rows
-                else "in every row"
-            )
-            return name, f"key: {excerpt(name)!r}, which is {where} and in none twice"
-        faults.append(f"{excerpt(name)!r} {fault}")
-    why = "; ".join(faults[:3]) or "no column is called like a key"
-    return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
+        fault, blank_count = _key_fault(name, rows, may_be_blank=may_be_blank)
+        if fault:
+            faults.append(f"{excerpt(name)!r} {fault}")
+            continue
+        coverage = "in every row"
+        if blank_count:
+            coverage = f"in all rows but {blank_count:,}, which are refused,"
+        return name, f"key: {excerpt(name)!r}, which is {coverage} and in none twice"
+
+    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is called like a key"
+    return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {reason}'
 
 
 def _key_fault(
     name: str, rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
 ) -> tuple[str, int]:
-    """Return why a column is no key, empty where it is one, and in how many rows it is blank, which are refused then.
+    """Return why a column cannot be the key, and in how many rows it is blank.
 
-    It `may_be_blank` in a few rows beside several that have a key.
+    Args:
+        name: The column.
+        rows: All rows.
+        may_be_blank: Accept a few blank cells if several rows have a key.
+
+    Returns:
+        An empty reason if the column can be the key; rows in which it is blank are refused then.
+        If there is a reason, the number may be 0.
     """
-    values = set[str]()
+    keys = set[str]()
     blank_lines = list[int]()
-    for row in (row for row in rows if isinstance(row, SourceRow)):
-        value = value_text(row.values.get(name))
-        if value in values:
-            return f"has {excerpt(value)!r} twice, again in row {row.line}", 0
-        if value.strip():
-            values.add(value)
+    for row in rows:
+        if not isinstance(row, SourceRow):
+            continue
+        key = value_text(row.values.get(name))
+        if key in keys:
+            return f"has {excerpt(key)!r} twice, again in row {row.line}", 0
+        if key.strip():
+            keys.add(key)
         else:
             blank_lines.append(row.line)
-    is_refusable = may_be_blank and len(values) >= MIN_KEYS_BESIDE_BLANK
-    allowed = max(1, len(values) // ROWS_PER_BLANK_KEY) if is_refusable else 0
-    if len(blank_lines) > allowed:
+
+    max_blank = 0
+    if may_be_blank and len(keys) >= MIN_KEYS_BESIDE_BLANK:
+        max_blank = max(1, len(keys) // ROWS_PER_BLANK_KEY)
+    if len(blank_lines) > max_blank:
         return f"is blank in row {blank_lines[0]}", 0
-    return "" if values else "has no value", len(blank_lines)
+    return "" if keys else "has no value", len(blank_lines)
 
 
 def _is_short_and_unique(texts: Sequence[str]) -> bool:
+    """Return whether the texts differ, and none is longer than MAX_KEY_CHARS."""
     return len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
 
 
 def _are_images(texts: Iterable[str]) -> bool:
-    found = [_IMAGE.match(text) is not None for text in texts if text.strip()]
-    return sum(found) * 2 > len(found)
+    """Return whether more than half of the texts that are not blank are names of image files."""
+    matches = [_IMAGE.match(text) is not None for text in texts if text.strip()]
+    return sum(matches) * 2 > len(matches)
 
 
 def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
 
+    Args:
+        column: The column.
+        columns: All columns of the table.
+        role: Why the column is sent, as a phrase for the message.
+
     Raises:
         InputError: The column has no letter, or a prompt would name another column like it.
     """
-    name = column if columns_in(f"{{{column}}}") else _NO_WORD.sub("_", column).strip("_")
-    name = f"_{name}" if name[:1].isdecimal() else name
+    name = column if columns_in(f"{{{column}}}") else _NON_WORD_CHARS.sub("_", column).strip("_")
+    if name[:1].isdecimal():
+        name = f"_{name}"
     if columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column:
         return name
     raise InputError(

@@ -1,14 +1,20 @@
-"""Estimate what asking about all items would cost and take, by batch, by flex and live; recommend one.
+"""Estimate cost and duration of asking all rows by batch, by flex and live; recommend a mode.
 
-Only reads, and needs no key. Tokens and money come from the one estimator, times from past batches and calls of this
-workspace, limits from the tier and the settings, and their use today from every process. An unknown figure is None and
-never guessed: a time that was not measured, a limit that is not published.
+No request is sent, and no key is needed.
+
+- Tokens and costs come from the estimator of batches.
+- Durations come from past batches and calls of this workspace.
+- Limits come from the tier and the settings; their use today counts the calls of all processes.
+
+An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
+does not publish.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
@@ -37,99 +43,126 @@ from pipeline.quality.figures import percentile
 from pipeline.store import batches, claims, money
 
 DAY_S = 86_400.0
-P90 = 0.9
-CENT = 0.01  # USD; less than this more is not asked about
-BATCH_S = (
-    24 * 3600.0
-)  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
-ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
-CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
-WARN_AT = 0.8  # of the day's requests
+DURATION_PERCENTILE = 0.9
+# A mode counts as dearer than another if it costs more than this in addition, in USD.
+MIN_DEARER_USD = 0.01
+# Within this time a batch is over (Batch API guide, read 2026-11).
+MAX_BATCH_S = 24 * 3600.0
+# Our choice: from this number of past batches on, they predict the duration of the next one.
+MIN_MEASURED_BATCHES = 3
+# Our choice: duration of a live call before any was measured; 1 to 2 s is normal.
+USUAL_CALL_S = 1.5
+# Warn from this share of the daily quota on.
+DAILY_QUOTA_WARNING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class ModeEstimate:
-    """What one mode would come to: USD, seconds (None if unknown), and how many batches or calls.
+    """Estimate of one mode."""
 
-    `affordable` is false if a budget has no room for it. `refused` says why a person must decide first, `absent` why
-    the mode is not available.
-    """
-
+    # In USD.
     cost: float = 0.0
+    # Duration, or None if unknown.
     seconds: float | None = None
+    # Batches or calls.
     count: int = 0
     warnings: tuple[str, ...] = ()
+    # False if a budget has no room for it.
     affordable: bool = True
+    # Why a person must decide first.
     refused: str = ""
+    # Why the mode is not available.
     absent: str = ""
-    # Of the price of a live call, if the price itself is not known; else 0.
+    # Share of the price of a live call if the price itself is unknown; else 0.
     unpriced_share: float = 0.0
 
     @property
     def shown_cost(self) -> str:
-        """Return the cost in words."""
+        """Return the cost as text, or "unknown"."""
         return "unknown" if self.unpriced_share else usd(self.cost)
 
     @property
     def likely(self) -> str:
-        """Return how long it is likely to take, in words."""
+        """Return the likely duration as text."""
         return "an unknown time" if self.seconds is None else f"about {time_words(self.seconds)}"
 
-    def document(self, counted: str) -> dict[str, Any]:
-        """Return the estimate for programs; `counted` is what its count is of."""
-        seconds = None if self.seconds is None else round(self.seconds, 1)
-        told = {
+    def document(self, count_name: str) -> dict[str, Any]:
+        """Return the estimate as JSON members; unknown figures are null.
+
+        Args:
+            count_name: Member name of the count: batches or calls.
+        """
+        return {
+            "cost": None if self.unpriced_share else round(self.cost, 6),
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            count_name: self.count,
             "affordable": self.affordable,
             "warnings": self.warnings,
             "refused": self.refused or None,
         }
-        cost = None if self.unpriced_share else round(self.cost, 6)
-        return {"cost": cost, "seconds": seconds, counted: self.count, **told}
 
 
 def recommend(
     ways: Mapping[str, ModeEstimate], *, items: int, deadline_s: float | None = None
 ) -> tuple[str | None, str]:
-    """Return which way fits and why; None if no item is to be asked, or a person must decide.
+    """Return the mode that fits best, and the reason.
 
-    The cheapest that is over by the deadline, and of equal ones the one that is over first; where none is, whichever is
-    over first. Never one that a budget has no room for where another has one.
+    It is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
+    mode ends in time, it is the fastest mode. A mode without room in a budget is recommended only
+    if no mode has room.
+
+    Args:
+        ways: Estimates by mode.
+        items: Rows to ask.
+        deadline_s: Seconds from now, or None for no deadline.
+
+    Returns:
+        The mode is None if there is no row to ask, or if a person must decide first.
     """
     if not items:
         return None, "no item is left to ask"
-    if held := next((one.refused for one in ways.values() if one.refused and not one.absent), ""):
-        return None, held
-    there = {name: one for name, one in ways.items() if not one.absent}
-    there = {name: one for name, one in there.items() if one.affordable} or there
-    takes = {name: math.inf if one.seconds is None else one.seconds for name, one in there.items()}
+
+    available = {mode: estimate for mode, estimate in ways.items() if not estimate.absent}
+    for estimate in available.values():
+        if estimate.refused:
+            return None, estimate.refused
+
+    affordable = {mode: estimate for mode, estimate in available.items() if estimate.affordable}
+    candidates = affordable or available
+    durations_s = {
+        mode: math.inf if estimate.seconds is None else estimate.seconds
+        for mode, estimate in candidates.items()
+    }
     in_time = {
-        name: one for name, one in there.items() if deadline_s is None or takes[name] <= deadline_s
+        mode: estimate
+        for mode, estimate in candidates.items()
+        if deadline_s is None or durations_s[mode] <= deadline_s
     }
     within = "" if deadline_s is None else f" within {time_words(deadline_s)}"
     if not in_time:
-        name = min(there, key=takes.__getitem__)
-        return (
-            name,
-            f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})",
+        fastest = min(candidates, key=lambda mode: durations_s[mode])
+        duration_text = candidates[fastest].likely
+        reason = (
+            f"no way is known to end{within}; {fastest} is likely to end first ({duration_text})"
         )
-    name = min(
-        in_time,
-        key=lambda one: (round(in_time[one].cost, 6), in_time[one].unpriced_share, takes[one]),
-    )
-    others = [
-        f"{one} costs ${way.cost:,.4f} and takes {way.likely}"
-        for one, way in there.items()
-        if one != name
-    ]
-    least = f"of what should be over{within} it costs least" if within else "it costs least"
-    time = (
-        "how long it takes is not known yet"
-        if there[name].seconds is None
-        else f"it takes {there[name].likely}"
-    )
-    told = [least, time, *(others if any(way.cost for way in there.values()) else ())]
-    absent = "; ".join(one.absent for one in ways.values() if one.absent)
-    return name, "; ".join(filter(None, [*told, absent]))
+        return fastest, reason
+
+    def preference(mode: str) -> tuple[float, float, float]:
+        estimate = in_time[mode]
+        return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
+
+    recommended = min(in_time, key=preference)
+    reasons = [f"of what should be over{within} it costs least" if within else "it costs least"]
+    if candidates[recommended].seconds is None:
+        reasons.append("how long it takes is not known yet")
+    else:
+        reasons.append(f"it takes {candidates[recommended].likely}")
+    if any(estimate.cost for estimate in candidates.values()):
+        for mode, estimate in candidates.items():
+            if mode != recommended:
+                reasons.append(f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.likely}")
+    reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
+    return recommended, "; ".join(reasons)
 
 
 def live_seconds(
@@ -141,63 +174,94 @@ def live_seconds(
     until_reset_s: float,
     rate: float | None,
 ) -> float | None:
-    """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
+    """Return about how many seconds live calls take.
 
-    `rate` is how many calls a second were measured, if any were. Calls beyond the day's requests are made after the
-    reset in `until_reset_s` seconds.
+    Calls beyond the daily quota are made after its reset.
+
+    Args:
+        requests: Number of calls.
+        tokens: Prompt tokens of all calls together.
+        limits: Limits per minute and per day.
+        used_today: Calls that already count for the daily quota.
+        until_reset_s: Seconds until the daily quota is reset.
+        rate: Measured calls per second, or None if unknown.
+
+    Returns:
+        `None` if neither a limit nor the rate bounds the calls.
     """
-    minutes = (limits.rpm, limits.tpm and tokens and limits.tpm * requests / tokens)
-    slowest = min(filter(None, (rate, *(one and one / WINDOW_S for one in minutes))), default=None)
-    taken = requests / slowest if slowest else None if requests else 0.0
-    if limits.rpd is not None and (later := requests - max(0, limits.rpd - used_today)) > 0:
-        taken = max(taken or 0.0, until_reset_s + (later - 1) // limits.rpd * DAY_S)
-    return taken
+    calls_per_s = list[float]()
+    if rate:
+        calls_per_s.append(rate)
+    if limits.rpm:
+        calls_per_s.append(limits.rpm / WINDOW_S)
+    if limits.tpm and tokens and requests:
+        calls_per_minute = limits.tpm * requests / tokens
+        calls_per_s.append(calls_per_minute / WINDOW_S)
+
+    seconds: float | None = None
+    if calls_per_s:
+        seconds = requests / min(calls_per_s)
+    elif not requests:
+        seconds = 0.0
+
+    if limits.rpd is None:
+        return seconds
+    calls_after_reset = requests - max(0, limits.rpd - used_today)
+    if calls_after_reset <= 0:
+        return seconds
+    further_resets = (calls_after_reset - 1) // limits.rpd
+    return max(seconds or 0.0, until_reset_s + further_resets * DAY_S)
 
 
 @dataclass(frozen=True, repr=False)
 class Preflight:
-    """The ways, by name, and what they are worked out from; `plan` holds the items, batches, and likely tokens.
+    """Estimates of all modes, with the figures behind them."""
 
-    `known` is what past answers say of estimates. `waiting` is what an earlier run left in prepared batches, which go
-    out with it. `with_key` is the same estimate for Gemini's model, None where that is the model already.
-    """
-
+    # Rows, batches and likely tokens of the open rows.
     plan: BatchPlan
+    # Estimates by mode.
     ways: Mapping[str, ModeEstimate]
+    # The recommended mode, or None if there is nothing to ask or a person must decide.
     recommended: str | None
     reason: str
+    # Name of the model.
     model: str
+    # Source and date of the prices.
     prices: str
     tier: str
+    # Corrections of estimates, from past answers.
     known: Calibration
     deadline_s: float | None = None
+    # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
+    # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
     __repr__ = one_line
 
     def document(self) -> dict[str, Any]:
-        """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
-        used = self.plan.usage
-        known = self.known
-        ways = {
-            name: one.document("batches" if name == "batch" else "calls")
-            for name, one in self.ways.items()
+        """Return the estimate as JSON members: tokens, USD, seconds; unknown figures are null."""
+        usage = self.plan.usage
+        calibration = self.known
+        mode_members = {
+            mode: estimate.document("batches" if mode == "batch" else "calls")
+            for mode, estimate in self.ways.items()
         }
+        error = calibration.error
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
             "model": self.model,
             "prices": self.prices,
             "tier": self.tier,
-            "tokens_in": used.prompt,
-            "tokens_out": used.answer + used.thoughts,
+            "tokens_in": usage.prompt,
+            "tokens_out": usage.answer + usage.thoughts,
             "estimate": {
-                "error": None if known.error is None else round(known.error, 4),
-                "answers": known.answers,
+                "error": None if error is None else round(error, 4),
+                "answers": calibration.answers,
             },
             "deadline_s": self.deadline_s,
-            **ways,
+            **mode_members,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
@@ -206,47 +270,56 @@ class Preflight:
 
     @property
     def is_dear(self) -> bool:
-        """Return whether the recommended way costs more than another one that there is."""
-        there = [one.cost for one in self.ways.values() if not one.absent]
-        return self.recommended is not None and self.ways[self.recommended].cost > min(there) + CENT
+        """Return whether the recommended mode costs more than another available mode."""
+        if self.recommended is None:
+            return False
+        available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
+        return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
-        plan = self.plan
-        more = self.waiting
-        own = self.ways[mode]
-        items = plan.items + more.items
-        requests = plan.requests + more.requests
-        batches = plan.batches + more.batches
-        return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
+        """Return the plan and cost (USD) of all rows to send in a mode, with waiting batches."""
+        plan = replace(
+            self.plan,
+            items=self.plan.items + self.waiting.items,
+            requests=self.plan.requests + self.waiting.requests,
+            batches=self.plan.batches + self.waiting.batches,
+        )
+        return plan, self.ways[mode].cost + self.waiting.cost
 
 
 def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) -> Preflight:
-    """Return the ways side by side; nothing is asked or sent.
+    """Sync the rows, and return the estimates of all modes; nothing is sent.
+
+    If the local engine is in use, the result includes the estimate for Gemini's model, or a
+    warning is printed if that cannot be made.
 
     Raises:
-        InputError: there are no items at all, or a request cannot be sent.
+        InputError: The task has no rows, or a request cannot be sent.
     """
     ws.bring_items()
     ingest.end_dead(ws)
-    estimated = estimate(ws, limit=limit, deadline_s=deadline_s)
-    if not estimated.plan.items:
+    preflight = estimate(ws, limit=limit, deadline_s=deadline_s)
+    if not preflight.plan.items:
         ws.check_any_items()
-        return estimated
+        return preflight
 
-    priced = with_gemini_model(ws)
-    if priced is None:
-        return estimated
+    gemini_ws = with_gemini_model(ws)
+    if gemini_ws is None:
+        return preflight
 
     try:
-        return replace(estimated, with_key=estimate(priced, limit=limit, deadline_s=deadline_s))
+        with_key = estimate(gemini_ws, limit=limit, deadline_s=deadline_s)
     except ConfigurationError as error:
         ws.display.warn(f"with a key: {error.message}")
-        return estimated
+        return preflight
+    return replace(preflight, with_key=with_key)
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return the workspace with the model that a key would use, to estimate with; None if it has Gemini's already."""
+    """Return a session with the model that a key would use, or None if it has that model.
+
+    The session is only for estimates.
+    """
     if not ws.model.local:
         return None
     return replace(ws, backend="gemini", settings=replace(ws.settings, model=Settings.model))
@@ -255,14 +328,21 @@ def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
 def estimate(
     ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
 ) -> Preflight:
-    """Return what asking about all open items, at most `limit`, would come to; `waives_pilot` if none stops them.
+    """Count the tokens of all open rows, and return the estimates of all modes.
+
+    Args:
+        ws: The workspace.
+        limit: Estimate at most this many rows, or None for all.
+        deadline_s: Seconds from now, or None for no deadline.
+        waives_pilot: No pilot stops the rows.
 
     Raises:
-        InputError: a request cannot be sent; the message names its item.
+        InputError: A request cannot be sent; the message names its row.
     """
     with ws.store.read() as tx:
-        askable = claims.count_askable(tx, ws.task)
-    with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
+        askable_count = claims.count_askable(tx, ws.task)
+    row_count = min(askable_count, limit) if limit else askable_count
+    with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
     return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
 
@@ -274,102 +354,221 @@ def estimate_plan(
     deadline_s: float | None = None,
     waives_pilot: bool = False,
 ) -> Preflight:
-    """Return what a plan would come to by each way."""
+    """Return the estimates of all modes for a plan.
+
+    Args:
+        ws: The workspace.
+        plan: The rows, with their tokens.
+        deadline_s: Seconds from now, or None for no deadline.
+        waives_pilot: No pilot stops the rows.
+    """
     model = ws.model
-    now = ws.now()
-    limits = ws.limits
-    reset = next_midnight_pacific(now)
-    today = budget.today(now).isoformat()
-    with ws.store.read() as tx:
-        known = budget.calibration(tx, ws.extractor)
-        waiting = submit.with_prepared(tx, ws.task, BatchPlan())
-        room = budget.budgets(ws).room(tx, error=known.reserve)
-        used = batches.calls_of_day(tx, model.name, day=today)
-        past = Counter(money.batch_seconds(tx, model.name))
-        times = {way: batches.call_seconds(tx, model.name, way) for way in (Mode.FLEX, Mode.LIVE)}
-        refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
+    estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=waives_pilot)
+    ways = {
+        "batch": estimator.estimate_batch(),
+        Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
+        Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
+    }
+    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
+    return Preflight(
+        plan=plan,
+        ways=ways,
+        recommended=recommended,
+        reason=reason,
+        model=model.name,
+        prices=f"{model.source} ({model.priced_on})",
+        tier=ws.settings.tier,
+        known=estimator.calibration,
+        deadline_s=deadline_s,
+        waiting=estimator.waiting_plan,
+    )
 
-    def priced(way: Mode, *warnings: str, **told: Any) -> ModeEstimate:
-        cost = usage_cost(model, plan.usage, way.tier, on=now.date())
-        told |= {} if model.has_price else {"unpriced_share": SHARES.get(way.tier, 1.0)}
-        cap = MONTHLY_SPENDING_CAPS.get(ws.settings.tier, math.inf)
-        if cost > cap:
-            warnings += (f"tier {ws.settings.tier} may spend {usd(cap)} a month",)
-        affordable = room is None or cost * (1 + known.reserve) <= room
-        short = (
-            () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
+
+@dataclass(frozen=True)
+class _PlanEstimator:
+    """Estimates a plan by each mode, from figures that are read once."""
+
+    ws: WorkspaceSession
+    plan: BatchPlan
+    now: datetime
+    # When the daily quota is reset.
+    reset_at: datetime
+    calibration: Calibration
+    # Prepared batches of an earlier run.
+    waiting_plan: BatchPlan
+    # USD that all budgets still allow, or None without a budget.
+    budget_room: float | None
+    # Live calls that already count for today's quota.
+    calls_today: int
+    # Past batches of the model, by duration in seconds.
+    batch_durations_s: Counter[float]
+    # Mean duration of past calls by mode, or None if unknown.
+    call_durations_s: Mapping[Mode, float | None]
+    # Why a pilot stops the rows; empty if none does.
+    pilot_reason: str
+
+    @classmethod
+    def from_workspace(
+        cls, ws: WorkspaceSession, plan: BatchPlan, *, waives_pilot: bool
+    ) -> "_PlanEstimator":
+        """Read budgets, quotas, past durations and the state of the pilot in one transaction."""
+        now = ws.now()
+        model_name = ws.model.name
+        quota_day = budget.today(now).isoformat()
+        with ws.store.read() as tx:
+            calibration = budget.calibration(tx, ws.extractor)
+            return cls(
+                ws=ws,
+                plan=plan,
+                now=now,
+                reset_at=next_midnight_pacific(now),
+                calibration=calibration,
+                waiting_plan=submit.with_prepared(tx, ws.task, BatchPlan()),
+                budget_room=budget.budgets(ws).room(tx, error=calibration.reserve),
+                calls_today=batches.calls_of_day(tx, model_name, day=quota_day),
+                batch_durations_s=Counter(money.batch_seconds(tx, model_name)),
+                call_durations_s={
+                    mode: batches.call_seconds(tx, model_name, mode)
+                    for mode in (Mode.FLEX, Mode.LIVE)
+                },
+                pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
+            )
+
+    def estimate_calls(self, mode: Mode) -> ModeEstimate:
+        """Return the estimate of live calls by a mode."""
+        model = self.ws.model
+        call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
+        calls_per_s: float | None = None
+        if call_s:
+            calls_per_s = calls_at_once(self.ws, call_s) / call_s
+
+        seconds = live_seconds(
+            self.plan.requests,
+            self.plan.usage.prompt,
+            limits=self.ws.limits,
+            used_today=self.calls_today,
+            until_reset_s=(self.reset_at - self.now).total_seconds(),
+            rate=calls_per_s,
         )
-        return ModeEstimate(
-            cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told
+        # Even a single call takes its time.
+        if seconds and call_s:
+            seconds = max(seconds, call_s)
+
+        is_available = mode is Mode.LIVE or model.flex
+        return self._priced_estimate(
+            mode,
+            seconds=seconds,
+            count=self.plan.requests,
+            warnings=self._daily_quota_warnings(),
+            absent="" if is_available else f"{model.name} is not served by flex",
         )
 
-    def by_calls(way: Mode) -> ModeEstimate:
-        usual = None if model.local else FLEX_CALL_S if way is Mode.FLEX else CALL_S
-        each = times[way] or usual
-        count = plan.requests
-        full = ""
-        if limits.rpd is not None and used + count > limits.rpd:
-            left = f"{max(0, limits.rpd - used):,} of the day's {limits.rpd:,} requests are left"
-            full = f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC"
-        elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
-            full = f"{used + count:,} of the day's {limits.rpd:,} requests would be used"
-        rate = calls_at_once(ws, each) / each if each else None
-        until_s = (reset - now).total_seconds()
-        how: dict[str, Any] = {
-            "limits": limits,
-            "used_today": used,
-            "until_reset_s": until_s,
-            "rate": rate,
-        }
-        taken = live_seconds(count, plan.usage.prompt, **how)
-        absent = "" if way is Mode.LIVE or model.flex else f"{model.name} is not served by flex"
-        return priced(
-            way,
-            full,
-            seconds=max(taken, each) if taken and each else taken,
-            count=count,
+    def _usual_call_s(self, mode: Mode) -> float | None:
+        """Return how long a call usually takes, or None if that is unknown (local engine)."""
+        if self.ws.model.local:
+            return None
+        return FLEX_CALL_S if mode is Mode.FLEX else USUAL_CALL_S
+
+    def _daily_quota_warnings(self) -> list[str]:
+        """Return a warning if live calls would use up most of the daily quota, or exceed it."""
+        daily_quota = self.ws.limits.rpd
+        if daily_quota is None:
+            return []
+
+        calls_today = self.calls_today + self.plan.requests
+        if calls_today > daily_quota:
+            remaining = max(0, daily_quota - self.calls_today)
+            return [
+                (
+                    f"{remaining:,} of the day's {daily_quota:,} requests are left; "
+                    f"the rest waits for {self.reset_at:%Y-%m-%d %H:%M} UTC"
+                )
+            ]
+        if calls_today >= DAILY_QUOTA_WARNING_SHARE * daily_quota:
+            return [f"{calls_today:,} of the day's {daily_quota:,} requests would be used"]
+        return []
+
+    def estimate_batch(self) -> ModeEstimate:
+        """Return the estimate of the mode batch.
+
+        Batches are sent in turns if the API has no room for all of them at once.
+        """
+        tier = self.ws.settings.tier
+        plan = self.plan
+        warnings = list[str]()
+        absent = ""
+        if tier == FREE and not self.ws.model.local:
+            absent = "the free tier has no batches"
+            warnings.append(f"{absent}; set {OptionHint('tier')} to yours if it is another one")
+
+        turns = math.ceil(plan.batches / self._max_batches_at_once())
+        if turns > 1:
+            warnings.append(
+                f"{plan.batches} batches go out in {turns} turns, "
+                "for only so many tokens may wait at the API"
+            )
+
+        turn_s = self._likely_batch_s()
+        return self._priced_estimate(
+            Mode.BATCH,
+            seconds=None if turn_s is None else turn_s * turns,
+            count=plan.batches,
+            warnings=warnings,
+            refused=self.pilot_reason,
             absent=absent,
         )
 
-    def by_batch() -> ModeEstimate:
-        most = model.enqueued(ws.settings.tier)
-        tokens = plan.usage.prompt
-        together = (
-            int(most * plan.batches / tokens) if most is not None and tokens else MAX_ACTIVE_BATCHES
-        )
-        turns = math.ceil(plan.batches / max(1, min(MAX_ACTIVE_BATCHES, together)))
-        in_turns = f"{plan.batches} batches go out in {turns} turns, for only so many tokens may wait at the API"
-        absent = (
-            "the free tier has no batches" if ws.settings.tier == FREE and not model.local else ""
-        )
-        warnings = (
-            absent and f"{absent}; set {OptionHint('tier')} to yours if it is another one",
-            in_turns * (turns > 1),
-        )
-        # as nine in ten of the model did before; where there were too few as Google says, and unknown on the engine
-        each = percentile(past, P90) if past.total() >= ENOUGH else None if model.local else BATCH_S
-        seconds = None if each is None else each * turns
-        return priced(
-            Mode.BATCH,
-            *warnings,
+    def _max_batches_at_once(self) -> int:
+        """Return how many of the batches may wait at the API at the same time, at least 1."""
+        plan = self.plan
+        prompt_tokens = plan.usage.prompt
+        max_tokens = self.ws.model.enqueued(self.ws.settings.tier)
+        if max_tokens is None or not prompt_tokens:
+            return MAX_ACTIVE_BATCHES
+        batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
+        return max(1, min(MAX_ACTIVE_BATCHES, batches_for_tokens))
+
+    def _likely_batch_s(self) -> float | None:
+        """Return the time in which nine of ten past batches ended, else Google's maximum.
+
+        Returns:
+            `None` for the local engine without enough past batches.
+        """
+        if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
+            return percentile(self.batch_durations_s, DURATION_PERCENTILE)
+        return None if self.ws.model.local else MAX_BATCH_S
+
+    def _priced_estimate(
+        self,
+        mode: Mode,
+        *,
+        seconds: float | None,
+        count: int,
+        warnings: Sequence[str],
+        refused: str = "",
+        absent: str = "",
+    ) -> ModeEstimate:
+        """Return an estimate with its cost; warn if a budget or the spending cap is exceeded."""
+        model = self.ws.model
+        tier = self.ws.settings.tier
+        cost = usage_cost(model, self.plan.usage, mode.tier, on=self.now.date())
+        room = self.budget_room
+        is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
+        spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
+
+        all_warnings = list(warnings)
+        if not is_affordable:
+            all_warnings.insert(0, f"a budget has ${room or 0:,.4f} left: not all would be asked")
+        if cost > spending_cap:
+            all_warnings.append(f"tier {tier} may spend {usd(spending_cap)} a month")
+
+        return ModeEstimate(
+            cost=cost,
             seconds=seconds,
-            count=plan.batches,
+            count=count,
+            warnings=tuple(all_warnings),
+            affordable=is_affordable,
             refused=refused,
             absent=absent,
+            unpriced_share=0.0 if model.has_price else SHARES.get(mode.tier, 1.0),
         )
-
-    ways = {"batch": by_batch(), **{way.value: by_calls(way) for way in times}}
-    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
-    prices = f"{model.source} ({model.priced_on})"
-    return Preflight(
-        plan,
-        ways,
-        recommended,
-        reason,
-        model.name,
-        prices,
-        ws.settings.tier,
-        known,
-        deadline_s,
-        waiting,
-    )

@@ -1,6 +1,7 @@
-"""A workspace for Python code: each call opens it, works as the command of that name does, and closes it.
+"""A workspace for Python code: each call opens it, runs as the command of that name, and closes it.
 
-So calls and commands, in this process and in others, hold to one another: the database says what is asked already.
+Calls and commands respect each other in this process and in others, because claims and locks are in
+the database.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter, RowListOptions
-from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.core.settings import BUILT_IN, Settings, override_settings
 from pipeline.engine import corrections
 from pipeline.engine.task import ExportOptions, Task
 from pipeline.engine.task_file import hand_over, look_again
@@ -58,26 +59,30 @@ T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"
-PAGE = 1_000  # rows of a list that are read at once
-_asking = (
-    threading.Lock()
-)  # what a process holds in the database is signed with its name, whichever thread holds it
-_declaring = (
-    threading.Lock()
-)  # what Python declared, and with which rows, is one thing for all threads
+# Rows of a list that are read at once.
+PAGE = 1_000
+# Calls that ask run one after another: locks and claims in the database have the process's name,
+# so they do not separate its threads.
+_asking = threading.Lock()
+# Tasks that Python declared, and their rows, are shared by all threads.
+_declaring = threading.Lock()
 
 
 @dataclass(frozen=True, repr=False)
 class Workspace:
-    """A workspace: its settings, where messages and progress go, and whether it may add to another program's database.
+    """A workspace for Python code.
 
-    A `task` is a `Task`, the name of one, or the path of its file. Without it, a workspace without people is about its
-    only task, and any other one about people. Any setting may be given for one call that asks, by
-    its name in lower case. Every error is a `FindableError`.
+    A `task` is a `Task`, the name of a task, or the path of its file. If there is none, a workspace
+    without people uses its only task, and any other workspace uses the people task.
+
+    Calls that ask take all settings as keyword arguments, by their names in lower case. All errors
+    are a `FindableError`.
     """
 
     settings: Settings
+    # Prints messages and progress.
     display: Progress
+    # Tables may be added to the database of another program.
     agrees: bool = False
 
     def __repr__(self) -> str:
@@ -99,32 +104,48 @@ class Workspace:
         encoding: str = "",
         header: int | str = "",
     ) -> PeopleImportReport:
-        """Import people: the path of a file, a list of dicts, a data frame or an Arrow table, as `findable import`.
+        """Import people as `findable import`, and warn of each group of rejected rows.
 
-        `sheet`, `encoding` and `header` say how a file is read.
+        Args:
+            people: The path of a file, a list of dicts, a data frame or an Arrow table.
+            mapping: The setting MAP.
+            strict: Import nothing if a row is rejected.
+            report: Path of a file for all findings.
+            sheet: Sheet of the file.
+            encoding: Encoding of the file.
+            header: Header line of the file.
 
         Raises:
-            InputError: they cannot be read as people, or no row went in.
+            InputError: People cannot be read, or no row was imported.
         """
         with TemporaryDirectory() as folder:
-            path = (
-                Path(people) if isinstance(people, str | PathLike) else Path(folder) / "rows.jsonl"
-            )
-            if not isinstance(people, str | PathLike):
-                rows, left_out = without_bytes(rows_of(people))
-                if left_out:
-                    self.display.say(bytes_note(left_out))
-                lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows)
-                path.write_text("".join(lines), encoding="utf-8")
-            options = ImportOptions(mapping, ReadOptions(sheet, encoding, header), strict, report)
-            done = self._run(
-                partial(import_people.run, path=path, options=options), PEOPLE, access=Access.CREATE
-            )
-        for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
-            named = ", ".join(str(one.line) for one in group.examples)
-            self.display.warn(f"{group.count:,} rejected, such as of row {named}: {group.reason}")
-        done.check()
-        return done
+            if isinstance(people, str | PathLike):
+                path = Path(people)
+            else:
+                path = Path(folder) / "rows.jsonl"
+                self._write_rows(people, path)
+
+            reading = ReadOptions(sheet, encoding, header)
+            options = ImportOptions(mapping, reading, strict, report)
+            import_file = partial(import_people.run, path=path, options=options)
+            import_report = self._run(import_file, PEOPLE, access=Access.CREATE)
+
+        for group in import_report.groups.values():
+            if group.kind is FindingKind.REJECTED:
+                lines_text = ", ".join(str(finding.line) for finding in group.examples)
+                self.display.warn(
+                    f"{group.count:,} rejected, such as of row {lines_text}: {group.reason}"
+                )
+        import_report.check()
+        return import_report
+
+    def _write_rows(self, rows: Any, path: Path) -> None:
+        """Write rows of Python as JSON lines; print which columns with bytes are left out."""
+        text_rows, byte_columns = without_bytes(rows_of(rows))
+        if byte_columns:
+            self.display.say(bytes_note(byte_columns))
+        lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in text_rows)
+        path.write_text("".join(lines), encoding="utf-8")
 
     def preflight(
         self,
@@ -134,13 +155,20 @@ class Workspace:
         limit: int | None = None,
         **settings: object,
     ) -> Preflight:
-        """Estimate what asking about all open items would cost and take, as `findable tag --dry`; spends nothing.
+        """Estimate cost and duration of asking all open rows, as `findable tag --dry`.
 
-        `items` are rows in the place of those that a `Task` names.
+        Args:
+            task: The task.
+            items: Rows that replace the rows of a `Task`.
+            limit: Estimate at most this many rows.
+            settings: Other settings.
+
+        Raises:
+            InputError: The task has no rows, or a request cannot be sent.
         """
-        access = (
-            Access.READ if isinstance(task, str) and task in BUILT_IN else Access.WRITE
-        )  # whose items come with it
+        # The rows of a user task are synced first, which writes.
+        is_built_in = isinstance(task, str) and task in BUILT_IN
+        access = Access.READ if is_built_in else Access.WRITE
         work = partial(preflight.run, limit=limit, deadline_s=None)
         return self._run(work, task, items, settings, access=access)
 
@@ -151,7 +179,7 @@ class Workspace:
         *,
         fields: str = "",
         name: str = "",
-        n: int = ask.FEW,
+        n: int = ask.DEFAULT_ROW_COUNT,
         text: str = "",
         key: str = "",
         with_: str | Sequence[str] = (),
@@ -161,59 +189,80 @@ class Workspace:
         refused: bool = False,
         **settings: object,
     ) -> AskReport:
-        """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`.
+        """Ask about the first `n` rows of a table and estimate the cost of all, as `findable ask`.
 
-        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the column `text`
-        is sent, which is found without it, and those of `with_`; `key` tells rows apart. `sheet`, `encoding` and
-        `header` say how a file is read; with `refused` a warning names every row that cannot be asked about, and not
-        three of them. Only the cost is kept; with a `name` the file of a task is written, and the answers are kept as
-        those of that task.
+        If there is no name, only the cost is stored. If there is a name, the file of a task is
+        written, and the answers are stored as answers of that task.
+
+        Args:
+            rows: The path of a file, a SELECT, a list of dicts, a data frame or an Arrow table.
+            question: The question.
+            fields: Fields of an answer; empty for the default.
+            name: Name of the task to write.
+            n: How many rows are asked.
+            text: Column that is sent; empty to guess it.
+            key: Column that identifies rows; empty to guess it.
+            with_: Other columns that are sent.
+            sheet: Sheet of the file.
+            encoding: Encoding of the file.
+            header: Header line of the file.
+            refused: Warn of every row that cannot be asked about; otherwise of three.
+            settings: Other settings.
 
         Raises:
-            InputError: there is no text to ask about, no such column, or `fields` is no list of fields; nothing was
-                asked.
-            ConfigurationError: a key is missing, or a budget has no room.
+            InputError: There is no text, a column does not exist, or `fields` is invalid; nothing
+                was asked.
+            ConfigurationError: A key is missing, or a budget has no room.
+            FindableError: The calls ended early; see `TryReport.check`.
         """
-        reading = ReadOptions(sheet, encoding, header)
-        asking = ask.prepared(
+        new_task = ask.prepared(
             rows,
             question,
             fields=fields,
             name=name,
             data=self.data,
-            reading=reading,
+            reading=ReadOptions(sheet, encoding, header),
             choice=ColumnChoice(text, key, with_),
         )
         if name:
-            keep = partial(ask.keep_question, new=asking, size=n, lists_refused=refused)
-            kept = self._run(keep, PEOPLE, None, settings, access=Access.CREATE, alone=True)
-            work = partial(ask.ask_kept, kept=kept, size=n)
+            save = partial(ask.keep_question, new=new_task, size=n, lists_refused=refused)
+            saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+            ask_saved = partial(ask.ask_kept, saved_question=saved, size=n)
             report = self._run(
-                work, kept.draft.path, None, settings, access=Access.WRITE, alone=True
+                ask_saved, saved.draft.path, None, settings, access=Access.WRITE, alone=True
             )
         else:
-            work = partial(ask.run, new=asking, size=n, lists_refused=refused)
-            report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+            ask_once = partial(ask.run, new=new_task, size=n, lists_refused=refused)
+            report = self._run(ask_once, PEOPLE, None, settings, access=Access.CREATE, alone=True)
         report.tried.check()
         return report
 
     def try_(
         self,
         task: TaskLike | None = None,
-        n: int = try_out.FEW,
+        n: int = try_out.DEFAULT_ROW_COUNT,
         *,
         item: str | None = None,
         seed: int | None = None,
         items: Any = None,
         **settings: object,
     ) -> TryReport:
-        """Ask about a few rows, or one `item`, and return what was sent and came, as `findable try`.
+        """Ask about a few rows, and return requests and replies, as `findable try`.
 
-        Only the cost is kept. `items` are rows in the place of those that a `Task` names.
+        Only the cost is stored.
+
+        Args:
+            task: The task.
+            n: How many rows are asked.
+            item: Ask only the row of this key or name.
+            seed: Draw the rows at random with this seed.
+            items: Rows that replace the rows of a `Task`.
+            settings: Other settings.
 
         Raises:
-            InputError: there is no such item, or none to try; nothing was asked.
-            ConfigurationError: a key is missing, or a budget has no room.
+            InputError: The row does not exist, or there is no row to try; nothing was asked.
+            ConfigurationError: A key is missing, or a budget has no room.
+            FindableError: The calls ended early; see `TryReport.check`.
         """
         work = partial(try_out.run, size=n, name=item, seed=seed)
         report = self._run(work, task, items, settings, access=Access.WRITE, alone=True)
@@ -232,22 +281,31 @@ class Workspace:
         strict: bool = False,
         **settings: object,
     ) -> TagReport:
-        """Ask about every open item, as `findable tag`; with `wait`, until all answers of batches are in.
+        """Ask about all open rows, as `findable tag`.
 
-        `budget` is the most USD that it may spend, and agrees to estimates above CONFIRM_ABOVE; `items` are rows in the
-        place of those that a `Task` names. A quality gate that fails is a warning, where it is not `strict`.
+        Args:
+            task: The task.
+            mode: The mode; "auto" chooses it.
+            wait: Wait until the answers of all batches are stored.
+            budget: Most that the call may spend, in USD. Also confirms estimates above
+                CONFIRM_ABOVE.
+            limit: Ask at most this many rows.
+            items: Rows that replace the rows of a `Task`.
+            strict: A failed quality gate is an error; otherwise a warning.
+            settings: Other settings.
 
         Raises:
-            InputError: there are no items, or the estimate is high and there is no budget.
-            ConfigurationError: the declaration changed under the same version, or a key is missing.
-            RemoteError: Gemini cannot be reached; what was done is kept.
-            GateError: a quality gate failed that is an error; the answers are stored.
+            InputError: The task has no rows, or the estimate is high and there is no budget.
+            ConfigurationError: The declaration changed under the same version, or a key is missing.
+            RemoteError: Gemini cannot be reached; finished steps are kept.
+            GateError: A quality gate failed and is an error; the answers are stored.
         """
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
         def work(ws: WorkspaceSession) -> TagReport:
             if budget is not None:
-                ws.agreed = math.inf  # which its budget bounds
+                # The budget limits the cost.
+                ws.agreed = math.inf
             report = tag.run(ws, options)
             report.finish(ws.task.words, ws.display, strict=strict)
             return report
@@ -267,9 +325,14 @@ class Workspace:
     def answers(
         self, task: TaskLike | None = None, *, extractor: str | None = None
     ) -> "Answers[Any]":
-        """Return the answers that an export writes, of one version or of an `extractor`, each as its model.
+        """Return the answers that an export writes, each as an instance of the task's model.
 
-        They are read when they are iterated over, anew each time, some hundred at a time.
+        They are read when they are iterated over, anew each time and page by page.
+
+        Args:
+            task: The task.
+            extractor: Return the answers of this version. If None, return the answer of each row
+                that counts.
         """
         return Answers(self, task, extractor)
 
@@ -281,57 +344,78 @@ class Workspace:
         sort: str | None = None,
         fields: Sequence[str] | None = None,
         limit: int | None = None,
-        **which: Any,
+        **filters: Any,
     ) -> ResultTable[dict[str, Any]]:
-        """Return the rows of a task with their states, as `findable items`: those that hold all words of `find`.
+        """Return the rows of a task with their states, as `findable items`.
 
-        `which` are `state`, `tags`, `extractor`, `min_score`, `max_score` and `where`, `sort` is a column, with `-`
-        before it the largest first, and `fields` are the columns.
+        Args:
+            task: The task.
+            find: Words that a row must have.
+            sort: Column to sort by; with `-` before it in descending order.
+            fields: Columns to return.
+            limit: Return at most this many rows.
+            filters: `state`, `tags`, `extractor`, `min_score`, `max_score` and `where`.
 
         Raises:
-            InputError: there is no such state, column or condition.
+            InputError: A filter, state, column or condition is invalid.
         """
-        if strange := which.keys() - set(RowFilter._fields):
+        unknown_filters = filters.keys() - set(RowFilter._fields)
+        if unknown_filters:
             raise InputError(
-                f"rows have no {strange.pop()}=",
+                f"rows have no {unknown_filters.pop()}=",
                 hint=f"they have {', '.join(RowFilter._fields[1:])}",
             )
-        wanted = RowFilter(tuple(find.split()) if isinstance(find, str) else find, **which)
+        words = tuple(find.split()) if isinstance(find, str) else find
+        row_filter = RowFilter(words, **filters)
+        list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
+
+        def matching_rows(ws: WorkspaceSession, tx: Connection) -> Iterator[dict[str, Any]]:
+            for page in ws.task.grid(tx).pages(tx, list_options):
+                yield from page.document["items"]
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                pages = ws.task.grid(tx).pages(
-                    tx, RowListOptions(PAGE, wanted, None, sort, fields, within_s=None)
-                )
-                return ResultTable(
-                    islice((one for page in pages for one in page.document["items"]), limit)
-                )
+                return ResultTable(islice(matching_rows(ws, tx), limit))
 
         return self._run(work, task)
 
     def status(self, task: TaskLike | None = None) -> ResultDocument:
-        """Return where everything stands, as `findable status --json` has it; `next` is what to type next."""
+        """Return the state of the workspace, as `findable status --json`.
+
+        The member `next` is the next command to type.
+        """
         return self._run(lambda ws: ResultDocument(status.run(ws).document), task)
 
     def show(self, item: str, task: TaskLike | None = None, *, raw: bool = False) -> ResultDocument:
-        """Return all that is known of the row of that key or name: its answers, attempts, requests and cost.
+        """Return a row with its answers, attempts, requests and cost.
 
-        With `raw` each request has `wire`, as it went out and came back.
+        Args:
+            item: Key or name of the row.
+            task: The task.
+            raw: Add `wire` to each request: the bytes that were sent and received.
 
         Raises:
-            InputError: there is no such row.
+            InputError: There is no such row.
         """
         return self._run(lambda ws: ResultDocument(listing.show(ws, item, raw=raw)), task)
 
     def correct(
         self, item: str, fields: Mapping[str, Any], task: TaskLike | None = None, *, who: str
     ) -> ResultDocument:
-        """Put what a person says into the answer to the row of that key or name, above every model's.
+        """Store a person's correction of an answer, which takes precedence over all models.
 
-        `fields` are the new values by their names. Returns the `answer` and all `edits`.
+        Args:
+            item: Key or name of the row.
+            fields: New values by field name.
+            task: The task.
+            who: Name of the person.
+
+        Returns:
+            The `answer` and all `edits`.
 
         Raises:
-            InputError: there is no such row or field, or that is no valid answer; nothing was changed.
+            InputError: There is no such row or field, or the answer is invalid; nothing was
+                changed.
         """
         return self._run(
             lambda ws: ResultDocument(corrections.correct(ws, item, fields, who=who)),
@@ -353,38 +437,55 @@ class Workspace:
         raw: bool = False,
         overwrite: bool = False,
     ) -> ExportReport:
-        """Write rows with their states and answers to a file, as `findable export`; its ending says in which format.
+        """Write rows with their states and answers to a file, as `findable export`.
 
-        Without a row no file is written, and the report's `path` is None.
+        The suffix of the path decides the format. If no row matches, no file is written and the
+        report's `path` is None.
+
+        Args:
+            to: Path of the file.
+            task: The task.
+            extractor: Export the answers of this version.
+            rows: List field of the answers, with one row for each of its members.
+            best: Passages: export only the preferred concepts.
+            cost: Add tokens and cost (USD) of each answer.
+            full: Passages: add the text and context of its passage to each concept.
+            gone: Include rows that left their source.
+            raw: Write cells unchanged that a spreadsheet would run as formulas.
+            overwrite: Replace an existing file.
 
         Raises:
-            InputError: there is no such format or version, or the file cannot be written, or is there already.
+            InputError: The format or version does not exist, or the file exists or cannot be
+                written.
         """
-        wanted = ExportOptions(best, extractor, rows, cost, full, gone=gone)
+        options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
         return self._run(
-            lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite, raw=raw), task
+            lambda ws: export.run(ws, Path(to), wanted=options, overwrite=overwrite, raw=raw), task
         )
 
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
-        """Return the rows that failed for good, and why, longest first."""
+        """Return the parked rows with their reasons, those parked longest first."""
         return self._run(lambda ws: ResultTable(listing.list_parked(ws.store, ws.task)), task)
 
     def batches(self) -> ResultTable[BatchSummary]:
-        """Return every batch of every task, oldest first."""
+        """Return the batches of all tasks, oldest first."""
         return self._run(lambda ws: ResultTable(list_batches(ws.store, now=ws.now())), PEOPLE)
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> ResultTable[dict[str, Any]]:
-        """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
+        """Return the newest `n` requests, newest first, as `findable log --json`.
+
+        If there is no task, requests of all tasks are returned.
+        """
         return self._run(
             lambda ws: ResultTable(listing.newest_requests(ws, limit=n, every=task is None)),
             task or PEOPLE,
         )
 
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
-        """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
+        """Embed changed texts and build the index, as `findable index`.
 
         Raises:
-            InputError: nothing is answered yet, or the task does not say by what text its rows are found.
+            InputError: No row is answered yet, or the task has no text to search by.
         """
 
         def work(ws: WorkspaceSession) -> IndexReport:
@@ -400,28 +501,33 @@ class Workspace:
         task: TaskLike | None = None,
         *,
         like: str = "",
-        **how: Unpack[SearchSettings],
+        **settings: Unpack[SearchSettings],
     ) -> ResultTable[Hit]:
-        """Return the `k` best people, or rows of a task, in the index in service, best first, as `findable search`.
+        """Return the `k` best entries of the index in service, best first, as `findable search`.
 
-        With `like` in the place of a question, those most like the one of that name. `rank`, `tag`, `min_score` and
-        `where` are the command's.
+        Args:
+            question: The search text.
+            k: Number of results.
+            task: The task.
+            like: Instead of a question: find entries similar to the entry of this name.
+            settings: `rank`, `tag`, `min_score` and `where`, as the command takes them.
 
         Raises:
-            InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
+            InputError: There is no index, not exactly one of `question` and `like` is given, or
+                the question or a filter is invalid.
         """
         if bool(question) == bool(like):
             raise InputError(
                 "a search takes a question or like=, one of both",
                 hint='search("who knows water law")',
             )
-        options = search_options(k, **how)
+        options = search_options(k, **settings)
 
         def work(ws: WorkspaceSession) -> ResultTable[Hit]:
-            with SearchSession(ws) as opened:
-                return ResultTable(
-                    (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
-                )
+            with SearchSession(ws) as session:
+                if like:
+                    return ResultTable(session.ask_like(like, options).hits)
+                return ResultTable(session.ask(question, options).hits)
 
         return self._run(work, task)
 
@@ -429,24 +535,38 @@ class Workspace:
         self,
         task: TaskLike | None,
         items: Any,
-        given: Mapping[str, object] | None,
+        call_settings: Mapping[str, object] | None,
         access: Access,
         *,
         alone: bool,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace for one call, with a task that Python declared handed over to the engine.
+        """Open the workspace for one call; a `Task` and its rows are passed to the engine.
 
-        While another thread asks, what it declared stays as it is: it may read it, and its rows, at any moment.
+        If another thread asks at the moment, tasks that were passed before stay as they are: the
+        thread may read them and their rows at any time.
+
+        Args:
+            task: The task.
+            items: Rows that replace the rows of a `Task`.
+            call_settings: Settings of this call.
+            access: How the workspace is opened.
+            alone: The caller holds the lock for calls that ask.
+
+        Raises:
+            InputError: Rows were given without a `Task`, or a setting is invalid.
         """
-        settings = with_given(self.settings, given or {})
+        settings = override_settings(self.settings, call_settings or {})
+        path_in_python: Path | None = None
         with _declaring:
-            keeps = _asking.locked() and not alone
-            if not keeps:
+            is_other_asking = _asking.locked() and not alone
+            if not is_other_asking:
                 look_again()
             rows = None if items is None else rows_of(items)
-            place = hand_over(task, rows, keeps=keeps) if isinstance(task, Declaration) else None
-        if place is not None:
-            settings = replace(settings, task=str(place))
+            if isinstance(task, Declaration):
+                path_in_python = hand_over(task, rows, keeps=is_other_asking)
+
+        if path_in_python is not None:
+            settings = replace(settings, task=str(path_in_python))
         elif items is not None:
             raise InputError(
                 "items= goes with a Task, and not with its name", hint="tag(task, items=rows)"
@@ -454,10 +574,8 @@ class Workspace:
         elif task is None:
             settings = with_default_task(settings)
         else:
-            settings = with_given(
-                settings,
-                {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)},
-            )
+            task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
+            settings = override_settings(settings, {"task": task_text})
         return open_workspace(
             settings, self.display, access=access, agrees=lambda _question: self.agrees
         )
@@ -467,41 +585,58 @@ class Workspace:
         work: Callable[[WorkspaceSession], T],
         task: TaskLike | None = None,
         items: Any = None,
-        given: Mapping[str, object] | None = None,
+        call_settings: Mapping[str, object] | None = None,
         *,
         access: Access = Access.READ,
         alone: bool = False,
     ) -> T:
-        """Do a piece of work in the opened workspace, `alone` after others of this process, in a thread of its own.
+        """Open the workspace in a separate thread, and return the result of `work`.
 
-        The caller's thread may have an event loop, and ours are run in that one. A Ctrl-C lets it end in order.
+        The caller's thread may have an event loop, and live calls need their own. Ctrl-C stops the
+        work in an orderly way.
+
+        Args:
+            work: Called with the opened workspace.
+            task: The task.
+            items: Rows that replace the rows of a `Task`.
+            call_settings: Settings of this call.
+            access: How the workspace is opened.
+            alone: Wait for other calls of this process that ask.
         """
-        stop = Event()
+        stop_event = Event()
 
-        def slept(seconds: float) -> None:
-            if stop.wait(seconds):
+        def interruptible_sleep(seconds: float) -> None:
+            if stop_event.wait(seconds):
                 raise KeyboardInterrupt
 
-        def call() -> T:
-            one_by_one = _asking if alone else contextlib.nullcontext()
-            with one_by_one, self._opened(task, items, given, access, alone=alone) as ws:
-                ws.stopping, ws.sleep, ws.agrees = stop, slept, partial(_refuse, ws)
+        def call_work() -> T:
+            asking_lock = _asking if alone else contextlib.nullcontext()
+            with (
+                asking_lock,
+                self._opened(task, items, call_settings, access, alone=alone) as ws,
+            ):
+                ws.stopping = stop_event
+                ws.sleep = interruptible_sleep
+                ws.agrees = partial(_refuse_cost, ws)
                 return work(ws)
 
         with ThreadPoolExecutor(1) as pool:
-            ended = pool.submit(call)
+            future = pool.submit(call_work)
             while True:
                 try:
-                    return ended.result()
+                    return future.result()
                 except KeyboardInterrupt:
-                    if ended.done():
+                    # The work itself was interrupted.
+                    if future.done():
                         raise
-                    stop.set()
+                    stop_event.set()
 
 
-def _refuse(ws: WorkspaceSession, _question: str) -> bool:
+def _refuse_cost(ws: WorkspaceSession, _question: str) -> bool:
+    """Raise InputError instead of asking a person to confirm a cost."""
     raise InputError(
-        f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started",
+        f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); "
+        "nothing was started",
         hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend",
     )
 
@@ -515,88 +650,123 @@ class Answers(RowCollection, Generic[A_co]):
         self._extractor = extractor
 
     def __repr__(self) -> str:
-        name = (
-            self._task.name
-            if isinstance(self._task, Declaration)
-            else self._task or "the only task"
-        )
-        return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
+        task_name: object = self._task or "the only task"
+        if isinstance(self._task, Declaration):
+            task_name = self._task.name
+        return f"<answers of {' by '.join(filter(None, [str(task_name), self._extractor]))}>"
 
     def flat(self) -> Iterator[dict[str, Any]]:
-        """Yield a flat row for each answer, as `AnsweredRow.document` has it."""
-        return (one.document for one in self)
+        """Yield a flat row for each answer, as `AnsweredRow.document`."""
+        return (answered_row.document for answered_row in self)
 
     def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
-        """Yield each answer.
+        """Yield the answers in the order of their keys, with the rows of a user task.
 
         Raises:
-            InputError: one is of another model than the task has now; the message names it. Or there was never an
-                answer of the extractor that is named.
-            ConfigurationError: there is no such task or workspace.
+            InputError: An answer does not fit the task's current model (the message names it), or
+                the version never had an answer.
+            ConfigurationError: The task or the workspace does not exist.
         """
-        with self._workspace._opened(self._task, None, None, Access.READ, alone=False) as ws:  # noqa: SLF001
+        workspace = self._workspace
+        opened = workspace._opened(self._task, None, None, Access.READ, alone=False)  # noqa: SLF001
+        with opened as ws:
             task = ws.task
-            after = ""
-            is_chosen = self._extractor is None
             record = task.record if isinstance(task, UserTask) else None
-            keys = [name for name, _ in record.key] if record else ()
+            key_columns = [name for name, _ in record.key] if record else ()
+            # Corrections count only if no version was requested.
+            is_default = self._extractor is None
             with ws.store.read() as tx:
-                of = _chosen(ws, tx, self._extractor)
-                preference = answers.VersionPreference(task.name)
-                if (
-                    record
-                    and task.preferred
-                    and is_chosen
-                    and not ws.settings.version_of(task.name, task.label)
-                ):
-                    of = None
-                    preference = task.preference(tx)
+                version, preference = self._selected_version(ws, tx)
+
+            last_key = ""
             while True:
                 with ws.store.read() as tx:
-                    found = answers.newest_answers(
-                        tx, preference, of=of, corrected=is_chosen, after=after
+                    page = answers.newest_answers(
+                        tx, preference, version=version, corrected=is_default, after=last_key
                     )
-                    rows = task.rows(tx, [one[0] for one in found]) if record else {}
-                for key, extractor, text, when in found:
-                    row = (
-                        {name: rows[key][name] for name in record.columns}
-                        if record and key in rows
-                        else {}
-                    )
-                    yield AnsweredRow(
-                        key, _model_of(task, key, extractor, text), extractor, when, row, keys
-                    )
-                if not found:
+                    rows = task.rows(tx, [key for key, *_ in page]) if record else {}
+                if not page:
                     return
-                after = found[-1][0]
+
+                for key, extractor, answer_text, answered_at in page:
+                    row = dict[str, Any]()
+                    if record and key in rows:
+                        row = {name: rows[key][name] for name in record.columns}
+                    answer = _parse_answer(task, key, extractor, answer_text)
+                    yield AnsweredRow(key, answer, extractor, answered_at, row, key_columns)
+                last_key = page[-1][0]
+
+    def _selected_version(
+        self, ws: WorkspaceSession, tx: Connection
+    ) -> tuple[str | None, answers.VersionPreference]:
+        """Return which version is read (None: the answer that counts), and the preference.
+
+        The preferred versions of a user task count if no version is requested or set.
+
+        Raises:
+            InputError: The requested version never had an answer.
+        """
+        task = ws.task
+        version = _chosen_version(ws, tx, self._extractor)
+        is_preference_declared = (
+            isinstance(task, UserTask) and bool(task.record) and bool(task.preferred)
+        )
+        is_version_set = ws.settings.version_of(task.name, task.label)
+        if is_preference_declared and self._extractor is None and not is_version_set:
+            return None, task.preference(tx)
+        return version, answers.VersionPreference(task.name)
 
 
-def _chosen(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
-    """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
+def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
+    """Return the version whose answers are read, chosen as an export does.
 
-    Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
+    A version that a user task declares but that has no answers yet is returned too: then there are
+    no answers, because older answers have another model.
+
+    Args:
+        ws: The workspace.
+        tx: A transaction.
+        extractor: The requested version, or None for the default.
+
+    Returns:
+        `None` if each row has a single answer that counts (people); "" if there are no answers.
+
+    Raises:
+        InputError: The requested version never had an answer.
     """
     task = ws.task
-    prefer = tuple(ws.task.preferred)
     if extractor is None and "extractor" not in task.export_choices:
         return None
-    there = [one.extractor for one in answers.version_counts(tx, task.name)]
-    own = ws.settings.version_of(task.name, task.label) or (
-        task.fingerprint and not prefer and task.label
-    )
-    if extractor is None and own and not any(answers.is_of(one, own) for one in there):
-        return own
-    return (
-        task.exported(tx, there, ExportOptions(extractor=extractor or own or None, prefer=prefer))
-        or ""
-    )
+
+    preferred_versions = tuple(task.preferred)
+    answered_versions = [version.extractor for version in answers.version_counts(tx, task.name)]
+    own_version = ws.settings.version_of(task.name, task.label)
+    if not own_version and task.fingerprint and not preferred_versions:
+        own_version = task.label
+
+    if extractor is None and own_version:
+        has_answers = any(
+            answers.belongs_to_version(version, own_version) for version in answered_versions
+        )
+        if not has_answers:
+            return own_version
+
+    options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
+    return task.exported(tx, answered_versions, options) or ""
 
 
-def _model_of(task: Task, key: str, extractor: str, text: str) -> Any:
+def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:
+    """Return a stored answer as an instance of the task's current model.
+
+    Raises:
+        InputError: The answer does not fit the model.
+    """
     try:
-        return task.answer.model_validate_json(text)
-    except Exception as error:  # a validator of the user's own may raise anything
+        return task.answer.model_validate_json(answer_text)
+    except Exception as error:
+        # A validator of the user's model may raise any error.
         raise InputError(
-            f"the answer to {key} of {extractor} is none of what {task.name} declares now: {excerpt_of(str(error))}",
+            f"the answer to {key} of {extractor} is none of what {task.name} declares now: "
+            f"{excerpt_of(str(error))}",
             hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
         ) from error

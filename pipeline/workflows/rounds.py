@@ -1,6 +1,6 @@
-"""Go on with what a task asks: poll, ingest, submit, in rounds until all is done, held back or stopped.
+"""Poll, ingest and submit in rounds until no row is open, or something holds the rest back.
 
-A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
+The database stores the state of every round. If the process dies, the next command resumes.
 """
 
 import math
@@ -27,200 +27,250 @@ from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
-from pipeline.store.runs import PilotRow, PilotVerdict
+from pipeline.store.database import Connection
+from pipeline.store.runs import PilotRow, PilotVerdict, TagRunRow
 
-WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
-REPORT_EVERY = (
-    20  # times as long as writing reports took must pass before the next ones, except the last
-)
-LEAST = 0.00005  # USD; less than this is shown as nothing
-TOLD_S = 5.0  # a shorter wait for the API is the usual pace
-FAILED = HintTemplate(
+UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
+# The next quality reports wait this many times as long as the last ones took. The reports at the
+# end of the command do not wait.
+REPORT_PAUSE_FACTOR = 20
+# In USD. A smaller cost is not shown.
+MIN_SHOWN_COST_USD = 0.00005
+# A shorter wait for the API is normal and not shown.
+MIN_SHOWN_WAIT_S = 5.0
+MAX_SHOWN_REASON_CHARS = 60
+HOPELESS_ANSWERS_REASON = HintTemplate(
     "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
     OptionHint(skip_pilot=True),
 )
-FULL = "the API takes no more for now"
-DOWN = "batches fail at the API, and nothing more was sent"
-TOLD = (
-    *(
-        "extractor",
-        "mode",
-        "reason",
-        "asked",
-        "submitted",
-        "left",
-        "no_room",
-        "under_way",
-        "parked",
-    ),
-    *("held_back", "out_of_money", "is_over", "is_down", "spent"),
-)
-LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
-WAIVED = "Asked without a pilot that passed: a person wanted it so."
+API_FULL_REASON = "the API takes no more for now"
+API_DOWN_REASON = "batches fail at the API, and nothing more was sent"
+WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
 
 
 @dataclass(repr=False)
 class TagReport:
-    """What a command did in its rounds, and where the task stands then; costs in USD.
+    """Result of a command that asks in rounds, and the task's state after it; costs in USD."""
 
-    `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. Of a pilot it says
-    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls;
-    `unasked` items are as they were. `submitted` are the numbers of the batches that
-    are at the API because of it, about so many `items`; `failed` is why batches gave nothing, or a part, there. `left`
-    items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more,
-    `short` for money, and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are
-    in open batches, `parked` were parked meanwhile.
-    `shared` rows got the answer that an equal row has from an earlier batch.
-    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began.
-    """
-
+    # Version that asks.
     extractor: str
+    # Live, flex or batch; empty if no row was open.
     mode: str = ""
+    # Why that mode was chosen.
     reason: str = ""
+    # Rows that were open when the command started. For a pilot, its rows.
     asked: int = 0
+    # Only of a pilot's report: the pilot.
     drawn: PilotRow | None = None
+    # Report of the pilot that ran before the other rows.
     pilot: "TagReport | None" = None
     live: LiveReport | None = None
+    # Rows that a live run did not get to.
     unasked: int = 0
+    # Numbers of the batches that this command sent, and their rows.
     submitted: list[int] = field(default_factory=list)
     items: int = 0
+    # Report of the last poll.
     polled: PollReport = field(default_factory=PollReport)
     ingested: list[IngestSummary] = field(default_factory=list)
+    # Rows that got the stored answer of an equal row.
     shared: int = 0
+    # Why batches failed at the API, wholly or partly, by number.
     failed: dict[int, str] = field(default_factory=dict)
+    # Newest quality report of each extractor.
     reports: dict[str, QualityReport] = field(default_factory=dict)
+    # Rows that are still open.
     left: int = 0
+    # Open or prepared rows that wait until the API takes more.
     no_room: int = 0
+    # Rows that no budget has room for.
     short: int = 0
+    # Rows in open batches.
     under_way: int = 0
+    # Rows that were parked since the command started.
     parked: int = 0
+    # Whether all batches failed at the API, so that nothing more was sent.
     is_down: bool = False
+    # Whether the answers failed a gate by far, so that nothing more was sent.
     is_hopeless: bool = False
+    # Known cost since the command, or the run that it resumed, started.
     spent: float = 0.0
+    # Why rows are still open; empty if nothing holds them back.
     held_back: str = ""
+    # Set if a budget was used up before anything was sent.
     no_money: BudgetError | None = None
 
     __repr__ = one_line
 
     @property
     def answered_rows(self) -> int:
-        """Return how many rows hold an answer because of batches that it ingested, or earlier ones."""
-        return self.shared + sum(one.answered_rows for one in self.ingested)
+        """Return how many rows got an answer, including copied answers of equal rows."""
+        return self.shared + sum(summary.answered_rows for summary in self.ingested)
 
     @property
     def is_over(self) -> bool:
-        """Return whether all items were answered or parked."""
+        """Return whether no row is open or in a batch."""
         return not self.left and not self.under_way
 
     @property
     def out_of_money(self) -> str:
-        """Return which budget keeps the rest waiting, if one does."""
+        """Return the message of the budget that holds rows back; empty if no budget does."""
         return self.held_back if self.no_money or self.short else ""
 
     @property
     def quality(self) -> QualityReport | None:
-        """Return the newest report on the answers of the extractor in use."""
+        """Return the newest quality report of the extractor in use."""
         return self.reports.get(self.extractor)
 
-    def errors(self, words: TaskLabels) -> list[FindableError]:
-        """Return what ended it early: our own calls, what polling met, and batches that failed where none succeeded."""
-        stopped = (
-            [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
-        )
-        down = self.failed.items() if self.is_down else ()
-        return [
-            *stopped,
-            *self.polled.errors(words),
-            *(failed_error(number, why, words) for number, why in down),
-        ]
+    def errors(self, labels: TaskLabels) -> list[FindableError]:
+        """Return the errors that stopped the command early, the most important first.
 
-    def finish(self, words: TaskLabels, display: Progress, *, strict: bool = False) -> None:
-        """Warn of batches and of gates that failed, and raise what ended it early.
+        These are the error of the live run, the errors of the last poll, and all failed batches if
+        no batch succeeded.
+        """
+        errors = list[FindableError]()
+        if self.live is not None and self.live.stopped is not None:
+            errors.append(self.live.stopped)
+
+        errors += self.polled.errors(labels)
+        if self.is_down:
+            for number, reason in self.failed.items():
+                errors.append(failed_error(number, reason, labels))
+        return errors
+
+    def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
+        """Warn of failed batches and gates, and raise the error that stopped the command.
+
+        Args:
+            labels: Labels of the task.
+            display: Prints the warnings.
+            strict: A failed gate is an error.
 
         Raises:
-            KeyboardInterrupt: a Ctrl-C.
-            FindableError: the first of its errors, once the others are told; or of a gate, see `check`.
+            KeyboardInterrupt: The live run was interrupted.
+            FindableError: The first of `errors`, after warnings about the others.
+            GateError: As `check`.
         """
         if self.live is not None and self.live.interrupted:
             raise KeyboardInterrupt
-        for number, why in () if self.is_down else self.failed.items():
-            display.warn(
-                f"batch {number} failed at the API ({why}); its {words.many} were released"
-            )
-        errors = self.errors(words)
+
+        if not self.is_down:
+            for number, reason in self.failed.items():
+                display.warn(
+                    f"batch {number} failed at the API ({reason}); its {labels.many} were released"
+                )
+
+        errors = self.errors(labels)
         for error in errors[1:]:
             display.warn(f"{error.message}; {error.hint}")
         if errors:
             raise errors[0]
+
         self.check(display, strict=strict)
 
     def check(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of the quality gates that failed; the answers are stored.
+        """Warn of each failed quality gate; the answers are stored.
 
         Raises:
-            GateError: one failed, and that is an error, for it is `strict`, or no item that is left is sent for it.
+            GateError: A gate failed, and either `strict` is set or open rows are held back by it.
         """
         for quality in self.reports.values():
-            if (error := quality.error) is not None:
-                if strict or (self.is_hopeless and self.left):
-                    raise error
-                display.warn(f"{error.message}; {error.hint}")
+            error = quality.error
+            if error is None:
+                continue
+            if strict or (self.is_hopeless and self.left):
+                raise error
+            display.warn(f"{error.message}; {error.hint}")
 
     def document(self) -> dict[str, Any]:
-        """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
+        """Return the report as JSON members; a pilot's report has fewer, with its quality."""
         quality = self.quality
-        drawn = self.drawn
-        live_report = self.live
-        told = {
-            "ingested": {str(one.batch.number): one.answered_rows for one in self.ingested},
+        answer_members = {
+            "ingested": {
+                str(summary.batch.number): summary.answered_rows for summary in self.ingested
+            },
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
         }
-        asked = live_report and {
-            **{name: getattr(live_report, name) for name in LIVE},
-            "left": self.unasked,
-            "samples": [
-                {"username": name, "reason": reason} for name, reason in live_report.samples
-            ],
-            "stopped": live_report.stopped.message if live_report.stopped else None,
-        }
-        if drawn is not None:
-            found = {
-                "pilot": drawn.number,
-                "extractor": drawn.extractor,
+        if self.drawn is not None:
+            return {
+                "pilot": self.drawn.number,
+                "extractor": self.drawn.extractor,
                 "drawn": self.asked,
-                "seed": drawn.seed,
+                "seed": self.drawn.seed,
+                **answer_members,
+                "quality": None if quality is None else quality.document,
             }
-            return {**found, **told, "quality": None if quality is None else quality.document}
+
         return {
-            **{name: getattr(self, name) for name in TOLD},
-            "pilot": self.pilot and self.pilot.document(),
-            "failed": {str(number): why for number, why in self.failed.items()},
-            "live": asked,
-            **told,
+            "extractor": self.extractor,
+            "mode": self.mode,
+            "reason": self.reason,
+            "asked": self.asked,
+            "submitted": self.submitted,
+            "left": self.left,
+            "no_room": self.no_room,
+            "under_way": self.under_way,
+            "parked": self.parked,
+            "held_back": self.held_back,
+            "out_of_money": self.out_of_money,
+            "is_over": self.is_over,
+            "is_down": self.is_down,
+            "spent": self.spent,
+            "pilot": None if self.pilot is None else self.pilot.document(),
+            "failed": {str(number): reason for number, reason in self.failed.items()},
+            "live": self._live_document(),
+            **answer_members,
+        }
+
+    def _live_document(self) -> dict[str, Any] | None:
+        """Return the live run as JSON members, or None if there was no live run."""
+        live_report = self.live
+        if live_report is None:
+            return None
+
+        failure_samples = [
+            {"username": name, "reason": reason} for name, reason in live_report.samples
+        ]
+        return {
+            "answered": live_report.answered,
+            "failed": live_report.failed,
+            "calls": live_report.calls,
+            "cost": live_report.cost,
+            "run": live_report.run,
+            "interrupted": live_report.interrupted,
+            "left": self.unasked,
+            "samples": failure_samples,
+            "stopped": live_report.stopped.message if live_report.stopped else None,
         }
 
 
 def begin(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
-    """Make ready to ask: items are brought, and what dead processes left is ended, before the first request.
+    """Prepare for requests: sync rows, recover dead runs, abandon outdated batches.
+
+    Args:
+        ws: The workspace.
+        may_be_empty: Accept a task without rows.
+        fills: Sync the rows of a user task with their source.
 
     Raises:
-        InputError: the items of a declared task cannot be read, or there are none at all.
-        ConfigurationError: the declaration changed under its version, or GATES is wrong.
+        InputError: The rows of a user task cannot be read, or the task has no rows.
+        ConfigurationError: The declaration changed under its version, or GATES is invalid.
     """
     if fills:
         ws.bring_items()
+    # Invalid gates are refused before anything is spent.
     evaluate.gates_of(ws)
     ingest.end_dead(ws)
     submit.let_go_changed(ws)
     with ws.store.read() as tx:
-        is_any_open = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
-    if not (may_be_empty or is_any_open):
+        has_open_batches = bool(batches.batches_in_states(tx, *OPEN, task=ws.task.name))
+    if not (may_be_empty or has_open_batches):
         ws.check_any_items()
 
 
 class TagRounds:
-    """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
+    """The rounds of one command: `begin` comes before, `end` after them."""
 
     def __init__(
         self,
@@ -230,319 +280,418 @@ class TagRounds:
         among: Sequence[str] | None = None,
         judges: bool = True,
     ) -> None:
-        """Note where the task stands; with `judges` reports are written."""
+        """Read the current state of the task.
+
+        Args:
+            ws: The workspace.
+            limit: How many new rows may be asked, or None for all.
+            among: Ask only rows with these ids, or None for all.
+            judges: Write quality reports.
+        """
         self._ws = ws
         self._limit = limit
         self._among = among
         self.judges = judges
         self.report = TagReport(ws.extractor)
         self.began = ws.now()
-        self._report_at = 0.0  # before which no further report is written
-        self._waits_for_room = False
-        self._stale: dict[str, None] = {}  # extractors with answers since their last report
-        # Batches at the API, since items were sent the last time.
+        # Monotonic time before which no further quality report is written.
+        self._next_report_at_s = 0.0
+        self._is_waiting_for_api_room = False
+        # Extractors with answers since their last quality report; the keys are ordered.
+        self._unreported_extractors: dict[str, None] = {}
+        # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
-        self._has_succeeded = False
+        self._has_successful_batch = False
         with ws.store.read() as tx:
-            self._newest = batches.next_number(tx) - 1
-            self._parked = len(claims.parked_rows(tx, ws.task.name, own=ws.task.own))
+            self._newest_batch_before = batches.next_number(tx) - 1
+            self._parked_before = len(
+                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
+            )
 
     def batches(self, *states: BatchState) -> list[BatchRow]:
-        """Return the batches of the task in these states, oldest first."""
+        """Return the batches of the task in these states, oldest first; without states, all."""
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
 
-    def askable(self) -> int:
-        """Return how many items can be asked."""
+    def count_askable(self) -> int:
+        """Return how many rows are open, of the selected rows if there is a selection."""
         with self._ws.store.read() as tx:
             if self._among is not None:
                 return len(claims.askable_among(tx, self._ws.task, self._among))
             return claims.count_askable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
-        """Submit and, with `wait`, poll, ingest and submit again, until all is done, held back or stopped.
+        """Submit; with `wait` also poll, ingest and submit again until nothing more can be done.
 
-        What failed goes out again once all batches are over; where the API had no room for more, once the first is. If
-        batches fail at the API and none succeeds, or the answers are hopeless, nothing more is sent: a short failure
-        must not use up the tries of all items. The batches under way are waited for all the same.
+        Failed rows are sent again after all batches are over. If the API had no room, the next
+        submission follows the first batch that ends.
+
+        No more rows are sent if all batches fail at the API, or if the answers fail a gate by far:
+        a short outage must not use up the tries of all rows. Open batches are waited for anyway.
 
         Raises:
-            RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
+            RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
+                resumes.
         """
         if wait and self.batches(BatchState.DOWNLOADED):
             self.ingest()
-        while self._may_submit():
-            sent = self.submit(patient=wait)
-            came = 0
-            while wait and self.batches(*AT_API):
-                came += self.collect(wait=True)
-                if self.is_stopped or (came and self._waits_for_room):
-                    break
-            is_left = self.askable() or self.batches(BatchState.PREPARED)
-            if not (wait and is_left and (sent.sent or came)) or self.is_stopped:
+
+        while self._update_stop_reason():
+            submit_report = self.submit(patient=wait)
+            ingested_count = self._collect_until_room() if wait else 0
+
+            has_unsent_rows = self.count_askable() or self.batches(BatchState.PREPARED)
+            has_progress = submit_report.sent or ingested_count
+            if not (wait and has_unsent_rows and has_progress) or self.is_stopped:
                 break
-        is_held = not self._may_submit()  # it is told also where nothing is left to send
-        while wait and is_held and not self.is_stopped and self.batches(*AT_API):
+
+        # The reason is also recorded if no row is left to send.
+        may_submit = self._update_stop_reason()
+        while wait and not may_submit and not self.is_stopped and self.batches(*AT_API):
             self.collect(wait=True)
+
+    def _collect_until_room(self) -> int:
+        """Collect until no batch is at the API; return how many batches were ingested.
+
+        Ends earlier if polling stopped, or after the first batch if the API had no room.
+        """
+        ingested_count = 0
+        while self.batches(*AT_API):
+            ingested_count += self.collect(wait=True)
+            if self.is_stopped or (ingested_count and self._is_waiting_for_api_room):
+                break
+        return ingested_count
 
     @property
     def is_stopped(self) -> bool:
         """Return whether the last poll did not reach the API, or a batch needs a person."""
-        last = self.report.polled
-        return bool(last.stopped or last.gone or last.unclear)
+        poll_report = self.report.polled
+        return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
 
-    def _may_submit(self) -> bool:
+    def _update_stop_reason(self) -> bool:
+        """Return whether more may be sent; if not, record the reason in the report."""
         report = self.report
-        if self._failed_batches and not self._has_succeeded:
-            report.is_down, report.held_back = True, DOWN
-        elif report.is_hopeless:
-            report.held_back = str(FAILED)
-        else:
-            return True
-        return False
+        if self._failed_batches and not self._has_successful_batch:
+            report.is_down = True
+            report.held_back = API_DOWN_REASON
+            return False
+        if report.is_hopeless:
+            report.held_back = str(HOPELESS_ANSWERS_REASON)
+            return False
+        return True
 
     def submit(
         self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None
     ) -> SubmitReport:
-        """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
+        """Send waiting batches, and prepare and send open rows within budgets and limits.
 
-        A person `agreed` to it before, or is asked. Where it `sends` nothing, batches are prepared; of those that wait
-        it may send one `number` alone.
+        The report gets the reason if rows are held back. An exhausted budget returns an empty
+        report and raises nothing.
+
+        Args:
+            agreed: A person confirmed the cost before; otherwise the person is asked.
+            patient: Wait if the API is busy.
+            sends: Send batches; otherwise only prepare them.
+            number: Send only this waiting batch.
 
         Raises:
-            RemoteError, ConfigurationError: see `batch.submit.run`.
+            RemoteError, ConfigurationError: As `batch.submit.run`.
         """
-        ws = self._ws
         report = self.report
         self._failed_batches.clear()
-        self._has_succeeded = self._waits_for_room = False
-        report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
-        wanted = Selection(self.left(), among=self._among)
+        self._has_successful_batch = False
+        self._is_waiting_for_api_room = False
+        report.held_back = ""
+        report.no_room = 0
+        report.short = 0
+        report.no_money = None
+
+        selection = Selection(self.left(), among=self._among)
         try:
-            sent = submit.run(
-                ws, wanted, agreed=agreed, patient=patient, sends=sends, number=number
+            submit_report = submit.run(
+                self._ws, selection, agreed=agreed, patient=patient, sends=sends, number=number
             )
         except BudgetError as error:
-            report.held_back, report.no_money = error.message, error
+            report.held_back = error.message
+            report.no_money = error
             return SubmitReport()
-        report.submitted += [one for one in sent.at_api if one not in report.submitted]
-        report.items += sent.items
-        report.shared += sent.shared
-        report.no_room, report.short = sent.no_room, sent.held_back
-        if sent.held_back:
-            report.held_back = f"{sent.budget} has no room for more"
-        if sent.full or sent.no_room:
-            report.held_back = FULL
-            self._waits_for_room = True
-        if sent.full:
-            report.no_room = sum(one.requests for one in self.batches(BatchState.PREPARED))
-            report.no_room += self.askable() if wanted.limit != 0 else 0
-        return sent
+
+        for sent_number in submit_report.at_api:
+            if sent_number not in report.submitted:
+                report.submitted.append(sent_number)
+        report.items += submit_report.items
+        report.shared += submit_report.shared
+        report.no_room = submit_report.no_room
+        report.short = submit_report.held_back
+        if submit_report.held_back:
+            report.held_back = f"{submit_report.budget} has no room for more"
+        if submit_report.full or submit_report.no_room:
+            report.held_back = API_FULL_REASON
+            self._is_waiting_for_api_room = True
+        if submit_report.full:
+            report.no_room = sum(batch.requests for batch in self.batches(BatchState.PREPARED))
+            if selection.limit != 0:
+                report.no_room += self.count_askable()
+        return submit_report
 
     def ask_live(self, way: Mode) -> LiveReport:
-        """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
+        """Ask every open row by live calls, and report on the answers; another run may resume.
 
-        What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
+        An error that stops the run (daily quota, budget, service down) is stored in the returned
+        report and not raised, and so is an interrupt.
 
         Raises:
-            InputError: there are no items at all.
-            ConfigurationError: no key, or no such model; nothing was asked.
+            InputError: The task has no rows, or flex does not serve the model.
+            ConfigurationError: No key is set, or the model does not exist; nothing was asked.
         """
         ws = self._ws
         report = self.report
         limit = self.left()
         with ws.store.read() as tx:
-            askable = claims.count_askable(tx, ws.task)
-        to_ask = askable if limit is None else min(askable, limit)
+            askable_count = claims.count_askable(tx, ws.task)
+        selected_count = askable_count if limit is None else min(askable_count, limit)
+
         report.live = LiveReport()
-        if not to_ask:
+        if not selected_count:
             ws.check_any_items()
             return report.live
         if way is Mode.FLEX and not ws.model.flex:
-            hint = f"{OptionHint(mode='batch')} costs as little; or set {OptionHint('model')} to one that is"
-            raise InputError(f"{ws.model.name} is not served by flex; nothing was asked", hint=hint)
-        ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-        with ws.display.bar("asking", to_ask) as bar:
-            shown = partial(_show_live, bar)
-            live_report = report.live = live.ask_rows(
-                ws, Selection(limit), way=way, on_progress=shown
+            message = f"{ws.model.name} is not served by flex; nothing was asked"
+            hint = (
+                f"{OptionHint(mode='batch')} costs as little; "
+                f"or set {OptionHint('model')} to one that is"
             )
+            raise InputError(message, hint=hint)
+
+        # A missing key or an engine that cannot start raises before anything is written.
+        ws.client  # noqa: B018 - creates the client
+        with ws.display.bar("asking", selected_count) as bar:
+            live_report = live.ask_rows(
+                ws, Selection(limit), way=way, on_progress=partial(_show_live_progress, bar)
+            )
+        report.live = live_report
+
         with ws.store.read() as tx:
-            report.unasked = min(
-                max(0, to_ask - live_report.done), claims.count_askable(tx, ws.task)
-            )
-            names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live_report.samples])
+            unfinished_count = max(0, selected_count - live_report.done)
+            report.unasked = min(unfinished_count, claims.count_askable(tx, ws.task))
+            names = ws.task.table(tx).names(tx, [row_id for row_id, _ in live_report.samples])
         live_report.samples = [
-            (names.get(item_id, item_id), reason) for item_id, reason in live_report.samples
+            (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
         ]
+
         if live_report.run is not None and not live_report.interrupted:
-            self._stale[ws.extractor] = None
-            self.judge(last=False)  # before batches are waited for, which may take a day
+            self._unreported_extractors[ws.extractor] = None
+            # Report now: the caller may wait for batches, which takes up to a day.
+            self._write_reports(is_last=False)
         return live_report
 
     def stop_asking(self) -> None:
-        """Ask no further new item; what was prepared goes out, and what is under way is collected."""
+        """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0
 
     def left(self) -> int | None:
-        """Return how many new items the limit lets be asked still; None without one."""
+        """Return how many new rows the limit still allows, or None without a limit."""
         if self._limit is None:
             return None
-        return max(
-            0,
-            self._limit - sum(one.requests for one in self.batches() if one.number > self._newest),
+        asked_count = sum(
+            batch.requests for batch in self.batches() if batch.number > self._newest_batch_before
         )
+        return max(0, self._limit - asked_count)
 
     def collect(self, *, wait: bool) -> int:
-        """Poll the batches at the API, with `wait` until the first one ends, and ingest; return how many were."""
+        """Poll the batches at the API and ingest the downloaded batches; return how many.
+
+        If `wait` is set, polling lasts until the first batch ends.
+        """
         if self.batches(*AT_API):
             self.poll(wait=wait)
         return self.ingest()
 
     def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
-        """Poll the batches at the API, or that `number`, with `wait` until the first one ends; see `poll.run`."""
-        polled = self.report.polled = poll.run(
-            self._ws, wait=wait, first=True, number=number, fetches=fetches
-        )
+        """Poll the batches at the API, and record failed batches in the report.
+
+        Args:
+            wait: Poll until the first batch ends.
+            number: Poll only this batch.
+            fetches: Download the results of batches that are over.
+        """
+        poll_report = poll.run(self._ws, wait=wait, first=True, number=number, fetches=fetches)
+        self.report.polled = poll_report
+
+        failures = dict[int, str]()
         with self._ws.store.read() as tx:
-            over = [
-                batches.get_batch(tx, number)
-                for number in sorted([*polled.failed, *polled.downloaded])
-            ]
-        failed = {
-            one.number: one.reason or str(remote_state(one.remote_word))
-            for one in over
-            if one.cancel_asked_at is None
-            and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
-        }
-        self.report.failed |= failed
-        self._failed_batches |= failed.keys()
-        self._has_succeeded = self._has_succeeded or bool(set(polled.downloaded) - set(failed))
+            for ended_number in sorted([*poll_report.failed, *poll_report.downloaded]):
+                batch = batches.get_batch(tx, ended_number)
+                state = remote_state(batch.remote_word)
+                is_failed = batch.number in poll_report.failed or state in UNSUCCESSFUL_STATES
+                # A cancelled batch did not fail.
+                if is_failed and batch.cancel_asked_at is None:
+                    failures[batch.number] = batch.reason or str(state)
+
+        self.report.failed |= failures
+        self._failed_batches |= failures.keys()
+        if set(poll_report.downloaded) - set(failures):
+            self._has_successful_batch = True
 
     def ingest(self, number: int | None = None) -> int:
-        """Ingest every downloaded batch, or that `number`, and write reports on the new answers now and then.
+        """Ingest all downloaded batches or only batch `number`; return how many were ingested.
 
-        Return how many were.
+        Writes quality reports on the new answers, but not too often.
 
         Raises:
-            InconsistentError, ConfigurationError, RemoteError: see `batch.ingest.run`; the other batches were
-                ingested.
+            InconsistentError, ConfigurationError, RemoteError: As `batch.ingest.run`; the other
+                batches were ingested.
         """
-        before = len(self.report.ingested)
+        ingested = self.report.ingested
+        count_before = len(ingested)
         try:
-            for one in ingest.run(self._ws, number=number):
-                self.report.ingested.append(one)
-                self._stale[one.batch.extractor] = None
-                if one.batch.missing == 0 and one.batch.number in self.report.failed:
-                    # It failed at the API after it had a reply to every request.
-                    del self.report.failed[one.batch.number]
-                    self._failed_batches.discard(one.batch.number)
-                    self._has_succeeded = True
+            for summary in ingest.run(self._ws, number=number):
+                ingested.append(summary)
+                self._note_ingested(summary)
         except FindableError:
-            self.judge(last=False)
+            self._write_reports(is_last=False)
             raise
-        self.judge(last=False)
-        return len(self.report.ingested) - before
 
-    def judge(self, *, last: bool) -> None:
-        """Report on new answers; before the `last` time only if enough time has passed since the one before."""
+        self._write_reports(is_last=False)
+        return len(ingested) - count_before
+
+    def _note_ingested(self, summary: IngestSummary) -> None:
+        """Note that an extractor has new answers, and whether its batch succeeded after all."""
+        batch = summary.batch
+        self._unreported_extractors[batch.extractor] = None
+        if batch.missing == 0 and batch.number in self.report.failed:
+            # The batch failed at the API after every request had a reply.
+            del self.report.failed[batch.number]
+            self._failed_batches.discard(batch.number)
+            self._has_successful_batch = True
+
+    def _write_reports(self, *, is_last: bool) -> None:
+        """Write the quality report of each extractor with new answers.
+
+        Does nothing if reports are off, if there are no new answers, or if the previous reports
+        are too recent; the last reports of a command are always written.
+        """
         ws = self._ws
-        began = self._ws.monotonic()
-        if not (self.judges and self._stale) or (began < self._report_at and not last):
+        started_at_s = ws.monotonic()
+        if not self.judges or not self._unreported_extractors:
             return
-        for extractor in self._stale:
+        if started_at_s < self._next_report_at_s and not is_last:
+            return
+
+        for extractor in self._unreported_extractors:
             with ws.store.read() as tx:
-                found = runs.newest_pilot(tx, extractor, over=True)
-            is_waived = ws.task.needs_pilot and (
-                found is None or found.verdict is PilotVerdict.WAIVED
-            )
-            quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
-            if quality is not None:
-                self.report.is_hopeless |= (
-                    pilot.note_failed_pilot(ws, quality) and extractor == ws.extractor
-                )
-                self.report.reports[extractor] = quality
-        self._stale = {}
-        now = ws.monotonic()
-        self._report_at = now + REPORT_EVERY * (now - began)
+                newest_pilot = runs.newest_pilot(tx, extractor, is_ended=True)
+            has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
+            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
+            quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
+            if quality is None:
+                continue
+
+            is_hopeless = pilot.note_failed_pilot(ws, quality)
+            if is_hopeless and extractor == ws.extractor:
+                self.report.is_hopeless = True
+            self.report.reports[extractor] = quality
+
+        self._unreported_extractors = {}
+        ended_at_s = ws.monotonic()
+        self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
 
     def end(self) -> TagReport:
-        """Say where the task stands, report on what is new, and end a `tag` or backfill that has nothing left to do.
+        """Complete the report, write the last quality reports, and end finished runs.
 
-        A backfill that is over is reported on without new answers, too: who ingested them may have died before.
+        Deletes partially written reports of dead processes.
+
+        A finished backfill gets a quality report even without new answers: the process that
+        ingested its answers may have died before its report.
         """
         ws = self._ws
         report = self.report
-        task = self._ws.task
-        report.left, report.under_way = (
-            self.askable(),
-            sum(one.requests for one in self.batches(*OPEN)),
-        )
-        unsent = report.left + sum(one.requests for one in self.batches(BatchState.PREPARED))
-        report.no_room, report.unasked = (
-            min(report.no_room, unsent),
-            min(report.unasked, report.left),
-        )
-        report.held_back = report.held_back if unsent or report.is_down else ""
+        task = ws.task
+        self._count_open_rows()
+
         with ws.store.read() as tx:
-            found = [
-                runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)
-            ]
-            going = [
-                one
-                for one in found
-                if one and (one.mode == runs.TAG or one.extractor == ws.extractor)
-            ]
-            # Rows are counted once more only if something can end: all of them are read for it.
-            is_over = bool(going) and not (
+            unfinished_runs = self._unfinished_runs(tx)
+            # Counting reads all rows, so it is left out if no run can end.
+            is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN, task=task.name)
                 or claims.is_any_open(tx, task.name)
                 or claims.count_askable(tx, task)
             )
-        if (
-            report.is_over
-            and report.quality is None
-            and any(one.mode == runs.BACKFILL for one in going)
-        ):
-            self._stale[ws.extractor] = None
-        self.judge(last=True)
+
+        has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
+        if report.is_over and report.quality is None and has_backfill:
+            self._unreported_extractors[ws.extractor] = None
+        self._write_reports(is_last=True)
         sweep_reports(ws.data, task.name)
+
         with ws.store.read() as tx:
-            report.parked = max(
-                0, len(claims.parked_rows(tx, task.name, own=task.own)) - self._parked
-            )
+            parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
+            report.parked = max(0, parked_count - self._parked_before)
             report.spent = money.sum_spent(tx, since=self.began).known
-        if going and is_over:  # the next budget begins anew; a backfill under another version stays
+
+        # The next command gets a new budget. A backfill under another version stays unfinished.
+        if is_task_finished:
             with ws.store.write() as tx:
-                for one in going:
-                    runs.end_run(tx, one.number, why="nobody is left", at=ws.now())
+                for run in unfinished_runs:
+                    runs.end_run(tx, run.number, reason="nobody is left", at=ws.now())
         return report
+
+    def _count_open_rows(self) -> None:
+        """Count open rows and rows in open batches, and limit the other counts to them."""
+        report = self.report
+        report.left = self.count_askable()
+        report.under_way = sum(batch.requests for batch in self.batches(*OPEN))
+        prepared_count = sum(batch.requests for batch in self.batches(BatchState.PREPARED))
+        unsent_count = report.left + prepared_count
+
+        report.no_room = min(report.no_room, unsent_count)
+        report.unasked = min(report.unasked, report.left)
+        if not unsent_count and not report.is_down:
+            report.held_back = ""
+
+    def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
+        """Return the unfinished `tag` run of the task, and its backfill under this version."""
+        unfinished_runs = list[TagRunRow]()
+        for mode in (runs.TAG, runs.BACKFILL):
+            run = runs.unfinished_run(tx, self._ws.task.name, mode=mode)
+            if run is None:
+                continue
+            if run.mode == runs.TAG or run.extractor == self._ws.extractor:
+                unfinished_runs.append(run)
+        return unfinished_runs
 
 
 def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
-    """Ingest every downloaded batch, and report on the answers; an error of one that cannot be is returned, too."""
-    going = TagRounds(ws)
-    failures = list[FindableError]()
+    """Ingest every downloaded batch, and write quality reports on the answers.
+
+    Returns:
+        The report, and the error of a batch that cannot be ingested instead of raising it.
+    """
+    tag_rounds = TagRounds(ws)
+    errors = list[FindableError]()
     try:
-        going.ingest()
+        tag_rounds.ingest()
     except FindableError as error:
-        failures.append(error)
-    return going.end(), failures
+        errors.append(error)
+    return tag_rounds.end(), errors
 
 
-def _show_live(bar: ProgressBar, live: LiveReport) -> None:
-    notes = [f"{live.at_once} at once"]
-    notes += (
-        [f"waits {live.waits_s:.0f} s for the API"] if TOLD_S <= live.waits_s < math.inf else []
-    )
-    notes += [f"{live.failed.total()} failed ({live.samples[-1][1][:60]})"] if live.failed else []
-    notes += [f"${live.cost:.4f}"] if live.cost >= LEAST else []
-    bar.show(live.replies, note=", ".join(notes))
+def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
+    """Update the progress bar with the replies, and note waits, failures and cost."""
+    notes = [f"{live_report.at_once} at once"]
+    if MIN_SHOWN_WAIT_S <= live_report.waits_s < math.inf:
+        notes.append(f"waits {live_report.waits_s:.0f} s for the API")
+    if live_report.failed:
+        newest_reason = live_report.samples[-1][1][:MAX_SHOWN_REASON_CHARS]
+        notes.append(f"{live_report.failed.total()} failed ({newest_reason})")
+    if live_report.cost >= MIN_SHOWN_COST_USD:
+        notes.append(f"${live_report.cost:.4f}")
+    bar.show(live_report.replies, note=", ".join(notes))
 
 
-def failed_error(number: int, why: str, words: TaskLabels) -> RemoteError:
+def failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:
     """Return the error for a batch that failed at the API."""
     return RemoteError(
-        f"batch {number} failed at the API ({why})",
-        hint=f"its {words.many} are sent again, except parked ones; see `{words.step('parked')}`",
+        f"batch {number} failed at the API ({reason})",
+        hint=f"its {labels.many} are sent again, except parked ones; see `{labels.step('parked')}`",
     )

@@ -1,59 +1,64 @@
-"""Ask about all items without an answer, live or by batch, whichever fits: estimate, confirm, ask, within a budget.
+"""Ask about all open rows, live or by batch: estimate, confirm, then ask within a budget.
 
-A killed command resumes: its row among the runs keeps the budget and its beginning, for `run` too, and stays open until
-no item is left or the budget is used up. A backfill is the same by batch and under one version, over as many days as it
-takes: its row keeps that all were to be asked, so that every later command goes on under that version. A pilot is a
-round over a few items that are drawn, whose answers are judged; a killed one resumes.
+- A killed command resumes: its run in `findable_runs` has the budget and the start time. The run
+  stays unfinished until no row is open or the budget is used up.
+- A backfill asks by batch and under one version, if necessary over several days. Its run records
+  the version, so that later commands resume under it.
+- A pilot asks about a small random sample, whose answers are judged. A killed pilot resumes.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pipeline.batch.budget import BudgetError, correct_start
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import GateError, InputError, RemoteError
+from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
+from pipeline.quality.report import QualityReport
 from pipeline.store import answers, claims, runs
-from pipeline.store.runs import PilotVerdict
+from pipeline.store.runs import PilotRow, PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagReport, TagRounds
 
 MODES = ("auto", "batch", "flex", "live")
-LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
+# Pause before the next check whether another process has sent a pilot's batch.
+CLAIM_CHECK_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
 class TagOptions:
-    """The options of `tag`: a mode or "auto", at most so many items, USD and seconds.
+    """The options of the command `tag`."""
 
-    `wait` is whether to wait for batches; a pilot's batches are waited for in any case. `pilot` is how many items to
-    ask and judge before the rest; `skip_pilot` waives a pilot that stops the rest. A `backfill` goes by batch, wants a
-    pilot that passed where the task needs one, and is always confirmed.
-    """
-
+    # One of MODES.
     mode: str = "auto"
+    # Ask at most this many rows, or None for all.
     limit: int | None = None
+    # Most that the run may spend, in USD.
     budget: float | None = None
     deadline_s: float | None = None
+    # Wait for batches. The batches of a pilot are waited for in any case.
     wait: bool | None = None
+    # Ask and judge this many rows before the rest.
     pilot: int | None = None
+    # Waive a pilot that would stop the rest.
     skip_pilot: bool = False
+    # Ask by batch under one version. The cost is always confirmed, and if the task needs a pilot,
+    # one must have passed.
     backfill: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what would ask about all, or about nothing in silence.
+        """Refuse invalid options, which would otherwise ask about all rows or silently about none.
 
         Raises:
-            InputError: there is no such mode, or a bound is none.
+            InputError: The mode does not exist, or a bound is invalid.
         """
         if self.mode not in MODES:
             raise InputError(
@@ -63,185 +68,248 @@ class TagOptions:
             raise InputError(
                 f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all"
             )
-        if self.budget is not None and not self.budget >= 0:  # so that NaN is refused
+        # NaN is refused too.
+        if self.budget is not None and not self.budget >= 0:
             raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
 
 
 def choose_new_version(ws: WorkspaceSession) -> None:
-    """Ask under a new version from here on: VERSION=, else the next free one.
+    """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    An unfinished backfill that began a new version goes on under it, for the same command run again means the same.
+    Changes nothing if an unfinished backfill already asks under a new version: the same command
+    resumes it.
     """
     with ws.store.read() as tx:
-        going = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        if going is not None and ws.settings.version is None and ws.task.skips == (ws.task.label,):
+        backfill = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
+        is_new_already = ws.task.skips == (ws.task.label,)
+        if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        task = ws.task.new_version(tx, ws.settings.version)
-    ws.tasks = tuple(task if one is ws.task else one for one in ws.tasks)
-    ws.task = task
+        new_task = ws.task.new_version(tx, ws.settings.version)
+
+    ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
+    ws.task = new_task
 
 
 def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
-    """Ask about every item that can be asked; estimate, mode and reason are said before anything is spent.
+    """Ask about every open row; print estimate, mode and reason before anything is spent.
 
-    A backfill is asked about whatever it costs.
+    Returns early if no row is open, no batch is open, and no pilot is to be resumed.
 
     Raises:
-        InputError: there are no items at all, or the estimate was not confirmed; nothing was started.
-        GateError: a pilot failed, is not over or is wanted and never was; the answers are stored.
-        RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
+        InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
+        GateError: A pilot failed, is not over, or is required and missing; answers are stored.
+        RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
     """
     open_work = status.open_work(ws)
     rounds.begin(ws)
-    going = TagRounds(ws, limit=options.limit)
-    report = going.report
-    going.began = _resume_budget(ws, options)
+    tag_rounds = TagRounds(ws, limit=options.limit)
+    report = tag_rounds.report
+    tag_rounds.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
         clear(ws, compulsory=options.backfill and ws.task.needs_pilot)
-    waives = options.skip_pilot
-    is_waiting = bool(going.batches(*OPEN))
-    estimated = preflight.estimate(
-        ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives
+
+    has_open_batches = bool(tag_rounds.batches(*OPEN))
+    estimate = preflight.estimate(
+        ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=options.skip_pilot
     )
-    report.asked = estimated.plan.items
+    report.asked = estimate.plan.items
     with ws.store.read() as tx:
-        is_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
-    if not (report.asked or is_waiting or is_begun):
-        return going.end()
-    report.mode, report.reason = _choose_mode(estimated, options, is_waiting=is_waiting)
-    number = None
+        is_pilot_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
+    if not (report.asked or has_open_batches or is_pilot_begun):
+        return tag_rounds.end()
+
+    report.mode, report.reason = _choose_mode(estimate, options, is_waiting=has_open_batches)
+    run_number: int | None = None
     if report.asked or not options.backfill:
-        _, cost = estimated.going_out(report.mode)
-        _announce(ws, estimated, report, open_work)
-        is_dear = options.mode == "auto" and estimated.is_dear
-        also = f", and so does {OptionHint(mode='live')}" * is_dear
-        ws.spend(cost, nothing="nothing was started", always=options.backfill or is_dear, also=also)
+        _announce(ws, estimate, report, open_work)
+        _confirm_cost(ws, options, estimate, report.mode)
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
-        number = _begin_run(ws, options, going, estimated)
-    _ask(ws, options, going)
-    going.end()
-    if number is not None and not options.backfill and _is_done(report, options):
+        run_number = _begin_run(ws, options, tag_rounds, estimate)
+
+    _ask_rows(ws, options, tag_rounds)
+    tag_rounds.end()
+
+    if run_number is not None and not options.backfill and _is_run_over(report, options):
+        reason = report.out_of_money or "nobody is left"
         with ws.store.write() as tx:
-            runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
+            runs.end_run(tx, run_number, reason=reason, at=ws.now())
     return report
 
 
-def _announce(
-    ws: WorkspaceSession, estimated: Preflight, report: TagReport, open_work: Sequence[str]
+def _confirm_cost(
+    ws: WorkspaceSession, options: TagOptions, estimate: Preflight, mode: str
 ) -> None:
-    """Say what is continued, what goes out in which way, what it may cost, and what an earlier run spares this one.
+    """Ask a person to confirm the estimated cost if it is high.
 
-    `open_work` are the batches and runs that were not over when the command began, in words.
+    A backfill, and an automatic mode that is not the cheapest, are always confirmed.
     """
-    for line in open_work:
-        ws.display.say(f"continuing {line}")
-    plan, cost = estimated.going_out(report.mode)
+    _, cost = estimate.going_out(mode)
+    is_dear = options.mode == "auto" and estimate.is_dear
+    live_hint = f", and so does {OptionHint(mode='live')}" if is_dear else ""
+    ws.spend(
+        cost,
+        nothing="nothing was started",
+        always=options.backfill or is_dear,
+        also=live_hint,
+    )
+
+
+def _announce(
+    ws: WorkspaceSession, estimate: Preflight, report: TagReport, open_work: Sequence[str]
+) -> None:
+    """Print resumed work, the rows to send with mode and cost, warnings, and answered rows.
+
+    Args:
+        ws: The workspace.
+        estimate: The estimate of the open rows.
+        report: The report, with mode and reason.
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    for description in open_work:
+        ws.display.say(f"continuing {description}")
+
+    plan, cost = estimate.going_out(report.mode)
     if plan.items:
-        cost_words = describe_cost(ws.model, cost, tier=ws.settings.tier)
-        said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, {cost_words}"
-        ws.display.say(f"{said}; {report.reason}")
-    for warning in estimated.ways[report.mode].warnings:
+        cost_text = describe_cost(ws.model, cost, tier=ws.settings.tier)
+        plan_text = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, {cost_text}"
+        ws.display.say(f"{plan_text}; {report.reason}")
+    for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
+
     with ws.store.read() as tx:
-        mine = (
-            one for one in answers.version_counts(tx, ws.task.name) if one.extractor == ws.extractor
-        )
-        if done := sum(one.items for one in mine):
-            paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
-            ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
+        answered_count = 0
+        for version in answers.version_counts(tx, ws.task.name):
+            if version.extractor == ws.extractor:
+                answered_count += version.items
+        if answered_count:
+            paid_usd = answers.paid_for_version(tx, ws.task.name, ws.extractor)
+            ws.display.say(
+                f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})"
+            )
 
 
-def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
-    """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
+def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
+    """Return the mode and the reason for it.
+
+    A backfill is always by batch. Otherwise the requested mode comes first, then the recommended
+    mode. If there is neither, open batches go on.
+
+    Args:
+        estimate: The estimate of the open rows.
+        options: The options of the command.
+        is_waiting: Whether batches are open.
+    """
     if options.backfill:
-        return "batch", f"it takes {estimated.ways['batch'].likely}"
+        return "batch", f"it takes {estimate.ways['batch'].likely}"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
-    if not estimated.plan.items or (is_waiting and estimated.recommended is None):
+    if not estimate.plan.items or (is_waiting and estimate.recommended is None):
         return "batch", "going on with batches that are under way"
-    return estimated.recommended or "batch", estimated.reason
+    return estimate.recommended or "batch", estimate.reason
 
 
 def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
-    """Set the budget given now, else that of an unfinished run; return since when this run's spending counts."""
+    """Set the session's budget, and return the time since which the spending of this run counts.
+
+    The budget of the options comes first, then that of an unfinished run, which is printed. A
+    backfill sets no budget.
+    """
     if options.backfill:
         return ws.now()
+
     correct_start(ws)
     with ws.store.read() as tx:
-        found = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
-    began = found.started_at if found else ws.now()
-    usd = options.budget if options.budget is not None or found is None else found.budget
-    if usd is not None:
-        ws.budget = Budget(usd, began, "BUDGET")
-        if options.budget is None:
-            ws.display.say(
-                f"going on since {began:%Y-%m-%d %H:%M} UTC with {OptionHint(budget=f'{usd:g}')}"
-            )
-    return began
+        unfinished_run = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    budget_usd = options.budget
+    if budget_usd is None and unfinished_run is not None:
+        budget_usd = unfinished_run.budget
+    if budget_usd is None:
+        return started_at
+
+    ws.budget = Budget(budget_usd, started_at, "BUDGET")
+    if options.budget is None:
+        budget_hint = OptionHint(budget=f"{budget_usd:g}")
+        ws.display.say(f"going on since {started_at:%Y-%m-%d %H:%M} UTC with {budget_hint}")
+    return started_at
 
 
 def _begin_run(
-    ws: WorkspaceSession, options: TagOptions, going: TagRounds, estimated: Preflight
+    ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds, estimate: Preflight
 ) -> int:
-    """Keep that all are asked, under which version and budget; return the number of the run.
+    """Insert a run, or resume the unfinished run of the same mode; return its number.
 
-    One of its kind that is not over goes on, a backfill under the same version.
+    A resumed run gets the budget of the options, if they have one. An unfinished backfill under
+    another version is ended, and a new run begins.
     """
-    plan = estimated.plan
     mode = runs.BACKFILL if options.backfill else runs.TAG
-    usd = options.budget
     with ws.store.write() as tx:
-        found = runs.unfinished_run(tx, ws.task.name, mode=mode)
-        if found is not None and options.backfill and found.extractor != ws.extractor:
-            runs.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
-            found = None
-        if found is not None:
-            if usd is not None:
-                runs.set_budget(tx, found.number, usd)
-            return found.number
-        cost = estimated.ways[going.report.mode].cost
-        skips = None if ws.task.skips is None else json.dumps(list(ws.task.skips))
-        whose: dict[str, Any] = {"task": ws.task.name, "extractor": ws.extractor, "mode": mode}
+        unfinished_run = runs.unfinished_run(tx, ws.task.name, mode=mode)
+        if unfinished_run is not None:
+            if not options.backfill or unfinished_run.extractor == ws.extractor:
+                if options.budget is not None:
+                    runs.set_budget(tx, unfinished_run.number, options.budget)
+                return unfinished_run.number
+            runs.end_run(
+                tx,
+                unfinished_run.number,
+                reason=f"{ws.extractor} was begun instead",
+                at=ws.now(),
+            )
+
         return runs.begin_run(
             tx,
-            at=going.began,
-            items=plan.items,
-            estimated_cost=cost,
-            budget=usd,
-            skips=skips,
-            **whose,
+            at=tag_rounds.began,
+            items=estimate.plan.items,
+            estimated_cost=estimate.ways[tag_rounds.report.mode].cost,
+            budget=options.budget,
+            skips=None if ws.task.skips is None else json.dumps(list(ws.task.skips)),
+            task=ws.task.name,
+            extractor=ws.extractor,
+            mode=mode,
         )
 
 
-def _ask(ws: WorkspaceSession, options: TagOptions, going: TagRounds) -> None:
-    report = going.report
-    wait = bool(options.wait)
+def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) -> None:
+    """Run the pilot if the options have one, then ask in the mode of the report.
+
+    If a budget stops a live run, the report says so and has no error. If `wait` is set, open
+    batches are collected after a live run.
+    """
+    report = tag_rounds.report
+    should_wait = bool(options.wait)
     if options.pilot is not None:
-        done = clear(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
-        report.pilot = done
-        report.ingested += done.ingested if done else []
+        pilot_report = clear(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
+        report.pilot = pilot_report
+        if pilot_report is not None:
+            report.ingested += pilot_report.ingested
+
     if report.mode == "batch":
         if options.backfill:
-            going.collect(wait=False)
-        return going.advance(wait=wait)
-    asked = going.ask_live(Mode(report.mode))
-    if isinstance(asked.stopped, BudgetError):
-        report.no_money, report.held_back, asked.stopped = (
-            asked.stopped,
-            asked.stopped.message,
-            None,
-        )
-    if wait and not asked.interrupted and going.batches(*OPEN):
-        held = report.held_back
-        money = report.no_money
-        going.stop_asking()
-        going.advance(wait=True)  # what is under way is collected, and no new item is asked
-        report.held_back, report.no_money = held, money
-    return None
+            tag_rounds.collect(wait=False)
+        tag_rounds.advance(wait=should_wait)
+        return
+
+    live_report = tag_rounds.ask_live(Mode(report.mode))
+    if isinstance(live_report.stopped, BudgetError):
+        report.no_money = live_report.stopped
+        report.held_back = live_report.stopped.message
+        live_report.stopped = None
+
+    if should_wait and not live_report.interrupted and tag_rounds.batches(*OPEN):
+        # Open batches are collected without asking new rows. This resets the reason of the live
+        # run, so it is restored.
+        held_back_reason = report.held_back
+        budget_error = report.no_money
+        tag_rounds.stop_asking()
+        tag_rounds.advance(wait=True)
+        report.held_back = held_back_reason
+        report.no_money = budget_error
 
 
-def _is_done(report: TagReport, options: TagOptions) -> bool:
+def _is_run_over(report: TagReport, options: TagOptions) -> bool:
+    """Return whether a `tag` run ends: no row can be asked, or limit or budget is used up."""
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
@@ -257,29 +325,42 @@ def clear(
     limit: int | None = None,
     agreed: bool = True,
 ) -> TagReport | None:
-    """Make sure that no pilot stops the rest; with a `size` (at most `limit`) run one unless one passed before.
+    """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
 
-    Returns None where none was run. `skip` waives one that stops the rest, and where no item is left none does. A
-    person `agreed` to its cost before, or is asked.
+    If no row is open, this does nothing.
+
+    Args:
+        ws: The workspace.
+        size: Rows of the pilot, or None to run no pilot. A size makes a pilot required.
+        skip: Waive an open pilot first.
+        compulsory: If there is no size, a pilot must have passed, unless `skip` is set.
+        limit: Upper limit of `size`.
+        agreed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report of the pilot, or None if no pilot was run.
 
     Raises:
-        GateError: a pilot failed, is not over or, where `compulsory`, never was.
-        InputError, RemoteError, ConfigurationError: see `run_pilot`.
+        GateError: A pilot failed, is not over, or is required and missing.
+        InputError, RemoteError, ConfigurationError: As `run_pilot`.
     """
     if skip:
         pilot.waive_open_pilot(ws)
+
     with ws.store.read() as tx:
-        is_compulsory = compulsory and not skip if size is None else True
-        # Rows are counted only if a pilot is wanted: all of them are read for it.
-        if not pilot.why_not(tx, ws.extractor, compulsory=is_compulsory):
+        is_required = size is not None or (compulsory and not skip)
+        # Counting reads all rows, so it is left out if no pilot is needed.
+        if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
             return None
-        is_any = claims.count_askable(tx, ws.task) > 0
+
+        has_open_rows = claims.count_askable(tx, ws.task) > 0
         if size is None:
-            if is_any:
-                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_compulsory)
+            if has_open_rows:
+                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_required)
             return None
-        if not (is_any or pilot.is_pilot_begun(tx, ws.extractor)):
+        if not (has_open_rows or pilot.is_pilot_begun(tx, ws.extractor)):
             return None
+
     report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed)
     report.check(ws.display, strict=True)
     return report
@@ -288,64 +369,107 @@ def clear(
 def run_pilot(
     ws: WorkspaceSession, *, size: int | None, seed: int | None, agreed: bool = False
 ) -> TagReport:
-    """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
+    """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
-    An unfinished pilot goes on, unless another size or seed is given.
+    An unfinished pilot resumes, unless another size or seed is given.
+
+    Args:
+        ws: The workspace.
+        size: Rows of the sample, or None for the default.
+        seed: Seed of the draw, or None for the default.
+        agreed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
-        InputError: there is nothing to ask about, or the plan was not confirmed.
-        RemoteError, ConfigurationError: what stopped it; run again, it goes on.
-        GateError: no reply came, so there is nothing to judge.
+        InputError: No row is open, or the estimate was not confirmed.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run resumes it.
+        GateError: No reply came, or no row got an answer. A failed gate raises nothing.
     """
     rounds.begin(ws)
     with ws.store.read() as tx:
-        size, seed, ids = pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
-    if not ids:
+        size, seed, row_ids = pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+    if not row_ids:
         raise InputError(
             f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
             hint=f"{OptionHint('version')} with a new name asks about all of them anew",
         )
+
     with ws.store.write() as tx:
-        begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    report = _ask_drawn(ws, ids, agreed=agreed)
-    report.drawn, report.asked = begun, len(ids)
-    notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
-    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes)
-    why = f"`{ws.task.words.step('parked')}` says why"
-    if quality is None:
-        said = "no reply came for any of the pilot, so there is nothing to judge"
-        raise GateError(said, hint=f"{why}, where it is over; run it again")
-    report.reports[ws.extractor] = quality
-    with ws.store.write() as tx:
-        is_any = answers.count_answered(tx, ws.task.name, ws.extractor) > 0
-        verdict = PilotVerdict.PASSED if quality.passed and is_any else PilotVerdict.FAILED
-        path = str(quality.path.relative_to(ws.data))
-        runs.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
-    if quality.passed and not is_any:  # of so few no gate is judged
-        raise GateError(
-            f"none of the {len(ids)} {ws.task.words.many} of the pilot was answered", hint=why
+        pilot_row = runs.begin_pilot(
+            tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now()
         )
+    report = _ask_sample(ws, row_ids, agreed=agreed)
+    report.drawn = pilot_row
+    report.asked = len(row_ids)
+
+    sample_text = f"{len(row_ids)} {ws.task.words.many}"
+    note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
+    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=[note])
+    parked_hint = f"`{ws.task.words.step('parked')}` says why"
+    if quality is None:
+        raise GateError(
+            "no reply came for any of the pilot, so there is nothing to judge",
+            hint=f"{parked_hint}, where it is over; run it again",
+        )
+
+    report.reports[ws.extractor] = quality
+    has_answers = _record_verdict(ws, pilot_row, quality)
+    # The gates need a minimum of answers to fail.
+    if quality.passed and not has_answers:
+        raise GateError(f"none of the {sample_text} of the pilot was answered", hint=parked_hint)
     return report
 
 
-def _ask_drawn(ws: WorkspaceSession, ids: Sequence[str], *, agreed: bool) -> TagReport:
-    """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
-    going = TagRounds(ws, among=ids, judges=False)
-    report = going.report
-    is_claimed = True
-    going.submit(agreed=agreed, patient=True)
-    while is_claimed:
-        going.advance(wait=True)
-        is_any_left = going.askable() > 0
-        stopped = report.errors(ws.task.words) if is_any_left or not report.is_down else []
-        if is_any_left and (report.no_money or report.no_room):
-            held = RemoteError(f"{report.held_back}; nothing was lost", hint="run it again later")
-            stopped.append(report.no_money or held)
-        for error in stopped:
-            raise error
+def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
+    """End a pilot with its verdict and report path; return whether the version has answers.
+
+    If there is no answer, the verdict is "failed". Writes in its own transaction.
+    """
+    with ws.store.write() as tx:
+        has_answers = answers.count_answered(tx, ws.task.name, ws.extractor) > 0
+        is_passed = quality.passed and has_answers
+        verdict = PilotVerdict.PASSED if is_passed else PilotVerdict.FAILED
+        report_path = str(quality.path.relative_to(ws.data))
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, at=ws.now())
+    return has_answers
+
+
+def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -> TagReport:
+    """Run rounds until each row of a sample is answered or parked, without quality reports.
+
+    Rows that another process claimed are waited for.
+
+    Raises:
+        FindableError: The first error that stopped the rounds while rows of the sample are open.
+    """
+    tag_rounds = TagRounds(ws, among=row_ids, judges=False)
+    tag_rounds.submit(agreed=agreed, patient=True)
+    has_claimed_rows = True
+    while has_claimed_rows:
+        tag_rounds.advance(wait=True)
+        stop_error = _sample_stop_error(ws, tag_rounds)
+        if stop_error is not None:
+            raise stop_error
+
         with ws.store.read() as tx:
-            is_claimed = bool(
-                claims.claimed_among(tx, ws.task.name, ids)
-            )  # by a process that has not sent it yet
-        ws.sleep(LOOK_S if is_claimed else 0.0)
-    return going.end()
+            # Another process may have claimed rows that it has not sent yet.
+            has_claimed_rows = bool(claims.claimed_among(tx, ws.task.name, row_ids))
+        ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
+    return tag_rounds.end()
+
+
+def _sample_stop_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
+    """Return why the rounds of a sample stopped early, or None if they may go on."""
+    report = tag_rounds.report
+    has_open_rows = tag_rounds.count_askable() > 0
+    # If every batch failed at the API but no row is open, all rows were parked: no error.
+    errors = report.errors(ws.task.words) if has_open_rows or not report.is_down else []
+    if errors:
+        return errors[0]
+    if not has_open_rows:
+        return None
+
+    if report.no_money is not None:
+        return report.no_money
+    if report.no_room:
+        return RemoteError(f"{report.held_back}; nothing was lost", hint="run it again later")
+    return None

@@ -1,18 +1,20 @@
-"""Ask about a few items by our own calls, and show all that goes out and comes back to a person.
+"""Ask about a few rows by live calls, and show a person everything that is sent and received.
 
-A question that changed under a version that was used is tried as a draft of it, about the rows as they were last read.
-A reply is judged and not stored: what the workspace keeps is a batch of the way *trial*, which counts against every
-budget and quota, and what it cost. So items may be tried that are answered, parked or claimed.
+If the question changed under a version that has answers, its draft is tried, on the rows as they
+were last read.
+
+A reply is judged and not stored. The workspace stores only a trial batch, which counts against all
+budgets and quotas, and its cost. So rows can be tried that are answered, parked or claimed.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
-from pipeline.batch.live import TrialOutcome
+from pipeline.batch.live import LiveReport, TrialOutcome
 from pipeline.batch.prepare import Selection
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
@@ -28,33 +30,40 @@ from pipeline.store import answers, claims
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
-FEW = 3  # how many are tried alone, and by two sides
+# How many rows are tried by default. A comparison of two sides has its own default, SIZE.
+DEFAULT_ROW_COUNT = 3
 SIZE = 50
-LOST = "lost"
-NOT_JUDGED = "not judged"
-UNJUDGED = ("not asked", LOST, NOT_JUDGED)  # how an item may end without a judgement
-DRAFT = "draft"  # as a side: what the task's file asks now
+OUTCOME_LOST = "lost"
+OUTCOME_NOT_ASKED = "not asked"
+OUTCOME_NOT_JUDGED = "not judged"
+# Outcomes of rows whose reply was not judged.
+UNJUDGED = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
+# Name of the side of a comparison that asks what the task's file asks now.
+DRAFT = "draft"
 
 
 @dataclass
 class TriedRow:
-    """One item: its id and name, what was sent, how that ended in a word, and why there is no valid answer, if none is.
-
-    `answer` is as it would be stored, `reply` the text that came, or the beginning of what came in the place of one;
-    `cost` is in USD.
-    """
+    """One tried row: its request, and what came back."""
 
     id: str
     name: str
+    # The request that was sent, as people read it.
     request: dict[str, Any]
-    outcome: str = "not asked"
+    # An `Outcome`, "claimed", or one of UNJUDGED.
+    outcome: str = OUTCOME_NOT_ASKED
+    # Why there is no valid answer; empty if there is one.
     reason: str = ""
+    # The answer as it would be stored.
     answer: dict[str, Any] | None = None
+    # Text of the reply, or the beginning of a reply without a text.
     reply: str = ""
     calls: int = 0
+    # In USD.
     cost: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    # Duration of the call.
     seconds: float = 0.0
 
     __repr__ = one_line
@@ -62,42 +71,49 @@ class TriedRow:
 
 @dataclass(repr=False)
 class TryReport:
-    """What was tried: the extractor, the schema of an answer as it is sent, the items, and what ended it early."""
+    """Result of a try."""
 
+    # Version that was tried.
     extractor: str
+    # Schema of an answer, as it is sent.
     schema: dict[str, Any]
     items: list[TriedRow]
+    # The error that ended the calls early.
     stopped: FindableError | None = None
     interrupted: bool = False
-    draft_of: str = ""  # the version under which another question was asked
+    # Version whose draft was tried; empty if the question did not change.
+    draft_of: str = ""
 
     def __repr__(self) -> str:
-        """Return in a line how it ended."""
-        ends = Counter(one.outcome for one in self.items).most_common()
-        told = ", ".join(f"{count} {outcome}" for outcome, count in ends)
-        return f"<tried with {self.extractor}: {told}; ${self.cost:.4f}>"
+        """Return one line with the outcomes and the cost."""
+        outcome_counts = Counter(row.outcome for row in self.items).most_common()
+        outcomes_text = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts)
+        return f"<tried with {self.extractor}: {outcomes_text}; ${self.cost:.4f}>"
 
     @property
     def cost(self) -> float:
-        """Return what the replies cost, in USD."""
-        return sum(one.cost for one in self.items)
+        """Return the cost of all replies, in USD."""
+        return sum(row.cost for row in self.items)
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs."""
-        told = {
-            name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")
+        """Return the report as JSON members."""
+        return {
+            "extractor": self.extractor,
+            "schema": self.schema,
+            "cost": self.cost,
+            "interrupted": self.interrupted,
+            "draft_of": self.draft_of or None,
+            "items": [vars(row) for row in self.items],
+            "stopped": self.stopped.message if self.stopped else None,
         }
-        items = list(map(vars, self.items))
-        stopped = self.stopped.message if self.stopped else None
-        return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
 
     def check(self) -> None:
-        """Pass where nothing ended it early.
+        """Raise the error that ended the calls early, if there is one.
 
         Raises:
-            FindableError: what did: a quota, a budget, or a service that is down.
-            KeyboardInterrupt: a Ctrl-C.
+            FindableError: A quota or budget was used up, or the service is down.
+            KeyboardInterrupt: The calls were interrupted.
         """
         if self.interrupted:
             raise KeyboardInterrupt
@@ -106,263 +122,381 @@ class TryReport:
 
 
 def run(
-    ws: WorkspaceSession, size: int = FEW, name: str | None = None, seed: int | None = None
+    ws: WorkspaceSession,
+    size: int = DEFAULT_ROW_COUNT,
+    name: str | None = None,
+    seed: int | None = None,
 ) -> TryReport:
-    """Ask about one item by its name, else about so many, drawn by a seed or the first that are to be asked.
+    """Sync the rows, then ask about a few of them without storing answers.
 
-    How many and the estimate are said before anything is spent.
+    Prints the number of rows and the estimate before anything is spent.
+
+    Args:
+        ws: The workspace.
+        size: How many rows are asked if there is no `name`.
+        name: Ask only the row with this name.
+        seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
+            rows if no row is open.
 
     Raises:
-        InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
-        ConfigurationError: no key, no such model, or no such gate.
+        InputError: The row does not exist, there is no row to try, or the estimate was not
+            confirmed; nothing was asked.
+        ConfigurationError: No key, model or gate of that name.
     """
+    # Invalid gates are refused before anything is spent.
     evaluate.gates_of(ws)
-    ws, draft_of = _brought(ws)
+    ws, draft_of = _synced_or_draft(ws)
     with ws.store.read() as tx:
-        ids = (
-            [ws.task.id_of(tx, name)]
-            if name is not None
-            else _drawn(tx, ws.task, ws.extractor, size, seed)
-        )
-    report = ask_about(ws, ids)
+        if name is not None:
+            row_ids: Sequence[str] = [ws.task.id_of(tx, name)]
+        else:
+            row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
+
+    report = ask_about(ws, row_ids)
     report.draft_of = draft_of
     return report
 
 
 class PlannedRows(NamedTuple):
-    """Some rows as they are asked: the schema of an answer, their requests and items by row id, and the cost in USD."""
+    """Rows with their requests, before anything is asked."""
 
+    # Schema of an answer.
     schema: dict[str, Any]
+    # Requests and rows, by row id.
     requests: Mapping[str, PlannedRequest]
     items: Mapping[str, TriedRow]
+    # Estimated cost in USD.
     cost: float
 
 
-def plan_rows(ws: WorkspaceSession, ids: Sequence[str]) -> PlannedRows:
-    """Return some rows of the task in use as they are asked, in their order; nothing is asked.
+def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
+    """Build the requests of some rows in the given order and estimate their cost; ask nothing.
+
+    Ids without a row are left out.
 
     Raises:
-        InputError: there is no row to ask about.
+        InputError: There is no row to ask about.
     """
     builder = RequestBuilder(ws.task, ws.model)
-    words = ws.task.words
     with ws.store.read() as tx:
-        rows = ws.task.rows(tx, ids)
-        planned = {
-            one.item.id: one
-            for one in builder.lines(tx, {key: rows[key] for key in ids if key in rows})
-        }
-        names = ws.task.table(tx).names(tx, list(planned))
-        known = budget.calibration(tx, ws.extractor)
-    if not planned:
+        rows = ws.task.rows(tx, row_ids)
+        ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
+        planned_requests = {request.item.id: request for request in builder.lines(tx, ordered_rows)}
+        names = ws.task.table(tx).names(tx, list(planned_requests))
+        calibration = budget.calibration(tx, ws.extractor)
+
+    if not planned_requests:
         ws.check_any_items()
         raise InputError(
-            f"{words.all_done}; nothing was asked", hint=f"{OptionHint('item')} tries any of them"
+            f"{ws.task.words.all_done}; nothing was asked",
+            hint=f"{OptionHint('item')} tries any of them",
         )
-    items = {
-        key: TriedRow(key, names.get(key, key), requests.shown_object(one.data))
-        for key, one in planned.items()
-    }
-    usage = known.applied(
-        sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned)
-    )
-    return PlannedRows(builder.schema, planned, items, _cost(ws, usage))
+
+    tried_rows = dict[str, TriedRow]()
+    usage = NO_USAGE
+    for row_id, request in planned_requests.items():
+        shown_request = requests.shown_object(request.data)
+        tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
+        usage += request.usage
+    likely_usage = calibration.applied(usage, count=len(planned_requests))
+    return PlannedRows(builder.schema, planned_requests, tried_rows, _live_cost(ws, likely_usage))
 
 
 def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
-    """Say how many rows are asked at which estimate; a person is asked above CONFIRM_ABOVE."""
-    words = ws.task.words
-    count = plural(len(planned.items), words.one, words.many)
-    ws.display.say(
-        f"{ws.model.name}: {count}, {describe_cost(ws.model, planned.cost, tier=ws.settings.tier)}"
-    )
+    """Print the number of rows and the estimate; above CONFIRM_ABOVE, ask a person to confirm.
+
+    Raises:
+        InputError: The estimate was not confirmed.
+    """
+    labels = ws.task.words
+    count_text = plural(len(planned.items), labels.one, labels.many)
+    cost_text = describe_cost(ws.model, planned.cost, tier=ws.settings.tier)
+    ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
     ws.spend(planned.cost, nothing="nothing was asked")
 
 
-def ask_about(ws: WorkspaceSession, ids: Sequence[str]) -> TryReport:
-    """Ask about some items of the task in use, as `run`."""
+def ask_about(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+    """Confirm the cost, ask about some rows and judge the replies without storing them.
+
+    Errors of calls, and of the task's own code that judges, are stored in the report.
+
+    Raises:
+        InputError: There is no row to ask about, or the estimate was not confirmed.
+    """
     batch_files.seal_dead(ws)
-    planned = plan_rows(ws, ids)
+    planned = plan_rows(ws, row_ids)
     confirm_cost(ws, planned)
-    tried = planned.items
-    with ws.display.bar("asking", len(tried)) as bar:
-        wanted = Selection(among=list(tried))
-        asked = live.ask_rows(
-            ws, wanted, way=Mode.TRIAL, on_progress=lambda report: bar.show(report.replies)
-        )
+
+    tried_rows = planned.items
+    live_report = _ask_live(ws, list(tried_rows), mode=Mode.TRIAL)
     report = TryReport(
-        ws.extractor, planned.schema, list(tried.values()), asked.stopped, asked.interrupted
+        ws.extractor,
+        planned.schema,
+        list(tried_rows.values()),
+        live_report.stopped,
+        live_report.interrupted,
     )
-    for key, told in asked.tried.items():
+    for row_id, trial_outcome in live_report.tried.items():
         try:
-            _judge(ws, tried[key], planned.requests[key].item, told)
-        except FindableError as error:  # the task's own code cannot judge it
+            _judge_row(ws, tried_rows[row_id], planned.requests[row_id].item, trial_outcome)
+        except FindableError as error:
+            # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
     return report
 
 
-def ask_and_keep(ws: WorkspaceSession, ids: Sequence[str]) -> TryReport:
-    """Ask about those of some rows that are open, by live calls whose answers are kept, and return all of them.
+def ask_and_keep(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+    """Ask about the open rows among some rows by live calls, and store the answers.
 
-    The rows are claimed before the first call, so a killed call of this goes on with what is left.
+    The rows are claimed before the first call, so a killed command resumes with the open rows. The
+    cost is confirmed unless the session has an agreed cost.
+
+    Returns:
+        All given rows with their stored outcome, including rows that were answered before.
+
+    Raises:
+        InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    planned = plan_rows(ws, ids)
+    planned = plan_rows(ws, row_ids)
     with ws.store.read() as tx:
-        open_ids = claims.askable_among(tx, ws.task, ids)
-    live_report = live.LiveReport()
-    if open_ids and ws.agreed is None:
-        confirm_cost(ws, plan_rows(ws, open_ids))
+        open_ids = claims.askable_among(tx, ws.task, row_ids)
+
+    live_report = LiveReport()
     if open_ids:
-        with ws.display.bar("asking", len(open_ids)) as bar:
-            wanted = Selection(among=open_ids)
-            live_report = live.ask_rows(
-                ws, wanted, on_progress=lambda report: bar.show(report.replies)
-            )
+        if ws.agreed is None:
+            confirm_cost(ws, plan_rows(ws, open_ids))
+        live_report = _ask_live(ws, open_ids, mode=Mode.LIVE)
+
     with ws.store.read() as tx:
-        items = [_stored_item(tx, ws.task, item) for item in planned.items.values()]
+        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.items.values()]
     return TryReport(
-        ws.extractor, planned.schema, items, live_report.stopped, live_report.interrupted
+        ws.extractor,
+        planned.schema,
+        tried_rows,
+        live_report.stopped,
+        live_report.interrupted,
     )
 
 
-def _stored_item(tx: Connection, task: Task, item: TriedRow) -> TriedRow:
-    """Return an item with what is stored of its requests under the task's version: the newest outcome, and all cost."""
-    requests_of_item = answers.requests_of_item(tx, task.name, item.id)
-    found = [one for one in requests_of_item if answers.is_of(one["extractor"], task.label)]
-    ended = [one for one in found if one["outcome"] is not None]
-    if not ended or len(ended) < len(found):
-        return replace(item, outcome="claimed" if found else item.outcome)
-    newest = ended[0]
+def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
+    """Ask about some rows by live calls, with a progress bar."""
+    with ws.display.bar("asking", len(row_ids)) as bar:
+        return live.ask_rows(
+            ws,
+            Selection(among=row_ids),
+            way=mode,
+            on_progress=lambda live_report: bar.show(live_report.replies),
+        )
+
+
+def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
+    """Return a copy of a row with its newest stored outcome and the cost of all its requests.
+
+    Only requests under the task's version count. A row with an unfinished request is "claimed"; a
+    row without any request is returned unchanged.
+    """
+    stored_requests = [
+        request
+        for request in answers.requests_of_item(tx, task.name, row.id)
+        if answers.belongs_to_version(request["extractor"], task.label)
+    ]
+    if not stored_requests:
+        return replace(row)
+    finished_requests = [request for request in stored_requests if request["outcome"] is not None]
+    if len(finished_requests) < len(stored_requests):
+        return replace(row, outcome="claimed")
+
+    newest = finished_requests[0]
     return replace(
-        item,
-        outcome=LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
+        row,
+        outcome=OUTCOME_LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
         reason=newest["reason"] or "",
         answer=newest["answer"],
-        calls=sum(one["batch"] is not None for one in ended),
-        cost=sum(one["cost"] for one in ended),
+        calls=sum(request["batch"] is not None for request in finished_requests),
+        cost=sum(request["cost"] for request in finished_requests),
         tokens_in=newest["tokens_in"],
         tokens_out=newest["tokens_out"],
     )
 
 
-def _cost(ws: WorkspaceSession, usage: Usage) -> float:
+def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
+    """Return the cost of tokens in USD, at today's standard price of the model."""
     return usage_cost(ws.model, usage, STANDARD, on=ws.now().date())
 
 
-def _judge(ws: WorkspaceSession, one: TriedRow, item: TaskRow, told: TrialOutcome) -> None:
-    one.calls, one.seconds, one.reason = 1, round(told.seconds, 3), told.reason
-    one.outcome = Outcome.REFUSED.value if told.is_refused else LOST
-    if told.reply is not None:
-        reply = responses.judge_response(told.reply)
-        one.tokens_in, one.tokens_out = (
-            reply.usage.prompt,
-            reply.usage.answer + reply.usage.thoughts,
-        )
-        one.outcome, one.reply, one.cost = (
-            NOT_JUDGED,
-            reply.text or reply.excerpt,
-            _cost(ws, reply.usage),
-        )
-        judged = judge_reply(
-            ws.task, RowClaim(item.id, item.input_hash), reply, context=item.context
-        )
-        one.outcome, one.reason = (
-            judged.outcome.value,
-            judged.reason if judged.answer is None else "",
-        )
-        one.answer = None if judged.answer is None else judged.answer.model_dump(mode="json")
+def _judge_row(
+    ws: WorkspaceSession, tried_row: TriedRow, task_row: TaskRow, trial: TrialOutcome
+) -> None:
+    """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
+
+    Raises:
+        FindableError: The task's own code cannot judge the reply; the row is "not judged".
+    """
+    tried_row.calls = 1
+    tried_row.seconds = round(trial.seconds, 3)
+    tried_row.reason = trial.reason
+    tried_row.outcome = Outcome.REFUSED.value if trial.is_refused else OUTCOME_LOST
+    if trial.reply is None:
+        return
+
+    reply = responses.judge_response(trial.reply)
+    tried_row.tokens_in = reply.usage.prompt
+    tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
+    tried_row.outcome = OUTCOME_NOT_JUDGED
+    tried_row.reply = reply.text or reply.excerpt
+    tried_row.cost = _live_cost(ws, reply.usage)
+
+    claim = RowClaim(task_row.id, task_row.input_hash)
+    judged = judge_reply(ws.task, claim, reply, context=task_row.context)
+    tried_row.outcome = judged.outcome.value
+    if judged.answer is None:
+        tried_row.reason = judged.reason
+        tried_row.answer = None
+    else:
+        tried_row.reason = ""
+        tried_row.answer = judged.answer.model_dump(mode="json")
 
 
-def _brought(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
-    """Return the workspace with its rows brought up to date, or with the draft of a version, whose label is told."""
+def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
+    """Sync the rows with their source; if the question changed, switch to its draft instead.
+
+    Returns:
+        The same session and "", or a session with the draft and the label of the changed version.
+    """
     try:
         ws.bring_items()
     except QuestionChangedError:
-        other = replace(ws, task=declared().task_beside(ws.task, at=ws.now()))
-        other.client = ws.client
-        return other, ws.task.label
+        draft = declared().task_beside(ws.task, at=ws.now())
+        draft_ws = replace(ws, task=draft)
+        draft_ws.client = ws.client
+        return draft_ws, ws.task.label
     return ws, ""
 
 
-def _drawn(
+def _select_rows(
     tx: Connection, task: Task, extractor: str, size: int, seed: int | None
 ) -> Sequence[str]:
-    first = (
-        () if seed is not None else tx.execute(claims.askable(tx, task).limit(size)).scalars().all()
-    )
-    return first or pilot.draw_pilot(
-        tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed
-    )
+    """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
+    if seed is None:
+        open_ids = tx.execute(claims.askable(tx, task).limit(size)).scalars().all()
+        if open_ids:
+            return open_ids
+        seed = pilot.SEED
+    return pilot.draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
 class PairReport(NamedTuple):
-    """Both sides in words, each item with its id, name, and what `a` and `b` say of it, and what was asked for it.
+    """Comparison of two sides on a sample of rows."""
 
-    A side says an answer, or why there is none. Of each field it is counted about how many items both say the same.
-    """
-
+    # Description of each side.
     sides: tuple[str, str]
+    # Each row with its members id, name, a and b: an answer, or why there is no answer.
     pairs: list[dict[str, Any]]
+    # The calls for the side "draft", or None if both sides are stored.
     asked: TryReport | None
+    # Rows that have an answer on both sides.
     compared: int
+    # In how many compared rows both sides have the same value, by field.
     agreement: Mapping[str, int]
 
 
 def run_pair(ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
-    """Put two sides beside each other on a sample: versions, or one and `draft`, what is asked as it is now.
+    """Compare the answers of two sides on a random sample; ask only if a side is the draft.
+
+    Args:
+        ws: The workspace.
+        texts: The sides: a version (`2` or `task@2`), or DRAFT for the current question.
+        size: Rows of the sample.
+        seed: Seed of the draw.
 
     Raises:
-        InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
-        ConfigurationError: no key, or no such model.
+        InputError: A side is invalid, there is nothing to compare, or the cost was not confirmed;
+            nothing was asked.
+        ConfigurationError: No key is set, or the model does not exist.
     """
-    labels = {at: _label(ws.task, text) for at, text in enumerate(texts) if text != DRAFT}
+    labels = {
+        side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT
+    }
     if DRAFT in texts:
-        ws, _ = _brought(ws)
+        ws, _ = _synced_or_draft(ws)
+
+    outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:
-        among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
-        ids = pilot.draw_items(among, size=size, seed=seed)
-        called = ws.task.table(tx).names(tx, ids)
-        said: dict[int, dict[str, Any]] = {
-            at: _stored(tx, ws.task, one, ids) for at, one in labels.items()
-        }
-    if not called:
+        candidate_ids = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
+        sample_ids = pilot.draw_items(candidate_ids, size=size, seed=seed)
+        names = ws.task.table(tx).names(tx, sample_ids)
+        for side, label in labels.items():
+            outcomes[side] = _stored_answers(tx, ws.task, label, sample_ids)
+    if not names:
+        versions_text = " and of ".join(labels.values())
         raise InputError(
-            f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels.values())}; nothing was asked",
+            f"there is no {ws.task.words.one} with an answer of {versions_text}; nothing was asked",
             hint=f"`{ws.task.words.step('versions')}` lists those there are",
         )
-    asked = ask_about(ws, list(called)) if DRAFT in texts else None
-    if asked is not None:
-        said[texts.index(DRAFT)] = {
-            one.id: one.answer or one.reason or one.outcome for one in asked.items
+
+    try_report = ask_about(ws, list(names)) if DRAFT in texts else None
+    if try_report is not None:
+        outcomes[texts.index(DRAFT)] = {
+            row.id: row.answer or row.reason or row.outcome for row in try_report.items
         }
-    a, b = ({key: said[at].get(key, "not asked") for key in called} for at in (0, 1))
-    both = [
-        (a[key], b[key])
-        for key in called
-        if not (isinstance(a[key], str) or isinstance(b[key], str))
+
+    pairs = list[dict[str, Any]]()
+    for row_id, name in names.items():
+        outcome_a = outcomes[0].get(row_id, OUTCOME_NOT_ASKED)
+        outcome_b = outcomes[1].get(row_id, OUTCOME_NOT_ASKED)
+        pairs.append({"id": row_id, "name": name, "a": outcome_a, "b": outcome_b})
+
+    # An outcome is a text if there is no answer.
+    answer_pairs = [
+        (pair["a"], pair["b"])
+        for pair in pairs
+        if not isinstance(pair["a"], str) and not isinstance(pair["b"], str)
     ]
-    fields = dict.fromkeys(name for pair in both for one in pair for name in one)
-    agreement = {
-        name: sum(name in x and name in y and x[name] == y[name] for x, y in both)
-        for name in fields
-    }
-    pairs = [{"id": key, "name": name, "a": a[key], "b": b[key]} for key, name in called.items()]
-    first, second = (labels.get(at, f"the draft of {ws.extractor}") for at in (0, 1))
-    return PairReport((first, second), pairs, asked, len(both), agreement)
+    draft_text = f"the draft of {ws.extractor}"
+    sides = (labels.get(0, draft_text), labels.get(1, draft_text))
+    return PairReport(sides, pairs, try_report, len(answer_pairs), _count_agreement(answer_pairs))
 
 
-def _label(task: Task, text: str) -> str:
-    if not (text.isdecimal() or "@" in text):
-        said = f"{text!r} is no version, and no draft; nothing was asked"
-        raise InputError(
-            said,
-            hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT)}; {OptionHint('model')} is that of the draft",
-        )
-    return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
+def _count_agreement(
+    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> dict[str, int]:
+    """Return in how many pairs both answers have the same value, by field."""
+    agreement = dict.fromkeys(_field_names(answer_pairs), 0)
+    for field_name in agreement:
+        for answer_a, answer_b in answer_pairs:
+            is_in_both = field_name in answer_a and field_name in answer_b
+            if is_in_both and answer_a[field_name] == answer_b[field_name]:
+                agreement[field_name] += 1
+    return agreement
 
 
-def _stored(tx: Connection, task: Task, label: str, ids: list[str]) -> dict[str, Any]:
-    return {
-        key: json.loads(one)
-        for key, one in answers.newest_of_version(tx, task.name, label, ids).items()
-    }
+def _field_names(
+    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> Iterator[str]:
+    """Yield the field names of all answers, with repetitions."""
+    for answer_a, answer_b in answer_pairs:
+        yield from answer_a
+        yield from answer_b
+
+
+def _version_label(task: Task, text: str) -> str:
+    """Return the label of a version: `task@2` for "2"; a full label is returned unchanged.
+
+    Raises:
+        InputError: The text is neither a number nor a label.
+    """
+    if text.isdecimal():
+        return f"{task.label.partition('@')[0]}@{text}"
+    if "@" in text:
+        return text
+    raise InputError(
+        f"{text!r} is no version, and no draft; nothing was asked",
+        hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT)}; "
+        f"{OptionHint('model')} is that of the draft",
+    )
+
+
+def _stored_answers(tx: Connection, task: Task, label: str, row_ids: list[str]) -> dict[str, Any]:
+    """Return the newest answer of a version for some rows, by row id."""
+    answer_texts = answers.newest_of_version(tx, task.name, label, row_ids)
+    return {row_id: json.loads(answer_text) for row_id, answer_text in answer_texts.items()}

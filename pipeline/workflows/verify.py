@@ -1,11 +1,13 @@
-"""Meet the API once with five invented rows, by batch and live, the way that all rows go, and embed them.
+"""Check Gemini with five invented rows: a batch, a live call, and embeddings.
 
-They are a task of a workspace of their own, below the one in use, which goes when all is answered: where it is killed,
-the next run goes on. How late a new batch was listed is kept in the workspace in use, which waits for twice as long.
+The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
+is deleted at the end. If the command is killed, the next run resumes. The list lag (how late a new
+batch appears in the list) is stored in the current workspace, which then waits for twice as long.
 """
 
 import contextlib
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,8 @@ from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
 
 NAME = "verify_gemini"
-LONGEST_LAG_S = 300.0  # ours: so long a new batch is looked for in the list
+# Our choice: how long the list is searched for a new batch.
+MAX_LIST_LAG_S = 300.0
 ROWS = (
     "The kettle boils quickly and has not leaked in a year.",
     "Der Henkel brach am zweiten Tag, und niemand antwortete.",
@@ -35,99 +38,151 @@ from findable import Task
 class Verdict(BaseModel):
     verdict: Literal["praise", "blame"]
 
-task = Task(name="verify_gemini", answer=Verdict, items=[], prompt="Praise or blame?\\n\\n{text}", index="{text}")
+task = Task(name="verify_gemini", answer=Verdict, items=[], \
+prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
 
 def run(ws: WorkspaceSession) -> dict[str, Any]:
-    """Ask about the rows, and return what was found for programs.
+    """Ask about the invented rows, delete their workspace, and return the measured values.
+
+    If a step fails, the subfolder stays and the next run resumes.
 
     Raises:
-        InputError: it was not confirmed; nothing was sent.
-        RemoteError: the key is refused, the API cannot be reached, or it does what findable cannot work with.
+        InputError: The cost was not confirmed; nothing was sent.
+        RemoteError: The key is refused, the API cannot be reached, or it behaves differently than
+            findable needs.
     """
     rows = [{"id": number, "text": text} for number, text in enumerate(ROWS, start=1)]
-    place = hand_over(declaration_in(TASK.encode(), NAME, place_in_python(NAME)), rows)
+    task_path = hand_over(declaration_in(TASK.encode(), NAME, place_in_python(NAME)), rows)
     data = ws.data / NAME
     trusted = ws.settings.trust
     if ws.backend != "local":
-        # The server is confirmed for the workspace in use, and so for the one below it.
+        # The server is confirmed for the current workspace, and so for its subfolder.
         trusted = (*trusted, str(ws.settings.server).rstrip("/"))
     settings = replace(
         ws.settings,
         data=data,
         database_url=None,
-        task=str(place),
+        task=str(task_path),
         version=None,
         gates=None,
         trust=trusted,
     )
+
     with ws.lock(NAME):
-        with open_workspace(settings, ws.display, access=Access.CREATE, agrees=ws.agrees) as beside:
-            found = _met(ws, beside)
+        with open_workspace(
+            settings, ws.display, access=Access.CREATE, agrees=ws.agrees
+        ) as check_ws:
+            document = _ask_and_measure(ws, check_ws)
         shutil.rmtree(data)
-    return found
+    return document
 
 
-def _met(ws: WorkspaceSession, beside: WorkspaceSession) -> dict[str, Any]:
-    facts = dict[str, str]()
-    began = ws.monotonic()
-    rounds.begin(beside)
-    going = TagRounds(beside, limit=len(ROWS) - 1, judges=False)
-    cost = preflight.estimate(beside, limit=None, deadline_s=None).ways["live"].cost
-    ws.display.say(
-        f"{ws.model.name}: {len(ROWS)} invented rows, {describe_cost(ws.model, cost, tier=ws.settings.tier)}"
-    )
-    beside.spend(cost, nothing="nothing was sent", always=cost > 0)
-    lag = _lag(beside, going.submit(patient=False).sent)
-    if lag is not None:
-        facts["a new batch in the list"] = f"after {lag:.1f} s" if lag else "at once"
+def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
+    """Ask four rows by batch and one by a live call, index all, and return the measurements.
+
+    Confirms the cost first, records the list lag in the current workspace, and deletes the remote
+    batches at the end.
+
+    Args:
+        ws: The current workspace.
+        check_ws: The workspace with the invented rows.
+
+    Raises:
+        InputError: The cost was not confirmed.
+        RemoteError: A call failed, or a row got no valid answer.
+    """
+    measurements = dict[str, str]()
+    started_at_s = ws.monotonic()
+    rounds.begin(check_ws)
+    tag_rounds = TagRounds(check_ws, limit=len(ROWS) - 1, judges=False)
+
+    cost = preflight.estimate(check_ws, limit=None, deadline_s=None).ways["live"].cost
+    cost_text = describe_cost(ws.model, cost, tier=ws.settings.tier)
+    ws.display.say(f"{ws.model.name}: {len(ROWS)} invented rows, {cost_text}")
+    check_ws.spend(cost, nothing="nothing was sent", always=cost > 0)
+
+    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(patient=False).sent)
+    if list_lag_s is not None:
+        measurements["a new batch in the list"] = (
+            f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
+        )
         with ws.store.write() as tx:
             workspace.record_event(
-                tx, workspace.LAG, NAME, old=None, new=f"{lag:.3f}", why="seen", at=ws.now()
+                tx,
+                workspace.LAG,
+                NAME,
+                old=None,
+                new=f"{list_lag_s:.3f}",
+                reason="seen",
+                now=ws.now(),
             )
-    live = TagRounds(beside, judges=False).ask_live(Mode.LIVE)
-    if live.stopped is not None:
-        raise live.stopped
-    facts["live"] = f"{live.answered} answered, at {ws.monotonic() - began:.0f} s"
-    going.advance(wait=True)
-    for error in going.report.errors(beside.task.words):
-        raise error
-    facts["the batch"] = f"over at {ws.monotonic() - began:.0f} s"
-    with beside.store.read() as tx:
-        total, done, *_ = beside.task.table(tx).counts(tx).values()
-        spent = money.sum_spent(tx).known
-        names = [one.remote_name for one in batches.batches_in_states(tx)]
-    if done < total:
+
+    live_report = TagRounds(check_ws, judges=False).ask_live(Mode.LIVE)
+    if live_report.stopped is not None:
+        raise live_report.stopped
+    elapsed_s = ws.monotonic() - started_at_s
+    measurements["live"] = f"{live_report.answered} answered, at {elapsed_s:.0f} s"
+
+    tag_rounds.advance(wait=True)
+    errors = tag_rounds.report.errors(check_ws.task.words)
+    if errors:
+        raise errors[0]
+    measurements["the batch"] = f"over at {ws.monotonic() - started_at_s:.0f} s"
+
+    with check_ws.store.read() as tx:
+        row_count, answered_count, *_ = check_ws.task.table(tx).counts(tx).values()
+        spent_usd = money.sum_spent(tx).known
+        remote_names = [batch.remote_name for batch in batches.batches_in_states(tx)]
+    if answered_count < row_count:
         raise RemoteError(
-            f"{total - done} of {total} rows got no valid answer", hint="run it again"
+            f"{row_count - answered_count} of {row_count} rows got no valid answer",
+            hint="run it again",
         )
-    built = build.run(beside)
-    facts["vectors"] = f"{built.count} of {ws.settings.dim} numbers"
-    for name in filter(None, names):
-        with contextlib.suppress(RemoteError):  # Gemini deletes it in two days
-            beside.client.delete(name)
-    models = [ws.model.name, ws.embedding_model.name]
+
+    index_report = build.run(check_ws)
+    measurements["vectors"] = f"{index_report.count} of {ws.settings.dim} numbers"
+    for remote_name in filter(None, remote_names):
+        # If this fails, Gemini deletes the batch in two days.
+        with contextlib.suppress(RemoteError):
+            check_ws.client.delete(remote_name)
+
     return {
         "backend": ws.backend,
-        "models": models,
-        "list_lag": lag,
-        "cost": round(spent, 6),
-        "facts": facts,
+        "models": [ws.model.name, ws.embedding_model.name],
+        "list_lag": list_lag_s,
+        "cost": round(spent_usd, 6),
+        "facts": measurements,
     }
 
 
-def _lag(beside: WorkspaceSession, sent: dict[int, Any]) -> float | None:
-    """Return after how many seconds a batch that was created now is listed; None where none was."""
-    began = beside.monotonic()
-    with beside.store.read() as tx:
-        names = {batches.get_batch(tx, number).remote_name for number in sent} - {None}
-    lag = 0.0
-    while names and not names <= {one.name for one in beside.client.list_batches()}:
-        if beside.monotonic() - began > LONGEST_LAG_S:
+def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
+    """Wait until the remote list has all new batches, and return how many seconds that took.
+
+    Args:
+        check_ws: The workspace with the invented rows.
+        batch_numbers: Batches that were just sent.
+
+    Returns:
+        0.0 if the first list has them, or None if no batch has a remote name.
+
+    Raises:
+        RemoteError: A batch is not in the list after MAX_LIST_LAG_S.
+    """
+    started_at_s = check_ws.monotonic()
+    with check_ws.store.read() as tx:
+        sent_batches = [batches.get_batch(tx, number) for number in batch_numbers]
+    remote_names = {batch.remote_name for batch in sent_batches} - {None}
+    if not remote_names:
+        return None
+
+    list_lag_s = 0.0
+    while not remote_names <= {batch.name for batch in check_ws.client.list_batches()}:
+        if check_ws.monotonic() - started_at_s > MAX_LIST_LAG_S:
             raise RemoteError(
-                f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later"
+                f"a new batch is not listed after {MAX_LIST_LAG_S:.0f} s", hint="run it again later"
             )
-        beside.sleep(beside.settings.poll_first)
-        lag = beside.monotonic() - began
-    return lag if names else None
+        check_ws.sleep(check_ws.settings.poll_first)
+        list_lag_s = check_ws.monotonic() - started_at_s
+    return list_lag_s

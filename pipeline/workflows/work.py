@@ -1,8 +1,9 @@
-"""Go once through what is due about a task, unit by unit: for cron, for a scheduler, and for workers side by side.
+"""Run all due units of a task once: for cron, for a scheduler, and for parallel workers.
 
-A unit takes its lock, does one thing under guarded moves, and finds nothing to do where another process was first; so
-any number of processes, on any number of hosts, may do units of one workspace at once, and die at any moment. One that
-fails does not keep the others from being done.
+A unit is the smallest piece of work that takes its lock and makes guarded state changes. A unit
+does nothing if another process was first. So any number of processes on any number of hosts may
+run units of one workspace at the same time, and die at any moment. A unit that fails does not
+prevent the others.
 """
 
 import time
@@ -27,6 +28,7 @@ from pipeline.store.database import Connection
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import TagRounds, failed_error
 
+# Names of the units, in the order in which they run.
 UNITS = (
     "look",
     "download",
@@ -38,308 +40,426 @@ UNITS = (
     "send",
     "build",
     "promote",
-)  # in this order
-ASKING = frozenset({"fill", "prepare", "send", "ask"})
-FACTS = (
-    "downloaded",
-    "waiting",
-    "failed",
-    "ingested",
-    "parked",
-    "no_room",
-)  # told where there are some
-AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
-LEAST_S = 1.0  # between two passes of one process
-LONGEST_S = 60.0
+)
+ASKING_UNITS = frozenset({"fill", "prepare", "send", "ask"})
+# Our choice: a batch is polled again after this share of its age, so that long batches are polled
+# seldom.
+POLL_SHARE_OF_AGE = 0.5
+# Bounds of the pause between two passes of one process.
+MIN_PASS_PAUSE_S = 1.0
+MAX_PASS_PAUSE_S = 60.0
 
-Opened = Callable[
-    [str], AbstractContextManager[WorkspaceSession]
-]  # what opens a workspace for a task
+# Opens the workspace for a task.
+WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
 
 
 class DueUnit(NamedTuple):
-    """A unit of a task that is due in so many seconds; `number` is that of its batch, or of a block of texts."""
+    """A unit of a task that is due now or later."""
 
     unit: str
     task: str
+    # Seconds until it is due.
     in_s: float = 0.0
+    # Number of the batch; for "embed" of the block of texts; or None for the whole task.
     number: int | None = None
 
     @property
-    def about(self) -> dict[str, Any]:
-        """Return what it is about, for programs."""
-        numbered = (
-            {}
-            if self.number is None
-            else {"block" if self.unit == "embed" else "batch": self.number}
-        )
-        return {"unit": self.unit, "task": self.task, **numbered}
+    def json_members(self) -> dict[str, Any]:
+        """Return unit, task and number as JSON members."""
+        members: dict[str, Any] = {"unit": self.unit, "task": self.task}
+        if self.number is not None:
+            number_name = "block" if self.unit == "embed" else "batch"
+            members[number_name] = self.number
+        return members
 
 
 class WorkPass:
-    """What was done, in words and as figures for programs, and the errors, in the order in which they came."""
+    """One pass over the due units of a task, and its results.
+
+    `phrases` has one phrase per finished unit, `figures` the counts and reasons as JSON members,
+    and `failures` the errors in the order in which they occurred.
+    """
 
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
-        """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
+        """Read the current state of the task.
+
+        Args:
+            ws: The workspace.
+            units: Run only these units.
+            number: Run only the units of this batch or block of texts, or all if None.
+        """
         self.ws = ws
         self.units = units
         self.number = number
-        self.going = TagRounds(ws, judges=number is None)
-        self.did = list[str]()
-        self.facts = dict[str, Any]()
+        self.tag_rounds = TagRounds(ws, judges=number is None)
+        self.phrases = list[str]()
+        self.figures = dict[str, Any]()
         self.failures = list[FindableError]()
-        self._is_behind = False  # the index, when it was looked at for texts
+        # Whether the index lacked texts when `embed` checked it.
+        self._is_index_stale = False
 
-    def each(self, *steps: Callable[[], object]) -> bool:
-        """Do some steps, of which each may fail; return whether none did."""
-        before = len(self.failures)
+    def attempt(self, *steps: Callable[[], object]) -> bool:
+        """Run all steps, and record the error of each step that fails.
+
+        Returns:
+            Whether all steps succeeded.
+        """
+        failures_before = len(self.failures)
         for step in steps:
             try:
                 step()
             except FindableError as error:
                 self.failures.append(error)
-        return len(self.failures) == before
+        return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Look, download and ingest, also where one of these fails."""
-        words = self.ws.task.words
-        going = self.going
-        number = self.number
-        if {"look", "download"} & set(self.units) and going.batches(*AT_API):
-            self.each(
-                lambda: going.poll(wait=False, number=number, fetches="download" in self.units)
-            )
-        polled = going.report.polled
-        failed = going.report.failed
-        if polled.downloaded:
-            self.did.append(f"{plural(len(polled.downloaded), 'batch', 'batches')} downloaded")
-        self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
-        if "ingest" in self.units and going.batches(BatchState.DOWNLOADED):
-            self.each(lambda: going.ingest(number))
-            going.judges = number is None or not going.batches(
-                *OPEN
-            )  # of many, the last one writes the report
-            answered = going.report.answered_rows
-            self.did.append(
-                f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}"
-            )
-        # Only now: one that failed at the API may have had a reply to every request.
-        if failed:
-            self.did.append(f"{plural(len(failed), 'batch', 'batches')} failed")
-        self.failures += [failed_error(number, why, words) for number, why in failed.items()]
+        """Poll, download and ingest batches; if one of these fails, the others still run."""
+        labels = self.ws.task.words
+        tag_rounds = self.tag_rounds
+        report = tag_rounds.report
+        if {"look", "download"} & set(self.units) and tag_rounds.batches(*AT_API):
+            self.attempt(self._poll)
+        if report.polled.downloaded:
+            count_text = plural(len(report.polled.downloaded), "batch", "batches")
+            self.phrases.append(f"{count_text} downloaded")
+        # The next step clears up unclear creates.
+        self.failures += replace(report.polled, unclear=[]).errors(labels)
+
+        if "ingest" in self.units and tag_rounds.batches(BatchState.DOWNLOADED):
+            self.attempt(lambda: tag_rounds.ingest(self.number))
+            # If units are about single batches, the last batch writes the quality report.
+            tag_rounds.judges = self.number is None or not tag_rounds.batches(*OPEN)
+            count_text = plural(len(report.ingested), "batch", "batches")
+            self.phrases.append(f"{report.answered_rows:,} {labels.done} from {count_text}")
+
+        # Ingestion removes batches from the failed ones if every request had a reply.
+        if report.failed:
+            self.phrases.append(f"{plural(len(report.failed), 'batch', 'batches')} failed")
+        for batch_number, reason in report.failed.items():
+            self.failures.append(failed_error(batch_number, reason, labels))
+
+    def _poll(self) -> None:
+        """Poll the batches at the API once; download results if that unit is selected."""
+        should_download = "download" in self.units
+        self.tag_rounds.poll(wait=False, number=self.number, fetches=should_download)
 
     def retry(self) -> None:
-        """Ask about items that are due."""
-        with self.ws.store.read() as tx:
-            due = claims.due_ids(tx, self.ws.task) if "ask" in self.units else []
-        if not due:
+        """Ask about due rows by live calls, and record the counts and the error that stopped them.
+
+        Does nothing if the unit "ask" is not selected.
+        """
+        if "ask" not in self.units:
             return
-        asked = ask_alone(self.ws, due)
-        self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
-        if asked.answered:
-            self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
-        self.failures += [] if asked.stopped is None else [asked.stopped]
+        with self.ws.store.read() as tx:
+            due_ids = claims.due_ids(tx, self.ws.task)
+        if not due_ids:
+            return
+
+        live_report = ask_alone(self.ws, due_ids)
+        self.figures["retried"] = {
+            "answered": live_report.answered,
+            "failed": live_report.failed.total(),
+        }
+        if live_report.answered:
+            self.phrases.append(f"{live_report.answered:,} {self.ws.task.words.done} that were due")
+        if live_report.stopped is not None:
+            self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Prepare new items, unless a pilot is missing or failed, within the budget, and send what is prepared."""
+        """Prepare open rows within the budget, and send prepared batches.
+
+        Open rows are not prepared if a pilot is missing or failed. An exhausted budget is not an
+        error: the next pass submits what the budget allows.
+        """
         ws = self.ws
-        going = self.going
-        done = self.going.report
-        sends = "send" in self.units
-        if not sends and "prepare" not in self.units:
+        tag_rounds = self.tag_rounds
+        should_send = "send" in self.units
+        should_prepare = "prepare" in self.units
+        if not should_send and not should_prepare:
             return
+
         with ws.store.read() as tx:
-            askable = claims.count_askable(tx, ws.task)
-            is_cleared = _is_cleared(tx, ws)
-        if askable and not is_cleared:  # a pilot's own batches go on; new items wait for a person
-            self.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
-        is_new = bool(askable) and is_cleared and "prepare" in self.units
-        if not is_new:
-            going.stop_asking()
-            if not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
+            askable_count = claims.count_askable(tx, ws.task)
+            may_ask = _is_pilot_clear(tx, ws)
+        # Batches of the pilot itself go on; new rows wait for a person.
+        if askable_count and not may_ask:
+            self.figures["left"] = askable_count
+            self.figures["no_pilot"] = f"no pilot of {ws.extractor} has passed"
+
+        has_new_rows = bool(askable_count) and may_ask and should_prepare
+        if not has_new_rows:
+            tag_rounds.stop_asking()
+            waiting_states = (BatchState.PREPARED, BatchState.SUBMITTING)
+            if not should_send or not tag_rounds.batches(*waiting_states):
                 return
-        is_agreed = (
-            not is_new or ws.agreed is not None
-        )  # else all is counted, to ask about its price
-        sent = going.submit(agreed=is_agreed, patient=True, sends=sends, number=self.number)
-        if sends:
-            self.facts["submitted"] = {
-                str(number): fate.value for number, fate in sent.sent.items()
-            }
-        elif sent.prepared:
-            self.did.append(f"{plural(len(sent.prepared), 'batch', 'batches')} prepared")
-        if sent.items:
-            self.did.append(
-                f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}"
-            )
-        if done.out_of_money:  # no failure: the next run submits what its budget allows
-            self.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
+
+        # If no cost is agreed, all rows are counted, to ask a person about the price.
+        is_agreed = not has_new_rows or ws.agreed is not None
+        submit_report = tag_rounds.submit(
+            agreed=is_agreed, patient=True, sends=should_send, number=self.number
+        )
+
+        report = tag_rounds.report
+        if should_send:
+            outcomes = submit_report.sent.items()
+            self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
+        elif submit_report.prepared:
+            count_text = plural(len(submit_report.prepared), "batch", "batches")
+            self.phrases.append(f"{count_text} prepared")
+        if submit_report.items:
+            count_text = plural(len(report.submitted), "batch", "batches")
+            self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
+        if report.out_of_money:
+            self.figures["left"] = report.short or askable_count
+            self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
-        """Embed what is new, block by block, each by one process."""
+        """Embed the new texts of an index block by block; each block is embedded by one process."""
         if "embed" not in self.units or not self.ws.is_indexed:
             return
-        self._is_behind = self.number is not None or _is_stale(self.ws, exact=True)
-        if self._is_behind:
-            count = vectors.embed_blocks(self.ws, number=self.number)
-            self.did += [f"{plural(count, 'text')} embedded"] if count else []
+        self._is_index_stale = self.number is not None or _is_index_stale(self.ws, exact=True)
+        if not self._is_index_stale:
+            return
 
-    def index(self) -> None:
-        """Build the index where it is behind; where a process died while it promoted one, let the link follow."""
+        embedded_count = vectors.embed_blocks(self.ws, number=self.number)
+        if embedded_count:
+            self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
+
+    def update_index(self) -> None:
+        """Complete the promotion of a dead process, and build the index if it is stale."""
         if not self.ws.is_indexed:
             return
         if "promote" in self.units:
             settled_builds(self.ws)
-        if "build" in self.units and (
-            self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)
-        ):
-            self.did.append(f"index of {build.run(self.ws).count:,} built")
+        if "build" not in self.units:
+            return
 
-    def tell(self) -> None:
-        """Note what the rounds came to, as far as there is something, and warn of failed gates."""
-        done = self.going.report
-        found = vars(done.polled) | done.document()
-        self.facts |= {name: found[name] for name in FACTS if found[name]}
-        self.did += [f"{done.parked:,} parked"] if done.parked else []
-        self.each(lambda: done.check(self.ws.display))
+        has_embedded = "embed" in self.units
+        if self._is_index_stale or _is_index_stale(self.ws, exact=not has_embedded):
+            self.phrases.append(f"index of {build.run(self.ws).count:,} built")
+
+    def summarize(self) -> None:
+        """Add the figures of the rounds that are not empty, and warn of failed gates."""
+        report = self.tag_rounds.report
+        members = report.document()
+        candidates = {
+            "downloaded": report.polled.downloaded,
+            "waiting": report.polled.waiting,
+            "failed": members["failed"],
+            "ingested": members["ingested"],
+            "parked": members["parked"],
+            "no_room": members["no_room"],
+        }
+        self.figures |= {name: figure for name, figure in candidates.items() if figure}
+        if report.parked:
+            self.phrases.append(f"{report.parked:,} parked")
+        self.attempt(lambda: report.check(self.ws.display))
 
 
-def once(
+def run_due_units(
     ws: WorkspaceSession, units: Collection[str] = UNITS, *, number: int | None = None
 ) -> WorkPass:
-    """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
-    now = WorkPass(ws, units, number)
+    """Run the due units of the task in use once, within budgets and the agreed cost.
+
+    Errors of units are stored in the result and not raised.
+
+    Args:
+        ws: The workspace.
+        units: Run only these units.
+        number: Run only the units of this batch or block of texts, or all if None.
+    """
+    work_pass = WorkPass(ws, units, number)
     budget.correct_start(ws)
     with ws.store.read() as tx:
         ws.budget = budget.running_budget(tx, ws.task) or ws.budget
-    now.each(now.collect, now.embed)
-    if ASKING & set(units) and now.each(
-        lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)
-    ):
-        now.each(now.retry, now.submit)
-    now.each(now.index)
+
+    work_pass.attempt(work_pass.collect, work_pass.embed)
+    if ASKING_UNITS & set(units):
+        is_ready = work_pass.attempt(
+            lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)
+        )
+        if is_ready:
+            work_pass.attempt(work_pass.retry, work_pass.submit)
+    work_pass.attempt(work_pass.update_index)
+
     if number is None or "ingest" in units:
-        now.each(now.going.end)
-    now.tell()
-    return now
+        work_pass.attempt(work_pass.tag_rounds.end)
+    work_pass.summarize()
+    return work_pass
 
 
 @dataclass
 class WorkReport:
-    """What a pass over several tasks came to, for people, for programs, and in how many seconds the next may come."""
+    """Result of one pass over several tasks."""
 
+    # The report as JSON members.
     document: dict[str, Any]
+    # One line per task that had something to do.
     lines: list[str] = field(default_factory=list)
     failures: list[FindableError] = field(default_factory=list)
-    again_s: float = LONGEST_S
+    # Seconds until the next unit is due, at most MAX_PASS_PAUSE_S.
+    again_s: float = MAX_PASS_PAUSE_S
 
 
-def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> WorkReport:
-    """Do what is due of these units about each task; one that cannot be opened does not keep the others from it."""
-    told = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
+def run_pass(
+    open_workspace: WorkspaceOpener, names: Sequence[str], units: Collection[str]
+) -> WorkReport:
+    """Run the due units of each task once; if a task cannot be opened, the others still run.
+
+    Args:
+        opened: Opens the workspace for a task.
+        names: Names of the tasks.
+        units: Run only these units.
+    """
+    report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
+    document = report.document
     for name in names:
         try:
-            with opened(name) as ws:
-                done = once(ws, units)
-                due = [*next_due(ws)]
+            with open_workspace(name) as ws:
+                work_pass = run_due_units(ws, units)
+                due_units = list(next_due(ws))
                 with ws.store.read() as tx:
-                    told.document["workspace_id"] = workspace.get_workspace(tx).workspace_id
+                    document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
-            told.failures.append(error)
+            report.failures.append(error)
             continue
-        parts = [*done.did]
-        facts = done.facts
-        if why := facts.get("out_of_money") or facts.get("no_pilot"):
-            parts.append(f"{facts['left']:,} left: {why}")
-        if room := facts.get("no_room"):
-            parts.append(f"{room:,} wait for room at the API")
-        told.lines += (
-            [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
-        )
-        told.failures += done.failures
-        told.document["did"] += done.did
-        told.document["tasks"][name] = facts
-        told.document["next"] += [{**one.about, "in_s": round(one.in_s, 1)} for one in due]
-        if not done.failures:
-            told.again_s = min([told.again_s, *(one.in_s for one in due if one.unit in units)])
-    told.document["failures"] = [error.message for error in told.failures]
-    return told
+
+        phrases = _describe_pass(work_pass)
+        if phrases:
+            line = "; ".join(phrases)
+            report.lines.append(f"{name}: {line}" if len(names) > 1 else line)
+        report.failures += work_pass.failures
+        document["did"] += work_pass.phrases
+        document["tasks"][name] = work_pass.figures
+        for due_unit in due_units:
+            document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
+            # After a failure the next pass waits as long as possible.
+            if due_unit.unit in units and not work_pass.failures:
+                report.again_s = min(report.again_s, due_unit.in_s)
+    document["failures"] = [error.message for error in report.failures]
+    return report
+
+
+def _describe_pass(work_pass: WorkPass) -> list[str]:
+    """Return the phrases of a pass, and why rows wait; empty if there was nothing to do."""
+    figures = work_pass.figures
+    phrases = list(work_pass.phrases)
+    stop_reason = figures.get("out_of_money") or figures.get("no_pilot")
+    if stop_reason:
+        phrases.append(f"{figures['left']:,} left: {stop_reason}")
+    rows_without_room = figures.get("no_room")
+    if rows_without_room:
+        phrases.append(f"{rows_without_room:,} wait for room at the API")
+    return phrases
 
 
 def go_on(
-    opened: Opened,
+    open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],
-    tell: Callable[[WorkReport], object],
+    on_report: Callable[[WorkReport], object],
 ) -> NoReturn:
-    """Do so again and again, at the time that units are due; `tell` gets what each pass came to."""
+    """Run passes for ever, each at the time at which the next unit is due.
+
+    Args:
+        opened: Opens the workspace for a task.
+        names: Names of the tasks.
+        units: Run only these units.
+        tell: Called with the report of each pass.
+    """
     while True:
-        told = once_each(opened, names, units)
-        tell(told)
-        time.sleep(max(LEAST_S, told.again_s))
+        report = run_pass(open_workspace, names, units)
+        on_report(report)
+        time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))
 
 
 def next_due(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
-    """Yield what is due about the task in use, as far as the database tells, and in how many seconds.
+    """Yield the units of the task in use that are due now or later, as the database shows them.
 
-    What is to be embedded takes a reading of all entries, which is left out where it `indexes` not.
+    Args:
+        ws: The workspace.
+        indexes: Include embedding and building, which reads all entries of the index.
     """
     name = ws.task.subject
-    pause = ws.settings.poll_most
+    max_pause_s = ws.settings.poll_most
     with ws.store.read() as tx:
-        open_ = batches.batches_in_states(
+        open_batches = batches.batches_in_states(
             tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name
         )
-        yield from [_due_of_batch(ws, tx, one) for one in open_]
+        batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
+        yield from batch_units
+
         if claims.due_ids(tx, ws.task):
             yield DueUnit("ask", name)
-        if claims.count_askable(tx, ws.task) and _is_cleared(tx, ws):
-            is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            yield DueUnit(
-                "prepare",
-                name,
-                pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0,
-            )
+        if claims.count_askable(tx, ws.task) and _is_pilot_clear(tx, ws):
+            is_quota_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
+            has_no_room = is_quota_full or budget.budgets(ws).room(tx, error=0.0) == 0
+            yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
+
     if is_declared(ws.settings):
-        yield DueUnit("fill", name, pause)
-    is_coming = any(
-        one.state is BatchState.DOWNLOADED for one in open_
-    )  # its answers are embedded with the others
-    if indexes and ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
-        blocks = vectors.missing_blocks(ws)
-        blocks = (
-            blocks if ws.backend == "local" else blocks[:1]
-        )  # one process comes to the limits of a minute
-        yield from (DueUnit("embed", name, number=one) for one in blocks)
-        if not blocks:
-            yield DueUnit("build", name)
+        yield DueUnit("fill", name, max_pause_s)
+
+    # The answers of a downloaded batch are embedded together with the others.
+    has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
+    if indexes and not has_downloaded:
+        yield from _index_units(ws)
 
 
-def _due_of_batch(ws: WorkspaceSession, tx: Connection, one: BatchRow) -> DueUnit:
+def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
+    """Yield the blocks of texts to embed, else the build of a stale index."""
+    if not ws.is_indexed or not _is_index_stale(ws, exact=False):
+        return
+
+    name = ws.task.subject
+    block_numbers = vectors.missing_blocks(ws)
+    if not block_numbers:
+        yield DueUnit("build", name)
+        return
+    # A single process already reaches the rate limits of Gemini.
+    if ws.backend != "local":
+        block_numbers = block_numbers[:1]
+    for block_number in block_numbers:
+        yield DueUnit("embed", name, number=block_number)
+
+
+def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
+    """Return the next unit of an open batch: ingest, send, download or look (a poll)."""
     settings = ws.settings
     name = ws.task.subject
-    if one.state is BatchState.DOWNLOADED:
-        return DueUnit("ingest", name, number=one.number)
-    if one.state is not BatchState.SUBMITTED:
-        is_full = one.state is BatchState.PREPARED and budget.quota_shortfall(tx, one, settings)
-        return DueUnit("send", name, settings.poll_most if is_full else 0.0, one.number)
-    if remote_state(one.remote_word).is_over:
-        # One that was over before names no result yet.
-        return DueUnit("download", name, settings.poll_most if one.over_at else 0.0, one.number)
-    age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
-    return DueUnit(
-        "look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number
-    )
+    number = batch.number
+    max_pause_s = settings.poll_most
+    if batch.state is BatchState.DOWNLOADED:
+        return DueUnit("ingest", name, number=number)
+
+    if batch.state is not BatchState.SUBMITTED:
+        is_prepared = batch.state is BatchState.PREPARED
+        has_no_quota = is_prepared and budget.quota_shortfall(tx, batch, settings)
+        return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
+
+    if remote_state(batch.remote_word).is_over:
+        # A batch that was over at an earlier poll has no result file yet.
+        return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
+
+    now = ws.now()
+    age_s = (now - (batch.submitted_at or now)).total_seconds()
+    poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
+    return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
 
 
-def _is_cleared(tx: Connection, ws: WorkspaceSession) -> bool:
-    return not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+def _is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
+    """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
+    return not pilot.blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
 
 
-def _is_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
+def _is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
+    """Return whether entries differ from the build in service, or there is no build for them.
+
+    Completes the promotion of a dead process first. See `count_stale` for `exact`.
+    """
     builds = settled_builds(ws)
     with ws.store.read() as tx:
-        if not (count := ws.collection.count(tx)) or builds.current() is None:
-            return count > 0
-        with builds.open() as current:
-            return bool(count_stale(ws.collection, tx, current, exact=exact))
+        entry_count = ws.collection.count(tx)
+        if not entry_count or builds.current() is None:
+            return entry_count > 0
+        with builds.open() as current_build:
+            return bool(count_stale(ws.collection, tx, current_build, exact=exact))

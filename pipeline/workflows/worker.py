@@ -1,7 +1,8 @@
-"""Do what is due as jobs, several at once, on as many machines as like to: Procrastinate says who does what, and when.
+"""Run due units as jobs of Procrastinate: several at once, on any number of machines.
 
-What is due stands in the workspace's own tables alone: a job that is lost is found due again, one that is done twice
-finds nothing to do. Its tables have a schema of their own in the same PostgreSQL database.
+The workspace's own tables alone decide which units are due. A lost job is found due again, and a
+job that runs twice finds nothing to do. The tables of jobs are in a separate schema of the same
+PostgreSQL database.
 """
 
 import asyncio
@@ -32,11 +33,20 @@ from pipeline.workflows import work
 from pipeline.workflows.work import DueUnit
 
 SCHEMA = schema.WORKER_SCHEMA
-SURVEY_S = 5.0  # between two looks at what is due
-HEARTBEAT_S = 5.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
+# Pause between two surveys of due units.
+SURVEY_PAUSE_S = 5.0
+# A worker without a heartbeat for STALLED_S counts as dead, and its jobs are retried.
+HEARTBEAT_S = 5.0
 STALLED_S = 20.0
-INDEXING = {"embed", "build"}  # while one of these waits or is done, no other is looked for
-GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
+# While a job of one of these units waits or runs, no other such job of its task is deferred.
+INDEX_UNITS = {"embed", "build"}
+# After SIGTERM, running jobs have this long to end.
+GRACE_S = 20.0
+JOB_POLL_PAUSE_S = 1.0
+# Threads besides those of the jobs: for surveys and health checks.
+EXTRA_THREADS = 2
+# Database connections besides those of the jobs.
+EXTRA_CONNECTIONS = 3
 
 
 def run(
@@ -47,97 +57,137 @@ def run(
     agrees: bool,
     listening: socket.socket | None,
 ) -> None:
-    """Work until SIGTERM or SIGINT comes, each job a line of JSON; serve health and figures at a socket that listens.
+    """Run jobs until SIGTERM or SIGINT, and print a line of JSON for each.
+
+    Ends the process directly if jobs still run after the grace period.
+
+    Args:
+        settings: The settings.
+        units: Run only these units.
+        concurrency: How many jobs run at the same time.
+        agrees: The cost of requests is confirmed.
+        listening: Serve health checks and metrics at this socket, or None for no server.
 
     Raises:
-        InputError: the workspace is an SQLite file.
-        ConfigurationError: the tables of jobs, or their library, are not there.
+        InputError: The workspace is an SQLite file.
+        ConfigurationError: The tables of jobs do not exist, or Procrastinate is not installed.
     """
-    one = _Worker(
-        _app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees
-    )
-    if not one.is_ready():
-        hint = f"`{CommandHint('worker', setup=True)}`"
+    app = _create_app(settings, concurrency)
+    pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
+    worker = _Worker(app, settings, pool, agrees=agrees)
+    if not worker.is_ready():
         raise ConfigurationError(
-            f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint
+            f"the tables of jobs, in the schema {SCHEMA}, are not there yet",
+            hint=f"`{CommandHint('worker', setup=True)}`",
         )
-    said = f"working, {concurrency} at once: {', '.join(units)}"
+
+    start_message = f"working, {concurrency} at once: {', '.join(units)}"
     if listening is not None:
-        health.serve_health(listening, is_ready=one.is_ready, metrics=one.metrics)
-        said += f"; /healthz, /readyz and /metrics at port {listening.getsockname()[1]}"
-    asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}, said))
-    if one.busy:
-        os._exit(0)  # threads cannot be ended; their locks end with the process
+        health.serve_health(listening, is_ready=worker.is_ready, metrics=worker.metrics)
+        port = listening.getsockname()[1]
+        start_message += f"; /healthz, /readyz and /metrics at port {port}"
+
+    asyncio.run(worker.run({"queues": list(units), "concurrency": concurrency}, start_message))
+    if worker.busy_threads:
+        # Threads cannot be ended; their locks end with the process.
+        os._exit(0)
 
 
 def set_up(ws: WorkspaceSession) -> bool:
-    """Make the tables of jobs; return whether they were not there. In another program's database it asks first."""
-    app = _app(ws.settings, 1)
+    """Create the tables of jobs unless they exist; return whether they were created.
+
+    Asks a person first if the database has tables of another program.
+
+    Raises:
+        InputError: The workspace is an SQLite file, or the person did not confirm.
+        ConfigurationError: Procrastinate is not installed.
+    """
+    app = _create_app(ws.settings, 1)
     if _is_set_up(ws):
         return False
+
     with ws.store.read() as tx:
-        others = set(schema.other_tables(tx)) - {
-            one.name for task in ws.tasks for one in task.tables(tx)
-        }
-    if others:
+        foreign_tables = set(schema.other_tables(tx))
+        for task in ws.tasks:
+            foreign_tables -= {table.name for table in task.tables(tx)}
+    if foreign_tables:
         ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
-    asyncio.run(_set_up(app))
+
+    asyncio.run(_create_job_tables(app))
     return True
 
 
-def _app(settings: Settings, concurrency: int) -> Any:
-    _, _, address = settings.url.reveal().partition("://")
-    if settings.url.reveal().startswith("sqlite"):
-        said = "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file"
-        raise InputError(said, hint=f"`{CommandHint('work')}` does the same in one process")
+def _create_app(settings: Settings, concurrency: int) -> Any:
+    """Return a Procrastinate app for the workspace's database, which is not opened yet.
+
+    Raises:
+        InputError: The workspace is an SQLite file.
+        ConfigurationError: Procrastinate is not installed.
+    """
+    url = settings.url.reveal()
+    _, _, address = url.partition("://")
+    if url.startswith("sqlite"):
+        raise InputError(
+            "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file",
+            hint=f"`{CommandHint('work')}` does the same in one process",
+        )
     try:
         from procrastinate import App, PsycopgConnector
     except ImportError as error:
-        said = f"workers need a library that is not installed: {error}"
         raise ConfigurationError(
-            said, hint="make setup EXTRAS=workers, or pip install -e '.[workers]'"
+            f"workers need a library that is not installed: {error}",
+            hint="make setup EXTRAS=workers, or pip install -e '.[workers]'",
         ) from error
-    own = {"options": f"-c search_path={SCHEMA}", "application_name": "findable worker"}
-    return App(
-        connector=PsycopgConnector(
-            conninfo=f"postgresql://{address}", kwargs=own, min_size=1, max_size=concurrency + 3
-        )
+
+    connection_options = {
+        "options": f"-c search_path={SCHEMA}",
+        "application_name": "findable worker",
+    }
+    connector = PsycopgConnector(
+        conninfo=f"postgresql://{address}",
+        kwargs=connection_options,
+        min_size=1,
+        max_size=concurrency + EXTRA_CONNECTIONS,
     )
+    return App(connector=connector)
 
 
 def _is_set_up(ws: WorkspaceSession) -> bool:
+    """Return whether the tables of jobs exist."""
+    statement = f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')"
     with ws.store.read() as tx:
-        return (
-            tx.exec_driver_sql(f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')").scalar()
-            is not None
-        )
+        return tx.exec_driver_sql(statement).scalar() is not None
 
 
-async def _set_up(app: Any) -> None:
+async def _create_job_tables(app: Any) -> None:
+    """Create the schema unless it exists, and the tables of jobs in it."""
     async with app.open_async():
         await app.connector.execute_query_async(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         await app.schema_manager.apply_schema_async()
 
 
-def _log(**told: Any) -> None:
-    sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+def _log(**members: Any) -> None:
+    """Print a line of JSON to standard output, and flush it."""
+    sys.stdout.write(json.dumps(members, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
-class _Log(NoProgress):
-    """What a unit says, as lines of JSON that name it."""
+class _JsonLog(NoProgress):
+    """Prints the messages of a unit as lines of JSON that name the unit."""
 
-    def __init__(self, about: dict[str, Any]) -> None:
-        self._about = about
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
 
     def say(self, line: str) -> None:
-        _log(**self._about, said=line)
+        _log(**self._members, said=line)
 
     def warn(self, line: str) -> None:
-        _log(**self._about, warned=line)
+        _log(**self._members, warned=line)
 
 
 class _Worker:
+    """Defers due units as jobs, and runs jobs in threads."""
+
     def __init__(
         self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool
     ) -> None:
@@ -146,152 +196,232 @@ class _Worker:
         self._pool = pool
         self._agrees = agrees
         self._stopping = threading.Event()
-        self._errors = Counter[str]()
-        self.busy = set[int]()
-        self._working: asyncio.Task[None] | None = None
-        app.task(self._work, name="unit")
+        # Errors since the start, by unit.
+        self._error_counts = Counter[str]()
+        # Identifiers of the threads that run a unit.
+        self.busy_threads = set[int]()
+        self._running_worker: asyncio.Task[None] | None = None
+        app.task(self._run_job, name="unit")
 
-    async def run(self, how: dict[str, Any], said: str) -> None:
-        """Work until a signal comes; what does not end in time is left as a killed process leaves it."""
-        for one in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(one, self._stop)
-        _log(said=said)
-        how |= {
+    async def run(self, options: dict[str, Any], start_message: str) -> None:
+        """Run and defer jobs until a signal arrives; reconnect if the database goes away.
+
+        A job that does not end in time is left as a killed process leaves it.
+
+        Args:
+            options: Queues and concurrency, as Procrastinate takes them.
+            start_message: Printed at the start.
+        """
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signal_number, self._stop)
+        _log(said=start_message)
+
+        worker_options = {
+            **options,
             "install_signal_handlers": False,
             "delete_jobs": "always",
-            "fetch_job_polling_interval": 1.0,
+            "fetch_job_polling_interval": JOB_POLL_PAUSE_S,
+            "update_heartbeat_interval": HEARTBEAT_S,
+            "stalled_worker_timeout": STALLED_S,
+            "shutdown_graceful_timeout": GRACE_S,
         }
-        how |= {"update_heartbeat_interval": HEARTBEAT_S, "stalled_worker_timeout": STALLED_S}
         async with self._app.open_async():
-            surveying = asyncio.create_task(self._survey())
+            survey = asyncio.create_task(self._survey())
             while not self._stopping.is_set():
-                self._working = working = asyncio.create_task(
-                    self._app.run_worker_async(**how, shutdown_graceful_timeout=GRACE_S)
-                )
-                await asyncio.wait([working])
-                if not self._stopping.is_set():  # the database went away, and may come back
-                    _log(
-                        warned=f"the worker's connection was lost: {working.exception() or 'it ended'}"
-                    )
-                    await asyncio.sleep(SURVEY_S)
-            surveying.cancel()
+                running_worker = asyncio.create_task(self._app.run_worker_async(**worker_options))
+                self._running_worker = running_worker
+                await asyncio.wait([running_worker])
+                if self._stopping.is_set():
+                    break
+                # The database went away, and may come back.
+                reason = running_worker.exception() or "it ended"
+                _log(warned=f"the worker's connection was lost: {reason}")
+                await asyncio.sleep(SURVEY_PAUSE_S)
+            survey.cancel()
 
     def _stop(self) -> None:
+        """Stop taking jobs, cancel the worker, and end the process after the grace period."""
         self._stopping.set()
-        last = threading.Timer(
-            GRACE_S + HEARTBEAT_S, os._exit, (0,)
-        )  # whatever does not let itself be cancelled
-        last.daemon = True
-        last.start()
-        if self._working is not None:
-            self._working.cancel()
+        # A job in a thread may not end when it is cancelled.
+        exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))
+        exit_timer.daemon = True
+        exit_timer.start()
+        if self._running_worker is not None:
+            self._running_worker.cancel()
 
     async def _survey(self) -> None:
-        """Defer what is due of all tasks, and retry the jobs of workers that died, again and again."""
-        from procrastinate.exceptions import ConnectorException, ProcrastinateException
-        from procrastinate.jobs import Status
+        """Defer the due units of all tasks and retry the jobs of dead workers, for ever.
 
-        loop = asyncio.get_running_loop()
-        jobs = self._app.job_manager
+        Errors of findable and Procrastinate are printed, and the next survey follows.
+        """
+        from procrastinate.exceptions import ProcrastinateException
+
         while True:
             try:
-                there = list(await jobs.list_jobs_async())
-                indexing = {one.task_kwargs["task"] for one in there if one.queue in INDEXING}
-                for name in await loop.run_in_executor(self._pool, self._tasks):
-                    for due, at in await loop.run_in_executor(
-                        self._pool, self._due, name, name not in indexing
-                    ):
-                        await self._defer(due, at, but={one.lock for one in there})
-                for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
-                    try:
-                        await jobs.retry_job(job)
-                    except (
-                        ConnectorException
-                    ):  # it was deferred again meanwhile, and waits for this one to end
-                        await jobs.finish_job(job, status=Status.FAILED, delete_job=True)
+                await self._defer_due_units()
+                await self._retry_stalled_jobs()
             except (FindableError, ProcrastinateException) as error:
                 _log(warned=str(error))
-            await asyncio.sleep(SURVEY_S)
+            await asyncio.sleep(SURVEY_PAUSE_S)
 
-    async def _defer(self, one: DueUnit, at: datetime, *, but: Collection[str | None] = ()) -> None:
+    async def _defer_due_units(self) -> None:
+        """Defer the due units of all tasks that have no job yet.
+
+        If a task already has a job that updates its index, index units are left out.
+        """
+        loop = asyncio.get_running_loop()
+        jobs = list(await self._app.job_manager.list_jobs_async())
+        existing_locks = {job.lock for job in jobs}
+        tasks_being_indexed = {job.task_kwargs["task"] for job in jobs if job.queue in INDEX_UNITS}
+
+        for task_name in await loop.run_in_executor(self._pool, self._task_names):
+            should_index = task_name not in tasks_being_indexed
+            due_units = await loop.run_in_executor(
+                self._pool, self._due_units, task_name, should_index
+            )
+            for due_unit, due_at in due_units:
+                await self._defer(due_unit, due_at, existing_locks=existing_locks)
+
+    async def _retry_stalled_jobs(self) -> None:
+        """Retry the jobs of dead workers; delete a job whose unit was deferred again meanwhile."""
+        from procrastinate.exceptions import ConnectorException
+        from procrastinate.jobs import Status
+
+        job_manager = self._app.job_manager
+        for job in await job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
+            try:
+                await job_manager.retry_job(job)
+            except ConnectorException:
+                # The new job of the same unit waits until this one ends.
+                await job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+
+    async def _defer(
+        self,
+        due_unit: DueUnit,
+        due_at: datetime,
+        *,
+        existing_locks: Collection[str | None] = (),
+    ) -> None:
+        """Create the job of a unit, to run at `due_at`, unless it has a job that waits.
+
+        Args:
+            due_unit: The unit.
+            due_at: Time of the database server.
+            existing_locks: Locks of jobs that exist already.
+        """
         from procrastinate.exceptions import AlreadyEnqueued
 
-        name = f"{one.task}/{one.unit}/{one.number}"
+        lock = f"{due_unit.task}/{due_unit.unit}/{due_unit.number}"
+        if lock in existing_locks:
+            return
+
+        # Units about rows run before units about the index.
+        priority = -1 if due_unit.unit in INDEX_UNITS else 0
         with contextlib.suppress(AlreadyEnqueued):
-            if name not in but:
-                how = {"queue": one.unit, "lock": name, "queueing_lock": name, "schedule_at": at}
-                job = self._app.configure_task(
-                    "unit", **how, priority=-(one.unit in INDEXING)
-                )  # rows go before
-                await job.defer_async(unit=one.unit, task=one.task, number=one.number)
+            job = self._app.configure_task(
+                "unit",
+                queue=due_unit.unit,
+                lock=lock,
+                queueing_lock=lock,
+                schedule_at=due_at,
+                priority=priority,
+            )
+            await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
 
-    async def _work(self, unit: str, task: str, number: int | None) -> None:
-        one = DueUnit(unit, task, number=number)
-        again_at = await asyncio.get_running_loop().run_in_executor(self._pool, self._do, one)
-        if again_at is not None:
-            await self._defer(one, again_at)
+    async def _run_job(self, unit: str, task: str, number: int | None) -> None:
+        """Run a unit in a thread; defer it again if it failed. Jobs store the parameters."""
+        due_unit = DueUnit(unit, task, number=number)
+        loop = asyncio.get_running_loop()
+        retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
+        if retry_at is not None:
+            await self._defer(due_unit, retry_at)
 
-    def _do(self, one: DueUnit) -> datetime | None:
-        """Do one unit; return when it is due again, where it failed."""
-        about = one.about
-        began = time.monotonic()
-        failed = list[FindableError]()
-        again_at = None
-        self.busy.add(me := threading.get_ident())
-        did = ["stopped"]
+    def _run_unit(self, due_unit: DueUnit) -> datetime | None:
+        """Run one unit and print its result as a line of JSON.
+
+        Returns:
+            When a failed unit is retried, or None if it succeeded, was stopped, or its workspace
+            cannot be opened.
+        """
+        unit_members = due_unit.json_members
+        started_at_s = time.monotonic()
+        thread_id = threading.get_ident()
+        failures = list[FindableError]()
+        retry_at: datetime | None = None
+        phrases = ["stopped"]
+
+        self.busy_threads.add(thread_id)
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._opened(one.task, Access.WRITE, about) as ws,
+                self._opened(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
-                done = work.once(ws, [one.unit], number=one.number)
-                again_at = ws.now()
-                failed = done.failures
-                did = done.did
-                again_at = again_at + timedelta(seconds=ws.settings.poll_most)
+                work_pass = work.run_due_units(ws, [due_unit.unit], number=due_unit.number)
+                retry_at = ws.now()
+                failures = work_pass.failures
+                phrases = work_pass.phrases
+                retry_at = retry_at + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
-            failed = [error]
+            failures = [error]
         finally:
-            self.busy.discard(me)
-        self._errors[one.unit] += len(failed)
+            self.busy_threads.discard(thread_id)
+
+        self._error_counts[due_unit.unit] += len(failures)
         _log(
-            **about,
-            did=did,
-            failed=[error.message for error in failed],
-            seconds=round(time.monotonic() - began, 3),
+            **unit_members,
+            did=phrases,
+            failed=[error.message for error in failures],
+            seconds=round(time.monotonic() - started_at_s, 3),
         )
-        return again_at if failed else None
+        return retry_at if failures else None
 
     @contextlib.contextmanager
     def _opened(
-        self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
+        self, task: str, access: Access, log_members: dict[str, Any], *, whole: bool = False
     ) -> Iterator[WorkspaceSession]:
+        """Open the workspace for a task; its messages are lines of JSON with `log_members`.
+
+        Work in it ends when the worker stops, and its cost is confirmed if the worker agrees.
+        """
         settings = replace(self._settings, task=task)
-        with open_workspace(settings, _Log(about), access=access, whole=whole) as ws:
-            ws.stopping, ws.agreed = self._stopping, math.inf if self._agrees else None
+        with open_workspace(settings, _JsonLog(log_members), access=access, whole=whole) as ws:
+            ws.stopping = self._stopping
+            ws.agreed = math.inf if self._agrees else None
             yield ws
 
-    def _tasks(self) -> list[str]:
+    def _task_names(self) -> list[str]:
+        """Return the names of all tasks of the workspace."""
         with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
-            return [one.subject for one in ws.tasks]
+            return [task.subject for task in ws.tasks]
 
-    def _due(self, task: str, indexes: bool) -> list[tuple[DueUnit, datetime]]:  # noqa: FBT001 - for an executor
+    def _due_units(
+        self,
+        task: str,
+        should_index: bool,  # noqa: FBT001 - for an executor
+    ) -> list[tuple[DueUnit, datetime]]:
+        """Return the units of a task, and when each is due by the database server's clock."""
         with self._opened(task, Access.WRITE, {"task": task}) as ws:
-            now = ws.now()  # the server's, which compares it with its own
+            # The server compares this time with its own clock.
+            now = ws.now()
             return [
-                (one, now + timedelta(seconds=one.in_s))
-                for one in work.next_due(ws, indexes=indexes)
+                (due_unit, now + timedelta(seconds=due_unit.in_s))
+                for due_unit in work.next_due(ws, indexes=should_index)
             ]
 
     def is_ready(self) -> bool:
-        """Return whether the tables of jobs are there, and it goes on; FindableError where no database answers."""
+        """Return whether the tables of jobs exist and the worker is not stopping.
+
+        Raises:
+            FindableError: The database does not answer.
+        """
         with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
             return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks; see `health.exposition`."""
-        with contextlib.ExitStack() as held:
-            found = [
-                held.enter_context(self._opened(name, Access.READ, {})) for name in self._tasks()
-            ]
-            return health.exposition(found, self._errors)
+        with contextlib.ExitStack() as stack:
+            sessions = list[WorkspaceSession]()
+            for name in self._task_names():
+                session = stack.enter_context(self._opened(name, Access.READ, {}))
+                sessions.append(session)
+            return health.exposition(sessions, self._error_counts)

@@ -137,9 +137,9 @@ def status_adds_up(here: Look) -> Iterator[str]:
         counted = sum(count for name, count in said[task].items() if name not in STATES_BESIDE)
         if counted != said[task]["total"]:
             yield f"{task}: {said[task]} does not add up"
-    listed = Counter(one["state"] for one in here.batches.values())
-    if {name: count for name, count in here.status["batches"].items() if count} != listed:
-        yield f"status says {here.status['batches']}, the list says {dict(listed)}"
+    counter = Counter(one["state"] for one in here.batches.values())
+    if {name: count for name, count in here.status["batches"].items() if count} != counter:
+        yield f"status says {here.status['batches']}, the list says {dict(counter)}"
 
 
 def batches_account_for_every_request(here: Look) -> Iterator[str]:
@@ -151,23 +151,23 @@ def batches_account_for_every_request(here: Look) -> Iterator[str]:
     for number, batch in here.batches.items():
         if batch["state"] != "ingested":
             continue
-        counted = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
-        if sum(counted.values()) != batch["requests"]:
-            yield f"batch {number}: {batch['requests']} requests, counted {dict(counted)}"
+        counter = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
+        if sum(counter.values()) != batch["requests"]:
+            yield f"batch {number}: {batch['requests']} requests, counted {dict(counter)}"
         if (
-            logged[number] and logged[number] != counted and batch["way"] == "batch"
+            logged[number] and logged[number] != counter and batch["way"] == "batch"
         ):  # one of our own calls is a run
-            yield f"batch {number} counts {dict(counted)}, the log says {dict(logged[number])}"
+            yield f"batch {number} counts {dict(counter)}, the log says {dict(logged[number])}"
 
 
 def nobody_is_answered_twice(here: Look) -> Iterator[str]:
     """Of one version no row is asked again once it was answered, and none that failed is charged a third time."""
     kept = [row for row in here.every if not row["forgotten"] and row["purpose"] != UNKEPT]
-    whom = Counter(
+    counter = Counter(
         (row["task"], row["item"], row["extractor"]) for row in kept if row["outcome"] == "answered"
     )
     yield from (
-        f"{one} was asked and answered {count} times" for one, count in whom.items() if count > 1
+        f"{one} was asked and answered {count} times" for one, count in counter.items() if count > 1
     )
     failed = (row for row in kept if row["outcome"] in {"refused", "invalid"})
     charged = Counter((row["task"], row["item"], row["extractor"]) for row in failed)
@@ -253,29 +253,29 @@ def spend_adds_up(here: Look) -> Iterator[str]:
             continue  # a run of several files
         if batch["state"] != "ingested" or batch["model"] != MODEL or not replies:
             continue
-        asked = {one["key"] for one in here.workspace.requests(number)}
+        keys = {one["key"] for one in here.workspace.requests(number)}
         paid: dict[str, float] = {}
         for one in replies:
             usage = (one.get("response") or {}).get("usageMetadata") or {}
             if (
                 isinstance(one.get("key"), str)
-                and one["key"] in asked
+                and one["key"] in keys
                 and usage
                 and one["key"] not in paid
             ):
                 paid[one["key"]] = _price(usage, batch["way"])
         is_plain = Counter(str(one.get("key")) for one in replies) == Counter(
-            asked
+            keys
         )  # one line for each
         if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
             yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
-    said = here.status["spent"]
+    spent = here.status["spent"]
     total = here.documents["costs", ""]["total"]
-    if abs(said["actual"] - total["cost"]) > CENT_PARTS:
-        yield f"status says {said}, costs say {total}"
+    if abs(spent["actual"] - total["cost"]) > CENT_PARTS:
+        yield f"status says {spent}, costs say {total}"
     batched = sum(batch["cost"] for batch in here.batches.values() if batch["state"] == "ingested")
-    if batched > said["actual"] + CENT_PARTS * (1 + len(here.batches)):
-        yield f"status says {said}, the batches cost {batched}"
+    if batched > spent["actual"] + CENT_PARTS * (1 + len(here.batches)):
+        yield f"status says {spent}, the batches cost {batched}"
 
 
 def _price(usage: Mapping[str, int | str], way: str) -> float:
@@ -341,7 +341,7 @@ def nothing_is_left_to_do(here: Look) -> Iterator[str]:
         yield from (f"{path.relative_to(here.data)} is left" for path in here.data.rglob(pattern))
     current = here.data / "index" / "current" / "metadata.json"
     if current.exists() and PEOPLE in here.workspace.seen:
-        held = {one["username"]: one["tags"] for one in json.loads(current.read_bytes())}
+        held = {load["username"]: load["tags"] for load in json.loads(current.read_bytes())}
         tagged = {name: tags for name, tags in here.workspace.tags().items() if tags}
         odd = sorted(
             name for name in held.keys() | tagged.keys() if held.get(name) != tagged.get(name)

@@ -83,7 +83,7 @@ def api(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def outside_server(tmp_path: Path) -> Iterator[Outside]:
     """A second server of the API, which has nothing of the engine; see `tests.outside.server`."""
     with serving(tmp_path / "outside") as server:
         yield server
@@ -101,14 +101,14 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture
-def elsewhere(
-    tmp_path: Path, outside: Outside, request: pytest.FixtureRequest
+def served_workspace(
+    tmp_path: Path, outside_server: Outside, request: pytest.FixtureRequest
 ) -> Iterator[Workspace]:
     """Return an empty workspace on the outside server, with short waits; checked when its test is over."""
-    one = Workspace(tmp_path / "elsewhere", outside.url)
+    one = Workspace(tmp_path / "elsewhere", outside_server.url)
     yield one
     marker = request.node.get_closest_marker("excused")
     check(
-        Look(one, outside.batches(), outside.creates(), is_only=True),
+        Look(one, outside_server.batches(), outside_server.creates(), is_only=True),
         excused=marker.args if marker else (),
     )

@@ -82,32 +82,32 @@ def lived(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> in
     memory = Memory()
     killed = 0
     rounds = 0
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     with Engine(folder / "api") as api:
-        here = Workspace(folder / "here", api.url, settings=SETTINGS)
-        here.people(12)
-        while not rounds or time.monotonic() < until:
+        workspace = Workspace(folder / "here", api.url, settings=SETTINGS)
+        workspace.people(12)
+        while not rounds or time.monotonic() < deadline:
             rounds += 1
-            here.people(2, first=100 * rounds)
+            workspace.people(2, first=100 * rounds)
             if faults:
                 word, how = dice.choice(FAULTS)
                 api.fault(word, times=dice.randint(1, 2), nth=dice.randint(1, 3), args=how)
-            killed += round_of(here, dice, rounds)
+            killed += round_of(workspace, dice, rounds)
             api.clear_faults()
-            check(Look(here, api.batches(), api.creates(), memory))
+            check(Look(workspace, api.batches(), api.creates(), memory))
         for _ in range(2):  # who failed once is asked once more
-            here.each("submit", "poll", "ingest")
-        here.do("index", code="any")
-        here.do("index")
-        check(Look(here, api.batches(), api.creates(), memory, is_settled=True))
-        kept = [one for one in here.asked() if one["outcome"] == "answered"]
+            workspace.each("submit", "poll", "ingest")
+        workspace.do("index", code="any")
+        workspace.do("index")
+        check(Look(workspace, api.batches(), api.creates(), memory, is_settled=True))
+        kept = [one for one in workspace.asked() if one["outcome"] == "answered"]
         twice = [name for name, count in Counter(one["item"] for one in kept).items() if count > 1]
         assert not twice, twice
-        here.do("doctor")
+        workspace.do("doctor")
     return killed
 
 
-def round_of(here: Workspace, dice: random.Random, number: int) -> int:
+def round_of(workspace: Workspace, dice: random.Random, number: int) -> int:
     """Start commands, kill some of them, and wait for the others; return how many were killed."""
     killed = 0
     with ExitStack() as stack:
@@ -116,22 +116,22 @@ def round_of(here: Workspace, dice: random.Random, number: int) -> int:
             verb, *words = dice.choice(COMMANDS)
             if verb == "add":
                 name = f"added-{number}-{place}"
-                here.put(
+                workspace.put(
                     f"{name}.json",
                     f'{{"username": "{name}", "first_name": "A", "bio": "I mend clocks."}}',
                 )
                 words = [f"{name}.json"]
             running.append(
-                (verb, stack.enter_context(here.start(verb, *words, **OPTIONS.get(verb, {}))))
+                (verb, stack.enter_context(workspace.start(verb, *words, **OPTIONS.get(verb, {}))))
             )
         for verb, one in dice.sample(running, len(running)):
             if dice.random() < KILLED:
                 time.sleep(dice.random() * LONGEST_S / AT_ONCE)
                 with suppress(ProcessLookupError):  # it ended before
                     one.signal(signal.SIGKILL)
-            done = one.wait()
-            assert done.code in CODES, (verb, done)
-            killed += done.code == -signal.SIGKILL
+            ended_process = one.wait()
+            assert ended_process.code in CODES, (verb, ended_process)
+            killed += ended_process.code == -signal.SIGKILL
     return killed
 
 

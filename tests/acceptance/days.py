@@ -510,13 +510,13 @@ def begin(day: Day, home: Path, engine: Engine) -> Workspace:
     settings = {"BATCH_ROWS": "4", **day.settings}
     if day.on_server:
         settings["DATABASE_URL"] = postgresql.database_of(home / day.data)
-    here = Workspace(home, "" if day.alone else engine.url, day.task, settings)
-    here.data = home / day.data
-    here.below = home
+    workspace = Workspace(home, "" if day.alone else engine.url, day.task, settings)
+    workspace.data = home / day.data
+    workspace.below = home
     for statement in day.theirs:
-        sql(here, statement.format(here=home))
-    here.seen = {one.task or PEOPLE for one in (*day.before, day)}
-    return here
+        sql(workspace, statement.format(here=home))
+    workspace.seen = {one.task or PEOPLE for one in (*day.before, day)}
+    return workspace
 
 
 def type_in(
@@ -535,9 +535,9 @@ def type_in(
     behave(day, engine, command.engine)
     words = [word.format(here=here.home) for word in command.arguments]
     options = {name: _placed(value, here.home) for name, value in command.options.items()}
-    done = here.run(command.verb, *words, **how, **options)
-    assert done.code in (codes or command.again[:1]), (day.name, command, how, done)
-    return done
+    process = here.run(command.verb, *words, **how, **options)
+    assert process.code in (codes or command.again[:1]), (day.name, command, how, process)
+    return process
 
 
 def behave(day: Day, engine: Engine, how: Mapping[str, Any]) -> None:
@@ -615,7 +615,7 @@ def write_inputs(folder: Path) -> None:
         "new.json": [
             json.dumps({"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."})
         ],
-        "passages.jsonl": [f"{json.dumps(one)}\n" for one in passages],
+        "passages.jsonl": [f"{json.dumps(passage)}\n" for passage in passages],
         "own.csv": [columns, *reviews[:6], blank],
         "own-changed.csv": [
             columns,

@@ -112,9 +112,9 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str
     os.environ.update(environ)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    until = time.monotonic() + ENDING_S
+    deadline = time.monotonic() + ENDING_S
     while (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
-        assert time.monotonic() < until, (
+        assert time.monotonic() < deadline, (
             f"{threads} threads: a process with more than one must not fork"
         )
         time.sleep(0.01)
@@ -135,8 +135,11 @@ def share_compiled() -> None:
     DefaultDialect.__eq__ = _is_same_dialect  # type: ignore[assignment,method-assign]
 
 
-def _is_same_dialect(one: DefaultDialect, other: object) -> bool:
-    return type(one) is type(other) and one.server_version_info == other.server_version_info
+def _is_same_dialect(default_dialect: DefaultDialect, other: object) -> bool:
+    return (
+        type(default_dialect) is type(other)
+        and default_dialect.server_version_info == other.server_version_info
+    )
 
 
 def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int]) -> NoReturn:

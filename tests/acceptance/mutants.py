@@ -59,11 +59,11 @@ class Verdict(NamedTuple):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Write down a test, its folder, and how long it took; this module is a plugin of the first run."""
-    began = time.monotonic()
+    start_time = time.monotonic()
     yield
     where = str(getattr(item, "funcargs", {}).get("tmp_path", ""))
     with Path(os.environ[NOTES]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps([item.nodeid, where, time.monotonic() - began]) + "\n")
+        file.write(json.dumps([item.nodeid, where, time.monotonic() - start_time]) + "\n")
 
 
 def run(product: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -103,10 +103,10 @@ def covering(
     mark_all(product, faults, folder / "marks")
     (folder / "marks").touch()
     words = ("-p", "tests.acceptance.mutants", "-n", str(workers), *tests_to_run)
-    done = run(product, *words, **{NOTES: str(folder / "notes")})
-    if done.returncode:
+    process = run(product, *words, **{NOTES: str(folder / "notes")})
+    if process.returncode:
         raise SystemExit(
-            f"{done.stdout}{done.stderr}a test fails without a fault; nothing can be said of the faults"
+            f"{process.stdout}{process.stderr}a test fails without a fault; nothing can be said of the faults"
         )
     notes = [
         json.loads(line) for line in (folder / "notes").read_text(encoding="utf-8").splitlines()
@@ -122,9 +122,11 @@ def covering(
         tests = {
             test: where
             for test, where, _ in notes
-            if where and any(one.is_relative_to(where) for one in places)
+            if where and any(place.is_relative_to(where) for place in places)
         }
-        is_known = all(any(one.is_relative_to(where) for where in tests.values()) for one in places)
+        is_known = all(
+            any(place.is_relative_to(where) for where in tests.values()) for place in places
+        )
         is_loaded = (
             bool(met[fault.line]) and not places
         )  # the line runs when the product is loaded, and never again
@@ -134,7 +136,7 @@ def covering(
 
 def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Verdict:
     """Plant a fault in a copy of its own and run these tests against it until one fails."""
-    began = time.monotonic()
+    start_time = time.monotonic()
     word = "survived"
     said = fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line"
     if tests:
@@ -146,16 +148,16 @@ def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Ve
         names.write_text(
             "".join(f"{HERE.relative_to(ROOT)}/{test}\n" for test in tests), encoding="utf-8"
         )
-        done = run(product, "-x", "-p", "no:xdist", f"@{names}")
-        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
-        if done.returncode == TESTS_FAILED and failed:
+        process = run(product, "-x", "-p", "no:xdist", f"@{names}")
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", process.stdout, re.MULTILINE)
+        if process.returncode == TESTS_FAILED and failed:
             word = "killed"
             said = failed[1]
-        elif done.returncode:
+        elif process.returncode:
             word = "not judged"
-            said = (done.stdout + done.stderr).strip()[-300:]
+            said = (process.stdout + process.stderr).strip()[-300:]
         shutil.rmtree(product)
-    return Verdict(fault, word, said, time.monotonic() - began)
+    return Verdict(fault, word, said, time.monotonic() - start_time)
 
 
 def main() -> int:

@@ -148,11 +148,11 @@ class Running:
 
     def until_stopped(self) -> bool:
         """Wait until it stands still; false where it ended without."""
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while not self.is_stopped():
             if self.has_ended():
                 return False
-            assert time.monotonic() < until, "the command neither stopped nor ended"
+            assert time.monotonic() < deadline, "the command neither stopped nor ended"
             time.sleep(0.005)
         return True
 
@@ -247,11 +247,11 @@ def quickly(
     """
     key = (folder, below, cwd, *knows)
     if key not in _SESSIONS:
-        for stale in [one for one in _SESSIONS if one[:2] == key[:2]]:
+        for stale in [session for session in _SESSIONS if session[:2] == key[:2]]:
             _SESSIONS.pop(stale).close()
         _SESSIONS[key] = Session(folder, below)
-    done = _SESSIONS[key].run(commands, environ=environ, cwd=cwd)
-    return done or Running(folder, commands, environ=environ, cwd=cwd, below=below).wait()
+    process = _SESSIONS[key].run(commands, environ=environ, cwd=cwd)
+    return process or Running(folder, commands, environ=environ, cwd=cwd, below=below).wait()
 
 
 def end_sessions() -> None:
@@ -313,9 +313,9 @@ def loaded(name: str, command: Sequence[object], *, python: str | Path = PYTHON)
             *map(str, rest),
         ]
         subprocess.run(words, cwd=ROOT, env={**PLAIN}, check=True, start_new_session=True)
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while not (folder / "socket").exists():
         assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")
-        assert time.monotonic() < until, f"nothing listens in {folder}"
+        assert time.monotonic() < deadline, f"nothing listens in {folder}"
         time.sleep(0.01)
     return folder

@@ -207,9 +207,9 @@ class Workspace:
 
     def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:
         """Run a command that must end with an exit code."""
-        done = self.run(verb, *arguments, **how)
-        assert code in {done.code, "any"}, (verb, arguments, how, done)
-        return done
+        process = self.run(verb, *arguments, **how)
+        assert code in {process.code, "any"}, (verb, arguments, how, process)
+        return process
 
     def each(self, *verbs: str, **how: Any) -> None:
         """Run commands one after the other, each of which must end well."""
@@ -240,7 +240,9 @@ class Workspace:
     def next(self, **how: Any) -> list[str]:
         """Return the command that `status` says is next, alone in a list; none where there is nothing to do."""
         words = [
-            one for one in str(self.status(**how)["next"] or "").split() if "FINDABLE_" not in one
+            word
+            for word in str(self.status(**how)["next"] or "").split()
+            if "FINDABLE_" not in word
         ]
         return words[1:2]
 
@@ -251,7 +253,7 @@ class Workspace:
 
     def batch_states(self) -> list[str]:
         """Return the state of each batch that the Batch API answers, oldest first."""
-        return [one["state"] for one in self.batches() if one["way"] == "batch"]
+        return [batch["state"] for batch in self.batches() if batch["way"] == "batch"]
 
     def asked(self, task: str = "") -> list[dict[str, Any]]:
         """Return every request of a task, oldest first: item, batch, line, outcome, reason, extractor, answer, cost."""
@@ -268,8 +270,8 @@ class Workspace:
     def exported(self, task: str = "", **how: Any) -> list[dict[str, Any]]:
         """Return what `export` writes of a task as JSON lines."""
         options: dict[str, Any] = {**of(task or self.task or PEOPLE), **how}
-        done = self.do("export", "-", format="jsonl", **options)
-        return [json.loads(line) for line in done.out.split("\n") if line]
+        export_run = self.do("export", "-", format="jsonl", **options)
+        return [json.loads(line) for line in export_run.out.split("\n") if line]
 
     def tags(self) -> dict[str, list[str]]:
         """Return the tags of all people by username, as they are exported; no tags are an empty list."""
@@ -289,7 +291,7 @@ class Workspace:
     def found(self, question: str, **how: Any) -> list[str]:
         """Return what a search finds, the nearest first: usernames, or keys of rows."""
         hits = self.read("search", question, **how)
-        return [one.get("username") or one["key"] for one in hits]
+        return [hit.get("username") or hit["key"] for hit in hits]
 
     def spent(self) -> dict[str, float]:
         """Return what was spent, in USD: actual, estimated (under way), lost."""
@@ -330,17 +332,17 @@ class Workspace:
         with self.start("web", port=0, no_open=True, **how) as running, served(running) as client:
             yield client
             running.signal(signal.SIGTERM)
-            done = running.wait()
-            assert done.code == 0, done
+            ended_process = running.wait()
+            assert ended_process.code == 0, ended_process
 
 
 @contextmanager
 def served(running: Running) -> Iterator[httpx2.Client]:
     """Wait until a page that was started has an address, and return who has its token."""
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while not (found := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
         assert not running.has_ended(), running.so_far()
-        assert time.monotonic() < until, "the page has no address"
+        assert time.monotonic() < deadline, "the page has no address"
         time.sleep(0.01)
     headers = {"authorization": f"Bearer {found[2]}"}
     with httpx2.Client(

@@ -159,10 +159,10 @@ def files(data: Path) -> list[str]:
 def creates(engine: Engine) -> dict[str, list[Any]]:
     """Return the lines of each batch that the server made, by task and number, in the order in which they were made."""
     found: dict[str, list[Any]] = defaultdict(list)
-    for one in engine.creates():
-        named = OURS.search(one["name"])
-        assert named, one["name"]
-        found[f"{named[1]} {named[2]}"].append(one["lines"])
+    for create in engine.creates():
+        named = OURS.search(create["name"])
+        assert named, create["name"]
+        found[f"{named[1]} {named[2]}"].append(create["lines"])
     return dict(found)
 
 
@@ -190,9 +190,9 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         every = sorted(one.keys() | other.keys(), key=str)
         return [
-            said
+            difference
             for name in every
-            for said in differences(
+            for difference in differences(
                 one.get(name, NOTHING),
                 other.get(name, NOTHING),
                 f"{at}.{name}" if at else str(name),
@@ -200,9 +200,9 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
         ]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [
-            said
+            difference
             for number, pair in enumerate(zip(one, other, strict=True))
-            for said in differences(*pair, f"{at}.{number}")
+            for difference in differences(*pair, f"{at}.{number}")
         ]
     return (
         []

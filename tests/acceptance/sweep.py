@@ -57,12 +57,12 @@ NUMBERED = (
 class AtRest(Workspace):
     """A workspace that nobody changes while it is looked at, so that it is asked the same only once."""
 
-    def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:
+    def do(self, verb: str, *arguments: object, code: int | str = 0, **options: Any) -> Done:
         """Run a command that must end with an exit code, or return how it ended before."""
         known: dict[str, Done] = self.__dict__.setdefault("known", {})
-        asked = repr((verb, arguments, sorted(how.items())))
+        asked = repr((verb, arguments, sorted(options.items())))
         if asked not in known:
-            known[asked] = super().do(verb, *arguments, code=code, **how)
+            known[asked] = super().do(verb, *arguments, code=code, **options)
         return known[asked]
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
@@ -73,18 +73,18 @@ class AtRest(Workspace):
         return [known[tuple(words)] for words in commands]
 
 
-def looked_at(here: Workspace) -> AtRest:
+def looked_at(workspace: Workspace) -> AtRest:
     """Return a workspace as one that is at rest."""
-    still = AtRest(here.home, here.url, here.task, here.settings)
-    still.data, still.below, still.seen = here.data, here.below, here.seen
+    still = AtRest(workspace.home, workspace.url, workspace.task, workspace.settings)
+    still.data, still.below, still.seen = workspace.data, workspace.below, workspace.seen
     return still
 
 
-def end_of(here: Workspace, engine: Engine) -> dict[str, Any]:
+def end_of(workspace: Workspace, engine: Engine) -> dict[str, Any]:
     """Return all that a user sees of a workspace, `rows` by state apart; reports are more where one was made twice."""
-    found = seen(here)
+    found = seen(workspace)
     found["files"] = [name for name in found["files"] if not name.startswith("reports/")]
-    if here.server:  # which leaves out the numbers that an undone transaction took
+    if workspace.server:  # which leaves out the numbers that an undone transaction took
         for concept in found["tables"].get("passage_concepts", []):
             concept.pop("id")
     return found | {
@@ -163,16 +163,16 @@ class Sweep:
         self._check(still, memory, is_settled=True)
         self._end = end_of(still, stage.engine)
 
-    def live(self, one: Misfortune, *, short: bool = False) -> Lived:
+    def live(self, misfortune: Misfortune, *, short: bool = False) -> Lived:
         """Live the day again from the command that meets its fates one after the other and then none."""
         day = self.day
         stage = self.stage
-        lived = Lived(day.name, day.commands[one.number], one.fates)
-        stage.back_to(str(one.number))
+        lived = Lived(day.name, day.commands[misfortune.number], misfortune.fates)
+        stage.back_to(str(misfortune.number))
         here = begin(day, stage.home, stage.engine)
         try:
             self._meet(here, lived)
-            self._go_on(here, one.number, lived, short=short)
+            self._go_on(here, misfortune.number, lived, short=short)
         except AssertionError as error:
             lived.faults.append(str(error))
         return lived
@@ -195,44 +195,48 @@ class Sweep:
             name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
         )
 
-    def _meet(self, here: Workspace, lived: Lived) -> None:
+    def _meet(self, workspace: Workspace, lived: Lived) -> None:
         for fate in lived.fates:
             codes = _codes(lived.command, fate)
-            there = _half_written(here.home)
+            there = _half_written(workspace.home)
             how = {"fate": fate, "off_days": lived.command.off_days}
-            done = type_in(here, self.day, self.stage.engine, lived.command, codes=codes, **how)
+            done = type_in(
+                workspace, self.day, self.stage.engine, lived.command, codes=codes, **how
+            )
             lived.ended.append(done)
-            give_back_numbers(here)
-            lived.faults += index_is_of_one_build(Look(here))
-            left = sorted(_half_written(here.home) - there)
+            give_back_numbers(workspace)
+            lived.faults += index_is_of_one_build(Look(workspace))
+            left = sorted(_half_written(workspace.home) - there)
             lived.faults += (
                 [f"left behind by who ended by itself: {left}"] if left and done.code >= 0 else []
             )
 
-    def _go_on(self, here: Workspace, number: int, lived: Lived, *, short: bool) -> None:
+    def _go_on(self, workspace: Workspace, number: int, lived: Lived, *, short: bool) -> None:
         day = self.day
         engine = self.stage.engine
         memory = copy.deepcopy(self._memories[number])
-        for at, command in enumerate(day.commands[number:], number):
-            type_in(here, day, engine, command, codes=command.again)
+        for index, command in enumerate(day.commands[number:], number):
+            type_in(workspace, day, engine, command, codes=command.again)
             if short:
-                still = looked_at(here)
-                if end_of(still, engine) == self._behind[at]:
+                still = looked_at(workspace)
+                if end_of(still, engine) == self._behind[index]:
                     lived.faults += self._wrong(still, memory)
                     return
-        finish(here, day, engine)
-        still = looked_at(here)
+        finish(workspace, day, engine)
+        still = looked_at(workspace)
         lived.faults += self._wrong(still, memory, is_settled=True)
         end = end_of(still, engine)
         parts = day.same or tuple(self._end)
         lived.faults += differences(
-            {one: self._end[one] for one in parts}, {one: end[one] for one in parts}
+            {part: self._end[part] for part in parts}, {part: end[part] for part in parts}
         )
 
-    def _wrong(self, here: Workspace, memory: Memory, *, is_settled: bool = False) -> list[str]:
+    def _wrong(
+        self, workspace: Workspace, memory: Memory, *, is_settled: bool = False
+    ) -> list[str]:
         engine = self.stage.engine
         look = Look(
-            here,
+            workspace,
             () if self.day.alone else engine.batches(),
             engine.creates(),
             memory,
@@ -240,22 +244,22 @@ class Sweep:
         )
         return violations(look, excused=self.day.excused)
 
-    def _check(self, here: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
-        wrong = self._wrong(here, memory, is_settled=is_settled)
+    def _check(self, workspace: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
+        wrong = self._wrong(workspace, memory, is_settled=is_settled)
         assert not wrong, f"{self.day.name} in peace: {wrong}"
 
 
-def give_back_numbers(here: Workspace) -> None:
+def give_back_numbers(workspace: Workspace) -> None:
     """Let PostgreSQL give ids again that an undone transaction took, so that ends can be compared."""
-    if not here.server:
+    if not workspace.server:
         return
-    with connected(here) as connection:
+    with connected(workspace) as connection:
         there = {*names(connection)}
     for table in there.intersection(NUMBERED):
-        if sql(here, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
+        if sql(workspace, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
             continue
         newest = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608 - our names
-        sql(here, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
+        sql(workspace, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
 
 
 def _half_written(folder: Path) -> set[str]:
@@ -303,19 +307,19 @@ def pairs(sweep: Sweep) -> Iterator[Misfortune]:
 
 def signals(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield Ctrl-C and SIGTERM at any step."""
-    for one in deaths(sweep):
-        fate = one.fates[0]
+    for death in deaths(sweep):
+        fate = death.fates[0]
         yield from (
-            Misfortune(one.number, (Fate(fate.at, fate.side, how),)) for how in ("INT", "TERM")
+            Misfortune(death.number, (Fate(fate.at, fate.side, how),)) for how in ("INT", "TERM")
         )
 
 
 def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a disk that is full at the n-th step that takes room, for that moment or from then on, for every n."""
     for number, trail in enumerate(sweep.trails):
-        for at, what in enumerate(trail, 1):
+        for index, what in enumerate(trail, 1):
             if what.startswith(TAKES_ROOM) and not sweep.day.alone:
-                yield Misfortune(number, (Fate(at, how=FULL), Fate(at, how=FULL, once=True)))
+                yield Misfortune(number, (Fate(index, how=FULL), Fate(index, how=FULL, once=True)))
 
 
 def full_pages(sweep: Sweep) -> Iterator[Misfortune]:
@@ -337,14 +341,14 @@ def cuts(sweep: Sweep) -> Iterator[Misfortune]:
 def rots(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a byte that changes in a file of a build right after it was sealed, before it is verified."""
     for number, trail in enumerate(sweep.trails):
-        for at, what in enumerate(trail, 1):
+        for index, what in enumerate(trail, 1):
             if (
                 what.startswith("os.rename")
                 and what.endswith(VERIFIED)
                 and _is_staged(what)
                 and not sweep.day.alone
             ):
-                yield Misfortune(number, (Fate(at, "after", ROT),))
+                yield Misfortune(number, (Fate(index, "after", ROT),))
 
 
 def creates_begun(sweep: Sweep) -> Iterator[Misfortune]:

@@ -132,19 +132,19 @@ def test_who_is_being_tagged_when_it_ends_goes_out_with_the_next_batch(
     path = workspace.put("new.json", json.dumps(ADA))
     api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
     with workspace.start("add", path, CALL_TIMEOUT=200) as running:
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while not live_calls(api):
-            assert time.monotonic() < until, running.so_far()
+            assert time.monotonic() < deadline, running.so_far()
             time.sleep(0.01)
         assert workspace.states() == {"untagged": 2, "claimed": 1}
         workspace.do("submit")
         running.signal(number)
-        done = running.wait()
-    assert done.code == (130 if number == signal.SIGINT else -number)
-    assert number == signal.SIGKILL or "ada is saved without tags" in done.err
+        ended_process = running.wait()
+    assert ended_process.code == (130 if number == signal.SIGINT else -number)
+    assert number == signal.SIGKILL or "ada is saved without tags" in ended_process.err
     assert set(workspace.tags()) == {"person-0000", "person-0001", "ada"}
     workspace.each("submit", "poll", "ingest")
-    assert [len(one["lines"]) for one in api.creates()] == [2, 1]
+    assert [len(create["lines"]) for create in api.creates()] == [2, 1]
     assert workspace.states() == {"tagged": 3}
 
 

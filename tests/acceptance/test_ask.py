@@ -41,7 +41,7 @@ def table(
     """Write the texts as a table; return its name."""
     with workspace.put(name, "").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=";").writerows(
-            [head, *((f"k-{at}", text) for at, text in enumerate(TEXTS, 1))]
+            [head, *((f"k-{index}", text) for index, text in enumerate(TEXTS, 1))]
         )
     return name
 
@@ -62,12 +62,12 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
     workspace: Workspace, api: Engine
 ) -> None:
     """By their own keys, with quotations of their texts; what all would cost follows from these five and the count."""
-    done = workspace.do("ask", table(workspace), q=QUESTION, fields=FIELDS)
-    header, *lines = [line.split("\t") for line in done.out.splitlines()[:6]]
+    ask_run = workspace.do("ask", table(workspace), q=QUESTION, fields=FIELDS)
+    header, *lines = [line.split("\t") for line in ask_run.out.splitlines()[:6]]
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [one[0] for one in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
-    assert "text: 'Kommentar'" in done.err
-    assert "stand-in" not in done.err
+    assert "text: 'Kommentar'" in ask_run.err
+    assert "stand-in" not in ask_run.err
     step = [
         "findable",
         "ask",
@@ -79,17 +79,17 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
         "--name",
         "kettle_reviews",
     ]
-    assert shlex.split(done.err.rpartition("next: ")[2]) == step
-    found = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
-    for one in found["answers"]:
+    assert shlex.split(ask_run.err.rpartition("next: ")[2]) == step
+    ask_document = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
+    for one in ask_document["answers"]:
         quote = one["reason"]
         text = TEXTS[int(one["No."][2:]) - 1]
         assert text[quote["start"] : quote["end"]] == quote["quote"]
-    cost = found["tried"]["cost"]
+    cost = ask_document["tried"]["cost"]
     assert cost > 0
-    assert found["rows"] == 6
-    assert found["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
-    assert found["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
+    assert ask_document["rows"] == 6
+    assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
+    assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spent()["actual"] == pytest.approx(2 * cost, abs=1e-6)
     assert (calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
     assert {one.name for one in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
@@ -100,20 +100,23 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
 def test_what_is_kept_asks_what_was_asked(workspace: Workspace, fields: str) -> None:
     """The file of NAME= runs as it is, to the letter the same requests; a name that is taken costs nothing."""
     name = table(workspace)
-    asked = workspace.read("ask", name, q=QUESTION, fields=fields, name="kept", n=3)
-    kept = workspace.do("ask", name, q="Another?", name="kept", code=2)
-    assert "tasks/kept.py is there already" in kept.err
+    ask_document = workspace.read("ask", name, q=QUESTION, fields=fields, name="kept", n=3)
+    ask_run = workspace.do("ask", name, q="Another?", name="kept", code=2)
+    assert "tasks/kept.py is there already" in ask_run.err
     before = workspace.spent()
-    for one in asked["tried"]["items"]:
-        tried = workspace.read("try", TASK="kept", item=one["id"])
-        assert (asked["file"], tried["schema"]) == ("tasks/kept.py", asked["tried"]["schema"])
-        assert tried["items"][0]["request"] == one["request"]
-        assert tried["items"][0]["answer"] == one["answer"]
-        assert tried["extractor"] == asked["tried"]["extractor"]
-    assert before["actual"] == pytest.approx(asked["tried"]["cost"], abs=1e-6)
+    for row in ask_document["tried"]["items"]:
+        try_document = workspace.read("try", TASK="kept", item=row["id"])
+        assert (ask_document["file"], try_document["schema"]) == (
+            "tasks/kept.py",
+            ask_document["tried"]["schema"],
+        )
+        assert try_document["items"][0]["request"] == row["request"]
+        assert try_document["items"][0]["answer"] == row["answer"]
+        assert try_document["extractor"] == ask_document["tried"]["extractor"]
+    assert before["actual"] == pytest.approx(ask_document["tried"]["cost"], abs=1e-6)
     (workspace.home / "tasks/kept.py").unlink()
-    again = workspace.do("ask", name, q=QUESTION, fields=fields, name="kept", code=2).err
-    assert "kept.py is there already" in again, "it was used"
+    error_output = workspace.do("ask", name, q=QUESTION, fields=fields, name="kept", code=2).err
+    assert "kept.py is there already" in error_output, "it was used"
 
 
 def test_it_has_a_budget_and_a_killed_one_is_accounted_for(
@@ -162,13 +165,13 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
         "INSERT INTO tickets VALUES (7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)",
     )
     query = "SELECT nr, note, open FROM tickets ORDER BY nr"
-    found = workspace.read("ask", query, q="What is it about?", name="tickets")
-    assert [one["nr"] for one in found["answers"]] == ["7", "8"]
+    ask_document = workspace.read("ask", query, q="What is it about?", name="tickets")
+    assert [one["nr"] for one in ask_document["answers"]] == ["7", "8"]
     [tried] = workspace.read("try", TASK="tickets", item="7")["items"]
-    assert tried["request"] == found["tried"]["items"][0]["request"]
+    assert tried["request"] == ask_document["tried"]["items"][0]["request"]
     lines = [
-        json.dumps({"rating": at, "said": text} | {f"c{one}": one for one in range(400)})
-        for at, text in enumerate(TEXTS)
+        json.dumps({"rating": index, "said": text} | {f"c{one}": one for one in range(400)})
+        for index, text in enumerate(TEXTS)
     ]
     workspace.put("wide.jsonl", "\n".join(lines))
     wide = workspace.read("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
@@ -231,7 +234,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     options = {"q": "Tone?", **given}
     assert said in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
     assert calls(api) == 0
-    assert [one.name for one in (workspace.home / "tasks").iterdir()] == ["there.py"]
+    assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
 def test_python_asks_and_tries_and_says_in_a_line_what_came(
@@ -254,7 +257,7 @@ def test_python_asks_and_tries_and_says_in_a_line_what_came(
         "7 rows",
         7,
     )
-    assert [(one["id"], *one["why"]) for one in answers] == [
+    assert [(answer["id"], *answer["why"]) for answer in answers] == [
         ("1", "quote", "start", "end"),
         ("2", "quote", "start", "end"),
     ]

@@ -19,10 +19,10 @@ def test_the_rows_of_a_named_question_are_answered_once(workspace: Workspace, ap
     spent = workspace.spent()["actual"]
     assert spent == pytest.approx(asked.json["tried"]["cost"], abs=1e-6)
 
-    again = workspace.do("ask", name, q="Tone?", name="kinds")
+    ask_run = workspace.do("ask", name, q="Tone?", name="kinds")
     assert (calls(api), workspace.spent()["actual"]) == (5, spent)
-    assert "5 of 6 rows asked" in again.out
-    assert again.err.endswith("next: findable tag --task kinds\n")
+    assert "5 of 6 rows asked" in ask_run.out
+    assert ask_run.err.endswith("next: findable tag --task kinds\n")
 
     workspace.do("tag", TASK="kinds", mode="live")
     assert calls(api) == 6
@@ -41,8 +41,8 @@ def test_a_named_question_that_was_killed_goes_on(workspace: Workspace, api: Eng
     api.clear_faults()
     assert (workspace.home / "tasks/kinds.py").is_file()
     before = calls(api)
-    done = workspace.do("ask", name, q="Tone?", name="kinds")
-    assert "5 of 6 rows asked" in done.out
+    ask_run = workspace.do("ask", name, q="Tone?", name="kinds")
+    assert "5 of 6 rows asked" in ask_run.out
     assert calls(api) == before + 3
     assert workspace.states("kinds") == {"answered": 5, "open": 1, "empty": 1}
 
@@ -56,6 +56,6 @@ def test_a_named_question_asks_before_it_adds_views_to_another_database(
     query = "SELECT nr, note FROM tickets ORDER BY nr"
     refused = workspace.do("ask", query, q="What is it about?", name="tickets", code=3)
     assert "--yes agrees" in refused.err
-    done = workspace.do("ask", query, q="What is it about?", name="tickets", yes=True, json=True)
-    assert [one["nr"] for one in done.json["answers"]] == ["7", "8"]
+    ask_run = workspace.do("ask", query, q="What is it about?", name="tickets", yes=True, json=True)
+    assert [answer["nr"] for answer in ask_run.json["answers"]] == ["7", "8"]
     assert workspace.states("tickets") == {"answered": 2}

@@ -26,7 +26,8 @@ def written(workspace: Workspace, name: str, data: bytes) -> str:
 def told(found: dict[str, Any]) -> list[tuple[int, str, str]]:
     """Return line, column and kind of each finding of an import."""
     return [
-        (one["line"], one.get("column", one.get("field")), one["kind"]) for one in found["findings"]
+        (finding["line"], finding.get("column", finding.get("field")), finding["kind"])
+        for finding in found["findings"]
     ]
 
 
@@ -72,8 +73,8 @@ def test_a_bad_row_is_named_and_the_others_go_in(workspace: Workspace, case: str
     file = written(workspace, "people.csv", data)
     assert "--strict imported nothing" in workspace.do("import", file, strict=True, code=2).err
     assert workspace.tags() == {}
-    done = workspace.do("import", file)
-    assert said in done.err
+    import_run = workspace.do("import", file)
+    assert said in import_run.err
     assert sorted(workspace.tags()) == names
     assert told(workspace.read("import", file)) == findings
 
@@ -145,9 +146,9 @@ WHOLE: dict[str, tuple[bytes, str]] = {
 def test_of_a_file_that_is_none_nothing_goes_in(workspace: Workspace, case: str) -> None:
     """And that is said, with the line where there is one."""
     data, said = WHOLE[case]
-    done = workspace.do("import", written(workspace, "people.csv", data), code=2)
-    assert said in done.err
-    assert "nothing was " in done.err
+    import_run = workspace.do("import", written(workspace, "people.csv", data), code=2)
+    assert said in import_run.err
+    assert "nothing was " in import_run.err
     assert (
         not workspace.data.exists() or case == "a quote that is never closed"
     )  # which is seen behind good rows
@@ -175,10 +176,10 @@ def test_any_encoding_and_delimiter_is_read_and_named(
         else "Müller, Straße"
     )
     lines = [f"username{delimiter}bio", f'a{delimiter}"{bio}"', f'b{delimiter}"two\r\nlines"']
-    done = workspace.do(
+    import_run = workspace.do(
         "import", written(workspace, "p.csv", mark + "\r\n".join(lines).encode(encoding))
     )
-    assert note in done.err
+    assert note in import_run.err
     assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {
         "a": bio,
         "b": "two\r\nlines",
@@ -193,10 +194,10 @@ def test_a_delimiter_is_told_by_known_names(workspace: Workspace, head: str) -> 
     row = {"username": "a", "bio": "bees, honey, wax, and more"}
     sign = ";" if ";" in head else "\t"
     cells = (row.get(name, "x") for name in head.strip().split(sign))
-    done = workspace.do(
+    import_run = workspace.do(
         "import", written(workspace, "p.csv", f"{head}{sign.join(cells)}\n".encode())
     )
-    assert f"fields are separated by {sign!r}" in done.err
+    assert f"fields are separated by {sign!r}" in import_run.err
     assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {
         "a": row["bio"]
     }
@@ -213,8 +214,8 @@ def test_columns_by_the_hundred_and_names_that_are_none(workspace: Workspace) ->
         "tasks/wide.py", declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv")
     )
     workspace.task = "wide"
-    tried = workspace.do("try", N=1)
-    assert "columns without a name are not read: 1" in tried.said
+    try_run = workspace.do("try", N=1)
+    assert "columns without a name are not read: 1" in try_run.said
     assert "c296 of 0" in json.dumps(workspace.read("try", N=1))
     workspace.put("tasks/wide.csv", "id,text,c296,text\n1,a,b,c\n")
     assert "the column 'text' is there twice" in workspace.do("try", N=1, code=2).err
@@ -251,15 +252,17 @@ def test_an_import_that_is_stopped_keeps_nothing_and_says_so(
     head = HEAD if verb == "import" else "id,text\n"
     path = workspace.put("many.csv", head + "".join(map(MANY[verb], range(100_000))))
     with workspace.start(verb, path) as running:
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while not looks_into(running, path):
-            assert time.monotonic() < until, running.so_far()
+            assert time.monotonic() < deadline, running.so_far()
             time.sleep(0.005)
         running.signal(number)
-        done = running.wait()
+        ended_process = running.wait()
     task = "experts" if verb == "import" else "passages"
-    assert done.code in {128 + number, 130, -number}, done
-    assert ("interrupted; nothing was imported" in done.err) == (number != signal.SIGKILL), done
+    assert ended_process.code in {128 + number, 130, -number}, ended_process
+    assert ("interrupted; nothing was imported" in ended_process.err) == (
+        number != signal.SIGKILL
+    ), ended_process
     assert not workspace.data.exists() or workspace.rows(task) == []
     workspace.put("few.csv", head + "".join(map(MANY[verb], range(3))))
     assert "3 added" in workspace.do(verb, "few.csv").out
@@ -292,8 +295,8 @@ def test_what_an_import_says_is_next_can_be_typed(workspace: Workspace, verb: st
 def test_what_a_refused_import_says_is_next_can_be_typed(workspace: Workspace) -> None:
     """The MAP= that it names takes the column."""
     workspace.put("people.csv", "Usernam,Bio\nada,I keep bees.\n")
-    said = workspace.do("import", "people.csv", code=2).err
-    step = shlex.split(said.rpartition("next: findable ")[2])
+    error_output = workspace.do("import", "people.csv", code=2).err
+    step = shlex.split(error_output.rpartition("next: findable ")[2])
     assert "1 added" in workspace.do(*step).out
     wrong = workspace.do("import", "people.csv", map="username=Usrnam", code=2).err
     assert "did you mean" in wrong

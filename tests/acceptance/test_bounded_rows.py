@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.acceptance.database import connected, schema, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
-from tests.acceptance.product import IMAGES, MODEL, Workspace
+from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, Workspace
 from tests.acceptance.test_rows_back import put_book
 from tests.outside.server import Outside
 
@@ -49,8 +50,8 @@ def test_a_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None
     """The reply to `add-expert` is cut in the same way."""
     api.fault("answer_text", times=9, args={"text": TEXT})
     path = workspace.put("ada.json", json.dumps({"username": "ada", "bio": "I keep bees."}))
-    done = workspace.do("add", path, json=True)
-    assert (done.json["tags"], "left out 292 values" in done.err) == (TAGS[:8], True)
+    add_run = workspace.do("add", path, json=True)
+    assert (add_run.json["tags"], "left out 292 values" in add_run.err) == (TAGS[:8], True)
 
 
 def test_a_person_sets_eight_tags_at_most(workspace: Workspace, api: Engine) -> None:
@@ -72,8 +73,8 @@ def test_a_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engin
     workspace.put("pictures/note.txt", "")
     Image.linear_gradient("L").save(workspace.home / "pictures" / "square.png")
     workspace.do("import_images", "pictures")
-    done = workspace.do("tag", mode="live", yes=True, TASK=IMAGES)
-    assert f"left out {len(names) * 288:,} values" in done.err
+    tag_run = workspace.do("tag", mode="live", yes=True, TASK=IMAGES)
+    assert f"left out {len(names) * 288:,} values" in tag_run.err
     [row] = workspace.exported(IMAGES)
     assert row["buckets"] == dict.fromkeys(names, TAGS[:12])
 
@@ -94,9 +95,9 @@ def test_the_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) 
     else:
         rows = [("username", "bio"), ("ada", "Keeps bees."), ("Username", "Bio"), ("bea", "Sings.")]
         put_book(workspace.home / "people.xlsx", {"People": rows})
-    found = workspace.read("import", f"people.{kind}")
-    assert [(one["line"], one["kind"]) for one in found["findings"]] == [(3, "rejected")]
-    assert "the header once more" in found["findings"][0]["reason"]
+    import_document = workspace.read("import", f"people.{kind}")
+    assert [(one["line"], one["kind"]) for one in import_document["findings"]] == [(3, "rejected")]
+    assert "the header once more" in import_document["findings"][0]["reason"]
     assert sorted(workspace.tags()) == ["ada", "bea"]
     question: dict[str, Any] = {
         "from": f"people.{kind}",
@@ -104,8 +105,8 @@ def test_the_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) 
         "text": "bio",
         "refused": True,
     }
-    asked = workspace.do("ask", **question)
-    assert "the header once more" in asked.said
+    ask_run = workspace.do("ask", **question)
+    assert "the header once more" in ask_run.said
     assert not [one for one in workspace.requests(1) if "Bio" in str(one["request"]["contents"])]
 
 
@@ -133,16 +134,95 @@ def test_quotes_with_a_backslash_are_read_and_hide_no_row(workspace: Workspace) 
 
 @pytest.mark.parametrize("setting", ["MODEL", "EMBEDDING_MODEL"])
 def test_a_model_that_the_api_does_not_list_is_named(
-    elsewhere: Workspace, outside: Outside, setting: str
+    served_workspace: Workspace, outside_server: Outside, setting: str
 ) -> None:
     """`doctor` names the model and its setting; a project may be shown less than the table of models has."""
-    elsewhere.people(1)
-    assert elsewhere.read("doctor")["findings"] == []
+    served_workspace.people(1)
+    assert served_workspace.read("doctor")["findings"] == []
     name = {"MODEL": MODEL, "EMBEDDING_MODEL": "gemini-embedding-2"}[setting]
-    outside.hidden_models = frozenset({name})
-    [finding] = elsewhere.read("doctor")["findings"]
+    outside_server.hidden_models = frozenset({name})
+    [finding] = served_workspace.read("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
+
+
+def test_a_workspace_of_the_version_before_is_taken_over(workspace: Workspace) -> None:
+    """The refusal has commands that work as printed; whose tags are copied is not paid again."""
+    old = Workspace(workspace.home / "old", workspace.url)
+    with connected(old) as connection:
+        connection.execute("CREATE TABLE findable_version (version_num TEXT)")
+        connection.execute("INSERT INTO findable_version VALUES ('0021')")
+    refused = old.do("status", code=5).err
+    assert "git checkout b565137c && findable export people.jsonl" in refused
+    assert "copy the file's lists of tags into the column tags there, or they are paid" in refused
+    printed = refused.partition("git checkout - && ")[2].partition("`")[0].split()
+    words = [word for word in printed if not word.startswith("FINDABLE_DATABASE_URL=")]
+    assert words == ["findable", "import", "people.jsonl", "--data", "new"]
+
+    # As the version before wrote it.
+    old_people = [
+        {"Username": "ada", "Bio": "Keeps bees.", "tags": ["beekeeping"], "findability_score": 26},
+        {"Username": "bea", "Bio": "Casts bells.", "tags": None, "findability_score": 1},
+    ]
+    workspace.put("people.jsonl", "".join(f"{json.dumps(one)}\n" for one in old_people))
+    workspace.do("import", "people.jsonl")
+    copied = json.dumps(["beekeeping"])
+    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'ada'", tags=copied)
+    assert workspace.read("submit", dry=True)["items"] == 1
+    workspace.each("submit", "poll", "ingest")
+    assert [one["item"] for one in workspace.asked()] == ["2"]
+
+
+def test_a_currency_is_stored_as_its_code(workspace: Workspace) -> None:
+    """Also one that stands beside a rate; a sign that several currencies share stays as it is given."""
+    given = {"usd": "USD", "US$": "USD", "€": "EUR", "Zł": "PLN", "$": "$", "kr": "kr", "": "GBP"}
+    lines = [f"person-{number},£9,{one}\n" for number, one in enumerate(given)]
+    workspace.put("people.csv", f"Username,Hourly Rate,Currency\n{''.join(lines)}")
+    workspace.do("import", "people.csv")
+    assert [one["Currency"] for one in workspace.exported()] == list(given.values())
+
+
+RAISES = [
+    (
+        "CREATE TRIGGER locked BEFORE UPDATE ON experts WHEN old.username = 'bea' "
+        "BEGIN SELECT RAISE(ABORT, 'bea is locked'); END"
+    )
+]
+if ON_POSTGRESQL:
+    RAISES = [
+        (
+            "CREATE FUNCTION locked() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'bea is locked'; END $$"
+        ),
+        (
+            "CREATE TRIGGER locked BEFORE UPDATE ON experts FOR EACH ROW "
+            "WHEN (old.username = 'bea') EXECUTE FUNCTION locked()"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("columns", ["id INTEGER PRIMARY KEY, username TEXT", "username TEXT"])
+def test_a_row_that_refuses_its_adoption_is_named(workspace: Workspace, columns: str) -> None:
+    """With its table and what the trigger says; nothing is changed, and the mended table is adopted."""
+    has_id = columns.startswith("id")
+    if ON_POSTGRESQL and not has_id:
+        pytest.skip("a server's table without ids is not adopted")
+    sql(workspace, f"CREATE TABLE experts ({columns}, bio TEXT)")
+    for number, name in enumerate(("ada", "bea", "cid"), start=1):
+        key = f"{number}, " if has_id else ""
+        sql(workspace, f"INSERT INTO experts VALUES ({key}'{name}', 'Keeps bees.')")  # noqa: S608 - ours
+    for statement in RAISES:
+        sql(workspace, statement)
+    before = schema(workspace)
+    refused = workspace.do("submit", yes=True, code=3).err
+    assert "`experts` in this database refuses a change of its row 2: " in refused
+    assert "bea is locked" in refused
+    assert "nothing was changed" in refused
+    assert schema(workspace) == before
+    sql(workspace, "DROP TRIGGER locked" + (" ON experts" if ON_POSTGRESQL else ""))
+    workspace.each("submit", yes=True)
+    workspace.each("poll", "ingest")
+    assert sorted(workspace.tags()) == ["ada", "bea", "cid"]
 
 
 def pack(path: Path, rows: Iterable[bytes], shared: Iterable[bytes] = ()) -> None:

@@ -60,7 +60,9 @@ def builds(workspace: Workspace) -> list[str]:
 
 def held(workspace: Workspace) -> list[str]:
     """Return whom the build in service has, in the order of its vectors."""
-    return [one["username"] for one in json.loads((workspace.data / "metadata.json").read_bytes())]
+    return [
+        load["username"] for load in json.loads((workspace.data / "metadata.json").read_bytes())
+    ]
 
 
 def vectors(workspace: Workspace) -> Any:
@@ -77,9 +79,9 @@ def behind(workspace: Workspace) -> int:
 
 def embedded(api: Engine) -> list[str]:
     """Return every text that was sent to be embedded, questions left out."""
-    asked = [one["json"] for one in api.journal() if "mbedContent" in one["path"]]
+    jsons = [one["json"] for one in api.journal() if "mbedContent" in one["path"]]
     parts = [
-        one["content"]["parts"][0]["text"] for call in asked for one in call.get("requests", [call])
+        one["content"]["parts"][0]["text"] for call in jsons for one in call.get("requests", [call])
     ]
     return [text for text in parts if QUESTION not in text]
 
@@ -126,7 +128,7 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
             "the workspace cannot be moved"
         )
     entries = json.loads((workspace.data / "metadata.json").read_bytes())
-    assert [list(one) for one in entries] == [KEYS] * 4
+    assert [list(entry) for entry in entries] == [KEYS] * 4
     assert (held(workspace), entries[1]["tags"]) == (names, ["bees", "water law"])
     rows = vectors(workspace)
     assert rows.shape == (4, 768)
@@ -216,7 +218,7 @@ def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
     files = sorted(before.iterdir())
     assert {path.name for path in files} >= set(READ)
     for path in files:
-        kept = path.read_bytes()
+        file_bytes = path.read_bytes()
         if path.name != "manifest.json":  # a byte of it may say nothing that matters
             spoil(path, ROT)
             refused = rebuilt.do("index", rollback=True, code=WRONG)
@@ -227,7 +229,7 @@ def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
             path.unlink()
             assert rebuilt.run("index", rollback=True).code in {2, WRONG}
         assert folder(rebuilt) == served, path
-        path.write_bytes(kept)
+        path.write_bytes(file_bytes)
     rebuilt.do("index", rollback=True)
     assert (folder(rebuilt), len(held(rebuilt)), behind(rebuilt)) == (before, 4, 1)
     assert len(rebuilt.found("water", k=99)) == 4
@@ -260,9 +262,9 @@ def test_each_file_damaged_before_it_is_verified(rebuilt: Workspace, how: str, o
     text = {path.name: path.read_bytes() for path in served.iterdir()}
     for name, at in files.items():
         fate = Fate(at=at, side="after", how=how, other=other.format(name))
-        done = rebuilt.run("index", fate=fate)
-        assert Path(done.trail[at - 1]).name == name, done.trail[at - 1]
-        assert done.code == WRONG, (name, done)
+        index_run = rebuilt.run("index", fate=fate)
+        assert Path(index_run.trail[at - 1]).name == name, index_run.trail[at - 1]
+        assert index_run.code == WRONG, (name, index_run)
         assert (folder(rebuilt), builds(rebuilt)) == (served, kept), name
     assert {path.name: path.read_bytes() for path in served.iterdir()} == text
     assert len(rebuilt.found("water", k=99)) == 4
@@ -272,11 +274,11 @@ def test_each_file_damaged_before_it_is_verified(rebuilt: Workspace, how: str, o
 
 def damaged(path: Path, how: str, other: Path) -> Iterator[None]:
     """Damage a file, and put it right afterwards; where `other` says the same, there is no damage and no turn."""
-    kept = path.read_bytes()
+    file_bytes = path.read_bytes()
     spoil(path, how, other=str(other))
-    if path.read_bytes() != kept:
+    if path.read_bytes() != file_bytes:
         yield
-    path.write_bytes(kept)
+    path.write_bytes(file_bytes)
 
 
 @pytest.mark.alike
@@ -294,8 +296,8 @@ def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     turns += [(served / "faiss.index", OTHER, served / "metadata.json")]
     for path, how, other in turns:
         for _ in damaged(path, how, other):
-            said = rebuilt.do("doctor", code=WRONG)
-            assert path.name in said.err or "build" in said.err, said
+            doctor_run = rebuilt.do("doctor", code=WRONG)
+            assert path.name in doctor_run.err or "build" in doctor_run.err, doctor_run
             searched = rebuilt.run("search", "water", k=99, json=True)
             assert searched.code in {0, WRONG}, searched
             if searched.code == 0:
@@ -314,13 +316,13 @@ def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
     """A search finds as before, or says so with 5."""
     path = folder(rebuilt) / "entries.sqlite"
     people = sorted(held(rebuilt))
-    whole = path.read_bytes()
-    for at in range(7, len(whole), len(whole) // 60):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 128]) + whole[at + 1 :])
+    file_bytes = path.read_bytes()
+    for at in range(7, len(file_bytes), len(file_bytes) // 60):
+        path.write_bytes(file_bytes[:at] + bytes([file_bytes[at] ^ 128]) + file_bytes[at + 1 :])
         searched = rebuilt.run("search", "water", k=99, json=True)
         assert searched.code in {0, WRONG}, (at, searched)
         assert searched.code or sorted(one["username"] for one in searched.json) == people, at
-    path.write_bytes(whole)
+    path.write_bytes(file_bytes)
 
 
 @pytest.mark.alike
@@ -368,10 +370,10 @@ def test_a_row_deleted_while_it_is_indexed(rebuilt: Workspace, moment: str) -> N
             new=names[-1],
         )
         running.signal(signal.SIGCONT)
-        done = running.wait()
-    assert done.code in {0, WRONG}, done
+        ended_process = running.wait()
+    assert ended_process.code in {0, WRONG}, ended_process
     left = names[1:-1]
-    if done.code == 0:
+    if ended_process.code == 0:
         assert held(rebuilt) in (names, left)
         assert len(vectors(rebuilt)) == len(held(rebuilt))
     assert behind(rebuilt) == len(set(held(rebuilt)) ^ set(left))

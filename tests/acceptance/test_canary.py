@@ -137,14 +137,14 @@ def listed(workspace: Workspace) -> list[str]:
     )
 
 
-def said_by(workspace: Workspace, commands: Iterable[str], **how: Any) -> str:
+def said_by(workspace: Workspace, commands: Iterable[str], **options: Any) -> str:
     """Run commands with all that shows more, agreeing to whatever is asked; return all they printed."""
     said = ""
     for name in commands:
         if name not in AGREES:
             AGREES[name] = {"yes": True} if "--yes" in workspace.run(name, help=True).out else {}
         agree = AGREES[name]
-        done = workspace.run_unchecked(name, *TYPED.get(name, ()), **{**LOUD, **agree, **how})
+        done = workspace.run_unchecked(name, *TYPED.get(name, ()), **{**LOUD, **agree, **options})
         assert "bug in findable" not in done.said, done.said
         said += f"{name}: {done.code}\n{done.said}"
     return said

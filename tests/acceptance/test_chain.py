@@ -15,5 +15,5 @@ def test_every_person_is_asked_once_and_can_be_found(workspace: Workspace, api: 
     assert workspace.states() == {"tagged": 5, "no_bio": 1}
     assert all(tags for name, tags in workspace.tags().items() if name != names[-1])
     assert sorted(workspace.found("who knows water law")) == names[:5]
-    assert [len(one["lines"]) for one in api.creates()] == [5]
+    assert [len(create["lines"]) for create in api.creates()] == [5]
     assert workspace.next()[:1] == ["search"]

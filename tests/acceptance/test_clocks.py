@@ -36,8 +36,8 @@ def test_a_create_that_made_nothing_is_sent_again_after_a_short_wait(
     workspace.people(2)
     kill_in_create(workspace, api, MAKES_NOTHING)
     clock_was_wrong(workspace, days=days)
-    done = workspace.do("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
-    assert "batch 1: the create call stays unclear; looking again in 1 s" in done.err
+    submit_run = workspace.do("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
+    assert "batch 1: the create call stays unclear; looking again in 1 s" in submit_run.err
     assert (creates(api), remote_names(workspace)) == (2, alive(api))
 
 
@@ -87,7 +87,7 @@ def test_the_budget_of_a_tag_that_began_ahead_of_time_holds(
     assert workspace.batch_states() == ["submitted", "prepared"]
     clock_was_wrong(workspace, days=AHEAD)
     api.clear_faults()
-    done = workspace.do("tag", wait=True, **how)
-    assert "going on since" in done.err
+    tag_run = workspace.do("tag", wait=True, **how)
+    assert "going on since" in tag_run.err
     assert workspace.spent()["actual"] <= budget
     assert workspace.states()["untagged"] >= 3

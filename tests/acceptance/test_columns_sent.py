@@ -22,14 +22,14 @@ def put(workspace: Workspace, name: str, head: Sequence[str], *columns: Sequence
 
 def prompts(found: dict[str, Any]) -> str:
     """Return all that was sent about the rows of an `ask`."""
-    return json.dumps([one["request"] for one in found["tried"]["items"]], ensure_ascii=False)
+    return json.dumps([row["request"] for row in found["tried"]["items"]], ensure_ascii=False)
 
 
 def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     """A title and a handle stay, in the request and in the index, until WITH= names them; what is sent is printed."""
-    handles = [f"@ada{at}" for at in range(6)]
-    titles = [f"Kettle {at}" for at in range(6)]
-    names = [f"Byron, A{at}" for at in range(6)]
+    handles = [f"@ada{number}" for number in range(6)]
+    titles = [f"Kettle {number}" for number in range(6)]
+    names = [f"Byron, A{number}" for number in range(6)]
     head = ("title", "handle", "text", "Last, First", "Größe in cm", "客户")
     file = put(
         workspace, "posts.csv", head, titles, handles, NOTES, names, ["large"] * 6, ["wu"] * 6
@@ -95,8 +95,12 @@ def test_a_named_column_may_hold_numbers_or_images(workspace: Workspace) -> None
         ("9", "12", "30"),
         NOTES[:3],
     )
-    plain = workspace.read("ask", file, q="Cheap?")
-    assert (plain["sent"], plain["images"], "inlineData" in prompts(plain)) == (["note"], [], False)
+    ask_document = workspace.read("ask", file, q="Cheap?")
+    assert (
+        ask_document["sent"],
+        ask_document["images"],
+        "inlineData" in prompts(ask_document),
+    ) == (["note"], [], False)
     priced = workspace.read("ask", file, q="Cheap?", text="price")
     assert (priced["sent"], "12" in prompts(priced), NOTES[1] in prompts(priced)) == (
         ["price"],
@@ -125,14 +129,14 @@ def test_a_filled_and_unique_column_is_the_key(
 ) -> None:
     """Whatever it is called; one row without a key among several is refused, and the others keep theirs."""
     file = put(workspace, "notes.csv", head, *columns)
-    done = workspace.do("ask", file, q="Praise?", json=True)
-    assert done.json["key"] == key
+    ask_run = workspace.do("ask", file, q="Praise?", json=True)
+    assert ask_run.json["key"] == key
     if key == "id":
-        assert "in all rows but 1, which are refused" in done.err
-        assert [one["id"] for one in done.json["answers"]] == ["1", "2", "4", "5", "6"]
+        assert "in all rows but 1, which are refused" in ask_run.err
+        assert [answer["id"] for answer in ask_run.json["answers"]] == ["1", "2", "4", "5", "6"]
     if head[0] == "ticket":
-        made = workspace.read("ask", file, q="Praise?", key="row")
-        assert len(made["answers"][0]["row"]) == 32
+        ask_document = workspace.read("ask", file, q="Praise?", key="row")
+        assert len(ask_document["answers"][0]["row"]) == 32
         twice = put(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
         doubled = workspace.do("ask", twice, q="Praise?", key="who")
         assert "it has 'a' twice, again in row 3: such rows are refused" in doubled.err

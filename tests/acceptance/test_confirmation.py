@@ -60,10 +60,10 @@ def at_terminal(workspace: Workspace, verb: str, *arguments: object, answer: str
         below=workspace.below,
         stdin=theirs,
     ) as running:
-        done = running.wait()
+        ended_process = running.wait()
     os.close(theirs)
     os.close(ours)
-    return done
+    return ended_process
 
 
 def test_an_address_of_dotenv_gets_no_key_of_the_shell(tmp_path: Path, api: Engine) -> None:
@@ -315,6 +315,6 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str) -> None
     document["files"][name] = "0" * 64
     manifest.write_text(json.dumps(document))
     here = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
-    done = here.do("restore", tmp_path / "copy", code=2)
-    assert "no file can have that name; nothing was changed" in done.err
+    restore_run = here.do("restore", tmp_path / "copy", code=2)
+    assert "no file can have that name; nothing was changed" in restore_run.err
     assert not here.data.exists()

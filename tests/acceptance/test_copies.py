@@ -27,8 +27,8 @@ def typed(line: str, home: Path) -> None:
 
 def copied(workspace: Workspace) -> None:
     """Copy a workspace into `copy`; on a server by typing what `backup` says."""
-    said = workspace.do("backup", "copy").out.splitlines()
-    for line in said[1:] if ON_POSTGRESQL else ():
+    lines = workspace.do("backup", "copy").out.splitlines()
+    for line in lines[1:] if ON_POSTGRESQL else ():
         typed(line, workspace.home)
 
 
@@ -103,7 +103,7 @@ def test_what_was_asked_after_the_copy_is_named_by_doctor(
     assert copy.states() == {"tagged": 1, "untagged": 1}
     assert workspace.batches()[1]["remote_name"] in copy.do("doctor").said
     copy.do("restore", workspace.home / "copy", code=2)  # never over one that is there
-    assert [len(one["lines"]) for one in api.creates()] == [1, 1]
+    assert [len(create["lines"]) for create in api.creates()] == [1, 1]
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a backup is made of a workspace in a file")

@@ -28,9 +28,9 @@ def answer(request: Json) -> Json:
 
 
 @pytest.fixture(name="own")
-def _own(workspace: Workspace, outside: Outside) -> Workspace:
+def _own(workspace: Workspace, outside_server: Outside) -> Workspace:
     """A workspace whose commands are about the task `notes`, and its rows."""
-    workspace.task, workspace.url, outside.answerer = "notes", outside.url, answer
+    workspace.task, workspace.url, outside_server.answerer = "notes", outside_server.url, answer
     workspace.settings["YES"] = "1"
     workspace.put("tasks/notes.csv", ROWS)
     declare(workspace)
@@ -43,9 +43,9 @@ def declare(own: Workspace, *more: str, items: str = "notes.csv") -> None:
     own.put("tasks/notes.py", declaration(FIELDS, prompt="{text}", items=items, more=told))
 
 
-def corrected(own: Workspace, said: str, item: str = "1", **how: Any) -> Any:
+def corrected(own: Workspace, said: str, item: str = "1", **options: Any) -> Any:
     """Correct an answer as ada, and return what is told."""
-    return own.read("correct", item, set=said, who="ada", **how)
+    return own.read("correct", item, set=said, who="ada", **options)
 
 
 def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
@@ -71,8 +71,8 @@ def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
         "1": "praise",
         "2": "blame",
     }
-    shown = own.do("show", item="1").out
-    assert "ada, by hand" in shown
+    output = own.do("show", item="1").out
+    assert "ada, by hand" in output
     assert "tone: blame → praise" in own.do("correct", "1").out
     assert own.read("doctor")["healthy"]
     undone = own.read("correct", "1", undo=1, who="bob")
@@ -108,7 +108,7 @@ def test_what_is_no_valid_answer_changes_nothing(own: Workspace, said: str, why:
     assert (own.exported(), own.read("correct", "1")["edits"]) == (before, [])
 
 
-def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside: Outside) -> None:
+def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside_server: Outside) -> None:
     """Through a batch under way, another version and a rollback; a row that a person answered is not asked."""
     own.do("submit")
     corrected(own, "tone=praise; topics=hum; why=It hums.", item="2")
@@ -120,7 +120,7 @@ def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside: Outsid
     own.put("tasks/notes.csv", ROWS + "3,New.\n")
     own.each(*ROUND)
     assert min(own.exported(), key=lambda one: str(one["id"]))["stars"] == 5
-    assert sum(outside.kept.questions().values()) == 3
+    assert sum(outside_server.kept.questions().values()) == 3
     own.do("rollback", "notes@1")
     own.do("rollback", "notes@2")
     assert [(one["stars"], one["extractor"]) for one in own.exported()][:2] == [
@@ -132,7 +132,7 @@ def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside: Outsid
     assert own.states() == {"answered": 1, "open": 2}
 
 
-def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
+def test_the_users_own_tables_follow(own: Workspace, outside_server: Outside) -> None:
     """A column and a row of each answer: corrected, undone, and answered again by another model."""
     own.people(1)
     sql(own, "CREATE TABLE orders (id INTEGER PRIMARY KEY, text TEXT, tone TEXT)")
@@ -157,7 +157,7 @@ def test_the_users_own_tables_follow(own: Workspace, outside: Outside) -> None:
     corrected(own, "tone=praise; topics=hum; why=It hums.", item="2")
     assert sql(own, "SELECT model, tone FROM note_ai") == [("person", "praise")]
     own.each(*ROUND)
-    assert sum(outside.kept.questions().values()) == 3
+    assert sum(outside_server.kept.questions().values()) == 3
     corrected(own, "tone=praise")
     assert sql(own, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [
         (1, "praise"),

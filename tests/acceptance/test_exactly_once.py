@@ -31,9 +31,11 @@ DID_NOT: Sequence[Fault] = (  # nothing was made, and the caller was not told
 )
 
 
-def fail_creates(api: Engine, word: str, args: dict[str, Any] | None = None, **more: Any) -> None:
+def fail_creates(
+    api: Engine, word: str, args: dict[str, Any] | None = None, **options: Any
+) -> None:
     """Script a fault for create calls."""
-    api.fault(word, method="POST", path=CREATE, args=args, **more)
+    api.fault(word, method="POST", path=CREATE, args=args, **options)
 
 
 def seen(api: Engine, method: str, part: str) -> int:
@@ -53,12 +55,12 @@ def uploads(api: Engine) -> int:
 
 def alive(api: Engine) -> list[str]:
     """Return the names of the remote batches that were not cancelled, oldest first."""
-    return [one["name"] for one in api.batches() if one["state"] != "CANCELLED"]
+    return [batch["name"] for batch in api.batches() if batch["state"] != "CANCELLED"]
 
 
 def remote_names(workspace: Workspace) -> list[str]:
     """Return the remote names of the batches, oldest first."""
-    return [one["remote_name"] for one in workspace.batches()]
+    return [batch["remote_name"] for batch in workspace.batches()]
 
 
 def test_a_create_that_worked_unseen_is_adopted(workspace: Workspace, api: Engine) -> None:
@@ -69,7 +71,7 @@ def test_a_create_that_worked_unseen_is_adopted(workspace: Workspace, api: Engin
     assert "adopted" in workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1).out
     assert creates(api) == len(WORKED)
     assert remote_names(workspace) == alive(api)
-    assert [(one["state"], one["tries"]) for one in workspace.batches()] == [
+    assert [(batch["state"], batch["tries"]) for batch in workspace.batches()] == [
         ("submitted", 1)
     ] * len(WORKED)
     assert api.faults()["used_up"]
@@ -85,8 +87,8 @@ def test_a_create_that_did_nothing_is_called_again(workspace: Workspace, api: En
         fail_creates(api, word, args, nth=nth)
     workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1)
     assert (creates(api), uploads(api), len(alive(api))) == (2 * count, count, count)
-    assert [one["tries"] for one in workspace.batches()] == [2] * count
-    assert all(one["displayName"].endswith("-t2") for one in api.batches())
+    assert [batch["tries"] for batch in workspace.batches()] == [2] * count
+    assert all(batch["displayName"].endswith("-t2") for batch in api.batches())
 
 
 def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(
@@ -112,9 +114,9 @@ def test_what_cannot_be_looked_for_is_kept_until_it_can(workspace: Workspace, ap
     workspace.people(2)
     fail_creates(api, "create_lost_reply")
     api.fault("status", method="GET", path=LIST, args={"code": 503}, times=ALWAYS)
-    done = workspace.do("submit", RETRY_FOR=0.1, code=4)
-    assert "looking whether it was created" in done.err
-    assert "next: what came before is kept; run the same command again later" in done.err
+    submit_run = workspace.do("submit", RETRY_FOR=0.1, code=4)
+    assert "looking whether it was created" in submit_run.err
+    assert "next: what came before is kept; run the same command again later" in submit_run.err
     assert (workspace.batch_states(), workspace.states(), creates(api)) == (
         ["submitting"],
         {"claimed": 2},
@@ -244,12 +246,12 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     """
     names = workspace.people(5)
     api.fault("bad_line", args={"line": 3})
-    said = workspace.do("submit", limit=4).err
+    error_output = workspace.do("submit", limit=4).err
     assert (
         f"line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'; {names[2]}, "
-        in said
+        in error_output
     )
-    assert [one["key"] for one in workspace.requests(2)] == [
+    assert [request["key"] for request in workspace.requests(2)] == [
         "expert-tags/1",
         "expert-tags/2",
         "expert-tags/4",

@@ -159,8 +159,8 @@ def test_who_is_added_is_saved_whatever_the_live_call_gives(
             "RETRY_FOR": 0.05 if is_due else 2,
             "CALL_TIMEOUT": 0.5 if word == "hang" else 5,
         }
-        done = workspace.do("add", "new.json", **limits)
-        assert ("is due again" in done.err) is is_due, (word, done)
+        add_run = workspace.do("add", "new.json", **limits)
+        assert ("is due again" in add_run.err) is is_due, (word, add_run)
         api.clear_faults()
     assert workspace.states() == {"untagged": len(DUE), "tagged": len(TAGGED)}
 

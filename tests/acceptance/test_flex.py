@@ -38,48 +38,50 @@ def check_paid(workspace: Workspace, outside: Outside) -> None:
 
 
 def test_what_is_shed_and_killed_is_asked_until_all_is_answered_and_paid_as_served(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A third is shed, a tenth served as standard; who dies loses no more than the calls that were under way."""
     chance = random.Random(5)  # noqa: S311 - no secret
-    outside.troubles.shed, outside.troubles.downgraded = 0.33, 0.1
-    elsewhere.settings |= {"CONCURRENCY": "1"}
-    elsewhere.people(PEOPLE)
+    outside_server.troubles.shed, outside_server.troubles.downgraded = 0.33, 0.1
+    served_workspace.settings |= {"CONCURRENCY": "1"}
+    served_workspace.people(PEOPLE)
     killed = 0
     for _ in range(KILLS):
         fate = Fate(chance.randrange(1, 60), chance.choice(("before", "after")))
-        killed += elsewhere.run("tag", mode="flex", fate=fate).code == KILLED
-    assert " answered before, not asked again ($0.0" in elsewhere.do("tag", mode="flex").err
-    elsewhere.put(
+        killed += served_workspace.run("tag", mode="flex", fate=fate).code == KILLED
+    assert " answered before, not asked again ($0.0" in served_workspace.do("tag", mode="flex").err
+    served_workspace.put(
         "new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE}."})
     )
-    elsewhere.do("add", "new.json", mode="priority")
-    assert elsewhere.states() == {"tagged": PEOPLE + 1}
-    assert {one["way"] for one in elsewhere.batches()} == {"flex", "priority"}
-    asked = outside.kept.questions()
+    served_workspace.do("add", "new.json", mode="priority")
+    assert served_workspace.states() == {"tagged": PEOPLE + 1}
+    assert {batch["way"] for batch in served_workspace.batches()} == {"flex", "priority"}
+    asked = outside_server.kept.questions()
     assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (
         PEOPLE + 1,
         True,
         True,
     )
-    check_paid(elsewhere, outside)
+    check_paid(served_workspace, outside_server)
 
 
-def test_full_price_is_asked_first(elsewhere: Workspace) -> None:
+def test_full_price_is_asked_first(served_workspace: Workspace) -> None:
     """Where nothing cheaper is in time, a person says so; MODE=live does."""
-    elsewhere.people(2000)
-    done = elsewhere.do("tag", deadline="50s", code=2)
-    assert "--mode live" in done.err
-    assert elsewhere.batches() == []
+    served_workspace.people(2000)
+    tag_run = served_workspace.do("tag", deadline="50s", code=2)
+    assert "--mode live" in tag_run.err
+    assert served_workspace.batches() == []
 
 
-def test_a_model_that_flex_does_not_serve_is_refused(elsewhere: Workspace) -> None:
+def test_a_model_that_flex_does_not_serve_is_refused(served_workspace: Workspace) -> None:
     """Before anything is asked."""
-    elsewhere.put("models.toml", MODEL)
-    elsewhere.people(1)
-    done = elsewhere.do("tag", mode="flex", code=2, MODELS_FILE=elsewhere.home / "models.toml")
-    assert "is not served by flex" in done.err
-    assert elsewhere.batches() == []
+    served_workspace.put("models.toml", MODEL)
+    served_workspace.people(1)
+    tag_run = served_workspace.do(
+        "tag", mode="flex", code=2, MODELS_FILE=served_workspace.home / "models.toml"
+    )
+    assert "is not served by flex" in tag_run.err
+    assert served_workspace.batches() == []
 
 
 MODEL = """[models."gemini-3.5-flash-lite"]

@@ -133,7 +133,7 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
         ("c", "gemini", MODEL),
     }
     assert len(found) == len(rows) + 2
-    assert [len(one["lines"]) for one in api.creates()] == [3]
+    assert [len(create["lines"]) for create in api.creates()] == [3]
     sql(
         workspace,
         "UPDATE asset_ai SET summary = 'Changed.' WHERE asset_id = 'b' AND provider = 'gemini'",
@@ -154,8 +154,8 @@ def test_a_foreign_object_under_a_name_of_ours_is_refused(tmp_path: Path, taken:
     sql(workspace, "INSERT INTO passages VALUES (1, 'Bees.')")
     sql(workspace, f"CREATE {taken}")
     before = schema(workspace)
-    said = workspace.do("submit", yes=True, TASK=PASSAGES, code=3).err
-    assert "passage_concepts" in said
+    error_output = workspace.do("submit", yes=True, TASK=PASSAGES, code=3).err
+    assert "passage_concepts" in error_output
     assert schema(workspace) == before
 
 
@@ -197,8 +197,8 @@ def test_exotic_types_are_refused_in_a_sentence(tmp_path: Path) -> None:
     columns = "id INTEGER PRIMARY KEY, username name_of, bio TEXT, category kind_of, company TEXT[]"
     sql(workspace, f"CREATE TABLE experts ({columns})")
     before = schema(workspace)
-    said = workspace.do("score", yes=True, code=3).err
+    error_output = workspace.do("score", yes=True, code=3).err
     for column in ("username", "category", "company"):
-        assert f"`{column}`" in said
-    assert "must hold text" in said
+        assert f"`{column}`" in error_output
+    assert "must hold text" in error_output
     assert schema(workspace) == before

@@ -86,9 +86,9 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
 
     def answer(request: Json) -> Json:
         """Return the answer that belongs to the row, or the next one's."""
-        found = re.search(r"I teach (\w+)", user_text(request))
-        assert found is not None
-        row = TOPICS.index(found[1])
+        match = re.search(r"I teach (\w+)", user_text(request))
+        assert match is not None
+        row = TOPICS.index(match[1])
         row = (row + shift["by"]) % len(TOPICS) if row % 10 < 3 else row
         return {"tags": [TOPICS[row], f"applied {TOPICS[row]}"]} if task == PEOPLE else quoting(row)
 
@@ -115,8 +115,8 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
             )
             gates = "" if task == PEOPLE else "concepts=off,coverage=off"
             workspace.each("submit", "poll", GATES=gates)
-            done = workspace.do("ingest", GATES=gates)
-            assert (f"{gate} is" in done.err) == (by == 1)
+            ingest_run = workspace.do("ingest", GATES=gates)
+            assert (f"{gate} is" in ingest_run.err) == (by == 1)
             workspace.do("qc", GATES=gates, code=GATE_FAILED if by else 0)
 
 

@@ -180,8 +180,8 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         link.parent.mkdir(parents=True)
         link.symlink_to(theirs if name in FILES else theirs.parent)
         for words in (("import", "p.csv"), *((one,) for one in WRITING)):
-            said = workspace.do(*words, code=3).err
-            assert f"{link} is a link that leads out of the workspace" in said
+            error_output = workspace.do(*words, code=3).err
+            assert f"{link} is a link that leads out of the workspace" in error_output
         workspace.data.rename(tmp_path / f"aside-{name.replace('/', '-')}")
     workspace.data.mkdir()
     (workspace.data / "findable.db").symlink_to(theirs.with_name("new.db"))
@@ -247,7 +247,7 @@ def test_no_control_character_reaches_a_terminal(workspace: Workspace, api: Engi
     os.close(ours)
     shown = got.decode("utf-8", "replace")
     assert shown.count("ended with 0") >= len(SHOWING), shown
-    assert [one for one in CONTROLS if one in shown] == []
+    assert [control for control in CONTROLS if control in shown] == []
     assert EVIL[:20] in workspace.read("show", item="ada")["columns"]["bio"]
     assert EVIL.rstrip("\b\r") in workspace.do("export", "-").out
 

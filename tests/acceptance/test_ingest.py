@@ -30,7 +30,7 @@ Lines = Sequence[bytes]
 Spoil = Callable[[str], Lines]
 
 
-def response(text: str | None = TAGS, *, finish: str = "STOP", **more: Any) -> dict[str, Any]:
+def response(text: str | None = TAGS, *, finish: str = "STOP", **options: Any) -> dict[str, Any]:
     """Return a response with one candidate, without content where there is no text."""
     candidate: dict[str, Any] = {"finishReason": finish, "index": 0}
     if text is not None:
@@ -40,7 +40,7 @@ def response(text: str | None = TAGS, *, finish: str = "STOP", **more: Any) -> d
         "usageMetadata": USAGE,
         "modelVersion": MODEL,
         "responseId": "r-1",
-        **more,
+        **options,
     }
 
 
@@ -56,21 +56,25 @@ def written(document: Any, *, is_ascii: bool = False) -> bytes:
     )
 
 
-def line(key: Any, body: Any = None, **more: Any) -> bytes:
+def line(key: Any, body: Any = None, **options: Any) -> bytes:
     """Return one result line as the API writes it: the response first, then the key."""
-    return written({"response": response() if body is None else body, **more, "key": key})
+    return written({"response": response() if body is None else body, **options, "key": key})
 
 
-def error(key: Any, code: Any, message: str | None = "It failed.", **more: Any) -> bytes:
+def error(key: Any, code: Any, message: str | None = "It failed.", **options: Any) -> bytes:
     """Return one error line."""
     return written(
-        {"error": {"code": code, **({"message": message} if message else {})}, **more, "key": key}
+        {
+            "error": {"code": code, **({"message": message} if message else {})},
+            **options,
+            "key": key,
+        }
     )
 
 
-def says(text: str, **more: Any) -> Spoil:
+def says(text: str, **options: Any) -> Spoil:
     """Return one line whose candidate says this text."""
-    return lambda key: [line(key, response(text, **more))]
+    return lambda key: [line(key, response(text, **options))]
 
 
 def body(document: Any) -> Spoil:
@@ -78,9 +82,9 @@ def body(document: Any) -> Spoil:
     return lambda key: [line(key, document)]
 
 
-def fails(code: Any, message: str | None = "It failed.", **more: Any) -> Spoil:
+def fails(code: Any, message: str | None = "It failed.", **options: Any) -> Spoil:
     """Return one error line."""
-    return lambda key: [error(key, code, message, **more)]
+    return lambda key: [error(key, code, message, **options)]
 
 
 def by_number(keys: Sequence[str]) -> list[str]:
@@ -230,10 +234,10 @@ CASES = (
 
 
 def test_a_line_that_is_no_answer_costs_its_own_request(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """In one batch with a bad line of every kind, each is one failure with its reason, and parks where no try helps."""
-    names = elsewhere.people(2 * len(CASES))
+    names = served_workspace.people(2 * len(CASES))
 
     def results(keys: list[str]) -> bytes:
         """Return the bad lines, and good ones behind them."""
@@ -242,18 +246,18 @@ def test_a_line_that_is_no_answer_costs_its_own_request(
             + [line(key) for key in keys[len(CASES) :]]
         )
 
-    account = ingested(elsewhere, outside, results)
+    account = ingested(served_workspace, outside_server, results)
     expected = Counter(case.outcome for case in CASES) | Counter(answered=len(CASES))
     assert {name: account[name] for name in OUTCOMES} == expected
-    for case, one in zip(CASES, elsewhere.asked(), strict=False):
+    for case, one in zip(CASES, served_workspace.asked(), strict=False):
         assert (one["outcome"], one["reason"].startswith(case.reason)) == (case.outcome, True), (
             case.name,
             one,
         )
     parked = [name for name, case in zip(names, CASES, strict=False) if case.parked]
-    assert sorted(elsewhere.parked()) == parked
+    assert sorted(served_workspace.parked()) == parked
     states = {"tagged": len(CASES), "parked": len(parked), "untagged": len(CASES) - len(parked)}
-    assert elsewhere.states() == states
+    assert served_workspace.states() == states
     told = [row for row in account["reasons"] if row["outcome"] in OUTCOMES]
     assert sum(row["count"] for row in told) == len(CASES)
     assert all(len(row["examples"]) <= 3 for row in told)
@@ -295,9 +299,11 @@ ANSWERS: dict[str, Spoil] = {
 }
 
 
-def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside: Outside) -> None:
+def test_an_answer_is_taken_however_it_is_written(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
     """One valid answer is enough, whatever stands round it, however lines end."""
-    names = elsewhere.people(len(ANSWERS))
+    names = served_workspace.people(len(ANSWERS))
 
     def results(keys: list[str]) -> bytes:
         """Begin with a byte order mark, and end lines in two ways."""
@@ -311,38 +317,38 @@ def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside:
             + b"\r\n".join([*lines[9:], b""])
         )
 
-    account = ingested(elsewhere, outside, results)
+    account = ingested(served_workspace, outside_server, results)
     assert (account["answered"], account["unknown"], account["unreadable"]) == (len(ANSWERS), 0, 2)
-    tags = elsewhere.tags()
+    tags = served_workspace.tags()
     for name, kind in zip(names, ANSWERS, strict=True):
         assert (tags[name][0], len(tags[name])) == ("water law", 3), kind
 
 
 def test_a_row_with_two_different_answers_is_asked_once_more(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """The first time it is open again without an answer; if they differ again, it is parked."""
-    names = elsewhere.people(3)
+    names = served_workspace.people(3)
 
     def results(keys: list[str]) -> bytes:
         """Return a second and different answer for the first row."""
         return b"\n".join([*map(line, keys), other_line(keys[0])])
 
-    account = ingested(elsewhere, outside, results)
+    account = ingested(served_workspace, outside_server, results)
     assert (account["answered"], account["invalid"], account["duplicates"]) == (2, 1, 1)
-    assert elsewhere.states() == {"tagged": 2, "untagged": 1}
-    assert elsewhere.tags()[names[0]] == []
-    ingested(elsewhere, outside, results)
+    assert served_workspace.states() == {"tagged": 2, "untagged": 1}
+    assert served_workspace.tags()[names[0]] == []
+    ingested(served_workspace, outside_server, results)
     reason = "it failed 2 times; last: different-answers (STOP)"
-    assert elsewhere.parked() == {names[0]: reason}
+    assert served_workspace.parked() == {names[0]: reason}
 
 
 @pytest.mark.alike
 def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Unknown keys, second lines and lines without a key are shown with their place."""
-    elsewhere.people(2)
+    served_workspace.people(2)
 
     def results(keys: list[str]) -> bytes:
         """Return two good lines and six others."""
@@ -356,26 +362,26 @@ def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(
         ]
         return b"\n".join([*map(line, keys), *extra, b""])
 
-    account = ingested(elsewhere, outside, results)
+    account = ingested(served_workspace, outside_server, results)
     assert [account[name] for name in ("answered", *ODD)] == [2, 4, 1, 1]
     shown = {row["outcome"]: row["examples"] for row in account["reasons"]}
     assert shown["unknown"][0] == ["line 3", "nobody/0"]
     assert len(shown["unknown"]) == 3
     assert shown["duplicate"] == [["line 6", "expert-tags/1"]]
     assert shown["unreadable"][0][0] == "line 7"
-    assert elsewhere.states() == {"tagged": 2}
-    assert "nothing to ingest" in elsewhere.do("ingest").out
+    assert served_workspace.states() == {"tagged": 2}
+    assert "nothing to ingest" in served_workspace.do("ingest").out
 
 
 def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Tokens and cost are sums over the lines: thoughts as output, failures too, errors nothing. Tags are normalised.
 
     Of another model than the one that was asked it is told, and of a dated version of the same it is not.
     """
-    names = elsewhere.people(4)
-    before = {one["Username"]: one["findability_score"] for one in elsewhere.exported()}
+    names = served_workspace.people(4)
+    before = {one["Username"]: one["findability_score"] for one in served_workspace.exported()}
     uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
     text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
     bodies = [
@@ -396,57 +402,57 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(
             lines.append(line(key, {**answer, "usageMetadata": usage}))
         return b"\n".join([*lines, error(keys[3], 13)])
 
-    account = ingested(elsewhere, outside, results)
+    account = ingested(served_workspace, outside_server, results)
     prompt = 8 + 100 + 31
     output = 11 + 829 + 20
     cost = pytest.approx((prompt * BATCH_PRICE[0] + output * BATCH_PRICE[1]) / 1e6)
     assert (account["tokens_in"], account["tokens_out"], account["cost"]) == (prompt, output, cost)
-    [batch] = elsewhere.batches()
+    [batch] = served_workspace.batches()
     assert (batch["cost_is_actual"], batch["cost"]) == (True, cost)
-    assert elsewhere.spent() == {
+    assert served_workspace.spent() == {
         "actual": pytest.approx(account["cost"], abs=1e-6),
         "estimated": 0,
         "lost": 0,
     }
-    found = {one["Username"]: one for one in elsewhere.exported()}[names[0]]
+    found = {one["Username"]: one for one in served_workspace.exported()}[names[0]]
     assert found["tags"] == ["water law", "beekeeping", "bee keeping"]
     assert found["findability_score"] == before[names[0]] + 25
-    [answer] = elsewhere.read("show", names[0])["answers"]
+    [answer] = served_workspace.read("show", names[0])["answers"]
     assert (answer["model_version"], answer["response_id"]) == (MODEL, "r-1")
     assert (answer["tokens_in"], answer["tokens_out"], answer["batch"]) == (8, 840, 1)
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
-    elsewhere.people(2, first=4)
-    outside.results = lambda keys: b"\n".join(
+    served_workspace.people(2, first=4)
+    outside_server.results = lambda keys: b"\n".join(
         line(key, response(modelVersion=version))
         for key, version in zip(by_number(keys), versions, strict=True)
     )
-    elsewhere.each("submit", "poll")
-    done = elsewhere.do("ingest")
-    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in done.err
-    assert ("5 answers of 5" in done.out, done.out.count("\n")) == (True, 2)
+    served_workspace.each("submit", "poll")
+    ingest_run = served_workspace.do("ingest")
+    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.err
+    assert ("5 answers of 5" in ingest_run.out, ingest_run.out.count("\n")) == (True, 2)
 
 
 @pytest.mark.alike
 def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
-    elsewhere.people(4)
-    outside.results = lambda keys: b"\n".join(map(line, keys))
-    elsewhere.do("submit", BATCH_ROWS=2)
-    elsewhere.do("poll")
-    path = elsewhere.data / "batches" / "000001-results.jsonl"
+    served_workspace.people(4)
+    outside_server.results = lambda keys: b"\n".join(map(line, keys))
+    served_workspace.do("submit", BATCH_ROWS=2)
+    served_workspace.do("poll")
+    path = served_workspace.data / "batches" / "000001-results.jsonl"
     data = path.read_bytes()
     for damaged, others in ((data.replace(b"water", b"later"), [2]), (data[:-5], []), (None, [])):
         path.unlink()
         if damaged is not None:
             path.write_bytes(damaged)
-        done = elsewhere.run("ingest", json=True)
-        assert (done.code, [account["batch"] for account in done.json]) == (5, others)
-        assert elsewhere.batch_states() == ["downloaded", "ingested"]
-    assert elsewhere.states() == {"claimed": 2, "tagged": 2}
+        ingest_run = served_workspace.run("ingest", json=True)
+        assert (ingest_run.code, [account["batch"] for account in ingest_run.json]) == (5, others)
+        assert served_workspace.batch_states() == ["downloaded", "ingested"]
+    assert served_workspace.states() == {"claimed": 2, "tagged": 2}
     path.write_bytes(data)
-    assert [account["batch"] for account in elsewhere.read("ingest")] == [1]
+    assert [account["batch"] for account in served_workspace.read("ingest")] == [1]
 
 
 PEOPLE = 6

@@ -26,10 +26,10 @@ def calls(api: Engine) -> int:
 
 
 def killed(
-    workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **how: Any
+    workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **options: Any
 ) -> None:
     """Run a command until so many live calls were made, and kill it."""
-    with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **how) as running:
+    with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **options) as running:
         until_called(api, running, after)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
@@ -37,17 +37,17 @@ def killed(
 
 def until_called(api: Engine, running: Running, count: int) -> None:
     """Wait until so many live calls were made."""
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while calls(api) < count:
-        assert time.monotonic() < until, running.so_far()
+        assert time.monotonic() < deadline, running.so_far()
         time.sleep(0.01)
 
 
 def test_one_line_that_fails_for_ever_holds_no_other_back(
-    workspace: Workspace, outside: Outside
+    workspace: Workspace, outside_server: Outside
 ) -> None:
     """It is tried for as long as RETRY_FOR says and goes back uncharged; all others are answered meanwhile."""
-    workspace.url = outside.url
+    workspace.url = outside_server.url
     names = workspace.people(20)
     tried = Counter[bool]()
 
@@ -59,12 +59,12 @@ def test_one_line_that_fails_for_ever_holds_no_other_back(
             raise RefusedLine(14)
         return fill(request)
 
-    outside.answerer = answer
-    done = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
-    assert (done["answered"], sum(done["failed"].values()), done["left"]) == (len(names) - 1, 1, 0)
+    outside_server.answerer = answer
+    live = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
+    assert (live["answered"], sum(live["failed"].values()), live["left"]) == (len(names) - 1, 1, 0)
     assert (tried[False], tried[True] > 1) == (len(names) - 1, True)
     assert workspace.states() == {"tagged": len(names) - 1, "untagged": 1}
-    outside.answerer = fill
+    outside_server.answerer = fill
     workspace.do("tag_live")
     assert workspace.states() == {"tagged": len(names)}
 
@@ -79,15 +79,19 @@ def test_a_file_of_replies_that_was_cut_is_taken_up_at_its_last_whole_line(
     killed(workspace, api, "tag_live", after=5, CONCURRENCY=1)
     api.clear_faults()
     [part] = (workspace.data / "batches").glob("*-results.asked")
-    whole = part.read_bytes()
-    part.write_bytes(cut := whole[: min(left, len(whole) - 2)])
+    file_bytes = part.read_bytes()
+    part.write_bytes(cut := file_bytes[: min(left, len(file_bytes) - 2)])
     kept = cut.count(b"\n")
     workspace.do("ingest")
     assert workspace.states() == (
         {"tagged": kept, "untagged": 6 - kept} if kept else {"untagged": 6}
     )
     workspace.do("tag_live")
-    assert (whole.count(b"\n"), workspace.states(), calls(api)) == (4, {"tagged": 6}, 5 + 6 - kept)
+    assert (file_bytes.count(b"\n"), workspace.states(), calls(api)) == (
+        4,
+        {"tagged": 6},
+        5 + 6 - kept,
+    )
 
 
 def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: Engine) -> None:
@@ -110,10 +114,10 @@ def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: E
     api.fault("hang", times=99, path=LIVE, args=HANGS)
     with workspace.start("submit", fate=Fate(at, how="STOP")) as other:
         assert other.until_stopped()
-        done = workspace.run("add", path, CALL_TIMEOUT=200)
+        add_run = workspace.run("add", path, CALL_TIMEOUT=200)
         other.signal(signal.SIGCONT)
         other.wait()
-    assert (done.code, "ada is saved without tags" in done.err) == (0, True)
+    assert (add_run.code, "ada is saved without tags" in add_run.err) == (0, True)
     assert [one["name"] for one in workspace.status()["due"] if one["outcome"] is None] == ["ada"]
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")

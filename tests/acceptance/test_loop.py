@@ -40,13 +40,13 @@ def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost
     own.do("tag", mode="live")
     before = own.exported()
     declare(own, prompt="Rate: {text}", verdict=FIELDS["verdict"], why="str | None")
-    tried = own.read("try", item="b")
-    assert tried["draft_of"] == "notes@1"
-    assert "Rate: <text>bad lamp</text>" in json.dumps(tried["items"][0]["request"])
-    assert "why" in tried["items"][0]["answer"]
-    said = own.do("try", N=1).out
-    assert "draft of version 1: 1 row tried" in said
-    assert "Next: set version=2" in said
+    try_document = own.read("try", item="b")
+    assert try_document["draft_of"] == "notes@1"
+    assert "Rate: <text>bad lamp</text>" in json.dumps(try_document["items"][0]["request"])
+    assert "why" in try_document["items"][0]["answer"]
+    output = own.do("try", N=1).out
+    assert "draft of version 1: 1 row tried" in output
+    assert "Next: set version=2" in output
     refused = own.do("tag", mode="live", code=3).err
     wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1"
     assert wanted in refused
@@ -118,7 +118,7 @@ HEAD = (
 
 
 def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
-    own: Workspace, outside: Outside
+    own: Workspace, outside_server: Outside
 ) -> None:
     """Examples have that form, too; a key that stands twice is invalid; lists within lists are exported."""
 
@@ -131,8 +131,8 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
         parts = [{"name": "leg", "sizes": [4, 5]}, {"name": "seat", "sizes": []}]
         return {"level": "2", "size": "20", "scores": pairs, "price": "1.10", "parts": parts}
 
-    own.url = outside.url
-    outside.answerer = answer
+    own.url = outside_server.url
+    outside_server.answerer = answer
     example: Json = {"level": 3, "size": None, "scores": {"x": 1}, "price": "2.50", "parts": []}
     declare(own, f"examples=[({{'text': 'x'}}, {example})]", head=HEAD, **RICH)
     own.do("tag", mode="live")
@@ -161,17 +161,19 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
     assert "has no 'sises'" in own.do("export", "-", format="csv", rows="parts.sises", code=2).err
 
 
-def test_a_row_whose_text_supports_nothing_is_set_aside(own: Workspace, outside: Outside) -> None:
+def test_a_row_whose_text_supports_nothing_is_set_aside(
+    own: Workspace, outside_server: Outside
+) -> None:
     """People without a tag, and rows of which no quotation stands there, are told so wherever they are shown."""
-    own.url = outside.url
-    outside.answerer = lambda request: (
+    own.url = outside_server.url
+    outside_server.answerer = lambda request: (
         {"tags": []} if "biography" in user_text(request) else {"quote": "not there"}
     )
     own.people(1, without_bio=1)
     assert "1 set aside: the text supports no tag" in own.do("tag", mode="live", TASK="").out
     assert "set aside: the text supports no tag" in own.do("show", "person-0000", TASK="").out
-    said = own.do("status", TASK="", more=True).out
-    assert "set aside 1: the text supports no tag" in said
+    output = own.do("status", TASK="", more=True).out
+    assert "set aside 1: the text supports no tag" in output
     declare(own, quote="Quote")
     for _ in "12":
         own.do("tag", mode="live", code="any")
@@ -192,7 +194,9 @@ WHERE = {
 }
 
 
-def test_rows_are_found_by_their_columns_and_answers(own: Workspace, outside: Outside) -> None:
+def test_rows_are_found_by_their_columns_and_answers(
+    own: Workspace, outside_server: Outside
+) -> None:
     """By conditions and words, in the list, its counts and the page; one that is no column is told with those there."""
 
     def answer(request: Json) -> Json:
@@ -207,17 +211,17 @@ def test_rows_are_found_by_their_columns_and_answers(own: Workspace, outside: Ou
             "note": "Zest",
         }
 
-    own.url = outside.url
-    outside.answerer = answer
+    own.url = outside_server.url
+    outside_server.answerer = answer
     declare(own, verdict="str", level="int", topics="list[str]", sure="bool", note="str | None")
     own.do("tag", mode="live")
     for where, keys in WHERE.items():
-        assert "".join(one["id"] for one in own.read("items", where=where)["items"]) == keys, where
-    assert "".join(one["id"] for one in own.read("items", "zest")["items"]) == "abc"
+        assert "".join(row["id"] for row in own.read("items", where=where)["items"]) == keys, where
+    assert "".join(row["id"] for row in own.read("items", "zest")["items"]) == "abc"
     assert own.read("items", where="verdict = 'bad'", counts=True)["total"] == 2
-    told = own.do("items", where="nope = 1", code=2).err
-    assert "there is no column 'nope'" in told
-    assert "Stars given" in told
+    error_output = own.do("items", where="nope = 1", code=2).err
+    assert "there is no column 'nope'" in error_output
+    assert "Stars given" in error_output
     with own.page() as client:
         found = client.get("/", params={"task": "notes", "where": "verdict = 'bad'"})
         assert "stool" in found.text

@@ -30,73 +30,75 @@ def sent_levels(workspace: Workspace, number: int) -> set[str]:
 
 
 def test_a_prepared_batch_with_a_refused_level_is_made_anew(
-    elsewhere: Workspace, tmp_path: Path
+    served_workspace: Workspace, tmp_path: Path
 ) -> None:
     """It is not sent; its rows are asked in another batch with a level that the model accepts."""
-    elsewhere.people(3)
-    elsewhere.settings["MODEL"] = "gemini-3.8-flash"
+    served_workspace.people(3)
+    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    address = elsewhere.url  # where nothing listens
-    elsewhere.url = "http://127.0.0.1:9"
-    elsewhere.do("submit", yes=True, MODELS_FILE=models_file, code=4)
-    assert sent_levels(elsewhere, 1) == {"MINIMAL"}
+    address = served_workspace.url  # where nothing listens
+    served_workspace.url = "http://127.0.0.1:9"
+    served_workspace.do("submit", yes=True, MODELS_FILE=models_file, code=4)
+    assert sent_levels(served_workspace, 1) == {"MINIMAL"}
 
-    elsewhere.url = address
-    assert "MINIMAL" in elsewhere.do("tag", yes=True, wait=True).err
-    assert [batch["state"] for batch in elsewhere.batches()] == ["failed", "ingested"]
-    assert sent_levels(elsewhere, 2) == {"LOW"}
-    assert elsewhere.states() == {"tagged": 3}
+    served_workspace.url = address
+    assert "MINIMAL" in served_workspace.do("tag", yes=True, wait=True).err
+    assert [batch["state"] for batch in served_workspace.batches()] == ["failed", "ingested"]
+    assert sent_levels(served_workspace, 2) == {"LOW"}
+    assert served_workspace.states() == {"tagged": 3}
 
 
 def test_a_refused_level_names_the_setting_that_changes_it(
-    elsewhere: Workspace, tmp_path: Path
+    served_workspace: Workspace, tmp_path: Path
 ) -> None:
     """Before anything is sent where the table knows it, else with the refusal of the API."""
-    elsewhere.put("tasks/rows.csv", "id,text\n1,bees\n")
+    served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n")
     minimal = """thinking={"thinkingLevel": "MINIMAL"}"""
-    elsewhere.put(
+    served_workspace.put(
         "tasks/notes.py",
         declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]),
     )
-    elsewhere.task, elsewhere.settings["MODEL"] = "notes", "gemini-3.8-flash"
-    known = elsewhere.do("tag", mode="live", yes=True, code=3).err
-    assert "LOW, MEDIUM, HIGH" in known
-    assert "thinking=" in known
+    served_workspace.task, served_workspace.settings["MODEL"] = "notes", "gemini-3.8-flash"
+    error_output = served_workspace.do("tag", mode="live", yes=True, code=3).err
+    assert "LOW, MEDIUM, HIGH" in error_output
+    assert "thinking=" in error_output
 
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    refused = elsewhere.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
+    refused = served_workspace.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
     assert "Allowed values are: medium, low, high" in refused.said
     assert "thinking=" in refused.said
 
 
-def test_a_model_without_a_price_is_asked_once_it_has_one(elsewhere: Workspace) -> None:
+def test_a_model_without_a_price_is_asked_once_it_has_one(served_workspace: Workspace) -> None:
     """Unattended it needs PRICES; its cost is by them, and a name that the API does not know is refused."""
-    elsewhere.people(2)
-    elsewhere.settings["MODEL"] = "gemini-0-flash"
-    assert "gemini-0-flash" in elsewhere.do("tag", mode="live", yes=True, code=3).err
+    served_workspace.people(2)
+    served_workspace.settings["MODEL"] = "gemini-0-flash"
+    assert "gemini-0-flash" in served_workspace.do("tag", mode="live", yes=True, code=3).err
 
-    elsewhere.settings["MODEL"] = NEW_MODEL
+    served_workspace.settings["MODEL"] = NEW_MODEL
     for settings in ({}, {"BUDGET_PER_DAY": "5"}):
-        refused = elsewhere.do("tag", mode="live", yes=True, code=3, **settings).err
+        refused = served_workspace.do("tag", mode="live", yes=True, code=3, **settings).err
         assert "price" in refused
         assert "PRICES" in refused.splitlines()[-1]
-    assert elsewhere.read("tag", dry=True)["live"]["cost"] is None
-    elsewhere.do("tag", mode="live", yes=True, PRICES="1,2")
-    assert elsewhere.states() == {"tagged": 2}
-    (batch,) = elsewhere.batches()
+    assert served_workspace.read("tag", dry=True)["live"]["cost"] is None
+    served_workspace.do("tag", mode="live", yes=True, PRICES="1,2")
+    assert served_workspace.states() == {"tagged": 2}
+    (batch,) = served_workspace.batches()
     assert batch["cost"] == pytest.approx((batch["tokens_in"] + 2 * batch["tokens_out"]) / 1e6)
-    assert sent_levels(elsewhere, 1) == {"LOW"}
+    assert sent_levels(served_workspace, 1) == {"LOW"}
 
 
 @pytest.mark.excused("spend_adds_up")  # whose prices know no cache
-def test_cached_tokens_cost_what_cached_tokens_cost(elsewhere: Workspace, outside: Outside) -> None:
+def test_cached_tokens_cost_what_cached_tokens_cost(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
     """The cost of a live call counts the part of its prompt that the API had cached at the cached price."""
-    elsewhere.people(1)
-    outside.cached_share = 1.0
-    elsewhere.do("tag", mode="live", yes=True)
-    (batch,) = elsewhere.batches()
+    served_workspace.people(1)
+    outside_server.cached_share = 1.0
+    served_workspace.do("tag", mode="live", yes=True)
+    (batch,) = served_workspace.batches()
     assert batch["cost"] == pytest.approx(
         (0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6
     )

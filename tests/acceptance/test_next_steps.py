@@ -46,9 +46,9 @@ def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(
         "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\nann@x.org,,Tea\n",
     )
     which = {"map": "username=E-Mail,bio=Kurzbio"}
-    said = workspace.do("import", file, **which).err
-    assert "bio=Geburtsdatum" not in said
-    assert "already on line 2 (ann@x.org)" in said
+    error_output = workspace.do("import", file, **which).err
+    assert "bio=Geburtsdatum" not in error_output
+    assert "already on line 2 (ann@x.org)" in error_output
     workspace.put(
         "people.csv",
         "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\n",
@@ -64,8 +64,8 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspa
     assert f"did you mean {name}?" in workspace.do("show", f"{name}x", code=2).err
     tag = next(iter(workspace.tags().values()))[0]
     assert f"did you mean {tag}?" in workspace.do("search", "bees", tag=f"{tag}x").err
-    said = workspace.do("people", task="passages", code=2).err
-    assert "about experts, and not about passages; nothing was done" in said
+    error_output = workspace.do("people", task="passages", code=2).err
+    assert "about experts, and not about passages; nothing was done" in error_output
     assert step(workspace.do("items", where="stars < 3", code=2).err) == [
         "findable",
         "search",
@@ -93,9 +93,9 @@ def test_where_everything_stands_is_said_in_six_lines(workspace: Workspace) -> N
         "next",
     ]
     assert "4: 0 tagged, 4 under way" in lines[1]
-    more = workspace.do("status", more=True).out
-    assert {line for line in lines if not line.startswith("under way")} <= set(more.splitlines())
-    assert "backend gemini" in more
+    output = workspace.do("status", more=True).out
+    assert {line for line in lines if not line.startswith("under way")} <= set(output.splitlines())
+    assert "backend gemini" in output
 
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", f"{os.path.dirname(PYTHON)}:/usr/bin:/bin"])  # noqa: PTH120
@@ -104,7 +104,7 @@ def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(
 ) -> None:
     """`findable` alone means something only where a shell finds it."""
     environ = {"PATH": path, "FINDABLE_DATA": str(workspace.data)}
-    done = subprocess.run(
+    process = subprocess.run(
         [PYTHON, "-m", "jobs", "status"],
         cwd=PRODUCT,
         env=environ,
@@ -112,7 +112,7 @@ def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(
         text=True,
         check=False,
     )
-    words = step(done.stderr)
+    words = step(process.stderr)
     assert (
         words[0] == "findable"
         if path.startswith(os.path.dirname(PYTHON))  # noqa: PTH120
@@ -124,8 +124,8 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
     """With a limit of questions more rows than these are answered; with those that were not asked they are all."""
     alike = "Boils fast and the handle stays cool all day."
     rows = [
-        f"{at},{alike if at % 2 else f'Text number {at} about a kettle and its handle.'}"
-        for at in range(12)
+        f"{number},{alike if number % 2 else f'Text number {number} about a kettle and its handle.'}"
+        for number in range(12)
     ]
     file = workspace.put("kettles.csv", "\n".join(["id,text", *rows, ""]))
     workspace.do("new_task", "kettles", **{"from": file.name})

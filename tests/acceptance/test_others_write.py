@@ -18,7 +18,7 @@ ONE = "person-0000"
 
 def asked_in(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the rows that a batch asks about, as its sealed file has them."""
-    return sorted(one["key"].rpartition("/")[2] for one in workspace.requests(number))
+    return sorted(request["key"].rpartition("/")[2] for request in workspace.requests(number))
 
 
 def looked(workspace: Workspace) -> dict[str, int]:
@@ -59,7 +59,7 @@ def test_tagged_before_it_is_asked(workspace: Workspace, api: Engine) -> None:
     sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 2", tags=MINE)
     workspace.each(*HOME)
     assert asked_in(workspace, 1) == ["1", "3"]
-    assert [len(one["lines"]) for one in api.creates()] == [2]
+    assert [len(create["lines"]) for create in api.creates()] == [2]
     assert looked(workspace) == {"tagged": 3}
 
 
@@ -164,10 +164,10 @@ def concepts(workspace: Workspace) -> dict[str, list[str]]:
     return found
 
 
-def edited(workspace: Workspace, person: str = ONE, **how: Any) -> list[str]:
+def edited(workspace: Workspace, person: str = ONE, **options: Any) -> list[str]:
     """Let a person say something of another one's tags; return the tags of now."""
-    found = workspace.read("correct", person, who="ada", **how)["answer"]
-    return list(found.get("tags", []))
+    answer = workspace.read("correct", person, who="ada", **options)["answer"]
+    return list(answer.get("tags", []))
 
 
 @pytest.mark.excused(

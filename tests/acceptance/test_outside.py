@@ -66,7 +66,7 @@ def run_until_tagged(workspace: Workspace, outside: Outside, run: Callable[[str]
 
 
 def test_lost_replies_cut_downloads_and_refusals_change_nothing(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Each person is asked once, no batch is made twice, and a line that was refused is asked again."""
     refused: list[str] = []
@@ -78,24 +78,28 @@ def test_lost_replies_cut_downloads_and_refusals_change_nothing(
             raise RefusedLine(13)
         return fill(request)
 
-    outside.answerer = answer
-    outside.troubles.lost_creates, outside.troubles.cut_downloads, outside.troubles.refused = (
+    outside_server.answerer = answer
+    (
+        outside_server.troubles.lost_creates,
+        outside_server.troubles.cut_downloads,
+        outside_server.troubles.refused,
+    ) = (
         2,
         3,
         0.2,
     )
-    run_until_tagged(elsewhere, outside, elsewhere.run)
-    assert sum(outside.kept.answered(refused=True).values()) == 1
-    assert (outside.troubles.lost_creates, outside.troubles.cut_downloads) == (0, 0)
+    run_until_tagged(served_workspace, outside_server, served_workspace.run)
+    assert sum(outside_server.kept.answered(refused=True).values()) == 1
+    assert (outside_server.troubles.lost_creates, outside_server.troubles.cut_downloads) == (0, 0)
 
 
 def test_a_batch_that_fails_as_a_whole_is_asked_again(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Its people are answered by another batch, and the others are not asked again."""
-    outside.troubles.failed_batches = 1
-    run_until_tagged(elsewhere, outside, elsewhere.run)
-    assert [batch.over for batch in outside.kept.created()] == [
+    outside_server.troubles.failed_batches = 1
+    run_until_tagged(served_workspace, outside_server, served_workspace.run)
+    assert [batch.over for batch in outside_server.kept.created()] == [
         "FAILED",
         "SUCCEEDED",
         "SUCCEEDED",
@@ -104,7 +108,7 @@ def test_a_batch_that_fails_as_a_whole_is_asked_again(
 
 
 def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """The product waits for it, or is run again, and all are answered once."""
     back: list[threading.Timer] = []
@@ -112,13 +116,13 @@ def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(
     def answer(request: Json) -> Json:
         """Die with the third answer."""
         if not back and "bread" in user_text(request):
-            back.append(threading.Timer(0.3, outside.come_back))
-            outside.die()
+            back.append(threading.Timer(0.3, outside_server.come_back))
+            outside_server.die()
             back[0].start()
         return fill(request)
 
-    outside.answerer = answer
-    run_until_tagged(elsewhere, outside, elsewhere.run)
+    outside_server.answerer = answer
+    run_until_tagged(served_workspace, outside_server, served_workspace.run)
     assert back
 
 
@@ -167,7 +171,7 @@ def _put_others(workspace: Workspace) -> None:
         f"The keepers of {trade} write down each winter what the {trade} did."
         for trade in TRADES[:3]
     ]
-    rows: list[Any] = [{"id": f"p-{at}", "text": text} for at, text in enumerate(texts)]
+    rows: list[Any] = [{"id": f"p-{index}", "text": text} for index, text in enumerate(texts)]
     workspace.put("passages.jsonl", "".join(json.dumps(one) + "\n" for one in rows))
     workspace.do("import_passages", "passages.jsonl")
     for colour in ("red", "lime", "blue"):
@@ -180,5 +184,6 @@ def _put_others(workspace: Workspace) -> None:
         declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=more),
     )
     workspace.put(
-        "tasks/own.csv", "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
+        "tasks/own.csv",
+        "id,text\n" + "".join(f"{index},{text}\n" for index, text in enumerate(texts)),
     )

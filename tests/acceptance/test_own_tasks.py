@@ -68,7 +68,7 @@ def answer(request: Json) -> Json:
 
 def asked(workspace: Workspace) -> list[dict[str, Any]]:
     """Return the lines of the sealed request files."""
-    return [line for one in workspace.batches() for line in workspace.requests(one["number"])]
+    return [line for batch in workspace.batches() for line in workspace.requests(batch["number"])]
 
 
 def posts(api: Engine) -> int:
@@ -93,9 +93,9 @@ def test_keys_and_braces(own: Workspace) -> None:
     ]
     lines = "".join(f"{key},{text}\n" for key, text in zip(keys, texts, strict=True))
     own.put("tasks/notes.csv", f"id,text\n,Nothing.\n  ,Blank.\n{lines}a,Other bees.\n")
-    said = own.do("submit").err
-    assert "notes.csv, line 2, column 'id': the key is blank" in said
-    assert "line 15, column 'id': the key is on line 4, too" in said
+    error_output = own.do("submit").err
+    assert "notes.csv, line 2, column 'id': the key is blank" in error_output
+    assert "line 15, column 'id': the key is on line 4, too" in error_output
     hashed = [hashlib.sha256(key.encode()).hexdigest() for key in keys[-2:]]
     sent = asked(own)
     assert [line["key"] for line in sent] == [f"notes/{key}" for key in (*short, *hashed)]
@@ -167,14 +167,16 @@ def edited_meanwhile(own: Workspace, text: str) -> Answerer:
 
 @pytest.mark.alike
 @pytest.mark.excused("nobody_is_answered_twice")
-def test_a_row_that_changes_while_it_is_asked_about(own: Workspace, outside: Outside) -> None:
+def test_a_row_that_changes_while_it_is_asked_about(
+    own: Workspace, outside_server: Outside
+) -> None:
     """Its answer is stale where it can be judged without the row; a quotation is never taken of another text."""
-    own.url, own.settings["CONCURRENCY"] = outside.url, "1"
+    own.url, own.settings["CONCURRENCY"] = outside_server.url, "1"
     for kind in ("str", "Quote"):
         own.task = f"edited{kind.lower()}"
         declare(own, "refresh=True", name=own.task, quote=kind)
         rows(own, A, B, name=own.task)
-        outside.answerer = edited_meanwhile(own, f"a whole {kind}")
+        outside_server.answerer = edited_meanwhile(own, f"a whole {kind}")
         own.run("tag_live")
         assert own.states() == ({"answered": 2} if kind == "str" else {"answered": 1, "open": 1})
         assert own.status()["stale"]["count"] == (kind == "str")
@@ -240,9 +242,9 @@ def test_a_change_needs_a_new_version_or_to_be_accepted(own: Workspace, change: 
     declare(own)
     own.do("submit", limit=1)
     declare(own, *more, **how)
-    said = own.do("submit", code=3).err
-    assert named in said
-    assert "set version=2" in said
+    error_output = own.do("submit", code=3).err
+    assert named in error_output
+    assert "set version=2" in error_output
     assert len(asked(own)) == 1
     declare(own)
     own.each("poll", "ingest")
@@ -295,10 +297,10 @@ VALIDATOR = """    quote: Quote
 @pytest.mark.alike
 @pytest.mark.parametrize("failing", ["check", "validator"])
 def test_code_of_a_file_that_fails_is_the_files_fault(
-    own: Workspace, outside: Outside, failing: str
+    own: Workspace, outside_server: Outside, failing: str
 ) -> None:
     """The run stops and names file, line and row; its reply is paid for once, and is judged when the file is mended."""
-    own.url, own.settings["CONCURRENCY"], outside.answerer = outside.url, "1", answer
+    own.url, own.settings["CONCURRENCY"], outside_server.answerer = outside_server.url, "1", answer
     rows(own, A)
     fields = {"topic": "str", "quote": "Quote"}
 
@@ -317,9 +319,9 @@ def test_code_of_a_file_that_fails_is_the_files_fault(
     )
     path = broken()
     own.each("submit", "poll")
-    said = own.do("ingest", code=3).err
-    assert f"{path}, line " in said
-    assert wrong in said
+    error_output = own.do("ingest", code=3).err
+    assert f"{path}, line " in error_output
+    assert wrong in error_output
     declare(own, check="return 3", **fields)
     assert "must say in a text" in own.do("ingest", code=3).err
     assert own.states() == {"claimed": 1}
@@ -329,10 +331,10 @@ def test_code_of_a_file_that_fails_is_the_files_fault(
     broken()
     for _ in "12":
         assert wrong.replace("'1'", "'2'") in own.do("tag_live", code=3).err
-        assert sum(outside.kept.questions().values()) == 3
+        assert sum(outside_server.kept.questions().values()) == 3
     declare(own, check='return "too short" if "lamp" in row["text"] else None', **fields)
     own.each(*ROUND)
-    assert sorted(outside.kept.questions().values()) == [
+    assert sorted(outside_server.kept.questions().values()) == [
         1,
         1,
         2,
@@ -345,10 +347,10 @@ def test_code_of_a_file_that_fails_is_the_files_fault(
 
 @pytest.mark.alike
 def test_a_file_that_is_edited_while_calls_run_asks_nothing_more_of_it(
-    own: Workspace, outside: Outside
+    own: Workspace, outside_server: Outside
 ) -> None:
     """Questions of the new file would go out under the old declaration: the run goes on as it began."""
-    own.url, own.settings["CONCURRENCY"] = outside.url, "1"
+    own.url, own.settings["CONCURRENCY"] = outside_server.url, "1"
     rows(own, *ROWS)
     declare(own)
 
@@ -357,10 +359,10 @@ def test_a_file_that_is_edited_while_calls_run_asks_nothing_more_of_it(
         declare(own, prompt="On: {text}")
         return answer(request)
 
-    outside.answerer = editing
+    outside_server.answerer = editing
     own.do("tag_live")
     assert own.states() == {"answered": 3}
-    assert not any("On:" in str(one) for one in outside.kept.questions())
+    assert not any("On:" in str(question) for question in outside_server.kept.questions())
     own.do("tag_live", code=3)
 
 
@@ -399,9 +401,9 @@ def test_what_is_wrong_with_a_file_is_told_by_its_line_before_anything_is_made(
     for name, (old, new, said) in ERRORS.items():
         assert old in sound, name
         path.write_text(sound.replace(old, new, 1))
-        told = own.do("tag_live", code=2).err
-        assert f"{path}, line " in told, (name, told)
-        assert said in told, (name, told)
+        error_output = own.do("tag_live", code=2).err
+        assert f"{path}, line " in error_output, (name, error_output)
+        assert said in error_output, (name, error_output)
         if own.data.exists():
             assert "notes" not in own.status(TASK="")["others"]
     assert api.journal() == []
@@ -413,8 +415,8 @@ def test_what_is_wrong_with_a_file_is_told_by_its_line_before_anything_is_made(
     own.do("run", TASK="experts")
     own.do("tag_live", code=2)
     path.write_text(sound.replace("class Answer", "print('loaded')\n\nclass Answer"))
-    done = own.do("preflight", json=True)
-    assert (done.err.count("loaded"), done.json["items"]) == (1, 0)
+    preflight_run = own.do("preflight", json=True)
+    assert (preflight_run.err.count("loaded"), preflight_run.json["items"]) == (1, 0)
     other = str(shutil.copytree(path.parent, own.home / "others") / "notes.py")
     assert "has the same name" in own.do("preflight", TASK=other, code=3).err
     own.seen.remove(other)
@@ -453,8 +455,8 @@ def test_of_equal_rows_one_asks_and_pays_and_the_others_share(
     """In one file or in a later one; a failure is charged to all; with a yes all are asked together again."""
     declare(own)
     rows(own, A, B, C, A, B, A)
-    look = own.read("preflight")
-    assert (look["items"], look["questions"]) == (6, 3)
+    preflight_document = own.read("preflight")
+    assert (preflight_document["items"], preflight_document["questions"]) == (6, 3)
     own.each(*way, BATCH_ROWS=2)
     assert (own.states(), posts(api)) == ({"answered": 6}, 3)
     assert sum((one["cost"] or 0) > 0 for one in own.asked()) == 3
@@ -533,12 +535,12 @@ ROOMS: dict[
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_what_a_table_refuses_is_parked_and_written_once_it_takes_it(
-    own: Workspace, outside: Outside, room: str
+    own: Workspace, outside_server: Outside, room: str
 ) -> None:
     """All others are written; it is paid for once, and a row that has a value keeps it."""
     column, kind, texts, written = ROOMS[room]
-    own.url = outside.url
-    outside.answerer = answer
+    own.url = outside_server.url
+    outside_server.answerer = answer
     own.people(1)
     sql(own, f"CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v {column})")
     for number, text in enumerate(texts, 1):
@@ -565,21 +567,21 @@ def test_what_a_table_refuses_is_parked_and_written_once_it_takes_it(
     assert "refuses" in own.parked()["2"] or "stays NULL" in own.parked()["2"]
     for verb in ROUND:
         own.run(verb)
-    assert sum(outside.kept.questions().values()) == 3
+    assert sum(outside_server.kept.questions().values()) == 3
     if room == "trigger":
         sql(own, f"DROP TRIGGER quiet{' ON orders' if ON_POSTGRESQL else ''}")
         own.do("unpark", all=True)
         own.do("tag_live")
         assert [row[0] for row in sql(own, "SELECT v FROM orders ORDER BY id")] == texts
-        assert sum(outside.kept.questions().values()) == 3
+        assert sum(outside_server.kept.questions().values()) == 3
 
 
 def test_a_cell_that_another_program_filled_is_not_overwritten(
-    own: Workspace, outside: Outside
+    own: Workspace, outside_server: Outside
 ) -> None:
     """Before the row is asked about or while it is, what stands in the user's own table stays."""
-    own.url = outside.url
-    outside.answerer = lambda _request: {"v": "said"}
+    own.url = outside_server.url
+    outside_server.answerer = lambda _request: {"v": "said"}
     own.people(1)
     sql(own, "CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v TEXT)")
     sql(
@@ -640,8 +642,10 @@ def test_a_cursor_reads_what_is_new_and_all_once_a_week(own: Workspace) -> None:
     a_week_later(own, "notes")
     assert brought() == "1 gone"
     put(6, "when?", None)
-    said = own.do("tag_live", code=2).err
-    assert "'Last change', which is NULL in rows of the query (1); nothing was written" in said
+    error_output = own.do("tag_live", code=2).err
+    assert (
+        "'Last change', which is NULL in rows of the query (1); nothing was written" in error_output
+    )
     ask("nothing")
     assert (
         "names the column 'nothing', and the items have id, t, Last change"
@@ -656,12 +660,14 @@ def test_a_cursor_reads_what_is_new_and_all_once_a_week(own: Workspace) -> None:
     assert "cursor= is a column of a query, and items= is none" in own.do("tag_live", code=2).err
 
 
-def test_the_view_has_the_newest_answer_of_each_row(own: Workspace, outside: Outside) -> None:
+def test_the_view_has_the_newest_answer_of_each_row(
+    own: Workspace, outside_server: Outside
+) -> None:
     """Two versions stand side by side; who reads the view gets the later one."""
-    own.url = outside.url
+    own.url = outside_server.url
     own.put("tasks/notes.csv", "id,t\n1,a kettle\n")
     said = ""
-    outside.answerer = lambda _request: {"v": said}
+    outside_server.answerer = lambda _request: {"v": said}
     for version, said in ((1, "first"), (2, "second")):  # noqa: B007 - what is answered
         more = [f"version={version}"]
         own.put(
@@ -868,7 +874,9 @@ def test_rows_are_found_by_what_the_task_says(own: Workspace) -> None:
     assert "nothing contradicts" in own.do("doctor").out
 
 
-def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outside: Outside) -> None:
+def test_rows_are_sorted_and_counted_by_what_was_answered(
+    own: Workspace, outside_server: Outside
+) -> None:
     """By numbers and texts, on pages that neither repeat nor miss a row; each count is what its filter lists."""
     fields = {
         "tone": "Literal['good', 'bad']",
@@ -889,8 +897,8 @@ def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outsid
         }
         return {**told, "seen": number % 2 == 0, "topics": ["lid", f"it's {number}"]}
 
-    own.url = outside.url
-    outside.answerer = said
+    own.url = outside_server.url
+    outside_server.answerer = said
     own.do("tag_live", limit=29)
     listed = own.read("items", sort="stars", limit=100, fields="stars,tone")["items"]
     assert [one["stars"] for one in listed] == [

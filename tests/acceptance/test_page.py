@@ -42,9 +42,9 @@ UNDER_WAY = {"waiting", "running"}
 def over(client: httpx2.Client, begun: httpx2.Response) -> dict[str, Any]:
     """Wait for what a request began, and return what became of it."""
     assert begun.status_code == 202, begun.text
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while (found := client.get(begun.headers["location"]).json())["state"] in UNDER_WAY:
-        assert time.monotonic() < until, found
+        assert time.monotonic() < deadline, found
         time.sleep(0.01)
     return dict(found)
 
@@ -70,7 +70,7 @@ def pages(client: httpx2.Client, *first: str) -> dict[str, str]:
     kinds = set()
     while waiting:
         path, _, asked = waiting.pop(0).partition("?")
-        if (kind := (path, *sorted(one.partition("=")[0] for one in asked.split("&")))) in kinds:
+        if (kind := (path, *sorted(word.partition("=")[0] for word in asked.split("&")))) in kinds:
             continue
         kinds.add(kind)
         got = client.get(address := f"{path}?{asked}" if asked else path)
@@ -362,12 +362,12 @@ def acted(client: httpx2.Client, key: str, **form: str) -> str:
 
 def settled(client: httpx2.Client) -> list[dict[str, Any]]:
     """Wait until nothing that was begun is under way, and return all of it."""
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while True:
         found: list[dict[str, Any]] = client.get("/api/work").json()
         if all(one["state"] not in UNDER_WAY for one in found):
             return found
-        assert time.monotonic() < until, found
+        assert time.monotonic() < deadline, found
         time.sleep(0.01)
 
 
@@ -432,9 +432,9 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_once_by_the_next_page
     api.clear_faults()
     assert "tagged" not in workspace.states()
     with workspace.page() as client:
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while client.get("/api/status").json()["experts"]["tagged"] < 2:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         if client.get(SHOW, params={"item": "cy"}).json()["state"] != "tagged":
             acted(client, "cy", act="ask")
@@ -506,9 +506,9 @@ def test_a_file_is_shown_before_it_goes_in(workspace: Workspace) -> None:
 
     def read(client: httpx2.Client, number: int) -> dict[str, Any]:
         """Wait until what was begun with a file is over."""
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while (found := client.get(f"{DROP}/{number}").json())["state"] in {"reading", "importing"}:
-            assert time.monotonic() < until, found
+            assert time.monotonic() < deadline, found
             time.sleep(0.01)
         return dict(found)
 
@@ -626,9 +626,9 @@ def test_it_is_not_served_where_there_is_nothing_to_serve(workspace: Workspace) 
             return
         for one in workspace.data.glob("findable.db*"):
             one.unlink()
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while (got := client.get("/api/status")).status_code == 200:
-            assert time.monotonic() < until, "a database that is gone is still read"
+            assert time.monotonic() < deadline, "a database that is gone is still read"
             time.sleep(0.05)
         assert (got.headers["content-type"], got.json()["exit_code"]) == (PROBLEM, 3)
         assert "no workspace" in got.json()["detail"] + client.get("/").text

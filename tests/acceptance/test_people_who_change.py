@@ -18,7 +18,7 @@ def answers_next(api: Engine, tags: str) -> None:
 
 def asked_in(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the people that a batch asks about, as its sealed file has them."""
-    return sorted(one["key"].rpartition("/")[2] for one in workspace.requests(number))
+    return sorted(request["key"].rpartition("/")[2] for request in workspace.requests(number))
 
 
 @pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")  # REFRESH=1 asks for that
@@ -39,9 +39,9 @@ def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
     sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")
 
     assert workspace.status()["stale"]["count"] == 2
-    shown = workspace.do("status").out
-    assert "2 changed since they were answered" in shown
-    assert "REFRESH=1 findable tag" in shown
+    output = workspace.do("status").out
+    assert "2 changed since they were answered" in output
+    assert "REFRESH=1 findable tag" in output
     workspace.each(*HOME)
     assert len(workspace.batches()) == 1, "somebody with tags was asked again"
 

@@ -36,8 +36,8 @@ def test_an_import_says_who_of_earlier_files_is_missing(workspace: Workspace) ->
     assert "findable forget --file missing.csv" in many
     workspace.do("import", "again.csv", dry=True, report="missing.csv")
     with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:
-        listed = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
-    assert listed == names[:11]
+        usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
+    assert usernames == names[:11]
     workspace.put("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
     assert "earlier files" not in workspace.do("import", "others.csv").said
     workspace.do("forget", file="missing.csv", yes=True)

@@ -77,7 +77,7 @@ def backfill(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
 def sent(workspace: Workspace) -> Counter[str]:
     """Return how often each row was sent in a batch, by the request files on disk."""
     keys = (
-        line["key"] for one in workspace.batches() for line in workspace.requests(one["number"])
+        line["key"] for batch in workspace.batches() for line in workspace.requests(batch["number"])
     )
     return Counter(str(key).partition("/")[2] for key in keys)
 
@@ -128,7 +128,7 @@ def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(
     assert len(api.creates()) == 1
     done = backfill(texts, wait=True)
     assert (done["left"], done["is_over"], set(sent(texts).values())) == (0, True, {1})
-    assert {one["passage_id"] for one in concepts(texts)} == set(sent(texts))
+    assert {concept["passage_id"] for concept in concepts(texts)} == set(sent(texts))
     assert "has concepts" in texts.do("backfill", wait=True, yes=True).out
 
 

@@ -20,16 +20,16 @@ def remote_names(workspace: Workspace) -> list[str]:
     return [one["remote_name"] for one in workspace.batches()]
 
 
-def poll(workspace: Workspace, *, code: int = 0, **how: Any) -> Any:
+def poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
     """Run `batch-poll`, expect an exit code, and return its document."""
-    return workspace.do("poll", json=True, code=code, **how).json
+    return workspace.do("poll", json=True, code=code, **options).json
 
 
 def finish(api: Engine) -> None:
     """Wait until the engine has done its work, whatever it is told to say of it."""
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -258,8 +258,8 @@ def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Engin
             assert not running.has_ended(), running.wait()
         workspace.each("ingest", "submit")
         workspace.do("cancel", 2)
-        done = running.wait()
-    assert (done.code, done.json["downloaded"], done.json["failed"]) == (
+        ended_process = running.wait()
+    assert (ended_process.code, ended_process.json["downloaded"], ended_process.json["failed"]) == (
         0,
         [3],
         {"2": "cancelled by hand"},

@@ -41,23 +41,23 @@ def moods(rows: list[dict[str, Any]]) -> dict[int, str]:
 
 
 def check_readers(
-    workspace: Workspace, expected: Mapping[int, str], *, exported: bool = True, **how: str
+    workspace: Workspace, expected: Mapping[int, str], *, exported: bool = True, **options: str
 ) -> None:
     """Assert that lists, filters, counts, sorting, words and exports go by the same answers."""
-    in_order = workspace.read("items", sort="mood", fields="id,mood", limit=9, **how)["items"]
+    in_order = workspace.read("items", sort="mood", fields="id,mood", limit=9, **options)["items"]
     assert moods(in_order) == expected
     assert [row["mood"] for row in in_order] == sorted(expected.values())
 
     mood = expected[2]
     for filters in ({"where": f"mood = '{mood}'"}, {"find": mood}, {"tag": f"of {mood}"}):
-        listed = workspace.read("items", fields="id", limit=9, **filters, **how)["items"]
+        listed = workspace.read("items", fields="id", limit=9, **filters, **options)["items"]
         assert {int(row["id"]) for row in listed} == {
             number for number in expected if expected[number] == mood
         }
-    counts = workspace.read("items", counts=True, **how)["fields"]["mood"]
-    assert {one["value"]: one["count"] for one in counts} == Counter(expected.values())
+    counts = workspace.read("items", counts=True, **options)["fields"]["mood"]
+    assert {count["value"]: count["count"] for count in counts} == Counter(expected.values())
     if exported:
-        assert moods(workspace.exported("r", **how)) == expected
+        assert moods(workspace.exported("r", **options)) == expected
 
 
 def viewed(workspace: Workspace) -> dict[int, str]:
@@ -65,12 +65,14 @@ def viewed(workspace: Workspace) -> dict[int, str]:
     return {int(key): mood for key, mood in sql(workspace, "SELECT id, mood FROM r_answered")}
 
 
-def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Outside) -> None:
+def test_one_rule_decides_which_answer_counts(
+    workspace: Workspace, outside_server: Outside
+) -> None:
     """Of two versions the current one; the preferred one once it is given or stored, for all that reads answers."""
     workspace.task = "r"
     workspace.settings["YES"] = "1"
-    workspace.url = outside.url
-    outside.answerer = answer
+    workspace.url = outside_server.url
+    outside_server.answerer = answer
     workspace.put(
         "tasks/r.csv", "id,text\n" + "".join(f"{number},{text}\n" for number, text in ROWS.items())
     )
@@ -118,22 +120,22 @@ def test_one_rule_decides_which_answer_counts(workspace: Workspace, outside: Out
 
 
 def test_an_export_by_preference_says_whose_answers_it_has(
-    workspace: Workspace, outside: Outside
+    workspace: Workspace, outside_server: Outside
 ) -> None:
     """A row without an answer of the preferred version has the next one, which is counted."""
     workspace.task = "r"
     workspace.settings["YES"] = "1"
-    workspace.url = outside.url
-    outside.answerer = answer
+    workspace.url = outside_server.url
+    outside_server.answerer = answer
     workspace.put("tasks/r.csv", "id,text\n1,a lamp\n2,a chair\n")
     declare(workspace, 1)
     workspace.do("tag", mode="live")
     declare(workspace, 2)
     workspace.do("tag", mode="live", limit=1)
 
-    said = workspace.do("export", "out.csv", PREFER_VERSIONS="r@2").err
+    error_output = workspace.do("export", "out.csv", PREFER_VERSIONS="r@2").err
     with Path(workspace.home / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["id"], row["mood"]) for row in rows] == [("1", "two"), ("2", "one")]
-    assert "wrote r@1/" in said
-    assert "wrote r@2/" in said
+    assert "wrote r@1/" in error_output
+    assert "wrote r@2/" in error_output

@@ -66,14 +66,14 @@ def script(
     path = workspace.put("script.py", head + textwrap.dedent(text))
     if not is_fresh:
         where: dict[str, Any] = {"cwd": workspace.home, "below": workspace.below}
-        ended = Running(
+        ended_process = Running(
             workspace.version(), [[SCRIPT, str(path)]], environ=workspace.environ, **where
         ).wait()
-        assert ended.code == code, ended
-        return json.loads(ended.out.splitlines()[-1]) if code == 0 else ended.err
+        assert ended_process.code == code, ended_process
+        return json.loads(ended_process.out.splitlines()[-1]) if code == 0 else ended_process.err
     environ = {**PLAIN, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
     command = [PYTHON, "-W", "ignore", str(path)]
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=workspace.home,
         env=environ,
@@ -82,8 +82,8 @@ def script(
         check=False,
         timeout=250,
     )
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]) if code == 0 else done.stderr
+    assert process.returncode == code, process.stderr
+    return json.loads(process.stdout.splitlines()[-1]) if code == 0 else process.stderr
 
 
 def live_calls(api: Engine) -> int:

@@ -121,9 +121,9 @@ def test_every_command_is_known_to_read_or_to_write(workspace: Workspace) -> Non
     """So that a new one is tried here, or named."""
     listed = workspace.do("--help").out.partition("Commands:")[2]
     found = {
-        one
-        for one in re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
-        if not one.startswith("lab-")
+        text
+        for text in re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
+        if not text.startswith("lab-")
     }
     reads = {
         VERBS.get(words[0], words[0]).replace("_", "-")
@@ -147,8 +147,8 @@ def test_reading_changes_not_a_byte(workspace: Workspace, task: str) -> None:
     workspace.do("status", TASK=named)
     before = everything(workspace)
     for words in reading(task):
-        done = workspace.run(*words, TASK=named)
-        assert done.code in ({0} if words in SEEN else {0, 2, 6}), (words, done)
+        process = workspace.run(*words, TASK=named)
+        assert process.code in ({0} if words in SEEN else {0, 2, 6}), (words, process)
         if task != PEOPLE:
             assert everything(workspace) == before, words
             continue  # what follows knows no task
@@ -156,7 +156,8 @@ def test_reading_changes_not_a_byte(workspace: Workspace, task: str) -> None:
         if on_disk.code == NOT_PERMITTED:
             pytest.skip("this machine lets nobody see a folder as read-only")
         assert (
-            on_disk.code == done.code or "next: check the disk and its permissions" in on_disk.err
+            on_disk.code == process.code
+            or "next: check the disk and its permissions" in on_disk.err
         ), (words, on_disk)
         assert everything(workspace) == before, words
         elsewhere = workspace.home / "dta"
@@ -182,16 +183,16 @@ def test_reading_makes_no_table_of_a_task_that_was_never_used(
     before = everything(adopted)
     tables = tables_of(adopted)
     for words in reading(task):
-        done = adopted.run(*words, TASK=task)
+        process = adopted.run(*words, TASK=task)
         assert everything(adopted) == before, words
         if words not in {(one,) if isinstance(one, str) else one for one in ALL}:
-            assert done.code == 3, (words, done)
-            assert "next: " in done.err, words
+            assert process.code == 3, (words, process)
+            assert "next: " in process.err, words
     asked_for = named_in(adopted.do(*begins, TASK=task, code=3).err)
     for words in (("submit",), ("tag",), ("unpark", "--all")):
-        said = adopted.do(*words, TASK=task, code=3).err
-        assert "tables of another program (experts)" in said
-        assert named_in(said) == asked_for, words
+        error_output = adopted.do(*words, TASK=task, code=3).err
+        assert "tables of another program (experts)" in error_output
+        assert named_in(error_output) == asked_for, words
     assert everything(adopted) == before
     adopted.do(*begins, TASK=task, yes=True)
     assert tables_of(adopted) - tables == asked_for
@@ -316,8 +317,8 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     tables = tables_of(workspace)
     assert "next: " in workspace.do("score", code=3).err
     assert tables_of(workspace) == tables
-    said = workspace.do("score", yes=True).err
-    assert f"adopted the experts table ({len(TAGS)} rows): added first_name" in said
+    error_output = workspace.do("score", yes=True).err
+    assert f"adopted the experts table ({len(TAGS)} rows): added first_name" in error_output
     assert all(name.startswith("findable_") for name in tables_of(workspace) - tables)
     once = schema(workspace), counts(workspace), sql(workspace, "SELECT * FROM experts ORDER BY id")
     for verb in ("score", "status", "parked"):

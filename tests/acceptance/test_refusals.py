@@ -76,34 +76,38 @@ def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Wh
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(
-    elsewhere: Workspace, outside: Outside, kind: str
+    served_workspace: Workspace, outside_server: Outside, kind: str
 ) -> None:
     """Each is asked once by batch, no row is charged, nothing is spent, and the same rows are answered later."""
     code, error, exit_code, said, unsaid = REFUSALS[kind]
     choices = ", ".join(repr(f"choice number {number} of a long list") for number in range(40))
     fields = {"short": "str", "kind": f"Literal[{choices}]"}
-    elsewhere.put("tasks/own.py", declaration(fields, prompt="What kind? {text}", items="own.csv"))
-    elsewhere.put("tasks/own.csv", "id,text\n" + "".join(f"{row},text {row}\n" for row in range(3)))
-    elsewhere.task = "own"
-    outside.instead = refuse(code, error)
+    served_workspace.put(
+        "tasks/own.py", declaration(fields, prompt="What kind? {text}", items="own.csv")
+    )
+    served_workspace.put(
+        "tasks/own.csv", "id,text\n" + "".join(f"{row},text {row}\n" for row in range(3))
+    )
+    served_workspace.task = "own"
+    outside_server.instead = refuse(code, error)
     how: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
-    live = elsewhere.do("tag_live", yes=True, **how)
-    assert sum(call.endswith(ASKS) for call in outside.calls) <= (9 if exit_code == 4 else 1)
-    outside.calls.clear()
-    batch = elsewhere.do("submit", yes=True, **how)
-    assert sum(call.endswith(ASKS) for call in outside.calls) == 1
+    live = served_workspace.do("tag_live", yes=True, **how)
+    assert sum(call.endswith(ASKS) for call in outside_server.calls) <= (9 if exit_code == 4 else 1)
+    outside_server.calls.clear()
+    batch = served_workspace.do("submit", yes=True, **how)
+    assert sum(call.endswith(ASKS) for call in outside_server.calls) == 1
     for done in (live, batch):
         assert all(words in done.err for words in said), done.err
         assert not any(words in done.err for words in unsaid), done.err
-    spent = elsewhere.spent()
+    spent = served_workspace.spent()
     assert (spent["actual"], spent["lost"]) == (0, 0)
-    outside.instead = None
-    elsewhere.do("tag", mode="batch", wait=True, yes=True)
-    assert elsewhere.states() == {"answered": 3}
+    outside_server.instead = None
+    served_workspace.do("tag", mode="batch", wait=True, yes=True)
+    assert served_workspace.states() == {"answered": 3}
 
 
 def test_an_error_with_status_200_is_the_status_that_it_carries(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Live calls are asked again later; no row is charged or parked, and only the replies are paid."""
     faults: list[Json] = [
@@ -123,28 +127,30 @@ def test_an_error_with_status_200_is_the_status_that_it_carries(
             else good | {"error": {"code": 0, "message": ""}}
         )
 
-    outside.replies = reply
-    elsewhere.people(4)
-    report = elsewhere.read("tag_live", CONCURRENCY=1, RETRY_FOR=30)
+    outside_server.replies = reply
+    served_workspace.people(4)
+    report = served_workspace.read("tag_live", CONCURRENCY=1, RETRY_FOR=30)
     assert report["live"]["answered"] == 4
-    assert elsewhere.states() == {"tagged": 4}
-    assert {request["outcome"] for request in elsewhere.asked()} == {"answered"}
-    assert elsewhere.spent()["lost"] == 0
+    assert served_workspace.states() == {"tagged": 4}
+    assert {request["outcome"] for request in served_workspace.asked()} == {"answered"}
+    assert served_workspace.spent()["lost"] == 0
 
 
-def test_a_call_that_was_refused_costs_nothing(elsewhere: Workspace, outside: Outside) -> None:
+def test_a_call_that_was_refused_costs_nothing(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
     """Clear refusals and calls that flex sheds fill no budget; a call that ends without a word may have been paid."""
-    elsewhere.people(4)
-    outside.instead = refuse(400, {"message": "Request contains an invalid argument."})
-    assert elsewhere.do("tag_live", code=4, CONCURRENCY=1).err
-    assert elsewhere.spent()["lost"] == 0
+    served_workspace.people(4)
+    outside_server.instead = refuse(400, {"message": "Request contains an invalid argument."})
+    assert served_workspace.do("tag_live", code=4, CONCURRENCY=1).err
+    assert served_workspace.spent()["lost"] == 0
 
-    outside.instead = refuse(503, {"message": "The service is overloaded."}, times=5)
-    elsewhere.do("tag", mode="flex", limit=3, CONCURRENCY=1)
-    assert elsewhere.states() == {"tagged": 3, "untagged": 1}
-    assert elsewhere.spent()["lost"] == 0
+    outside_server.instead = refuse(503, {"message": "The service is overloaded."}, times=5)
+    served_workspace.do("tag", mode="flex", limit=3, CONCURRENCY=1)
+    assert served_workspace.states() == {"tagged": 3, "untagged": 1}
+    assert served_workspace.spent()["lost"] == 0
 
-    outside.instead = refuse(500, {"message": "An internal error has occurred."}, times=1)
-    elsewhere.do("tag_live", CONCURRENCY=1)
-    assert elsewhere.states() == {"tagged": 4}
-    assert elsewhere.spent()["lost"] > 0
+    outside_server.instead = refuse(500, {"message": "An internal error has occurred."}, times=1)
+    served_workspace.do("tag_live", CONCURRENCY=1)
+    assert served_workspace.states() == {"tagged": 4}
+    assert served_workspace.spent()["lost"] > 0

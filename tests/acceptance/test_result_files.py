@@ -94,7 +94,7 @@ NAMES = (name_full_address, name_bare_id, inline_responses, drop_metadata)
 
 
 def test_results_in_other_forms_and_under_other_names_are_read(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Each form and each name gives every row its answer, and what was sealed is fetched again byte for byte."""
     forms = list(FORMS.values())
@@ -115,21 +115,28 @@ def test_results_in_other_forms_and_under_other_names_are_read(
         if not call.endswith(DOWNLOAD):
             return None
         name = call.rpartition("/")[2].removesuffix(DOWNLOAD)
-        [row] = outside.kept.rows("SELECT data FROM files WHERE id = ?", name)
+        [row] = outside_server.kept.rows("SELECT data FROM files WHERE id = ?", name)
         return 200, {"content-encoding": "gzip"}, gzip.compress(row["data"])
 
-    outside.results, outside.operations, outside.instead = results, tell, send_gzipped
-    outside.manner.pending_s = outside.manner.running_s = 0
-    elsewhere.people(count)
-    elsewhere.do("submit", BATCH_ROWS=PER_BATCH)
-    assert len(elsewhere.read("poll", no_wait=True)["downloaded"]) == len(forms) + len(NAMES)
-    sealed = sorted((elsewhere.data / "batches").glob("*-results.jsonl"))
+    outside_server.results, outside_server.operations, outside_server.instead = (
+        results,
+        tell,
+        send_gzipped,
+    )
+    outside_server.manner.pending_s = outside_server.manner.running_s = 0
+    served_workspace.people(count)
+    served_workspace.do("submit", BATCH_ROWS=PER_BATCH)
+    assert len(served_workspace.read("poll", no_wait=True)["downloaded"]) == len(forms) + len(NAMES)
+    sealed = sorted((served_workspace.data / "batches").glob("*-results.jsonl"))
     for path in (sealed[0], sealed[3], sealed[-2]):
         path.write_bytes(path.read_bytes()[:-9])
-    assert elsewhere.do("poll").err.count("fetched again, byte for byte") == 3
-    elsewhere.do("ingest")
-    assert elsewhere.states() == {"tagged": count}
-    assert sum(call.endswith(DOWNLOAD) for call in outside.calls) == len(forms) + len(NAMES) - 1 + 2
+    assert served_workspace.do("poll").err.count("fetched again, byte for byte") == 3
+    served_workspace.do("ingest")
+    assert served_workspace.states() == {"tagged": count}
+    assert (
+        sum(call.endswith(DOWNLOAD) for call in outside_server.calls)
+        == len(forms) + len(NAMES) - 1 + 2
+    )
 
 
 BODIES: dict[str, str] = {
@@ -150,7 +157,7 @@ FAULT = {
 
 
 def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Every kind is named, exit code 4, nobody is charged; `batch-cancel` gives up what cannot be read of it."""
     kinds = list(BODIES)
@@ -173,54 +180,58 @@ def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(
         """Send half of one result, gzipped and without a length."""
         if not call.endswith(DOWNLOAD) or numbers.get("gzip") is None:
             return None
-        name = elsewhere.batches()[numbers["gzip"] - 1]["remote_name"].removeprefix("batches/")
+        name = served_workspace.batches()[numbers["gzip"] - 1]["remote_name"].removeprefix(
+            "batches/"
+        )
         if name not in call:
             return None
         packed = gzip.compress(lines(["expert-tags/5", "expert-tags/6"]))
         return 200, {"content-encoding": "gzip"}, packed[: len(packed) // 2]
 
-    outside.results = results
-    outside.manner.pending_s = outside.manner.running_s = 0
-    elsewhere.people(PER_BATCH * len(kinds))
-    elsewhere.do("submit", BATCH_ROWS=PER_BATCH)
+    outside_server.results = results
+    outside_server.manner.pending_s = outside_server.manner.running_s = 0
+    served_workspace.people(PER_BATCH * len(kinds))
+    served_workspace.do("submit", BATCH_ROWS=PER_BATCH)
     numbers["gzip"] = kinds.index("gzip") + 1
-    outside.instead = cut_gzip
+    outside_server.instead = cut_gzip
     how: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
-    said = elsewhere.do("poll", no_wait=True, code=4, **how).err
+    error_output = served_workspace.do("poll", no_wait=True, code=4, **how).err
     for number, body in enumerate(BODIES.values(), 1):
-        told = [one for one in said.splitlines() if f"the result of batch {number};" in one]
-        assert any(body in one for one in told), (body, said)
-    assert "give it up" in said
-    assert set(elsewhere.batch_states()) == {"submitted"}
-    assert elsewhere.states() == {"claimed": PER_BATCH * len(kinds)}
-    assert {request["outcome"] for request in elsewhere.asked()} == {None}
+        told = [one for one in error_output.splitlines() if f"the result of batch {number};" in one]
+        assert any(body in one for one in told), (body, error_output)
+    assert "give it up" in error_output
+    assert set(served_workspace.batch_states()) == {"submitted"}
+    assert served_workspace.states() == {"claimed": PER_BATCH * len(kinds)}
+    assert {request["outcome"] for request in served_workspace.asked()} == {None}
 
     for number in range(1, len(kinds) + 1):
-        elsewhere.do("cancel", number)
-    report = elsewhere.read("poll", **how)
+        served_workspace.do("cancel", number)
+    report = served_workspace.read("poll", **how)
     assert report["downloaded"] == [kinds.index("cut") + 1]
     assert set(report["failed"].values()) == {"succeeded, but its result could not be had"}
-    [account] = elsewhere.read("ingest")
+    [account] = served_workspace.read("ingest")
     assert (account["answered"], account["missing"]) == (PER_BATCH - 1, 1)
-    assert elsewhere.states() == {"tagged": 1, "untagged": PER_BATCH * len(kinds) - 1}
-    assert elsewhere.spent()["lost"] > 0, "what was given up may have to be paid"
+    assert served_workspace.states() == {"tagged": 1, "untagged": PER_BATCH * len(kinds) - 1}
+    assert served_workspace.spent()["lost"] > 0, "what was given up may have to be paid"
 
 
 def test_missing_lines_of_a_batch_that_succeeded_count_at_their_estimate(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """The fullest of three downloads is taken, the row is charged, and its cost stays in costs and budgets."""
-    elsewhere.people(4)
-    outside.results = lambda keys: lines(by_number(keys)[1:])
-    elsewhere.each("submit", "poll", "ingest")
-    assert sum(call.endswith(DOWNLOAD) for call in outside.calls) == 3
-    [batch] = elsewhere.batches()
+    served_workspace.people(4)
+    outside_server.results = lambda keys: lines(by_number(keys)[1:])
+    served_workspace.each("submit", "poll", "ingest")
+    assert sum(call.endswith(DOWNLOAD) for call in outside_server.calls) == 3
+    [batch] = served_workspace.batches()
     assert (batch["answered"], batch["missing"]) == (3, 1)
     share = batch["estimated_cost"] / 4
-    spent, [costs] = elsewhere.spent(), elsewhere.read("costs")["rows"]
+    spent, [costs] = served_workspace.spent(), served_workspace.read("costs")["rows"]
     assert spent["lost"] == pytest.approx(share, abs=1e-6)
     assert costs["lost"] == pytest.approx(share, abs=1e-6)
-    refused = elsewhere.do("submit", BUDGET_PER_DAY=f"{spent['actual'] + share * 1.5:.9f}", code=3)
+    refused = served_workspace.do(
+        "submit", BUDGET_PER_DAY=f"{spent['actual'] + share * 1.5:.9f}", code=3
+    )
     assert "BUDGET_PER_DAY" in refused.err
 
 
@@ -256,39 +267,39 @@ def give_strays(outside: Outside) -> None:
 
 
 def test_replies_that_belong_to_no_request_count_at_the_estimate_of_rows_without_one(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """However the batch ended, they were paid for: in costs, in status and in budgets."""
-    elsewhere.people(12)
-    give_strays(outside)
-    elsewhere.each("submit", "poll", "ingest", BATCH_ROWS=4)
-    batches = elsewhere.batches()
+    served_workspace.people(12)
+    give_strays(outside_server)
+    served_workspace.each("submit", "poll", "ingest", BATCH_ROWS=4)
+    batches = served_workspace.batches()
     assert [(one["answered"], one["missing"]) for one in batches] == [(1, 3)] * len(ENDINGS)
     lost = sum(one["estimated_cost"] for one in batches) * 3 / 4
-    assert elsewhere.spent()["lost"] == pytest.approx(lost, abs=1e-6)
-    assert sum(one["lost"] for one in elsewhere.read("costs")["rows"]) == pytest.approx(
+    assert served_workspace.spent()["lost"] == pytest.approx(lost, abs=1e-6)
+    assert sum(one["lost"] for one in served_workspace.read("costs")["rows"]) == pytest.approx(
         lost, abs=1e-6
     )
-    budget = elsewhere.spent()["actual"] + lost
-    refused = elsewhere.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    budget = served_workspace.spent()["actual"] + lost
+    refused = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
     assert "BUDGET_PER_DAY" in refused.err
 
 
 def test_a_budget_stops_a_tag_whose_replies_belong_to_no_request(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Rows without a reply are sent again only as far as the budget allows."""
-    elsewhere.people(20)
-    give_strays(outside)
-    budget = 1.5 * elsewhere.read("submit", dry=True)["estimated_cost"]
+    served_workspace.people(20)
+    give_strays(outside_server)
+    budget = 1.5 * served_workspace.read("submit", dry=True)["estimated_cost"]
     for _ in range(3):
-        elsewhere.run("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
-    assert sum(one["estimated_cost"] for one in elsewhere.batches()) <= budget
-    assert elsewhere.states()["untagged"] > 0
+        served_workspace.run("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
+    assert sum(one["estimated_cost"] for one in served_workspace.batches()) <= budget
+    assert served_workspace.states()["untagged"] > 0
 
 
 def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_again(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Its answers count, `tag` and `work` end well, and they do not say that rows are sent again."""
 
@@ -300,44 +311,46 @@ def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_ag
         del told["response"]
         return told | {"error": {"code": 13, "message": "Internal error"}}
 
-    outside.operations = fail
-    elsewhere.people(3)
-    done = elsewhere.do("tag", mode="batch", wait=True)
-    assert "sent again" not in done.said
-    assert "failed at the API" not in done.said
-    assert elsewhere.states() == {"tagged": 3}
+    outside_server.operations = fail
+    served_workspace.people(3)
+    tag_run = served_workspace.do("tag", mode="batch", wait=True)
+    assert "sent again" not in tag_run.said
+    assert "failed at the API" not in tag_run.said
+    assert served_workspace.states() == {"tagged": 3}
 
-    outside.manner.pending_s = outside.manner.running_s = 0
-    elsewhere.people(2, first=3)
-    elsewhere.do("work", once=True)
-    assert "sent again" not in elsewhere.do("work", once=True).said
-    assert elsewhere.states() == {"tagged": 5}
-    assert len(outside.kept.created()) == 2
+    outside_server.manner.pending_s = outside_server.manner.running_s = 0
+    served_workspace.people(2, first=3)
+    served_workspace.do("work", once=True)
+    assert "sent again" not in served_workspace.do("work", once=True).said
+    assert served_workspace.states() == {"tagged": 5}
+    assert len(outside_server.kept.created()) == 2
 
 
 def test_a_batch_whose_requests_all_fail_with_one_code_is_told_in_one_sentence(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Exit code 4, and what to do next; failures of billing and permission are held against no row."""
-    elsewhere.people(5)
-    outside.results = lambda keys: b"\n".join(
+    served_workspace.people(5)
+    outside_server.results = lambda keys: b"\n".join(
         error(key, 3, "Request contains an invalid argument.") for key in keys
     )
-    elsewhere.do("submit", limit=2)
-    elsewhere.do("poll")
-    done = elsewhere.do("ingest", code=4)
+    served_workspace.do("submit", limit=2)
+    served_workspace.do("poll")
+    done = served_workspace.do("ingest", code=4)
     said = "each of the 2 requests of batch 1 failed with code 3: Request contains an invalid argument."
     assert done.err.count(said) == 1
     assert "unpark" in done.err
-    assert elsewhere.states() == {"parked": 2, "untagged": 3}
+    assert served_workspace.states() == {"parked": 2, "untagged": 3}
 
     denied = "The caller does not have permission; billing is disabled."
-    outside.results = lambda keys: b"\n".join(error(key, 7, denied) for key in keys)
-    done = elsewhere.do("tag", mode="batch", wait=True, code=4)
+    outside_server.results = lambda keys: b"\n".join(error(key, 7, denied) for key in keys)
+    done = served_workspace.do("tag", mode="batch", wait=True, code=4)
     assert f"failed with code 7: {denied}; no row was charged" in done.err
     assert "check billing" in done.err
-    outside.results = lambda keys: b"\n".join(error(key, 14, "Unavailable.") for key in keys)
-    done = elsewhere.do("tag", mode="batch", wait=True, code=4)
+    outside_server.results = lambda keys: b"\n".join(error(key, 14, "Unavailable.") for key in keys)
+    done = served_workspace.do("tag", mode="batch", wait=True, code=4)
     assert "each of the 3 requests of batch 3 failed with code 14: Unavailable." in done.err
-    assert elsewhere.states() == {"parked": 2, "untagged": 3}, "two charged failures park a row"
-    assert elsewhere.spent()["lost"] == 0
+    assert served_workspace.states() == {"parked": 2, "untagged": 3}, (
+        "two charged failures park a row"
+    )
+    assert served_workspace.spent()["lost"] == 0

@@ -57,8 +57,8 @@ def check_sums(workspace: Workspace, count: int) -> None:
     total = states.pop("total")
     exported = workspace.exported(workspace.task)
     assert (total, sum(states.values()), len(exported)) == (count, count, count)
-    counted = Counter(row.get("row_state", row["state"]) for row in exported)
-    assert counted == {name: number for name, number in states.items() if number}
+    counter = Counter(row.get("row_state", row["state"]) for row in exported)
+    assert counter == {name: number for name, number in states.items() if number}
     with_gone = workspace.exported(workspace.task, gone=True)
     assert (len(with_gone), "gone" in states) == (count + said["gone"], False)
 
@@ -67,10 +67,10 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     """Refused rows stand in status, items, doctor and every format of the export, in the order of the source."""
     declare(workspace, "mixed")
     put_bytes(workspace, "tasks/mixed.csv", MIXED)
-    said = workspace.do("tag", mode="live").err
-    assert "mixed.csv, line 3, column 'id': the key is blank" in said
-    assert "4 rows are refused; 3 are shown" in said
-    assert "items --task mixed --state refused" in said
+    error_output = workspace.do("tag", mode="live").err
+    assert "mixed.csv, line 3, column 'id': the key is blank" in error_output
+    assert "4 rows are refused; 3 are shown" in error_output
+    assert "items --task mixed --state refused" in error_output
     assert workspace.states() == STATES
     check_sums(workspace, 9)
     listed = workspace.read("items", state="refused")["items"]
@@ -139,13 +139,13 @@ def test_rows_that_left_the_source_are_told_beside_it(workspace: Workspace) -> N
     assert [one["id"] for one in exported] == ["9", "3", "1"]
     assert {"state", "reason", "row_state", "row_reason"} <= exported[0].keys()
     assert {one["id"]: one["row_state"] for one in workspace.exported(gone=True)}["2"] == "gone"
-    counted = workspace.read("items", counts=True)
-    assert (counted["total"], counted["gone"], len(workspace.rows())) == (3, 1, 3)
+    items_document = workspace.read("items", counts=True)
+    assert (items_document["total"], items_document["gone"], len(workspace.rows())) == (3, 1, 3)
     assert [one["id"] for one in workspace.read("items", state="gone")["items"]] == ["2"]
     workspace.put("tasks/moving.csv", HEAD)
     workspace.do("tag", mode="live", code="any")
-    done = workspace.do("export", "none.csv")
-    assert "no row to export: no file was written" in done.out
+    export_run = workspace.do("export", "none.csv")
+    assert "no row to export: no file was written" in export_run.out
     assert not (workspace.home / "none.csv").exists()
 
 
@@ -156,8 +156,8 @@ def test_equal_rows_without_a_key_are_rows_that_share_one_request(
     declare(workspace, "equal", 'key="row"')
     texts = ["a lamp", "a chair", "a lamp", "a lamp", "a chair"]
     workspace.put("tasks/equal.csv", HEAD + "".join(f"1,{text}\n" for text in texts))
-    done = workspace.do("tag", mode="batch", wait=True)
-    assert done.out.startswith("5 answered in 1 batch")
+    tag_run = workspace.do("tag", mode="batch", wait=True)
+    assert tag_run.out.startswith("5 answered in 1 batch")
     assert [len(one["lines"]) for one in api.creates()] == [2]
     assert workspace.states() == {"answered": 5}
     check_sums(workspace, 5)
@@ -203,15 +203,15 @@ def test_an_apostrophe_that_an_export_put_before_a_cell_goes_when_it_is_read(
     declare(workspace, "signs")
     workspace.put("tasks/signs.csv", "id,text,@by\n@ada,=bees,x\nbob,a lamp,-y\n-5,c,'d\n")
     workspace.do("tag", mode="live")
-    done = workspace.do("export", "out.csv")
+    export_run = workspace.do("export", "out.csv")
     # `bees` of the local engine's answer begins like a formula, too.
     changed = (
         sum(cell.startswith("'") for row in cells_of(workspace.home / "out.csv") for cell in row)
         - 1
     )
     assert changed >= 4
-    assert f"{changed} cells begin like a formula" in done.err
-    assert "--raw" in done.err
+    assert f"{changed} cells begin like a formula" in export_run.err
+    assert "--raw" in export_run.err
     raw = workspace.do("export", "raw.csv", raw=True)
     assert "apostrophe" not in raw.err
     header, *rows = cells_of(workspace.home / "raw.csv")
@@ -230,8 +230,13 @@ def test_refused_rows_of_people_and_passages_are_kept_until_their_file_comes_aga
         "p.csv", f"{head}ada,Ada,I keep bees,red\n,No,nobody,blue\nADA,Twin,Wasps,=x\nbob,Bob,,y\n"
     )
     workspace.do("import", "p.csv")
-    said = workspace.status()["experts"]
-    assert (said["total"], said["untagged"], said["no_bio"], said["refused"]) == (4, 1, 1, 2)
+    experts = workspace.status()["experts"]
+    assert (experts["total"], experts["untagged"], experts["no_bio"], experts["refused"]) == (
+        4,
+        1,
+        1,
+        2,
+    )
     listed = workspace.read("items", state="refused")["items"]
     assert [(one["line"], one["cells"]["bio"]) for one in listed] == [(3, "nobody"), (4, "Wasps")]
     assert "2 rows of experts were refused: line 3: empty" in workspace.do("doctor").out
@@ -277,8 +282,8 @@ class Table(NamedTuple):
     def content(self) -> bytes:
         """Return the bytes of the CSV file."""
         lines = (
-            f"{key},{text}{',x' * (at in self.broken)}\n"
-            for at, (key, text) in enumerate(self.rows)
+            f"{key},{text}{',x' * (index in self.broken)}\n"
+            for index, (key, text) in enumerate(self.rows)
         )
         return (HEAD + "".join(lines)).encode(self.encoding)
 

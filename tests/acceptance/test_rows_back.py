@@ -111,8 +111,8 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, to: st
     )
     workspace.put("tasks/tickets.py", text)
     workspace.do("tag", mode="live", yes=True)
-    done = workspace.do("export", f"out.{to}")
-    assert "wrote tickets@1/" in done.err
+    export_run = workspace.do("export", f"out.{to}")
+    assert "wrote tickets@1/" in export_run.err
     found = read_back(workspace.home / f"out.{to}")
     assert list(found[0])[: len(NAMES)] == [
         f"'{name}" if to == "csv" and name[0] in "=@" else name for name in NAMES
@@ -188,8 +188,8 @@ def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> No
         for name in ("ada", "bo")
     ]
     workspace.put("people.csv", "\n".join([head, *rows]))
-    said = workspace.do("import", "people.csv", map="username=E-Mail").err
-    assert "kept for an export: Tel., Notiz" in said
+    error_output = workspace.do("import", "people.csv", map="username=E-Mail").err
+    assert "kept for an export: Tel., Notiz" in error_output
     for more, updated in (("", 0), ("", 0), ("x", 1)):
         workspace.put(
             "people.csv",
@@ -224,13 +224,13 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
         merge=lambda sheet: sheet.merge_range(1, 1, 3, 1, "Imker"),
         formula=lambda sheet: sheet.write_formula(3, 2, "=1+1", None, ""),
     )
-    said = workspace.do("import", "p.xlsx", map="username=Nr.").err
+    error_output = workspace.do("import", "p.xlsx", map="username=Nr.").err
     for words in (
         "the sheet 'Erste' is read, of 'Erste', 'Zweite', 'Leer'",
         "merged cells: 1",
         "worked out: C4",
     ):
-        assert words in said
+        assert words in error_output
     assert [(one["Username"], one["category"]) for one in workspace.exported()] == [
         (f"p{n}", "Imker") for n in range(3)
     ]

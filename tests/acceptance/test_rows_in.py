@@ -42,9 +42,9 @@ def texts(workspace: Workspace) -> list[str]:
 
 def read_file(client: httpx2.Client, number: int) -> dict[str, Any]:
     """Wait until the page has read a file, and return what it found."""
-    until = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + LONGEST_S
     while (found := client.get(f"{DROP}/{number}").json())["state"] == "reading":
-        assert time.monotonic() < until, found
+        assert time.monotonic() < deadline, found
         time.sleep(0.01)
     return dict(found)
 
@@ -55,19 +55,21 @@ def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engin
     polish = workspace.put("pl.csv", "")
     french.write_bytes(FRENCH.encode("cp1252"))
     polish.write_bytes(POLISH.encode("cp1250"))
-    done = workspace.do("ask", "fr.csv", q="Praise?", fields="topic", json=True)
-    assert "Café fermé à 18 h, très déçu" in json.dumps(done.json["tried"], ensure_ascii=False)
-    assert "read as cp1252" in done.err
-    assert "line 2 is '1;Café fermé à 18 h, très déçu'" in done.err
-    assert "--encoding cp1250" in done.err
+    ask_run = workspace.do("ask", "fr.csv", q="Praise?", fields="topic", json=True)
+    assert "Café fermé à 18 h, très déçu" in json.dumps(ask_run.json["tried"], ensure_ascii=False)
+    assert "read as cp1252" in ask_run.err
+    assert "line 2 is '1;Café fermé à 18 h, très déçu'" in ask_run.err
+    assert "--encoding cp1250" in ask_run.err
     assert "Łódź się spóźniła" in workspace.do("ask", "pl.csv", q="Praise?").err
     for name in ("klingon", "hex"):
         assert (
             f"'{name}', which is no encoding"
             in workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2).err
         )
-    said = workspace.do("new_task", "fr", encoding="utf-8", code=2, **{"from": "fr.csv"}).err
-    assert "fr.csv, line 2: byte 14 is no text in utf-8" in said
+    error_output = workspace.do(
+        "new_task", "fr", encoding="utf-8", code=2, **{"from": "fr.csv"}
+    ).err
+    assert "fr.csv, line 2: byte 14 is no text in utf-8" in error_output
     workspace.do("new_task", "fr", encoding="mac_roman", **{"from": "fr.csv"})
     workspace.task = "fr"
     workspace.do("preflight")
@@ -92,8 +94,11 @@ def test_a_cell_above_the_limit_costs_its_own_row(workspace: Workspace) -> None:
     rows = "".join(f'{number},"Boat {number}, late"\n' for number in range(2, MANY + 2))
     workspace.put("boats.csv", f'id,text\n1,"{long}"\n{rows}last,"one ""more"""\n')
     declare(workspace, "../boats.csv")
-    said = workspace.do("preflight").err
-    assert "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002" in said
+    error_output = workspace.do("preflight").err
+    assert (
+        "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
+        in error_output
+    )
     assert workspace.states() == {"open": MANY + 1, "refused": 1}
     assert texts(workspace)[-1] == 'one "more"'
     table = [
@@ -126,8 +131,12 @@ def test_a_row_that_is_no_header_is_refused_and_named(workspace: Workspace, api:
         assert re.search("line 1 'Report of May', line 2 '', line 3 'id.*text.*city'", said)
         assert "--header 3" in said
         assert "--header none" in said
-        asked = workspace.read("ask", name, q="Praise?", header=3)
-        assert (asked["key"], asked["text"], asked["rows"]) == ("id", "text", 2)
+        ask_document = workspace.read("ask", name, q="Praise?", header=3)
+        assert (ask_document["key"], ask_document["text"], ask_document["rows"]) == (
+            "id",
+            "text",
+            2,
+        )
     assert (
         "line 1 '1,The boat was late', line 2 '2,On time'"
         in workspace.do("ask", "unnamed.csv", q="x?", code=2).err
@@ -244,9 +253,9 @@ def test_values_of_any_type_come_in(workspace: Workspace) -> None:
     ]
     workspace.put("n.jsonl", "\n".join(lines))
     declare(workspace, "../n.jsonl", name="numbers")
-    said = workspace.do("preflight").err
-    assert "line 1: no JSON: NaN at character 24 is no number of JSON" in said
-    assert "line 2: no JSON: -Infinity at character 24" in said
+    error_output = workspace.do("preflight").err
+    assert "line 1: no JSON: NaN at character 24 is no number of JSON" in error_output
+    assert "line 2: no JSON: -Infinity at character 24" in error_output
     assert texts(workspace) == ["c"]
     with Book(workspace.home / "rates.xlsx") as book:
         sheet = book.add_worksheet()

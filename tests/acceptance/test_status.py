@@ -29,8 +29,8 @@ def put_letters(
 
 def next_step(said: str) -> list[str]:
     """Return the words of the command that an output names as the next one."""
-    found = re.search(r"(?:Next: |^next +)(findable .*)$", said, re.MULTILINE)
-    return shlex.split(found[1]) if found else []
+    match = re.search(r"(?:Next: |^next +)(findable .*)$", said, re.MULTILINE)
+    return shlex.split(match[1]) if match else []
 
 
 def kill_live_run(workspace: Workspace, api: Engine, *, after: int) -> None:
@@ -39,9 +39,9 @@ def kill_live_run(workspace: Workspace, api: Engine, *, after: int) -> None:
     with workspace.start(
         "tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1, CALL_TIMEOUT=200
     ) as running:
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while sum(one["path"].endswith(":generateContent") for one in api.journal()) <= after:
-            assert time.monotonic() < until, running.so_far()
+            assert time.monotonic() < deadline, running.so_far()
             time.sleep(0.01)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
@@ -55,13 +55,13 @@ def test_a_stopped_run_is_said_to_have_stopped_and_one_command_continues_it(
     put_letters(workspace)
     kill_live_run(workspace, api, after=2)
     before = {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")}
-    said = workspace.do("status").out
+    output = workspace.do("status").out
     assert re.search(
         r"under way +live run 1 stopped, \d of 6 rows asked: `findable tag --task letters` continues",
-        said,
+        output,
     )
-    assert " left" not in said
-    assert next_step(said) == ["findable", "tag", "--task", TASK]
+    assert " left" not in output
+    assert next_step(output) == ["findable", "tag", "--task", TASK]
     assert {
         path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")
     } == before
@@ -71,10 +71,10 @@ def test_a_stopped_run_is_said_to_have_stopped_and_one_command_continues_it(
         assert shlex.split(found["next"])[-3:] == ["tag", "--task", TASK]
         assert found["plan"]["cost"] > 0
         assert ", stopped" in client.get("/parts/state", params={"task": TASK}).text
-    done = workspace.do("tag", mode="live", yes=True)
-    assert "continuing live run 1 stopped" in done.err
+    tag_run = workspace.do("tag", mode="live", yes=True)
+    assert "continuing live run 1 stopped" in tag_run.err
     assert workspace.states(TASK) == {"answered": 6}
-    assert next_step(done.out) == next_step(workspace.do("status").out) != []
+    assert next_step(tag_run.out) == next_step(workspace.do("status").out) != []
 
 
 def test_a_resumed_batch_is_named_and_no_empty_plan_is_announced(
@@ -99,36 +99,36 @@ def test_a_resumed_batch_is_named_and_no_empty_plan_is_announced(
 
 
 def test_failures_are_one_line_before_the_next_step_and_grouped_in_all_of_it(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Most rows fail for a reason that each of them says in other words; the report of the failed gate is named."""
 
     def answer(request: Json) -> Any:
         """Answer the first rows with a value that is none of the choices, of each another one."""
-        found = re.search(r"letter (\d+) ", user_text(request))
-        assert found
-        number = int(found[1])
+        match = re.search(r"letter (\d+) ", user_text(request))
+        assert match
+        number = int(match[1])
         return fill(request) if number >= 70 else {"tone": f"tone {number}"}
 
-    outside.answerer = answer
-    put_letters(elsewhere, count=75)
-    elsewhere.do("tag", mode="live", TASK=TASK, yes=True)
-    lines = elsewhere.do("status").out.splitlines()
+    outside_server.answerer = answer
+    put_letters(served_workspace, count=75)
+    served_workspace.do("tag", mode="live", TASK=TASK, yes=True)
+    lines = served_workspace.do("status").out.splitlines()
     assert [line[:11].strip() for line in lines[-2:]] == ["failed", "next"]
-    failed = elsewhere.status()["failures"]
+    failed = served_workspace.status()["failures"]
     reason, count = next(iter(failed["reasons"].items()))
     assert (failed["rows"], count) == (70, 70)
     assert f"70 rows: {reason}" in lines[-2]
     assert Path(failed["report"]).is_file()
     assert failed["report"] in lines[-2]
-    more = elsewhere.do("status", more=True).out.splitlines()
+    more = served_workspace.do("status", more=True).out.splitlines()
     assert len(more) < 60
     assert sum(reason in line for line in more) == 2
     assert max(map(len, more)) < 500
 
 
 def test_progress_counts_a_row_that_is_asked_again_once(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Every first reply is invalid: no more rows are shown as asked than there are."""
     asked = set[str]()
@@ -140,17 +140,17 @@ def test_progress_counts_a_row_that_is_asked_again_once(
         asked.add(text)
         return {"tone": "neither"} if is_first else fill(request)
 
-    outside.answerer = answer
-    put_letters(elsewhere)
-    elsewhere.do("try", TASK=TASK, yes=True)
+    outside_server.answerer = answer
+    put_letters(served_workspace)
+    served_workspace.do("try", TASK=TASK, yes=True)
     asked.clear()
-    with elsewhere.page() as client:
+    with served_workspace.page() as client:
         number = client.post(
             "/api/tag", params={"task": TASK, "cost": 1}, json={"mode": "live"}
         ).json()["number"]
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while (work := client.get(f"/api/work/{number}").json())["state"] == "running":
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             assert work["done"] <= (work["total"] or work["done"])
         assert (work["done"], work["total"]) == (6, 6)
 
@@ -176,9 +176,9 @@ def test_the_only_task_is_meant_without_a_name_and_several_are_listed(workspace:
     put_letters(workspace, "notes", count=2)
     workspace.do("tag", mode="live", TASK="notes", yes=True)
     for verb, *arguments in (("items",), ("export", "no.csv"), ("tag",), ("parked",)):
-        said = workspace.do(verb, *arguments, code=2).err
-        assert "has no people, and several tasks: letters, notes; nothing was done" in said
-        assert "--task letters" in said
+        error_output = workspace.do(verb, *arguments, code=2).err
+        assert "has no people, and several tasks: letters, notes; nothing was done" in error_output
+        assert "--task letters" in error_output
     assert not (workspace.home / "no.csv").exists()
     assert workspace.status()["others"] == ["letters", "notes"]
     assert workspace.read("costs", task=TASK)["total"]["calls"] == spent
@@ -186,7 +186,7 @@ def test_the_only_task_is_meant_without_a_name_and_several_are_listed(workspace:
 
     workspace.put("people.csv", f"{HEADER}ada,Ada,Lovelace,,,Keeps bees.\n")
     workspace.do("import", "people.csv")
-    assert [one["username"] for one in workspace.read("items")["items"]] == ["ada"]
+    assert [row["username"] for row in workspace.read("items")["items"]] == ["ada"]
 
 
 def test_what_stands_without_a_name_is_an_option_too(workspace: Workspace) -> None:

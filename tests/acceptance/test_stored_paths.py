@@ -141,11 +141,11 @@ def test_what_is_not_as_it_was_sealed_is_neither_removed_nor_rewritten(
     sealed = path.read_bytes()
     path.write_bytes(sealed + SECRET)
     for dry in (True, False):
-        done = workspace.do("clean", dry=dry, json=True, KEEP_DAYS=0)
-        assert done.json["changed"] == [path.name]
-        assert done.json["batches"] == []
-        assert "was changed" not in done.out
-        assert path.name in done.err
+        clean_run = workspace.do("clean", dry=dry, json=True, KEEP_DAYS=0)
+        assert clean_run.json["changed"] == [path.name]
+        assert clean_run.json["batches"] == []
+        assert "was changed" not in clean_run.out
+        assert path.name in clean_run.err
     refused = workspace.do("forget", names[0], yes=True, code=5).err
     assert str(path) in refused
     assert path.read_bytes() == sealed + SECRET
@@ -167,16 +167,16 @@ def test_a_manifest_names_files_of_its_own_folder(workspace: Workspace) -> None:
     workspace.each(*CHAIN)
     secret = secret_below(workspace.home / "theirs")
     path = workspace.data / "index" / "current" / "manifest.json"
-    whole = path.read_bytes()
+    file_bytes = path.read_bytes()
     for name in (str(secret), f"../../../../theirs/{secret.name}", "with\0a NUL"):
-        document = json.loads(whole)
+        document = json.loads(file_bytes)
         document["hashes"][name] = hashlib.sha256(SECRET).hexdigest()
         document["sizes"][name] = len(SECRET)
         path.write_text(json.dumps(document), encoding="utf-8")
-        done = workspace.do("search", "bees", code=5)
-        assert "is not below" in done.err
-        assert "index" in done.err
-    path.write_bytes(whole)
+        search_run = workspace.do("search", "bees", code=5)
+        assert "is not below" in search_run.err
+        assert "index" in search_run.err
+    path.write_bytes(file_bytes)
     assert len(workspace.found("bees")) == 3
 
 
@@ -194,8 +194,8 @@ def test_a_link_in_a_backup_leads_nowhere(workspace: Workspace, tmp_path: Path) 
         files = {**document["files"], name: hashlib.sha256(SECRET).hexdigest()}
         manifest.write_text(json.dumps({**document, "files": files}), encoding="utf-8")
         how: dict[str, Any] = {"from": tmp_path / "copy", "DATA": tmp_path / "restored"}
-        done = workspace.do("restore", code=2, **how)
-        assert "is not below" in done.err
+        restore_run = workspace.do("restore", code=2, **how)
+        assert "is not below" in restore_run.err
         assert not (tmp_path / "restored").exists()
 
 
@@ -272,3 +272,33 @@ def sent_colours(workspace: Workspace, number: int) -> list[str]:
         corner: Any = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((59, 39))
         colours.append("red" if corner[0] > corner[2] else "blue")
     return colours
+
+
+@pytest.mark.excused(*FORGED)
+def test_only_a_file_that_a_person_named_is_run_as_a_task(workspace: Workspace) -> None:
+    """A path of a task that only the database names is not run (3); the one that TASK= named is."""
+    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n")
+    declaration = (
+        "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
+        "class Answer(BaseModel):\n    mood: str\n\n\n"
+        'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n'
+    )
+    named = str(workspace.put("tasks/reviews.py", declaration))
+    marker = workspace.home / "was-run"
+    other = workspace.put(
+        "scripts/reviews.py", f"open({str(marker)!r}, 'w').close()\n" + declaration
+    )
+    workspace.do("try", TASK=named)
+    workspace.do("tag", mode="live", yes=True, TASK=named)
+    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n2,I do not.\n")
+    forge(workspace, "UPDATE findable_tasks SET path = :path", path=str(other))
+    for verb in ("work", "tag"):
+        words = {"once": True} if verb == "work" else {"mode": "live", "yes": True}
+        done = workspace.do(verb, code=3, TASK="reviews", **words)
+        assert f"{other}, may be a stranger's" in done.said
+        assert "FINDABLE_TRUST" in done.said
+    assert not marker.exists()
+
+    forge(workspace, "UPDATE findable_tasks SET path = :path", path=named)
+    workspace.do("tag", mode="live", yes=True, TASK="reviews")
+    assert workspace.states("reviews") == {"answered": 2}

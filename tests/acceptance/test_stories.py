@@ -127,13 +127,13 @@ def check_answers(workspace: Workspace, story: Story) -> None:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
 def test_a_file_of_a_task_is_all_that_it_takes(
-    workspace: Workspace, outside: Outside, story: Story
+    workspace: Workspace, outside_server: Outside, story: Story
 ) -> None:
     """Submit, poll and ingest, each killed at random moments; then every row is answered once, and is exported."""
     chance = random.Random(story.name)  # noqa: S311 - no secret
     if story.server == "outside":
-        workspace.url = outside.url
-        outside.troubles.lost_creates = outside.troubles.cut_downloads = 1
+        workspace.url = outside_server.url
+        outside_server.troubles.lost_creates = outside_server.troubles.cut_downloads = 1
     home(workspace, story).do("preflight")
     killed = rounds = 0
     while workspace.states().get("answered") != story.rows:
@@ -148,21 +148,21 @@ def test_a_file_of_a_task_is_all_that_it_takes(
     assert killed > 1
     check_answers(workspace, story)
     if story.server == "outside":
-        outside.check_once()
-        assert sorted(outside.kept.questions().values()) == [1] * (story.rows - story.equal)
+        outside_server.check_once()
+        assert sorted(outside_server.kept.questions().values()) == [1] * (story.rows - story.equal)
     assert "nothing contradicts" in workspace.do("doctor").out
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
 def test_the_same_rows_are_answered_live(
-    workspace: Workspace, outside: Outside, story: Story
+    workspace: Workspace, outside_server: Outside, story: Story
 ) -> None:
     """By the other server: one command asks about all rows now, and has nothing to do when it is run again.
 
     Centuries come into the museum's own table where there was none; the one that stood there stays.
     """
     if story.server != "outside":
-        workspace.url = outside.url
+        workspace.url = outside_server.url
     home(workspace, story).do("tag_live")
     check_answers(workspace, story)
     workspace.do("tag_live")

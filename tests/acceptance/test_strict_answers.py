@@ -48,18 +48,18 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
 def test_values_of_another_type_are_invalid(
-    elsewhere: Workspace, outside: Outside, mode: str
+    served_workspace: Workspace, outside_server: Outside, mode: str
 ) -> None:
     """Each wrong value is invalid and named by its field; whole numbers as 3.0 and ISO dates are stored as they are."""
     task_file = declaration(FIELDS, prompt="Dates of: {text}", items="rows.csv", more=["key='id'"])
-    elsewhere.put(
+    served_workspace.put(
         "tasks/dates.py", f"from datetime import date, datetime, time, timedelta\n{task_file}"
     )
     rows = [f"wrong-{number},row {number}\n" for number in range(len(WRONG))]
-    elsewhere.put(
+    served_workspace.put(
         "tasks/rows.csv", "id,text\n" + "".join(rows) + "good,row good\ncompact,row compact\n"
     )
-    elsewhere.task = "dates"
+    served_workspace.task = "dates"
 
     def answer(request: Json) -> Json:
         """Give each row its own reply, by the last word of its text."""
@@ -69,11 +69,11 @@ def test_values_of_another_type_are_invalid(
         field, value = WRONG[int(word)]
         return GOOD | {field: value}
 
-    outside.answerer = answer
-    elsewhere.do("tag", mode=mode, yes=True, wait=True)
+    outside_server.answerer = answer
+    served_workspace.do("tag", mode=mode, yes=True, wait=True)
     asked = {
         request["item"]: request
-        for request in elsewhere.asked()
+        for request in served_workspace.asked()
         if request["outcome"] != "answered"
     }
     assert sorted(asked) == sorted(f"wrong-{number}" for number in range(len(WRONG)))
@@ -82,31 +82,35 @@ def test_values_of_another_type_are_invalid(
         assert request["outcome"] == "invalid"
         assert field in request["reason"] or "ISO 8601" in request["reason"], request
 
-    exported = {row["id"]: row for row in elsewhere.exported() if row["id"] in {"good", "compact"}}
+    exported = {
+        row["id"]: row for row in served_workspace.exported() if row["id"] in {"good", "compact"}
+    }
     for row in exported.values():
         assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
-    schema = json.dumps(elsewhere.requests(1)[0]["request"]["generationConfig"]["responseSchema"])
+    schema = json.dumps(
+        served_workspace.requests(1)[0]["request"]["generationConfig"]["responseSchema"]
+    )
     assert all(
         f'"format": "{form}"' in schema for form in ("date", "date-time", "time", "duration")
     )
 
 
 def test_the_text_null_is_counted_in_the_quality_report(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """It is an answer like any other text, and the report says in how many rows and in which field it is."""
-    elsewhere.put("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
-    elsewhere.put(
+    served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
+    served_workspace.put(
         "tasks/notes.py",
         declaration({"note": "str", "why": "str"}, prompt="{text}", items="rows.csv"),
     )
-    elsewhere.task = "notes"
-    outside.answerer = lambda request: {
+    served_workspace.task = "notes"
+    outside_server.answerer = lambda request: {
         "note": "null" if "bees" in user_text(request) else "a note",
         "why": "because",
     }
-    elsewhere.do("tag", mode="live", yes=True)
-    (report_file,) = sorted((elsewhere.data / "reports").glob("notes-*.md"))[-1:]
+    served_workspace.do("tag", mode="live", yes=True)
+    (report_file,) = sorted((served_workspace.data / "reports").glob("notes-*.md"))[-1:]
     report = report_file.read_text(encoding="utf-8")
     assert 'note: the text "null" in 1 answers' in report
     assert "answers in which a text is the word null" in report

@@ -99,15 +99,15 @@ def test_request_files_are_full_at_the_first_of_three_limits(
         "Username,Bio\n" + "".join(f"p{n},{'bees ' * (n * n)}law {n}\n" for n in range(8)),
     )
     workspace.do("import", "people.csv")
-    counted = [
+    tokens_ins = [
         workspace.read("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)
     ]
-    tokens = [after - before for before, after in pairwise([0, *counted])]
+    tokens = [after - before for before, after in pairwise([0, *tokens_ins])]
     api.configure(paused=True)
     workspace.do("submit")
     lines = _lines(workspace, 1)
     most = sum(map(len, lines)) // 3
-    room = counted[-1] // 3
+    room = tokens_ins[-1] // 3
     cases: list[dict[str, int]] = [{"BATCH_ROWS": 3}, {"BATCH_BYTES": most}]
     cases += [{"BATCH_TOKENS": room, "BATCH_ROWS": 4, "LIMIT": 7}, {"BATCH_TOKENS": 1}]
     for limits in cases:
@@ -162,8 +162,8 @@ def test_a_budget_of_a_day_holds_over_all_processes(workspace: Workspace, api: E
     assert 0 < sum(one["estimated_cost"] for one in workspace.batches()) <= cost / 2
     sent = sum(sizes(workspace))
     assert (sent + first["held_back"], sent > 2) == (12, True)
-    again = workspace.do("submit", BUDGET_PER_DAY=day, code=3)
-    assert "BUDGET_PER_DAY" in again.said
+    submit_run = workspace.do("submit", BUDGET_PER_DAY=day, code=3)
+    assert "BUDGET_PER_DAY" in submit_run.said
     assert len(api.batches()) == 1
     api.configure(paused=False)
     workspace.each("poll", "ingest")
@@ -198,18 +198,18 @@ def test_no_more_tokens_wait_than_the_model_takes(workspace: Workspace, api: Eng
 
 
 def test_files_are_filled_by_what_past_answers_make_of_a_count(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Where the model counts twice as much as we do, half as many stand in a file, and DRY=1 says so."""
-    elsewhere.people(26)
-    elsewhere.do("submit", limit=6)
-    each = 2 * elsewhere.batches()[0]["estimated_in"] // 6
-    outside.results = lambda keys: b"\n".join(_answered(key, each) for key in keys)
-    elsewhere.each("poll", "ingest")
+    served_workspace.people(26)
+    served_workspace.do("submit", limit=6)
+    each = 2 * served_workspace.batches()[0]["estimated_in"] // 6
+    outside_server.results = lambda keys: b"\n".join(_answered(key, each) for key in keys)
+    served_workspace.each("poll", "ingest")
     room = 5 * each + each // 2
-    assert elsewhere.read("submit", dry=True, BATCH_TOKENS=room)["batches"] == 4
-    elsewhere.do("submit", BATCH_TOKENS=room)
-    assert sizes(elsewhere) == [6, 5, 5, 5, 5]
+    assert served_workspace.read("submit", dry=True, BATCH_TOKENS=room)["batches"] == 4
+    served_workspace.do("submit", BATCH_TOKENS=room)
+    assert sizes(served_workspace) == [6, 5, 5, 5, 5]
 
 
 def _answered(key: str, tokens: int) -> bytes:
@@ -227,9 +227,9 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
     """With a hundred batches at the API the next one waits as prepared, by our own count: exit 4, nothing refused."""
     workspace.people(101)
     api.configure(paused=True)
-    said = workspace.do("submit", BATCH_ROWS=1, code=4).err
-    assert "100 batches are at the API" in said
-    assert "findable batch-poll" in said
+    error_output = workspace.do("submit", BATCH_ROWS=1, code=4).err
+    assert "100 batches are at the API" in error_output
+    assert "findable batch-poll" in error_output
     assert len(api.batches()) == 100
     assert workspace.batch_states() == ["submitted"] * 100 + ["prepared"]
 

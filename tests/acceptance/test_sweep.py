@@ -89,11 +89,14 @@ def test_a_restore_that_was_killed_leaves_nothing_or_all_of_it(workspace: Worksp
         how = "INT" if at % 4 == 1 else "KILL"  # who is interrupted may still come to the end
         one, died = restored(f"life-{at}", Fate(at, how=how))
         assert died.code in ({-9} if how == "KILL" else {0, INTERRUPTED})
-        looked = one.run("status", json=True)
-        refused += looked.code == READ_NOTHING
-        assert looked.code == READ_NOTHING or looked.json[PEOPLE]["total"] in {0, len(names)}, (
+        status_run = one.run("status", json=True)
+        refused += status_run.code == READ_NOTHING
+        assert status_run.code == READ_NOTHING or status_run.json[PEOPLE]["total"] in {
+            0,
+            len(names),
+        }, (
             at,
-            looked,
+            status_run,
         )
         assert restored(f"life-{at}")[1].code in DONE_BEFORE
         assert list(one.tags()) == names

@@ -53,31 +53,37 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(
     The figures are those that the run is held against when it is over.
     """
     workspace.people(7, without_bio=2)
-    look = workspace.read("preflight")
+    preflight_document = workspace.read("preflight")
     dry = workspace.read("submit", dry=True)
-    assert (look["items"], look["batch"]["batches"], look["live"]["calls"]) == (7, 1, 7)
-    assert look["live"]["cost"] == pytest.approx(2 * look["batch"]["cost"], abs=2e-5)
-    tokens = look["tokens_in"], look["tokens_out"]
-    assert look["batch"]["cost"] == pytest.approx(
+    assert (
+        preflight_document["items"],
+        preflight_document["batch"]["batches"],
+        preflight_document["live"]["calls"],
+    ) == (7, 1, 7)
+    assert preflight_document["live"]["cost"] == pytest.approx(
+        2 * preflight_document["batch"]["cost"], abs=2e-5
+    )
+    tokens = preflight_document["tokens_in"], preflight_document["tokens_out"]
+    assert preflight_document["batch"]["cost"] == pytest.approx(
         sum(map(float.__mul__, map(float, tokens), BATCH_PRICE)) / 1e6, abs=1e-5
     )
     assert (dry["requests"], dry["tokens_in"]) == (7, tokens[0])
-    assert look["flex"]["cost"] == look["batch"]["cost"]
-    assert look["recommended"] == "flex"
+    assert preflight_document["flex"]["cost"] == preflight_document["batch"]["cost"]
+    assert preflight_document["recommended"] == "flex"
     assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
     models = workspace.put("models.toml", LIMITED)
     small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)[
         "batch"
     ]
     assert "turns" in str(small["warnings"])
-    said = workspace.do("preflight").out
-    assert "7 people" in said
-    assert "recommended: flex" in said
+    output = workspace.do("preflight").out
+    assert "7 people" in output
+    assert "recommended: flex" in output
     assert api.journal() == []
     assert workspace.batches() == []
     workspace.do("tag_live")
     actual = workspace.spent()["actual"]
-    assert actual == pytest.approx(look["live"]["cost"], rel=0.2)
+    assert actual == pytest.approx(preflight_document["live"]["cost"], rel=0.2)
     assert "nothing to ask" in workspace.do("preflight").out
 
 
@@ -167,9 +173,9 @@ def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, api: Engine)
     budget = 2.5 * one_costs(workspace) * 0.5
     assert tag(workspace, mode="batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
     for _ in "123":
-        said = workspace.do("run").out
-    left = workspace.states()["untagged"]
-    assert (f"{left} left: BUDGET=" in said, posts(api, CREATE)) == (True, 1)
+        output = workspace.do("run").out
+    untagged = workspace.states()["untagged"]
+    assert (f"{untagged} left: BUDGET=" in output, posts(api, CREATE)) == (True, 1)
     assert tag(workspace, mode="live", BUDGET=1)["left"] == 0
 
 
@@ -313,27 +319,31 @@ def test_it_waits_for_room_at_the_api(workspace: Workspace, api: Engine) -> None
 def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engine) -> None:
     """Those that are next, one by name, or as many as a seed draws are asked and shown; they stay as they were."""
     workspace.people(5, without_bio=1)
-    tried = workspace.read("try")
-    assert [one["name"] for one in tried["items"]] == ["person-0000", "person-0001", "person-0002"]
-    assert [one["outcome"] for one in tried["items"]] == ["answered"] * 3
+    try_document = workspace.read("try")
+    assert [row["name"] for row in try_document["items"]] == [
+        "person-0000",
+        "person-0001",
+        "person-0002",
+    ]
+    assert [row["outcome"] for row in try_document["items"]] == ["answered"] * 3
     assert posts(api, LIVE) == 3
     assert workspace.states() == {"untagged": 5, "no_bio": 1}
-    assert 0 < tried["cost"] == pytest.approx(workspace.spent()["actual"], abs=1e-5)
+    assert 0 < try_document["cost"] == pytest.approx(workspace.spent()["actual"], abs=1e-5)
     workspace.do("tag_live", limit=4)
     assert workspace.read("try", item="person-0000")["items"][0]["outcome"] == "answered"
-    drawn = [{one["id"] for one in workspace.read("try", seed=7, N=2)["items"]} for _ in "12"]
+    drawn = [{row["id"] for row in workspace.read("try", seed=7, N=2)["items"]} for _ in "12"]
     assert drawn[0] == drawn[1]
     assert (
         "one item is tried by its name" in workspace.do("try", item="person-0001", N=1, code=2).err
     )
     api.fault("schema_mismatch", path=LIVE)
-    said = workspace.do("try", item="person-0001").out
-    assert "\ninvalid in " in said
-    assert "tags: Field required" in said
+    output = workspace.do("try", item="person-0001").out
+    assert "\ninvalid in " in output
+    assert "tags: Field required" in output
     made = posts(api, LIVE)
     assert "--yes" in workspace.do("try", CONFIRM_ABOVE=0, code=2).err
     stopped = workspace.do("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
-    assert ({one["outcome"] for one in stopped["items"]}, posts(api, LIVE)) == ({"not asked"}, made)
+    assert ({row["outcome"] for row in stopped["items"]}, posts(api, LIVE)) == ({"not asked"}, made)
     assert workspace.states() == {"tagged": 4, "untagged": 1, "no_bio": 1}
     workspace.put(
         "texts.jsonl",
@@ -350,8 +360,8 @@ def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engin
     tag(workspace, mode="live")
     before = posts(api, LIVE)
     two = ("--a", "2", "--b", "draft")
-    found = workspace.read("try", *two, N=2, MODEL="gemini-2.5-pro")
-    assert (len(found["items"]), posts(api, LIVE)) == (2, before + 2)
+    try_document = workspace.read("try", *two, N=2, MODEL="gemini-2.5-pro")
+    assert (len(try_document["items"]), posts(api, LIVE)) == (2, before + 2)
     assert "no version, and no draft" in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
     assert workspace.states() == {"tagged": 3}
     assert len(workspace.read("versions")) == 1

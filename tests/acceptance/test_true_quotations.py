@@ -45,26 +45,28 @@ QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
 ]
 
 
-def test_what_a_text_shows_can_be_quoted(elsewhere: Workspace, outside: Outside) -> None:
+def test_what_a_text_shows_can_be_quoted(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
     """Each slice is of the text as it is, repeated ones follow each other, and numbers and negations still count."""
     table = io.StringIO()
     rows = csv.writer(table)
     rows.writerow(["id", "text"])
     rows.writerows((number, text) for number, (text, _, _) in enumerate(QUOTATIONS))
-    elsewhere.put("tasks/rows.csv", table.getvalue())
-    elsewhere.put(
+    served_workspace.put("tasks/rows.csv", table.getvalue())
+    served_workspace.put(
         "tasks/quotes.py", declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
     )
-    elsewhere.task = "quotes"
+    served_workspace.task = "quotes"
 
     def answer(request: Json) -> Json:
         """Quote the row's text as the table says."""
         shown_text = user_text(request)
         return {"quotes": next(quotes for text, quotes, _ in QUOTATIONS if text in shown_text)}
 
-    outside.answerer = answer
-    elsewhere.do("tag", mode="live", yes=True)
-    stored = {int(row["id"]): row["quotes"] for row in elsewhere.exported()}
+    outside_server.answerer = answer
+    served_workspace.do("tag", mode="live", yes=True)
+    stored = {int(row["id"]): row["quotes"] for row in served_workspace.exported()}
     for number, (text, _, slices) in enumerate(QUOTATIONS):
         quotes = stored[number]
         assert (quotes and [quote["quote"] for quote in quotes]) == slices, (text, quotes)

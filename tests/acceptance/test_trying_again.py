@@ -15,21 +15,21 @@ CREATE = ":batchGenerateContent$"
 
 
 def round_of(
-    workspace: Workspace, api: Engine, *faults: tuple[str, str, int | None], **how: int
+    workspace: Workspace, api: Engine, *faults: tuple[str, str, int | None], **options: int
 ) -> None:
     """Let all who can be asked be asked once; `faults` are words of lines, each with its item and its error's code."""
     for word, item, code in faults:
         args = {} if code is None else {"code": code, "message": f"Trouble {code}."}
         api.fault(word, key=KEY_OF.format(item), args=args)
-    workspace.do("submit", **how)
+    workspace.do("submit", **options)
     workspace.each("poll", "ingest")
 
 
 def room(workspace: Workspace, number: int) -> dict[str, int]:
     """Return `maxOutputTokens` of each key in a batch's request file."""
     return {
-        one["key"]: one["request"]["generationConfig"]["maxOutputTokens"]
-        for one in workspace.requests(number)
+        request["key"]: request["request"]["generationConfig"]["maxOutputTokens"]
+        for request in workspace.requests(number)
     }
 
 
@@ -119,7 +119,7 @@ def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Engi
         assert workspace.states() == {"claimed": 2}
         assert workspace.do("poll", json=True).json["failed"] == {str(number): "cancelled by hand"}
         assert workspace.states() == {"untagged": 2}
-    assert {one["state"] for one in api.batches()} == {"CANCELLED"}
+    assert {batch["state"] for batch in api.batches()} == {"CANCELLED"}
 
 
 def test_what_was_never_sent_or_is_over_is_cancelled_here_alone(
@@ -156,7 +156,7 @@ def test_an_unclear_create_is_cancelled_where_it_worked_and_given_up_where_it_di
     workspace.do("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
     workspace.do("cancel", 1)
-    assert [one["state"] for one in api.batches()] == ["CANCELLED"]
+    assert [batch["state"] for batch in api.batches()] == ["CANCELLED"]
     workspace.do("poll")
     assert workspace.states() == {"untagged": 3}
     api.fault("status", times=3, method="POST", path=CREATE)
@@ -190,19 +190,19 @@ def test_after_a_cut_answer_there_is_more_room(
 
 
 def test_what_a_batch_did_not_come_to_is_not_charged(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A missing line of a batch that ended early is the service's matter, and one of a whole batch is its person's."""
-    names = elsewhere.people(1)
-    outside.results = lambda _keys: b""
-    outside.manner.ending = "EXPIRED"
+    names = served_workspace.people(1)
+    outside_server.results = lambda _keys: b""
+    outside_server.manner.ending = "EXPIRED"
     for _ in range(2):
-        elsewhere.each("submit", "poll", "ingest")
-    assert elsewhere.states() == {"untagged": 1}
-    outside.manner.ending = "SUCCEEDED"
-    outside.results = lambda keys: b"\n".join(line(key) for key in by_number(keys)[1:])
+        served_workspace.each("submit", "poll", "ingest")
+    assert served_workspace.states() == {"untagged": 1}
+    outside_server.manner.ending = "SUCCEEDED"
+    outside_server.results = lambda keys: b"\n".join(line(key) for key in by_number(keys)[1:])
     for count, state in enumerate(("untagged", "parked"), 1):
-        elsewhere.people(1, first=count)
-        elsewhere.each("submit", "poll", "ingest")
-        assert elsewhere.states() == {state: 1, "tagged": count}
-    assert elsewhere.parked() == {names[0]: "it failed 2 times; last: no line in the result"}
+        served_workspace.people(1, first=count)
+        served_workspace.each("submit", "poll", "ingest")
+        assert served_workspace.states() == {state: 1, "tagged": count}
+    assert served_workspace.parked() == {names[0]: "it failed 2 times; last: no line in the result"}

@@ -146,9 +146,9 @@ def trail_in_peace(lives: Lives, what: str, known: dict[str, list[str]]) -> list
     """Return the steps of one of WORDS that nothing disturbs."""
     if what not in known:
         with lives(f"peace-{what}").start(what) as running:
-            done = running.wait()
-        assert done.code == 0, done
-        known[what] = done.trail
+            ended_process = running.wait()
+        assert ended_process.code == 0, ended_process
+        known[what] = ended_process.trail
     return known[what]
 
 
@@ -162,8 +162,8 @@ def overtake(life: Life, moment: Moment, fate: Fate) -> list[Done]:
         stands = one.until_stopped()
         for number, what in enumerate(moment.others, start=1):
             with life.start(what) as other:
-                until = time.monotonic() + (PATIENCE_S if stands else LONGEST_S)
-                while not other.has_ended() and time.monotonic() < until:
+                deadline = time.monotonic() + (PATIENCE_S if stands else LONGEST_S)
+                while not other.has_ended() and time.monotonic() < deadline:
                     time.sleep(0.01)
                 if stands and (number == len(moment.others) or not other.has_ended()):
                     one.signal(signal.SIGCONT)
@@ -200,9 +200,9 @@ def test_nobody_sends_what_one_that_stands_still_is_sending(lives: Lives) -> Non
         assert one.until_stopped()
         for what in ("submit", "poll", "submit"):
             with life.start(what, CREATE_TIMEOUT="0.01") as other:
-                done = other.wait()
-            assert done.code == 0, done
-            assert f"batch 4: held by pid {one.pid}, batch-submit, stopped" in done.err
+                ended_process = other.wait()
+            assert ended_process.code == 0, ended_process
+            assert f"batch 4: held by pid {one.pid}, batch-submit, stopped" in ended_process.err
         one.signal(signal.SIGCONT)
         assert one.wait().code == 0, one
     finish(life)
@@ -247,9 +247,9 @@ def settled(life: Life, ran: set[str], said: object) -> None:
     ws = life.workspace
     look = Look(ws, life.api.batches(), life.api.creates(), Memory(), is_settled=True)
     check(look, excused=HOLES if ran & GONE.keys() else ())
-    asked = Counter(line["key"] for one in life.api.creates() for line in one["lines"])
+    counter = Counter(line["key"] for one in life.api.creates() for line in one["lines"])
     if not ran & TAKEN_BACK:
-        assert set(asked.values()) == {1}, (said, asked)
+        assert set(counter.values()) == {1}, (said, counter)
     answered = Counter(one["item"] for one in ws.asked() if one["outcome"] == "answered")
     assert set(answered.values()) == {1}, (said, answered)
     names = {f"person-{number:04d}" for number in range(10)} | (

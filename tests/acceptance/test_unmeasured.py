@@ -10,7 +10,8 @@ WAYS = ("batch", "flex", "live")
 def notes(workspace: Workspace) -> str:
     """Write a table of twelve notes; return its name."""
     lines = [
-        f"n{at},Kettle number {at} boils a litre of water in {at + 2} minutes." for at in range(12)
+        f"n{number},Kettle number {number} boils a litre of water in {number + 2} minutes."
+        for number in range(12)
     ]
     return workspace.put("notes.csv", "\n".join(["id,text", *lines, ""])).name
 
@@ -58,18 +59,18 @@ def test_without_a_key_the_price_and_time_of_the_real_model_are_shown(workspace:
         in dry
     )
     assert ("unknown time" in dry.partition("recommended")[0], "%" in dry) == (False, False)
-    found = local.read("tag", dry=True, TASK="notes")
-    assert found["with_key"]["model"] == MODEL
-    assert costs(found["with_key"]) == costs(wanted)
-    assert [found["with_key"][way]["seconds"] for way in WAYS] == [
+    tag_document = local.read("tag", dry=True, TASK="notes")
+    assert tag_document["with_key"]["model"] == MODEL
+    assert costs(tag_document["with_key"]) == costs(wanted)
+    assert [tag_document["with_key"][way]["seconds"] for way in WAYS] == [
         wanted[way]["seconds"] for way in WAYS
     ]
-    assert costs(found) == dict.fromkeys(WAYS, 0)
+    assert costs(tag_document) == dict.fromkeys(WAYS, 0)
 
-    asked = local.do("ask", file, q="Praise?")
-    assert f"all 12 rows cost nothing here; with a key {MODEL} would cost about $0.0" in asked.out
-    assert "(output is guessed; the same command with a key measures it)" in asked.out
-    assert "unknown time" not in asked.out
+    ask_run = local.do("ask", file, q="Praise?")
+    assert f"all 12 rows cost nothing here; with a key {MODEL} would cost about $0.0" in ask_run.out
+    assert "(output is guessed; the same command with a key measures it)" in ask_run.out
+    assert "unknown time" not in ask_run.out
     both = local.read("ask", file, q="Praise?")["all"]
     assert all(cost > 0 for cost in costs(both["with_key"]).values())
     assert both["with_key"]["items"] == 12

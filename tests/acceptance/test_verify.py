@@ -33,31 +33,31 @@ def test_it_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: E
 
 
 def test_a_list_that_lags_is_told_and_waited_for_from_then_on(
-    elsewhere: Workspace, outside: Outside
+    served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A server that lists late is told, and what a batch that fails leaves unanswered is no success."""
-    outside.troubles.unlisted = 3
-    found = elsewhere.read(VERIFY, yes=True, LIST_LAG="")
+    outside_server.troubles.unlisted = 3
+    found = served_workspace.read(VERIFY, yes=True, LIST_LAG="")
     assert found["facts"]["a new batch in the list"].startswith("after ")
     assert found["list_lag"] > 0
-    check_nothing_left(elsewhere)
-    outside.troubles.failed_batches = 1
-    assert "failed at the API" in elsewhere.do(VERIFY, yes=True, code=4).err
-    elsewhere.do(VERIFY, yes=True)
-    check_nothing_left(elsewhere)
+    check_nothing_left(served_workspace)
+    outside_server.troubles.failed_batches = 1
+    assert "failed at the API" in served_workspace.do(VERIFY, yes=True, code=4).err
+    served_workspace.do(VERIFY, yes=True)
+    check_nothing_left(served_workspace)
 
 
-def test_killed_the_next_run_goes_on(elsewhere: Workspace, outside: Outside) -> None:
+def test_killed_the_next_run_goes_on(served_workspace: Workspace, outside_server: Outside) -> None:
     """Again and again, at any step: one batch in all, and of live calls at most those under way are made again."""
     chance = random.Random(3)  # noqa: S311 - no secret
-    elsewhere.people(1)
-    steps = elsewhere.run(VERIFY, yes=True, fate=Fate()).trail
+    served_workspace.people(1)
+    steps = served_workspace.run(VERIFY, yes=True, fate=Fate()).trail
     for _ in range(KILLS):
-        done = elsewhere.run(
+        process = served_workspace.run(
             VERIFY, yes=True, fate=Fate(chance.randrange(3, len(steps) // 2), "after")
         )
-        assert done.code == KILLED
-        elsewhere.each("doctor", "poll")
-    elsewhere.do(VERIFY, yes=True)
-    check_nothing_left(elsewhere)
-    assert max(outside.kept.questions().values()) <= 2 + KILLS
+        assert process.code == KILLED
+        served_workspace.each("doctor", "poll")
+    served_workspace.do(VERIFY, yes=True)
+    check_nothing_left(served_workspace)
+    assert max(outside_server.kept.questions().values()) <= 2 + KILLS

@@ -144,10 +144,10 @@ def prepare_towns(workspace: Workspace, outside: Outside) -> None:
 
 
 def test_a_condition_means_the_same_in_a_list_and_in_a_search(
-    workspace: Workspace, outside: Outside
+    workspace: Workspace, outside_server: Outside
 ) -> None:
     """Texts without case and compatibility forms, numbers however they are written, lists, empty cells, and names."""
-    prepare_towns(workspace, outside)
+    prepare_towns(workspace, outside_server)
     pairs = script(workspace, f"conditions = {[*CASES]!r}\n{BOTH}", head=HEAD)
     listed = {condition: set(rows) for condition, (rows, _) in zip(CASES, pairs, strict=True)}
     found = {condition: set(hits) for condition, (_, hits) in zip(CASES, pairs, strict=True)}

@@ -161,9 +161,9 @@ def test_documents_stand_alone_and_files_are_written_where_links_lead(workspace:
         in workspace.do("import", "people.csv", strict=True, report="rejects.csv", code=2).err
     )
     assert (workspace.home / "rejects.csv").exists()
-    done = workspace.do("import", "people.csv")
-    assert done.out.startswith("2 people in: 2 added, 0 updated, 0 unchanged; 1 rejected")
-    assert "rejected: line 4, Last Name: wrong number of fields: found 2" in done.err
+    import_run = workspace.do("import", "people.csv")
+    assert import_run.out.startswith("2 people in: 2 added, 0 updated, 0 unchanged; 1 rejected")
+    assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.err
     assert [one["line"] for one in workspace.read("import", "people.csv")["findings"]] == [4]
     for verb in ("status", "batches", "preflight", "submit", "poll", "ingest", "index", "doctor"):
         assert workspace.read(verb) is not None
@@ -259,8 +259,8 @@ def test_settings_come_from_the_environment_before_the_file(workspace: Workspace
     assert "did you mean LIMIT?" in workspace.do("settings", code=2).err
     workspace.put(".env", "")
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
-    said = workspace.do("status", code=3).err
-    assert (".env cannot be read" in said, "geheim" in said) == (True, False)
+    error_output = workspace.do("status", code=3).err
+    assert (".env cannot be read" in error_output, "geheim" in error_output) == (True, False)
     (workspace.home / ".env").unlink()
 
 
@@ -277,10 +277,10 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
         "unknown q; did you mean Q?; nothing was done" in make(workspace, "search", "q=law").stderr
     )
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
-    said = make(
+    stderr = make(
         workspace, "search", f"Q={question}", f"DATA={workspace.data}", HOME=str(workspace.home)
     ).stderr
-    assert f"next: `make import DATA={workspace.data}" in said
+    assert f"next: `make import DATA={workspace.data}" in stderr
     assert not workspace.home.exists(), [*workspace.home.rglob("*")]
     theirs = {
         "DATABASE_URL": "postgresql+psycopg://them@db/theirs",
@@ -296,7 +296,7 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
         FINDABLE_CONCURRENCY="3",
         **theirs,
     )
-    found = {one["name"]: str(one["value"]) for one in json.loads(done.stdout)}
+    found = {load["name"]: str(load["value"]) for load in json.loads(done.stdout)}
     wanted = {
         "DIM": "256",
         "MODEL": "gemini-2.5-flash",
@@ -305,9 +305,9 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
     }
     assert {name: found[f"FINDABLE_{name}"] for name in wanted} == wanted
     assert "theirs" not in done.stdout
-    told = make(workspace, "correct", "HELP=1").stdout
-    assert "Usage: findable correct" in told
-    assert not re.search(r" _[A-Z]+", told)
+    stdout = make(workspace, "correct", "HELP=1").stdout
+    assert "Usage: findable correct" in stdout
+    assert not re.search(r" _[A-Z]+", stdout)
     everyday = re.findall(r"^  ([a-z-]+) +\S", make(workspace, "help").stdout, re.MULTILINE)
     assert {"import", "tag", "status", "search"} <= set(everyday)
     assert len(everyday) <= 20
@@ -400,8 +400,8 @@ def test_the_engine_and_the_binding_are_told(workspace: Workspace) -> None:
     url = workspace.url
     workspace.url = ""
     workspace.settings["BACKEND"] = ""
-    said = workspace.do("submit").err
-    assert said.count("no key is set: the local engine does the work") == 1
+    error_output = workspace.do("submit").err
+    assert error_output.count("no key is set: the local engine does the work") == 1
     workspace.url = url
     assert "the key is not used" in workspace.do("poll").err
     refused = workspace.do("submit", BACKEND="gemini", code=3).err

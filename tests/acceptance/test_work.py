@@ -16,9 +16,9 @@ FULL = {"code": 429, "message": "Resource exhausted"}
 MOST = 200  # runs until something must have come
 
 
-def ran(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
+def ran(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
     """Do once what is due, and return the document, with what it says of the one task."""
-    return flat(workspace.do("work", code=code, once=True, json=True, **how).json)
+    return flat(workspace.do("work", code=code, once=True, json=True, **options).json)
 
 
 def flat(told: dict[str, Any]) -> dict[str, Any]:
@@ -27,15 +27,15 @@ def flat(told: dict[str, Any]) -> dict[str, Any]:
     return {**told, **facts}
 
 
-def ran_until(workspace: Workspace, member: str, code: int = 0, **how: Any) -> dict[str, Any]:
+def ran_until(workspace: Workspace, member: str, code: int = 0, **options: Any) -> dict[str, Any]:
     """Run it while there is nothing of this in its document; the run that has it must end with `code`."""
     for _ in range(MOST):
-        done = workspace.run("work", once=True, json=True, **how)
-        found = flat(done.json)
+        work_run = workspace.run("work", once=True, json=True, **options)
+        found = flat(work_run.json)
         if found.get(member):
-            assert done.code == code, done
+            assert work_run.code == code, work_run
             return found
-        assert done.code == 0, done
+        assert work_run.code == 0, work_run
     raise AssertionError(f"no {member} ever came")
 
 
@@ -85,7 +85,7 @@ def test_who_was_added_while_gemini_failed_is_asked_again(
     assert ran(workspace, code=4, RETRY_FOR=0.1)["retried"]["failed"] == 1
     api.clear_faults()
     api.configure(paused=False)
-    for number in [one["number"] for one in workspace.batches() if one["way"] == "batch"]:
+    for number in [batch["number"] for batch in workspace.batches() if batch["way"] == "batch"]:
         workspace.do("cancel", number, yes=True)
     ran(workspace)
     assert workspace.states() == {"tagged": 1}
@@ -172,9 +172,9 @@ def test_an_interrupt_while_somebody_due_is_asked_ends_it(
     before = live_calls(api)
     api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
     with workspace.start("work", once=True, CALL_TIMEOUT=200) as running:
-        until = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + LONGEST_S
         while live_calls(api) == before:
-            assert time.monotonic() < until, running.so_far()
+            assert time.monotonic() < deadline, running.so_far()
             time.sleep(0.01)
         running.signal(signal.SIGTERM)
         assert running.wait().code == 130

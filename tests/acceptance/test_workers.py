@@ -20,10 +20,10 @@ on_a_server = pytest.mark.skipif(
 )
 
 
-def unit(workspace: Workspace, only: str, **how: Any) -> tuple[list[str], list[str]]:
+def unit(workspace: Workspace, only: str, **options: Any) -> tuple[list[str], list[str]]:
     """Do some units once; return what was done, and which units are due next."""
-    told = workspace.read("work", once=True, only=only, **how)
-    return told["did"], sorted({one["unit"] for one in told["next"]})
+    work_document = workspace.read("work", once=True, only=only, **options)
+    return work_document["did"], sorted({one["unit"] for one in work_document["next"]})
 
 
 def test_each_unit_does_its_own_and_no_other(workspace: Workspace, api: Engine) -> None:
@@ -175,7 +175,7 @@ def test_what_the_recipes_run_runs(workspace: Workspace, words: tuple[str, ...])
     goes_on = words == ("work",) or (
         ON_POSTGRESQL and words[0] == "worker" and "--setup" not in words
     )
-    words = tuple("--port=0" if one.startswith("--port") else one for one in words)
+    words = tuple("--port=0" if word.startswith("--port") else word for word in words)
     with workspace.start(*words) as running:
         if goes_on:
             until(lambda: running.so_far() != "", running)

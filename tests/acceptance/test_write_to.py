@@ -15,10 +15,10 @@ QUERY = "SELECT id, t FROM orders"
 
 
 @pytest.fixture(name="own")
-def _own(workspace: Workspace, outside: Outside) -> Workspace:
+def _own(workspace: Workspace, outside_server: Outside) -> Workspace:
     """A workspace whose commands are about the task `notes`, which is still to be written."""
-    workspace.url, workspace.task, workspace.settings["YES"] = outside.url, "notes", "1"
-    outside.answerer = said
+    workspace.url, workspace.task, workspace.settings["YES"] = outside_server.url, "notes", "1"
+    outside_server.answerer = said
     return workspace
 
 

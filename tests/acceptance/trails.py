@@ -70,9 +70,9 @@ def named_after_renamed(trail: Sequence[str]) -> Iterator[str]:
     for at, step in enumerate(trail):
         names = step.partition(" naming ")[2].split() if step.startswith("commit") else ()
         yield from (
-            f"a commit names {one}, which is not there yet"
-            for one in names
-            if final.get(one, -1) > at
+            f"a commit names {name}, which is not there yet"
+            for name in names
+            if final.get(name, -1) > at
         )
 
 
@@ -102,9 +102,9 @@ def broken(trail: Sequence[str]) -> list[str]:
 
 def _files(trail: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the steps about files, each with its place: what is done, and the paths."""
-    for at, step in enumerate(trail):
+    for index, step in enumerate(trail):
         if step.startswith(("open ", "write ", "fsync ", "os.")):
-            yield at, step.split(" ")
+            yield index, step.split(" ")
 
 
 def _is_final(trail: Sequence[str], at: int, path: str) -> bool:

@@ -12,6 +12,6 @@ IS_THERE = bool(CHROMIUM) and importlib.util.find_spec("playwright") is not None
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what needs a browser."""
     if not IS_THERE:
-        for one in items:
-            if one.path.parent.name == "browser":
-                one.add_marker(pytest.mark.skip(reason="needs chromium and playwright"))
+        for row in items:
+            if row.path.parent.name == "browser":
+                row.add_marker(pytest.mark.skip(reason="needs chromium and playwright"))

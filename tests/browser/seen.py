@@ -49,9 +49,9 @@ class Reader:
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true; Playwright's own way is what the page's policy forbids."""
-        ends = time.monotonic() + LONG_MS / 1000
+        deadline = time.monotonic() + LONG_MS / 1000
         while not self.tab.evaluate(expression):
-            assert time.monotonic() < ends, expression
+            assert time.monotonic() < deadline, expression
             self.tab.wait_for_timeout(50)
 
     @property
@@ -122,6 +122,6 @@ def reading(
         with httpx2.Client(
             base_url=base, headers=token, trust_env=False, timeout=LONG_MS / 1000
         ) as client:
-            seen = Reader(browser, address, **(looks or {}))
-            yield seen, seen.tab, client
-            assert seen.complaints == []
+            reader = Reader(browser, address, **(looks or {}))
+            yield reader, reader.tab, client
+            assert reader.complaints == []

@@ -185,22 +185,22 @@ def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Worksp
     workspace.begin()
     with chromium() as browser:
         with serving(workspace) as (process, address):
-            seen = Reader(browser, address)
-            seen.go("/add")
-            seen.tab.fill("[name=username]", "ada")
+            reader = Reader(browser, address)
+            reader.go("/add")
+            reader.tab.fill("[name=username]", "ada")
             process.send_signal(signal.SIGKILL)
             process.wait()
-        seen.tab.click("#add button")
-        seen.wait_for("#added", "cannot be reached")
-        seen.wait_for("#away", "does not answer")
+        reader.tab.click("#add button")
+        reader.wait_for("#added", "cannot be reached")
+        reader.wait_for("#away", "does not answer")
         port = address.rpartition("/?")[0].rpartition(":")[2]
         with serving(workspace, port) as (_, anew):
-            seen.wait_for("#away", "started again")
-            seen.tab.context.new_page().goto(anew)
-            seen.wait_for("#told", "there again")
-            assert seen.tab.input_value("[name=username]") == "ada"
-            seen.tab.click("#add button")
-            seen.wait_for("#added", "ada is saved")
+            reader.wait_for("#away", "started again")
+            reader.tab.context.new_page().goto(anew)
+            reader.wait_for("#told", "there again")
+            assert reader.tab.input_value("[name=username]") == "ada"
+            reader.tab.click("#add button")
+            reader.wait_for("#added", "ada is saved")
 
 
 def test_all_is_reached_by_the_tab_key_and_what_has_the_focus_is_seen(sample: Workspace) -> None:

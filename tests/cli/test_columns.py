@@ -25,7 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def people(run: Run) -> dict[str, dict[str, str]]:
     """Return everyone in the workspace by username."""
     return {
-        one["Username"]: one for one in json.loads(run("export", "-", "--format", "json").stdout)
+        load["Username"]: load for load in json.loads(run("export", "-", "--format", "json").stdout)
     }
 
 
@@ -41,7 +41,7 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
         "import",
         write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"),
     )
-    said = run("import", write("b.csv", "User;Name;Vorname", "d;Berg;Anna")).stderr
+    stderr = run("import", write("b.csv", "User;Name;Vorname", "d;Berg;Anna")).stderr
     run(
         "import",
         write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"),
@@ -49,4 +49,4 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
     names = {key: (one["First Name"], one["Last Name"]) for key, one in people(run).items()}
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
-    assert "Name → Full name" in said
+    assert "Name → Full name" in stderr

@@ -88,6 +88,6 @@ def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:
     assert f"error: port {port} of 127.0.0.1 cannot be used: " in result.stderr
     assert "PORT=" in result.stderr
     for host in ("192.0.2.1", "no such host"):
-        told = workspace.ran("emulator", "--port", "0", "--host", host, code=3).stderr
-        assert host in told
-        assert "disk" not in result.stderr + told
+        stderr = workspace.ran("emulator", "--port", "0", "--host", host, code=3).stderr
+        assert host in stderr
+        assert "disk" not in result.stderr + stderr

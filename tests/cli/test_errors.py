@@ -63,7 +63,7 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     local.change("ALTER TABLE findable_workspace DROP COLUMN schema")
     local.change("INSERT INTO findable_version VALUES ('0016')")
     for one in ("status", "batch-submit"):
-        refused(local, one, code=5, said="git checkout 20ee0c6d, make export")
+        refused(local, one, code=5, said="git checkout 20ee0c6d && make export TO=people.jsonl")
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"
 
 
@@ -85,8 +85,8 @@ def test_a_bug_is_one_line_without_anybodys_data(
         said="this is a bug in findable: ValueError in test_errors.py, line ",
     )
     assert "Secret Street" not in told
-    shown = local.ran("status", "--debug", code=1)
-    assert "Traceback" in shown.stderr
+    status_run = local.ran("status", "--debug", code=1)
+    assert "Traceback" in status_run.stderr
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ with exit_on_error([]), interruptible():
     print("on", flush=True)
     time.sleep(60)
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (130, "on"), done.stderr
+    assert (process.returncode, process.stdout.strip()) == (130, "on"), process.stderr

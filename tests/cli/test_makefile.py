@@ -21,11 +21,13 @@ def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
     """What was typed for the outer make is typed for the inner one."""
     outer = tmp_path / "Makefile"
     outer.write_text(f"all:\n\t@$(MAKE) --no-print-directory -C '{ROOT}' settings JSON=1\n")
-    done = subprocess.run(
+    process = subprocess.run(
         ["make", "-s", "-f", str(outer), "DIM=512"],
         env=inherited(),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert {row["name"]: row["value"] for row in json.loads(done.stdout)}["FINDABLE_DIM"] == "512"
+    assert {row["name"]: row["value"] for row in json.loads(process.stdout)}[
+        "FINDABLE_DIM"
+    ] == "512"

@@ -51,7 +51,7 @@ def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
         for variable, names in VARIABLES.items()
         if names == (f"{PREFIX}{variable.upper()}",)
     }
-    variables = {*entry.variables, *settings, "YES", "DEBUG", *(["JSON"] if entry.json else [])}
+    variables = {*entry.variables, *settings, "YES", "DEBUG", *(["JSON"] if entry.has_json else [])}
     assert {"DATA", "TASK", "MODEL", "DATABASE_URL"} <= variables
     command = ClickCommand(name, entry)
     options = [

@@ -11,8 +11,8 @@ MOST = 40
 
 def listed(*words: str) -> list[str]:
     """Return the targets that `make help` or a like one lists."""
-    done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-    return re.findall(r"^  ([a-z-]+) +\S", done.stdout, re.MULTILINE)
+    process = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return re.findall(r"^  ([a-z-]+) +\S", process.stdout, re.MULTILINE)
 
 
 def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
@@ -32,7 +32,7 @@ def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
 
 def test_every_command_is_a_target() -> None:
     """Also under its other names."""
-    done = subprocess.run(
+    process = subprocess.run(
         ["make", "-n", *EVERY], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert {name for name in EVERY if f"-m jobs {name} " in done.stdout} == {*COMMANDS, *ALIASES}
+    assert {name for name in EVERY if f"-m jobs {name} " in process.stdout} == {*COMMANDS, *ALIASES}

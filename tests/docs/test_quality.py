@@ -24,10 +24,10 @@ def test_every_gate_stands_on_the_page_with_its_bounds(
     """
     part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
-    assert told == {one.name: one.wanted for one in figures if one.is_gate}
-    assert len({one.description for one in figures}) == len(figures)
+    assert told == {figure.name: figure.wanted for figure in figures if figure.is_gate}
+    assert len({figure.description for figure in figures}) == len(figures)
     assert [
-        one.description
-        for one in figures
-        if len(one.description.split()) < 3 or len(one.description) > 100
+        figure.description
+        for figure in figures
+        if len(figure.description.split()) < 3 or len(figure.description) > 100
     ] == []

@@ -70,7 +70,7 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
             make(local, *words[1:])
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE + 1
-    found = json.loads(make(local, "search", "Q=who knows water law", "JSON=1"))
+    document = json.loads(make(local, "search", "Q=who knows water law", "JSON=1"))
     assert {
         "rank",
         "username",
@@ -80,7 +80,7 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
         "job_title",
         "tags",
         "snippet",
-    } <= set(found[0])
+    } <= set(document[0])
 
 
 def test_every_link_leads_somewhere() -> None:

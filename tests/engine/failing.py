@@ -310,8 +310,12 @@ def _vectors(
     def act(said: Document, _args: Args, _target: str) -> Document | None:
         if "embedding" in said:
             return {"embedding": {"values": change([said["embedding"]["values"]])[0]}}
-        found = [one["values"] for one in said.get("embeddings", [])]
-        return {"embeddings": [{"values": values} for values in change(found)]} if found else None
+        valueses = [one["values"] for one in said.get("embeddings", [])]
+        return (
+            {"embeddings": [{"values": values} for values in change(valueses)]}
+            if valueses
+            else None
+        )
 
     return act
 
@@ -537,9 +541,11 @@ class Script:
     def matching(self, place: str, method: str, target: str) -> list[Fault]:
         """Return those about a request (`target` is its path and query); none is counted yet."""
         return [
-            one
-            for one in self._faults
-            if one.place == place and one.method in {"", method} and re.search(one.path, target)
+            fault
+            for fault in self._faults
+            if fault.place == place
+            and fault.method in {"", method}
+            and re.search(fault.path, target)
         ]
 
     def firing(self, place: str, method: str, target: str) -> list[Fault]:
@@ -552,10 +558,10 @@ class Script:
 
     def told(self) -> Document:
         """Return each with how often it struck, and whether every one struck as often as it was told to."""
-        shown = [{"fault": one.word, "fired": one.fired} for one in self._faults]
+        shown = [{"fault": fault.word, "fired": fault.fired} for fault in self._faults]
         return {
             "faults": shown,
-            "used_up": all(one.fired >= (one.times or 1) for one in self._faults),
+            "used_up": all(fault.fired >= (fault.times or 1) for fault in self._faults),
         }
 
 

@@ -127,7 +127,10 @@ class State(state.EngineState):
     def with_ends(self, said: dict[str, Any]) -> dict[str, Any]:
         """Return a document of a batch, or of a list of some, with the ends that were scripted."""
         if "operations" in said:
-            return {**said, "operations": [self.with_ends(one) for one in said["operations"]]}
+            return {
+                **said,
+                "operations": [self.with_ends(operation) for operation in said["operations"]],
+            }
         if "metadata" not in said:
             return said
         found = said["metadata"]["state"].removeprefix("BATCH_STATE_")
@@ -273,4 +276,4 @@ class Worker(worker.BatchWorker):
 def _struck(keys: Iterator[str], faults: list[Fault]) -> Iterator[tuple[str, list[Fault]]]:
     """Yield which faults strike each key, counted in the order of the requests."""
     for key in keys:
-        yield key, [one for one in faults if re.search(one.key, key) and one.fire()]
+        yield key, [fault for fault in faults if re.search(fault.key, key) and fault.fire()]

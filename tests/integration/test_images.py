@@ -14,10 +14,12 @@ from PIL import Image
 from tests.lab import Workspace
 
 
-def _picture(colour: Any, kind: str = "PNG", **how: Any) -> bytes:
+def _picture(colour: Any, kind: str = "PNG", **options: Any) -> bytes:
     """Return the file of an image of one colour."""
     out = io.BytesIO()
-    Image.new(how.pop("mode", "RGB"), how.pop("size", (48, 32)), colour).save(out, kind, **how)
+    Image.new(options.pop("mode", "RGB"), options.pop("size", (48, 32)), colour).save(
+        out, kind, **options
+    )
     return out.getvalue()
 
 
@@ -74,7 +76,10 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     os.mkfifo(photos / "pipe.png")
     report = _imported(workspace, photos)
     assert _counts(report) == (10, 0, 0, 0, 5)
-    reasons = {Path(one["path"]).name: one["reason"] for one in report["broken_files"]}
+    reasons = {
+        Path(broken_file["path"]).name: broken_file["reason"]
+        for broken_file in report["broken_files"]
+    }
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
     assert "30,000" in reasons["huge.png"]

@@ -61,8 +61,8 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
         role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace"
     )
     assert "3" in role.run("status")
-    said = role.run("batch-submit", code=3)
-    assert "read-only transaction; nothing was changed" in said
+    batch_submit_run = role.run("batch-submit", code=3)
+    assert "read-only transaction; nothing was changed" in batch_submit_run
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_asks") == [(0,)]
     assert (
         postgresql.rows(

@@ -50,7 +50,7 @@ def user_text(request: Json) -> str:
 def source_text(request: Json) -> str:
     """Return the text that quotations come from: the longest data between two tags of one name, else all of it."""
     text = user_text(request)
-    inside = [found[2] for found in re.finditer(r"<(\w+)>(.*?)</\1>", text, re.DOTALL)]
+    inside = [match[2] for match in re.finditer(r"<(\w+)>(.*?)</\1>", text, re.DOTALL)]
     return max(inside, key=len) if inside else text
 
 

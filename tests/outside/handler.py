@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one call."""
         self._data = self.rfile.read(int(self.headers.get("content-length") or 0))
         path, _, query = self.path.partition("?")
-        self._query = dict(one.split("=", 1) for one in query.split("&") if "=" in one)
+        self._query = dict(word.split("=", 1) for word in query.split("&") if "=" in word)
         self._outside.calls.append(f"{self.command} {path}")
         try:
             self._dispatch(path)
@@ -127,10 +127,10 @@ class Handler(BaseHTTPRequestHandler):
         if instead is not None and (whole := instead(f"{self.command} {path}")) is not None:
             return self._send_whole(*whole)
         for method, pattern, name in _ROUTES:
-            found = re.fullmatch(pattern, path)
-            if found and method == self.command:
+            match = re.fullmatch(pattern, path)
+            if match and method == self.command:
                 route: Any = getattr(self, name)
-                route(*found.groups())
+                route(*match.groups())
                 return None
         raise OutsideError(404, f"Requested entity was not found: {self.command} {path}")
 
@@ -198,7 +198,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _taken(self, secret: str) -> tuple[Json, str]:
         """Take a piece and return (what is told of it, how the upload stands)."""
-        commands = {one.strip() for one in self.headers.get("x-goog-upload-command", "").split(",")}
+        commands = {
+            word.strip() for word in self.headers.get("x-goog-upload-command", "").split(",")
+        }
         with self._kept.whole():
             session = self._kept.row("SELECT * FROM sessions WHERE id = ?", secret)
             if session is None:

@@ -32,7 +32,7 @@ from tests.outside.server import Outside
     ],
 )
 def test_the_server_refuses_a_file_for_one_bad_line(
-    outside: Outside, second: str, said: str
+    outside_server: Outside, second: str, said: str
 ) -> None:
     """The first bad line is named, and no batch is made; a client of no SDK sees it."""
     first = '{"key": "a", "request": {"contents": [{"parts": [{"text": "t"}]}]}}\n'
@@ -43,28 +43,30 @@ def test_the_server_refuses_a_file_for_one_bad_line(
         "X-Goog-Upload-Header-Content-Length": str(len(data)),
     }
     session = httpx2.post(
-        f"{outside.url}/upload/v1/files", headers={**key, **start}, json={"file": {}}
+        f"{outside_server.url}/upload/v1/files", headers={**key, **start}, json={"file": {}}
     )
     finalize = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
     sent = httpx2.post(session.headers["x-goog-upload-url"], headers=finalize, content=data).json()[
         "file"
     ]
     batch = {"batch": {"input_config": {"file_name": sent["name"]}, "display_name": "d"}}
-    url = f"{outside.url}/v1/models/gemini-3.5-flash-lite:batchGenerateContent"
+    url = f"{outside_server.url}/v1/models/gemini-3.5-flash-lite:batchGenerateContent"
     refusal = httpx2.post(url, headers=key, json=batch)
-    assert (refusal.status_code, outside.kept.created()) == (400, [])
+    assert (refusal.status_code, outside_server.kept.created()) == (400, [])
     assert said in refusal.json()["error"]["message"]
 
 
 @pytest.mark.full
-def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) -> None:
+def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside_server: Outside) -> None:
     """A file in two pieces, pages of batches, vectors, and a batch that is cancelled and deleted."""
     from google import genai
 
-    outside.manner.empty_page = False  # which the pager of the SDK cannot pass
-    outside.manner.running_s = 600
+    outside_server.manner.empty_page = False  # which the pager of the SDK cannot pass
+    outside_server.manner.running_s = 600
     sdk = genai.Client(
-        api_key=KEY, vertexai=False, http_options={"base_url": outside.url, "api_version": "v1beta"}
+        api_key=KEY,
+        vertexai=False,
+        http_options={"base_url": outside_server.url, "api_version": "v1beta"},
     )
     path = tmp_path / "lines.jsonl"
     names = []

@@ -15,30 +15,31 @@ Results = Callable[
 
 
 def settle(
-    kept: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None
+    keeping: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None
 ) -> None:
     """Answer a batch if its time has come, and seal its results, or what `results` makes of its keys; or do nothing."""
-    with kept.whole():
-        row = kept.row(
+    with keeping.whole():
+        row = keeping.row(
             "SELECT * FROM batches WHERE id = ? AND over = '' AND ends <= ?", name, time.time()
         )
         if row is None:
             return
         if results is None:
             answered = [
-                _result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])
+                _result(keeping, row, line, answerer, manner)
+                for line in keeping.lines_of(row["number"])
             ]
             data = manner.line_end.join(
                 json.dumps(one, ensure_ascii=False) for one in answered
             ).encode()
             failed = sum("error" in one for one in answered)
         else:
-            data = results([line.key for line in kept.lines_of(row["number"])])
+            data = results([line.key for line in keeping.lines_of(row["number"])])
             failed = 0
-        kept.keep_file(
+        keeping.keep_file(
             f"batch-{name}", row["owner"], data, label="", mime="application/jsonl", generated=True
         )
-        kept.rows(
+        keeping.rows(
             "UPDATE batches SET over = ?, ended = ends, failed = ? WHERE id = ?",
             manner.ending,
             failed,
@@ -46,14 +47,14 @@ def settle(
         )
 
 
-def _result(kept: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
+def _result(keeping: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
     """Return the result line of one request, and note what was answered."""
     try:
         answered = reply(line.request, answerer(line.request), model=row["model"])
     except RefusedLine as refused:
-        kept.note_answer(line.key, line.question, row["id"], refused=True)
+        keeping.note_answer(line.key, line.question, row["id"], refused=True)
         return error_line(line.key, refused)
-    kept.note_answer(line.key, line.question, row["id"])
+    keeping.note_answer(line.key, line.question, row["id"])
     found = {"response": answered, "key": line.key}
     return dict(reversed(found.items())) if manner.key_first else found
 

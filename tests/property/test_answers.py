@@ -170,16 +170,16 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
         "contents": [{"parts": [{"text": said}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    found = json.loads(
+    document = json.loads(
         answer_request(request, MODEL)["candidates"][0]["content"]["parts"][0]["text"]
     )
     quotes = [
-        found["evidence"],
-        *found["quotes"],
-        *(aspect["quote"] for aspect in found["aspects"]),
+        document["evidence"],
+        *document["quotes"],
+        *(aspect["quote"] for aspect in document["aspects"]),
     ]
     assert all(quote and quote in text for quote in quotes)
-    assert len(found["quotes"]) == len(set(found["quotes"]))
+    assert len(document["quotes"]) == len(set(document["quotes"]))
 
 
 @settings(max_examples=50)

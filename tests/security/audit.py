@@ -28,13 +28,13 @@ def main(program: str) -> int:
         "--progress-spinner",
         "off",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found = json.loads(done.stdout)["dependencies"]
+        dependencies = json.loads(process.stdout)["dependencies"]
     except (ValueError, LookupError, TypeError):
-        print(done.stderr.strip()[-2000:], NOTHING, sep="\n", file=sys.stderr)  # noqa: T201
+        print(process.stderr.strip()[-2000:], NOTHING, sep="\n", file=sys.stderr)  # noqa: T201
         return 1
-    said, code = verdict(found)
+    said, code = verdict(dependencies)
     print(said, file=sys.stderr if code else sys.stdout)
     return code
 

@@ -58,23 +58,31 @@ def put(workspace: Workspace, folder: Path) -> str:
     ]
     path = folder / "passages.jsonl"
     path.write_text("".join(f"{line}\n" for line in [*lines, *bad]), encoding="utf-8")
-    done = workspace.run("import-passages", str(path), "--debug", DEBUG="1")
-    assert workspace.scalar("SELECT count(*) FROM passages") == len(lines), done.output
-    told = [line for line in done.output.splitlines() if line.startswith("rejected: ")]
+    import_passages_run = workspace.run("import-passages", str(path), "--debug", DEBUG="1")
+    assert workspace.scalar("SELECT count(*) FROM passages") == len(lines), (
+        import_passages_run.output
+    )
+    told = [
+        line for line in import_passages_run.output.splitlines() if line.startswith("rejected: ")
+    ]
     assert len(told) == len(bad)
     assert max(map(len, told)) < EXCERPT
-    return "".join(line for line in done.output.splitlines() if not line.startswith("rejected: "))
+    return "".join(
+        line
+        for line in import_passages_run.output.splitlines()
+        if not line.startswith("rejected: ")
+    )
 
 
 def run(workspace: Workspace, *commands: tuple[str, ...]) -> str:
     """Run commands with all that shows more, and return all they printed."""
     said = ""
     for words in commands:
-        done = workspace.run(
+        process = workspace.run(
             *words, "--debug", TASK="passages", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05"
         )
-        assert "this is a bug" not in done.stderr, done.output
-        said += done.output
+        assert "this is a bug" not in process.stderr, process.output
+        said += process.output
     return said
 
 

@@ -233,8 +233,10 @@ def test_commands_load_what_they_use_and_no_more(tmp_path: Path) -> None:
     for row in LOADS:
         wanted = {words.format(data=tmp_path): (SETTINGS, *loaded) for words, loaded in row.items()}
         command = [sys.executable, "-c", LOADED.format(heavy=(SETTINGS, *LOOKED_FOR)), *wanted]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
+        process = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
         told = [
-            line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")
+            line.split("\t")[1:]
+            for line in process.stdout.splitlines()
+            if line.startswith("LOADED")
         ]
         assert {words: tuple(loaded) for words, *loaded in told} == wanted

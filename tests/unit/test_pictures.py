@@ -16,10 +16,10 @@ from pipeline.engine.pictures import MAX_BYTES, Picture, PictureError, prepare, 
 Bytes = Callable[[], bytes]
 
 
-def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     """Return the file of an image."""
     out = io.BytesIO()
-    image.save(out, kind, **how)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 

@@ -1,66 +1,81 @@
 "use strict";
-// A file that is dropped, or chosen, is sent as it is; then the address is the one that shows what would go in.
+// Upload of a file that is dropped or chosen. Afterwards the page shows what an import would do.
 
-const drop = document.getElementById("drop");
-const chooser = drop.querySelector("input[type=file]");
-const sending = drop.querySelector(".sending");
+const HTTP_ACCEPTED = 202;
+const HTTP_NO_CONTENT = 204;
 
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
+const uploadForm = document.getElementById("drop");
+const fileInput = uploadForm.querySelector("input[type=file]");
+const progressLine = uploadForm.querySelector(".sending");
+
+for (const eventName of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(eventName, (event) => {
     event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
+    uploadForm.classList.toggle("over", eventName === "dragover");
   });
 }
-document.addEventListener("drop", (event) => send(event.dataTransfer.files[0]));
-chooser.addEventListener("change", () => send(chooser.files[0]));
-drop.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => uploadFile(event.dataTransfer.files[0]));
+fileInput.addEventListener("change", () => uploadFile(fileInput.files[0]));
+uploadForm.addEventListener("submit", (event) => event.preventDefault());
 
-function send(file) {
-  if (!file || !sending.hidden) {
+function uploadFile(file) {
+  const isUploading = !progressLine.hidden;
+  if (!file || isUploading) {
     return;
   }
-  if (file.size > Number(drop.dataset.most)) {
-    tell("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
+  if (file.size > Number(uploadForm.dataset.most)) {
+    showNotice("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
     return;
   }
-  const { task, map, encoding, header } = drop.elements;
-  const asked = new URLSearchParams({
+  // XMLHttpRequest reports the progress of an upload; fetch does not.
+  const request = new XMLHttpRequest();
+  request.open("POST", `/api/imports?${uploadParameters(file)}`);
+  request.setRequestHeader("content-type", "application/octet-stream");
+  request.upload.addEventListener("progress", showProgress);
+  request.addEventListener("load", () => openUpload(request));
+  request.addEventListener("error", () =>
+    endUpload("The page's server cannot be reached; nothing of the file was kept."),
+  );
+  progressLine.hidden = false;
+  request.send(file);
+}
+
+function uploadParameters(file) {
+  const { task, map, encoding, header } = uploadForm.elements;
+  return new URLSearchParams({
     task: task.value,
     name: file.name,
     map: map.value,
     encoding: encoding.value,
     header: header.value,
   });
-  const request = new XMLHttpRequest();
-  request.open("POST", `/api/imports?${asked}`);
-  request.setRequestHeader("content-type", "application/octet-stream");
-  request.upload.addEventListener("progress", (event) => {
-    sending.querySelector("progress").value = event.loaded / event.total;
-    sending.querySelector("span").textContent = `${Math.floor((100 * event.loaded) / event.total)} % sent`;
-  });
-  request.addEventListener("load", () => {
-    const reply = JSON.parse(request.responseText);
-    if (request.status === 202) {
-      location.assign(`/add?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
-    } else {
-      over([reply.detail, reply.hint].filter(Boolean).join(". "));
-    }
-  });
-  request.addEventListener("error", () => over("The page's server cannot be reached; nothing of the file was kept."));
-  sending.hidden = false;
-  request.send(file);
 }
 
-function over(said) {
-  sending.hidden = true;
-  chooser.value = "";
-  tell("warn", said);
+function showProgress(event) {
+  const percent = Math.floor((100 * event.loaded) / event.total);
+  progressLine.querySelector("progress").value = event.loaded / event.total;
+  progressLine.querySelector("span").textContent = `${percent} % sent`;
 }
 
-// A file that was given up is no longer shown.
+function openUpload(request) {
+  const reply = JSON.parse(request.responseText);
+  if (request.status === HTTP_ACCEPTED) {
+    location.assign(`/add?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
+  } else {
+    endUpload(joinSentences(reply.detail, reply.hint));
+  }
+}
+
+function endUpload(message) {
+  progressLine.hidden = true;
+  fileInput.value = "";
+  showNotice("warn", message);
+}
+
+// A discarded upload leads to the page that data-then names.
 document.addEventListener("htmx:afterRequest", (event) => {
-  const { xhr, elt } = event.detail;
-  if (xhr.status === 204 && elt.dataset.then) {
-    location.assign(elt.dataset.then);
+  const { xhr, elt: element } = event.detail;
+  if (xhr.status === HTTP_NO_CONTENT && element.dataset.then) {
+    location.assign(element.dataset.then);
   }
 });

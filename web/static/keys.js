@@ -1,12 +1,28 @@
 "use strict";
-// Keys of lists: j, k and the arrows go through what has data-hit.
+// Keys of lists: j and k move the focus between the elements with data-hit, and so do the arrow
+// keys once such an element has the focus.
+
+const STEP_BY_KEY = {
+  j: 1,
+  k: -1,
+  ArrowDown: 1,
+  ArrowUp: -1,
+  ArrowRight: 1,
+  ArrowLeft: -1,
+};
 
 document.addEventListener("keydown", (event) => {
-  const step = { j: 1, k: -1, ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const step = STEP_BY_KEY[event.key];
   const hits = [...document.querySelectorAll("[data-hit]")];
-  if (isTyping(event) || !step || !hits.length || (event.key.startsWith("Arrow") && !hits.includes(event.target))) {
+  if (isTyping(event) || !step || !hits.length) {
+    return;
+  }
+  const currentIndex = hits.indexOf(event.target);
+  const isArrow = event.key.startsWith("Arrow");
+  if (isArrow && currentIndex === -1) {
     return;
   }
   event.preventDefault();
-  hits[Math.min(Math.max(hits.indexOf(event.target) + step, 0), hits.length - 1)].focus();
+  const nextIndex = Math.min(Math.max(currentIndex + step, 0), hits.length - 1);
+  hits[nextIndex].focus();
 });

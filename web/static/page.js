@@ -1,259 +1,325 @@
 "use strict";
-// What htmx does not do: "/" goes to the search, menus close, the focus stays where one was, what happens is told once,
-// times are relative, and the form that adds a person shows what came of it.
+// Behaviour of every page that htmx does not provide: keys, menus, focus, relative times,
+// notices, and the form for a new person. drop.js and keys.js use its functions.
 
-const TOLD_MS = 20000; // so long what went well is shown
-const LOOK_MS = 5000; // between two looks whether the server is there
-const AWAY =
-  "The page's server does not answer. What was stored is kept, and what is typed here stays; this goes on by itself once it is back.";
-const ANEW = "The page was started again. Open the address that it printed then in this browser; what is typed here stays.";
+// A notice of success disappears after this time.
+const NOTICE_MS = 20000;
+// Interval of the check whether the server answers.
+const SERVER_CHECK_MS = 5000;
+// Interval in which relative times are updated.
+const CLOCK_MS = 30000;
+// A page reloads this long after a command was started.
+const RELOAD_DELAY_MS = 800;
+const SERVER_AWAY_MESSAGE =
+  "The page's server does not answer. What was stored is kept, and what is typed here stays; " +
+  "this goes on by itself once it is back.";
+const SERVER_RESTARTED_MESSAGE =
+  "The page was started again. Open the address that it printed then in this browser; " +
+  "what is typed here stays.";
+// Pages that Escape leads back to.
+const LIST_PATHS = ["/", "/search", "/quality"];
+
+// Keys
 
 document.addEventListener("keydown", (event) => {
   const menu = document.querySelector("details.menu[open]");
   if (event.key === "Escape" && menu) {
     menu.open = false;
     menu.querySelector("summary").focus();
-  }
-  if (event.key === "Escape" && !menu && !isTyping(event)) {
-    goBack();
-  }
-  if (event.key === "/" && !isTyping(event)) {
+  } else if (event.key === "Escape" && !isTyping(event)) {
+    goBackToList();
+  } else if (event.key === "/" && !isTyping(event)) {
     event.preventDefault();
-    focused(document.querySelector("main input[name=q], main input[name=find]")) || document.querySelector("a.place[href^='/search']")?.click();
+    goToSearch();
   }
 });
 
-// From one item back to the list that led there, unless a form is open, whose text would be lost.
-const LISTS = ["/", "/search", "/quality"];
-function goBack() {
-  const from = document.referrer && new URL(document.referrer);
-  const isOpen = document.querySelector("main details[open] form");
-  if (document.querySelector("[data-back]") && from && from.origin === location.origin && LISTS.includes(from.pathname) && !isOpen) {
+function isTyping(event) {
+  const isInField = event.target.matches("input, textarea, select");
+  return isInField || event.ctrlKey || event.metaKey || event.altKey;
+}
+
+// Go back from a row to the list that linked to it, unless the text of an open form would be lost.
+function goBackToList() {
+  const hasOpenForm = document.querySelector("main details[open] form");
+  if (!document.querySelector("[data-back]") || !document.referrer || hasOpenForm) {
+    return;
+  }
+  const referrer = new URL(document.referrer);
+  if (referrer.origin === location.origin && LIST_PATHS.includes(referrer.pathname)) {
     history.back();
   }
 }
 
-function isTyping(event) {
-  return event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
-}
-
-// A menu that is opened has the focus in its field, and one that is left is closed.
-document.addEventListener("toggle", ({ target }) => target.matches("details.menu[open]") && focused(target.querySelector("input:not([type])")), true);
-document.addEventListener("focusin", (event) => closeMenus(event.target));
-document.addEventListener("click", (event) => closeMenus(event.target));
-
-function closeMenus(where) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    menu.open = menu.contains(where);
+function goToSearch() {
+  const field = document.querySelector("main input[name=q], main input[name=find]");
+  if (field) {
+    focusField(field);
+  } else {
+    document.querySelector("a.place[href^='/search']")?.click();
   }
 }
 
-function focused(field) {
-  field?.focus();
-  field?.select();
-  return field;
+function focusField(field) {
+  field.focus();
+  field.select();
 }
 
-// Parts that are asked for again and again take their place only where they say something new. What is put in the place
-// of something else has the focus where that had it, by its id; where that is gone, what it named in data-then has it.
-const last = new Map();
-let opened = [];
-let then = [];
+// Menus: an opened menu focuses its field, and a menu closes when the focus leaves it.
+
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    const field = target.matches("details.menu[open]")
+      ? target.querySelector("input:not([type])")
+      : null;
+    if (field) {
+      focusField(field);
+    }
+  },
+  true,
+);
+document.addEventListener("focusin", (event) => closeMenusExcept(event.target));
+document.addEventListener("click", (event) => closeMenusExcept(event.target));
+
+function closeMenusExcept(element) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = menu.contains(element);
+  }
+}
+
+// Swaps: a part with data-quiet, which is polled, is replaced only if its HTML has changed. A
+// replaced part keeps its open details and its focus, by element ids. If the focused element is
+// gone, the element that it names in data-then gets the focus.
+
+const lastHtmlById = new Map();
+let openDetailsIds = [];
+let focusIds = [];
+
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
   if (!target) {
     return;
   }
   if ("quiet" in target.dataset) {
-    event.detail.shouldSwap = event.detail.shouldSwap && last.get(target.id) !== xhr.responseText;
-    last.set(target.id, xhr.responseText);
+    const hasChanged = lastHtmlById.get(target.id) !== xhr.responseText;
+    event.detail.shouldSwap = event.detail.shouldSwap && hasChanged;
+    lastHtmlById.set(target.id, xhr.responseText);
   }
-  [opened, then] = [[], []];
-  keep(target, "[id]");
+  openDetailsIds = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  focusIds = [];
+  const focused = document.activeElement;
+  if (target.contains(focused)) {
+    focusIds = [focused.id, focused.dataset.then, target.id].filter(Boolean);
+  }
 });
-function keep(target, which) {
-  opened.push(...[...target.querySelectorAll(`details[open]${which}`)].map((one) => one.id));
-  const has = document.activeElement;
-  if (target.contains(has)) {
-    then.push(...[has.id, has.dataset.then, target.id].filter(Boolean));
-  }
-}
 
 document.addEventListener("htmx:afterSettle", (event) => {
-  for (const id of opened.splice(0)) {
+  for (const id of openDetailsIds) {
     document.getElementById(id)?.setAttribute("open", "");
   }
-  for (const id of then.splice(0)) {
+  openDetailsIds = [];
+  for (const id of focusIds) {
     if (document.activeElement === document.body) {
       document.getElementById(id)?.focus();
     }
   }
-  ready(event.target.parentElement || document);
+  focusIds = [];
+  prepareContent(event.target.parentElement || document);
 });
-document.addEventListener("DOMContentLoaded", () => ready(document));
-window.addEventListener("resize", () => scrollable(document));
-setInterval(() => exact(document), 30000);
 
-function ready(within) {
-  exact(within);
-  scrollable(within);
-  tellNews(within);
+document.addEventListener("DOMContentLoaded", () => prepareContent(document));
+window.addEventListener("resize", () => makeWideContentScrollable(document));
+setInterval(() => updateTimes(document), CLOCK_MS);
+
+function prepareContent(root) {
+  updateTimes(root);
+  makeWideContentScrollable(root);
+  announceWork(root);
 }
 
-// A button that began something says so, and clears what asked for it; a refusal says why.
+// Commands: a button that started a command shows a notice and updates the page.
+
 document.addEventListener("htmx:afterRequest", (event) => {
-  const { xhr, requestConfig } = event.detail;
-  if (requestConfig.verb === "get" || !(xhr.getResponseHeader("content-type") || "").includes("json")) {
+  const { elt: element, xhr, requestConfig } = event.detail;
+  const contentType = xhr.getResponseHeader("content-type") || "";
+  if (requestConfig.verb === "get" || !contentType.includes("json")) {
     return;
   }
   const reply = JSON.parse(xhr.responseText);
   if (xhr.status >= 400) {
-    tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
+    showNotice("warn", joinSentences(reply.detail, reply.hint));
   } else {
-    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${reply.said}` : reply.said || "");
-    after(event.detail.elt.dataset);
+    showNotice("done", successMessage(reply));
+    updatePage(element.dataset);
   }
 });
 
-// What an act names in data-renews takes the place of the element in data-then; data-reloads shows the page anew.
-function after({ renews, then, reloads }) {
+function successMessage(reply) {
+  if (reply.kind) {
+    return `${reply.kind}: begun`;
+  }
+  if (reply.batch) {
+    return `batch ${reply.batch}: ${reply.said}`;
+  }
+  return reply.said || "";
+}
+
+function joinSentences(...sentences) {
+  return sentences.filter(Boolean).join(". ");
+}
+
+// The part at the address in data-renews replaces the element that data-then names. With
+// data-reloads the page is loaded again.
+function updatePage({ renews, then: targetId, reloads }) {
   if (renews) {
-    htmx.ajax("GET", renews, { target: `#${then || "health"}`, swap: "outerHTML" });
+    htmx.ajax("GET", renews, { target: `#${targetId || "health"}`, swap: "outerHTML" });
   } else if (reloads !== undefined) {
-    setTimeout(() => location.reload(), 800);
+    setTimeout(() => location.reload(), RELOAD_DELAY_MS);
   }
 }
 
-// What is sent to a command is JSON.
+// Commands take their options as JSON.
 htmx.defineExtension("json", {
-  onEvent: (name, event) => name !== "htmx:configRequest" || (event.detail.headers["Content-Type"] = "application/json"),
-  encodeParameters: (_xhr, values) => JSON.stringify(Object.fromEntries(values)),
+  onEvent(name, event) {
+    if (name === "htmx:configRequest") {
+      event.detail.headers["Content-Type"] = "application/json";
+    }
+    return true;
+  },
+  encodeParameters(_xhr, values) {
+    return JSON.stringify(Object.fromEntries(values));
+  },
 });
+
+// Connection: a message is shown while the server does not answer, or if it was started again and
+// has another token.
 
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") {
-    tell("warn", "The page's server did not answer: look whether it was done before you press again.");
+    showNotice(
+      "warn",
+      "The page's server did not answer: look whether it was done before you press again.",
+    );
   }
-  look();
+  checkServer();
 });
-document.addEventListener("htmx:responseError", look);
-// Whether the server is there is told once, when it goes and when it comes back; it may have another token then.
-const away = document.getElementById("away");
-setInterval(() => document.visibilityState === "visible" && look(), LOOK_MS);
+document.addEventListener("htmx:responseError", checkServer);
+setInterval(() => {
+  if (document.visibilityState === "visible") {
+    checkServer();
+  }
+}, SERVER_CHECK_MS);
 
-async function look() {
-  const found = await fetch("/static/README.md", { cache: "no-store" }).catch(() => null);
-  const said = found?.ok ? "" : found ? ANEW : AWAY;
-  if (said === away.textContent) {
+async function checkServer() {
+  const away = document.getElementById("away");
+  const message = await connectionMessage();
+  if (message === away.textContent) {
     return;
   }
-  if (!said) {
-    tell("done", "The page's server is there again.");
+  if (!message) {
+    showNotice("done", "The page's server is there again.");
   }
-  away.textContent = said;
+  away.textContent = message;
 }
 
-let quiet;
-function tell(kind, text) {
-  clearTimeout(quiet);
-  document.getElementById("told").replaceChildren(...(text ? [line(kind, text)] : []));
+async function connectionMessage() {
+  const response = await fetch("/static/README.md", { cache: "no-store" }).catch(() => null);
+  if (!response) {
+    return SERVER_AWAY_MESSAGE;
+  }
+  return response.ok ? "" : SERVER_RESTARTED_MESSAGE;
+}
+
+// Notices
+
+let noticeTimer;
+
+// Show one message at the edge of the page; "done" disappears by itself, "warn" stays.
+function showNotice(kind, text) {
+  const notice = document.getElementById("told");
+  clearTimeout(noticeTimer);
+  notice.replaceChildren();
+  if (text) {
+    notice.append(createLine(kind, text));
+  }
   if (kind === "done") {
-    quiet = setTimeout(() => document.getElementById("told").replaceChildren(), TOLD_MS);
+    noticeTimer = setTimeout(() => notice.replaceChildren(), NOTICE_MS);
   }
 }
 
-// What is under way is told to a screen reader where it says something new, not with each second.
-const news = new Set();
-function tellNews(within) {
-  const found = [...within.querySelectorAll("[data-told]")].filter((one) => !news.has(one.dataset.news + one.dataset.told));
-  found.forEach((one) => news.add(one.dataset.news + one.dataset.told));
-  if (found.length && within !== document) {
-    document.getElementById("heard").textContent = found.map((one) => one.dataset.told).join("; ");
+function createLine(className, text) {
+  const paragraph = document.createElement("p");
+  paragraph.className = className;
+  paragraph.textContent = text;
+  return paragraph;
+}
+
+// Screen readers announce background work when its data-told changes, not with each update.
+
+const announcedKeys = new Set();
+
+function announceWork(root) {
+  const messages = [];
+  for (const element of root.querySelectorAll("[data-told]")) {
+    const message = element.dataset.told;
+    const key = element.dataset.news + message;
+    if (!announcedKeys.has(key)) {
+      messages.push([key, message]);
+    }
+  }
+  messages.forEach(([key]) => announcedKeys.add(key));
+  // A reader reads the whole page when it opens.
+  if (messages.length && root !== document) {
+    const texts = messages.map(([, message]) => message);
+    document.getElementById("heard").textContent = texts.join("; ");
   }
 }
 
-// What is wide scrolls by keys.
-function scrollable(within) {
-  for (const wide of within.querySelectorAll(".wide, pre")) {
-    if (wide.scrollWidth > wide.clientWidth || wide.scrollHeight > wide.clientHeight) {
-      wide.tabIndex = 0;
-      wide.setAttribute("role", "group");
-      wide.setAttribute("aria-label", "scrolls");
+// An element that is wider than its place can be focused, so it scrolls by keys.
+function makeWideContentScrollable(root) {
+  for (const element of root.querySelectorAll(".wide, pre")) {
+    const isTooWide = element.scrollWidth > element.clientWidth;
+    const isTooHigh = element.scrollHeight > element.clientHeight;
+    if (isTooWide || isTooHigh) {
+      element.tabIndex = 0;
+      element.setAttribute("role", "group");
+      element.setAttribute("aria-label", "scrolls");
     } else {
-      ["tabindex", "role", "aria-label"].forEach((name) => wide.removeAttribute(name));
+      ["tabindex", "role", "aria-label"].forEach((name) => element.removeAttribute(name));
     }
   }
 }
 
-function exact(within) {
-  for (const one of within.querySelectorAll("time[datetime]")) {
-    const at = new Date(one.dateTime);
-    const said = ago((Date.now() - at) / 1000);
-    if (one.textContent !== said) {
-      one.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
-      one.textContent = said;
+// Relative times
+
+const TIME_UNITS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+// Write times relative to now; the exact time is in the title.
+function updateTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const time = new Date(element.dateTime);
+    const text = formatAge((Date.now() - time) / 1000);
+    if (element.textContent !== text) {
+      element.title = `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+      element.textContent = text;
     }
   }
 }
 
-function ago(seconds) {
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const [unit, size] = units.find(([, many]) => Math.abs(seconds) >= many) || units[3];
-  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.round(seconds / size), unit);
+function formatAge(ageSeconds) {
+  const fittingUnit = TIME_UNITS.find(([, seconds]) => Math.abs(ageSeconds) >= seconds);
+  const [unit, unitSeconds] = fittingUnit || ["second", 1];
+  const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  return format.format(-Math.round(ageSeconds / unitSeconds), unit);
 }
 
-function line(kind, text) {
-  const p = document.createElement("p");
-  p.className = kind;
-  p.textContent = text;
-  return p;
-}
-
-function shown(reply) {
-  const saved = line("done", " is saved, ");
-  const name = document.createElement("a");
-  name.href = `/row?task=experts&key=${encodeURIComponent(reply.username)}`;
-  name.textContent = reply.username;
-  saved.prepend(name);
-  saved.append(`score ${reply.findability_score}`);
-  const found = [saved];
-  if (reply.tags) {
-    const tags = document.createElement("p");
-    for (const tag of reply.tags) {
-      const one = document.createElement("span");
-      one.className = "chip";
-      one.textContent = tag;
-      tags.append(one);
-    }
-    found.push(tags);
-  } else if (reply.retrying) {
-    found.push(line("warn", "Saved without tags: the service did not answer. It is asked again in the background."));
-  } else if (!reply.notes.length) {
-    found.push(line("soft", "Without a bio there is nothing to ask."));
-  }
-  return [...found, ...reply.notes.map((one) => line("soft", one))];
-}
-
-async function post(form) {
-  const values = {};
-  for (const [name, value] of new FormData(form)) {
-    if (value !== "") {
-      values[name] = value;
-    }
-  }
-  const reply = await fetch(form.dataset.post, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(values),
-  });
-  const found = await reply.json();
-  if (!reply.ok) {
-    form.elements[found.field]?.focus();
-    return [line("warn", found.detail), line("soft", found.hint || "Nothing was saved.")];
-  }
-  form.reset();
-  return shown(found);
-}
+// The form for a new person: it is sent as JSON, and the reply is shown below it.
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
@@ -261,66 +327,143 @@ document.addEventListener("submit", async (event) => {
     return;
   }
   event.preventDefault();
-  const busy = form.querySelector(".busy");
-  const told = document.getElementById("added");
-  if (busy.textContent) {
+  const progress = form.querySelector(".busy");
+  const output = document.getElementById("added");
+  if (progress.textContent) {
     return;
   }
-  busy.textContent = form.dataset.busy;
+  progress.textContent = form.dataset.busy;
   form.setAttribute("aria-busy", "true");
-  told.replaceChildren();
+  output.replaceChildren();
   try {
-    told.replaceChildren(...(await post(form)));
+    output.replaceChildren(...(await postPerson(form)));
   } catch {
-    told.replaceChildren(line("warn", "The page's server cannot be reached; look at the list before adding again."));
-    look();
+    output.replaceChildren(
+      createLine(
+        "warn",
+        "The page's server cannot be reached; look at the list before adding again.",
+      ),
+    );
+    checkServer();
   }
-  busy.textContent = "";
+  progress.textContent = "";
   form.removeAttribute("aria-busy");
 });
 
-// Rows that are chosen: how many, and what can be done with them; asking again says what it costs first.
+// Send a form; return the elements that show the reply.
+async function postPerson(form) {
+  const filledFields = [...new FormData(form)].filter(([, value]) => value !== "");
+  const response = await fetch(form.dataset.post, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(Object.fromEntries(filledFields)),
+  });
+  const reply = await response.json();
+  if (!response.ok) {
+    form.elements[reply.field]?.focus();
+    return [
+      createLine("warn", reply.detail),
+      createLine("soft", reply.hint || "Nothing was saved."),
+    ];
+  }
+  form.reset();
+  return createPersonReport(reply);
+}
+
+function createPersonReport(person) {
+  const elements = [createSavedLine(person)];
+  if (person.tags) {
+    elements.push(createTagLine(person.tags));
+  } else if (person.retrying) {
+    elements.push(
+      createLine(
+        "warn",
+        "Saved without tags: the service did not answer. It is asked again in the background.",
+      ),
+    );
+  } else if (!person.notes.length) {
+    elements.push(createLine("soft", "Without a bio there is nothing to ask."));
+  }
+  elements.push(...person.notes.map((note) => createLine("soft", note)));
+  return elements;
+}
+
+function createSavedLine(person) {
+  const link = document.createElement("a");
+  link.href = `/row?task=experts&key=${encodeURIComponent(person.username)}`;
+  link.textContent = person.username;
+  const paragraph = createLine("done", " is saved, ");
+  paragraph.prepend(link);
+  paragraph.append(`score ${person.findability_score}`);
+  return paragraph;
+}
+
+function createTagLine(tags) {
+  const paragraph = document.createElement("p");
+  for (const tag of tags) {
+    const chip = document.createElement("span");
+    chip.className = "chip";
+    chip.textContent = tag;
+    paragraph.append(chip);
+  }
+  return paragraph;
+}
+
+// Chosen rows: a bar shows their number and the actions. Asking again shows the cost first.
+
+function chosenIds(form) {
+  return new FormData(form).getAll("id");
+}
+
 document.addEventListener("change", ({ target }) => {
   const form = target.closest?.("form[data-chooses]");
   if (!form) {
     return;
   }
   if ("every" in target.dataset) {
-    form.querySelectorAll("input[name=id]").forEach((one) => (one.checked = target.checked));
+    form.querySelectorAll("input[name=id]").forEach((checkbox) => {
+      checkbox.checked = target.checked;
+    });
   }
-  const many = chosen(form).length;
+  const chosenCount = chosenIds(form).length;
   const bar = form.querySelector(".chosen");
-  bar.hidden = !many;
-  bar.querySelector(".num").textContent = `${many} chosen`;
+  bar.hidden = !chosenCount;
+  bar.querySelector(".num").textContent = `${chosenCount} chosen`;
 });
-
-const chosen = (form) => new FormData(form).getAll("id");
 
 document.addEventListener("click", async ({ target }) => {
-  const act = target.dataset?.act;
+  const action = target.dataset?.act;
   const form = target.closest?.("form[data-chooses]");
-  if (!act || !form) {
+  if (!action || !form) {
     return;
   }
-  const ids = chosen(form);
+  const ids = chosenIds(form);
   const task = encodeURIComponent(form.dataset.chooses);
-  if (act === "export") {
-    location.assign(`/items.csv?task=${task}&${new URLSearchParams(ids.map((id) => ["id", id]))}`);
+  if (action === "export") {
+    const parameters = new URLSearchParams(ids.map((id) => ["id", id]));
+    location.assign(`/items.csv?task=${task}&${parameters}`);
     return;
   }
-  const at = `/api/tasks/${task}/items`;
-  if (act === "ask") {
-    const { cost } = await sent(`${at}/cost`, { ids });
-    const told = cost ? `about $${cost.toPrecision(2)}` : "free here";
-    if (!confirm(`Ask about ${ids.length} again, ${told}? What was answered counts no more.`)) {
-      return;
-    }
+  const path = `/api/tasks/${task}/items`;
+  if (action === "ask" && !(await confirmCost(path, ids))) {
+    return;
   }
-  const reply = await sent(`${at}/${act}`, { ids });
-  tell(reply.detail ? "warn" : "done", [reply.detail || reply.said || "begun", reply.hint].filter(Boolean).join(". "));
+  const reply = await postJson(`${path}/${action}`, { ids });
+  const message = joinSentences(reply.detail || reply.said || "begun", reply.hint);
+  showNotice(reply.detail ? "warn" : "done", message);
 });
 
-async function sent(address, body) {
-  const reply = await fetch(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-  return reply.json();
+async function confirmCost(path, ids) {
+  const { cost } = await postJson(`${path}/cost`, { ids });
+  const price = cost ? `about $${cost.toPrecision(2)}` : "free here";
+  return confirm(`Ask about ${ids.length} again, ${price}? What was answered counts no more.`);
+}
+
+async function postJson(address, body) {
+  const response = await fetch(address, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return response.json();
 }

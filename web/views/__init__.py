@@ -1,8 +1,16 @@
-"""The views: what a room returns as JSON below `/api` and as a page."""
+"""Views: each module answers JSON requests below `/api` and renders pages."""
 
 from web.views import command_api, imports, quality, row, rows, runs, search, settings
 
 ROUTERS = [
-    *(one.router for one in (command_api, imports, rows, row, search, runs, quality, settings)),
-    command_api.last,
+    command_api.router,
+    imports.router,
+    rows.router,
+    row.router,
+    search.router,
+    runs.router,
+    quality.router,
+    settings.router,
+    # Last, because its path /api/{command} matches every other path below /api.
+    command_api.command_router,
 ]

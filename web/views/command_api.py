@@ -1,4 +1,4 @@
-"""Where a task stands, what comes next as a button with its price, and how far long work is."""
+"""Commands of the page: the state of a task, its next step with the price, and background work."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -21,16 +21,20 @@ from pipeline.ops import status
 from pipeline.quality.pilot import next_pilot
 from pipeline.workflows import preflight
 from web.app_state import AppState
-from web.background_work import BackgroundJob, BackgroundJobs
-from web.errors import RequestRefused
-from web.render import accepted, desk_of, show_page
+from web.background_work import BackgroundJob, BackgroundWork
+from web.errors import RequestRefusedError
+from web.render import accepted_response, get_desk, render_page
 
 router = APIRouter()
 
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
-MANY = 5_000  # open rows, of which the cost is counted only when it is asked for
-RECENT_S = 120.0  # so long what went well is shown after its end
-LABELS = {  # what the button of a step says; other steps lead to a place
+# With more open rows than this, the next step is priced only on request.
+MAX_AUTO_PRICED_ROWS = 5_000
+# Finished work is displayed this long after its end.
+RECENT_WORK_S = 120.0
+MAX_DISPLAYED_WORK = 4
+# Button texts of next steps. Other steps are links to another page.
+BUTTON_LABELS = {
     "tag": "Ask the {open} open {many}",
     "batch-submit": "Send what is ready",
     "batch-poll": "Fetch the answers",
@@ -39,240 +43,305 @@ LABELS = {  # what the button of a step says; other steps lead to a place
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
-ENDS = {
-    "tag": {"wait": "1"},
-    "passages-backfill": {"wait": "1"},
-}  # a button's work goes on to the end
-INDEX = "index"
+# Options that a button adds to its command, so the command runs until all rows are answered.
+BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
+INDEX_COMMAND = "index"
 
 
 @router.get("/api/tasks")
 def get_tasks(request: Request) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
-    with desk_of(request).to_read() as ws:
+    with get_desk(request).open_to_read() as ws:
         return [
             {
-                "name": one.subject,
-                "one": one.words.one,
-                "many": one.words.many,
-                "indexed": ws.indexes(one),
+                "name": task.subject,
+                "one": task.words.one,
+                "many": task.words.many,
+                "indexed": ws.indexes(task),
             }
-            for one in ws.tasks
+            for task in ws.tasks
         ]
 
 
 @router.get("/api/tasks/{task}/next")
 def get_next(request: Request, task: str) -> dict[str, Any]:
-    """Return what to type next and, where the page can do it (`command`), what it would ask and cost (`plan`)."""
-    with desk_of(request).to_read(task) as ws:
-        return _next(ws, status.run(ws).next)
+    """Return the next step to type.
+
+    If the page can run the step, `command` names it and `plan` contains its requests and cost.
+    """
+    with get_desk(request).open_to_read(task) as ws:
+        return _next_step_document(ws, status.run(ws).next)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
 def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
-    """Begin the next step; `step` is what it is thought to be, `cost` the estimate in USD that was agreed to."""
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
-        now = status.run(ws).next
-    if now is None or step != str(now) or not command_of(now):
-        raise RequestRefused(
-            409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again"
+    """Start the next step.
+
+    `step` is the next step that the client expects; another step is refused with 409. `cost` is
+    the estimate in USD that the client accepted.
+    """
+    desk = get_desk(request)
+    with desk.open_to_read(task) as ws:
+        next_step = status.run(ws).next
+    if next_step is None or step != str(next_step) or not button_command(next_step):
+        raise RequestRefusedError(
+            409,
+            f"the next step is {next_step or 'none'}; nothing was begun",
+            hint="look at it again",
         )
-    form = {name: str(value) for name, value in now.options.items() if name != "task"} | ENDS.get(
-        now.command, {}
-    )
-    return accepted(begin(desk, now.command, form, task, cost))
+
+    form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
+    form |= BUTTON_OPTIONS.get(next_step.command, {})
+    return accepted_response(start_command(desk, next_step.command, form, task, cost))
 
 
-def begin(
+def start_command(
     desk: AppState, command: str, form: Mapping[str, str], task: str, cost: float
 ) -> BackgroundJob:
-    """Begin a command of the table in a thread; while it is under way about a task, return that work.
+    """Start a command in a thread, or return its running work for the same task.
+
+    The command may spend at most `cost` USD, as estimated before it sends. A build of the index is
+    priced first; a rollback of the index is free.
 
     Raises:
-        Refused: the page carries out no such command, or the workspace has no such task.
+        RequestRefusedError: 404, the page cannot run the command, or there is no such task.
+        InputError: An option in the form is wrong.
     """
-    act = desk.act(command)
-    desk.check_there(task)
-    act.writes(form, task)  # what is wrong in the form is said at once
+    act = desk.get_command(command)
+    desk.require_task(task)
+    # Report a wrong option in the response, not in the background.
+    act.needs_write_access(form, task)
 
-    def work(display: BackgroundJob) -> Any:
-        if command == INDEX and not form.get("rollback"):
-            with desk.to_read(task) as ws:
+    def run(display: BackgroundJob) -> Any:
+        if command == INDEX_COMMAND and not form.get("rollback"):
+            with desk.open_to_read(task) as ws:
                 ws.agreed = cost
-                ws.spend(embedding(ws)["cost"], nothing="nothing was embedded")
-        return desk.carry_out(act, form, task, display, cost=cost)
+                ws.spend(embedding_plan(ws)["cost"], nothing="nothing was embedded")
+        return desk.run_command(act, form, task, display, cost=cost)
 
-    return desk.running.begin(f"{command} {task}", work)
-
-
-def command_of(step: CommandHint | None) -> str:
-    """Return the command of a step that is a button; else an empty text."""
-    return step.command if step is not None and step.command in LABELS else ""
+    return desk.running.start(f"{command} {task}", run)
 
 
-def plan_of(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
-    """Return what a command would ask, as its `DRY=1` says it, and `cost` in USD; None where nothing new is sent."""
+def button_command(step: CommandHint | None) -> str:
+    """Return the command of a step that the page shows as a button, or "" for any other step."""
+    if step is None or step.command not in BUTTON_LABELS:
+        return ""
+    return step.command
+
+
+def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
+    """Return the plan of a command as its dry run prints it, plus `cost` in USD.
+
+    Returns None for a command that sends nothing new. For some commands the rows are synced with
+    their source first.
+    """
     if command in {"tag", "passages-backfill"}:
-        estimated = preflight.estimate(ws, limit=None, deadline_s=None)
-        found = estimated.document()
-        if command != "tag":  # a backfill goes by batch, whatever is recommended
-            found |= {"recommended": "batch", "reason": "it may take days"}
-        # The rows of a stopped run are asked again, at most at the price that was estimated for them.
-        stopped = sum(
-            one.estimated_cost for one in batch_files.dead_batches(ws) if one.task == ws.task.name
-        )
-        return {
-            **found,
-            "cost": round(estimated.going_out(found["recommended"] or "batch")[1] + stopped, 6),
-        }
-    if command not in {"batch-submit", "passages-pilot"}:
-        return embedding(ws) if command == INDEX else None
-    with ws.store.read() as tx:
-        among = next_pilot(tx, ws.task, ws.extractor)[2] if command == "passages-pilot" else None
+        return _plan_tagging(ws, is_backfill=command == "passages-backfill")
+    if command in {"batch-submit", "passages-pilot"}:
+        return _plan_submission(ws, is_pilot=command == "passages-pilot")
+    if command == INDEX_COMMAND:
+        return embedding_plan(ws)
+    return None
+
+
+def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
+    """Return the plan of `tag` or of a backfill, which always uses batch mode."""
+    estimate = preflight.estimate(ws, limit=None, deadline_s=None)
+    plan = estimate.document()
+    if is_backfill:
+        plan |= {"recommended": "batch", "reason": "it may take days"}
+
+    _, new_cost = estimate.going_out(plan["recommended"] or "batch")
+    # A stopped run's rows are asked again, at most at the price that was estimated for them.
+    stopped_cost = sum(
+        batch.estimated_cost for batch in batch_files.dead_batches(ws) if batch.task == ws.task.name
+    )
+    return {**plan, "cost": round(new_cost + stopped_cost, 6)}
+
+
+def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
+    """Return the plan of `batch-submit` or of the next pilot. Syncs the rows with their source."""
+    pilot_ids = None
+    if is_pilot:
+        with ws.store.read() as tx:
+            _, _, pilot_ids = next_pilot(tx, ws.task, ws.extractor)
+
     ws.bring_items()
-    dry = SubmitReport(submit.plan_all(ws, Selection(among=among))).document(ws.model, dry=True)
-    return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
+    batch_plan = submit.plan_all(ws, Selection(among=pilot_ids))
+    plan = SubmitReport(batch_plan).document(ws.model, dry=True)
+    return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
 
-def embedding(ws: WorkspaceSession) -> dict[str, Any]:
-    """Return how many texts a new build would embed, and what that costs in USD."""
+def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
+    """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
+
+    Returns only a cost of 0 if the task has no index or the embedder is free.
+    """
     embedder = Embedder(ws)
-    collection = ws.task.index
-    if collection is None or not embedder.is_paid():
+    index = ws.task.index
+    if index is None or not embedder.is_paid():
         return {"cost": 0.0, "recommended": ""}
+
     with ws.store.read() as tx:
-        texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
-    known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
-    return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
+        text_count, token_count, cost = embedder.cost(index.entries(tx), bar=NoProgress())
+    return {
+        "items": text_count,
+        "tokens_in": token_count,
+        "tokens_out": 0,
+        "cost": round(cost, 6),
+        "recommended": "live",
+        "reason": "texts are embedded in calls of a hundred",
+    }
 
 
 @router.get("/parts/state", include_in_schema=False)
-def state_part(request: Request, task: str) -> HTMLResponse:
-    """Show in one line where a task stands, what is under way, and what comes next."""
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
+def render_state(request: Request, task: str) -> HTMLResponse:
+    """Render the state of a task: counts, running batches, budgets and background work."""
+    desk = get_desk(request)
+    with desk.open_to_read(task) as ws:
         report = status.run(ws)
         document = report.document
-        works = shown_works(desk.running)
-        return show_page(
+        work_documents = displayed_work(desk.running)
+        is_busy = any(work["state"] == "running" for work in work_documents)
+        return render_page(
             request,
             "parts/state.html",
             ws,
             "rows",
             counts=report.counts,
             states=list(document[report.subject])[1:],
-            eta_s=next((one["eta_s"] for one in report.runs), None),
-            is_stopped=any(one["state"] == "killed" for one in report.runs),
-            waits=sum(one.way is Mode.BATCH for one in report.open_batches),
+            eta_s=next((run["eta_s"] for run in report.runs), None),
+            has_stopped_run=any(run["state"] == "killed" for run in report.runs),
+            api_batch_count=sum(batch.way is Mode.BATCH for batch in report.open_batches),
             spent=document["spent"],
-            budgets=budgets_of(ws),
+            budgets=list_budgets(ws),
             stale=document.get("stale") or {"count": 0},
-            next=document["next"],
-            command=command_of(report.next),
-            works=works,
-            is_busy=any(one["state"] == "running" for one in works),
-            many_open=MANY,
+            next_step=document["next"],
+            command=button_command(report.next),
+            work_documents=work_documents,
+            is_busy=is_busy,
+            max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
         )
 
 
 @router.get("/parts/next", include_in_schema=False)
-def next_part(request: Request, task: str) -> HTMLResponse:
-    """Show the button of the next step, with what it costs."""
-    with desk_of(request).to_read(task) as ws:
+def render_next(request: Request, task: str) -> HTMLResponse:
+    """Render the button of the next step with its cost, or nothing if there is no button."""
+    with get_desk(request).open_to_read(task) as ws:
         report = status.run(ws)
-        words = ws.task.words
-        # The rows of a stopped run are claimed until the next step, which asks them again.
-        found = _next(ws, report.next)
-        is_open = report.counts.open or report.counts.claimed
-        if not found["command"]:
-            return HTMLResponse("")  # there is nothing to begin by now
-        many = words.one if is_open == 1 else words.many
-        label = LABELS[found["command"]].format(open=f"{is_open:,}", many=many)
-        cost = found["plan"]["cost"] if found["plan"] else 0.0
-        begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode(
-            {"step": found["next"], "cost": repr(cost)}
+        next_step = _next_step_document(ws, report.next)
+        if not next_step["command"]:
+            return HTMLResponse("")
+
+        # A stopped run's rows stay claimed until the next step, which asks them again.
+        row_count = report.counts.open or report.counts.claimed
+        labels = ws.task.words
+        noun = labels.one if row_count == 1 else labels.many
+        label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
+
+        plan = next_step["plan"]
+        cost = plan["cost"] if plan else 0.0
+        query = urlencode({"step": next_step["next"], "cost": repr(cost)})
+        return render_page(
+            request,
+            "parts/next.html",
+            ws,
+            "rows",
+            plan=plan,
+            label=label,
+            address=f"/api/tasks/{ws.settings.task}/next?{query}",
+            cost=cost,
+            upload_notice=ws.leaving,
         )
-        known = {"label": label, "begin": begin, "cost": cost, "leaving": ws.leaving}
-        return show_page(request, "parts/next.html", ws, "rows", **found, **known)
 
 
-def shown_works(running: BackgroundJobs) -> list[dict[str, Any]]:
-    """Return the long work of the page that a reader wants to know of: under way, failed, or over a moment ago."""
-    found = [one.document for one in running.every()][-4:]
+def displayed_work(background_work: BackgroundWork) -> list[dict[str, Any]]:
+    """Return the newest work that is running, failed, has warnings, or ended a moment ago."""
+    documents = [work.document for work in background_work.every()]
     return [
-        one
-        for one in found
-        if one["state"] != "done" or one["warnings"] or one["ended_s"] < RECENT_S
+        document
+        for document in documents[-MAX_DISPLAYED_WORK:]
+        if document["state"] != "done"
+        or document["warnings"]
+        or document["ended_s"] < RECENT_WORK_S
     ]
 
 
-def _next(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
-    return {
-        "next": str(step or ""),
-        "command": command_of(step),
-        "plan": plan_of(ws, command_of(step)),
-    }
+def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
+    command = button_command(step)
+    return {"next": str(step or ""), "command": command, "plan": plan_command(ws, command)}
 
 
-def budgets_of(ws: WorkspaceSession) -> list[dict[str, Any]]:
-    """Return the budgets that hold for the task in use, with what is left of each in USD."""
+def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
+    """Return the budgets of the task in use, with the remaining amount of each in USD."""
     with ws.store.read() as tx:
-        found = budget.budgets(ws, budget.running_budget(tx, ws.task)).left(tx)
+        budgets = budget.budgets(ws, budget.running_budget(tx, ws.task))
+        remaining_amounts = budgets.left(tx)
+
     return [
         {
-            "name": one.name,
-            "usd": one.usd,
-            "since": one.since.isoformat(),
-            "left": round(max(0.0, left), 6),
+            "name": limit.name,
+            "usd": limit.usd,
+            "since": limit.since.isoformat(),
+            "left": round(max(0.0, remaining), 6),
         }
-        for one, left in found
+        for limit, remaining in remaining_amounts
     ]
 
 
 @router.get("/api/work")
 def list_work(request: Request) -> list[dict[str, Any]]:
-    """Return the long work that this page began, oldest first."""
-    return [one.document for one in desk_of(request).running.every()]
+    """Return the background work of this page, oldest first."""
+    return [work.document for work in get_desk(request).running.every()]
 
 
 @router.get("/api/work/{number}")
 def get_work(request: Request, number: int) -> dict[str, Any]:
-    """Return how far one is, and what came of it."""
-    found = desk_of(request).running.get(number)
-    if found is None:
-        raise RequestRefused(
+    """Return the progress of one background work, and its result or error."""
+    work = get_desk(request).running.get(number)
+    if work is None:
+        raise RequestRefusedError(
             404, f"there is no work {number}; the page may have been started again since"
         )
-    return found.document
+    return work.document
 
 
 class CommandOptions(RootModel[dict[str, str]]):
-    """The options of a command by their names, as texts."""
+    """The options of a command by name, as texts."""
 
 
-last = APIRouter()  # behind all others: its address has room for any name
+# Included after all other routers, because its path matches any name.
+command_router = APIRouter()
 
 
-@last.get("/api/{command}")
+@command_router.get("/api/{command}")
 def read_command(request: Request, command: str, task: str = "") -> JSONResponse:
-    """Return the document of a command that only looks, as with `--json`; its options stand in the address."""
-    desk = desk_of(request)
-    act = desk.act(command)
-    if not act.only_looks:
-        raise RequestRefused(
+    """Return the document of a read-only command, as with `--json`.
+
+    The query parameters are its options. Other commands are refused with 405.
+    """
+    desk = get_desk(request)
+    act = desk.get_command(command)
+    if not act.is_read_only:
+        raise RequestRefusedError(
             405,
             f"{command} does more than look; nothing was begun",
             hint=f"POST /api/{command} begins it",
         )
-    form = {name: value for name, value in request.query_params.items() if name != "task"}
-    return JSONResponse(jsonable_encoder(desk.carry_out(act, form, task, NoProgress())))
+
+    form = {name: text for name, text in request.query_params.items() if name != "task"}
+    document = desk.run_command(act, form, task, NoProgress())
+    return JSONResponse(jsonable_encoder(document))
 
 
-@last.post("/api/{command}", status_code=202)
+@command_router.post("/api/{command}", status_code=202)
 def begin_command(
     request: Request, command: str, body: CommandOptions, task: str = "", cost: Usd = 0.0
 ) -> JSONResponse:
-    """Begin a command with its options, as it is typed; no more than `cost` (USD) is spent, by estimate."""
-    desk = desk_of(request)
-    return accepted(begin(desk, command, body.root, task or desk.named_task(task).task, cost))
+    """Start a command with its options.
+
+    It spends at most `cost` USD, as estimated before it sends.
+    """
+    desk = get_desk(request)
+    task_name = task or desk.settings_for(task).task
+    return accepted_response(start_command(desk, command, body.root, task_name, cost))

@@ -1,8 +1,11 @@
-"""Add: a new person, rows of a file that is dropped, or a new task of it; all is shown before anything is written."""
+"""Add page: a new person, the rows of an uploaded file, or a new task from such a file.
+
+A file is read and its rows are displayed before anything is written.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -22,86 +25,96 @@ from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.read import SourceRow
-from pipeline.tables.row_import import ImportOptions
+from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask
-from web.app_state import PEOPLE, AppState
+from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
-from web.errors import RequestRefused, line_of
-from web.guard import MAX_FILE
-from web.render import Sent, desk_of, show_page
-from web.uploads import UploadedFile
+from web.errors import RequestRefusedError, to_line
+from web.guard import MAX_FILE_BYTES
+from web.render import FormFields, get_desk, render_page
+from web.uploads import Upload
 
 router = APIRouter()
 
-TaskName = Annotated[str, Query(max_length=200)]
-
-FIELDS = (
-    *(
-        ("username", "Username", "text"),
-        ("first_name", "First name", "text"),
-        ("last_name", "Last name", "text"),
-    ),
-    *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
-    *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
+# Fields of the form for a person: name, label, kind of input.
+PERSON_FIELDS = (
+    ("username", "Username", "text"),
+    ("first_name", "First name", "text"),
+    ("last_name", "Last name", "text"),
+    ("job_title", "Job title", "text"),
+    ("company", "Company", "text"),
+    ("bio", "Bio", "area"),
+    ("hourly_rate", "Hourly rate", "number"),
+    ("currency", "Currency", "text"),
     ("profile_url", "Profile address", "url"),
 )
-
-
-@router.post("/api/admin/experts", status_code=201)
-async def add_person(request: Request) -> JSONResponse:
-    """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
-
-    The body has the names of `make add-expert`, or those of the CSV; `notes` name what of it was not read. What comes
-    later than the reply is kept all the same, and `retrying` says so. 503 where more come at once than can be saved in
-    time: this one was not.
-    """
-    desk = desk_of(request)
-    began = time.monotonic()
-    saved = await desk.save(await request.body())
-    if saved.is_due:
-        asking = asyncio.wrap_future(desk.tagger.ask([saved.item_id]))
-        await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-        saved = await run_in_threadpool(_stored, desk, saved) if asking.done() else saved
-    parked = [f"{fate_of(saved.parked)}: {saved.parked}"] * bool(saved.parked)
-    told = {
-        "findability_score": saved.findability_score,
-        "retrying": saved.is_due,
-        "notes": [*saved.notes, *parked],
-    }
-    return JSONResponse(
-        {"ok": True, "username": saved.username, "tags": saved.tags or None, **told},
-        status_code=201,
-    )
-
-
-def _stored(desk: AppState, saved: add_expert.AddedExpert) -> add_expert.AddedExpert:
-    with desk.to_read(PEOPLE) as ws:
-        return add_expert.as_stored(ws, saved)
-
-
-# what imports a file of a task, which need not be used here yet, and what one and many of its items are called
-IMPORTS: dict[str, dict[str, Any]] = {
-    PEOPLE: {"run": people.run, "one": "person", "many": "people"},
+# Tasks that import files: the function, and the singular and plural noun of a row. A file may be
+# imported before the workspace has the task.
+IMPORTERS: dict[str, dict[str, Any]] = {
+    PEOPLE_TASK: {"run": people.run, "one": "person", "many": "people"},
     "passages": {"run": passages.run, "one": "passage", "many": "passages"},
 }
-NEW = "new"  # in the place of a task: one is to be made of the file
-TRIED = 5  # rows that a new question is tried on
-TRIAL_USD = 0.05  # which that may cost at most
-FIRST = 4  # rows of a file that are shown
-SHOWN = 200  # findings on the page
-WAITS = ("reading", "trying", "importing")  # states of a file
-OPEN = ("ready", "failed")
-TO_DO = {  # what a finding means, and what to do
+# Value of the task parameter if the file becomes a new task.
+NEW_TASK = "new"
+# A new question is tried on this many rows, at most at this cost.
+TRIAL_ROWS = 5
+MAX_TRIAL_USD = 0.05
+MAX_PREVIEW_ROWS = 4
+MAX_LISTED_FINDINGS = 200
+# States of an upload while a step runs, and those in which a step can start.
+BUSY_STATES = ("reading", "trying", "importing")
+IDLE_STATES = ("ready", "failed")
+# Meaning of each kind of finding for its row.
+FINDING_LABELS = {
     "rejected": "stays out: mend it, and drop the file again",
     "changed": "goes in without it, or as it says",
     "noted": "goes in as it is",
     "kept": "goes in; what was answered stays",
 }
-ASKED = ("question", "fields", "text", "key", "with")  # members of the form of a question
+QUESTION_FORM_FIELDS = ("question", "fields", "text", "key", "with")
+TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 ShortText = Annotated[str, Query(max_length=100)]
-Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
+ColumnMapping = Annotated[str, Query(alias="map", max_length=4_000)]
+
+
+@router.post("/api/admin/experts", status_code=201)
+async def add_person(request: Request) -> JSONResponse:
+    """Save a person and wait a few seconds for the tags: 201 {ok, username, tags, …}.
+
+    The body's members are named as the options of `make add-expert` or as the columns of the CSV.
+    `notes` lists the members that were not read. Tags that arrive after the response are stored,
+    too; `retrying` is true then. 503 if too many people arrive at once: this person was not saved.
+    """
+    desk = get_desk(request)
+    start_time = time.monotonic()
+    person = await desk.save_person(await request.body())
+
+    if person.is_due:
+        tagging = asyncio.wrap_future(desk.tagger.ask([person.item_id]))
+        deadline = start_time + desk.patience_s
+        await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
+        if tagging.done():
+            person = await run_in_threadpool(_reload_person, desk, person)
+
+    notes = list(person.notes)
+    if person.parked:
+        notes.append(f"{fate_of(person.parked)}: {person.parked}")
+    document = {
+        "ok": True,
+        "username": person.username,
+        "tags": person.tags or None,
+        "findability_score": person.findability_score,
+        "retrying": person.is_due,
+        "notes": notes,
+    }
+    return JSONResponse(document, status_code=201)
+
+
+def _reload_person(desk: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
+    with desk.open_to_read(PEOPLE_TASK) as ws:
+        return add_expert.as_stored(ws, person)
 
 
 @router.post("/api/imports", status_code=202)
@@ -110,234 +123,290 @@ async def drop_file(
     *,
     task: TaskName,
     name: FileName,
-    mapping: Mapped = "",
+    mapping: ColumnMapping = "",
     encoding: ShortText = "",
     header: ShortText = "",
 ) -> JSONResponse:
-    """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
+    """Store a file of at most 1 GB and start to read it; nothing is imported yet.
 
-    `task` is `experts`, `passages`, or `new` for one that is to be made of the file; `map`, `encoding` and `header` are
-    what `MAP=`, `ENCODING=` and `HEADER=` say. `GET` of the place that is named says what would go in.
+    `task` is `experts`, `passages`, or `new` to create a task from the file. `map`, `encoding` and
+    `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of the returned location
+    returns the import that the file would cause.
     """
-    desk = desk_of(request)
-    if task not in {NEW, *IMPORTS}:
-        hint = await run_in_threadpool(_items_from, desk, task)
-        raise RequestRefused(
-            422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task"
+    desk = get_desk(request)
+    if task not in {NEW_TASK, *IMPORTERS}:
+        raise RequestRefusedError(
+            422,
+            f"no file is imported for {task!r}; nothing was kept",
+            hint=await run_in_threadpool(_import_hint, desk, task),
+            field="task",
         )
-    reading = ReadOptions(encoding=encoding.strip(), header=header.strip())
-    dropped = await desk.dropped.keep(
-        task, name, request.stream(), mapping=mapping, reading=reading
+
+    upload = await desk.uploads.save(
+        task,
+        name,
+        request.stream(),
+        mapping=mapping,
+        read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
-    _read(desk, dropped)
-    where = {"location": f"/api/imports/{dropped.number}"}
-    return JSONResponse(dropped.document, status_code=202, headers=where)
+    _start_reading(desk, upload)
+    headers = {"location": f"/api/imports/{upload.number}"}
+    return JSONResponse(upload.document, status_code=202, headers=headers)
 
 
 @router.get("/api/imports/{number}")
 def get_import(request: Request, number: int) -> dict[str, Any]:
-    """Return how far one is: what its columns are taken for, what would go in (`found`), and what did (`done`)."""
-    return desk_of(request).dropped.get(number).document
+    """Return the state of an upload: its columns, the dry import (`found`), the import (`done`)."""
+    return get_desk(request).uploads.get(number).document
 
 
 @router.delete("/api/imports/{number}", status_code=204)
 def give_up(request: Request, number: int) -> Response:
-    """Remove a dropped file; what was imported of it stays."""
-    desk_of(request).dropped.remove(number)
+    """Delete an uploaded file; rows that were imported from it stay."""
+    get_desk(request).uploads.discard(number)
     return Response(status_code=204)
 
 
 @router.get("/add", include_in_schema=False)
-def add_page(request: Request, task: str | None = None, number: int | None = None) -> HTMLResponse:
-    """Show where to drop a file and the form of a person, or what would go in of a file."""
-    desk = desk_of(request)
-    with desk.to_read(task if task and desk.has(task) else None) as ws:
-        dropped = _shown(desk.dropped.get(number)) if number is not None else {"dropped": None}
-        into = task if task in IMPORTS else NEW if ws.tasks and task else PEOPLE
-        return show_page(
-            request, "add.html", ws, **{"into": into, "most": MAX_FILE, "fields": FIELDS, **dropped}
+def render_add(
+    request: Request, task: str | None = None, number: int | None = None
+) -> HTMLResponse:
+    """Render the upload form and the form for a person, or the state of upload `number`.
+
+    The workspace need not have the task yet, which only selects the kind of upload. An unknown
+    number is refused with 404.
+    """
+    desk = get_desk(request)
+    with desk.open_to_read(task if task and desk.has_task(task) else None) as ws:
+        values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK}
+        if task in IMPORTERS:
+            values["preselected_task"] = task
+        elif ws.tasks and task:
+            values["preselected_task"] = NEW_TASK
+        if number is not None:
+            upload = desk.uploads.get(number)
+            values |= {**_upload_values(upload), "preselected_task": upload.task}
+        return render_page(
+            request, "add.html", ws, max_bytes=MAX_FILE_BYTES, person_fields=PERSON_FIELDS, **values
         )
 
 
 @router.get("/parts/import", include_in_schema=False)
-def import_part(request: Request, number: int) -> HTMLResponse:
-    """Show how far one file is, or that it is no longer here: then the page asks no more."""
+def render_import(request: Request, number: int) -> HTMLResponse:
+    """Render the state of an upload, or a message without polling if the upload is gone."""
     try:
-        return _part(request, number)
-    except RequestRefused as gone:
-        return HTMLResponse(
-            f'<section id="import"><p class="warn" role="alert">{escape(line_of(gone))}</p></section>'
-        )
+        return _render_upload(request, number)
+    except RequestRefusedError as error:
+        message = escape(to_line(error))
+        html = f'<section id="import"><p class="warn" role="alert">{message}</p></section>'
+        return HTMLResponse(html)
 
 
 @router.post("/parts/import", include_in_schema=False)
-def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
-    """Import a file, try a question on it, or keep that as a task, as the button of the page says."""
-    desk = desk_of(request)
-    dropped = desk.dropped.get(number)
-    if dropped.state not in OPEN:
-        return _part(
-            request, number, refused=f"the file is {dropped.state} now; nothing was changed"
+def act_on_import(request: Request, number: int, form: FormFields) -> HTMLResponse:
+    """Start the step of the pressed button; render the upload, with the error if it is refused.
+
+    A form with `question` tries the question, a form with `keep` creates the task, and any other
+    form imports the file.
+    """
+    desk = get_desk(request)
+    upload = desk.uploads.get(number)
+    if upload.state not in IDLE_STATES:
+        return _render_upload(
+            request, number, error_message=f"the file is {upload.state} now; nothing was changed"
         )
-    refused = ""
+
+    error_message = ""
     try:
-        if "question" in sent:
-            _try(desk, dropped, {name: sent.get(name, "") for name in ASKED})
-        elif "keep" in sent:
-            _keep(desk, dropped, sent["keep"])
+        if "question" in form:
+            question_form = {name: form.get(name, "") for name in QUESTION_FORM_FIELDS}
+            _start_trial(desk, upload, question_form)
+        elif "keep" in form:
+            _start_creating_task(desk, upload, form["keep"])
         else:
-            _import(desk, dropped)
+            _start_import(desk, upload)
     except FindableError as error:
-        refused = line_of(error)
-    return _part(request, number, refused=refused)
+        error_message = to_line(error)
+    return _render_upload(request, number, error_message=error_message)
 
 
-def _begin(
-    desk: AppState, dropped: UploadedFile, step: str, do: Callable[[BackgroundJob], Any]
+def _start_step(
+    desk: AppState, upload: Upload, step: str, run: Callable[[BackgroundJob], Any]
 ) -> None:
-    dropped.step = step
-    dropped.work = desk.running.begin(
-        f"{step} {dropped.path.name} (file {dropped.number % 1000})", do
-    )
+    """Start a step of an upload in a thread; the upload is in the running state of the step."""
+    upload.step = step
+    kind = f"{step} {upload.path.name} (file {upload.number % 1000})"
+    upload.work = desk.running.start(kind, run)
 
 
-def _read(desk: AppState, dropped: UploadedFile) -> None:
-    def work(display: BackgroundJob) -> None:
-        if dropped.task == NEW:
-            with desk.to_read() as ws:
-                new = ask.new_task("", str(dropped.path), data=None, reading=dropped.reading)
-                dropped.guess = ask.drafted(ws.store, new).guess
+def _start_reading(desk: AppState, upload: Upload) -> None:
+    """Start to read a file: guess the columns of a new task, or run a dry import."""
+
+    def run(display: BackgroundJob) -> None:
+        if upload.task == NEW_TASK:
+            with desk.open_to_read() as ws:
+                path = str(upload.path)
+                new_task = ask.new_task("", path, data=None, reading=upload.read_options)
+                upload.table_guess = ask.drafted(ws.store, new_task).guess
         else:
-            meant = replace(
-                desk.settings, task=dropped.task
-            )  # of which no table is made for a look
-            with open_to_look(meant, display, agrees=lambda _question: False) as ws:
-                dropped.found = IMPORTS[dropped.task]["run"](
-                    ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading, dry=True)
-                )
-        with suppress(FindableError):  # of a file that only an import reads
-            rows = FileSource(dropped.path, dropped.reading)
-            dropped.first = [
-                dict(one.values)
-                for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)
-            ]
+            # Looking creates no table if the workspace has no such task yet.
+            settings = replace(desk.settings, task=upload.task)
+            with open_to_look(settings, display, agrees=lambda _question: False) as ws:
+                options = ImportOptions(upload.mapping, upload.read_options, dry=True)
+                upload.preview = IMPORTERS[upload.task]["run"](ws, upload.path, options)
 
-    _begin(desk, dropped, "read", work)
+        # Some files can be read by an import only; these have no first rows.
+        with suppress(FindableError):
+            upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
+
+    _start_step(desk, upload, "read", run)
 
 
-def _import(desk: AppState, dropped: UploadedFile) -> None:
-    def work(display: BackgroundJob) -> dict[str, Any]:
-        with open_workspace(
-            replace(desk.settings, task=dropped.task), display, access=Access.WRITE
-        ) as ws:
-            done = IMPORTS[dropped.task]["run"](
-                ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading)
-            )
-        done.check()
-        desk.dropped.settle(dropped, done)
-        return {"summary": done.summary}
+def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
+    """Yield the values of each readable row of a file by column name."""
+    for row in FileSource(upload.path, upload.read_options):
+        if isinstance(row, SourceRow):
+            yield dict(row.values)
 
-    if dropped.found is None or not dropped.found.rows_in:
-        raise RequestRefused(
+
+def _start_import(desk: AppState, upload: Upload) -> None:
+    """Start to import a file that was read; the file is deleted afterwards.
+
+    Raises:
+        RequestRefusedError: 409, no row of the file can be imported.
+    """
+    if upload.preview is None or not upload.preview.rows_in:
+        raise RequestRefusedError(
             409,
             "nothing of the file would go in; nothing was changed",
             hint="mend it, and drop it again",
         )
-    _begin(desk, dropped, "import", work)
+
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        settings = replace(desk.settings, task=upload.task)
+        options = ImportOptions(upload.mapping, upload.read_options)
+        with open_workspace(settings, display, access=Access.WRITE) as ws:
+            report = IMPORTERS[upload.task]["run"](ws, upload.path, options)
+        report.check()
+        desk.uploads.finish(upload, report)
+        return {"summary": report.summary}
+
+    _start_step(desk, upload, "import", run)
 
 
-def _try(desk: AppState, dropped: UploadedFile, asked: dict[str, str]) -> None:
-    if dropped.guess is None:
-        raise RequestRefused(
+def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) -> None:
+    """Start to ask a new question about the first rows of a file; nothing is written.
+
+    Raises:
+        RequestRefusedError: 409, the file is not for a new task.
+        FindableError: The question or a column is wrong.
+    """
+    if upload.table_guess is None:
+        raise RequestRefusedError(
             409, "no task is made of this file; nothing was asked", hint="drop it as a new task"
         )
-    asking = _asking_of(desk, dropped, asked)
+    new_task = _prepare_task(desk, upload, question_form)
 
-    def work(display: BackgroundJob) -> dict[str, Any]:
-        with desk.to_write(None, display) as ws:
-            ws.agreed = TRIAL_USD
-            found = ask.run(ws, asking, size=TRIED).document
-        dropped.tried = display
-        return found
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with desk.open_to_write(None, display) as ws:
+            ws.agreed = MAX_TRIAL_USD
+            document = ask.run(ws, new_task, size=TRIAL_ROWS).document
+        upload.trial_work = display
+        return document
 
-    _begin(desk, dropped, "try", work)
-    dropped.asked, dropped.tried = asked, None
-    if asking.draft is not None:
-        dropped.guess = asking.draft.guess
+    _start_step(desk, upload, "try", run)
+    upload.question_form = question_form
+    upload.trial_work = None
+    if new_task.draft is not None:
+        upload.table_guess = new_task.draft.guess
 
 
-def _asking_of(
-    desk: AppState, dropped: UploadedFile, asked: Mapping[str, str], *, name: str = ""
+def _prepare_task(
+    desk: AppState, upload: Upload, question_form: Mapping[str, str], *, name: str = ""
 ) -> ask.NewTask:
-    """Return the question of the form about a dropped file, with the columns that it names."""
-    choice = ColumnChoice(asked["text"], asked["key"], asked["with"])
-    question = asked["question"]
-    fields = asked["fields"]
+    """Return a new task from the question form and the file; raises FindableError if it is invalid.
+
+    The task is not registered. It needs a `name` only if it will be.
+    """
     return ask.prepared(
-        dropped.path,
-        question,
-        fields=fields,
+        upload.path,
+        question_form["question"],
+        fields=question_form["fields"],
         name=name,
         data=desk.settings.data,
-        reading=dropped.reading,
-        choice=choice,
+        reading=upload.read_options,
+        choice=ColumnChoice(question_form["text"], question_form["key"], question_form["with"]),
     )
 
 
-def _keep(desk: AppState, dropped: UploadedFile, name: str) -> None:
-    if dropped.tried is None:
-        raise RequestRefused(
+def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
+    """Start to create a task from the question that was tried, with all rows of the file.
+
+    Raises:
+        RequestRefusedError: 409, no question was tried.
+        FindableError: The name is invalid or in use.
+    """
+    if upload.trial_work is None:
+        raise RequestRefusedError(
             409, "no question was tried on the file; nothing was kept", hint="try one, then keep it"
         )
-    asking = _asking_of(desk, dropped, dropped.asked, name=name)
+    new_task = _prepare_task(desk, upload, upload.question_form, name=name)
 
-    def work(display: BackgroundJob) -> dict[str, Any]:
-        with desk.to_write(None, display) as ws:
-            ask.keep(ws, asking)
-        dropped.made = name
-        desk.dropped.settle(dropped)
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with desk.open_to_write(None, display) as ws:
+            ask.keep(ws, new_task)
+        upload.created_task = name
+        desk.uploads.finish(upload)
         return {"summary": f"the task {name} is kept"}
 
-    _begin(desk, dropped, "keep", work)
+    _start_step(desk, upload, "keep", run)
 
 
-def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
-    desk = desk_of(request)
-    dropped = desk.dropped.get(number)
-    with desk.to_read(dropped.task if desk.has(dropped.task) else None) as ws:
-        return show_page(
-            request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused}
-        )
+def _render_upload(request: Request, number: int, *, error_message: str = "") -> HTMLResponse:
+    """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
+    desk = get_desk(request)
+    upload = desk.uploads.get(number)
+    with desk.open_to_read(upload.task if desk.has_task(upload.task) else None) as ws:
+        values = {**_upload_values(upload), "error_message": error_message}
+        return render_page(request, "parts/import.html", ws, **values)
 
 
-def _items_from(desk: AppState, task: str) -> str:
-    if not desk.has(task):
-        return ", ".join((NEW, *IMPORTS))
-    with desk.to_read(task) as ws:
+def _import_hint(desk: AppState, task: str) -> str:
+    """Return where the rows of a task come from, or the valid task names for an unknown task."""
+    if not desk.has_task(task):
+        return ", ".join((NEW_TASK, *IMPORTERS))
+    with desk.open_to_read(task) as ws:
         return str(ws.task.items_from)
 
 
-def _shown(dropped: UploadedFile) -> dict[str, Any]:
-    found = dropped.found
+def _upload_values(upload: Upload) -> dict[str, Any]:
+    """Return the variables of the template `parts/import.html`."""
+    # A step may finish while the template is rendered: read the report once.
+    preview = upload.preview or ImportReport(upload.path.name)
     return {
-        "into": dropped.task,
-        "importer": IMPORTS.get(dropped.task),
-        "dropped": dropped.document,
-        "file": dropped,
-        "work": dropped.work.document if dropped.work else None,
-        "goes_to": {one["name"]: one["label"] for one in found.columns if one["name"]}
-        if found
-        else {},
-        "trial_usd": TRIAL_USD,
-        "name": ask.name_for(str(dropped.path)),
-        "groups": sorted(
-            found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)
-        )
-        if found
-        else [],
-        "findings": found.findings[:SHOWN] if found else [],
-        "counts": dict(found.counts) if found else {},
-        "to_do": TO_DO,
-        "waits": dropped.state in WAITS,
-        "refused": "",
+        "upload": upload,
+        "upload_document": upload.document,
+        "importer": IMPORTERS.get(upload.task),
+        "work": upload.work.document if upload.work else None,
+        "column_targets": _column_targets(preview),
+        "max_trial_usd": MAX_TRIAL_USD,
+        "suggested_name": ask.name_for(str(upload.path)),
+        "finding_groups": _sort_groups(preview),
+        "findings": preview.findings[:MAX_LISTED_FINDINGS],
+        "finding_count": sum(preview.counts.values()),
+        "finding_labels": FINDING_LABELS,
+        "is_busy": upload.state in BUSY_STATES,
+        "error_message": "",
     }
+
+
+def _column_targets(report: ImportReport) -> dict[str, str]:
+    """Return the labels of the imported columns by their name in the file."""
+    return {column["name"]: column["label"] for column in report.columns if column["name"]}
+
+
+def _sort_groups(report: ImportReport) -> list[FindingGroup]:
+    """Return the groups of findings: rejected rows first, then the largest groups."""
+    return sorted(
+        report.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
+    )

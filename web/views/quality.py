@@ -1,95 +1,123 @@
-"""Quality: how the newest answers are judged, samples to read, what was set aside, tags, and how well search does."""
+"""Quality page: the newest report and its gates, samples, parked rows and tags."""
 
 import contextlib
 import json
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.quotes import shown_value
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
-from pipeline.quality.figures import shown
+from pipeline.quality.figures import format_value
 from pipeline.quality.report import report_documents
 from pipeline.store import runs
-from web.app_state import PEOPLE
-from web.render import desk_of, show_page
+from web.app_state import PEOPLE_TASK
+from web.render import get_desk, render_page
 
 router = APIRouter()
 
-SHOWN = 12  # reports that are told of
-SAMPLES = 8
-NAMED = 10
-TAGS = 60
-Limit = Annotated[int, Query(ge=1, le=500)]
+MAX_REPORTS = 12
+MAX_SAMPLES = 8
+# Rows that are named for each reason to park.
+MAX_NAMED_ROWS = 10
+MAX_LISTED_TAGS = 60
 
 
 @router.get("/quality", include_in_schema=False)
-def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
-    """Show the newest report, what was set aside, and the tags."""
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
+def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
+    """Render the newest report, samples, parked rows, and the tags of people."""
+    desk = get_desk(request)
+    with desk.open_to_read(task) as ws:
         subject = ws.settings.task
-        reports = report_documents(ws.data, ws.task.name, limit=SHOWN)
-        with ws.store.read() as tx:
-            pilots = [one for one in runs.all_pilots(tx) if one.task == ws.task.name]
-        works = [desk.running.newest(f"{kind} {subject}") for kind in ("qc", "tags")]
-        return show_page(
+        reports = report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
+        newest_report = reports[0] if reports else None
+        newest_work = [desk.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
+        return render_page(
             request,
             "quality.html",
             ws,
             "quality",
-            report=reports[0] if reports else None,
-            gates=[_gate(reports[0], one) for one in reports[0]["gates"]] if reports else [],
-            samples=[{**one, "said": _said(one["said"])} for one in reports[0]["samples"][:SAMPLES]]
-            if reports
-            else [],
+            report=newest_report,
+            gates=_gate_values(newest_report) if newest_report else [],
+            samples=_sample_values(newest_report) if newest_report else [],
             reports=reports,
-            drawn={
-                PurePath(one.report).stem: one.number for one in pilots if one.size and one.report
-            },
-            parked=_parked(ws),
-            counted=tags.count_tags(ws.store) if subject == PEOPLE else None,
-            most=TAGS,
-            works=[one.document for one in works if one is not None],
+            pilot_numbers=_pilot_numbers(ws),
+            parked_groups=_group_parked(ws),
+            tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
+            max_listed_tags=MAX_LISTED_TAGS,
+            work_documents=[work.document for work in newest_work if work is not None],
         )
 
 
-def _said(text: str) -> str:
-    with contextlib.suppress(ValueError, AttributeError):  # that is no document
-        return " · ".join(f"{name}: {shown_value(one)}" for name, one in json.loads(text).items())
+def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the first samples of a report, each with its answer in `said` as one line."""
+    return [
+        {**sample, "said": _summarize_answer(sample["said"])}
+        for sample in report["samples"][:MAX_SAMPLES]
+    ]
+
+
+def _summarize_answer(text: str) -> str:
+    """Return a JSON object as one line; any other text is returned unchanged."""
+    with contextlib.suppress(ValueError, AttributeError):
+        answer = json.loads(text)
+        return " · ".join(f"{name}: {shown_value(value)}" for name, value in answer.items())
     return text
 
 
-def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
-    """Return a gate of a report with what it measures in plain words, its value as it is read, and what is wanted."""
-    figure = {"unit": "mean", "told": gate["name"], **report["figures"].get(gate["name"], {})}
-    low, high = (
-        None if one is None else shown(one, figure["unit"]) for one in (gate["low"], gate["high"])
-    )
-    wanted = (
-        f"{low} to {high}"
-        if low and high
-        else f"at least {low}"
-        if low
-        else f"at most {high}"
-        if high
-        else ""
-    )
-    return {
-        **gate,
-        "about": figure["told"],
-        "shown": shown(gate["value"], figure["unit"]),
-        "wanted": wanted,
-    }
+def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the gates of a report with texts to display.
+
+    These are `description` (the measured figure), `display_value`, and `target`, the range that
+    passes.
+    """
+    gates = []
+    for gate in report["gates"]:
+        figure = {"unit": "mean", "told": gate["name"], **report["figures"].get(gate["name"], {})}
+        unit = figure["unit"]
+        gates.append(
+            {
+                **gate,
+                "description": figure["told"],
+                "display_value": format_value(gate["value"], unit),
+                "target": _format_target(gate["low"], gate["high"], unit),
+            }
+        )
+    return gates
 
 
-def _parked(ws: WorkspaceSession) -> list[tuple[str, list[str], int]]:
-    found: dict[str, list[str]] = {}
-    for one in items.list_parked(ws.store, ws.task):
-        found.setdefault(one.reason, []).append(one.name)
-    ordered = sorted(found.items(), key=lambda pair: -len(pair[1]))
-    return [(reason, names[:NAMED], len(names)) for reason, names in ordered]
+def _format_target(low: float | None, high: float | None, unit: Any) -> str:
+    """Return a range as text; a bound may be None. Returns "" without bounds."""
+    low_text = "" if low is None else format_value(low, unit)
+    high_text = "" if high is None else format_value(high, unit)
+    if low_text and high_text:
+        return f"{low_text} to {high_text}"
+    if low_text:
+        return f"at least {low_text}"
+    if high_text:
+        return f"at most {high_text}"
+    return ""
+
+
+def _pilot_numbers(ws: WorkspaceSession) -> dict[str, int]:
+    """Return the number of the task's pilots by the name of their report."""
+    with ws.store.read() as tx:
+        return {
+            PurePath(pilot.report).stem: pilot.number
+            for pilot in runs.all_pilots(tx)
+            if pilot.task == ws.task.name and pilot.size and pilot.report
+        }
+
+
+def _group_parked(ws: WorkspaceSession) -> list[tuple[str, list[str], int]]:
+    """Return (reason, first row names, row count) of the parked rows, the largest group first."""
+    names_by_reason: dict[str, list[str]] = {}
+    for parked_row in items.list_parked(ws.store, ws.task):
+        names_by_reason.setdefault(parked_row.reason, []).append(parked_row.name)
+
+    largest_first = sorted(names_by_reason.items(), key=lambda group: -len(group[1]))
+    return [(reason, names[:MAX_NAMED_ROWS], len(names)) for reason, names in largest_first]

@@ -1,4 +1,7 @@
-"""One row: its text with what the answer quotes of it, who said what, every request; it is asked again or forgotten."""
+"""Row page: the text with quotations highlighted, the answer, its history and every request.
+
+A row can be asked again, corrected or forgotten.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,304 +24,448 @@ from pipeline.engine import corrections
 from pipeline.engine.record import RequestBuilder
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import usage_cost
-from pipeline.images import TASK as IMAGES
+from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
-from web.app_state import PEOPLE, AppState
+from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
-from web.errors import RequestRefused, line_of
-from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
-from web.views.rows import PASSAGES, marked_passage
+from web.errors import RequestRefusedError, to_line
+from web.render import (
+    HUE_COUNT,
+    FormFields,
+    Mark,
+    accepted_response,
+    get_desk,
+    render_page,
+    to_text,
+)
+from web.views.rows import PASSAGES_TASK, passage_values
 
 router = APIRouter()
 
-UNUSABLE = "unusable"  # the state of an image that cannot be opened
-SIDE = 640  # pixels of the longer side of the picture
-LONG = 60  # characters; a longer cell is a text to read
-MOST = 500  # rows that are chosen at once
-ASKING = "ask {} again"  # kinds of work, which name no row
-FORGETTING = "forget one of {}"
-WHO = "findable_who"  # the cookie that keeps the name of who edits
-KEPT_S = 365 * 24 * 3600
-LONGEST = 10  # digits that no number of an edit has
-Key = Annotated[str, Query(max_length=4_000)]
+# State of an image that cannot be opened.
+UNUSABLE = "unusable"
+# Longer side of the picture.
+PICTURE_PIXELS = 640
+# Longer values are displayed as texts to read, shorter values as a list of columns.
+MAX_SHORT_VALUE_CHARS = 60
+MAX_CHOSEN_ROWS = 500
+# Kinds of background work. They contain the task but no row, which may have to be forgotten.
+ASK_WORK_KIND = "ask {} again"
+FORGET_WORK_KIND = "forget one of {}"
+# Cookie with the name of the person who corrects answers.
+EDITOR_COOKIE = "findable_who"
+EDITOR_COOKIE_MAX_AGE_S = 365 * 24 * 3600
+# Longer numbers are not numbers of an edit.
+MAX_EDIT_NUMBER_DIGITS = 9
+RowKey = Annotated[str, Query(max_length=4_000)]
 
 
 @router.get("/row", include_in_schema=False)
-def row_page(
-    request: Request, key: Key, task: str | None = None, *, raw: bool = False
+def render_row_page(
+    request: Request, key: RowKey, task: str | None = None, *, raw: bool = False
 ) -> HTMLResponse:
-    """Show one row."""
-    with desk_of(request).to_read(task) as ws:
-        return show_page(request, "row.html", ws, "rows", **_shown(request, ws, key, raw=raw))
+    """Render the page of a row; with `raw` each request and reply is included."""
+    with get_desk(request).open_to_read(task) as ws:
+        values = _row_values(request, ws, key, raw=raw)
+        return render_page(request, "row.html", ws, "rows", **values)
 
 
 @router.get("/parts/row", include_in_schema=False)
-def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
-    """Show what is known of a row by now."""
-    return _part(request, task, key)
+def render_row(request: Request, key: RowKey, task: str) -> HTMLResponse:
+    """Render the current state of a row."""
+    return _render_row(request, task, key)
 
 
 @router.post("/parts/row", include_in_schema=False)
-def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
-    """Do what a button of the page says, and show what became of it."""
-    desk = desk_of(request)
-    who = sent.get("who") or unquote(request.cookies.get(WHO, ""))
-    refused = ""
+def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HTMLResponse:
+    """Ask a row again, correct its answer or forget it; render the row, with the error if any.
+
+    The form's `act` is "forget" or "correct"; any other form asks the row again. The editor's name
+    is stored in a cookie.
+    """
+    desk = get_desk(request)
+    editor = form.get("who") or unquote(request.cookies.get(EDITOR_COOKIE, ""))
+    error_message = ""
     try:
-        if sent.get("act") == "forget":
-            _forget(desk, task, key, sent.get("name", ""))
-        elif sent.get("act") == "correct":
-            if not who:
-                raise RequestRefused(
-                    422,
-                    "say who edits; nothing was changed",
-                    hint="your name stands beside each edit",
-                )
-            with desk.to_write(task) as ws:
-                _correct(ws, key, sent, who)
+        if form.get("act") == "forget":
+            _start_forgetting(desk, task, key, form.get("name", ""))
+        elif form.get("act") == "correct":
+            _correct_as(desk, task, key, form, editor)
         else:
-            with desk.to_read(task) as ws, ws.store.read() as tx:
-                item_id = ws.task.id_of(tx, key)
-            _ask(desk, task, [item_id], about=key)
+            with desk.open_to_read(task) as ws, ws.store.read() as tx:
+                row_id = ws.task.id_of(tx, key)
+            _start_asking(desk, task, [row_id], row_key=key)
     except FindableError as error:
-        refused = line_of(error)
-    found = _part(request, task, key, refused=refused)
-    if sent.get("who") and not refused:
-        found.set_cookie(
-            WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/"
+        error_message = to_line(error)
+
+    response = _render_row(request, task, key, error_message=error_message)
+    if form.get("who") and not error_message:
+        response.set_cookie(
+            EDITOR_COOKIE,
+            quote(editor, safe=""),
+            max_age=EDITOR_COOKIE_MAX_AGE_S,
+            httponly=True,
+            samesite="strict",
+            path="/",
         )
-    return found
+    return response
 
 
-def _correct(ws: WorkspaceSession, key: str, sent: Mapping[str, str], who: str) -> None:
-    """Carry out what a form says: the value of a field as it is to be, or the number of an edit to undo."""
-    if (undo := sent.get("undo", "")).isdecimal() and len(undo) < LONGEST:
-        corrections.correct(ws, key, int(undo), who=who, of_state=sent.get("state"))
+def _correct_as(desk: AppState, task: str, key: str, form: Mapping[str, str], editor: str) -> None:
+    """Correct an answer under the editor's name.
+
+    Raises:
+        RequestRefusedError: 422, the editor's name is missing.
+        FindableError: The correction is invalid, or the answer was changed meanwhile.
+    """
+    if not editor:
+        raise RequestRefusedError(
+            422,
+            "say who edits; nothing was changed",
+            hint="your name stands beside each edit",
+        )
+    with desk.open_to_write(task) as ws:
+        _correct(ws, key, form, editor)
+
+
+def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: str) -> None:
+    """Undo the edit numbered `undo` in a form, or set the form's `field` to its `value`.
+
+    The form's `state` is the state of the answer that the editor saw.
+    """
+    edit_number = form.get("undo", "")
+    if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
+        corrections.correct(ws, key, int(edit_number), who=editor, of_state=form.get("state"))
         return
-    name = sent.get("field", "")
-    value = sent.get("value", "")
-    now = corrections.history(ws, key)["answer"].get(name)
-    text = json.dumps(value) if isinstance(now, str) or is_quotation(now) else value
-    corrections.correct(
-        ws, key, corrections.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state")
-    )
+
+    field_name = form.get("field", "")
+    text = form.get("value", "")
+    current_value = corrections.history(ws, key)["answer"].get(field_name)
+    # A text is quoted as JSON, so it is not read as a number or a list.
+    if isinstance(current_value, str) or is_quotation(current_value):
+        text = json.dumps(text)
+    change = corrections.typed(ws.task, f"{field_name}={text}")
+    corrections.correct(ws, key, change, who=editor, of_state=form.get("state"))
 
 
-def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
-    """Return what is shown of a row; where it is forgotten, what takes the place of all that was shown of it."""
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
+def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
+    """Render the state of a row, or a message if this page has forgotten the row.
+
+    Raises:
+        InputError: There is no such row.
+    """
+    desk = get_desk(request)
+    with desk.open_to_read(task) as ws:
         try:
-            shown = _shown(request, ws, key)
+            values = _row_values(request, ws, key)
         except InputError:
-            work = desk.running.newest(FORGETTING.format(task), about=key)
+            work = desk.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
                 raise
-            return show_page(
-                request, "parts/forgotten.html", ws, "rows", key=key, forgotten=work.document
+            return render_page(
+                request, "parts/forgotten.html", ws, "rows", key=key, forget_work=work.document
             )
-        return show_page(request, "parts/row.html", ws, "rows", **{**shown, "refused": refused})
+        values["error_message"] = error_message
+        return render_page(request, "parts/row.html", ws, "rows", **values)
 
 
-def _shown(
+def _row_values(
     request: Request, ws: WorkspaceSession, key: str, *, raw: bool = False
 ) -> dict[str, Any]:
-    known = items.show(ws, key, raw=raw)
-    task = known["task"] = ws.settings.task
-    columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
-    columns = [
-        one for one in columns if one[0] != "tags" or task != PEOPLE
-    ]  # which stand among the answers
-    stands = corrections.history(ws, key)
-    given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
-    answer, marks = coloured(stands["answer"])
-    passage = (
-        marked_passage(quoted_passage(ws, known["item"]))
-        if task == PASSAGES and columns
-        else {"concepts": []}
-    )
-    works = [
-        desk_of(request).running.newest(kind.format(task), about=key)
-        for kind in (ASKING, FORGETTING)
-    ]
+    """Return the variables of the template `parts/row.html`.
+
+    They include all members of the command `show`.
+
+    Raises:
+        InputError: There is no such row.
+    """
+    row = items.show(ws, key, raw=raw)
+    task = ws.settings.task
+    row_id = row["item"]
+    columns = _text_columns(row.pop("columns"), task)
+    history = corrections.history(ws, key)
+    answer, marks = color_quotations(history["answer"])
+    concepts = []
+    if task == PASSAGES_TASK and columns:
+        passage = passage_values(quoted_passage(ws, row_id))
+        marks = passage["marks"]
+        concepts = passage["concepts"]
+
     return {
-        **known,
-        **_heading(known, task, columns),
+        **row,
+        **_heading(row, task, columns),
+        "task": task,
         "key": key,
         "raw": raw,
-        "texts": [one for one in columns if len(one[1]) > LONG],
-        "columns": [one for one in columns if 0 < len(one[1]) <= LONG],
+        "long_columns": [
+            (name, text) for name, text in columns if len(text) > MAX_SHORT_VALUE_CHARS
+        ],
+        "short_columns": [
+            (name, text) for name, text in columns if 0 < len(text) <= MAX_SHORT_VALUE_CHARS
+        ],
         "answer": answer,
-        "said_by": max(
-            given, key=lambda one: (one["extractor"] == PERSON, one["id"]), default=None
-        ),
-        "edits": stands["edits"],
-        "stands": stands["state"],
-        "typed": {
-            name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()
+        "answer_source": _answer_source(row["answers"]),
+        "edits": history["edits"],
+        "answer_state": history["state"],
+        "typed_values": {
+            name: _to_typed_text(value)
+            for name, value in ws.task.as_given(history["answer"]).items()
         },
-        "who": unquote(request.cookies.get(WHO, "")),
-        "marks": passage.get("marks", marks),
-        "concepts": passage["concepts"],
-        "fate": fate_of(known["parked"]) if known["parked"] else "",
-        "cost": _cost(ws, [known["item"]]),
-        "spent": known["cost"],
+        "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
+        "marks": marks,
+        "concepts": concepts,
+        "parked_label": fate_of(row["parked"]) if row["parked"] else "",
+        "ask_cost": _estimate_cost(ws, [row_id]),
+        "spent": row["cost"],
         "has_index": ws.is_indexed,
-        "works": [one.document for one in works if one is not None],
-        "refused": "",
-        "after": items.page(ws, limit=1, after=known["item"]).items if known["state"] else [],
+        "work_documents": _row_work(get_desk(request), task, key),
+        "error_message": "",
+        "next_rows": items.page(ws, limit=1, after=row_id).items if row["state"] else [],
     }
+
+
+def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
+    """Return the columns of a row as texts, without a person's tags, which are in the answer."""
+    return [
+        (name, to_text(value))
+        for name, value in columns.items()
+        if name != "tags" or task != PEOPLE_TASK
+    ]
+
+
+def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the newest applied correction, else the newest applied answer, else None."""
+    return max(
+        (answer for answer in answers if answer["applied"] and not answer["forgotten"]),
+        key=lambda answer: (answer["extractor"] == PERSON, answer["id"]),
+        default=None,
+    )
+
+
+def _row_work(desk: AppState, task: str, key: str) -> list[dict[str, Any]]:
+    """Return the newest work that asks or forgets a row."""
+    kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
+    newest_work = [desk.running.get_newest(kind, row_key=key) for kind in kinds]
+    return [work.document for work in newest_work if work is not None]
 
 
 def _heading(
-    known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]
-) -> dict[str, Any]:
-    """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
-    name = known["name"]
+    row: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address."""
+    title = row["name"]
+    row_id = row["item"]
+    subtitle = ""
     picture = ""
-    if task == IMAGES:
-        address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
-        return {
-            "title": PurePath(name).name,
-            "beside": "",
-            "picture": "" if known["state"] == UNUSABLE else address,
-        }
-    if task == PEOPLE:
-        full = dict(columns).get("name", "")
-        return {"title": full or name, "beside": name if full else "", "picture": picture}
-    return {
-        "title": name,
-        "beside": "" if name == known["item"] else known["item"],
-        "picture": picture,
-    }
+    if task == IMAGES_TASK:
+        title = PurePath(title).name
+        if row["state"] != UNUSABLE:
+            query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
+            picture = f"/api/images/thumbnail?{query}"
+    elif task == PEOPLE_TASK:
+        full_name = dict(columns).get("name", "")
+        if full_name:
+            subtitle = title
+            title = full_name
+    elif title != row_id:
+        subtitle = row_id
+    return {"title": title, "subtitle": subtitle, "picture": picture}
 
 
-def coloured(answer: Any) -> tuple[Any, list[Mark]]:
-    """Return an answer whose quotations have a colour each, `hue`, and the marks of these in the text.
+def color_quotations(answer: Any) -> tuple[Any, list[Mark]]:
+    """Return an answer with a `hue` in each quotation, and the marks of its quotations.
 
-    Those of one field have one colour; those beside a text that names them, such as a topic, one for each such text.
+    Quotations of one field have the same hue. In an object with a short text, such as the name of
+    a topic, they have a hue of that text instead.
     """
-    kinds: dict[str, int] = {}
-    marks: list[Mark] = []
+    colorer = _QuotationColorer()
+    return colorer.add_hues(answer, field_name="", topic=""), colorer.marks
 
-    def walk(value: Any, path: str, name: str) -> Any:
+
+class _QuotationColorer:
+    """Adds hues to the quotations of one answer and collects their marks."""
+
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+        self._hues: dict[str, int] = {}
+
+    def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
+        """Return a copy of a value in which each quotation has a `hue`.
+
+        Args:
+            value: A value of an answer, of any depth.
+            field_name: The nearest field that contains the value; "" for the whole answer.
+            topic: The short text of the nearest object that has one, or "".
+        """
         if isinstance(value, Mapping) and is_quotation(value):
-            hue = kinds.setdefault(name or path, len(kinds))
-            if isinstance(value["start"], int) and isinstance(
-                value["end"], int
-            ):  # not a field that is called so
-                marks.append(Mark(value["start"], value["end"], value["quote"], name or path, hue))
-            return {**value, "hue": hue % 6}
+            return self._add_hue(value, topic or field_name)
         if isinstance(value, Mapping):
-            named = next(
-                (one for one in value.values() if isinstance(one, str) and 0 < len(one) <= LONG),
-                name,
-            )
-            return {
-                inner: walk(one, inner if isinstance(inner, str) else path, named if path else "")
-                for inner, one in value.items()
-            }
-        return [walk(one, path, name) for one in value] if isinstance(value, list) else value
+            return self._add_hues_to_object(value, field_name, topic)
+        if isinstance(value, list):
+            return [self.add_hues(member, field_name=field_name, topic=topic) for member in value]
+        return value
 
-    return walk(answer, "", ""), marks
+    def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+        hue = self._hues.setdefault(name, len(self._hues))
+        start = quotation["start"]
+        end = quotation["end"]
+        # Members of the user's own model may have these names and other types.
+        if isinstance(start, int) and isinstance(end, int):
+            self.marks.append(Mark(start, end, quotation["quote"], name, hue))
+        return {**quotation, "hue": hue % HUE_COUNT}
+
+    def _add_hues_to_object(
+        self, members: Mapping[Any, Any], field_name: str, topic: str
+    ) -> dict[Any, Any]:
+        # The answer itself has fields, and is no object about a topic.
+        member_topic = ""
+        if field_name:
+            member_topic = next(filter(_is_short_text, members.values()), topic)
+        colored = {}
+        for name, member in members.items():
+            member_field = name if isinstance(name, str) else field_name
+            colored[name] = self.add_hues(member, field_name=member_field, topic=member_topic)
+        return colored
 
 
-def _cost(ws: WorkspaceSession, ids: Sequence[str]) -> float | None:
+def _is_short_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_SHORT_VALUE_CHARS
+
+
+def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
+    """Return the estimated cost in USD of asking rows live, or None if it is unknown.
+
+    It is unknown if there is nothing to ask or if a request cannot be built. Asking reports the
+    error.
+    """
     try:
         with ws.store.read() as tx:
-            lines = list(RequestBuilder(ws.task, ws.model).lines(tx, ws.task.rows(tx, ids)))
-            known = calibration(tx, ws.extractor)
-    except FindableError:  # said once it is asked
+            rows = ws.task.rows(tx, row_ids)
+            request_lines = list(RequestBuilder(ws.task, ws.model).lines(tx, rows))
+            token_calibration = calibration(tx, ws.extractor)
+    except FindableError:
         return None
-    costs = (
-        usage_cost(ws.model, known.applied(one.usage, count=1), STANDARD, on=ws.now().date())
-        for one in lines
-    )
-    return sum(costs) if lines else None
+    if not request_lines:
+        return None
+
+    today = ws.now().date()
+    usages = (token_calibration.applied(line.usage, count=1) for line in request_lines)
+    return sum(usage_cost(ws.model, usage, STANDARD, on=today) for usage in usages)
 
 
 class Chosen(BaseModel):
-    """The ids of rows that were chosen."""
+    """The ids of the chosen rows."""
 
     model_config = ConfigDict(extra="forbid")
-    ids: list[str] = Field(min_length=1, max_length=MOST)
+    ids: list[str] = Field(min_length=1, max_length=MAX_CHOSEN_ROWS)
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
 def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
-    """Ask about chosen rows again, by calls at full price."""
-    return accepted(_ask(desk_of(request), task, body.ids))
+    """Start to ask the chosen rows again, with live calls at full price."""
+    return accepted_response(_start_asking(get_desk(request), task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
-    """Let those of the chosen rows be asked again that are parked, with the next command that asks."""
-    with desk_of(request).to_write(task) as ws, ws.store.write() as tx:
-        freed = claims.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
-    return {"freed": len(freed), "said": f"{len(freed):,} of {len(body.ids):,} will be asked again"}
+    """Unpark those of the chosen rows that are parked; the next command asks them."""
+    with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
+        unparked = claims.unpark(tx, ws.task.name, prompt_version=ws.task.own, ids=body.ids)
+    message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
+    return {"freed": len(unparked), "said": message}
 
 
 @router.post("/api/tasks/{task}/items/cost")
 def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
-    """Return what it costs to ask about chosen rows again, by estimate, in USD."""
-    with desk_of(request).to_read(task) as ws:
-        return {"cost": _cost(ws, body.ids)}
+    """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
+    with get_desk(request).open_to_read(task) as ws:
+        return {"cost": _estimate_cost(ws, body.ids)}
 
 
-def _ask(desk: AppState, task: str, ids: Sequence[str], *, about: str = "") -> BackgroundJob:
-    kind = ASKING.format(task)
-    if (under_way := desk.running.newest(kind, about=about)) and under_way.state == "running":
-        return under_way
-    with desk.to_write(task) as ws:
+def _start_asking(
+    desk: AppState, task: str, row_ids: Sequence[str], *, row_key: str = ""
+) -> BackgroundJob:
+    """Reopen rows and start to ask them live, or return the running work that does.
+
+    Dead runs are recovered and the rows are synced with their source first.
+
+    Args:
+        desk: The state of the page.
+        task: The task.
+        row_ids: Ids of the rows.
+        row_key: Key of the row, if the row page asks its only row.
+
+    Raises:
+        RequestRefusedError: 404, there is no such task; 409, no row can be asked.
+        FindableError: For example a missing API key or a failed pilot; nothing was changed.
+    """
+    kind = ASK_WORK_KIND.format(task)
+    newest = desk.running.get_newest(kind, row_key=row_key)
+    if newest is not None and newest.state == "running":
+        return newest
+
+    with desk.open_to_write(task) as ws:
         ws.bring_items()
         ingest.end_dead(ws)
-        ws.model, ws.client  # noqa: B018 - a missing key is said before anything is changed
+        # A missing key or model is reported before anything is changed.
+        ws.model, ws.client  # noqa: B018 - both raise if they are missing
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
-        if not (open_ids := items.reopen(ws, ids)):
-            raise RequestRefused(
+        open_ids = items.reopen(ws, row_ids)
+        if not open_ids:
+            raise RequestRefusedError(
                 409, "it is being asked, or has nothing to be asked about; nothing was changed"
             )
 
-    def work(display: BackgroundJob) -> dict[str, Any]:
-        with desk.to_write(task, display) as ws:
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with desk.open_to_write(task, display) as ws:
             ws.bring_items()
-            done = ask_alone(ws, open_ids)
-        return {"answered": done.answered, "asked": len(open_ids)}
+            report = ask_alone(ws, open_ids)
+        return {"answered": report.answered, "asked": len(open_ids)}
 
-    return desk.running.begin(kind, work, about=about)
+    return desk.running.start(kind, run, row_key=row_key)
 
 
-def _forget(desk: AppState, task: str, key: str, typed: str) -> BackgroundJob:
-    if typed != key:
-        raise RequestRefused(
+def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
+    """Start to forget a row, or return the running work that forgets it.
+
+    Afterwards the finished work about the row is deleted. The result contains no names.
+
+    Raises:
+        RequestRefusedError: 422, the person typed another key than the row's.
+    """
+    if typed_key != key:
+        raise RequestRefusedError(
             422,
-            f"{typed!r} is not {key!r}; nothing was changed",
+            f"{typed_key!r} is not {key!r}; nothing was changed",
             hint="type the name",
             field="name",
         )
 
-    def work(display: BackgroundJob) -> dict[str, Any]:
-        with desk.to_write(task, display) as ws:
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with desk.open_to_write(task, display) as ws:
+            # Typing the key has confirmed it.
             ws.agrees = lambda _question: True
-            done = asdict(forget.run(ws, [key]))
-        desk.running.drop_about(key)
-        return {name: one for name, one in done.items() if name not in {"username", "usernames"}}
+            report = asdict(forget.run(ws, [key]))
+        desk.running.delete_about(key)
+        # The result outlives the row, so it must not contain the name.
+        return {
+            name: value for name, value in report.items() if name not in {"username", "usernames"}
+        }
 
-    return desk.running.begin(FORGETTING.format(task), work, about=key)
+    return desk.running.start(FORGET_WORK_KIND.format(task), run, row_key=key)
 
 
-def _as_typed(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+def _to_typed_text(value: Any) -> str:
+    """Return a value as a person types it into the form: texts with commas, else JSON."""
+    if isinstance(value, list) and all(isinstance(member, str) for member in value):
         return ", ".join(value)
-    return (
-        value
-        if isinstance(value, str)
-        else ""
-        if value is None
-        else json.dumps(value, ensure_ascii=False)
-    )
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False)

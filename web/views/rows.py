@@ -1,6 +1,6 @@
-"""Rows: what a task asks about with its answers, found as one types, counted by what tells them apart, page by page."""
+"""Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple
@@ -11,204 +11,264 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
-from pipeline.core.row_listing import RowCounts, RowFilter
+from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.user_task import WHY
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.images import TASK as IMAGES
+from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import thumbnail_of
 from pipeline.ops import items
 from pipeline.passages.show import Passage, quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.lists import REFUSED
 from web.app_state import AppState
-from web.render import Mark, desk_of, show_page
+from web.render import Mark, get_desk, render_page
 
 router = APIRouter()
 
-PASSAGES = "passages"
-ROWS = 50  # of one page; of texts with their quotations
-TEXTS = 12
-LINES = 500  # of CSV that are sent at once
-FEW = 8  # values of a kind that are shown at first
-BEGINNING = 400  # characters of a text that nothing is quoted of
-LABELS = {
+PASSAGES_TASK = "passages"
+# Rows of one page; passages are displayed in full, so a page has fewer.
+PAGE_ROWS = 50
+PAGE_PASSAGES = 12
+# Lines of CSV in one chunk of the response.
+CSV_CHUNK_LINES = 500
+# Values of a facet before its "more" link.
+MAX_FACET_VALUES = 8
+# Characters of a passage without quotations.
+MAX_PASSAGE_CHARS = 400
+# Display names of columns and facets. Others are displayed with spaces for underscores.
+COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
     "versions": "version",
     "states": "state",
 }
-Texts = Annotated[list[str], Field(max_length=100)]
+# Parameters that change the display of the rows but not their selection.
+DISPLAY_PARAMETERS = ("sort", "fields")
+TextList = Annotated[list[str], Field(max_length=100)]
 Score = Annotated[
     float | None,
-    BeforeValidator(lambda given: given or None),
+    BeforeValidator(lambda text: text or None),
     Field(ge=0, le=100, allow_inf_nan=False),
 ]
 
 
-class RowsQuery(BaseModel):
-    """What an address asks of the rows of a task, by the names of the command `items`.
-
-    `only` are conditions that were clicked, each as `where` takes it; `fields` may have several names with commas.
-    """
+class RowQuery(BaseModel):
+    """Query parameters that select rows, named as the options of the command `items`."""
 
     task: str | None = None
     find: str = Field("", max_length=4_000)
     state: str = Field("", max_length=100)
-    tag: Texts = []
+    tag: TextList = []
     extractor: str = Field("", max_length=200)
     min_score: Score = None
     max_score: Score = None
     where: str = Field("", max_length=4_000)
-    only: Texts = []
+    # Conditions of clicked facet values, each in the syntax of `where`.
+    only: TextList = []
     id: Annotated[list[str], Field(max_length=500)] = []
     sort: str = Field("", max_length=200)
-    fields: Texts = []
+    # Column names; one text may contain several with commas.
+    fields: TextList = []
+    # The row that the page begins after.
     after: str = Field("", max_length=4_000)
 
     @property
-    def which(self) -> RowFilter:
-        """Return which rows are meant."""
-        where = " AND ".join(
-            f"({one})" for one in dict.fromkeys([self.where.strip(), *self.only]) if one
+    def row_filter(self) -> RowFilter:
+        """The rows to select."""
+        conditions = dict.fromkeys([self.where.strip(), *self.only])
+        return RowFilter(
+            words=self.find.split(),
+            state=self.state or None,
+            tags=list(dict.fromkeys(filter(None, self.tag))),
+            extractor=self.extractor or None,
+            min_score=self.min_score,
+            max_score=self.max_score,
+            where=" AND ".join(f"({condition})" for condition in conditions if condition),
+            ids=self.id,
         )
-        tags = list(dict.fromkeys(filter(None, self.tag)))
-        about = (
-            self.state or None,
-            tags,
-            self.extractor or None,
-            self.min_score,
-            self.max_score,
-            where,
-            self.id,
-        )
-        return RowFilter(self.find.split(), *about)
 
     @property
-    def how(self) -> dict[str, Any]:
-        """Return in which order, and which columns are meant."""
-        names = dict.fromkeys(
-            name for text in self.fields for one in text.split(",") if (name := one.strip())
-        )
-        return {"sort": self.sort or None, "fields": list(names) or None}
+    def field_names(self) -> list[str] | None:
+        """The columns to display, or None for the usual columns."""
+        names = map(str.strip, ",".join(self.fields).split(","))
+        return list(dict.fromkeys(filter(None, names))) or None
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Return it as an address says it, but for the task and the place."""
-        told = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
-        several = ((name, one if isinstance(one, list) else [one]) for name, one in told.items())
-        return [
-            (name, str(each)) for name, some in several for each in some if each not in ("", None)
-        ]
+        """The parameters that are set, as (name, text) pairs, without the task and the position."""
+        parameters = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
+        pairs = []
+        for name, parameter in parameters.items():
+            values = parameter if isinstance(parameter, list) else [parameter]
+            pairs += [(name, str(value)) for value in values if value not in ("", None)]
+        return pairs
 
-    def address(self, path: str, task: str, **anew: Sequence[str]) -> str:
-        """Return an address that asks for the same, with some of it as it is given anew."""
-        kept = [("task", task), *(pair for pair in self.pairs if pair[0] not in anew)]
-        return f"{path}?" + urlencode(
-            [*kept, *((name, one) for name, some in anew.items() for one in some)]
-        )
+    @property
+    def filter_pairs(self) -> list[tuple[str, str]]:
+        """The parameters that filter rows, as (name, text) pairs."""
+        return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
+
+    def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
+        """Return an address with the same parameters except `replaced`; () removes a parameter."""
+        pairs = [("task", task)]
+        pairs += [(name, text) for name, text in self.pairs if name not in replaced]
+        for name, texts in replaced.items():
+            pairs += [(name, text) for text in texts]
+        return f"{path}?{urlencode(pairs)}"
 
 
-Wanted = Annotated[RowsQuery, Query()]
+# The query parameters of a request, validated.
+RowQueryParameters = Annotated[RowQuery, Query()]
 
 
-class FacetChoice(NamedTuple):
-    """A value that rows are told apart by: how many have it, the address of those alone, and whether it is chosen.
-
-    The address of one that is chosen is without it.
-    """
+class FacetValue(NamedTuple):
+    """A value of a facet, with the number of its rows."""
 
     label: str
-    items: int
+    row_count: int
+    # Address of the rows with this value added as a filter, or removed if it is selected.
     href: str
-    is_chosen: bool
+    is_selected: bool
 
 
-def choices_of(found: RowCounts, asked: RowsQuery, task: str) -> dict[str, list[FacetChoice]]:
-    """Return by what rows can be told apart, with what is chosen, whatever was found: fields first, versions last."""
+class _FacetOption(NamedTuple):
+    """A possible value of a facet: its label, its text in the address, and its row count."""
 
-    def choices(
-        name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]
-    ) -> list[FacetChoice]:
-        given = [one for one in chosen if one]  # these narrow; of others one is chosen
-        several = name in {"tag", "only"}
-        missing = [
-            (one, one, 0)
-            for one in given
-            if one not in {value for _, value, _ in values} and name != "only"
-        ]
-        made = []
-        for label, value, count in (*missing, *values):
-            rest = [one for one in given if one != value] if several or value in given else []
-            address = asked.address("/", task, **{name: rest if value in given else [*rest, value]})
-            made.append(FacetChoice(label, count, address, value in given))
-        return made
+    label: str
+    text: str
+    row_count: int
 
-    kinds = {
-        name: choices("only", asked.only, [(one.value, one.where, one.items) for one in counted])
-        for name, counted in found.fields.items()
-    }
-    known = {one.where for counted in found.fields.values() for one in counted}
-    if others := [(one, one, 0) for one in asked.only if one not in known]:
-        kinds["chosen"] = choices("only", asked.only, others)
-    states = {**found.states, "gone": found.gone} if found.gone else found.states
-    for kind, name, chosen, counts in (
-        (
-            "tags",
-            "tag",
-            asked.tag,
-            {} if found.fields else found.tags or {},
-        ),  # which are of the fields, too
-        ("states", "state", [asked.state], {one: count for one, count in states.items() if count}),
-        ("versions", "extractor", [asked.extractor], found.versions or {}),
+
+def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
+    """Return the facets of a task's rows by name: answer fields, tags, states, versions.
+
+    Chosen values are listed even if no row has them. Tags are left out if the answer fields were
+    counted, because they are among them. Versions are left out if there is nothing to choose.
+    """
+    facets = _build_field_facets(counts.fields, query, task)
+
+    tag_counts = {} if counts.fields else counts.tags or {}
+    state_counts = {state: count for state, count in counts.states.items() if count}
+    if counts.gone:
+        state_counts["gone"] = counts.gone
+    version_counts = counts.versions or {}
+    can_choose_version = len(version_counts) > 1 or bool(query.extractor)
+    for facet, parameter, selected, row_counts in (
+        ("tags", "tag", query.tag, tag_counts),
+        ("states", "state", [query.state], state_counts),
+        ("versions", "extractor", [query.extractor], version_counts if can_choose_version else {}),
     ):
-        both = choices(name, chosen, [(one, one, count) for one, count in counts.items()])
-        if both and (name != "extractor" or len(both) > 1 or any(chosen)):
-            kinds[kind] = both
-    return kinds
+        options = [_FacetOption(text, text, count) for text, count in row_counts.items()]
+        missing_texts = [text for text in selected if text and text not in row_counts]
+        missing = [_FacetOption(text, text, 0) for text in missing_texts]
+        values = _facet_values(query, task, parameter, selected, [*missing, *options])
+        if values:
+            facets[facet] = values
+    return facets
+
+
+def _build_field_facets(
+    counts_by_field: Mapping[str, Sequence[FieldCount]], query: RowQuery, task: str
+) -> dict[str, list[FacetValue]]:
+    """Return the facets of answer fields, and "chosen" with all other chosen conditions."""
+    facets = {}
+    for field_name, counts in counts_by_field.items():
+        options = [_FacetOption(count.value, count.where, count.items) for count in counts]
+        facets[field_name] = _facet_values(query, task, "only", query.only, options)
+
+    all_counts = chain.from_iterable(counts_by_field.values())
+    offered_conditions = {count.where for count in all_counts}
+    other_conditions = [text for text in query.only if text not in offered_conditions]
+    if other_conditions:
+        options = [_FacetOption(condition, condition, 0) for condition in other_conditions]
+        facets["chosen"] = _facet_values(query, task, "only", query.only, options)
+    return facets
+
+
+def _facet_values(
+    query: RowQuery,
+    task: str,
+    parameter: str,
+    selected: Sequence[str],
+    options: Sequence[_FacetOption],
+) -> list[FacetValue]:
+    """Return the values of a facet, each with the address that chooses it or removes it.
+
+    The addresses keep the other parameters of the query.
+
+    Args:
+        query: The query.
+        task: The task of the addresses.
+        parameter: The query parameter that contains the chosen values. Choosing a value of `tag`
+            or `only` keeps the chosen values; other parameters have a single value.
+        selected: Texts of that parameter in the query.
+        options: The values to return.
+    """
+    selected_texts = [text for text in selected if text]
+    kept_texts = selected_texts if parameter in {"tag", "only"} else []
+    values = []
+    for option in options:
+        is_selected = option.text in selected_texts
+        other_texts = [text for text in kept_texts if text != option.text]
+        texts = other_texts if is_selected else [*kept_texts, option.text]
+        address = query.address("/", task, **{parameter: texts})
+        values.append(FacetValue(option.label, option.row_count, address, is_selected))
+    return values
 
 
 @router.get("/items.csv", include_in_schema=False)
-def items_csv(request: Request, asked: Wanted) -> StreamingResponse:
-    """Send all rows that are asked for as CSV, as they come."""
-    lines = _csv(desk_of(request), asked)
-    first = next(lines)  # or the error
-    told = {"content-disposition": f'attachment; filename="{asked.task or "rows"}.csv"'}
+def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
+    """Stream all selected rows as CSV."""
+    chunks = _read_csv_chunks(get_desk(request), query)
+    # Read the first chunk now: an error must be the response, not break off the stream.
+    first_chunk = next(chunks)
+    headers = {"content-disposition": f'attachment; filename="{query.task or "rows"}.csv"'}
     return StreamingResponse(
-        chain([first], lines), media_type="text/csv; charset=utf-8", headers=told
+        chain([first_chunk], chunks), media_type="text/csv; charset=utf-8", headers=headers
     )
 
 
+def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
+    with desk.open_to_read(query.task) as ws:
+        lines = items.csv(ws, query.row_filter, sort=query.sort or None, fields=query.field_names)
+        while chunk := b"".join(islice(lines, CSV_CHUNK_LINES)):
+            yield chunk
+
+
 @router.get("/", include_in_schema=False)
-def rows_page(request: Request, asked: Wanted) -> HTMLResponse:
-    """Show one page of a task's rows, under where the task stands."""
-    with desk_of(request).to_read(asked.task) as ws:
-        return show_page(request, "rows.html", ws, "rows", is_part=False, **_shown(ws, asked))
+def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
+    """Render one page of a task's rows, below the state of the task."""
+    with get_desk(request).open_to_read(query.task) as ws:
+        values = _list_values(ws, query)
+        return render_page(
+            request, "rows.html", ws, "rows", is_part=False, source=describe_source(ws), **values
+        )
 
 
 @router.get("/parts/rows", include_in_schema=False)
-def rows_part(request: Request, asked: Wanted) -> HTMLResponse:
-    """Show the first page of what is asked for now; the reader's address follows."""
-    with desk_of(request).to_read(asked.task) as ws:
-        found = show_page(request, "parts/rows.html", ws, "rows", is_part=True, **_shown(ws, asked))
-        found.headers["hx-replace-url"] = asked.address("/", ws.settings.task)
-    return found
+def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
+    """Render the list of selected rows; htmx then shows its address in the browser."""
+    with get_desk(request).open_to_read(query.task) as ws:
+        values = _list_values(ws, query)
+        response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
+        response.headers["hx-replace-url"] = query.address("/", ws.settings.task)
+    return response
 
 
 @router.get("/parts/facets", include_in_schema=False)
-def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
-    """Show how many rows there are of each kind, each with the address that shows those alone."""
-    with desk_of(request).to_read(asked.task) as ws:
-        found = items.counts(ws, asked.which)
-        kinds = choices_of(found, asked, ws.settings.task)
-        return show_page(
+def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
+    """Render the facets of the selected rows, and the number of rows."""
+    with get_desk(request).open_to_read(query.task) as ws:
+        counts = items.counts(ws, query.row_filter)
+        return render_page(
             request,
             "parts/facets.html",
             ws,
             "rows",
-            total=found.total,
-            kinds=kinds,
-            few=FEW,
-            labels=LABELS,
+            total=counts.total,
+            facets=build_facets(counts, query, ws.settings.task),
+            max_facet_values=MAX_FACET_VALUES,
+            labels=COLUMN_LABELS,
         )
 
 
@@ -216,117 +276,146 @@ def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
 def get_thumbnail(
     request: Request, key: str, side: Literal["160", "320", "640"] = "320"
 ) -> Response:
-    """Return the small JPEG of one image, by its id."""
-    with desk_of(request).to_read(IMAGES) as ws:
-        found = thumbnail_of(ws.store, key, side=int(side))
-    return Response(found, media_type="image/jpeg")
+    """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
+    with get_desk(request).open_to_read(IMAGES_TASK) as ws:
+        thumbnail = thumbnail_of(ws.store, key, side=int(side))
+    return Response(thumbnail, media_type="image/jpeg")
 
 
-def _csv(desk: AppState, asked: RowsQuery) -> Iterator[bytes]:
-    with desk.to_read(asked.task) as ws:
-        lines = items.csv(ws, asked.which, **asked.how)
-        while some := b"".join(islice(lines, LINES)):
-            yield some
-
-
-def _shown(ws: WorkspaceSession, asked: RowsQuery) -> dict[str, Any]:
+def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
+    """Read one page of rows; return the variables of the template `parts/rows.html`."""
     task = ws.settings.task
-    found, names, after, sorts = _page(ws, asked)
-    kind = task if task in {IMAGES, PASSAGES} and asked.state != REFUSED else "table"
-    if kind == PASSAGES:
-        for one in found:
-            one["passage"] = marked_passage(quoted_passage(ws, one["id"]), most=BEGINNING)
-    numbers = {name for name in names if any(_is_number(one["values"].get(name)) for one in found)}
+    page = _read_page(ws, query)
+    layout = "table"
+    if task in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED:
+        layout = task
+    if layout == PASSAGES_TASK:
+        for row in page.rows:
+            passage = quoted_passage(ws, row["id"])
+            row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
+
+    cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
+    next_address = query.address("/", task, after=[page.last_row]) if page.last_row else None
     return {
-        "kind": kind,
-        "has_pages": asked.state != REFUSED,
-        "asked": asked,
-        "rows": found,
-        "headers": [_header(asked, task, one, sorts, is_number=one in numbers) for one in names],
-        "next": asked.address("/", task, after=[after]) if after else None,
-        "first": asked.address("/", task) if asked.after else None,
-        "csv": asked.address("/items.csv", task),
-        "facets": asked.address("/parts/facets", task),
-        "all": asked.address(
-            "/", task, **{name: () for name, _ in asked.pairs if name not in {"sort", "fields"}}
-        ),
-        "narrows": any(name not in {"sort", "fields"} for name, _ in asked.pairs),
-        "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "where"}],
-        "about": about(ws),
+        "layout": layout,
+        "has_row_pages": query.state != REFUSED,
+        "query": query,
+        "rows": page.rows,
+        "headers": [_column_header(query, task, page, name) for name in page.column_names],
+        "next_address": next_address,
+        "first_address": query.address("/", task) if query.after else None,
+        "csv_address": query.address("/items.csv", task),
+        "facets_address": query.address("/parts/facets", task),
+        "unfiltered_address": query.address("/", task, **cleared_filters),
+        "has_filters": bool(query.filter_pairs),
+        "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
     }
 
 
-def about(ws: WorkspaceSession) -> str:
-    """Return where the rows of the task in use come from, and under which version they are asked."""
+def describe_source(ws: WorkspaceSession) -> str:
+    """Return the source and the version of a user task's rows, or "" for a shipped task."""
     record = getattr(ws.task, "record", None)
-    if record is None or ws.task.subject in {IMAGES, PASSAGES}:
+    if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
     source = "a query" if record.is_query else PurePath(record.items).name
     return f"from {source} · version {record.version}"
 
 
-def _page(
-    ws: WorkspaceSession, asked: RowsQuery
-) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
+class _RowsPage(NamedTuple):
+    """One page of rows."""
+
+    # Each row has `id`, `name`, `state`, and `values` by column name.
+    rows: list[dict[str, Any]]
+    column_names: Sequence[str]
+    # Position of the next page, or None on the last page.
+    last_row: str | None
+    sortable_names: Collection[str]
+
+
+def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
+    """Read one page of the selected rows with the columns that the query or the task names."""
+    task_name = ws.settings.task
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
-    own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
-    own += [WHY] if ws.settings.task == IMAGES else []
-    own += [name for name in grid.in_state.get(asked.state, ()) if name not in own]
-    fields = asked.how["fields"] or [*grid.usual, *own]
-    limit = TEXTS if ws.settings.task == PASSAGES else ROWS
+
+    version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}"}
+    extra_columns = [name for name in grid.more if name not in version_columns]
+    if task_name == IMAGES_TASK:
+        extra_columns.append(WHY)
+    for name in grid.in_state.get(query.state, ()):
+        if name not in extra_columns:
+            extra_columns.append(name)
+
     page = items.page(
         ws,
-        asked.which,
-        limit=limit,
-        after=asked.after or None,
-        sort=asked.sort or None,
-        fields=fields,
+        query.row_filter,
+        limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
+        after=query.after or None,
+        sort=query.sort or None,
+        fields=query.field_names or [*grid.usual, *extra_columns],
     )
     with ws.store.read() as tx:
-        names = ws.task.table(tx).names(tx, [one.id for one in page.items])
+        names = ws.task.table(tx).names(tx, [row.id for row in page.items])
+
     rows = [
         {
-            "id": one.id,
-            "name": names.get(one.id, one.id),
-            "state": one.state,
-            "values": dict(one.values),
+            "id": row.id,
+            "name": names.get(row.id, row.id),
+            "state": row.state,
+            "values": dict(row.values),
         }
-        for one in page.items
+        for row in page.items
     ]
-    return rows, page.names, page.after, (*grid.sorts, *grid.slow_sorts)
+    return _RowsPage(rows, page.names, page.after, {*grid.sorts, *grid.slow_sorts})
 
 
-def marked_passage(passage: Passage, *, most: int | None = None) -> dict[str, Any]:
-    """Return a passage with the marks and concepts of the version that wrote last; without any, no more than `most`.
+def passage_values(passage: Passage, *, max_chars: int | None = None) -> dict[str, Any]:
+    """Return the source, text, marks and concepts of a passage, as the newest version found them.
 
-    Each type of concept has a colour of its own, by its place among those that the passage has.
+    Each type of concept has its own hue, by the order of types in the passage.
+
+    Args:
+        passage: The passage with its concepts.
+        max_chars: Cut a text without marks to this length; None means never.
     """
-    source, text, found = passage
-    types = list(dict.fromkeys(kind for _, kind, _ in found))
-    marks = [
-        Mark(*quotation, name, types.index(kind))
-        for name, kind, quoted in found
-        for quotation in quoted
-    ]
+    source, text, found_concepts = passage
+    type_names = list(dict.fromkeys(type_name for _, type_name, _ in found_concepts))
+    marks = []
+    concepts = []
+    for name, type_name, quotations in found_concepts:
+        hue = type_names.index(type_name)
+        concepts.append((name, type_name, hue))
+        marks += [Mark(*quotation, name, hue) for quotation in quotations]
+
+    if max_chars is not None and not marks and len(text) > max_chars:
+        text = f"{text[:max_chars].rstrip()} …"
     return {
         "source": source,
-        "text": text if most is None or marks or len(text) <= most else f"{text[:most].rstrip()} …",
+        "text": text,
         "marks": marks,
-        "concepts": list(dict.fromkeys((name, kind, types.index(kind)) for name, kind, _ in found)),
+        "concepts": list(dict.fromkeys(concepts)),
+    }
+
+
+def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
+    """Return the header of a column with the address that sorts by it; None if it cannot.
+
+    `order` is the value of `aria-sort`. A click on numbers sorts the largest first; a click on a
+    sorted column reverses the order.
+    """
+    order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
+    is_number = any(_is_number(row["values"].get(name)) for row in page.rows)
+    is_next_descending = order == "ascending" or (is_number and order == "none")
+    next_sort = f"-{name}" if is_next_descending else name
+    is_sortable = name in page.sortable_names
+    return {
+        "name": name,
+        "label": COLUMN_LABELS.get(name, name.replace("_", " ")),
+        "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
+        "order": order,
+        "is_number": is_number,
     }
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _header(
-    asked: RowsQuery, task: str, name: str, sorts: Sequence[str], *, is_number: bool
-) -> dict[str, Any]:
-    """Return the head of a column, with the address that sorts by it, and how it is sorted, as ARIA says it."""
-    order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")
-    anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name
-    href = asked.address("/", task, sort=[anew]) if name in sorts else None
-    label = LABELS.get(name, name.replace("_", " "))
-    return {"name": name, "label": label, "href": href, "order": order, "is_number": is_number}

@@ -1,5 +1,6 @@
-"""Runs: batches and runs of our own calls as one list, what they cost, and their files."""
+"""Runs page: API batches and live batches in one list, their costs and their files."""
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -12,46 +13,46 @@ from pipeline.batch import report as batch_report
 from pipeline.batch.ingest import batch_account
 from pipeline.batch.report import KEYS, list_batches, summary_of
 from pipeline.batch.send import CANCELLED
-from pipeline.core.states import OVER, BatchState, Mode
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
-from web.errors import RequestRefused
-from web.render import called, desk_of, show_page
-from web.views.command_api import budgets_of
+from web.errors import RequestRefusedError
+from web.render import get_desk, render_page, task_title
+from web.views.command_api import list_budgets
 
 router = APIRouter()
 
-MOST = 2**31 - 1  # the largest number of a batch that a database can hold
-SHOWN = 100  # runs of the list, the newest
-BARS = 31  # days of the chart, the newest
-NAMED = 50  # rows of a batch that are named
-LINES = (
-    "answered",
-    "refused",
-    "invalid",
-    "missing",
-)  # which add up to the requests of a batch that is over
-Number = Annotated[int, Path(ge=1, le=MOST)]
-By = Annotated[str, Query(pattern=f"^({'|'.join(KEYS)})$")]
+# The largest integer of PostgreSQL's type for batch numbers.
+MAX_BATCH_NUMBER = 2**31 - 1
+# The newest runs in the list, the newest days in the chart, and the named rows of a batch.
+MAX_LISTED_RUNS = 100
+MAX_CHART_DAYS = 31
+MAX_NAMED_ROWS = 50
+# Their counts add up to the requests of a finished batch.
+OUTCOMES = ("answered", "refused", "invalid", "missing")
+FILE_KINDS = ("requests", "results")
+BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
+BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
+CostKey = Annotated[str, Query(pattern=f"^({'|'.join(KEYS)})$")]
 
 
 @router.get("/api/batches/{number}")
-def get_batch(request: Request, number: Number) -> dict[str, Any]:
-    """Return one batch with its states over time (`moves`) and what went wrong in it, with examples (`reasons`)."""
-    with desk_of(request).to_read() as ws:
-        return _batch(ws, number)
+def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
+    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`)."""
+    with get_desk(request).open_to_read() as ws:
+        return _batch_document(ws, number)
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
 def get_file(
-    request: Request, number: Number, which: Literal["requests", "results"]
+    request: Request, number: BatchNumber, which: Literal["requests", "results"]
 ) -> FileResponse:
-    """Return the sealed file with the lines that were asked, or with the replies; 404 where it is not there."""
-    with desk_of(request).to_read() as ws:
-        path = _file(ws.data, number, which)
+    """Return the sealed request file or result file of a batch; 404 if there is no such file."""
+    with get_desk(request).open_to_read() as ws:
+        path = _file_path(ws.data, number, which)
     if not path.is_file():
-        raise RequestRefused(
+        raise RequestRefusedError(
             404,
             f"batch {number} has no file of {which} here",
             hint="it may not be there yet, or was cleaned",
@@ -60,113 +61,149 @@ def get_file(
 
 
 @router.get("/runs", include_in_schema=False)
-def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTMLResponse:
-    """Show every run, the newest first, under what was spent by day."""
-    with desk_of(request).to_read(task) as ws:
-        names = {one.name: called(one) for one in ws.tasks}
-        going = {one["number"]: one for one in status.run(ws).runs}
-        runs = [
-            {
-                **_run(one.document, ws.data),
-                "took": one.age_words,
-                "live": going.get(one.batch.number),
-            }
-            for one in list_batches(ws.store, now=ws.now())
-        ]
-        days = batch_report.costs(ws.store, ws.tasks, by="day")
-        newest = [(one["day"], one) for one in days["rows"]][-BARS:]
-        highest = max((one["cost"] + one["under_way"] for _, one in newest), default=0.0)
-        return show_page(
+def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
+    """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
+    with get_desk(request).open_to_read(task) as ws:
+        days = batch_report.costs(ws.store, ws.tasks, group_key="day")
+        newest_days = days["rows"][-MAX_CHART_DAYS:]
+        costs = batch_report.costs(ws.store, ws.tasks, group_key=by)
+        return render_page(
             request,
             "runs.html",
             ws,
             "runs",
-            runs=[one for one in runs[::-1] if one["way"] != Mode.TRIAL][:SHOWN],
-            names=names,
-            bars=[
-                (day, one["cost"], (one["cost"] + one["under_way"]) / highest)
-                for day, one in newest
-                if highest
-            ],
-            days=newest,
+            runs=_list_runs(ws),
+            task_titles={task.name: task_title(task) for task in ws.tasks},
+            bars=_chart_bars(newest_days),
+            today=newest_days[-1] if newest_days else None,
             total=days["total"],
-            budgets=budgets_of(ws),
+            budgets=list_budgets(ws),
             by=by,
-            keys=KEYS,
-            costs={one[by]: one for one in batch_report.costs(ws.store, ws.tasks, by=by)["rows"]},
+            cost_keys=KEYS,
+            costs={row[by]: row for row in costs["rows"]},
         )
+
+
+def _list_runs(ws: WorkspaceSession) -> list[dict[str, Any]]:
+    """Return the newest runs except trials, newest first.
+
+    Each has its age or duration in `took`, and in `live` the progress if it is running.
+    """
+    progress_by_number = {run["number"]: run for run in status.run(ws).runs}
+    summaries = [
+        summary
+        for summary in reversed(list_batches(ws.store, now=ws.now()))
+        if summary.batch.way != Mode.TRIAL
+    ]
+    return [
+        {
+            **_run_values(summary.document, ws.data),
+            "took": summary.age_words,
+            "live": progress_by_number.get(summary.batch.number),
+        }
+        for summary in summaries[:MAX_LISTED_RUNS]
+    ]
+
+
+def _chart_bars(days: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
+    """Return (day, cost in USD, height) for each day; the highest bar has height 1.
+
+    The height includes the estimated cost of unfinished batches. Returns no bars if nothing was
+    spent.
+    """
+    highest = max((day["cost"] + day["under_way"] for day in days), default=0.0)
+    if not highest:
+        return []
+
+    return [(day["day"], day["cost"], (day["cost"] + day["under_way"]) / highest) for day in days]
 
 
 @router.get("/batch", include_in_schema=False)
-def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -> HTMLResponse:
-    """Show one batch."""
-    with desk_of(request).to_read() as ws:
-        found = _run(_batch(ws, number), ws.data)
-        task = ws.task_of(found["task"])
+def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
+    """Render one batch: outcomes, rows, cost, state changes and errors."""
+    with get_desk(request).open_to_read() as ws:
+        batch = _run_values(_batch_document(ws, number), ws.data)
+        task = ws.task_of(batch["task"])
         with ws.store.read() as tx:
-            ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
-            names = task.table(tx).names(tx, ids[:NAMED])
-        known = {
-            "subject": task.subject,
-            "names": list(names.values()),
-            "more": max(0, len(ids) - NAMED),
-        }
-        return show_page(
-            request, "batch.html", ws, "runs", batch=found, lines=_lines(found), **known
+            row_ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
+            names = task.table(tx).names(tx, row_ids[:MAX_NAMED_ROWS])
+
+        return render_page(
+            request,
+            "batch.html",
+            ws,
+            "runs",
+            batch=batch,
+            outcome_counts=_count_outcomes(batch),
+            subject=task.subject,
+            row_names=list(names.values()),
+            unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
         )
 
 
-def _batch(ws: WorkspaceSession, number: int) -> dict[str, Any]:
+def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
+    """Return a batch as JSON members: its summary, state changes and errors."""
     with ws.store.read() as tx:
         task = ws.task_of(batches.get_batch(tx, number).task)
         account = batch_account(tx, task, number)
-        journal = workspace.events_of(tx, "batch", number)
-        moves = [{name: one[name] for name in ("at", "old", "new", "why")} for one in journal]
+        events = workspace.events_of(tx, "batch", number)
+        moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
+
     summary = summary_of(account.batch, now=ws.now())
-    reasons = [asdict(one) for one in account.anomalies]
-    told = {
-        name: getattr(account, name)
-        for name in ("unapplied", "outdated", "other_versions", "left_out_values")
-    }
     return {
         **summary.document,
         "moves": moves,
         "is_over": account.batch.is_over,
-        "reasons": reasons,
-        **told,
+        "reasons": [asdict(anomaly) for anomaly in account.anomalies],
+        "unapplied": account.unapplied,
+        "outdated": account.outdated,
+        "other_versions": account.other_versions,
+        "left_out_values": account.left_out_values,
     }
 
 
-def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
+def _run_values(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
+    """Return a batch document with the values that templates add.
+
+    These are `done` (counted outcomes), `share` (done part, 0 to 1), `files` (existing sealed
+    files), `is_over`, and `word`, the state with cancelled batches told apart from failed batches.
+    """
     state = batch["state"]
-    done = sum(batch[name] or 0 for name in LINES)
+    is_finished = state in ENDED_STATES
+    done_count = sum(batch[outcome] or 0 for outcome in OUTCOMES)
+    number = batch["number"]
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
-    files = [
-        which for which in ("requests", "results") if _file(data, batch["number"], which).is_file()
-    ]
-    share = 1.0 if state in OVER else done / (batch["requests"] or 1)
-    told = {"done": done, "share": share, "files": files, "is_over": state in OVER}
-    return {**batch, **told, "word": "cancelled" if is_cancelled else str(state)}
+    return {
+        **batch,
+        "done": done_count,
+        "share": 1.0 if is_finished else done_count / (batch["requests"] or 1),
+        "files": [kind for kind in FILE_KINDS if _file_path(data, number, kind).is_file()],
+        "is_over": is_finished,
+        "word": "cancelled" if is_cancelled else str(state),
+    }
 
 
-def _file(data: FilePath, number: int, which: str) -> FilePath:
-    return (
-        batch_files.request_path(data, number)
-        if which == "requests"
-        else batch_files.result_path(data, number)
-    )
+def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
+    if kind == "requests":
+        return batch_files.request_path(data, number)
+    return batch_files.result_path(data, number)
 
 
-def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
-    """Return what became of a batch's requests, by outcome; without a result the reasons that are kept tell it.
+def _count_outcomes(batch: dict[str, Any]) -> dict[str, int | None]:
+    """Return the number of requests by outcome.
 
-    Requests that were let go, and are charged with nothing, have none.
+    A failed batch has no result file, so its outcomes are counted from the stored errors. Its
+    released requests, which have no error, get an entry of their own.
     """
     if batch["state"] != BatchState.FAILED:
-        return {name: batch[name] for name in LINES}
-    found = {
-        name: sum(one["count"] for one in batch["reasons"] if one["outcome"] == name)
-        for name in LINES
-    }
-    left = batch["requests"] - sum(found.values())
-    return {**found, "let go, to be asked again": left} if left > 0 else dict(found)
+        return {outcome: batch[outcome] for outcome in OUTCOMES}
+
+    counts = Counter(dict.fromkeys(OUTCOMES, 0))
+    for anomaly in batch["reasons"]:
+        if anomaly["outcome"] in OUTCOMES:
+            counts[anomaly["outcome"]] += anomaly["count"]
+
+    released = batch["requests"] - counts.total()
+    if released > 0:
+        counts["let go, to be asked again"] = released
+    return dict(counts)

@@ -1,4 +1,4 @@
-"""Search: what fits a question best, and what may be a weak match."""
+"""Search page: the best matches of a query, and a note if they are weak."""
 
 from collections import Counter
 from typing import Annotated, Any
@@ -14,91 +14,114 @@ from pipeline.engine.task import IndexedTask
 from pipeline.index.build_reader import Hit, heading
 from pipeline.index.search import SearchReport, SearchSession, search_options
 from web import errors
-from web.render import desk_of, show_page
+from web.render import get_desk, render_page
 
 router = APIRouter()
-TAGS = 12  # of a hit, and of what was found
-Blank = BeforeValidator(
-    lambda given: None if given == "" else given
-)  # what a form sends of an empty field
+# Tags listed for each hit, and as filters of the whole result.
+MAX_TAGS = 12
+# A form sends an empty text for an empty field.
+EmptyAsNone = BeforeValidator(lambda text: None if text == "" else text)
 
 
-class SearchRequest(BaseModel):
-    """A question, or `like` the name of what others are to be like, and how to search, as `findable search` has it."""
+class SearchParameters(BaseModel):
+    """Query parameters of the search page, named as the options of the command `search`."""
 
     task: str | None = None
+    # The search query, or in `like` the name of a row to find similar rows of.
     q: str = ""
     like: str = ""
     k: int = Field(20, ge=1, le=100)
     rank: RankMode = RankMode.HYBRID
     tag: list[str] = []
-    min_score: Annotated[float | None, Blank] = None
+    min_score: Annotated[float | None, EmptyAsNone] = None
     where: str = ""
 
-    def of(self, opened: SearchSession) -> SearchReport:
-        """Return what was found."""
-        how: Any = self.model_dump(include={"rank", "min_score", "where"})
-        options = search_options(self.k, tag=",".join(self.tag), **how)
-        return opened.ask_like(self.like, options) if self.like else opened.ask(self.q, options)
+    def run_search(self, open_index: SearchSession) -> SearchReport:
+        """Search for rows that are similar to `like`, or that match `q` if `like` is empty."""
+        filters: Any = self.model_dump(include={"rank", "min_score", "where"})
+        options = search_options(self.k, tag=",".join(self.tag), **filters)
+        if self.like:
+            return open_index.ask_like(self.like, options)
+        return open_index.ask(self.q, options)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether there is a question."""
+    def has_query(self) -> bool:
+        """Whether there is anything to search for."""
         return bool(self.like or self.q.strip())
 
-    def with_tag(self, tag: str, task: str) -> str:
-        """Return the address that asks the same of what has a tag, or no longer only of that."""
-        tags = [one for one in self.tag if one != tag] if tag in self.tag else [*self.tag, tag]
-        about = self.model_dump(include={"q", "like", "where", "min_score"}, exclude_defaults=True)
-        return "/search?" + urlencode(
-            [("task", task), *about.items(), *(("tag", one) for one in tags if one)]
+    def toggle_tag(self, tag: str, task: str) -> str:
+        """Return the address of the same search with a tag added as a filter, or removed."""
+        tags = [active_tag for active_tag in self.tag if active_tag != tag]
+        if tag not in self.tag:
+            tags.append(tag)
+
+        parameters = self.model_dump(
+            include={"q", "like", "where", "min_score"}, exclude_defaults=True
         )
+        tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
+        return "/search?" + urlencode([("task", task), *parameters.items(), *tag_pairs])
 
     @property
-    def narrows(self) -> bool:
-        """Whether it says more than the question."""
-        return (
-            bool(any(self.tag) or self.min_score is not None or self.where) or self.rank != "hybrid"
-        )
+    def has_filters(self) -> bool:
+        """Whether the result is filtered, or ranked in another way than the default."""
+        is_filtered = any(self.tag) or self.min_score is not None or bool(self.where)
+        return is_filtered or self.rank != "hybrid"
 
 
 @router.get("/search", include_in_schema=False)
-def search_page(request: Request, asked: Annotated[SearchRequest, Query()]) -> HTMLResponse:
-    """Show what fits a question best, or why it cannot be asked, with all that was asked."""
-    known: dict[str, Any] = {
-        "found": None,
-        "failed": None,
-        "asked": asked,
+def render_search(request: Request, query: Annotated[SearchParameters, Query()]) -> HTMLResponse:
+    """Render the best matches, or the error of the search with its status.
+
+    An error is displayed with status 200 if nothing was searched for.
+    """
+    values: dict[str, Any] = {
+        "search": None,
+        "failure": None,
+        "query": query,
         "ranks": list(RankMode),
-        "facets": [],
+        "tag_counts": [],
+        "example_query": "",
     }
-    with desk_of(request).to_read(asked.task) as ws:
+    with get_desk(request).open_to_read(query.task) as ws:
         try:
-            known["question"] = ws.collection.question
-            with SearchSession(ws) as opened:
-                if asked.is_asked:
-                    report = asked.of(opened)
-                    hits = [_shown(opened.collection, hit) for hit in report.hits]
-                    known["found"] = {"report": report, "hits": hits}
-                    known["facets"] = Counter(
-                        tag for hit in hits for tag in hit["tags"]
-                    ).most_common(TAGS)
+            values["example_query"] = ws.collection.question
+            with SearchSession(ws) as open_index:
+                if query.has_query:
+                    values |= _search(open_index, query)
         except FindableError as error:
-            known = {"question": "", **known, "failed": errors.of(error)}
-        page = show_page(request, "search.html", ws, "search", **known)
-    page.status_code = known["failed"]["status"] if known["failed"] and asked.is_asked else 200
+            values["failure"] = errors.to_problem(error)
+        page = render_page(request, "search.html", ws, "search", **values)
+
+    if values["failure"] and query.has_query:
+        page.status_code = values["failure"]["status"]
     return page
 
 
-def _shown(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
-    found, (title, beside) = collection.told(hit.metadata), heading(collection, hit)
+def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
+    """Run a search and return the template's `search` and `tag_counts`."""
+    report = query.run_search(open_index)
+    hits = [_hit_values(open_index.collection, hit) for hit in report.hits]
+    tag_counts: Counter[str] = Counter()
+    for hit in hits:
+        tag_counts.update(hit["tags"])
+    return {
+        "search": {"report": report, "hits": hits},
+        "tag_counts": tag_counts.most_common(MAX_TAGS),
+    }
+
+
+def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
+    """Return the values that the template displays of a hit."""
+    fields = collection.told(hit.metadata)
+    title, subtitle_parts = heading(collection, hit)
+    tags = dict.fromkeys(collection.tags(hit.metadata))
     return {
         "key": collection.name_of(hit.metadata),
         "title": title,
-        "beside": " · ".join(beside),
-        "why": hit.why,
+        "subtitle": " · ".join(subtitle_parts),
+        "reason": hit.why,
         "pieces": hit.snippet.pieces if hit.snippet else [],
-        "text": str(found.get("text") or ""),
-        "tags": list(dict.fromkeys(collection.tags(hit.metadata)))[:TAGS],
+        "text": str(fields.get("text") or ""),
+        "tags": list(tags)[:MAX_TAGS],
         "matching_tags": hit.tags,
     }

@@ -1,4 +1,4 @@
-"""Settings: what is set, the search index with its way back, and whether all that is stored is sound."""
+"""Settings page: the settings, the search index with its builds, and the health check."""
 
 from typing import Any
 
@@ -8,74 +8,91 @@ from fastapi.responses import HTMLResponse
 from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
-from web.render import desk_of, show_page
-from web.views.command_api import embedding
+from web.render import get_desk, render_page
+from web.views.command_api import embedding_plan
 
 router = APIRouter()
 
-FIRST = (
-    "DATA",
-    "DATABASE_URL",
-    "MODEL",
-    "TIER",
-    "BUDGET_PER_DAY",
-    "BACKEND",
-)  # shown though nothing set them
+# Settings that are listed first even if they have their default.
+PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")
 
 
 @router.get("/settings", include_in_schema=False)
-def settings_page(request: Request, task: str | None = None) -> HTMLResponse:
-    """Show what is set, the index, and the button that checks everything."""
-    return _page(request, "settings.html", task)
+def render_settings(request: Request, task: str | None = None) -> HTMLResponse:
+    """Render the settings, the index, and the button of the health check."""
+    return _render(request, "settings.html", task)
 
 
 @router.get("/parts/settings", include_in_schema=False)
-def settings_part(request: Request, task: str) -> HTMLResponse:
-    """Show the index and the checks by now."""
-    return _page(request, "parts/health.html", task)
+def render_health(request: Request, task: str) -> HTMLResponse:
+    """Render the index and the health check."""
+    return _render(request, "parts/health.html", task)
 
 
-def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
+def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
+    desk = get_desk(request)
+    with desk.open_to_read(task) as ws:
         report = status.run(ws)
-        builds = _builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
-        in_service = next((one["number"] for one in builds if one["in_service"]), None)
-        older = (
-            one["number"] for one in builds if in_service is None or one["number"] < in_service
-        )
-        works = {
-            name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "doctor")
-        }
-        rows = settings_rows(desk.settings)
-        shown = [
-            one
-            for one in rows
-            if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST
+        document = report.document
+        builds = _list_builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
+
+        work_documents = {}
+        for command in ("index", "doctor"):
+            work = desk.running.get_newest(f"{command} {report.subject}")
+            if work is not None:
+                work_documents[command] = work.document
+
+        settings = settings_rows(desk.settings)
+        prominent = [
+            setting
+            for setting in settings
+            if setting.source != "default"
+            or setting.name.removeprefix("FINDABLE_") in PROMINENT_SETTINGS
         ]
-        return show_page(
+        return render_page(
             request,
             template,
             ws,
             "settings",
-            shown=shown,
-            rest=[one for one in rows if one not in shown],
-            document=report.document,
-            index=report.document["index"],
+            prominent_settings=prominent,
+            default_settings=[setting for setting in settings if setting not in prominent],
+            document=document,
+            index=document["index"],
             can_index=ws.task.index is not None,
             can_build=bool(report.counts.done),
-            how=ws.task.how_to_index,
+            how_to_index=ws.task.how_to_index,
             builds=builds,
-            before=max(older, default=None),
-            cost=embedding(ws)["cost"],
-            works={name: one.document for name, one in works.items() if one is not None},
+            previous_build=_previous_build(builds),
+            cost=embedding_plan(ws)["cost"],
+            work_documents=work_documents,
         )
 
 
-def _builds(builds: Builds) -> list[dict[str, Any]]:
-    others = builds.others()
-    names = ("number", "built_at", "count", "model", "dim")
+def _list_builds(builds: Builds) -> list[dict[str, Any]]:
+    """Return the complete builds on disk, newest first."""
+    inactive_numbers = builds.others()
     return [
-        {"in_service": number not in others, **{name: getattr(one, name) for name in names}}
-        for number, one in reversed(builds.whole().items())
+        {
+            "number": build.number,
+            "built_at": build.built_at,
+            "count": build.count,
+            "model": build.model,
+            "dim": build.dim,
+            "in_service": number not in inactive_numbers,
+        }
+        for number, build in reversed(builds.whole().items())
     ]
+
+
+def _previous_build(builds: list[dict[str, Any]]) -> int | None:
+    """Return the newest build before the build in service, or None.
+
+    If no build is in service, it is the newest build.
+    """
+    active_number = next((build["number"] for build in builds if build["in_service"]), None)
+    earlier_numbers = (
+        build["number"]
+        for build in builds
+        if active_number is None or build["number"] < active_number
+    )
+    return max(earlier_numbers, default=None)

@@ -107,7 +107,7 @@ def test_what_changes_while_answers_are_judged_is_seen(
         (1, 0),
         (1, 0),
     ]
-    assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(one,) for one in tags]
+    assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(tag,) for tag in tags]
     cells = ", ".join(table.SCORED_BY)
     for points, *row in offline.query(
         f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608

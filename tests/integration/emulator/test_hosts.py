@@ -45,9 +45,9 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
             with Caller(url) as caller:
                 listed = caller.get("/v1/batches?pageSize=1").get("operations")
                 name = listed[0]["name"] if listed else caller.create(request_file(9_000))
-                until = time.monotonic() + LONGEST_S
+                deadline = time.monotonic() + LONGEST_S
                 while not progress(caller, name):
-                    assert time.monotonic() < until
+                    assert time.monotonic() < deadline
         finally:
             process.kill()
             process.communicate()

@@ -34,8 +34,8 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
         assert export.run(ws, tmp_path / name, write=nowhere).count == 2
-        again = import_.run(ws, tmp_path / name, ImportOptions(strict=True))
-        assert (again.unchanged, again.findings) == (2, [])
+        process = import_.run(ws, tmp_path / name, ImportOptions(strict=True))
+        assert (process.unchanged, process.findings) == (2, [])
         before = rows(ws)
     with workspace(tmp_path / "other") as ws:
         import_.run(ws, tmp_path / name)

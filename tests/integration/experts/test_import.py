@@ -29,15 +29,15 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             ),
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
-        wanted = Selection(among=[ids["asked"]])
-        asked: Any = Preparation(ws, wanted, NoProgress(), way=Mode.LIVE, is_alone=True).next()
+        selection = Selection(among=[ids["asked"]])
+        asked: Any = Preparation(ws, selection, NoProgress(), way=Mode.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
             stopped = {
                 claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
             }
             claims.add_ended(
-                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), at=ws.now()
+                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), now=ws.now()
             )
         (tmp_path / "q.csv").write_text(
             "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"
@@ -67,7 +67,9 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         3,
         1,
     )
-    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
+    assert [
+        (finding.key, finding.kind, finding.column, finding.line) for finding in done.findings
+    ] == [
         ("tagged", FindingKind.KEPT, "Bio", 2),
         ("asked", FindingKind.KEPT, "Bio", 3),
     ]

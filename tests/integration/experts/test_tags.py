@@ -88,7 +88,7 @@ def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
         "people": 3,
         "examples": [ONE, "person-0001", "theirs"],
     }
-    assert [one["tag"] for one in told(tagged, "--find", "KEEP")["tags"]] == [
+    assert [tag["tag"] for tag in told(tagged, "--find", "KEEP")["tags"]] == [
         "bee keeping",
         "beekeeping",
     ]

@@ -42,10 +42,10 @@ class _Meanwhile:
         self._client = client
         self._happens = happens
 
-    def embed(self, *args: Any, **more: Any) -> Any:
+    def embed(self, *args: Any, **options: Any) -> Any:
         """Let it happen, then embed."""
         self._happens()
-        return self._client.embed(*args, **more)
+        return self._client.embed(*args, **options)
 
 
 def _index_while(workspace: Workspace, happens: Callable[[], None]) -> index_build.IndexReport:
@@ -93,8 +93,8 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     refused = workspace.run("index")
     assert (refused.exit_code, len(api.seen("POST", EMBED))) == (3, calls + 1)
     [said] = [line for line in refused.stderr.splitlines() if line.startswith("embedding ")]
-    told = re.fullmatch(r"embedding 10 texts, about (4\d,\d\d\d) tokens, \$0\.01", said)
-    assert told is not None, said
+    match = re.fullmatch(r"embedding 10 texts, about (4\d,\d\d\d) tokens, \$0\.01", said)
+    assert match is not None, said
     assert said in workspace.run("index").stderr
     assert "embedding " not in workspace.run("index").stderr
 
@@ -161,9 +161,9 @@ def test_a_large_index_is_held_against_an_exact_scan(
     tagged(300)
     assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
     current = workspace.data / "index" / "current"
-    told = json.loads((current / "manifest.json").read_text())["recall"]
-    assert (told["questions"], told["seed"]) == (600, evaluate.SEED)
-    assert told["recall@10"] >= told["low"] >= 0.95
+    recall = json.loads((current / "manifest.json").read_text())["recall"]
+    assert (recall["questions"], recall["seed"]) == (600, evaluate.SEED)
+    assert recall["recall@10"] >= recall["low"] >= 0.95
     assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
     assert (
         json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)[0][

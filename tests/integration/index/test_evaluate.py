@@ -46,9 +46,9 @@ def test_a_build_that_does_worse_is_not_promoted(
     judged.mkdir()
     files = (judged / "queries.jsonl", judged / "qrels.tsv")
     files[0].write_text(
-        "".join(f'{{"qid": "q{at:02d}", "text": "hive {at}"}}\n' for at in range(COUNT))
+        "".join(f'{{"qid": "q{number:02d}", "text": "hive {number}"}}\n' for number in range(COUNT))
     )
-    files[1].write_text("".join(f"q{at:02d} 0 p{at} 1\n" for at in range(COUNT)))
+    files[1].write_text("".join(f"q{number:02d} 0 p{number} 1\n" for number in range(COUNT)))
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr
     workspace.ran("index", "--rollback")

@@ -93,8 +93,8 @@ def test_a_phrase_that_no_entry_has_is_said(indexed: Workspace) -> None:
     """The closest are found without it; what is left out, and a filter, hold all the same."""
     for question in ('"of the"', '"water opera"', '"water opera" law -bees'):
         result = indexed.ran("search", "--json", "--", question, WHERE="currency = 'EUR'")
-        found = {hit["username"] for hit in json.loads(result.stdout)}
-        assert found == ({"bob", "李"} if "-bees" in question else {"ada", "bob", "李"})
+        usernames = {hit["username"] for hit in json.loads(result.stdout)}
+        assert usernames == ({"bob", "李"} if "-bees" in question else {"ada", "bob", "李"})
         assert f"no entry that passes has {question.split(chr(34))[1]!r}" in result.stderr
 
 

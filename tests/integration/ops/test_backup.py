@@ -103,9 +103,9 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
             assert name in ran(other, "restore", str(copy), code=5)
         (copy / name).write_bytes(content)
     manifest = copy / "manifest.json"
-    written = manifest.read_bytes()
+    file_bytes = manifest.read_bytes()
     for name in ("../outside", "/tmp/outside", "batches/../../outside", "a\\b"):  # noqa: S108 - refused
-        document = json.loads(written)
+        document = json.loads(file_bytes)
         document["files"][name] = {"sha256": "0", "size": 0}
         manifest.write_text(json.dumps(document))
         ran(other, "restore", str(copy), code=2)
@@ -243,7 +243,7 @@ def test_everything_is_on_the_server_and_work_goes_on(
     served.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", LIST_LAG="0")
     assert ledger.people(served) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
     assert len(json.loads(served.ran("search", "bees", "--json").stdout)) == 6
-    names = [one["displayName"] for one in api.batches()]
+    names = [batch["displayName"] for batch in api.batches()]
     assert (
         len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(served))
     )
@@ -266,9 +266,9 @@ def test_what_is_left_of_the_local_engine_leaves_with_its_versions(
         local, "batch-submit", BACKEND="gemini", code=3
     )
     (version,) = json.loads(ran(local, "versions", "--json"))
-    said = ran(local, "rollback", version["extractor"], "--yes", BACKEND="gemini")
-    assert "nothing of the local engine is left" in said
-    assert "index" not in said
+    rollback_run = ran(local, "rollback", version["extractor"], "--yes", BACKEND="gemini")
+    assert "nothing of the local engine is left" in rollback_run
+    assert "index" not in rollback_run
     assert not list(local.data.glob("local-engine*"))
     key = {
         "GEMINI_API_KEY": "some-key",

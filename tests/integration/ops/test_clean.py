@@ -51,7 +51,7 @@ def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
     assert "nothing to clean" in ran(used, "clean")
     assert "would remove 2 files of 1 batch" in ran(used, "clean", KEEP_DAYS="0", DRY="1")
     assert (sealed(used), ledger.snapshot(used)) == (files_before, before)
-    kept = ledger.status(used)["spent"]
+    spent = ledger.status(used)["spent"]
     lines = {name: (used.data / "batches" / name).read_bytes().splitlines() for name in SEALED}
     assert "removed 2 files of 1 batch" in ran(used, "clean", KEEP_DAYS="0")
     assert "nothing to clean" in ran(used, "clean", KEEP_DAYS="0")
@@ -69,7 +69,7 @@ def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
     assert [path.name for path in (used.data / "index" / "builds").iterdir()] == ["2"]
     after = ledger.snapshot(used)
     assert {**after, "findable_events": []} == {**before, "findable_events": []}
-    assert ledger.status(used)["spent"] == kept
+    assert ledger.status(used)["spent"] == spent
     assert ledger.findings(used) == []
     assert len(json.loads(used.run("search", "bees", "--json").stdout)) == 4
 
@@ -93,7 +93,8 @@ def test_hashes_of_lines_are_kept_as_sealed_files_are(used: Workspace, tmp_path:
         assert (tmp_path / "copy" / "batches" / path.name).read_bytes() == path.read_bytes()
     path.write_text("\n".join(left[1:]))
     assert [
-        "the file of its lines' hashes was changed" in one["said"] for one in ledger.findings(used)
+        "the file of its lines' hashes was changed" in finding["said"]
+        for finding in ledger.findings(used)
     ] == [True]
 
 
@@ -104,7 +105,7 @@ def test_what_dead_runs_left_goes(used: Workspace) -> None:
     for path in (dead, alive):
         path.write_bytes(b"half")
     (used.data / "index" / "builds" / "9.staging").mkdir()
-    said = ran(used, "clean")
-    assert "2 left-overs" in said
+    clean_run = ran(used, "clean")
+    assert "2 left-overs" in clean_run
     assert (dead.exists(), alive.exists()) == (False, True)
     assert not (used.data / "index" / "builds" / "9.staging").exists()

@@ -202,7 +202,7 @@ def spoil_index_of_database(bench: Bench) -> None:
 def begin_to_forget(bench: Bench) -> None:
     """Leave the mark of a forgetting that was killed."""
     with bench.workspace.open() as ws, ws.store.write() as tx:
-        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
+        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.now())
 
 
 Plant = str | Callable[[Bench], None]  # a statement, or what does it
@@ -383,7 +383,9 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
     """Where nothing was done yet doctor asks whether the key is taken; without one it starts no engine."""
     result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
-    assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/batches"}
+    looked_up = {entry["path"].partition("?")[0] for entry in api.journal()}
+    models = ("gemini-3.5-flash-lite", "gemini-embedding-2")
+    assert looked_up == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
     local.begin().ran("doctor")
     assert not list(local.data.glob("local-engine*"))

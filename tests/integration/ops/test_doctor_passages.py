@@ -99,9 +99,12 @@ def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
     plant, said = FAULTS[name]
     plant(filled)
     code, found = _doctor(filled)
-    assert (code, [one["contradiction"] for one in found["findings"] if said in one["said"]]) == (
+    assert (
+        code,
+        [finding["contradiction"] for finding in found["findings"] if said in finding["said"]],
+    ) == (
         5,
         [True],
     ), found
-    assert sum(one["contradiction"] for one in found["findings"]) == 1
+    assert sum(finding["contradiction"] for finding in found["findings"]) == 1
     assert found["rows"]["passages"]["faults"] > 0

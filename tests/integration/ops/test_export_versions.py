@@ -42,9 +42,9 @@ def written(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
 def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
     """The one begun last; of the rows without it is said whose answer they have, and what exports that."""
     assert written(two) == [("1", SECOND), ("2", SECOND)]
-    done = two.ran("export", "out.jsonl")
-    assert f"wrote {SECOND}, which 2 rows have" in done.stderr
-    assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in done.stderr
+    export_run = two.ran("export", "out.jsonl")
+    assert f"wrote {SECOND}, which 2 rows have" in export_run.stderr
+    assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in export_run.stderr
     report = json.loads(two.ran("export", "out.jsonl", "--json").stdout)
     assert (report["count"], report["extractor"]) == (4, SECOND)
     assert report["versions"] == [

@@ -37,8 +37,8 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     assert wire["request"] in sent.read_text(encoding="utf-8").splitlines()
     (reply,) = map(json.loads, wire["replies"])
     assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
-    told = asked.ran("show", "--item", "2", "--raw").stdout
+    stdout = asked.ran("show", "--item", "2", "--raw").stdout
     place = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
     assert all(
-        part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0])
+        part in stdout for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0])
     )

@@ -67,9 +67,9 @@ def test_rows_are_read_few_times_where_none_is_open(workspace: Workspace) -> Non
     reviews.put(workspace).ran_each(*REVIEWS)
 
     with statements_sent() as sent:
-        said = workspace.ran("batch-submit").stdout
+        stdout = workspace.ran("batch-submit").stdout
 
-    assert "nothing to submit" in said
+    assert "nothing to submit" in stdout
     scans = [one for one in sent if "FROM findable_rows" in one and "FROM findable_answers" in one]
     assert 0 < len(scans) <= MAX_SCANS, scans
     parked = next(

@@ -46,7 +46,7 @@ def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: st
         for _ in range(2):
             add_concepts(ws, [concept("a"), concept("b")])
         with ws.store.read() as tx:
-            found = [str(one) for one in tx.execute(shape(ws).concepts.select()).scalars()]
+            found = [str(scalar) for scalar in tx.execute(shape(ws).concepts.select()).scalars()]
     assert len(set(found)) == 4
     assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
 

@@ -60,7 +60,7 @@ def viewed(workspace: Workspace, passage: str) -> Any:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Workspace:
+def outside_server(tmp_path: Path) -> Workspace:
     """The same workspace as another program sees it."""
     return Workspace(
         tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"}
@@ -68,7 +68,9 @@ def outside(tmp_path: Path) -> Workspace:
 
 
 @pytest.mark.sampled(0)
-def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Workspace) -> None:
+def test_the_source_stands_round_the_first_quotation(
+    tmp_path: Path, outside_server: Workspace
+) -> None:
     """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
     cases = [
         ("Bees sing.", 0, 4),
@@ -84,7 +86,7 @@ def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Wo
         for number, (text, start, end) in enumerate(cases):
             put(ws, str(number), text, supported(start, end, text))
     for number, (text, start, end) in enumerate(cases):
-        evidence = viewed(outside, str(number))
+        evidence = viewed(outside_server, str(number))
         source = evidence.pop("source_text")
         assert source in text
         assert len(source) == min(len(text), 1200)
@@ -95,11 +97,11 @@ def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Wo
     )  # JSONB on a server, so that `->>` works
     for name in ("aliases", "evidence"):
         query = f"SELECT DISTINCT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
-        assert outside.query(query.format("best_concepts")) == outside.query(
+        assert outside_server.query(query.format("best_concepts")) == outside_server.query(
             query.format("passage_concepts")
         )
     assert (
-        outside.scalar(
+        outside_server.scalar(
             "SELECT evidence ->> 'source_text' FROM best_concepts WHERE passage_id = '0'"
         )
         == "Bees sing."
@@ -107,7 +109,7 @@ def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Wo
 
 
 @pytest.mark.sampled(0)
-def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
+def test_other_evidence_passes_unharmed(tmp_path: Path, outside_server: Workspace) -> None:
     """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
     cases: dict[str, Any] = {
         "list": [1, 2],
@@ -116,42 +118,45 @@ def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> N
         "own": {"source_text": "their own", "support": [{"start": 0, "end": 4}]},
         "text": "only words",
         **{
-            f"z{at}": {"support": bad}
-            for at, bad in enumerate(([], *([{"start": s, "end": 4}] for s in ("0", 1.5, -3))))
+            f"z{index}": {"support": bad}
+            for index, bad in enumerate(([], *([{"start": s, "end": 4}] for s in ("0", 1.5, -3))))
         },
     }
     with workspace(tmp_path / "data") as ws:
         for name, evidence in cases.items():
             put(ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence))
         with ws.store.read() as tx:
-            exported = {one.passage_id: one.evidence for one in table.all_concepts(tx, shape(ws))}
-    assert {name: viewed(outside, name) or None for name in cases} == cases
+            exported = {
+                all_concept.passage_id: all_concept.evidence
+                for all_concept in table.all_concepts(tx, shape(ws))
+            }
+    assert {name: viewed(outside_server, name) or None for name in cases} == cases
     assert {name: evidence or None for name, evidence in exported.items()} == cases
     if not ON_POSTGRESQL:  # a column of JSON refuses it on a server
-        outside.change(
+        outside_server.change(
             "UPDATE passage_concepts SET evidence = '{not JSON' WHERE passage_id = 'own'"
         )
         assert (
-            outside.scalar("SELECT evidence FROM best_concepts WHERE passage_id = 'own'")
+            outside_server.scalar("SELECT evidence FROM best_concepts WHERE passage_id = 'own'")
             == "{not JSON"
         )
 
 
-def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
+def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path) -> None:
     """A command that writes makes it anew where it finds other settings of passages, and no other command does."""
     with workspace(tmp_path / "data") as ws:
         put(ws, "p", "Bees sing.", None)
     count = "SELECT count(*) FROM best_concepts"
-    outside.ran("unpark", "--all", MIN_CONFIDENCE="0.95")
-    assert outside.scalar(count) == 0
-    outside.ran("unpark", "--all", TASK="experts")
-    outside.ran("status")
-    outside.ran("export", "-", "--best")
-    assert outside.scalar(count) == 0
-    outside.ran("unpark", "--all")
-    assert outside.scalar(count) == 1
-    outside.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
-    assert outside.scalar(count) == 1
+    outside_server.ran("unpark", "--all", MIN_CONFIDENCE="0.95")
+    assert outside_server.scalar(count) == 0
+    outside_server.ran("unpark", "--all", TASK="experts")
+    outside_server.ran("status")
+    outside_server.ran("export", "-", "--best")
+    assert outside_server.scalar(count) == 0
+    outside_server.ran("unpark", "--all")
+    assert outside_server.scalar(count) == 1
+    outside_server.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
+    assert outside_server.scalar(count) == 1
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert table.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
         assert not table.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
@@ -164,24 +169,28 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"]
 )
-def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
+def test_what_is_somebody_elses_stays(
+    tmp_path: Path, outside_server: Workspace, theirs: str
+) -> None:
     """A table or view of that name is left as it is, and told of once; the command does without it."""
     with workspace(tmp_path / "data") as ws:
         put(ws, "p", "Bees sing.", None)
-    outside.change("DROP VIEW best_concepts")
-    outside.change(f"CREATE {theirs}")
-    outside.change("DROP INDEX passage_concepts_of_passage")  # as if the tables were theirs too
+    outside_server.change("DROP VIEW best_concepts")
+    outside_server.change(f"CREATE {theirs}")
+    outside_server.change(
+        "DROP INDEX passage_concepts_of_passage"
+    )  # as if the tables were theirs too
     with workspace(tmp_path / "data") as ws:
         assert any("`best_concepts` in this database is not ours" in line for line in lines_of(ws))
     with workspace(tmp_path / "data") as ws:
         assert lines_of(ws) == []
-    assert outside.columns("best_concepts") == ["x"]
-    told = outside.run("export", "-", "--best")
-    assert json.loads(told.stdout)["concept_name"] == "bees"
+    assert outside_server.columns("best_concepts") == ["x"]
+    export_run = outside_server.run("export", "-", "--best")
+    assert json.loads(export_run.stdout)["concept_name"] == "bees"
 
 
 @pytest.mark.sampled(0)
-def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace) -> None:
+def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside_server: Workspace) -> None:
     """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
     import pyarrow.parquet
 
@@ -195,7 +204,7 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
         ("out.jsonl", [], 3),
         ("out.parquet", [], 3),
     ):
-        ran = outside.run("export", str(tmp_path / name), *flags)
+        ran = outside_server.run("export", str(tmp_path / name), *flags)
         assert (ran.exit_code, ran.stdout) == (
             0,
             f"{count} concepts written to {tmp_path / name}\n",
@@ -219,7 +228,7 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
     with workspace(tmp_path / "data") as ws:
         put(ws, "p", text, supported(10, 15, text), name="water")
     for flags, count in (([], 1), (["--full"], 2)):
-        assert outside.run("export", "-", *flags).stdout.count("source_text") == count
+        assert outside_server.run("export", "-", *flags).stdout.count("source_text") == count
     rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     for row in rows:
         row["evidence"] = row["evidence"] and json.loads(row["evidence"])

@@ -29,8 +29,8 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             *({"id": one, "text": "old", "source": one, "k": one} for one in "abc"),
         )
         import_.run(ws, path)
-        wanted = Selection(among=["a"])
-        asked: Any = Preparation(ws, wanted, NoProgress(), way=Mode.LIVE, is_alone=True).next()
+        selection = Selection(among=["a"])
+        asked: Any = Preparation(ws, selection, NoProgress(), way=Mode.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
             stopped = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
@@ -40,15 +40,15 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
                 table.TASK,
                 "another@1/model",
                 claims.ClaimOutcomes((), stopped, ()),
-                at=ws.now(),
+                now=ws.now(),
             )
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
         dry = import_.run(ws, new, ImportOptions(dry=True))
         assert rows(ws) == before
-        done = import_.run(ws, new)
-        assert dry.document == {**done.document, "dry": True}
-        assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
+        process = import_.run(ws, new)
+        assert dry.document == {**process.document, "dry": True}
+        assert (process.updated, process.released, process.rows_in) == (3, 1, 3)
         assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
         with ws.store.write() as tx:
             assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
@@ -65,11 +65,11 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
         )
         add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
         new = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
-        done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
+        process = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
         same = ("x", None, None)
         other = ("x ", "s", None)
         assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
-    assert (done.added, done.updated, done.counts[FindingKind.REJECTED]) == (1, 0, 3)
-    assert [(told.line, told.column, told.key) for told in done.findings] == [
+    assert (process.added, process.updated, process.counts[FindingKind.REJECTED]) == (1, 0, 3)
+    assert [(finding.line, finding.column, finding.key) for finding in process.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]

@@ -32,7 +32,7 @@ def ran(workspace: Workspace, *args: str, **values: str) -> str:
 def versions(workspace: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
     """Return what is here, by version and model."""
     result = workspace.ran("versions", "--json", TASK="passages")
-    return {(one["version"], one["model"] or ""): one for one in json.loads(result.stdout)}
+    return {(load["version"], load["model"] or ""): load for load in json.loads(result.stdout)}
 
 
 def asked(workspace: Workspace, **values: str) -> None:
@@ -79,9 +79,9 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     before = passages.query(ROWS, label=ONE)
     spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]
     assert {label for label, _ in versions(passages)} == {ONE, TWO, THEIRS}
-    told = ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
+    rollback_run = ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
     assert (
-        "2 answers of" in told
+        "2 answers of" in rollback_run
     )  # the other model has concepts of the first passage under this label
     assert passages.query(ROWS, label=ONE) == before
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, ""), (ONE, "another-model")}
@@ -90,7 +90,7 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     ]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
-    again = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output
-    assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
+    output = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output
+    assert output.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}

@@ -67,8 +67,8 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     ]
     assert [list(hit) for hit in hits] == [told]
     assert (hits[0]["id"], hits[0]["text"]) == ("17", TEXTS["17"])
-    named = asked.query("SELECT concept_name FROM passage_concepts WHERE passage_id = '17'")
-    assert hits[0]["concepts"] == sorted({name for (name,) in named})
+    rows = asked.query("SELECT concept_name FROM passage_concepts WHERE passage_id = '17'")
+    assert hits[0]["concepts"] == sorted({name for (name,) in rows})
     assert found(asked, "灌溉")[0]["id"] == "p4"
     (hit,) = found(asked, 'ice "moraines tell"')
     assert (hit["id"], hit["text"], hit["snippet"]["text"]) == (

@@ -131,17 +131,19 @@ def measured(workspace: Workspace, extractor: str | None = LABEL) -> QualityFigu
         return measure(tx, ConceptsTask(read_shape(tx)), extractor)
 
 
-def figure(found: QualityFigures, name: str) -> Any:
+def figure(quality_figures: QualityFigures, name: str) -> Any:
     """Return the value of one figure."""
-    return found.values[name][0]
+    return quality_figures.values[name][0]
 
 
-def verdict(found: QualityFigures, name: str) -> MeasuredFigure:
+def verdict(quality_figures: QualityFigures, name: str) -> MeasuredFigure:
     """Return the verdict on one figure."""
     return next(
-        one
-        for one in judge_figures(found, effective_gates(found.figures, {}))
-        if one.figure.name == name
+        judge_figure
+        for judge_figure in judge_figures(
+            quality_figures, effective_gates(quality_figures.figures, {})
+        )
+        if judge_figure.figure.name == name
     )
 
 
@@ -224,10 +226,10 @@ def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
         False,
         pytest.approx(1),
     )
-    samples = [(one.id, one.name) for one in found.samples]
+    samples = [(sample.id, sample.name) for sample in found.samples]
     assert (len(samples), samples) == (
         30,
-        [(one.id, one.name) for one in measured(workspace).samples],
+        [(sample.id, sample.name) for sample in measured(workspace).samples],
     )
     assert [key for key, _ in samples] != sorted(
         key for key, _ in samples

@@ -12,7 +12,7 @@ from pipeline.experts import table as people
 from pipeline.passages import table as passages
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.adopt import columns_of, is_found_by
+from pipeline.tables.adopt import columns_of, is_indexed
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 
@@ -218,7 +218,7 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
         _run(store, f"CREATE TABLE {table} ({told})")
         schema.ensure_schema(store, [KINDS[table].adopt])
         with store.read() as tx:
-            assert is_found_by(tx, columns_of(tx, table)[columns[0]])
+            assert is_indexed(tx, columns_of(tx, table)[columns[0]])
             assert schema.has_index(tx, table, f"findable_{table}_{columns[0]}")
             assert not schema.has_index(tx, table, f"findable_{table}_{columns[1]}")
 

@@ -49,12 +49,12 @@ def test_items_of_an_own_task(
         freed = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
         assert (freed["freed"], freed["said"]) == (0, "0 of 1 will be asked again")
         assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
-        many = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))[
+        result = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))[
             "result"
         ]
-        assert many == {"answered": 2, "asked": 2}
-        chosen = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
-        assert len(chosen.splitlines()) == 2
+        assert result == {"answered": 2, "asked": 2}
+        text = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
+        assert len(text.splitlines()) == 2
         assert page.get("/row", params=one).status_code == 200
         act(act="forget", name="1")
         assert "your own files" in page.get("/parts/row", params=one).text

@@ -27,8 +27,8 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     """A name is given once; the later of two tabs is shown what is there now; an edit is undone by its number."""
     browser = ada.browser()
     asked = {"task": "experts", "key": "a da"}
-    found = browser.get("/row", params=asked).text
-    state = re.findall(r'"state": "(\w+)"', found)[0]
+    text = browser.get("/row", params=asked).text
+    state = re.findall(r'"state": "(\w+)"', text)[0]
 
     def said(value: str = "", **form: str) -> str:
         """Send a form of the page."""

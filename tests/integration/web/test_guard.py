@@ -15,7 +15,7 @@ def test_an_address_with_the_token_stays_on_this_page(page: Page) -> None:
 @pytest.mark.sampled(0)
 def test_a_token_that_can_be_guessed_is_refused(workspace: Workspace) -> None:
     """Exit code 3, and nothing is served."""
-    said = (
+    stderr = (
         workspace.begin().ran("web", "--no-open", "--port", "0", code=3, WEB_TOKEN="short").stderr  # noqa: S106
     )
-    assert "fewer than 20 characters" in said
+    assert "fewer than 20 characters" in stderr

@@ -43,7 +43,7 @@ def over(page: Page, number: int) -> dict[str, Any]:
 
 def kept(workspace: Workspace) -> list[Path]:
     """Return all that is kept of files that were dropped."""
-    return [one for one in workspace.data.glob("dropped/**/*") if one.is_file()]
+    return [path for path in workspace.data.glob("dropped/**/*") if path.is_file()]
 
 
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:
@@ -123,7 +123,7 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     page: Page, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the limit it is refused, told or found out; of half a stream nothing stays; a stranger's is not read."""
-    monkeypatch.setattr(guard, "MAX_FILE", 3 << 20)
+    monkeypatch.setattr(guard, "MAX_FILE_BYTES", 3 << 20)
     asked = {"task": "experts", "name": "p.csv"}
     taken: list[int] = []
 
@@ -147,7 +147,7 @@ def test_a_file_comes_to_the_disk_or_not_at_all(
     left = files.part_of(workspace.data / "dropped" / "page")
     dead = left.with_name(left.name.replace(f"{os.getpid():x}-", "7fffffff-"))
     dead.mkdir()
-    page.desk.dropped.sweep()
+    page.desk.uploads.delete_abandoned()
     assert (dead.exists(), len(kept(workspace))) == (False, 1)
     page.desk.close()
     assert not kept(workspace)

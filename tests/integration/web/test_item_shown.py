@@ -9,22 +9,22 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.row import coloured
+from web.views.row import color_quotations
 
 ADD = "/api/admin/experts"
 
 
-def shown(page: Page, task: str, key: str, **more: str) -> str:
+def shown(page: Page, task: str, key: str, **options: str) -> str:
     """Return the page of one item."""
-    return page.get("/row", params={"task": task, "key": key, **more}).text
+    return page.get("/row", params={"task": task, "key": key, **options}).text
 
 
 def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
     """A quotation has numbers for its place; what an own model calls start and end is marked nowhere."""
     own = {"quote": "bees", "start": "spring", "end": None}
     stored = {"quote": "law", "start": 4, "end": 7}
-    _, marks = coloured({"a": own, "b": [stored, {"c": stored}]})
-    assert [one[:3] for one in marks] == [(4, 7, "law")] * 2
+    _, marks = color_quotations({"a": own, "b": [stored, {"c": stored}]})
+    assert [mark[:3] for mark in marks] == [(4, 7, "law")] * 2
 
 
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(

@@ -42,9 +42,9 @@ def test_a_bio_that_no_request_can_hold_is_refused(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:
     """422 with the field and both counts, in the place of a call that could only be refused."""
-    known = files("pipeline.gemini").joinpath("models.toml").read_text()
+    file_text = files("pipeline.gemini").joinpath("models.toml").read_text()
     (own := tmp_path / "models.toml").write_text(
-        known.replace("input_limit = 1_048_576", "input_limit = 200", 1)
+        file_text.replace("input_limit = 1_048_576", "input_limit = 200", 1)
     )
     workspace.environ["FINDABLE_MODELS_FILE"] = str(own)
     with Page(workspace.begin()) as page:

@@ -35,7 +35,7 @@ def test_no_request_breaks_the_api(workspace: Workspace, examples: int, part: sl
     with Page(workspace.begin()) as page:
         page.post("/api/admin/experts", json={"username": "ada"})
         schema = schemathesis.openapi.from_dict(page.get("/api/openapi.json").json())
-        operations = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
+        operations = [get_all_operation.ok() for get_all_operation in schema.get_all_operations()]  # type: ignore[union-attr]
         assert len(operations) >= 10
         for operation in operations[part]:
             _ask(page, operation, examples)

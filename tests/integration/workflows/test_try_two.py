@@ -44,8 +44,8 @@ def test_two_versions_stand_side_by_side_as_they_are_stored(two: Workspace, api:
     found = tried(two, "1", "2")
     assert (two.query(COUNTS), len(api.journal()), found["cost"]) == (before, calls, 0)
     assert [one["id"] for one in found["items"] if one["a"] != one["b"]] == ["3"]
-    said = two.ran("try", "--a", "1", "--b", "2").stdout
-    assert said.count(" ≠") == 1
-    assert "3 of 4 alike" in said
+    stdout = two.ran("try", "--a", "1", "--b", "2").stdout
+    assert stdout.count(" ≠") == 1
+    assert "3 of 4 alike" in stdout
     assert "reviews@7" in two.ran("try", "--a", "1", "--b", "7", code=2).output
     assert "two ways" in two.ran("try", "--a", "1", code=2).output

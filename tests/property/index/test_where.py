@@ -154,7 +154,9 @@ def test_an_expression_is_what_plain_python_says(
         documents = [orjson.dumps(one).decode() for one in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
         found = [*find_matching_rows(entries, read, columns)]
-    assert found == [at for at, (row, _) in enumerate(rows) if plainly(expression, row) is True]
+    assert found == [
+        index for index, (row, _) in enumerate(rows) if plainly(expression, row) is True
+    ]
 
 
 @given(text=st.text(st.sampled_from("ab <>=!()'\",.0129-NOTANDORIN\u2019\n水"), max_size=40))

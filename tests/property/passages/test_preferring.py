@@ -115,8 +115,8 @@ def test_the_best_are_those_that_python_would_choose(
             assert table.is_adopted(tx, preference)
             seen = tx.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
-            everything = sorted(map(told, table.all_concepts(tx, here)))
-        assert everything == sorted(map(told_of, concepts))
+            all_concepts = sorted(map(told, table.all_concepts(tx, here)))
+        assert all_concepts == sorted(map(told_of, concepts))
 
 
 def chosen(
@@ -138,14 +138,14 @@ def chosen(
     return sorted(map(told_of, best.values()))
 
 
-def told(one: ConceptRow) -> tuple[Any, ...]:
+def told(concept_row: ConceptRow) -> tuple[Any, ...]:
     """Return a concept that was read as a tuple that can be sorted."""
     return (
-        one.passage_id,
-        one.concept_name,
-        one.extractor_version,
-        one.extractor_model,
-        float(one.confidence),
+        concept_row.passage_id,
+        concept_row.concept_name,
+        concept_row.extractor_version,
+        concept_row.extractor_model,
+        float(concept_row.confidence),
     )
 
 
@@ -161,17 +161,25 @@ def stored(
     """Put concepts and beginnings of versions into the workspace for the length of a block."""
     rows = [
         ConceptRow(
-            *(one.passage, one.name, "other", "[]", one.confidence, one.model, one.label),
+            *(
+                concept.passage,
+                concept.name,
+                "other",
+                "[]",
+                concept.confidence,
+                concept.model,
+                concept.label,
+            ),
             evidence=None,
-            created_at=BEGAN + timedelta(hours=one.at),
+            created_at=BEGAN + timedelta(hours=concept.at),
         )
-        for one in concepts
+        for concept in concepts
     ]
     with ws.store.write() as tx:
         table.add_concepts(tx, shape(ws), rows)
         for number, ((label, model), hours) in enumerate(begun.items(), 1):
             of = BATCH | {"task": table.TASK, "extractor": f"{label}/{model}"}
-            batches.add_batch(tx, at=BEGAN + timedelta(hours=hours), number=number, **of)
+            batches.add_batch(tx, now=BEGAN + timedelta(hours=hours), number=number, **of)
     try:
         yield
     finally:

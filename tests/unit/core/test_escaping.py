@@ -41,7 +41,7 @@ def test_a_text_stays_that_text_and_only_the_quotation_is_bold(
     tokens = inline(f"> {code}")
     assert {token.type for token in tokens} <= SAFE
     opened, closed = (
-        [at for at, one in enumerate(tokens) if one.type == f"strong_{way}"]
+        [index for index, one in enumerate(tokens) if one.type == f"strong_{way}"]
         for way in ("open", "close")
     )
     assert len(opened) == len(closed) == bool(quote)
@@ -52,7 +52,7 @@ def test_a_text_stays_that_text_and_only_the_quotation_is_bold(
         .enable("table")
         .parse(f"| a | b |\n| --- | --- |\n| {markdown_code(whole)} | end |")
     )
-    cells = [tokens[at + 1] for at, token in enumerate(tokens) if token.type == "td_open"]
+    cells = [tokens[index + 1] for index, token in enumerate(tokens) if token.type == "td_open"]
     assert [seen(cell.children or []).strip() for cell in cells] == [
         bare(whole.strip()).strip(),
         "end",

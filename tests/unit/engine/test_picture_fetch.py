@@ -42,8 +42,8 @@ def answering(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., by
     yield partial(fetch, resolve=resolve, connect=connect)
     assert {address for address, _ in asked} <= {PUBLIC}
     assert not left
-    for one in ends:
-        one.close()
+    for end in ends:
+        end.close()
 
 
 def reply(body: bytes = b"", *, status: str = "200 OK", more: str = "") -> bytes:

@@ -82,11 +82,11 @@ def test_what_no_database_holds_is_rejected_with_its_column(
     row.value.encode("utf-8")
 
 
-def test_a_rate_is_a_number_and_the_currency_stays_as_it_is_given() -> None:
+def test_a_rate_is_a_number_and_the_currency_is_its_code() -> None:
     """An empty currency is what stands beside the rate; what is no rate is told."""
     for rate, currency, stored, reasons in (
-        ("€95", "", (95.0, "€"), ["read as 95"]),
-        ("€95", " usd ", (95.0, "usd"), ["read as 95"]),
+        ("€95", "", (95.0, "EUR"), ["read as 95"]),
+        ("€95", " usd ", (95.0, "USD"), ["read as 95"]),
         ("95", "", (95.0, None), []),
         (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
         *(

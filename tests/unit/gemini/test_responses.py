@@ -10,12 +10,12 @@ from pipeline.gemini.responses import excerpt_of, judge_line, line_at_fault
 from pipeline.store.answers import CUT_SHORT
 
 
-def candidate(text: str | None, finish: str, **more: Any) -> bytes:
+def candidate(text: str | None, finish: str, **options: Any) -> bytes:
     """Return a result line with one candidate."""
     inner: dict[str, Any] = (
         {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
     )
-    response = {"candidates": [{**inner, "finishReason": finish, "index": 0}], **more}
+    response = {"candidates": [{**inner, "finishReason": finish, "index": 0}], **options}
     return json.dumps({"key": "t/1", "response": response}).encode()
 
 

@@ -29,7 +29,7 @@ def test_objects_are_split_wherever_a_piece_ends(
         if not is_list:
             written = "\n".join(json.dumps(document, indent=indent) for document in documents)
         path.write_text(written, encoding="utf-8")
-        assert [json.loads(one) for one in read_objects(path)] == documents
+        assert [json.loads(read_object) for read_object in read_objects(path)] == documents
 
 
 def test_a_result_in_lines_keeps_its_bytes_and_one_that_is_cut_is_incomplete(

@@ -69,7 +69,7 @@ def test_not_binds_before_and_and_and_before_or() -> None:
     assert [type(part) for part in read.parts[1:]] == [Junction, Negation]
     assert isinstance(read.parts[1], Junction)
     assert isinstance(read.parts[1].parts[0], Negation)
-    assert [(one.column, one.values) for one in comparisons(read)] == [
+    assert [(comparison.column, comparison.values) for comparison in comparisons(read)] == [
         ("a", (1,)),
         ("b", (2,)),
         ("c d", ()),

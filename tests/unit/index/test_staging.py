@@ -50,12 +50,12 @@ def with_vectors(staged: StagedBuild, rows: Vectors) -> None:
 
 def swap_vectors(staged: StagedBuild) -> None:
     """Exchange the vectors of two rows."""
-    with_vectors(staged, vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]])
+    with_vectors(staged, vectors_of([person.text for person in PEOPLE])[[1, 0, *range(2, 10)]])
 
 
 def spoil_a_vector(staged: StagedBuild) -> None:
     """Put a NaN into one row."""
-    rows = vectors_of([each.text for each in PEOPLE])
+    rows = vectors_of([person.text for person in PEOPLE])
     rows[3, 3] = np.nan
     with_vectors(staged, rows)
 

@@ -47,18 +47,25 @@ def cache_in(folder: Path) -> VectorCache:
 
 
 def written(
-    builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any
+    builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **options: Any
 ) -> StagedBuild:
     """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
     keys = [key_of(one.text) for one in entries]
     rows = vectors_of([one.text for one in entries])
     cache.add(keys, rows)
     places = range(0, len(entries), PAGE)
-    pages = [(entries[at : at + PAGE], keys[at : at + PAGE], rows[at : at + PAGE]) for at in places]
+    pages = [
+        (entries[place : place + PAGE], keys[place : place + PAGE], rows[place : place + PAGE])
+        for place in places
+    ]
     number = builds.next_number()
     known: dict[str, Any] = {"position": 1, "built_at": datetime.now(UTC), "count": len(entries)}
     return write_build(
-        staging.enter_context(builds.staging(number)), pages, cache, number=number, **(known | how)
+        staging.enter_context(builds.staging(number)),
+        pages,
+        cache,
+        number=number,
+        **(known | options),
     )
 
 

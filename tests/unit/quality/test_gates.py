@@ -11,8 +11,8 @@ from pipeline.quality.figures import (
     MeasuredFigure,
     QualityFigures,
     effective_gates,
+    format_value,
     judge_figures,
-    shown,
 )
 from pipeline.quality.report import QualityReport
 from tests.unit.quality.test_report_files import AT
@@ -39,14 +39,16 @@ def quality(
 def verdict(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
     """Return the verdict on one of the three gates."""
     return next(
-        one for one in judge_figures(measured, in_force(overrides)) if one.figure.name == name
+        judge_figure
+        for judge_figure in judge_figures(measured, in_force(overrides))
+        if judge_figure.figure.name == name
     )
 
 
-def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
+def in_force(*texts: str, **options: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds that texts set."""
     return effective_gates(
-        GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how
+        GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **options
     )
 
 
@@ -155,4 +157,4 @@ def test_values_are_written_as_people_write_them(
     value: float, unit: str, bound: float | None, text: str
 ) -> None:
     """A value is rounded, but never onto a bound that it misses."""
-    assert shown(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals
+    assert format_value(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals

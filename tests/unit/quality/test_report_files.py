@@ -72,6 +72,6 @@ def test_old_reports_are_told_but_for_the_newest_whole_one(tmp_path: Path) -> No
     first, second, newest = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 2, 3))
     half = written(tmp_path, at=AT.replace(hour=4))
     half.with_suffix(".json").unlink()
-    old = report.older_reports(tmp_path, TASK, AT, kept={second.stem})
+    old = report.older_reports(tmp_path, TASK, AT, kept_names={second.stem})
     assert {path.stem for path in old} == {first.stem, half.stem}
     assert newest.exists()

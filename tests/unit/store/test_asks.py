@@ -20,10 +20,10 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
         with ws.store.write() as tx:
             first, second, third = claims.claimed(tx, 1)
             claims.end_claims(
-                tx, ws.task.name, ws.extractor, 1, ClaimOutcomes([second], {}, []), at=NOW
+                tx, ws.task.name, ws.extractor, 1, ClaimOutcomes([second], {}, []), now=NOW
             )
-        late = ClaimOutcomes([], {first: "x"}, [second, third])
+        claim_outcomes = ClaimOutcomes([], {first: "x"}, [second, third])
         with pytest.raises(StateConflictError), ws.store.write() as tx:
-            claims.end_claims(tx, ws.task.name, ws.extractor, 1, late, at=NOW)
+            claims.end_claims(tx, ws.task.name, ws.extractor, 1, claim_outcomes, now=NOW)
     rows = workspace.query("SELECT line, state FROM findable_asks ORDER BY line")
     assert rows == [(1, "claimed"), (2, "answered"), (3, "claimed")]

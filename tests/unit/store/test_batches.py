@@ -19,19 +19,19 @@ RESULT = SealedFile(Path("batches/result"), "0", 0)
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
     BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
-        tx, batch, why="no", outcome="refused", at=NOW
+        tx, batch, reason="no", outcome="refused", now=NOW
     ),
     BatchState.SUBMITTING: lambda tx, batch: batches.mark_submitting(
-        tx, batch, display_name=f"n-t{batch.tries + 1}", at=NOW
+        tx, batch, display_name=f"n-t{batch.tries + 1}", now=NOW
     ),
     BatchState.SUBMITTED: lambda tx, batch: batches.mark_submitted(
-        tx, batch, remote_name="batches/b", display_name="n-t1", how="created", at=NOW
+        tx, batch, remote_name="batches/b", display_name="n-t1", outcome="created", now=NOW
     ),
     BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(
-        tx, batch, RESULT.path, RESULT, why="succeeded", at=NOW
+        tx, batch, RESULT.path, RESULT, reason="succeeded", now=NOW
     ),
-    BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, at=NOW),
-    BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, why="failed", at=NOW),
+    BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, now=NOW),
+    BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, reason="failed", now=NOW),
 }
 # every move that is allowed, written down here as it was decided, and not as the product has it
 ALLOWED = {
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
     with made.write() as tx:
         schema.metadata.create_all(tx)
-        batches.add_batch(tx, at=NOW, number=1, **BATCH)
+        batches.add_batch(tx, now=NOW, number=1, **BATCH)
     yield made
     made.close()
 
@@ -63,10 +63,10 @@ def read(store: Store) -> BatchRow:
         return batches.get_batch(tx, 1)
 
 
-def move(store: Store, batch: BatchRow, to: BatchState) -> None:
+def move(store: Store, batch: BatchRow, batch_state: BatchState) -> None:
     """Move a batch as it was read."""
     with store.write() as tx:
-        MOVES[to](tx, batch)
+        MOVES[batch_state](tx, batch)
 
 
 def bring(store: Store, state: BatchState) -> BatchRow:
@@ -121,7 +121,7 @@ def test_a_cancel_of_what_is_home_is_a_conflict(store: Store) -> None:
     batch = bring(store, BatchState.SUBMITTED)
     move(store, batch, BatchState.DOWNLOADED)
     with pytest.raises(StateConflictError), store.write() as tx:
-        batches.note_cancel(tx, batch, why="by hand", at=NOW)
+        batches.note_cancel(tx, batch, reason="by hand", now=NOW)
     assert read(store).cancel_asked_at is None
 
 
@@ -131,6 +131,6 @@ def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
     move(store, first, BatchState.SUBMITTING)
     second = read(store)
     with store.write() as tx:
-        batches.note_unclear(tx, first, why="no answer", at=NOW)
+        batches.note_unclear(tx, first, reason="no answer", now=NOW)
     assert read(store) == second
     assert second.create_ended_at is None

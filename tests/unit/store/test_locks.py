@@ -147,9 +147,9 @@ def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Mak
         assert not has(locks)
         assert not locks.is_free("work")
         child.send_signal(signal.SIGSTOP)
-        until = time.monotonic() + 60 * slowness()
+        deadline = time.monotonic() + 60 * slowness()
         while not locks.holder("work").endswith(", stopped"):
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
         assert not has(locks)
         with locks.wait("work", say=say, sleep=time.sleep) as lock:
             lock.check()

@@ -89,8 +89,10 @@ def test_a_table_without_its_header_is_refused_and_read_as_named(
         FileSource(path)
     assert all(f"line {number} '" in refused.value.message for number in (1, 2, 3))
     assert f"HEADER={line or 'none'} " in str(refused.value.hint)
-    found = FileSource(path, ReadOptions(header=line or "none"))
+    file_source = FileSource(path, ReadOptions(header=line or "none"))
     count = table.count("|") + 1
-    assert len(list(found)) == count - line
-    assert line or found.names == [f"column_{number}" for number in range(1, len(found.names) + 1)]
+    assert len(list(file_source)) == count - line
+    assert line or file_source.names == [
+        f"column_{number}" for number in range(1, len(file_source.names) + 1)
+    ]
     assert FileSource(path, ReadOptions(header="1")).names

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import arrow_rows
+from pipeline.tables.cells import list_arrow_rows
 from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -77,13 +77,13 @@ def test_times_that_python_does_not_have_are_iso_texts() -> None:
             "zone": nanoseconds.cast(pa.timestamp("ns", "Europe/Rome")),
             "year": years,
             "day": years.cast(pa.date32()),
-            "list": pa.array([[one.as_py()] for one in nanoseconds]).cast(
+            "list": pa.array([[nanosecond.as_py()] for nanosecond in nanoseconds]).cast(
                 pa.list_(pa.timestamp("ns"))
             ),
             "took": nanoseconds.cast(pa.duration("ns")),
         }
     )
-    first, second = arrow_rows(table)
+    first, second = list_arrow_rows(table)
     assert first == {
         "at": "2026-01-01T00:00:00.123456789",
         "zone": "2026-01-01T01:00:00.123456789+01:00",
