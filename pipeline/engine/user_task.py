@@ -461,11 +461,14 @@ class UserTask(Task):
     def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
     ) -> WriteResult:
-        """Apply answers to rows that have no answer of this version, or a stale one, and lock these.
+        """Choose the answers that may be applied, and write them to the table of `write_to=`.
 
-        If the task permits refreshing, an answer to the row's former input counts as none. An
-        answer to a former input is not applied if it can be judged only with the row, and is never
-        written to another program's table. There, a new answer replaces one to an older input.
+        Locks the rows. A row takes an answer if this version has not answered it yet; if the task
+        permits refreshing, an answer to the row's former input does not count. An answer to a
+        former input is not applied if it can be judged only with the row. It is never written to
+        another program's table. There, a new answer replaces one to an older input.
+
+        The caller stores the answers themselves.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.table(tx)

@@ -803,7 +803,7 @@ class WorkspaceSession:
             or self.budget is not None
             or self.settings.budget_per_day is not None
         )
-        if is_limited and not self.model.has_price:
+        if not self.model.has_price and is_limited:
             raise self._missing_price("a budget needs it", nothing=nothing)
 
     def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
@@ -847,7 +847,7 @@ class WorkspaceSession:
 
     @property
     def leaving(self) -> str:
-        """Return the notice that the next request uploads rows for the first time, or ""."""
+        """Return the notice that the next request uploads rows or images for the first time, or ""."""
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
@@ -964,7 +964,14 @@ def _open_session(
     whole: bool,
     adopted_packages: list[ModuleType] | None,
 ) -> WorkspaceSession:
-    """Prepare folder, schema and task, then return the session; see `open_workspace`."""
+    """Make the folder, update the schema, record the task, and return the session.
+
+    Writes the folder's marker if it is missing or names another workspace.
+
+    Raises:
+        ConfigurationError: The task or the backend does not fit the workspace.
+        InconsistentError: Reading, and tables of a task are missing.
+    """
     make_directory(settings.data)
     marker = workspace.read_marker(settings.data)
     if whole:
@@ -993,8 +1000,9 @@ def _open_session(
         shipped_tasks = [task for task in package_tasks if task]
         tasks = (*shipped_tasks, *declared_tasks(tx, settings))
     if marker is None or marker.workspace_id != workspace_row.workspace_id:
-        is_server = settings.database_url or store.path is None
-        location = store.address if is_server or store.path is None else store.path.name
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
         new_marker = workspace.FolderMarker(workspace_row.workspace_id, location)
         workspace.write_marker(settings.data, new_marker)
 
