@@ -96,9 +96,9 @@ def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float
     """Python drops what is raised while an object goes; the signal is not lost for that."""
     program = f"""
 import os, signal, time
-from jobs import ends
+from jobs import exit_codes
 from jobs.exit_codes import exit_on_error, interruptible
-ends.AGAIN_S = {pause}
+exit_codes.AGAIN_S = {pause}
 class Going:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
