@@ -168,7 +168,9 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            batches.mark_downloaded(tx, batch, sealed_path, draft, reason="asked", now=ws.now())
+            batches.mark_downloaded(
+                tx, batch, sealed_path, draft, event_reason="asked", now=ws.now()
+            )
             files.rename_sealed(draft, sealed_path)
 
 

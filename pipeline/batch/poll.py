@@ -421,7 +421,7 @@ class _Poll:
             columns["reason"] = ending
         with self.ws.store.write() as tx:
             batches.mark_downloaded(
-                tx, batch, path, draft, reason=ending, now=self.ws.now(), **columns
+                tx, batch, path, draft, event_reason=ending, now=self.ws.now(), **columns
             )
             files.rename_sealed(draft, path)
 

@@ -423,7 +423,7 @@ def mark_downloaded(
     path: Path,
     draft: SealedFile,
     *,
-    reason: str,
+    event_reason: str,
     now: datetime,
     **columns: Any,
 ) -> None:
@@ -442,7 +442,7 @@ def mark_downloaded(
         "result_sha256": draft.sha256,
         "result_size": draft.size,
     }
-    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=reason, now=now)
+    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=event_reason, now=now)
 
 
 def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
