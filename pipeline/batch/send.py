@@ -374,8 +374,9 @@ class _Send(NamedTuple):
             batches.mark_refused(
                 tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
             )
-            batch = batches.get_batch(tx, batch.number)
+            # The refusal removed the name of the upload from the stored batch.
             upload = batch.upload
+            batch = batches.get_batch(tx, batch.number)
             line_claims = (
                 claim for claim in claims.claimed_rows(tx, batch.number) if claim.line == line
             )
