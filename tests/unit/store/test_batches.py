@@ -28,7 +28,7 @@ MOVES: dict[BatchState, Move] = {  # a way into each state but the first
         tx, batch, remote_name="batches/b", display_name="n-t1", outcome="created", now=NOW
     ),
     BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(
-        tx, batch, RESULT.path, RESULT, reason="succeeded", now=NOW
+        tx, batch, RESULT.path, RESULT, event_reason="succeeded", now=NOW
     ),
     BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, now=NOW),
     BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, reason="failed", now=NOW),
