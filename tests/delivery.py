@@ -67,7 +67,7 @@ def deliver(workspace: Workspace, data: bytes) -> None:
         batch = batches.get_batch(tx, number)
         facts = {"remote_word": "BATCH_STATE_SUCCEEDED"}
         batches.mark_downloaded(
-            tx, batch, sealed.path, sealed, reason="succeeded", now=ws.now(), **facts
+            tx, batch, sealed.path, sealed, event_reason="succeeded", now=ws.now(), **facts
         )
 
 

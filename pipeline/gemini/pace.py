@@ -92,8 +92,8 @@ class RateLimiter:
         for one in self._calls:
             if count <= self._most[0] and total <= self._most[1]:
                 break
-            count = count - one.requests
-            total = total - one.tokens
+            count -= one.requests
+            total -= one.tokens
             until = max(until, one.at + WINDOW_S)
         return until - at if until - at > TICK_S else 0.0
 

@@ -362,7 +362,7 @@ class _Worker:
                 retry_at = ws.now()
                 failures = work_pass.failures
                 phrases = work_pass.phrases
-                retry_at = retry_at + timedelta(seconds=ws.settings.poll_most)
+                retry_at += timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
             failures = [error]
         finally:

@@ -148,7 +148,7 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
             file = []
             counted = 0
         file = [*file, line]
-        counted = counted + count
+        counted += count
     yield file
 
 
