@@ -111,7 +111,7 @@ def serve(
     Signals arrive in the main thread, so call this there.
 
     Args:
-        ready: Called with the URL when the engine serves.
+        on_ready: Called with the URL when the engine serves.
         server_options: Other arguments of `Server`.
 
     Raises:

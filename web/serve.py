@@ -52,7 +52,7 @@ def serve_page(
     Args:
         settings: Name the workspace.
         listener: A bound socket of the loopback interface.
-        ready: Called with the address and its token when the page is about to be served.
+        on_ready: Called with the address and its token when the page is about to be served.
         readonly: Refuse every request that changes something.
         token: The token; empty means a new random token.
         display: Receives a message if a workspace is created.

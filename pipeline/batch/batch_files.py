@@ -81,7 +81,7 @@ def lock_of(number: int) -> str:
 
 
 def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
-    """Call `once`, again if another process changed the rows that it read; return its result.
+    """Call `attempt`, again if another process changed the rows that it read; return its result.
 
     Args:
         times: The number of calls at most.

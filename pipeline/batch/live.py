@@ -162,7 +162,7 @@ def ask_rows(
     A trial stores only its cost; its replies are in the report.
 
     Args:
-        wanted: The rows to ask about.
+        selection: The rows to ask about.
         way: The mode of the batches: live, flex, priority or trial.
         on_progress: Called with the report after each reply and once a second.
         is_alone: Ask in one single batch that belongs to no run.

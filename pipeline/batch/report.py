@@ -163,12 +163,12 @@ def summarize_costs(
 
     Args:
         tasks: Tasks whose rows get the name that users type.
-        by: The group of a row: one of KEYS.
-        only: The name of the only task to count; None counts all tasks.
+        group_key: The group of a row: one of KEYS.
+        task_name: The name of the only task to count; None counts all tasks.
 
     Returns:
-        `by`, `rows` in the order of their keys (batch numbers by value), and `total`. Rows and
-        total have AMOUNTS: counts of batches and live calls, tokens, and USD that are known,
+        `group_key`, `rows` in the order of their keys (batch numbers by value), and `total`. Rows
+        and total have AMOUNTS: counts of batches and live calls, tokens, and USD that are known,
         perhaps lost, and of running batches.
     """
     subjects = {task.name: task.subject for task in tasks}

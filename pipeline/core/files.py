@@ -229,7 +229,7 @@ def verify(path: Path, *, sha256: str, file_label: str) -> Path:
     Args:
         path: The sealed file.
         sha256: The recorded hash.
-        what: Name of the file in messages.
+        file_label: Name of the file in messages.
 
     Raises:
         InconsistentError: The file is missing, or its content has changed.

@@ -264,7 +264,7 @@ def _fold_unit(unit: str) -> str:
 
 
 def context_of(text: str, start: int, end: int, *, max_chars: int) -> str:
-    """Return at most `most` characters around text[start:end], whole words if possible.
+    """Return at most `max_chars` characters around text[start:end], whole words if possible.
 
     If text[start:end] is longer, return its beginning.
     """

@@ -582,8 +582,8 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
 
     Args:
         settings: Settings to start from.
-        given: Values by setting in lower case. They are parsed like texts of the environment; None
-            restores the default.
+        overrides: Values by setting in lower case. They are parsed like texts of the environment;
+            None restores the default.
 
     Raises:
         InputError: There is no such setting.

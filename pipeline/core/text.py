@@ -69,12 +69,12 @@ def format_object(instance: Any) -> str:
 
 
 def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
-    """Return a text of at most `most` characters, with an ellipsis if it was longer."""
+    """Return a text of at most `max_chars` characters, with an ellipsis if it was longer."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def first_few(names: Sequence[str], max_names: int = 3) -> str:
-    """Return the first `most` names and the number of further names, for a message."""
+    """Return the first `max_names` names and the number of further names, for a message."""
     listed_names = ", ".join(names[:max_names])
     more_count = len(names) - max_names
     return f"{listed_names} and {more_count:,} more" if more_count > 0 else listed_names
@@ -144,7 +144,7 @@ _JOINERS = "\u200c\u200d"
 def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
     """Return a text on a line, with U+FFFD for every invisible character.
 
-    A text of more than `most` characters is cut, with an ellipsis.
+    A text of more than `max_chars` characters is cut, with an ellipsis.
     """
     line = "".join(
         char if char.isprintable() or char in _JOINERS or char.isspace() else _REPLACEMENT
@@ -160,7 +160,7 @@ def markdown_code(
     """Return a text as Markdown code, for a line, a list or a table cell.
 
     It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. `bold` has the
-    (start, end) of bold parts, ascending and separate. `most` limits the length of each part.
+    (start, end) of bold parts, ascending and separate. `max_chars` limits the length of each part.
     """
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
     parts: list[str] = []

@@ -271,9 +271,8 @@ def _opened(data: bytes) -> Iterator["Image"]:
         )
     if _HEIC.match(data) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
-    PngImagePlugin.MAX_TEXT_CHUNK = (
-        MAX_BYTES  # Pillow's own bound, 1 MB, refuses whole images for a colour profile
-    )
+    # Pillow's own bound of 1 MB refuses whole images because of their colour profile.
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_BYTES
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
     Image.init()
     known = [one for one in _TYPES if one in Image.OPEN]
@@ -340,9 +339,8 @@ def _taken_at(exif: dict[int, Any]) -> datetime | None:
 
 # ---- of a row
 
-SETTLED_NS = (
-    2_000_000_000  # after which another write gives a file another time, on every file system
-)
+# After this time, another write changes the modification time on every file system.
+SETTLED_NS = 2_000_000_000
 ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
 SECONDS = 30.0  # in which an address gives its image
 REDIRECTS = 5  # ours; more lead in a circle

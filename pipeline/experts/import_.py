@@ -333,7 +333,7 @@ def read_person(
 
     Args:
         data: One JSON object, or a list that contains one.
-        given: Column mapping of the setting MAP=.
+        column_map: Column mapping of the setting MAP=.
         name: File name of the document, or "-" for standard input.
 
     Raises:

@@ -180,7 +180,7 @@ def encode_experts(
         rows: People and refused rows.
         format_: Format of the file.
         guard: Function that protects spreadsheets from formulas.
-        beside: Names of the additional columns.
+        extra_columns: Names of the additional columns.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_names = named_beside(

@@ -503,14 +503,14 @@ def write_tags(
 ) -> set[str]:
     """Write the tags of people and the resulting scores.
 
-    Only untagged people are changed, unless `over` is set. People without a row are ignored.
+    Only untagged people are changed, unless `overwrite` is set. People without a row are ignored.
 
     Args:
         tx: Transaction.
         tags: Tags as JSON text by id; None removes the tags.
         rows: Rows with the columns of `WRITTEN` that the caller read in this transaction; may
             include other people. None reads and locks them here.
-        over: Replace existing tags.
+        overwrite: Replace existing tags.
 
     Returns:
         Ids of the people whose rows contain the tags now. Others were tagged in the meantime, or a

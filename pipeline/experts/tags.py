@@ -122,8 +122,8 @@ def merge_tags(
     Args:
         store: Store of the workspace.
         pairs: Old and new tag of each merge.
-        who: Name of the editor.
-        at: Time of the merges.
+        editor: Name of the editor.
+        merged_at: Time of the merges.
 
     Returns:
         `merges` (the new merges), `people` (number of people whose tags changed), `kept` (number of

@@ -65,9 +65,8 @@ if TYPE_CHECKING:
     from pipeline.gemini.embed import Vectors
 
 
-API_VERSION = (
-    "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
-)
+# Set explicitly, because the SDK's default was v1beta before 3.0 and is v1 since then.
+API_VERSION = "v1beta"
 MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
 MOST_PAGES = 1_000  # ours: of a list, in which an empty page may name itself as the next one
 PAGE = 100  # entries; of batches and files the API gives no more on one
@@ -81,9 +80,8 @@ LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being process
 CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 FLEX_S = 900.0  # of a call at the tier flex, which may take 1 to 15 minutes (pricing announcement of 2026-04)
-LEAST_ATTEMPTS = (
-    3  # ours: calls that fail slowly are still tried so often, whatever the time they took
-)
+# Our own choice: tries of a call that fails slowly, however long they take.
+LEAST_ATTEMPTS = 3
 
 T = TypeVar("T")
 

@@ -353,18 +353,16 @@ def _read(path: Path) -> dict[str, Model]:
 
 
 ASCII_PER_TOKEN = 4.0  # "a token is about 4 characters" (Gemini token guide, read 2026-11)
-TWO_BYTE_PER_TOKEN = (
-    2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebrew; between English and Chinese
-)
+# Our own estimate for accented Latin, Cyrillic, Greek, Arabic and Hebrew.
+# It lies between English and Chinese.
+TWO_BYTE_PER_TOKEN = 2.0
 THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
 FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
-PART_TOKENS = (
-    1_120  # one image, where the model's own figure is not known: see `Model.tokens_of_image`
-)
+# Tokens of an image if the figure of the model is unknown; see `Model.tokens_of_image`.
+PART_TOKENS = 1_120
 ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
-THOUGHT_TOKENS = (
-    829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
-)
+# Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
+THOUGHT_TOKENS = 829
 
 
 class Usage(NamedTuple):

@@ -22,12 +22,10 @@ from pipeline.gemini.remote import LATER
 
 WINDOW_S = 61.0  # ours: a second is what the network may press together on the way to the server
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
-PACED_BURST_S = (
-    20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
-)
-FIRST_DELAY_S = (
-    2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
-)
+# Our own choice: an ordinary change of an index starts at once. No minute exceeds its limit.
+PACED_BURST_S = 20.0
+# Our own choice: the pause after a refusal without a delay. It doubles until a call succeeds.
+FIRST_DELAY_S = 2.0
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
 _OTHER_TIER = HintTemplate(

@@ -23,9 +23,8 @@ class DoctorReport:
     looked: int = 0
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
-    failure: ConfigurationError | RemoteError | None = (
-        None  # the first reason why the backend could not be asked
-    )
+    # The first error that kept doctor from asking the backend.
+    failure: ConfigurationError | RemoteError | None = None
     unknown: set[int] = field(
         default_factory=set
     )  # the numbers of remote batches that are not known here

@@ -338,7 +338,7 @@ def histogram_bars(
 ) -> Iterator[ReportTable]:
     """Yield a table with the bars of {number: count}, or nothing for an empty histogram.
 
-    Each number from 1 to `most` - 1 has a bar. Larger numbers share the last bar.
+    Each number from 1 to `max_bar` - 1 has a bar. Larger numbers share the last bar.
     """
     if not histogram:
         return

@@ -321,7 +321,7 @@ def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str
 def delete_reports(
     data: Path, task: str, *, should_delete: Callable[[Sequence[Path]], bool]
 ) -> int:
-    """Delete the reports of a task for whose files `is_named` returns true.
+    """Delete the reports of a task for whose files `should_delete` returns true.
 
     Reports contain samples of people's data, so `forget` deletes those that name a person.
 
@@ -342,7 +342,7 @@ def find_old_reports(
 ) -> list[Path]:
     """Return the files of a task's reports that were written before a time.
 
-    Reports named in `kept` and the newest complete report are left out.
+    Reports named in `kept_names` and the newest complete report are left out.
     """
     paths_by_name = report_files_by_name(data, task)
     complete_names = [

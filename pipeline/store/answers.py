@@ -421,9 +421,10 @@ def is_preferred(
 
     Args:
         preference: The task, and the order of preference among its answers.
-        of: Compare only answers of this version; None means all versions and people.
-        corrected: Compare the answers of people, too, if `of` is a version.
-        each: Return the preferred answer of each version instead of a single answer for the row.
+        version: Compare only answers of this version; None means all versions and people.
+        corrected: Compare the answers of people, too, if `version` is a version.
+        per_version: Return the preferred answer of each version instead of a single answer for the
+            row.
     """
     other_answers = answers.alias("others")
 
@@ -454,7 +455,7 @@ def preferred_of_row(
 
     Args:
         key: The column with the row's id in the outer query.
-        what: The name of a column of the answers, or an expression of such columns.
+        column: The name of a column of the answers, or an expression of such columns.
     """
     expression = answers.c[column] if isinstance(column, str) else column
     query = (
@@ -568,7 +569,7 @@ def preferred_answers_page(
 ) -> list[tuple[str, str, str, datetime]]:
     """Return the next page of (row id, version, answer as JSON, time) of preferred answers.
 
-    `of` and `corrected` are those of `is_preferred`.
+    `version` and `corrected` are those of `is_preferred`.
 
     Args:
         after: Return only rows with a greater id.

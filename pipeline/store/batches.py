@@ -66,8 +66,9 @@ def batches_in_states(
     Args:
         states: Only batches in these states; none means all states.
         task: Only batches of this task.
-        own: Only live batches.
-        since: Only batches that were sent at this time or later, and batches that are not over.
+        only_live: Only live batches.
+        sent_since: Only batches that were sent at this time or later, and batches that are not
+            over.
 
     Raises:
         InconsistentError: A batch has an unknown state.
@@ -203,7 +204,7 @@ def past_calls(
     """Return the calls to a model of live batches that are running or ended since a time.
 
     Args:
-        but: Numbers of batches to leave out.
+        excluded_batches: Numbers of batches to leave out.
     """
     query = select(
         batches.c.submitted_at,
@@ -286,7 +287,7 @@ def mark_submitted(
     Args:
         remote_name: The name that the API gave.
         display_name: The name of the try that created it.
-        how: The outcome of the try, `created` or `adopted`.
+        outcome: The outcome of the try, `created` or `adopted`.
 
     Raises:
         StateConflictError: Another process changed the batch.

@@ -459,8 +459,8 @@ def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
     """Return a SELECT of the ids of parked rows.
 
     Args:
-        own: Only rows that are parked under this prompt version, or under every version; ""
-            means rows that are parked under any version.
+        prompt_version: Only rows that are parked under this prompt version, or under every version;
+            "" means rows that are parked under any version.
     """
     return select(asks.c.item_id).where(asks.c.task == task, _is_parked(prompt_version))
 
@@ -501,7 +501,8 @@ def unparkable_ids(
     """Return the ids of parked rows that are not parked under every version.
 
     Args:
-        own: Only rows that are parked under this prompt version; "" means under any version.
+        prompt_version: Only rows that are parked under this prompt version; "" means under any
+            version.
         ids: Only these rows; None means all rows.
     """
     query = (
@@ -536,7 +537,7 @@ def parked_rows(
     place of its last record.
 
     Args:
-        own: As in `parked`.
+        prompt_version: As in `parked_ids`.
     """
     # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
     # the table in random order.
@@ -559,7 +560,7 @@ def parked_reason(
     """Return why a row is parked; None if it is not parked.
 
     Args:
-        own: As in `parked`.
+        prompt_version: As in `parked_ids`.
     """
     query = (
         select(asks.c.reason)

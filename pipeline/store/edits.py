@@ -135,7 +135,7 @@ def add_edit(
 
     Args:
         input_hash: Hash of the input of the row.
-        stands: The correction is applied. If False, all edits of the row are undone.
+        is_applied: The correction is applied. If False, all edits of the row are undone.
     """
     tx.execute(
         insert(answers).values(

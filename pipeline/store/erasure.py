@@ -130,7 +130,7 @@ def reseal(tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: in
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 
     Args:
-        was: The recorded SHA-256.
+        old_sha256: The recorded SHA-256.
 
     Returns:
         False if no file of the batch has it; nothing is written then.

@@ -41,7 +41,7 @@ def sum_spending(
 
     Args:
         since: Count only batches sent, and duplicates found, since this time, and running batches.
-        but: Number of a batch to leave out, together with the prepared batches after it.
+        excluded_batch: Number of a batch to leave out, together with the prepared batches after it.
     """
     amounts = [Spending()]
     amounts += [

@@ -121,7 +121,7 @@ def find_newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False)
     """Return the newest pilot of a version, or None.
 
     Args:
-        over: Only pilots that have ended. Their verdict decides whether all rows may be asked.
+        is_ended: Only pilots that have ended. Their verdict decides whether all rows may be asked.
     """
     for pilot in reversed(list_pilots(tx)):
         if pilot.extractor == extractor and (not is_ended or pilot.ended_at is not None):

@@ -680,7 +680,7 @@ def other_tables(tx: Connection) -> list[str]:
 
 
 def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
-    """Return the names of existing tables that are the engine's or in `besides`."""
+    """Return the names of existing tables that are the engine's or in `extra_tables`."""
     return [
         name
         for name in inspect(tx).get_table_names()

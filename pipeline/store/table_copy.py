@@ -22,8 +22,8 @@ def copy_tables(
 
     Args:
         tx: Connection to the SQLite file.
-        there: Connection to PostgreSQL, in whose transaction the rows are written.
-        above: Table name to a number; numbers of new rows are higher.
+        target: Connection to PostgreSQL, in whose transaction the rows are written.
+        min_numbers: Table name to a number; numbers of new rows are higher.
 
     Raises:
         ConfigurationError: PostgreSQL cannot store a row.

@@ -223,7 +223,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_n
     """Check that a database has the workspace of a folder.
 
     Args:
-        shown: The name of the database in messages.
+        database_name: The name of the database in messages.
 
     Raises:
         ConfigurationError: It has another workspace, or none.

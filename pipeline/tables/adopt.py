@@ -370,7 +370,7 @@ def make_new_ids(
         tx: The caller's transaction.
         id_column: The reflected id column of the table.
         count: Number of ids.
-        above: Returns the highest number that any row has had, deleted rows included.
+        find_highest_id: Returns the highest number that any row has had, deleted rows included.
     """
     has_number_ids = describe_id_column(tx, id_column).kind == "whole numbers"
     max_id = None
@@ -886,7 +886,7 @@ def check_required_columns(
     Args:
         name: Name of the table.
         columns: The existing columns of the table.
-        known: Names of the columns that are written into every new row.
+        written_columns: Names of the columns that are written into every new row.
     """
     required_columns = [
         f"`{column.name}`"

@@ -240,7 +240,7 @@ def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) 
         tx: The transaction that reads.
         name: Name of the view.
         query: The SELECT that the view should have.
-        of: Origin of the query, as it was given to `make_view`.
+        origin: Origin of the query, as it was given to `make_view`.
     """
     existing_mark = _read_mark(tx, name)
     if existing_mark is None:
@@ -257,7 +257,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         tx: The caller's transaction, which must be rolled back after an error.
         name: Name of the view.
         query: The SELECT of the view.
-        of: Origin of the query, in words, for the mark.
+        origin: Origin of the query, in words, for the mark.
 
     Returns:
         False if another program's object has the name; nothing was changed then.

@@ -307,7 +307,7 @@ def import_pyarrow(purpose: str) -> Any:
     """Import and return pyarrow.
 
     Args:
-        what: The object that needs pyarrow, as the error message names it.
+        purpose: The object that needs pyarrow, as the error message names it.
 
     Raises:
         ConfigurationError: pyarrow is not installed.

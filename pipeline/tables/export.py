@@ -237,8 +237,8 @@ def read_answer_rows(
         field: Make a row for each member of this list in the answer. `list.inner` makes a row for
             each member of the list `inner` in the members. The default is a row for each answer.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
-        gone: Include rows that are no longer in the source.
-        own: Label under which rows count as parked; empty means any version.
+        include_missing: Include rows that are no longer in the source.
+        version_label: Label under which rows count as parked; empty means any version.
 
     Returns:
         The rows by column, and the kinds of the columns in their order.

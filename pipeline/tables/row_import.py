@@ -185,7 +185,7 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
 
     Args:
         cell: A text or a whole number.
-        most: The maximum number of characters.
+        max_chars: The maximum number of characters.
 
     Returns:
         The key and an empty text, or an empty text and the reason.
@@ -551,7 +551,7 @@ def in_blocks(
 
     Args:
         rows: The rows.
-        most: The maximum number of rows in a page.
+        max_rows: The maximum number of rows in a page.
         size: Returns the size of a row.
         sizes: A page ends with the row by which the sum of sizes exceeds this.
     """

@@ -430,8 +430,8 @@ def find_changed_in_source(
     Args:
         store: The database of the query.
         record: The task's record.
-        kept: The values of each row at the last reading, by id. Only columns that are asked about
-            are compared.
+        last_values_by_id: The values of each row at the last reading, by id. Only columns that are
+            asked about are compared.
     """
     asked_columns = [*record.words["asked"], *record.words.get("images", ())]
     row_sync = RowSync(store, record, record.at)

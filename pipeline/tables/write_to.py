@@ -218,7 +218,7 @@ def write_column(
         rows: The answers.
         former_answers: Earlier answers as JSON, by row id. A cell with the value of a former answer
             is replaced, too.
-        over: Replace any value, also by NULL.
+        should_overwrite: Replace any value, also by NULL.
 
     Raises:
         InputError: The column cannot take the field; see `check_column_target`.

@@ -413,7 +413,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
 
     Args:
         ws: The workspace, with the task of the question.
-        kept: The stored question.
+        saved_question: The stored question.
         size: How many rows are asked.
 
     Raises:

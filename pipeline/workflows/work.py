@@ -307,7 +307,7 @@ def run_pass(
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
     Args:
-        opened: Opens the workspace for a task.
+        open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
         units: Run only these units.
     """
@@ -362,10 +362,10 @@ def run_passes_forever(
     """Run passes for ever, each at the time at which the next unit is due.
 
     Args:
-        opened: Opens the workspace for a task.
+        open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
         units: Run only these units.
-        tell: Called with the report of each pass.
+        on_report: Called with the report of each pass.
     """
     while True:
         report = run_pass(open_workspace, names, units)
