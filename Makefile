@@ -86,7 +86,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
-ON_DATABASE := $(addprefix tests/unit/store/test_,asks.py locks.py) \
+ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
   $(addprefix tests/integration/,experts passages tables) \
   tests/integration/batch/test_ingest.py \
   $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \

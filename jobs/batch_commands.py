@@ -140,8 +140,13 @@ def _polled(report: poll.PollReport, words: TaskLabels) -> str:
     if not parts:
         troubled = report.gone or report.unclear
         return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
-    following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
-    return f"{'; '.join(parts)}. Next: {words.step(following) if following else words.again}"
+
+    next_command = words.again
+    if report.downloaded:
+        next_command = words.step("batch-ingest")
+    elif report.waiting:
+        next_command = words.step("batch-poll")
+    return f"{'; '.join(parts)}. Next: {next_command}"
 
 
 def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandReport:
@@ -151,7 +156,8 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
     fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
-    (report, failures), words = rounds.ingest_all(ws), ws.task.words
+    report, failures = rounds.ingest_all(ws)
+    words = ws.task.words
     for quality in (
         one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)
     ):

@@ -126,7 +126,8 @@ def _check_there(file: Path, what: str) -> None:
 
 
 def _show_import(done: "ImportReport", task: str) -> None:
-    terminal, (one, many, released) = Terminal(), SUBJECTS[task]
+    terminal = Terminal()
+    one, many, released = SUBJECTS[task]
     for group in done.groups.values():
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
     if done.report is None and any(

@@ -263,7 +263,9 @@ def _show_tried(report: TryReport, words: TaskLabels) -> None:
 
 
 def _two_ways(report: try_out.ComparisonReport) -> CommandReport:
-    (a, b), cost, lines = report.sides, report.asked.cost if report.asked else 0.0, list[str]()
+    a, b = report.sides
+    cost = report.asked.cost if report.asked else 0.0
+    lines = list[str]()
     for one in report.pairs:
         lines += ["", f"{one['name']}{' ≠' if one['a'] != one['b'] else ''}"]
         for letter, said in (("A", one["a"]), ("B", one["b"])):

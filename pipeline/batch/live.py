@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from pipeline.batch import budget, ingest
 from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
 from pipeline.batch.ingest import RowOutcome
-from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
+from pipeline.batch.live_throttle import MAX_BACKOFF_EXPONENT, MAX_PAUSE_S, LiveThrottle
 from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
 from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
@@ -70,8 +70,6 @@ OVERLOADED_CODE = 503
 RETRY_THREADS = 8
 # Time between two searches for due rows.
 RETRY_INTERVAL_S = 60.0
-# The exponent at which the pause after failures stops to double.
-MAX_BACKOFF_EXPONENT = 10
 
 NOT_ASKED_REASON = "not asked"
 LATE_REASON = "no reply came in time"

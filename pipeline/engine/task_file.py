@@ -301,7 +301,8 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - it is the user's own code
     finally:
-        sys.dont_write_bytecode, sys.stdin = kept, asked
+        sys.dont_write_bytecode = kept
+        sys.stdin = asked
     return vars(module)
 
 

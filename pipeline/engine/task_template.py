@@ -140,7 +140,10 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
         if "" in choices or len(set(choices)) < len(choices):
             said = "a choice is there twice" if all(choices) else "a choice is expected"
             raise _wrong(f"{said}, and {name!r} is one of several: a|b|c")
-        kind = "a|b|c" if choices else kind if colon else "text"
+        if choices:
+            kind = "a|b|c"
+        elif not colon:
+            kind = "text"
         if kind not in KINDS:
             near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
             said = (

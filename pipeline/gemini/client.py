@@ -77,9 +77,11 @@ MOST_REPLY = (
 TRANSFER_FACTOR = 10  # times as long as a call may take a transfer may take before its size counts
 LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
-CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
+# A call may take longer than its connection by this time, so that a missing connection is noticed.
+CONNECT_S = 0.5
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
-FLEX_S = 900.0  # of a call at the tier flex, which may take 1 to 15 minutes (pricing announcement of 2026-04)
+# Longest duration of a flex call, which may take 1 to 15 minutes (pricing announcement of 2026-04).
+FLEX_S = 900.0
 # Our own choice: tries of a call that fails slowly, however long they take.
 LEAST_ATTEMPTS = 3
 
@@ -216,10 +218,16 @@ class Client:
         """Delete an upload or a batch; one that is gone or not ours any more (403, 404) counts as deleted."""
         is_file = name.startswith("files/")
         config = _options(self.call_timeout_s)
-        _check_name(name, FILE_NAME if is_file else BATCH_NAME, "file" if is_file else "batch")
+        if is_file:
+            _check_name(name, FILE_NAME, "file")
+        else:
+            _check_name(name, BATCH_NAME, "batch")
 
         async def delete(sdk: "genai.Client") -> None:
-            await (sdk.aio.files if is_file else sdk.aio.batches).delete(name=name, config=config)
+            if is_file:
+                await sdk.aio.files.delete(name=name, config=config)
+            else:
+                await sdk.aio.batches.delete(name=name, config=config)
 
         with contextlib.suppress(MissingError):
             self._call(delete, what=f"delete {name}")
@@ -600,7 +608,8 @@ async def _keep(response: httpx2.Response) -> None:
     if int(response.headers.get("content-length", 0)) > MOST_REPLY:
         raise UnreadableReplyError("the answer does not end")
     call = _under_way.get()
-    call.body, call.tier = await response.aread(), response.headers.get("x-gemini-service-tier", "")
+    call.body = await response.aread()
+    call.tier = response.headers.get("x-gemini-service-tier", "")
     command = response.request.headers.get("x-goog-upload-command", "")
     if not command.startswith("upload"):
         return

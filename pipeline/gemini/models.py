@@ -162,10 +162,20 @@ class Model:
         return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
 
     def limits(self, tier: str, **own: int | None) -> RateLimits:
-        """Return what may be asked a minute and a day: what `own` sets, else what a tier is known for, else ours."""
-        ours = NO_LIMITS if self.local else OURS[self.kind, FREE if tier == FREE else "1"]
-        known = {name: self._figure(name, tier, getattr(ours, name)) for name in RateLimits._fields}
-        return RateLimits(**known | {name: one for name, one in own.items() if one is not None})
+        """Return the limits of a tier: those that a user set, or the published ones, or ours.
+
+        Args:
+            tier: The account tier.
+            own: Limits that a user set, by their names; None is not set.
+        """
+        default_tier = FREE if tier == FREE else "1"
+        default_limits = NO_LIMITS if self.local else OURS[self.kind, default_tier]
+        limits = {
+            name: self._figure(name, tier, default)
+            for name, default in default_limits._asdict().items()
+        }
+        own_limits = {name: limit for name, limit in own.items() if limit is not None}
+        return RateLimits(**limits | own_limits)
 
     def _figure(self, name: Any, tier: str, ours: int | None) -> int | None:
         """Return a figure of a tier, or of the next lower one that has it; the free tier is another kind of project."""

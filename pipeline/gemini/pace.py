@@ -1,11 +1,13 @@
-"""When the next call may start: requests and tokens a minute and requests a day, held together.
+"""Decide when the next call may start, within requests and tokens per minute and requests per day.
 
-Pure arithmetic: times are seconds of a monotonic clock. The calls of the last minute decide exactly: no 60 seconds ever
-hold more than the limits, whatever came before. In step, calls are spread over the minute, so that neither an idle time
-nor a restart ends in a burst. After a refusal nothing starts for as long as the server says.
+The module only calculates; times are seconds of a monotonic clock.
 
-What a newcomer would get wrong: the minute has 61 seconds, because the server's clock sees our calls through a network,
-and two that left a minute apart may arrive less than that apart.
+- No 60 seconds ever have more calls than the limits allow, whatever happened before.
+- Calls are spread over the minute, so that an idle time or a restart does not end in a burst.
+- After a refusal no call starts for as long as the server asks.
+
+A minute has 61 seconds here. The server sees our calls through a network, and two calls that left
+a minute apart may arrive with less time between them.
 """
 
 import math
@@ -20,14 +22,20 @@ from pipeline.core.errors import ThrottledError
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.remote import LATER
 
-WINDOW_S = 61.0  # ours: a second is what the network may press together on the way to the server
-BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
+# Our own choice: a minute, and one second that the network may take away on the way to the server.
+WINDOW_S = 61.0
+# Our own choice: after idling, the calls of one second start at once. That covers late wake-ups.
+BURST_S = 1.0
 # Our own choice: an ordinary change of an index starts at once. No minute exceeds its limit.
 PACED_BURST_S = 20.0
 # Our own choice: the pause after a refusal without a delay. It doubles until a call succeeds.
 FIRST_DELAY_S = 2.0
-LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
-TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
+# The number of refusals in a row after which the pause stops to double.
+MAX_DOUBLINGS = 10
+# Our own choice: how often a waiting call checks whether another call failed for good.
+LOOK_S = 1.0
+# Our own choice: a shorter wait counts as none. It is above the rounding errors of floats.
+TICK_S = 1e-6
 _OTHER_TIER = HintTemplate(
     f"{LATER}, or set {{}} to the tier that your project has", OptionHint("tier")
 )
@@ -37,11 +45,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class StartedCall:
-    """One call: when it started, its tokens, its requests, and whether this process made it."""
+    """A call that counts against the limits of a minute."""
 
+    # Monotonic time of its start.
     at: float
-    tokens: int  # estimated until they are settled
+    # Prompt tokens, estimated until the call is settled.
+    tokens: int
     requests: int = 1
+    # This process made the call.
     is_ours: bool = True
 
 
@@ -49,105 +60,154 @@ class RateLimiter:
     """The limits of one model for one process; not for two threads at once."""
 
     def __init__(self, limits: RateLimits, *, at: float, burst_s: float = BURST_S) -> None:
-        """Begin with an empty minute and an unused day; after idling, what `burst_s` may hold starts at once."""
-        self.used_today = 0  # requests of this Pacific day, as far as they are known here
-        self._most = [
-            math.inf if one is None else one for one in limits
-        ]  # a minute; requests a day
+        """Start with an empty minute and an unused day.
+
+        Args:
+            at: Monotonic time.
+            burst_s: After idling, the calls of this time may start at once.
+        """
+        # Requests of this Pacific day, as far as they are known here.
+        self.used_today = 0
+        self._max_requests = _or_infinite(limits.rpm)
+        self._max_tokens = _or_infinite(limits.tpm)
+        self._max_daily_requests = _or_infinite(limits.rpd)
         self._now = at
         self._burst_s = burst_s
-        self._calls: deque[StartedCall] = deque()  # of the last minute, oldest first
-        self._counted = [0, 0]  # of these: requests, tokens
-        self._taken_until = [at, at]  # in step, what was counted takes until then: requests, tokens
-        self._hold = -math.inf
-        self._refused_in_a_row = 0
+        # Calls of the last minute, oldest first, and the sums of their requests and tokens.
+        self._calls: deque[StartedCall] = deque()
+        self._request_count = 0
+        self._token_count = 0
+        # Monotonic times until which the counted requests and tokens are spread.
+        self._requests_until = at
+        self._tokens_until = at
+        # No call starts before this time, because the server refused one.
+        self._hold_until = -math.inf
+        self._refusals_in_a_row = 0
 
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
-        """Count what others did in the last minute, in place of what was told before, and all requests of the day."""
+        """Replace the calls of others in the last minute, and the number of today's requests.
+
+        Args:
+            calls: Monotonic time and prompt tokens of each call that this process did not make.
+            today: Requests of this Pacific day, including ours.
+        """
         self.used_today = today
-        others = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
-        ours = (one for one in self._calls if one.is_ours)
-        self._calls = deque(sorted([*ours, *others], key=lambda one: one.at))
-        self._counted = [
-            sum(one.requests for one in self._calls),
-            sum(one.tokens for one in self._calls),
-        ]
+        other_calls = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
+        our_calls = (call for call in self._calls if call.is_ours)
+        all_calls = [*our_calls, *other_calls]
+        self._calls = deque(sorted(all_calls, key=lambda call: call.at))
+        self._request_count = sum(call.requests for call in all_calls)
+        self._token_count = sum(call.tokens for call in all_calls)
 
     def wait(self, tokens: int, *, at: float, requests: int = 1) -> float:
-        """Return the seconds until a call of so many estimated prompt tokens may start, if nothing starts before it.
+        """Return the seconds until a call may start, if no other call starts before it.
 
-        0.0 means now; `math.inf` that the day's requests are used up. A call that embeds counts as a request for each
-        of its texts; one that is larger than a minute's limit waits for an empty minute.
+        A call with more tokens than a minute allows waits for an empty minute.
+
+        Args:
+            tokens: Estimated prompt tokens of the call.
+            at: Monotonic time.
+            requests: Requests that the call counts as; an embedding call counts once per text.
+
+        Returns:
+            0.0 if the call may start now; infinity if the day's requests are used up.
         """
-        if self.used_today >= self._most[2]:
+        if self.used_today >= self._max_daily_requests:
             return math.inf
+
         self._now = at
         while self._calls and self._calls[0].at + WINDOW_S <= at:
             self._count(self._calls.popleft(), -1)
-        count = self._counted[0] + requests
-        total = self._counted[1] + tokens
-        until = max(self._hold, max(self._taken_until) - self._burst_s)
-        for one in self._calls:
-            if count <= self._most[0] and total <= self._most[1]:
+
+        # The oldest calls have to leave the minute until this call fits into it.
+        request_count = self._request_count + requests
+        token_count = self._token_count + tokens
+        spread_until = max(self._requests_until, self._tokens_until)
+        start_at = max(self._hold_until, spread_until - self._burst_s)
+        for call in self._calls:
+            has_room = request_count <= self._max_requests and token_count <= self._max_tokens
+            if has_room:
                 break
-            count -= one.requests
-            total -= one.tokens
-            until = max(until, one.at + WINDOW_S)
-        return until - at if until - at > TICK_S else 0.0
+            request_count -= call.requests
+            token_count -= call.tokens
+            start_at = max(start_at, call.at + WINDOW_S)
+
+        wait_s = start_at - at
+        return wait_s if wait_s > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
-        """Count a call that starts now, as `wait` lets it, and return it, to be settled or withdrawn."""
+        """Count a call that starts now, and return it to be settled or withdrawn later."""
         self._now = at
         call = StartedCall(at, tokens, requests)
         self.used_today += requests
-        if self._most[:2] != [math.inf, math.inf]:
+        has_limits = math.isfinite(self._max_requests) or math.isfinite(self._max_tokens)
+        if has_limits:
             self._calls.append(call)
             self._count(call, 1)
-        self._take(requests, tokens)
+        self._spread(requests, tokens)
         return call
 
     def settle(self, call: StartedCall, tokens: int) -> None:
-        """Put the actual prompt tokens in the place of the estimate; a minute's at most: a reply may say anything."""
-        if call in self._calls:
-            told = int(min(tokens, self._most[1]))
-            self._take(0, told - call.tokens)
-            self._counted[1] += told - call.tokens
-            call.tokens = told
+        """Replace the estimated prompt tokens of a call by those of its reply.
+
+        At most the tokens of a minute count, because a reply may contain any number.
+        """
+        if call not in self._calls:
+            return
+
+        settled_tokens = int(min(tokens, self._max_tokens))
+        difference = settled_tokens - call.tokens
+        self._spread(0, difference)
+        self._token_count += difference
+        call.tokens = settled_tokens
 
     def withdraw(self, call: StartedCall) -> None:
-        """Take back a call that was counted and then not made."""
+        """Take back the count of a call that was not made."""
         self.used_today = max(0, self.used_today - call.requests)
         if call in self._calls:
             self._calls.remove(call)
             self._count(call, -1)
-            self._take(-call.requests, -call.tokens)
+            self._spread(-call.requests, -call.tokens)
 
     def refused(self, *, at: float, delay_s: float | None) -> None:
-        """Take a refusal per minute: nothing starts before `delay_s` is over, at most a minute; None names no delay."""
+        """Start no call for a while, because a quota of the minute refused one.
+
+        Args:
+            at: Monotonic time.
+            delay_s: The delay that the server asked for, of which at most a minute is kept. None
+                means a delay that doubles with each refusal in a row.
+        """
         if delay_s is None:
-            delay_s = FIRST_DELAY_S * 2.0 ** min(self._refused_in_a_row, 10)
-        self._refused_in_a_row += 1
-        self._hold = max(self._hold, at + min(delay_s, WINDOW_S))
+            doublings = min(self._refusals_in_a_row, MAX_DOUBLINGS)
+            delay_s = FIRST_DELAY_S * 2.0**doublings
+        self._refusals_in_a_row += 1
+        self._hold_until = max(self._hold_until, at + min(delay_s, WINDOW_S))
 
     def succeeded(self) -> None:
-        """Take a success: the next refusal is a first one."""
-        self._refused_in_a_row = 0
+        """Note a successful call: the next refusal is the first of its row."""
+        self._refusals_in_a_row = 0
 
     def _count(self, call: StartedCall, sign: int) -> None:
-        self._counted = [
-            self._counted[0] + sign * call.requests,
-            self._counted[1] + sign * call.tokens,
-        ]
+        self._request_count += sign * call.requests
+        self._token_count += sign * call.tokens
 
-    def _take(self, requests: int, tokens: int) -> None:
-        """Add to the time that what was counted takes in step; a correction may be below zero."""
-        for at, amount in enumerate((requests, tokens)):
-            began = max(self._now, self._taken_until[at])
-            self._taken_until[at] = max(self._now, began + amount * WINDOW_S / self._most[at])
+    def _spread(self, requests: int, tokens: int) -> None:
+        """Move the times until which counted requests and tokens are spread; a number may be < 0."""
+        self._requests_until = self._extend(self._requests_until, requests, self._max_requests)
+        self._tokens_until = self._extend(self._tokens_until, tokens, self._max_tokens)
+
+    def _extend(self, until: float, amount: int, limit: float) -> float:
+        """Return `until`, or now if that is later, plus the share of a minute that `amount` takes."""
+        begin = max(self._now, until)
+        return max(self._now, begin + amount * WINDOW_S / limit)
+
+
+def _or_infinite(limit: int | None) -> float:
+    return math.inf if limit is None else limit
 
 
 class SharedRateLimiter:
-    """The limits of one model for the calls of one run, whichever thread makes them."""
+    """The limits of one model for the calls of one run, from any thread."""
 
     def __init__(
         self,
@@ -157,52 +217,70 @@ class SharedRateLimiter:
         sleep: Callable[[float], None],
         monotonic: Callable[[], float],
     ) -> None:
-        """Begin with an empty minute; where nothing but refusals comes for `patience_s`, the next one is the last."""
-        self._limits = RateLimits(
-            limits.rpm, limits.tpm, rpd=None
-        )  # of the day nothing is counted: its refusal tells
-        self._pace = RateLimiter(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
+        """Start with an empty minute.
+
+        Args:
+            limits: The limit of the day is ignored; the server refuses calls above it.
+            patience_s: A refusal is raised if no call has succeeded for this time.
+            sleep: Waits for a number of seconds.
+            monotonic: Returns the monotonic time.
+        """
+        self._limits = RateLimits(limits.rpm, limits.tpm, rpd=None)
+        self._rate_limiter = RateLimiter(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
         self._patience_s = patience_s
         self._sleep = sleep
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._throttled_since = math.inf  # the first refusal since the last success of any call
+        # Monotonic time of the first refusal since any call succeeded.
+        self._throttled_since = math.inf
+        # The first error that ended a call. No further call starts.
         self._failure: BaseException | None = None
 
     def fits(self, requests: int, tokens: int) -> bool:
-        """Return whether a call of so much can ever start."""
-        return requests <= (self._limits.rpm or requests) and tokens <= (self._limits.tpm or tokens)
+        """Return whether a call of this size can ever start."""
+        max_requests = self._limits.rpm or requests
+        max_tokens = self._limits.tpm or tokens
+        return requests <= max_requests and tokens <= max_tokens
 
     def call(self, do: Callable[[], T], *, requests: int, tokens: int) -> T:
-        """Make a call as soon as it may start, again where a quota of the minute refuses it; return what it gives."""
+        """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
+
+        Returns:
+            The result of `do`.
+
+        Raises:
+            BaseException: The error of `do`, or that of an earlier call, after which none starts.
+        """
         try:
             while True:
-                self._wait(requests, tokens)
+                self._wait_for_start(requests, tokens)
                 try:
-                    given = do()
+                    result = do()
                 except ThrottledError as error:
-                    self._refused(error)
-                else:
-                    with self._lock:
-                        self._pace.succeeded()
-                        self._throttled_since = math.inf
-                    return given
+                    self._note_refusal(error)
+                    continue
+                with self._lock:
+                    self._rate_limiter.succeeded()
+                    self._throttled_since = math.inf
+                return result
         except BaseException as error:
             self._failure = self._failure or error
             raise
 
-    def _wait(self, requests: int, tokens: int) -> None:
+    def _wait_for_start(self, requests: int, tokens: int) -> None:
+        """Wait until a call may start and count it; raise the error of another call at once."""
         while self._failure is None:
             with self._lock:
                 now = self._monotonic()
-                pause = self._pace.wait(tokens, at=now, requests=requests)
-                if pause == 0:
-                    self._pace.start(tokens, at=now, requests=requests)
+                pause_s = self._rate_limiter.wait(tokens, at=now, requests=requests)
+                if pause_s == 0:
+                    self._rate_limiter.start(tokens, at=now, requests=requests)
                     return
-            self._sleep(min(pause, LOOK_S))
+            self._sleep(min(pause_s, LOOK_S))
         raise self._failure
 
-    def _refused(self, error: ThrottledError) -> None:
+    def _note_refusal(self, error: ThrottledError) -> None:
+        """Let later calls wait; raise the refusal of a daily quota, or one that lasts too long."""
         with self._lock:
             now = self._monotonic()
             self._throttled_since = min(self._throttled_since, now)
@@ -211,4 +289,4 @@ class SharedRateLimiter:
             if now - self._throttled_since > self._patience_s:
                 error.hint = str(_OTHER_TIER)
                 raise error
-            self._pace.refused(at=now, delay_s=error.retry_after_s)
+            self._rate_limiter.refused(at=now, delay_s=error.retry_after_s)

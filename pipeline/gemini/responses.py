@@ -320,17 +320,16 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _check_texts(value: Any) -> None:
+    """Raise ValueError if a text in a JSON document contains NUL or half a surrogate pair."""
     if isinstance(value, str) and INVALID_TEXT.search(value):
         raise ValueError("a text holds NUL or half a surrogate pair")
-    inside = (
-        value.items()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list | tuple)
-        else ()
-    )
-    for one in inside:
-        _check_texts(one)
+    members: Iterable[Any] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list | tuple):
+        members = value
+    for member in members:
+        _check_texts(member)
 
 
 EXAMPLES = 3  # how many lines are shown of each kind of anomaly

@@ -197,7 +197,7 @@ class VectorCache:
         }
         damaged_keys = list(stored.keys() - intact.keys())
         if damaged_keys:
-            self._delete(damaged_keys)
+            self.delete(damaged_keys)
 
         for position, key in enumerate(keys):
             if key not in intact:
@@ -262,8 +262,17 @@ class VectorCache:
         return [key for key in stored_keys if key not in keys]
 
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Delete vectors, overwrite their bytes, and return their number."""
-        return self._delete(keys) if keys else 0
+        """Delete vectors and marks of refused texts by key, and return their number.
+
+        Overwrites their bytes, because vectors can reveal forgotten texts.
+        """
+        if not keys:
+            return 0
+
+        with self.store.write() as tx:
+            if tx.dialect.name == "sqlite":
+                tx.exec_driver_sql("PRAGMA secure_delete = ON")
+            return change_among(tx, delete(self.table), self.key, keys)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -304,19 +313,6 @@ class VectorCache:
         if tx is None:
             return []
         return list(tx.execute(select(self.key).where(condition)).scalars().all())
-
-    def _delete(self, keys: Sequence[bytes]) -> int:
-        """Delete records by key and return their number."""
-        with self.store.write() as tx:
-            if tx.dialect.name == "sqlite":
-                # Overwrite deleted bytes, because vectors can reveal forgotten texts.
-                tx.exec_driver_sql("PRAGMA secure_delete = ON")
-            return change_among(
-                tx,
-                delete(self.table),
-                self.key,
-                keys,
-            )
 
 
 def _checksum(key: bytes, raw_vector: bytes) -> int:

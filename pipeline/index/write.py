@@ -239,7 +239,9 @@ def _metadata_json(entry: Entry) -> bytes:
     """Return the metadata of an entry as one line of JSON, or raise InconsistentError."""
     metadata = entry.metadata
     try:
-        return orjson.dumps(metadata if isinstance(metadata, dict) else dict(metadata))
+        if not isinstance(metadata, dict):
+            metadata = dict(metadata)
+        return orjson.dumps(metadata)
     except TypeError as error:
         raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
 

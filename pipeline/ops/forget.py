@@ -134,7 +134,8 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             for name, lost in _drop_lines(ws, batch, ids, cleaned).items()
             if lost
         }
-        report.files, report.lines = list(done), sum(done.values())
+        report.files = list(done)
+        report.lines = sum(done.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
             rows.delete_refused(tx, task.name, [*names, *ids])
