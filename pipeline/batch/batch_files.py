@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
-from pipeline.engine.record import source_of
+from pipeline.engine.judging import source_of
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.store import batches

@@ -18,13 +18,12 @@ from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
-from pipeline.engine.record import (
-    Equals,
+from pipeline.engine.duplicates import Equals, tell_equals
+from pipeline.engine.judging import (
     JudgedReply,
     Provenance,
     judge_lines,
     source_of,
-    tell_equals,
     write_judgements,
 )
 from pipeline.engine.task import Task, TaskLabels, WriteResult

@@ -37,7 +37,7 @@ from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
-from pipeline.engine.record import PlannedRequest, schema_refusal
+from pipeline.engine.request_builder import PlannedRequest, schema_refusal
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost

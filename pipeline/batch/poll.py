@@ -26,7 +26,7 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
-from pipeline.engine.record import JudgedReply, source_of
+from pipeline.engine.judging import JudgedReply, source_of
 from pipeline.engine.task import TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch

@@ -23,15 +23,9 @@ from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
-from pipeline.engine.record import (
-    EarlierRequests,
-    JudgedReply,
-    PlannedRequest,
-    Provenance,
-    RequestBuilder,
-    look_up,
-    write_given,
-)
+from pipeline.engine.duplicates import EarlierRequests, look_up, write_given
+from pipeline.engine.judging import JudgedReply, Provenance
+from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.task import Rows, TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost

@@ -22,13 +22,9 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.record import (
-    JudgedReply,
-    Provenance,
-    schema_refusal,
-    tell_equals,
-    write_judgements,
-)
+from pipeline.engine.duplicates import tell_equals
+from pipeline.engine.judging import JudgedReply, Provenance, write_judgements
+from pipeline.engine.request_builder import schema_refusal
 from pipeline.engine.task import WriteResult
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini import responses

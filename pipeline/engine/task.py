@@ -34,7 +34,7 @@ from pipeline.tables.lists import RowTable
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.engine.record import PromptBuilder
+    from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.lists import Grid
 

@@ -28,7 +28,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
 from pipeline.engine import task_file
 from pipeline.engine.pictures import RowImages
-from pipeline.engine.record import PromptBuilder
+from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import (
     ExportOptions,
     ExportRows,

@@ -18,7 +18,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import UNSUPPORTED_REASON
-from pipeline.engine.record import PromptBuilder
+from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import (
     ExportOptions,
     ExportRows,

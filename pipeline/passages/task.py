@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
-from pipeline.engine.record import PromptBuilder
+from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import (
     ExportOptions,
     ExportRows,

@@ -45,7 +45,7 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.text import first_few
-from pipeline.engine.record import RequestBuilder
+from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.task_file import (
     ENDING,
     FOLDER,

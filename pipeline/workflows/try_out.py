@@ -20,7 +20,8 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
-from pipeline.engine.record import PlannedRequest, RequestBuilder, judge_reply
+from pipeline.engine.judging import judge_reply
+from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.task import Task, TaskRow
 from pipeline.engine.workspace import WorkspaceSession, declared
 from pipeline.gemini import requests, responses

@@ -21,7 +21,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, parked_label
 from pipeline.engine import corrections
-from pipeline.engine.record import RequestBuilder
+from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES_TASK

@@ -1,0 +1,183 @@
+"""Give rows with equal inputs the answer of one request.
+
+Rows with equal input hashes have the same prompt under a version. One row is asked. The others get
+a free copy of its answer, after each row validated the copy. If the answer is invalid for such a
+row, that row alone is charged at ingest. A later copy is dropped, and the row is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pipeline.core.states import Outcome
+from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judgements
+from pipeline.engine.request_builder import PlannedRequest
+from pipeline.engine.task import Task, TaskRow, WriteResult
+from pipeline.gemini import responses
+from pipeline.store import answers, claims
+from pipeline.store.claims import RowClaim
+from pipeline.store.database import Connection
+
+# Ids of open rows by input hash.
+Equals = Mapping[str, Sequence[str]]
+
+
+class EarlierRequests(NamedTuple):
+    """What earlier requests mean for rows that are about to be asked."""
+
+    # Rows whose input is in a request that has no reply yet.
+    waiting: frozenset[str] = frozenset()
+    # Copied answers by row id.
+    given: Mapping[str, JudgedReply] = {}
+
+
+def look_up(
+    tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]
+) -> EarlierRequests:
+    """Find running requests and stored answers with the same inputs as planned requests.
+
+    A stored answer counts only if it is valid for the row. Writes nothing.
+
+    Args:
+        extractor: The version (label and model) that asks.
+    """
+    rows = [request.item for request in lines]
+    states_by_hash = claims.find_duplicate_inputs(
+        tx, task.name, extractor, [row.input_hash for row in rows]
+    )
+    equal_rows = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
+    waiting = frozenset(
+        row_id for row_id, (state, _) in equal_rows.items() if state == claims.CLAIMED
+    )
+
+    # A row's own answer can be stored without being applied, so look for it as well.
+    donor_ids = {row.id: (equal_rows[row.id][1], row.id) for row in rows if row.id not in waiting}
+    unique_ids = dict[str, None]()
+    for ids in donor_ids.values():
+        unique_ids |= dict.fromkeys(ids)
+    stored_answers: Mapping[tuple[str, str], answers.StoredAnswer] = {}
+    if unique_ids:
+        stored_answers = answers.stored_answers(
+            tx, task.name, extractor, task.fingerprint, list(unique_ids)
+        )
+
+    copied_answers = dict[str, JudgedReply]()
+    for row in rows:
+        for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
+            stored = stored_answers.get((donor_id, row.input_hash))
+            if stored is None:
+                continue
+            copied = _copy_answer(task, row, stored, is_own=donor_id == row.id)
+            if copied is not None:
+                copied_answers[row.id] = copied
+                break
+    return EarlierRequests(waiting, copied_answers)
+
+
+def write_given(
+    tx: Connection, task: Task, judged: Sequence[JudgedReply], *, source: Provenance, at: datetime
+) -> int:
+    """Write copied answers to rows that are still open, in the caller's transaction.
+
+    Returns:
+        The number of rows that were written; rows that the database refused are parked instead.
+    """
+    row_ids = [judgement.asked.item_id for judgement in judged]
+    open_ids = set(claims.claimable_among(tx, task, row_ids))
+    open_judgements = [judgement for judgement in judged if judgement.asked.item_id in open_ids]
+    write_result = write_judgements(tx, task, open_judgements, source=source, at=at)
+    return len(open_judgements) - len(write_result.blocked)
+
+
+def tell_equals(
+    tx: Connection,
+    task: Task,
+    judged: Sequence[JudgedReply],
+    kept: WriteResult,
+    equals: Equals | None,
+    *,
+    source: Provenance,
+    at: datetime,
+) -> set[str]:
+    """Copy answers to open rows with equal inputs, and park rows that equal a parked row.
+
+    Call it in the transaction that wrote `judged`. Each row validates the copied answer; a row for
+    which the answer is invalid gets a failed attempt.
+
+    Args:
+        judged: Judged replies that were just written.
+        kept: Result of writing them.
+        equals: Open rows by input hash; None looks up the equals of parked rows only.
+
+    Returns:
+        The ids of the rows that got an answer, a failed attempt or were parked.
+    """
+    if equals is None:
+        parked_hashes = [
+            judgement.asked.input_hash
+            for judgement in judged
+            if judgement.asked.item_id in kept.parked
+        ]
+        equals = task.equals(tx, parked_hashes)
+
+    ended = [
+        judgement
+        for judgement in judged
+        if judgement.asked.input_hash in equals
+        and (judgement.answer is not None or judgement.asked.item_id in kept.parked)
+    ]
+    equal_ids = list[str]()
+    for judgement in ended:
+        claim = judgement.asked
+        equal_ids.extend(key for key in equals[claim.input_hash] if key != claim.item_id)
+    open_ids = set(claims.claimable_among(tx, task, equal_ids))
+    open_rows = {row.id: row for row in task.items(task.rows(tx, list(open_ids)))}
+
+    copied = list[JudgedReply]()
+    parked = dict[RowClaim, str]()
+    for judgement in ended:
+        claim = judgement.asked
+        for row_id in equals[claim.input_hash]:
+            row = open_rows.get(row_id)
+            if row is None or row.input_hash != claim.input_hash:
+                continue
+            del open_rows[row_id]
+            row_claim = RowClaim(row_id, row.input_hash, is_given=True)
+            if judgement.answer is None:
+                parked[row_claim] = kept.parked[claim.item_id]
+            elif judgement.reply is not None:
+                copied.append(judge_reply(task, row_claim, judgement.reply, context=row.context))
+
+    write_judgements(tx, task, copied, source=source, at=at)
+    outcomes = claims.ClaimOutcomes((), parked, ())
+    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
+    copied_ids = {judgement.asked.item_id for judgement in copied}
+    return copied_ids | {claim.item_id for claim in parked}
+
+
+def _copy_answer(
+    task: Task, row: TaskRow, stored: answers.StoredAnswer, *, is_own: bool
+) -> JudgedReply | None:
+    """Return a stored answer as the judged reply of a row; None if the row cannot use it.
+
+    Unusable are unreadable answers and answers that are invalid for the row. An answer of the row
+    itself (`is_own`) is also unusable if it was applied before or is empty: the row is asked anew.
+    """
+    answer = responses.read_back(stored.answer, task.kept_model)
+    if answer is None:
+        return None
+    if is_own and (stored.applied or not any(answer.model_dump().values())):
+        return None
+
+    valid_answer, _ = task.judged(answer, row.context, input_hash=row.input_hash)
+    if valid_answer is None:
+        return None
+
+    claim = RowClaim(row.id, row.input_hash, is_given=True)
+    reply = responses.ParsedReply(
+        Outcome.ANSWERED,
+        "ok",
+        model_version=stored.model_version,
+        response_id=stored.response_id,
+    )
+    return JudgedReply(claim, Outcome.ANSWERED, "ok", answer=valid_answer, reply=reply)

@@ -1,0 +1,383 @@
+"""Judge replies, and write answers and failed attempts into the database.
+
+A `JudgedReply` is the outcome of one request. `write_judgements` is the only function that writes
+answers and failed attempts. It runs in the caller's transaction and also ends the row's claim: the
+row is then answered, parked or open again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.errors import ConfigurationError, RefusedRowError
+from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
+from pipeline.core.settings import Settings
+from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
+from pipeline.engine.task import Task, ValidAnswer, WriteResult
+from pipeline.gemini import models, responses
+from pipeline.gemini.models import Model
+from pipeline.store import answers, claims, workspace
+from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
+from pipeline.store.database import Connection
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Reasons of parked rows, as users read them.
+FINAL_ERROR_REASON = "Gemini refused it for a reason that cannot get better"
+MAX_ATTEMPTS_REASON = "it failed {n} times"
+BATCH_FAILURES_REASON = "{n} batches in a row gave nothing"
+LOST_CALLS_REASON = "asked {n} times without a reply, and each call may have been paid for"
+# The reason of a request that got several valid, but different answers.
+DIFFERENT_ANSWERS = "different-answers"
+
+
+class JudgedReply(NamedTuple):
+    """The outcome of one request."""
+
+    asked: RowClaim
+    outcome: Outcome
+    reason: str
+    answer: "BaseModel | None" = None
+    reply: responses.ParsedReply | None = None
+    # The failure counts for the row; False if the service failed.
+    charged: bool = True
+    # The failure counts for nobody: a person asked for that, or the account of the key failed.
+    forgiven: bool = False
+    # Values of the answer that were dropped because the field was full.
+    left_out_values: int = 0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin of judged replies, which is stored with the answers."""
+
+    # Batch number; None for copied answers.
+    batch: int | None
+    # Version: label and model.
+    extractor: str
+    model: Model
+    # Fingerprint of the declaration in the prompt; None for a built-in task.
+    fingerprint: str | None = None
+    way: Mode = Mode.BATCH
+
+    def tier_of(self, reply: responses.ParsedReply | None) -> str:
+        """Return the service tier of a reply: as the API reported it, else the mode's tier.
+
+        A reply of a batch file always has the tier of the batch mode.
+        """
+        reported_tier = reply.tier if reply and self.way is not Mode.BATCH else ""
+        return reported_tier or self.way.tier
+
+    def cost_of(self, reply: responses.ParsedReply, at: datetime) -> float:
+        """Return the cost of a reply in USD, at the price of that day."""
+        return models.usage_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
+
+
+def source_of(batch: BatchRow, *, settings: Settings) -> Provenance:
+    """Return the provenance of a batch's replies.
+
+    A model outside the table of models gets its prices from the settings.
+
+    Raises:
+        ConfigurationError: The model had a price when the batch was made, and has none now.
+    """
+    model = models.load_models(settings.models_file).get(batch.model)
+    if model is None and (settings.prices or not batch.priced_on):
+        model = models.unlisted_model(
+            batch.model, prices=settings.prices, today=batch.created_at.date()
+        )
+    if model is None:
+        raise ConfigurationError(
+            f"batch {batch.number} was sent to {batch.model}, "
+            "which is not in the table of models any more; nothing was changed",
+            hint="describe it in the file of FINDABLE_MODELS_FILE",
+        )
+    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
+
+
+def judge_lines(
+    task: Task,
+    asked: RowClaim,
+    lines: Iterable[bytes],
+    *,
+    missing: JudgedReply,
+    context: Any = None,
+) -> JudgedReply:
+    """Judge the result lines of one key, in file order; return a single outcome.
+
+    A valid answer wins over failures, else the first failure counts. If valid answers differ, the
+    outcome is invalid, because nothing shows which of them is right.
+
+    Args:
+        missing: Returned if there is no line.
+        context: The row, if the task needs it to judge an answer.
+    """
+    answer: JudgedReply | None = None
+    failure: JudgedReply | None = None
+    for line in lines:
+        judgement = judge_reply(task, asked, responses.judge_line(line), context=context)
+        if judgement.outcome is not Outcome.ANSWERED:
+            failure = failure or judgement
+        elif answer is None:
+            answer = judgement
+        elif judgement.answer != answer.answer:
+            return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
+    return answer or failure or missing
+
+
+def judge_reply(
+    task: Task, asked: RowClaim, reply: responses.ParsedReply, *, context: Any = None
+) -> JudgedReply:
+    """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
+
+    A failure of the key's account is charged to no row.
+
+    Args:
+        context: The row, if the task needs it to judge an answer.
+
+    Raises:
+        ConfigurationError: A validator in the user's task file failed.
+    """
+    if reply.outcome is not Outcome.ANSWERED:
+        is_account_failure = reply.is_account_failure
+        return JudgedReply(
+            asked,
+            reply.outcome,
+            reply.reason,
+            reply=reply,
+            charged=not is_account_failure,
+            forgiven=is_account_failure,
+        )
+
+    try:
+        answer, reason = responses.parse_answer(reply, task.answer)
+    except (Exception, SystemExit) as error:
+        if (task_error := task.fault_of(error, asked.item_id)) is not None:
+            raise task_error from error
+        raise
+
+    left_out_values = 0
+    if answer is not None:
+        answer, left_out_values = task.bounded(answer)
+        answer, invalid_reason = task.judged(answer, context, input_hash=asked.input_hash)
+        if answer is None:
+            reason = invalid_reason
+
+    outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
+    return JudgedReply(asked, outcome, reason, answer, reply, left_out_values=left_out_values)
+
+
+def write_judgements(
+    tx: Connection,
+    task: Task,
+    judgements: Sequence[JudgedReply],
+    *,
+    source: Provenance,
+    at: datetime,
+) -> WriteResult:
+    """Write answers and failed attempts, end the rows' claims, and park rows that must stop.
+
+    Runs in the caller's transaction. The task's revision grows if a row took an answer.
+
+    Returns:
+        The result of `Task.write`, with all rows that are parked now.
+    """
+    answered = [judgement for judgement in judgements if judgement.answer is not None]
+    failed = [judgement for judgement in judgements if judgement.answer is None]
+
+    write_result = _write_answers(tx, task, _valid_answers(answered), source=source, at=at)
+    if write_result.applied:
+        workspace.record_row_change(tx, task.name)
+
+    shared_columns = {"task": task.name, "extractor": source.extractor, "at": at}
+    answer_rows = [
+        shared_columns | _answer_columns(judgement, judgement.answer, source, at, write_result)
+        for judgement in answered
+        if judgement.answer is not None
+    ]
+    attempt_rows = [
+        shared_columns | _attempt_columns(judgement, source, at) for judgement in failed
+    ]
+    answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
+
+    parked_reasons = _find_parked_reasons(tx, task, failed, source=source)
+    write_result.parked = {**parked_reasons, **write_result.blocked}
+
+    claimed = [judgement for judgement in judgements if not judgement.asked.is_given]
+    copied = [judgement for judgement in judgements if judgement.asked.is_given]
+    if source.batch is not None:
+        outcomes = _claim_outcomes(claimed, write_result.parked)
+        claims.end_claims(tx, task.name, source.extractor, source.batch, outcomes, now=at)
+    outcomes = _claim_outcomes(copied, write_result.parked)
+    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
+    return write_result
+
+
+def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
+    """Return the answers of judged replies, in the form that `Task.write` takes."""
+    return [
+        ValidAnswer(judgement.asked.item_id, judgement.answer, judgement.asked.input_hash)
+        for judgement in answered
+        if judgement.answer is not None
+    ]
+
+
+def _claim_outcomes(
+    judgements: Sequence[JudgedReply], parked: Mapping[str, str]
+) -> claims.ClaimOutcomes:
+    """Sort claims into answered, parked (with reason) and failed; `parked` has reasons by row."""
+    parked_claims = {}
+    answered_claims = []
+    failed_claims = []
+    for judgement in judgements:
+        claim = judgement.asked
+        if claim.item_id in parked:
+            parked_claims[claim] = parked[claim.item_id]
+        elif judgement.answer is not None:
+            answered_claims.append(claim)
+        else:
+            failed_claims.append(claim)
+    return claims.ClaimOutcomes(answered_claims, parked_claims, failed_claims)
+
+
+def _write_answers(
+    tx: Connection,
+    task: Task,
+    valid_answers: Sequence[ValidAnswer],
+    *,
+    source: Provenance,
+    at: datetime,
+) -> WriteResult:
+    """Write answers through the task; rows that the database refuses are returned as blocked.
+
+    Each write has a savepoint. If it is refused, the halves of the list are written on their own,
+    until the refused rows are found.
+    """
+    if not valid_answers:
+        return WriteResult()
+    try:
+        with tx.begin_nested():
+            return task.write(tx, valid_answers, extractor=source.extractor, at=at)
+    except RefusedRowError as error:
+        if len(valid_answers) == 1:
+            return WriteResult(blocked={valid_answers[0].item_id: error.reason})
+
+    middle = len(valid_answers) // 2
+    first_result = _write_answers(tx, task, valid_answers[:middle], source=source, at=at)
+    second_result = _write_answers(tx, task, valid_answers[middle:], source=source, at=at)
+    return first_result | second_result
+
+
+def _find_parked_reasons(
+    tx: Connection, task: Task, failed: Sequence[JudgedReply], *, source: Provenance
+) -> dict[str, str]:
+    """Return the reason by row id for failed rows that must not be asked again.
+
+    Counts the stored attempts, so the failures have to be written before.
+    """
+    row_ids = [judgement.asked.item_id for judgement in failed]
+    if not row_ids:
+        return {}
+
+    is_live = source.way is not Mode.BATCH
+    charged_counts = answers.count_charged(tx, task.name, source.extractor, row_ids)
+    uncharged_ids = [judgement.asked.item_id for judgement in failed if not judgement.charged]
+    service_failure_counts = answers.count_service_failures(
+        tx, task.name, source.extractor, uncharged_ids, live=is_live
+    )
+    if is_live:
+        max_service_failures = answers.MAX_LOST_CALLS
+        service_reason = LOST_CALLS_REASON
+    else:
+        max_service_failures = answers.MAX_SERVICE_FAILURES
+        service_reason = BATCH_FAILURES_REASON
+
+    reasons = {}
+    for judgement in failed:
+        row_id = judgement.asked.item_id
+        is_charged = judgement.charged
+        if is_charged and judgement.reply is not None and judgement.reply.is_final:
+            reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(judgement)}"
+        elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
+            reasons[row_id] = _attempts_reason(judgement, charged_counts[row_id])
+        elif service_failure_counts.get(row_id, 0) >= max_service_failures:
+            reason = service_reason.format(n=service_failure_counts[row_id])
+            reasons[row_id] = f"{reason}; last: {_describe_failure(judgement)}"
+    return reasons
+
+
+def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
+    """Return why a row with too many failed attempts is parked; it says if quotes were missing."""
+    reason = f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(judgement)}"
+    unquoted_reason = judgement.reason.partition('"')[0]
+    if judgement.reason.startswith(NO_QUOTE_REASON) or MISSING_QUOTE_REASON in unquoted_reason:
+        return f"{UNSUPPORTED_REASON} quotation: {reason}"
+    return reason
+
+
+def _describe_failure(judgement: JudgedReply) -> str:
+    """Return the API's error of a failed reply, else the reason with the finish reason."""
+    reply = judgement.reply
+    if reply is not None and reply.code is not None:
+        return f"error {reply.code}: {reply.excerpt}"
+    if reply is not None and reply.finish:
+        return f"{judgement.reason} ({reply.finish})"
+    return judgement.reason
+
+
+def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+    """Return the columns that answers and failed attempts share.
+
+    A copied answer has no batch, usage, cost or tier, because its request already has them.
+    """
+    claim = judgement.asked
+    paid_reply = None if claim.is_given else judgement.reply
+    usage = paid_reply.usage if paid_reply else models.NO_USAGE
+    return {
+        "batch": None if claim.is_given else source.batch,
+        "item_id": claim.item_id,
+        "line": claim.line,
+        "tokens_in": usage.prompt,
+        "tokens_out": usage.answer + usage.thoughts,
+        "cost": source.cost_of(paid_reply, at) if paid_reply else 0.0,
+        "tier": source.tier_of(paid_reply) if paid_reply else None,
+    }
+
+
+def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+    """Return the columns of a failed attempt."""
+    reply = judgement.reply
+    return _usage_columns(judgement, source, at) | {
+        "charged": judgement.charged,
+        "forgiven": judgement.forgiven,
+        "outcome": judgement.outcome.value,
+        "reason": judgement.reason,
+        "code": reply.code if reply else None,
+        "excerpt": reply.excerpt if reply else None,
+    }
+
+
+def _answer_columns(
+    judgement: JudgedReply,
+    answer: "BaseModel",
+    source: Provenance,
+    at: datetime,
+    write_result: WriteResult,
+) -> dict[str, Any]:
+    """Return the columns of a stored answer."""
+    reply = judgement.reply
+    row_id = judgement.asked.item_id
+    # The serializer takes half the time of `model_dump_json`.
+    answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
+    return _usage_columns(judgement, source, at) | {
+        "fingerprint": source.fingerprint,
+        "input_hash": judgement.asked.input_hash,
+        "answer": answer_json,
+        "applied": row_id in write_result.applied,
+        "outdated": row_id in write_result.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
+    }

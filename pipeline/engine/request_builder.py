@@ -1,0 +1,125 @@
+"""Build the request lines of a task, and estimate their usage."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
+from pipeline.engine.task import Rows, Task, TaskRow
+from pipeline.gemini import requests
+from pipeline.gemini.models import MAX_FILE_BYTES, Model, Usage
+from pipeline.gemini.requests import Prompt
+from pipeline.store import answers
+from pipeline.store.database import Connection
+
+# The token limit grows by this factor after each answer that the limit cut short.
+TOKEN_LIMIT_FACTOR = 4
+
+
+class PlannedRequest(NamedTuple):
+    """One request before it is written to a file."""
+
+    item: TaskRow
+    # The request line without its line end.
+    data: bytes
+    # Estimated usage.
+    usage: Usage
+
+    @property
+    def size(self) -> int:
+        """Return the length of the line in bytes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class RequestBuilder:
+    """Build the requests of a task to a model, and estimate their usage."""
+
+    task: Task
+    model: Model
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of an answer as it is sent."""
+        return requests.response_schema(
+            self.task.answer, tells_limits=self.task.fingerprint is not None
+        )
+
+    @cached_property
+    def _settings(self) -> requests.RequestSettings:
+        """Return the settings that all requests of the task share."""
+        declared = self.task.question.declared
+        model = self.model
+
+        level = declared.media_resolution if declared.images else None
+        resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
+        return requests.RequestSettings(
+            schema=self.schema,
+            thinking=model.checked_thinking(declared.thinking),
+            temperature=declared.temperature if model.takes_temperature else None,
+            answer_tokens=self.task.answer_tokens,
+            media_resolution=resolution,
+            image_tokens=model.tokens_of_image(resolution),
+        )
+
+    def lines(self, tx: Connection, rows: Rows) -> Iterator[PlannedRequest]:
+        """Yield the requests about rows, in their order, without rows that cannot be asked.
+
+        A row whose answers were cut short gets a larger token limit, up to the limit of the model.
+
+        Raises:
+            InputError: A row cannot be sent, or its request line is too long for a batch file.
+        """
+        task = self.task
+        fill_request = self._settings.fill
+        cut_counts = answers.count_cut_short(tx, task.name, list(rows))
+
+        for row in task.items(rows):
+            prompt = row.prompt
+            token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
+            try:
+                line, usage = fill_request(
+                    requests.request_key(task.name, row.id),
+                    prompt._replace(max_output_tokens=token_limit),
+                )
+            except InputError as error:
+                raise self._row_error(tx, row.id, error.message) from error
+            if len(line) >= MAX_FILE_BYTES:
+                reason = (
+                    f"the request has {len(line)} bytes, "
+                    f"and the API takes files of {MAX_FILE_BYTES}"
+                )
+                raise self._row_error(tx, row.id, reason)
+            yield PlannedRequest(row, line, usage)
+
+    def _token_limit(self, prompt: Prompt, cut_count: int) -> int:
+        """Return the output token limit of a request after `cut_count` answers were cut short."""
+        declared_limit = prompt.max_output_tokens
+        model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR
+        grown_limit: int = declared_limit * TOKEN_LIMIT_FACTOR**cut_count
+        return min(grown_limit, model_limit)
+
+    def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
+        """Return the error of a row that cannot be sent, with the name of the row."""
+        name = self.task.table(tx).names(tx, [row_id]).get(row_id, row_id)
+        return InputError(
+            f"{name}: {reason}; nothing was sent", hint="mend this row, then run again"
+        )
+
+
+def schema_refusal(task: Task, error: RemoteError) -> RemoteError:
+    """Return an error of the API; add the largest field if the answer's schema was refused."""
+    if not isinstance(error, SchemaRefusedError):
+        return error
+
+    fields = requests.response_schema(task.answer)["properties"]
+    field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
+    largest_field = max(field_sizes, key=lambda name: field_sizes[name])
+    percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())
+
+    location = f" of {task.declared_in}" if task.declared_in else ""
+    advice = "give it fewer or shorter choices or a shorter list, then run the same command again"
+    hint = f"field {largest_field!r}{location} is {percent:.0f} % of the answer's schema; {advice}"
+    return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)
