@@ -47,6 +47,9 @@ from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402
 from pipeline.core.quotes import Quote  # noqa: E402
 from pipeline.core.settings import override_settings  # noqa: E402
+from pipeline.workflows import shipped_tasks  # noqa: E402
+
+shipped_tasks.register()
 
 if TYPE_CHECKING:
     from pipeline.workflows.answered_row import AnsweredRow

@@ -35,8 +35,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.core.text import first_few, format_usd, plural
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import status
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds

@@ -10,6 +10,9 @@ from jobs.exit_codes import exit_on_error, flush, interruptible
 from jobs.output import begin_output
 from jobs.variables import begin_form, nearest, take_short_names
 from pipeline.core import __version__
+from pipeline.workflows import shipped_tasks
+
+shipped_tasks.register()
 
 
 class Commands(click.Group):

@@ -28,7 +28,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import WorkspaceSession
+    from pipeline.engine.session import WorkspaceSession
     from web.app_state import PageCommand
 
 WENT_ON = "findable_went_on"  # in a context: whether a question was answered with yes
@@ -179,7 +179,9 @@ def opened(
 
     To look is to see what would be written, in a temporary workspace where there is none; see `open_to_look`.
     """
-    from pipeline.engine.workspace import Access, open_to_look, open_workspace, with_default_task
+    from pipeline.engine.access import Access
+    from pipeline.engine.open_workspace import open_to_look, open_workspace
+    from pipeline.engine.task_selection import with_default_task
 
     settings = settings or read_settings()
     display = Terminal()

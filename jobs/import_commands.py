@@ -39,7 +39,7 @@ from pipeline.core.quotes import shown_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.task_template import ColumnChoice
-from pipeline.engine.workspace import is_free
+from pipeline.engine.workspace_folder import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as adding

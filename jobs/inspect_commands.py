@@ -12,8 +12,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.quotes import format_likeness, is_stored_quotation, leaves, shown_value
 from pipeline.core.states import parked_label
 from pipeline.core.text import format_usd, plural
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops import items as listing
 from pipeline.quality import pilot
 from pipeline.workflows import try_out

@@ -29,7 +29,7 @@ from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import backup as copying
 from pipeline.ops import clean as cleaning
 from pipeline.ops import doctor as checking

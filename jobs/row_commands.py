@@ -38,8 +38,8 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.states import parked_label
 from pipeline.core.text import first_few, format_usd, plural
 from pipeline.engine import corrections
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export

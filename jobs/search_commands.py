@@ -16,7 +16,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import first_few, plural
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, evaluate
 from pipeline.index.build_reader import format_hit_heading, hit_to_document
 from pipeline.index.evaluate import MEASURES

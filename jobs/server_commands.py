@@ -13,7 +13,7 @@ from jobs.options import CountParam, Parameter
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
-from pipeline.engine.workspace import check_links, make_directory
+from pipeline.engine.workspace_folder import check_links, make_directory
 
 Port = Annotated[int, Parameter("0: any.", click.IntRange(0, 65535))]
 

@@ -20,7 +20,7 @@ from jobs.commands import EVERY
 from jobs.variables import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
-from pipeline.engine.workspace import open_workspace
+from pipeline.engine.open_workspace import open_workspace
 from pipeline.store.postgresql import WRITER_LOCK_KEY
 from tests import postgresql
 from tests.acceptance.engine import Engine

@@ -15,8 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.batch.live import GRACE_S, RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import Access as WorkspaceAccess
-from pipeline.engine.workspace import WorkspaceSession, is_free, open_workspace, with_default_task
+from pipeline.engine.access import Access as WorkspaceAccess
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_selection import with_default_task
+from pipeline.engine.workspace_folder import is_free
 from pipeline.workflows import add_expert
 from web.background_work import BackgroundWork
 from web.errors import RequestRefusedError

@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
 from pipeline.core.text import first_few
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob

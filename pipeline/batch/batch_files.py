@@ -17,7 +17,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.judging import source_of
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow

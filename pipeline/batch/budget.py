@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
 from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs

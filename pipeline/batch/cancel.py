@@ -24,7 +24,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, erasure
 from pipeline.store.batches import BatchRow
 

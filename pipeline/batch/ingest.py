@@ -26,8 +26,8 @@ from pipeline.engine.judging import (
     source_of,
     write_judgements,
 )
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskLabels, WriteResult
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ParsedReply, ResultFile
 from pipeline.store import answers, batches, claims, workspace

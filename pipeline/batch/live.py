@@ -38,7 +38,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine.request_builder import PlannedRequest, schema_refusal
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pipeline.core.errors import FindableError, RemoteError, ThrottledError
 from pipeline.core.states import Mode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.client import FLEX_S
 from pipeline.gemini.pace import RateLimiter
 from pipeline.store import batches

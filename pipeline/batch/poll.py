@@ -27,8 +27,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
 from pipeline.engine.judging import JudgedReply, source_of
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile

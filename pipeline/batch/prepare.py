@@ -26,8 +26,8 @@ from pipeline.core.text import plural
 from pipeline.engine.duplicates import EarlierRequests, look_up, write_given
 from pipeline.engine.judging import JudgedReply, Provenance
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Rows, TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims
 from pipeline.store.claims import RowClaim

@@ -25,8 +25,8 @@ from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.duplicates import tell_equals
 from pipeline.engine.judging import JudgedReply, Provenance, write_judgements
 from pipeline.engine.request_builder import schema_refusal
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import WriteResult
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch

@@ -17,8 +17,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import Model, Usage, describe_cost, load_models
 from pipeline.gemini.requests import object_of
 from pipeline.store import answers, batches, claims

@@ -4,6 +4,7 @@ A message has the event and the unchanged state. A hint has the next command.
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import CommandHint
@@ -56,6 +57,14 @@ class ConfigurationError(FindableError):
 
 class QuestionChangedError(ConfigurationError):
     """The prompt in a task's file changed under a used version; no request was sent."""
+
+
+class TaskNeverUsedError(ConfigurationError):
+    """A reading command is about a task that has no rows in the workspace yet."""
+
+    def __init__(self, task: str, data: Path, *, hint: object) -> None:
+        """Make the message from the name of the task and the folder of the workspace."""
+        super().__init__(f"the task {task} was never used in {data}; nothing was made", hint=hint)
 
 
 class RefusedRowError(ConfigurationError):

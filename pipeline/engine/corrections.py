@@ -17,8 +17,8 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import first_accepted_value, validate_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import claims, edits, workspace
 from pipeline.store.database import Connection
 from pipeline.store.edits import AnswerEdit

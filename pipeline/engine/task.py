@@ -286,8 +286,6 @@ class Task(ABC):
     items_from: HintTemplate | str = ""
     # Gates of the task in the form of the setting GATES, which overrides them.
     gates = ""
-    # Module with gates and figures of the task; empty if those of all tasks are enough.
-    measured_by = ""
     # Preferred versions, best first.
     preferred: Sequence[str] = ()
     # Requests contain images.

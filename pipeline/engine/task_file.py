@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,6 +35,7 @@ from pipeline.core.declaration import (
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
+from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import (
     describe_binary_columns,
@@ -51,7 +51,6 @@ FOLDER = "tasks"
 SOURCES = "sources"  # the folder of a workspace with the rows of tasks that the page made
 ENDING = ".py"
 ROWS = "<rows given in Python>"  # as `items` of a declaration
-ROOMS = Path(__file__).parents[1]
 _FRONT = "<Python: "
 _BACK = ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
@@ -94,15 +93,12 @@ def is_in_workspace(path: Path, data: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(data))
 
 
-@cache
 def built_in(name: str) -> Declaration | None:
     """Return the declaration of the built-in task that is carried out as a user's own; None where there is no such."""
-    if not (name and (ROOMS / name / "declaration.py").is_file()):
+    shipped_task = find_shipped_task(name)
+    if shipped_task is None or shipped_task.load_declaration is None:
         return None
-    declared: Declaration | None = getattr(
-        import_module(f"pipeline.{name}.declaration"), "task", None
-    )
-    return declared if declared and declared.name == name else None
+    return shipped_task.load_declaration()
 
 
 def place_in_python(name: str) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,15 +22,21 @@ from pipeline.core.declaration import (
     find_column,
     invalid_placeholders,
 )
-from pipeline.core.errors import ConfigurationError, FindableError, InputError, QuestionChangedError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InputError,
+    QuestionChangedError,
+    TaskNeverUsedError,
+)
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
+from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
@@ -86,20 +91,20 @@ HINTS = {
 # ---- which tasks there are
 
 
-def declared_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
+def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    found = list[UserTask]()
+    found = list[Task]()
     for one in known:
         here = settings.data.resolve() / task_file.FOLDER / f"{one.name}{task_file.ENDING}"
         if here.is_file() and not (
             task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()
         ):
             one = replace(one, path=str(here))  # noqa: PLW2901 - the workspace is a copy of the one that had its file
-        ships = task_file.built_in(one.name) is not None
-        kind = import_module(f"pipeline.{one.name}.task").task_class if ships else UserTask
-        found.append(kind(one, settings, backend))
+        shipped = find_shipped_task(one.name)
+        make_task = shipped.make_recorded_task if shipped is not None else None
+        found.append((make_task or UserTask)(one, settings, backend))
     return tuple(found)
 
 
@@ -125,10 +130,8 @@ def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
         return path
     places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
     nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
-    ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
-    known = list(
-        dict.fromkeys([*BUILT_IN_TASKS, *filter(task_file.built_in, ships), *recorded, *nearby])
-    )
+    shipped_names = [task.name for task in shipped_tasks() if task.load_declaration]
+    known = list(dict.fromkeys([*BUILT_IN_TASKS, *shipped_names, *recorded, *nearby]))
     near = (
         [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
     )
@@ -195,7 +198,9 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
     if not may_write:
         few = CommandHint("try", task=settings.task)
         every = CommandHint("tag", task=settings.task)
-        raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
+        raise TaskNeverUsedError(
+            settings.task, settings.data, hint=f"`{few}` asks about a few rows, `{every}` about all"
+        )
     declaration = load_declaration(path, settings)
     columns = _source(store, declaration, path).columns
     return _put(

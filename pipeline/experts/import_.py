@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME

@@ -266,10 +266,6 @@ class _People(TaskTables):
 
 
 PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
-adopt = PEOPLE.adopt
-adoption_plan = PEOPLE.adoption_plan
-is_adopted = PEOPLE.is_adopted
-makes = PEOPLE.makes
 
 
 # ---- find people

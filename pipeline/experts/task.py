@@ -29,8 +29,9 @@ from pipeline.engine.task import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.experts import how_to_begin, table
+from pipeline.experts import table
 from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, MAX_TAGS, Tags, task
+from pipeline.experts.names import HOW_TO_BEGIN
 from pipeline.store import answers, claims, edits
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
@@ -204,8 +205,7 @@ class ExpertsTask(Task):
         inputs="biographies",
         after=CommandHint("index"),
     )
-    how_to_fill = how_to_begin
-    measured_by = "pipeline.experts.quality"
+    how_to_fill = HOW_TO_BEGIN
     derives = True
     export_word = "expert"
     columns = table.PROMPT_COLUMNS
@@ -599,7 +599,7 @@ class ExpertsTask(Task):
             tx: Transaction of this workspace; not used.
             there: Transaction of the other database.
         """
-        table.adopt(there)
+        table.PEOPLE.adopt(there)
 
 
 def _prompt_text(column: str, cell: Any) -> str:

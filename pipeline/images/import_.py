@@ -34,9 +34,9 @@ from pipeline.engine.pictures import (
     probe,
     read_file,
 )
-from pipeline.engine.workspace import WorkspaceSession
-from pipeline.images import ASSETS, TASK
+from pipeline.engine.session import WorkspaceSession
 from pipeline.images.table import assets
+from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, split_into_pages, stream_rows
 from pipeline.tables.lists import translate_refusals

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
-from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
+from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import (
     ColumnNeed,
@@ -111,7 +111,3 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
 
 
 LIBRARY = TaskTables(_specs, names=(ASSETS, ASSET_AI))
-adopt = LIBRARY.adopt
-adoption_plan = LIBRARY.adoption_plan
-is_adopted = LIBRARY.is_adopted
-makes = LIBRARY.makes

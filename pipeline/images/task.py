@@ -12,8 +12,8 @@ from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Rows, TaskLabels, TaskRow
 from pipeline.engine.user_task import UserTask
-from pipeline.images import ASSET_AI, how_to_begin
-from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
+from pipeline.images.table import LIBRARY, asset_ai, assets
+from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
 from pipeline.tables.row_sync import HASH_COLUMN
 from pipeline.tables.write_to import RowTarget
@@ -41,8 +41,8 @@ class ImagesTask(UserTask):
         """Create the task of a registered declaration; see `UserTask`."""
         super().__init__(*args, **options)
         self.words = LABELS
-        self.how_to_fill = how_to_begin
-        self.items_from = how_to_begin
+        self.how_to_fill = HOW_TO_BEGIN
+        self.items_from = HOW_TO_BEGIN
         self.answer_tokens = 220
         if self.index is not None:
             self.index = replace(self.index, word="image")
@@ -76,7 +76,7 @@ class ImagesTask(UserTask):
             there: A transaction of the other database.
         """
         super().make_tables(tx, there)
-        adopt(there)
+        LIBRARY.adopt(there)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image with this id or path.
@@ -107,9 +107,6 @@ class ImagesTask(UserTask):
         super().remove_row(tx, item_id, so_far=so_far)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
-
-
-task_class = ImagesTask
 
 
 # ---- for the page

@@ -17,7 +17,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
 from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash

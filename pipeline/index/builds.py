@@ -32,8 +32,8 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError
 from pipeline.core.ranking import Entry
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index import manifest
 from pipeline.index.build_reader import Index
 from pipeline.index.manifest import Manifest, StagedBuild, content_hash

@@ -30,7 +30,7 @@ from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import INVALID_TEXT, first_few, plural
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import StagedBuild

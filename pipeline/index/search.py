@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import RankMode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Hit, Index
 from pipeline.index.builds import count_stale, open_synced_builds

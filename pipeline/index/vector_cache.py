@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.store.database import (
     PAGE_ROWS,
     Store,

@@ -14,7 +14,7 @@ from pipeline.core.errors import RefusedError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.embed import embed_locally, frame_text, max_embedding_bytes
 from pipeline.gemini.models import (
     MAX_EMBED_BYTES,

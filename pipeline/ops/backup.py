@@ -31,8 +31,11 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.text import INVALID_TEXT, first_few
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import FOLDER, SOURCES
-from pipeline.engine.workspace import Access, WorkspaceSession, is_free, open_workspace
+from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_cache, open_vector_store
 from pipeline.ops import clean
 from pipeline.quality import report

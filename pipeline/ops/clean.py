@@ -27,7 +27,7 @@ from pipeline.batch.batch_files import (
 )
 from pipeline.core import files
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.responses import key_of_line
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.evaluate import read_gate_queries

@@ -22,8 +22,8 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import RowFault
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.vector_cache import open_vector_cache

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import RowFault
-from pipeline.engine.workspace import WorkspaceSession
 
 notice = partial(RowFault, contradiction=False)  # what does no harm to data
 

@@ -12,8 +12,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
 from pipeline.core.text import FormulaGuard, format_object, plural
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions, ExportRows, Task, TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 
 EVERY = ExportOptions()
 NO_ANSWER = "no version, as they came with the table"

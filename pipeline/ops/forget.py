@@ -20,8 +20,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.core.files import require_utf8_path
 from pipeline.core.text import first_few, restore_formula
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build

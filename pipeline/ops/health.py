@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.batch.budget import QUEUED_STATES
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, money
 
 Kind = tuple[str, str, tuple[str, ...]]  # name, what it is, labels

@@ -21,8 +21,8 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import describe_index_state

@@ -6,7 +6,8 @@ The files of the workspace stay.
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
-from pipeline.engine.workspace import WorkspaceSession, rooms
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
 from pipeline.store.database import Connection
 from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, list_removable
@@ -23,7 +24,7 @@ def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovableObj
         InputError: Batches are under way, or nobody agreed; nothing was changed.
         ConfigurationError: Something of another program depends on a table or view; nothing was changed.
     """
-    marks = {room.ADOPTION_INDEX for room in rooms()}
+    marks = {task.adoption_index for task in shipped_tasks()}
     with ws.store.read() as tx:
         removed = list_removable(tx, marks)
         _check_batches(tx, gives_up_batches=gives_up_batches)

@@ -12,8 +12,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, parked_label
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import Builds, count_stale
 from pipeline.quality.report import REPORTS_FOLDER as REPORTS
 from pipeline.quality.report import read_report_documents

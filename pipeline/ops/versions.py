@@ -15,8 +15,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import VersionCounts

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace

@@ -22,7 +22,6 @@ from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.shape import ConceptRow, PassagesShape
-from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
     FigureValue,
     QualityFigures,
@@ -177,15 +176,14 @@ def _count_long_names(
     return Counter(dict(map(tuple, tx.execute(query.group_by(name)))))
 
 
-def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> QualityFigures:
+def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> QualityFigures:
     """Return the figures, tables and samples on the concepts of a version.
 
     Args:
         tx: A transaction, only read.
-        task: The task of passages.
+        shape: The tables of the workspace.
         extractor: `task@n/model`, `task@n` for all models, or None for all versions.
     """
-    shape = task.shape
     type_counts, proven_counts = _count_types(tx, shape)
     versions = [
         version

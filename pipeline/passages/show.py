@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export

@@ -223,10 +223,6 @@ class _Passages(TaskTables):
 
 
 TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
-adopt = TABLES.adopt
-adoption_plan = TABLES.adoption_plan
-is_adopted = TABLES.is_adopted
-makes = TABLES.makes
 
 
 # ---- find and write rows

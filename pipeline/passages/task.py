@@ -26,8 +26,9 @@ from pipeline.engine.task import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.passages import how_to_begin, table
+from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape
+from pipeline.passages.table_names import HOW_TO_BEGIN
 from pipeline.store import answers as stored_answers
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
@@ -130,12 +131,11 @@ class ConceptsTask(Task):
         again=CommandHint("passages-backfill"),
         named="passages",
     )
-    how_to_fill = how_to_begin
+    how_to_fill = HOW_TO_BEGIN
     how_to_index = HintTemplate(
         "`{}` embeds those that have concepts, and builds their index",
         CommandHint("index", task="passages"),
     )
-    measured_by = "pipeline.passages.quality"
     needs_pilot = True
     export_word = "concept"
     export_choices = frozenset({"best", "extractor", "full"})
@@ -371,7 +371,7 @@ class ConceptsTask(Task):
             there: A transaction of the other database.
         """
         super().make_tables(tx, there)
-        table.adopt(there, replace(self._settings, task="passages"))
+        table.TABLES.adopt(there, replace(self._settings, task="passages"))
 
     def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.

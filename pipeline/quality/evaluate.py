@@ -1,18 +1,16 @@
 """Measure the answers of a task, judge the figures, and write the report into the workspace."""
 
 from collections.abc import Sequence
-from importlib import import_module
 
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality import figures
-from pipeline.quality.figures import Figure, QualityFigures
+from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers
 from pipeline.store.database import Connection
 
-# The module that measures a task without figures of its own.
-DEFAULT_MEASURE_MODULE = "pipeline.quality.measure"
 LOCAL_EVIDENCE_NOTE = (
     "the local engine quotes where it took an answer from: its evidence is true by construction"
 )
@@ -35,14 +33,19 @@ def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     other_gates: set[str] = set()
     if ws.settings.gates:
         for task in ws.tasks:
-            other_gates |= {figure.name for figure in _figures_of(task)}
-    return figures.effective_gates(_figures_of(ws.task), settings, other_gates=other_gates)
+            other_gates |= {figure.name for figure in _measure_of(task).figures}
+    return figures.effective_gates(_measure_of(ws.task).figures, settings, other_gates=other_gates)
 
 
-def _figures_of(task: Task) -> Sequence[Figure]:
-    module = import_module(task.measured_by or DEFAULT_MEASURE_MODULE)
-    task_figures: Sequence[Figure] = module.FIGURES
-    return task_figures
+def _measure_of(task: Task) -> TaskMeasure:
+    """Return how a task is measured: in its own way, or as all tasks without one."""
+    shipped_task = find_shipped_task(task.subject)
+    if shipped_task is not None and shipped_task.load_measure is not None:
+        return shipped_task.load_measure()
+
+    from pipeline.quality import measure
+
+    return TaskMeasure(measure.FIGURES, measure.measure)
 
 
 def write_report(
@@ -61,12 +64,11 @@ def write_report(
     Returns:
         None if there is neither an answer nor a reply.
     """
-    measure_module = import_module(ws.task.measured_by or DEFAULT_MEASURE_MODULE)
     with ws.store.read() as tx:
         version = extractor
         if not version:
             version = ws.task.label if ws.settings.version else _answered_version(tx, ws.task)
-        quality: QualityFigures = measure_module.measure(tx, ws.task, version)
+        quality = _measure_of(ws.task).measure(tx, ws.task, version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None

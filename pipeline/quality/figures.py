@@ -13,14 +13,16 @@ import csv
 import hashlib
 import heapq
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
+from pipeline.engine.task import Task
 from pipeline.store.answers import ReplyCounts
+from pipeline.store.database import Connection
 
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
@@ -145,6 +147,15 @@ class QualityFigures(NamedTuple):
 
 
 # ---- figures of a task
+
+
+class TaskMeasure(NamedTuple):
+    """How the answers of a task are measured."""
+
+    # All figures that `measure` may return.
+    figures: Sequence[Figure]
+    # Returns the figures of a version: `task@n/model`, `task@n` for all models, None for all.
+    measure: Callable[[Connection, Task, str | None], QualityFigures]
 
 
 def read_figures(path: Path) -> tuple[Figure, ...]:

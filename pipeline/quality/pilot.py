@@ -11,8 +11,8 @@ from itertools import chain
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, stream_rows

@@ -11,7 +11,7 @@ from pipeline.batch.live import LiveReport, ask_alone
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
 from pipeline.experts.table import USERNAME

@@ -46,6 +46,7 @@ from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.text import first_few
 from pipeline.engine.request_builder import RequestBuilder
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
     ENDING,
     FOLDER,
@@ -69,7 +70,6 @@ from pipeline.engine.task_template import (
     task_text,
 )
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.models import Usage
 from pipeline.store import workspace
 from pipeline.store.database import Store

@@ -27,7 +27,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import (
     FREE,
     MAX_ACTIVE_BATCHES,

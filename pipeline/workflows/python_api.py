@@ -26,11 +26,14 @@ from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.engine import corrections
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions, Task
 from pipeline.engine.task_file import hand_over, look_again
+from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.workspace import Access, WorkspaceSession, open_workspace, with_default_task
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.gemini.responses import excerpt_of

@@ -21,8 +21,8 @@ from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.progress import Progress, ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
 from pipeline.core.text import format_object
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
-from pipeline.engine.workspace import WorkspaceSession
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, delete_partial_reports
 from pipeline.store import batches, claims, money, runs

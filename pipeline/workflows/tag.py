@@ -17,7 +17,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot

@@ -20,10 +20,11 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
+from pipeline.engine import task_registry
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskRow
-from pipeline.engine.workspace import WorkspaceSession, declared
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, describe_cost, usage_cost
 from pipeline.quality import evaluate, pilot
@@ -367,7 +368,7 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.bring_items()
     except QuestionChangedError:
-        draft = declared().task_beside(ws.task, at=ws.now())
+        draft = task_registry.task_beside(ws.task, at=ws.now())
         draft_ws = replace(ws, task=draft)
         draft_ws.client = ws.client
         return draft_ws, ws.task.label

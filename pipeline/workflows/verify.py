@@ -13,8 +13,10 @@ from typing import Any
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Mode
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
-from pipeline.engine.workspace import Access, WorkspaceSession, open_workspace
 from pipeline.gemini.models import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, money, workspace

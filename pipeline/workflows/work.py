@@ -18,7 +18,8 @@ from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState, remote_state
 from pipeline.core.text import plural
-from pipeline.engine.workspace import WorkspaceSession, is_declared
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_selection import names_user_task
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
@@ -396,7 +397,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
             has_no_room = is_quota_full or budget.current_budgets(ws).room(tx, error=0.0) == 0
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
 
-    if is_declared(ws.settings):
+    if names_user_task(ws.settings):
         yield DueUnit("fill", name, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.

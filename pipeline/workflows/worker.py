@@ -26,7 +26,9 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import Access, WorkspaceSession, open_workspace
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.workflows import work

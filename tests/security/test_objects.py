@@ -17,7 +17,7 @@ import pytest
 import findable
 from pipeline.core.redact import Secret
 from pipeline.core.settings import load_settings
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.client import Client
 from pipeline.store.database import Store
 from tests.lab import KEY, Workspace

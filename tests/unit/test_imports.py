@@ -22,6 +22,7 @@ KNOW_SUBJECTS = (
     "pipeline.passages.",
     "pipeline.workflows.add_expert",
     "pipeline.workflows.python_api",
+    "pipeline.workflows.shipped_tasks",
     "web.views.",
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
@@ -33,7 +34,7 @@ FILES_OF_INDEX = {
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.embed_texts": "pipeline.gemini.embed",
-    "emulator.server.Server": "pipeline.engine.workspace",
+    "emulator.server.Server": "pipeline.engine.session",
     "emulator.server.serve": "jobs.server_commands",
 }
 HEAVY = (

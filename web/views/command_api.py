@@ -15,7 +15,7 @@ from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.index.vectors import Embedder
 from pipeline.ops import status
 from pipeline.quality.pilot import plan_next_pilot

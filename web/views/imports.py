@@ -20,8 +20,9 @@ from starlette.responses import Response
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError
 from pipeline.core.states import parked_label
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_to_look, open_workspace
 from pipeline.engine.task_template import ColumnChoice
-from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.read import SourceRow

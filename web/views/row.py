@@ -22,9 +22,9 @@ from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, parked_label
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import usage_cost
-from pipeline.images import TASK as IMAGES_TASK
+from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot

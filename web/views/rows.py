@@ -12,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
 from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.user_task import WHY
-from pipeline.engine.workspace import WorkspaceSession
-from pipeline.images import TASK as IMAGES_TASK
+from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage

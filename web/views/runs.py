@@ -14,7 +14,7 @@ from pipeline.batch.ingest import summarize_batch
 from pipeline.batch.report import COST_KEYS, list_batches, summarize
 from pipeline.batch.send import CANCEL_REASONS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
 from web.errors import RequestRefusedError

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pipeline.batch import ingest as batch_ingest
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.table import score_of
 from pipeline.store import edits

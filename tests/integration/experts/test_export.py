@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import import_, table
 from pipeline.ops import export
 from pipeline.tables.row_import import ImportOptions

@@ -67,7 +67,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
     for name in names:
         with workspace(data, passages=name) as ws, ws.store.read() as tx:
             assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
-            assert adoption.is_adopted(tx, Settings(passages_table=name))
+            assert adoption.TABLES.is_adopted(tx, Settings(passages_table=name))
     with (
         pytest.raises(ConfigurationError, match="not theirs alone"),
         workspace(data, passages="other"),

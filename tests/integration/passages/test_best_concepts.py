@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow
 from tests.integration.passages.workspaces import (
@@ -158,9 +158,9 @@ def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path
     outside_server.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
     assert outside_server.scalar(count) == 1
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
-        assert table.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
-        assert not table.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
-        assert not table.is_adopted(
+        assert table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
+        assert not table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
+        assert not table.TABLES.is_adopted(
             tx, Settings(task="passages", prefer_versions=(LABEL,), min_confidence=0.7)
         )
 

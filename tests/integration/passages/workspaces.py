@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import WorkspaceSession, open_workspace
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import parse_json_cell

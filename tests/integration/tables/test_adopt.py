@@ -35,14 +35,20 @@ class Kind:
 
 
 KINDS = {
-    "experts": Kind("experts", people.adopt, people.is_adopted, EXPERTS, "(1, 'a', 'Bees.')"),
+    "experts": Kind(
+        "experts", people.PEOPLE.adopt, people.PEOPLE.is_adopted, EXPERTS, "(1, 'a', 'Bees.')"
+    ),
     "passages": Kind(
-        "passages", passages.adopt, passages.is_adopted, "id TEXT, text TEXT", "('a', 'Bees.')"
+        "passages",
+        passages.TABLES.adopt,
+        passages.TABLES.is_adopted,
+        "id TEXT, text TEXT",
+        "('a', 'Bees.')",
     ),
     "concepts": Kind(
         "passage_concepts",
-        passages.adopt,
-        passages.is_adopted,
+        passages.TABLES.adopt,
+        passages.TABLES.is_adopted,
         CONCEPTS,
         "(1, 'a', 'bees', 'x@1', 'm', 0.5)",
     ),

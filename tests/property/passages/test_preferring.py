@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import COLUMNS, ConceptRow
 from pipeline.store import batches
@@ -110,9 +110,9 @@ def test_the_best_are_those_that_python_would_choose(
         with ws.store.read() as tx:
             assert sorted(map(told, table.best_concepts(tx, here, preference))) == wanted
         with ws.store.write() as tx:
-            assert table.adopt(tx, preference) == []
+            assert table.TABLES.adopt(tx, preference) == []
         with ws.store.read() as tx:
-            assert table.is_adopted(tx, preference)
+            assert table.TABLES.is_adopted(tx, preference)
             seen = tx.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             all_concepts = sorted(map(told, table.all_concepts(tx, here)))

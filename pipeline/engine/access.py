@@ -1,0 +1,289 @@
+"""Decide whether a command may use the folder and the database of the settings.
+
+`check_access` runs before anything is written:
+
+- A reading command makes no workspace, so a mistyped name makes nothing.
+- The first writing command in another program's database lists its additions and asks.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
+from pipeline.core.text import first_few
+from pipeline.engine.shipped_task import ShippedTask
+from pipeline.engine.task_selection import (
+    missing_tables,
+    names_user_task,
+    settings_for_lookup,
+    used_shipped_tasks,
+)
+from pipeline.store import schema, workspace
+from pipeline.store.database import Connection, Store
+from pipeline.tables.adopt import read_columns, read_object_kind
+
+NEW_WORKSPACE_HINT = HintTemplate(
+    "`{}` makes one from a file, and `{}` shows how all of it works",
+    CommandHint("import"),
+    CommandHint("demo"),
+)
+NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
+    "`{}` makes one from a folder; a query needs the database that it reads",
+    CommandHint("import-images"),
+)
+# Table names in a message.
+MAX_LISTED_TABLES = 5
+
+
+class Access(Enum):
+    """What a command does: read a workspace, write to an existing one, or create one if missing."""
+
+    READ = "read"
+    WRITE = "write"
+    CREATE = "create"
+
+
+class AllowedAccess(NamedTuple):
+    """What `check_access` returns for a command that may go on."""
+
+    # Which workspace will be made; empty if there is one.
+    announcement: str = ""
+    # The shipped tasks that are used here, if all their tables were found adopted.
+    adopted_tasks: list[ShippedTask] | None = None
+
+
+class _PlannedAdditions(NamedTuple):
+    """What a command would add to the database."""
+
+    # Tables of other programs.
+    other_tables: list[str]
+    # Tables and views to create, as phrases: "the table people".
+    new_objects: list[str]
+    # Changes to another program's tables, as phrases.
+    adoption_plan: list[str]
+
+
+def check_access(
+    settings: Settings,
+    store: Store,
+    access: Access,
+    agrees: Callable[[str], bool],
+    *,
+    whole: bool = False,
+) -> AllowedAccess:
+    """Check whether a command may use the workspace, and ask a person if need be. Writes nothing.
+
+    Args:
+        agrees: Asks a person a question; returns the answer.
+        whole: The command is about the whole workspace and adds no tables of a task.
+
+    Raises:
+        ConfigurationError: There is no workspace and `access` creates none, its folder or database
+            is missing, or the person did not agree to the additions.
+    """
+    # A file in the place of the folder is reported when the folder is opened.
+    if any(path.is_file() for path in (settings.data, *settings.data.parents)):
+        return AllowedAccess()
+
+    with store.read_unchanged() as tx:
+        has_database = tx is not None
+        is_ours = tx is not None and schema.is_workspace(tx)
+        additions = _PlannedAdditions([], [], [])
+        adopted_tasks = None
+        if tx is not None:
+            additions = _plan_additions(tx, settings, access, whole=whole)
+            adopted_tasks = _adopted_tasks(tx, settings, access, whole=whole)
+
+    # A folder whose database is missing is refused later, when its marker is checked.
+    is_database_lost = (
+        not has_database
+        and access is not Access.CREATE
+        and workspace.has_sealed_files(settings.data)
+    )
+    if is_database_lost:
+        return AllowedAccess()
+
+    has_file = False
+    if not is_ours and names_user_task(settings):
+        from pipeline.engine import task_registry
+
+        has_file = task_registry.check_declarable(settings, store)
+        # The task's file brings the rows, so a workspace can be created.
+        if access is Access.WRITE and has_file:
+            access = Access.CREATE
+
+    is_there = is_ours or (access is Access.WRITE and has_database)
+    if access is not Access.CREATE and not is_there:
+        hint = _new_workspace_hint(settings, has_file=has_file)
+        raise _no_workspace_error(settings, store, additions.other_tables, hint)
+
+    if access is Access.READ:
+        _check_readable(settings, store, additions)
+    elif additions.other_tables or additions.adoption_plan:
+        _confirm_additions(store, agrees, additions, is_ours=is_ours)
+    elif is_ours and not settings.data.is_dir():
+        _confirm_new_folder(settings, store, agrees)
+
+    announcement = "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+    return AllowedAccess(announcement, adopted_tasks)
+
+
+def _new_workspace_hint(settings: Settings, *, has_file: bool) -> object:
+    """Return how to create a workspace; `has_file` if the task's rows come from a file."""
+    if not names_user_task(settings):
+        return NEW_WORKSPACE_HINT
+    if has_file:
+        command = CommandHint("try", task=settings.task)
+        return f"`{command}` makes one, and asks about a few rows"
+    return NEW_WORKSPACE_FOR_QUERY_HINT
+
+
+def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditions) -> None:
+    """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"there is no workspace in {settings.data}: its database is there ({store.shown}), "
+            "its folder is not; nothing was made",
+            hint=f"set {OptionHint('data')} to the folder that belongs to that database",
+        )
+    if additions.adoption_plan:
+        planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
+        raise ConfigurationError(
+            f"a table in {store.shown} is another program's, and was never used by findable; "
+            "nothing was changed",
+            hint=f"a command that writes asks whether it may add {planned}",
+        )
+
+
+def _confirm_additions(
+    store: Store,
+    agrees: Callable[[str], bool],
+    additions: _PlannedAdditions,
+    *,
+    is_ours: bool,
+) -> None:
+    """Ask a person whether tables and columns may be added to another program's database.
+
+    Raises:
+        ConfigurationError: The person did not agree.
+    """
+    planned = [*additions.new_objects, *additions.adoption_plan]
+    if not is_ours:
+        own_tables = ", ".join(sorted(schema.metadata.tables))
+        planned.insert(0, f"tables of its own ({own_tables})")
+    planned_text = "; ".join(planned)
+
+    foreign_tables = "a table of another program"
+    if additions.other_tables:
+        names = first_few(additions.other_tables, MAX_LISTED_TABLES)
+        foreign_tables = f"tables of another program ({names})"
+    location = f"{store.shown} holds {foreign_tables}"
+    _require_consent(
+        agrees,
+        f"{location}. Add {planned_text}?",
+        f"{location}; findable would add {planned_text}; nothing was written",
+        f"{OptionHint(yes=True)} agrees; "
+        f"or set {OptionHint('database_url')} to a database of its own",
+    )
+
+
+def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
+    """Ask a person whether a workspace may go on without its folder.
+
+    Raises:
+        ConfigurationError: The person did not agree.
+    """
+    lost_folder = (
+        f"the workspace in {store.shown} has its files in another folder, "
+        f"or lost them: {settings.data} is not"
+    )
+    _require_consent(
+        agrees,
+        f"{lost_folder} there. Go on in a new folder, without them?",
+        f"{lost_folder} there; nothing was made",
+        f"set {OptionHint('data')} to the folder that belongs to that database; "
+        f"{OptionHint(yes=True)} makes a new one",
+    )
+
+
+def _require_consent(agrees: Callable[[str], bool], question: str, message: str, hint: str) -> None:
+    """Ask a person; raise ConfigurationError with a message and hint if the answer is no."""
+    if not agrees(question):
+        raise ConfigurationError(message, hint=hint)
+
+
+def _plan_additions(
+    tx: Connection, settings: Settings, access: Access, *, whole: bool
+) -> _PlannedAdditions:
+    """Return what a command would add to the database; writes nothing."""
+    can_write = access is not Access.READ
+    lookup_settings = settings_for_lookup(tx, settings, makes_tables=can_write and not whole)
+    is_ours = schema.is_workspace(tx)
+    used_tables = [task.load_tables() for task in used_shipped_tasks(tx, lookup_settings)]
+    adoption_plan = list[str]()
+    for tables in used_tables:
+        adoption_plan.extend(tables.adoption_plan(tx, lookup_settings))
+
+    other_tables = [] if is_ours else schema.other_tables(tx)
+    kinds_by_name = missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
+    if (is_ours or other_tables) and can_write and names_user_task(settings):
+        from pipeline.engine import task_registry
+
+        has_task_table = read_object_kind(tx, schema.tasks.name) is not None
+        if not has_task_table or task_registry.recorded_name(tx, settings) is None:
+            kinds_by_name |= dict.fromkeys(task_registry.planned_views(settings), "view")
+
+    new_objects = []
+    for kind in ("table", "view"):
+        names = [name for name, object_kind in kinds_by_name.items() if object_kind == kind]
+        if names:
+            plural_s = "s" if len(names) > 1 else ""
+            new_objects.append(f"the {kind}{plural_s} {', '.join(names)}")
+
+    if is_ours and new_objects:
+        own_tables = set[str]()
+        for tables in used_tables:
+            for name, columns in tables.makes(tx, lookup_settings).items():
+                if tuple(read_columns(tx, name)) == tuple(columns):
+                    own_tables.add(name)
+        other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
+    return _PlannedAdditions(other_tables, new_objects, adoption_plan)
+
+
+def _adopted_tasks(
+    tx: Connection, settings: Settings, access: Access, *, whole: bool
+) -> list[ShippedTask] | None:
+    """Return the shipped tasks that are used here, if all their tables are adopted.
+
+    Returns:
+        None if this is no workspace, no shipped task is used, or one has tables to adopt.
+    """
+    makes_tables = access is not Access.READ and not whole
+    lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
+    tasks = used_shipped_tasks(tx, lookup_settings) if schema.is_workspace(tx) else []
+    is_adopted = all(task.load_tables().is_adopted(tx, lookup_settings) for task in tasks)
+    return tasks if tasks and is_adopted else None
+
+
+def _no_workspace_error(
+    settings: Settings, store: Store, other_tables: list[str], hint: object
+) -> ConfigurationError:
+    """Return the error that there is no workspace; `hint` says how to create one."""
+    location = str(settings.data)
+    unchanged = "made"
+    if other_tables:
+        names = first_few(other_tables, MAX_LISTED_TABLES)
+        location = f"{store.shown}, which holds tables of another program ({names})"
+        unchanged = "changed"
+        hint = (
+            f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
+            "says what it would add there, and asks"
+        )
+    elif settings.database_url is not None:
+        location = f"{store.shown} ({OptionHint(data=settings.data)})"
+    return ConfigurationError(
+        f"there is no workspace in {location}; nothing was {unchanged}", hint=hint
+    )

@@ -1,0 +1,284 @@
+"""Open a workspace for a command: check access, prepare folder and tables, make the session."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
+from pipeline.core.progress import Progress
+from pipeline.core.settings import Settings
+from pipeline.engine.access import Access, check_access
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
+from pipeline.engine.task_selection import (
+    list_user_tasks,
+    missing_tables,
+    names_user_task,
+    settings_for_lookup,
+    used_shipped_tasks,
+    with_people,
+    with_used_task,
+)
+from pipeline.engine.workspace_folder import check_links, is_free, make_directory
+from pipeline.store import schema, workspace
+from pipeline.store.database import Connection, Store
+from pipeline.store.locks import Locks
+
+
+@contextlib.contextmanager
+def open_workspace(
+    settings: Settings,
+    display: Progress,
+    *,
+    access: Access = Access.CREATE,
+    agrees: Callable[[str], bool] = lambda _question: False,
+    whole: bool = False,
+) -> Iterator[WorkspaceSession]:
+    """Open a workspace for a block; create its folder, and create or update its schema, if need be.
+
+    Args:
+        agrees: Asks a person a question; returns the answer.
+        whole: The command is about the whole workspace. A task that was never used here is replaced
+            by people.
+
+    Raises:
+        ConfigurationError: `check_access` refused; or the workspace is bound to another backend
+            than the settings name, or its folder belongs to another database.
+    """
+    check_links(settings.data)
+    with contextlib.closing(Store(settings.url.reveal())) as store:
+        access_settings = with_people(settings) if whole else settings
+        allowed = check_access(access_settings, store, access, agrees, whole=whole)
+        if allowed.announcement:
+            display.say(allowed.announcement)
+        session = _open_session(
+            settings, store, display, access, whole=whole, adopted_tasks=allowed.adopted_tasks
+        )
+        with contextlib.closing(session) as opened:
+            opened.agrees = agrees
+            yield opened
+
+
+def _open_session(
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    access: Access,
+    *,
+    whole: bool,
+    adopted_tasks: list[ShippedTask] | None,
+) -> WorkspaceSession:
+    """Make the folder, update the schema, record the task, and return the session.
+
+    Writes the folder's marker if it is missing or names another workspace.
+
+    Raises:
+        ConfigurationError: The task or the backend does not fit the workspace.
+        InconsistentError: Reading, and tables of a task are missing.
+    """
+    make_directory(settings.data)
+    marker = workspace.read_marker(settings.data)
+    if whole:
+        settings = with_used_task(settings, store)
+    used_tasks = _prepare_tables(
+        settings, store, marker, display, access, whole=whole, adopted_tasks=adopted_tasks
+    )
+    if whole and not _is_task_used(settings, store, used_tasks):
+        settings = with_people(settings)
+    if names_user_task(settings):
+        settings = _record_user_task(settings, store, display, can_write=access is not Access.READ)
+
+    with store.read() as tx:
+        workspace_row = workspace.get_workspace(tx)
+        lag_s = workspace.read_list_delay_s(tx)
+        now = store.clock(tx)
+        shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
+        tasks = [task for task in shipped_tasks_here if task is not None]
+        tasks.extend(list_user_tasks(tx, settings))
+    if marker is None or marker.workspace_id != workspace_row.workspace_id:
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
+        new_marker = workspace.FolderMarker(workspace_row.workspace_id, location)
+        workspace.write_marker(settings.data, new_marker)
+
+    _check_backend(settings, workspace_row.backend)
+    backend = workspace_row.backend or settings.wanted_backend
+    store.locks = Locks(store, settings.data / "locks", workspace_row.workspace_id)
+    return WorkspaceSession(
+        settings=settings.for_backend(backend, lag_s=lag_s),
+        store=store,
+        backend=backend,
+        display=display,
+        task=next(task for task in tasks if task.subject == settings.task),
+        tasks=tuple(tasks),
+        now=now,
+        is_bound=workspace_row.backend is not None,
+    )
+
+
+def _is_task_used(settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]) -> bool:
+    """Return whether the task of the settings is recorded here, or is a used shipped task."""
+    if any(task.name == settings.task for task in used_tasks):
+        return True
+    if not names_user_task(settings):
+        return False
+
+    from pipeline.engine import task_registry
+
+    with store.read() as tx:
+        return task_registry.recorded_name(tx, settings) is not None
+
+
+def _record_user_task(
+    settings: Settings, store: Store, display: Progress, *, can_write: bool
+) -> Settings:
+    """Record a user's task and its preferred versions; return the settings with its name.
+
+    Raises:
+        ConfigurationError: `can_write` is false, and the task was never used here.
+    """
+    from pipeline.engine import task_registry
+
+    name = task_registry.recorded(store, settings, may_write=can_write, display=display)
+    if can_write:
+        task_registry.store_preference(store, name, settings, display=display)
+    return replace(settings, task=name)
+
+
+def _check_backend(settings: Settings, bound_backend: str | None) -> None:
+    """Check that a workspace is not bound to another backend than the settings name.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    if bound_backend is None or settings.backend in {None, bound_backend}:
+        return
+
+    rollback_hint = ""
+    if bound_backend == "local":
+        rollback_hint = (
+            ", or take back all that the local engine answered: "
+            f"`{CommandHint('versions')}` lists it"
+        )
+    requested_backend = OptionHint(backend=settings.backend)
+    raise ConfigurationError(
+        f"this workspace is bound to the {bound_backend} backend, "
+        f"and {requested_backend} was asked for; nothing was changed",
+        hint=f"take another {OptionHint('data')} directory{rollback_hint}",
+    )
+
+
+def _prepare_tables(
+    settings: Settings,
+    store: Store,
+    marker: workspace.FolderMarker | None,
+    display: Progress,
+    access: Access,
+    *,
+    whole: bool,
+    adopted_tasks: list[ShippedTask] | None,
+) -> list[ShippedTask]:
+    """Update the schema and adopt the tables of shipped tasks; return these tasks.
+
+    A reading command and a command about the `whole` workspace create no table of a task.
+
+    Args:
+        marker: The folder's marker; a folder with sealed files must belong to the database.
+        adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
+
+    Raises:
+        ConfigurationError: The folder belongs to another database, or the task was never used.
+        InconsistentError: Reading, and tables of a task are missing.
+    """
+    makes_tables = access is not Access.READ and not whole
+    sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
+    # Opening a SQLite store would create its file.
+    if sealing_marker is not None and store.path is not None and not store.path.exists():
+        workspace.refuse_folder(settings.data, sealing_marker, f"{store.shown} is not there")
+
+    with store.read() as tx:
+        if sealing_marker is not None:
+            workspace.check_marker(settings.data, sealing_marker, tx, database_name=store.shown)
+        lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
+        used_tasks = adopted_tasks
+        if used_tasks is None:
+            used_tasks = used_shipped_tasks(tx, lookup_settings)
+        has_tasks = used_tasks or (schema.is_workspace(tx) and workspace.list_tasks(tx))
+        if not makes_tables and not has_tasks:
+            lookup_settings = with_people(settings)
+            used_tasks = used_shipped_tasks(tx, lookup_settings)
+        if not makes_tables and not whole:
+            _check_task_used(settings, used_tasks)
+
+        used_tables = [task.load_tables() for task in used_tasks]
+        is_ready = schema.is_schema_current(tx) and (
+            adopted_tasks is not None
+            or all(tables.is_adopted(tx, lookup_settings) for tables in used_tables)
+        )
+        if access is Access.READ and not is_ready:
+            _check_tables_exist(tx, lookup_settings, store)
+
+    if not is_ready:
+        adopters = [partial(tables.adopt, settings=lookup_settings) for tables in used_tables]
+        for line in schema.ensure_schema(store, adopters):
+            display.say(line)
+    return used_tasks
+
+
+def _check_task_used(settings: Settings, used_tasks: list[ShippedTask]) -> None:
+    """Raise ConfigurationError if the task is shipped and not among the used tasks."""
+    for task in shipped_tasks():
+        if task.name == settings.task and task not in used_tasks:
+            raise TaskNeverUsedError(settings.task, settings.data, hint=task.how_to_begin)
+
+
+def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> None:
+    """Raise InconsistentError if tables of a shipped task are missing."""
+    missing_names = missing_tables(tx, settings)
+    if missing_names:
+        raise InconsistentError(
+            f"{store.shown} has no table {' and no table '.join(missing_names)} any more; "
+            "nothing was made",
+            hint=f"`{CommandHint('restore')}` puts a backup back; "
+            "a command that writes makes it, with no row",
+        )
+
+
+@contextlib.contextmanager
+def open_to_look(
+    settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
+) -> Iterator[WorkspaceSession]:
+    """Open the workspace for a block; if there is none, open an empty temporary one.
+
+    For a built-in task the session's task is people and nothing is written. A user task may be
+    recorded in an existing workspace; in another program's database a person is asked first.
+    """
+    is_user_task = names_user_task(settings)
+    people_settings = with_people(settings)
+    with contextlib.closing(Store(settings.url.reveal())) as store:
+        with store.read_unchanged() as tx:
+            has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
+        is_new = not has_tables and is_free(settings.data)
+        if is_user_task and is_new:
+            check_access(settings, store, Access.WRITE, agrees)
+        elif is_user_task:
+            check_access(people_settings, store, Access.READ, agrees)
+
+    if not is_new:
+        session_settings = settings if is_user_task else people_settings
+        access = Access.WRITE if is_user_task else Access.READ
+        with open_workspace(session_settings, display, access=access, agrees=agrees) as ws:
+            yield ws
+        return
+
+    display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,
+    ):
+        yield ws

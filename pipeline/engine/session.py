@@ -1,0 +1,444 @@
+"""The session of a command in an open workspace: store, tasks, client, models and confirmations."""
+
+import contextlib
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InputError,
+    MissingError,
+    RefusedError,
+)
+from pipeline.core.progress import Progress
+from pipeline.core.settings import Budget, Settings
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_selection import names_user_task
+from pipeline.gemini.models import Kind, Model, RateLimits
+from pipeline.store import answers, workspace
+from pipeline.store.database import Connection, Store
+from pipeline.store.locks import Lock, Locks
+
+if TYPE_CHECKING:
+    from pipeline.gemini.client import Client
+
+# The local engine accepts any key. This one names its owner and is no word of an error.
+LOCAL_KEY = "key-of-the-local-engine"
+# The shown estimate is rounded; a cost may exceed it by this much.
+COST_TOLERANCE_USD = 1e-6
+
+
+async def _sleep_without_blocking(seconds: float) -> None:
+    """Sleep without blocking the event loop; asyncio is loaded at the first call."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+@dataclass
+class WorkspaceSession:
+    """An open workspace. Costly members are made when they are first used."""
+
+    settings: Settings
+    store: Store
+    backend: str
+    display: Progress
+    # The task in use.
+    task: Task
+    # All tasks of the workspace.
+    tasks: tuple[Task, ...] = ()
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    asleep: Callable[[float], Awaitable[None]] = _sleep_without_blocking
+    # When set, running live calls end as on Ctrl-C.
+    stopping: threading.Event = field(default_factory=threading.Event)
+    # Budget of this command; the budget of the day is a setting.
+    budget: Budget | None = None
+    # Asks a person a question; returns the answer.
+    agrees: Callable[[str], bool] = lambda _question: False
+    # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
+    agreed: float | None = None
+    is_bound: bool = False
+    # The backend is still to be announced; False for a command that only checks it.
+    tells_backend: bool = True
+    # Models by name and kind.
+    _models: dict[tuple[str, Kind], Model] = field(default_factory=dict)
+    # The rows of the user task are up to date.
+    _is_synced: bool = False
+    # When this process first looked for an unclear create, in seconds of the monotonic clock, by
+    # batch, try and recorded end of the create.
+    first_looks: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
+    _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def locks(self) -> Locks:
+        """Return the workspace's locks."""
+        assert self.store.locks is not None  # noqa: S101 - it was opened
+        return self.store.locks
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.settings.data
+
+    @cached_property
+    def client(self) -> "Client":
+        """Return the client of the backend, and announce the backend.
+
+        The local engine is started first, in this process.
+
+        Raises:
+            ConfigurationError: No key is set, or the local engine cannot start.
+        """
+        from pipeline.gemini.client import Client
+
+        settings = self.settings
+        is_local = self.backend == "local"
+        url = ""
+        if not is_local:
+            if not settings.api_key:
+                raise ConfigurationError(
+                    "this workspace uses Gemini, and no key is set",
+                    hint="set GEMINI_API_KEY in the environment or in .env",
+                )
+            url = settings.server.reveal()
+        self.tell_backend()
+        if is_local:
+            url = self._start_local_engine()
+
+        client = Client(
+            api_key=settings.api_key.reveal() if settings.api_key and not is_local else LOCAL_KEY,
+            base_url=url,
+            call_timeout_s=settings.call_timeout,
+            create_timeout_s=settings.create_timeout,
+            retry_for_s=settings.retry_for,
+            first_wait_s=settings.retry_wait,
+            trust_env=not is_local,
+            sleep=self.sleep,
+            now=self.now,
+        )
+        self._closing.callback(client.close)
+        return client
+
+    def _start_local_engine(self) -> str:
+        """Start the local engine until the session closes; return its URL."""
+        from emulator.server import Server
+
+        try:
+            return self._closing.enter_context(Server(self.data)).url
+        except (OSError, RuntimeError, sqlite3.Error) as error:
+            raise ConfigurationError(
+                f"the local engine cannot start in {self.data}: {error}",
+                hint="check the directory and its permissions",
+            ) from error
+
+    @property
+    def model(self) -> Model:
+        """Return the model that answers.
+
+        The setting MODEL wins over the task's own model. The local engine ignores the task's model.
+        """
+        task_model = None
+        if self.backend != "local" and "model" not in self.settings.sources:
+            task_model = self.task.model
+        return self._find_model(task_model or self.settings.model, kind="generate")
+
+    @property
+    def embedding_model(self) -> Model:
+        """Return the embedding model, after checking that it has vectors of the set width."""
+        model = self._find_model(self.settings.embedding_model, kind="embed")
+        model.check_dim(self.settings.dim)
+        return model
+
+    @property
+    def limits(self) -> RateLimits:
+        """Return the rate limits of live calls to the model that answers."""
+        set_limits = {
+            "rpm": self.settings.rpm,
+            "tpm": self.settings.tpm,
+            "rpd": self.settings.rpd,
+        }
+        return self.model.limits(self.settings.tier, **set_limits)
+
+    @property
+    def extractor(self) -> str:
+        """Return the version of new answers: the task's label and the model."""
+        return f"{self.task.label}/{self.model.name}"
+
+    def indexes(self, task: Task) -> bool:
+        """Return whether a task is indexed; some tasks only are after a first request for it."""
+        index = task.index
+        return index is not None and (
+            not index.when_asked or (self.data / "index" / index.folder).is_dir()
+        )
+
+    @property
+    def is_indexed(self) -> bool:
+        """Return whether the task in use is indexed."""
+        return self.indexes(self.task)
+
+    @property
+    def collection(self) -> IndexedTask:
+        """Return how the task in use is indexed.
+
+        Raises:
+            InputError: It is not indexed.
+        """
+        index = self.task.index
+        if index is not None and self.is_indexed:
+            return index
+
+        labels = self.task.words
+        export_command = labels.step("export", to="answers.csv")
+        export_hint = f"`{export_command}` writes what was found in all of them"
+        raise InputError(
+            f"{labels.many} are not in the search index yet, and cannot be searched",
+            hint=self.task.how_to_index or export_hint,
+        )
+
+    @property
+    def collections(self) -> list[IndexedTask]:
+        """Return how each indexed task of the workspace is indexed."""
+        return [task.index for task in self.tasks if task.index is not None and self.indexes(task)]
+
+    def task_of(self, name: str) -> Task:
+        """Return the task of a name as batches store it; the task in use if none has that name."""
+        return next((task for task in self.tasks if task.name == name), self.task)
+
+    def check_any_items(self) -> None:
+        """Raise InputError if the task in use has no rows at all."""
+        with self.store.read() as tx:
+            if not self.task.table(tx).total(tx):
+                raise InputError("there is nothing to ask about yet", hint=self.task.how_to_fill)
+
+    def bring_items(self) -> None:
+        """Sync the rows of a user task with its file or query, once per session.
+
+        Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
+        built-in task.
+        """
+        if self._is_synced or not names_user_task(self.settings):
+            return
+
+        from pipeline.engine import task_registry
+
+        task_registry.bring_items(
+            self.store, self.task, self.settings, at=self.now(), display=self.display
+        )
+        with self.store.read() as tx:
+            user_tasks = task_registry.declared_tasks(tx, self.settings)
+        other_tasks = [task for task in self.tasks if task.name != self.task.name]
+        self.task = next(task for task in user_tasks if task.name == self.task.name)
+        self.tasks = (*other_tasks, self.task)
+        self._is_synced = True
+
+        if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
+            self.display.say(
+                f"temperature= is not sent: {self.model.name} ignores it, as current models do"
+            )
+
+    def bring_index(self) -> None:
+        """Sync the rows if possible, and mark the task as indexed by making its index folder.
+
+        If the sync fails, rows of earlier syncs are indexed, with a warning.
+
+        Raises:
+            FindableError: The sync failed, and the task has no index.
+        """
+        try:
+            self.bring_items()
+        except FindableError as error:
+            if self.task.index is None:
+                raise
+            self.display.warn(f"{error.message}; what was read before is indexed")
+        if self.task.index is not None:
+            (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
+
+    def bind(self, tx: Connection) -> None:
+        """Bind the workspace to this backend, in the caller's transaction."""
+        workspace.bind_workspace(tx, self.backend, now=self.now())
+
+    def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
+        """Ask a person for confirmation.
+
+        Args:
+            nothing: Text of the error about what is unchanged.
+
+        Raises:
+            InputError: The person did not confirm.
+        """
+        if not self.agrees(question):
+            raise InputError(
+                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes"
+            )
+
+    def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
+        """Check that an estimated cost was agreed to, or ask a person.
+
+        A person is asked above CONFIRM_ABOVE, or if the price is unknown.
+
+        Args:
+            cost: Estimate in USD.
+            nothing: Text of the error about what is unchanged.
+            always: Ask about any cost.
+            also: Text after the hint.
+
+        Raises:
+            ConfigurationError: The model's price is unknown, and nobody at a terminal can confirm.
+            InputError: The person did not confirm, or the estimate is above the agreed amount.
+        """
+        if not self.model.has_price:
+            self.check_price(nothing=nothing)
+            always = True
+            if not sys.stdin.isatty():
+                raise self._missing_price("nobody is here to agree", nothing=nothing)
+
+        if self.agreed is not None:
+            if cost > self.agreed + COST_TOLERANCE_USD:
+                raise InputError(
+                    f"the estimate is ${cost:,.4f} by now, "
+                    f"more than the ${self.agreed:,.4f} that was agreed to; {nothing}",
+                    hint="look at the estimate again",
+                )
+        elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
+            raise InputError(
+                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes{also}"
+            )
+
+    def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
+        """Raise ConfigurationError if costs are limited and the model's price is unknown.
+
+        Args:
+            nothing: Text of the error about what is unchanged.
+            has_budget: The caller limits the cost.
+        """
+        is_limited = (
+            has_budget
+            or self.agreed is not None
+            or self.budget is not None
+            or self.settings.budget_per_day is not None
+        )
+        if not self.model.has_price and is_limited:
+            raise self._missing_price("a budget needs it", nothing=nothing)
+
+    def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
+        """Return the error that the model's price is unknown."""
+        return ConfigurationError(
+            f"the price of {self.model.name} is not known, and {reason}; {nothing}",
+            hint=f"{OptionHint(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
+        )
+
+    def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
+        """Lock a name for a block; wait for another holder and print who it is."""
+        return self.locks.wait(name, say=self.display.say, sleep=self.sleep)
+
+    def close(self) -> None:
+        """Close the client, local engine, locks and store.
+
+        The local engine continues its unfinished batches when it is started again.
+        """
+        self._closing.close()
+        self.locks.close()
+        self.store.close()
+
+    def tell_backend(self) -> None:
+        """Print once which backend works: the first upload notice, or that nothing is uploaded."""
+        should_announce = self.tells_backend
+        self.tells_backend = False
+        if not should_announce:
+            return
+
+        message = ""
+        if self.backend != "local":
+            message = self.leaving
+        elif self.settings.backend is None and self.settings.api_key:
+            message = "this workspace is bound to the local engine; the key is not used"
+        elif self.settings.backend is None:
+            message = (
+                "no key is set: the local engine does the work, and nothing leaves this machine"
+            )
+        if message:
+            self.display.say(message)
+
+    @property
+    def leaving(self) -> str:
+        """Return the notice that the next request uploads rows or images for the first time, or ""."""
+        if self.backend == "local" or (self.is_bound and not self.task.sends_images):
+            return ""
+        with self.store.read() as tx:
+            if self.is_bound and answers.has_sent_request(tx, self.task.name):
+                return ""
+
+        base_url = self.settings.base_url
+        service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
+        return f"from here on {self.task.words.inputs} leave this machine: {service} does the work"
+
+    def _find_model(self, name: str, *, kind: Kind) -> Model:
+        """Return a model by name, and warn once if it is about to be shut down.
+
+        A model outside the table is looked up at the API.
+
+        Raises:
+            ConfigurationError: There is no such model, or it needs the other backend.
+        """
+        from pipeline.gemini.models import UnknownModelError, find_model
+
+        known_model = self._models.get((name, kind))
+        if known_model is not None:
+            return known_model
+
+        today = self.now().date()
+        try:
+            model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
+        except UnknownModelError as error:
+            if self.backend == "local" or kind == "embed":
+                raise
+            model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
+        if model.local and self.backend != "local":
+            raise ConfigurationError(
+                f"{name} is a model of the local engine, and this workspace uses Gemini",
+                hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them",
+            )
+        if warning := model.warning(today):
+            self.display.warn(warning)
+        self._models[name, kind] = model
+        return model
+
+    def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
+        """Return a model that is not in the table, as the API describes it.
+
+        Raises:
+            ConfigurationError: `unknown`, if the API has no such model or it generates no text.
+        """
+        from pipeline.gemini.models import unlisted_model
+
+        try:
+            description = self.client.get_model(name)
+        except (MissingError, RefusedError):
+            raise unknown from None
+        if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
+            raise unknown
+
+        return unlisted_model(
+            name,
+            prices=self.settings.prices,
+            today=self.now().date(),
+            input_limit=_positive_int(description.get("inputTokenLimit")),
+            output_limit=_positive_int(description.get("outputTokenLimit")),
+        )
+
+
+def _positive_int(number: Any) -> int | None:
+    """Return a JSON number if it is a positive integer, else None."""
+    return number if isinstance(number, int) and number > 0 else None

@@ -1,0 +1,65 @@
+"""Tasks that ship with findable, and the registry of them.
+
+`workflows.shipped_tasks` registers them when a program starts, so that no module here names one.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.core.command_hint import HintTemplate
+
+# Programs register the tasks when they start, so nothing heavy is imported here.
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.declaration import Declaration
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.quality.figures import TaskMeasure
+    from pipeline.store.workspace import TaskRecord
+    from pipeline.tables.adopt import TaskTables
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedTask:
+    """A task that ships with findable.
+
+    The `load_` functions import the modules of the task, which a workspace without it never needs.
+    """
+
+    # Value of TASK=.
+    name: str
+    # Command that brings rows in.
+    how_to_begin: HintTemplate
+    # The database index that exists as soon as all tables of the task were adopted.
+    adoption_index: str
+    # Returns whether the workspace uses the task: TASK= names it, or its tables are adopted.
+    is_used: "Callable[[Connection, Settings], bool]"
+    # Returns the task as the workspace uses it; None if it is recorded as a user's task is.
+    make_task: "Callable[[Connection, Settings], Task | None]"
+    load_tables: "Callable[[], TaskTables]"
+    # Figures and gates of the task; None if the figures of all tasks are enough.
+    load_measure: "Callable[[], TaskMeasure] | None" = None
+    # Declaration of a task that is recorded as a user's task is, and the task that the record,
+    # the settings and the backend give.
+    load_declaration: "Callable[[], Declaration] | None" = None
+    make_recorded_task: "Callable[[TaskRecord, Settings, str], Task] | None" = None
+
+
+_registered_tasks: dict[str, ShippedTask] = {}
+
+
+def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
+    """Make tasks known to all workspaces of this process; the first is the default task."""
+    _registered_tasks.update((task.name, task) for task in tasks)
+
+
+def shipped_tasks() -> tuple[ShippedTask, ...]:
+    """Return the registered tasks in the order of registration."""
+    return tuple(_registered_tasks.values())
+
+
+def find_shipped_task(name: str) -> ShippedTask | None:
+    """Return a registered task by the value of TASK=; None if there is none of that name."""
+    return _registered_tasks.get(name)

@@ -1,0 +1,126 @@
+"""Find the tasks of a workspace, and choose the task of a command whose TASK= is not set."""
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.settings import BUILT_IN_TASKS, Settings
+from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
+from pipeline.engine.workspace_folder import check_links
+from pipeline.store import schema, workspace
+from pipeline.store.database import Connection, Store
+from pipeline.tables.adopt import read_object_kind
+
+if TYPE_CHECKING:
+    from pipeline.engine.task import Task
+
+
+def names_user_task(settings: Settings) -> bool:
+    """Return whether TASK= names a user's task or one that is recorded as a user's task is."""
+    return settings.task not in BUILT_IN_TASKS
+
+
+def with_people(settings: Settings) -> Settings:
+    """Return the settings with the task set to people."""
+    return replace(settings, task=BUILT_IN_TASKS[0])
+
+
+def settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
+    """Return the settings with which `ShippedTask.is_used` is called.
+
+    A shipped task is used if the settings name it or its tables exist. A command that makes no
+    tables must find only tasks whose tables exist, so its task is left empty. If there is no
+    workspace yet, the task is people.
+    """
+    if makes_tables:
+        return settings
+    return replace(settings, task="") if schema.is_workspace(tx) else with_people(settings)
+
+
+def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
+    """Return the shipped tasks that this workspace uses."""
+    return [task for task in shipped_tasks() if task.is_used(tx, settings)]
+
+
+def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
+    """Return the missing tables and views of the used shipped tasks by name: "table" or "view"."""
+    kinds_by_name = {}
+    for task in used_shipped_tasks(tx, settings):
+        for name, columns in task.load_tables().makes(tx, settings).items():
+            if read_object_kind(tx, name) is None:
+                kinds_by_name[name] = "table" if columns else "view"
+    return kinds_by_name
+
+
+def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Settings:
+    """Return the settings with the default task if TASK= is not set. Writes nothing.
+
+    Commands, the page and Python all use this function. The default is people, except in a
+    workspace without people: there it is the only other task.
+
+    Args:
+        may_be_several: Take the first of several tasks; if there is a table of people, take people.
+
+    Raises:
+        InputError: There are no people, and several tasks; the message lists them.
+    """
+    if "task" in settings.sources:
+        return settings
+
+    check_links(settings.data)
+    with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
+        if tx is None or not schema.is_schema_current(tx):
+            return settings
+
+        used_tasks = {task.name: task for task in used_shipped_tasks(tx, settings)}
+        people = used_tasks.pop(settings.task)
+        user_task_names = [task.name for task in workspace.list_tasks(tx)]
+        names = list(dict.fromkeys([*used_tasks, *user_task_names]))
+        people_task = people.make_task(tx, settings)
+        has_people = (
+            people_task is not None
+            and not missing_tables(tx, settings)
+            and people_task.table(tx).total(tx) > 0
+        )
+        if not names or has_people:
+            return settings
+        # The task in the settings counts as used, so it must be empty here.
+        has_people_table = people.is_used(tx, replace(settings, task=""))
+
+    if may_be_several and len(names) > 1 and has_people_table:
+        return settings
+    if may_be_several or len(names) == 1:
+        return replace(settings, task=names[0])
+    raise InputError(
+        f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done",
+        hint=f"{OptionHint(task=names[0])} names the one that is meant",
+    )
+
+
+def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
+    """Return the user tasks that are recorded in this workspace."""
+    if not workspace.list_tasks(tx):
+        return ()
+
+    from pipeline.engine import task_registry
+
+    return task_registry.declared_tasks(tx, settings)
+
+
+def with_used_task(settings: Settings, store: Store) -> Settings:
+    """Return the settings with the first used task, if none was named and people is not used."""
+    is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
+    if is_named or not (store.path is None or store.path.exists()):
+        return settings
+
+    with store.read() as tx:
+        if not schema.is_schema_current(tx):
+            return settings
+        lookup_settings = settings_for_lookup(tx, settings, makes_tables=False)
+        task_names = [task.name for task in used_shipped_tasks(tx, lookup_settings)]
+        task_names.extend(task.name for task in workspace.list_tasks(tx))
+    if settings.task in task_names or not task_names:
+        return settings
+    return replace(settings, task=task_names[0])

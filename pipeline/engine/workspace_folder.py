@@ -1,0 +1,81 @@
+"""The folder of a workspace: make it, and refuse links that lead out of it."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.text import SURROGATES
+
+# Names that commands write below DATA. Links are checked there only; other files are the user's.
+_WRITTEN_NAMES = re.compile(
+    r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*"
+)
+
+
+def make_directory(data: Path) -> None:
+    """Create the workspace's directory if it is missing.
+
+    Raises:
+        ConfigurationError: It cannot be created.
+    """
+    with _translate_os_errors(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def is_free(data: Path) -> bool:
+    """Return whether a new workspace can begin in a folder: it is missing or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_links(data: Path) -> None:
+    """Check that no link in the workspace's directory leads out of it.
+
+    Otherwise a command would change files in other places.
+
+    Raises:
+        ConfigurationError: There is such a link, or the path is not valid UTF-8.
+    """
+    with _translate_os_errors(data):
+        if SURROGATES.search(str(data.absolute())):
+            raise ConfigurationError(
+                f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; "
+                "nothing was changed",
+                hint=f"set {OptionHint('data')} to a directory whose name is",
+            )
+        root = Path(os.path.realpath(data))
+        link = _find_outside_link(root)
+    if link is not None:
+        raise ConfigurationError(
+            f"{data / link.relative_to(root)} is a link that leads out of the workspace, "
+            f"to {os.path.realpath(link)}; nothing was changed",
+            hint=f"put a real file or folder there, or set {OptionHint('data')} "
+            "to the place that the link leads to",
+        )
+
+
+def _find_outside_link(root: Path) -> Path | None:
+    """Return the first link that leads out of a directory, among the names that commands write."""
+    for top_path in root.glob("*"):
+        if not _WRITTEN_NAMES.fullmatch(top_path.name):
+            continue
+        for path in (top_path, *top_path.rglob("*")):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                return path
+    return None
+
+
+@contextlib.contextmanager
+def _translate_os_errors(data: Path) -> Iterator[None]:
+    """Raise OSErrors of the block as ConfigurationErrors about the workspace's directory."""
+    try:
+        yield
+    except OSError as error:
+        reason = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {reason}; nothing was changed",
+            hint=f"set {OptionHint('data')} to a directory that can be written",
+        ) from error

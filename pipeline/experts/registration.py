@@ -1,0 +1,86 @@
+"""Registration of the task of experts: people with tags and a findability score."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import ConfigurationError
+from pipeline.engine.shipped_task import ShippedTask
+from pipeline.experts.names import ADOPTION_INDEX, EXPERTS, HOW_TO_BEGIN
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.quality.figures import TaskMeasure
+    from pipeline.tables.adopt import TaskTables
+
+
+def _is_used(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether this workspace has the experts subject.
+
+    Returns:
+        True if the setting TASK selects it, the table of people was adopted, or the database has
+        neither a workspace nor a table of another program.
+    """
+    if settings.task == EXPERTS:
+        return True
+
+    from pipeline.store import schema
+
+    if schema.has_index(tx, EXPERTS, ADOPTION_INDEX):
+        return True
+    return not (schema.is_workspace(tx) or schema.other_tables(tx))
+
+
+def _make_task(tx: "Connection", settings: "Settings") -> "Task":
+    """Return the task of the experts subject, with the index that the workspace uses.
+
+    The index includes untagged people if the setting says so. If the setting is absent, the newest
+    recorded choice of the workspace decides; without a choice the index has tagged people only.
+
+    Raises:
+        ConfigurationError: VERSION= is another version of this task.
+    """
+    from pipeline.experts.task import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX, ExpertsTask
+    from pipeline.store.workspace import UNTAGGED_EVENT, events_of
+
+    if settings.index_untagged is not None:
+        includes_untagged = settings.index_untagged
+    else:
+        recorded_choices = [event["new"] == "1" for event in events_of(tx, UNTAGGED_EVENT)]
+        includes_untagged = bool(recorded_choices) and recorded_choices[-1]
+
+    index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
+    task = ExpertsTask(index, refreshes=settings.refresh)
+
+    label = settings.version or task.label
+    if label != task.label and label.partition("@")[0] == task.name:
+        raise ConfigurationError(
+            f"{OptionHint(version=label)}: people are asked about under {task.label}"
+        )
+    return task
+
+
+def _load_tables() -> "TaskTables":
+    from pipeline.experts.table import PEOPLE
+
+    return PEOPLE
+
+
+def _load_measure() -> "TaskMeasure":
+    from pipeline.experts.quality import FIGURES, measure
+    from pipeline.quality.figures import TaskMeasure
+
+    return TaskMeasure(FIGURES, measure)
+
+
+EXPERTS_TASK = ShippedTask(
+    name=EXPERTS,
+    how_to_begin=HOW_TO_BEGIN,
+    adoption_index=ADOPTION_INDEX,
+    is_used=_is_used,
+    make_task=_make_task,
+    load_tables=_load_tables,
+    load_measure=_load_measure,
+)

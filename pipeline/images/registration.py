@@ -1,0 +1,56 @@
+"""Registration of the task of images: a user's task that ships with findable."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.engine.shipped_task import ShippedTask
+from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, HOW_TO_BEGIN, TASK
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.declaration import Declaration
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.store.workspace import TaskRecord
+    from pipeline.tables.adopt import TaskTables
+
+
+def _is_used(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether the task in use is images, or the tables of images are adopted."""
+    if settings.task == TASK:
+        return True
+
+    from pipeline.store import schema
+
+    return schema.has_index(tx, ASSET_AI, ADOPTION_INDEX)
+
+
+def _load_tables() -> "TaskTables":
+    from pipeline.images.table import LIBRARY
+
+    return LIBRARY
+
+
+def _load_declaration() -> "Declaration":
+    from pipeline.images.declaration import task
+
+    return task
+
+
+def _make_recorded_task(record: "TaskRecord", settings: "Settings", backend: str) -> "Task":
+    from pipeline.images.task import ImagesTask
+
+    return ImagesTask(record, settings, backend)
+
+
+IMAGES_TASK = ShippedTask(
+    name=TASK,
+    how_to_begin=HOW_TO_BEGIN,
+    adoption_index=ADOPTION_INDEX,
+    is_used=_is_used,
+    # The task is among the recorded tasks of the workspace.
+    make_task=lambda _tx, _settings: None,
+    load_tables=_load_tables,
+    load_declaration=_load_declaration,
+    make_recorded_task=_make_recorded_task,
+)

@@ -1,0 +1,10 @@
+"""Names of the tables of images, and the command that brings images in."""
+
+from pipeline.core.command_hint import CommandHint, HintTemplate
+
+TASK = "images"
+ASSETS = "assets"
+ASSET_AI = "asset_ai"
+# The last index that adoption creates. If it exists, both tables were adopted completely.
+ADOPTION_INDEX = "findable_asset_ai_of_asset"
+HOW_TO_BEGIN = HintTemplate("`{}` brings images in", CommandHint("import-images", folder="photos/"))

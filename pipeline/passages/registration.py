@@ -1,0 +1,87 @@
+"""Registration of the task of passages: texts, and concepts with quoted evidence."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.engine.shipped_task import ShippedTask
+from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, HOW_TO_BEGIN, PASSAGES
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.quality.figures import QualityFigures, TaskMeasure
+    from pipeline.tables.adopt import TaskTables
+
+
+def _is_used(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether the task in use is passages, or the passage tables are adopted."""
+    if settings.task == PASSAGES:
+        return True
+
+    from pipeline.store import schema
+
+    if not schema.has_index(tx, CONCEPTS, ADOPTION_INDEX):
+        return False
+
+    return _load_tables().is_adopted(tx, settings)
+
+
+def _make_task(tx: "Connection", settings: "Settings") -> "Task":
+    """Return the passages task under the prompt version that the settings select.
+
+    The version is VERSION=, else that of an unfinished backfill, else the first version.
+
+    A passage that has concepts of a skipped version is not asked. SKIP_VERSIONS= lists the
+    skipped versions. Its default is the version itself with VERSION=, the list that an
+    unfinished backfill began with, and every version in all other cases.
+    """
+    from pipeline.passages.shape import read_shape
+    from pipeline.passages.table import TASK
+    from pipeline.passages.task import FIRST_VERSION, ConceptsTask
+    from pipeline.store import runs
+
+    prompt_version = settings.version
+    skipped_versions = settings.skip_versions
+    if prompt_version is not None:
+        if skipped_versions is None:
+            skipped_versions = (prompt_version,)
+    else:
+        backfill = runs.find_unfinished_run(tx, TASK, mode=runs.BACKFILL)
+        if backfill is not None:
+            prompt_version = backfill.extractor.partition("/")[0]
+            if skipped_versions is None:
+                skipped_versions = backfill.skipped
+
+    shape = read_shape(tx, passages=settings.passages_table)
+    return ConceptsTask(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
+
+
+def _load_tables() -> "TaskTables":
+    from pipeline.passages.table import TABLES
+
+    return TABLES
+
+
+def _load_measure() -> "TaskMeasure":
+    from pipeline.passages.quality import FIGURES, measure
+    from pipeline.passages.task import ConceptsTask
+    from pipeline.quality.figures import TaskMeasure
+
+    def measure_concepts(tx: "Connection", task: "Task", extractor: str | None) -> "QualityFigures":
+        """Measure the concepts in the tables of the task."""
+        assert isinstance(task, ConceptsTask)  # noqa: S101 - this registration made it
+        return measure(tx, task.shape, extractor)
+
+    return TaskMeasure(FIGURES, measure_concepts)
+
+
+PASSAGES_TASK = ShippedTask(
+    name=PASSAGES,
+    how_to_begin=HOW_TO_BEGIN,
+    adoption_index=ADOPTION_INDEX,
+    is_used=_is_used,
+    make_task=_make_task,
+    load_tables=_load_tables,
+    load_measure=_load_measure,
+)

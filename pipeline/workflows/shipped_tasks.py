@@ -1,0 +1,14 @@
+"""The tasks that ship with findable; the import registers them for all workspaces."""
+
+from pipeline.engine.shipped_task import register_shipped_tasks
+from pipeline.experts.registration import EXPERTS_TASK
+from pipeline.images.registration import IMAGES_TASK
+from pipeline.passages.registration import PASSAGES_TASK
+
+# People are the default task, so they come first.
+SHIPPED_TASKS = (EXPERTS_TASK, IMAGES_TASK, PASSAGES_TASK)
+
+
+def register() -> None:
+    """Register the tasks; programs call it before they open a workspace."""
+    register_shipped_tasks(SHIPPED_TASKS)
