@@ -18,13 +18,13 @@ from pipeline.core.ranking import RankMode
 from pipeline.core.text import first_few, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, evaluate
-from pipeline.index.build_reader import format_hit_heading, hit_to_document
 from pipeline.index.evaluate import MEASURES
+from pipeline.index.hits import format_hit_heading, hit_to_document
 from pipeline.ops import items
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask, TaskLabels
-    from pipeline.index.build_reader import Hit
+    from pipeline.index.hits import Hit
     from pipeline.index.search import SearchReport
 
 INDENT = " " * 5  # of what stands below the name of a hit

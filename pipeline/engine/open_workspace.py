@@ -108,10 +108,10 @@ def _open_session(
 
     _check_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.wanted_backend
-    store.locks = Locks(store, settings.data / "locks", workspace_row.workspace_id)
     return WorkspaceSession(
         settings=settings.for_backend(backend, lag_s=lag_s),
         store=store,
+        locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,
         display=display,
         task=next(task for task in tasks if task.subject == settings.task),

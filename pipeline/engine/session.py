@@ -51,6 +51,7 @@ class WorkspaceSession:
 
     settings: Settings
     store: Store
+    locks: Locks
     backend: str
     display: Progress
     # The task in use.
@@ -80,12 +81,6 @@ class WorkspaceSession:
     # batch, try and recorded end of the create.
     first_looks: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-    @property
-    def locks(self) -> Locks:
-        """Return the workspace's locks."""
-        assert self.store.locks is not None  # noqa: S101 - it was opened
-        return self.store.locks
 
     @property
     def data(self) -> Path:
@@ -234,7 +229,12 @@ class WorkspaceSession:
         from pipeline.engine import task_registry
 
         task_registry.bring_items(
-            self.store, self.task, self.settings, at=self.now(), display=self.display
+            self.store,
+            self.locks,
+            self.task,
+            self.settings,
+            at=self.now(),
+            display=self.display,
         )
         with self.store.read() as tx:
             user_tasks = task_registry.declared_tasks(tx, self.settings)

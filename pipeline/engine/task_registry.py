@@ -40,6 +40,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.gemini.models import answer_size
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
+from pipeline.store.locks import Locks
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
@@ -548,7 +549,7 @@ def _check_change(
 
 
 def bring_items(
-    store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress
+    store: Store, locks: Locks, task: Task, settings: Settings, *, at: datetime, display: Progress
 ) -> None:
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(UserTask, task)
@@ -582,8 +583,7 @@ def bring_items(
         for note in source.notes:
             display.say(f"{new.name}: {note}")
         task = UserTask(new, settings)
-        assert store.locks is not None  # noqa: S101 - its workspace is open
-        with store.locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
+        with locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
             fill = RowSync(store, new, at, look_at=task.row_images().look if task.images else None)
             listed = f"`{CommandHint('items', task=new.name, state='refused')}` lists all"
             _tell(fill.run(source, display), new, display, listed=listed)

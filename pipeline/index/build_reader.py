@@ -15,7 +15,6 @@ import sqlite3
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ import orjson
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.ranking import ranking_from_json
-from pipeline.core.text import format_object
 from pipeline.index import manifest, tokenizer
 from pipeline.index.manifest import Manifest
 
@@ -33,9 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.engine.task import IndexedTask
-    from pipeline.index.query import Mask
-    from pipeline.index.scoring import Snippet
+    # Whether each row of a build passes the filters.
+    Mask = NDArray[np.bool_]
 
 # IDF that FTS5 uses for a term of more than half of the entries.
 MIN_IDF = 1e-6
@@ -43,42 +40,6 @@ _CREATE_VOCABULARY = "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main
 _SCORE_WORDS = """
 SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?
 """
-
-
-@dataclass(frozen=True)
-class Hit:
-    """An entry that a search returned."""
-
-    # Place in the list of hits, from 1.
-    rank: int
-    # Inner product of entry and query, or None if entries are ranked by words only.
-    similarity: float | None
-    # The entry of `metadata.json`.
-    metadata: Mapping[str, Any]
-    # The number by which the hits are sorted.
-    score: float
-    # Why the entry was returned, for people.
-    why: str = ""
-    # The sentence that matches best.
-    snippet: "Snippet | None" = None
-    # The tags that match.
-    tags: tuple[str, ...] = ()
-    # Unknown (None) without a query, or if the build has no floor.
-    is_weak: bool | None = None
-
-    __repr__ = format_object
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return a flat row: rank, score, reason, weakness, all metadata, the snippet's text."""
-        ranking = {
-            "rank": self.rank,
-            "score": self.score,
-            "why": self.why,
-            "is_weak": self.is_weak,
-        }
-        snippet_text = self.snippet.text if self.snippet else None
-        return {**ranking, **self.metadata, "snippet": snippet_text}
 
 
 class Index(AbstractContextManager["Index"]):
@@ -320,38 +281,3 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
             hint=f"run `{CommandHint('index')}`",
         )
     return db
-
-
-def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON for programs; a similarity that was not computed is null."""
-    snippet = None
-    if hit.snippet is not None:
-        marks = [list(mark) for mark in hit.snippet.marks]
-        snippet = {"text": hit.snippet.text, "marks": marks}
-    return {
-        **collection.shown(hit.rank, hit.similarity, hit.metadata),
-        "score": round(hit.score, 4),
-        "weak": hit.is_weak,
-        "why": hit.why,
-        "matching_tags": list(hit.tags),
-        "snippet": snippet,
-    }
-
-
-def format_hit_heading(
-    collection: "IndexedTask",
-    hit: Hit,
-) -> tuple[str, list[str]]:
-    """Return the display name of a hit, and up to four short details to show after it.
-
-    The name is the first of name, label and key that is not empty. Details are the key, job title,
-    company and source, if they are not empty and differ from the name.
-    """
-    fields = collection.told(hit.metadata)
-    key = collection.name_of(hit.metadata)
-    names = (fields.get("name"), fields.get("label"), key)
-    display_name = next(str(name) for name in names if name)
-
-    detail_fields = [fields.get(name) for name in ("job_title", "company", "source")]
-    details = [key, *(str(detail) for detail in detail_fields if detail)]
-    return display_name, [detail for detail in details if detail != display_name]

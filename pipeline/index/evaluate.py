@@ -31,8 +31,9 @@ from pipeline.core.errors import ConfigurationError, FindableError, GateError, I
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import INVALID_TEXT, first_few, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index.build_reader import Hit, Index
+from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
+from pipeline.index.hits import Hit
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions, parse_query
 from pipeline.index.search import SearchSession, check_embedding_model

@@ -22,13 +22,8 @@ from pipeline.index import tokenizer
 if TYPE_CHECKING:
     import sqlite3
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipeline.engine.task import IndexedTask
-    from pipeline.index.build_reader import Index
-
-    Mask = NDArray[np.bool_]
+    from pipeline.index.build_reader import Index, Mask
 
 # The smaller embedding models read about this much.
 MAX_QUERY_CHARS = 8_000

@@ -11,20 +11,19 @@ ellipsis. Marks are character offsets in the text that is shown.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.index.build_reader import Hit
+from pipeline.index.hits import Hit, Snippet
 from pipeline.index.manifest import Floor
 from pipeline.index.tokenizer import extract_terms_cached, find_term_spans
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask
-    from pipeline.index.build_reader import Index
-    from pipeline.index.query import Mask
+    from pipeline.index.build_reader import Index, Mask
 
 Scores = NDArray[np.float32]
 RowNumbers = NDArray[np.int64]
@@ -44,20 +43,6 @@ _SENTENCE_END = re.compile(
 )
 # Chinese sentences end without a space.
 _CHINESE_SENTENCE_END = re.compile("(?<=[\u3002\uff01\uff1f])")
-
-
-class Snippet(NamedTuple):
-    """A piece of a text on one line, with the places of the query's words in it."""
-
-    text: str
-    # (start, end) offsets in `text`, ascending and without overlap.
-    marks: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def pieces(self) -> list[str]:
-        """Return the text in pieces; every second piece, from the second on, is marked."""
-        offsets = [0, *chain.from_iterable(self.marks), len(self.text)]
-        return [self.text[start:end] for start, end in pairwise(offsets)]
 
 
 class RankedEntries(NamedTuple):

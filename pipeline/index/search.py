@@ -10,8 +10,9 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
-from pipeline.index.build_reader import Hit, Index
+from pipeline.index.build_reader import Index
 from pipeline.index.builds import count_stale, open_synced_builds
+from pipeline.index.hits import Hit
 from pipeline.index.manifest import Manifest
 from pipeline.index.query import SearchOptions, SearchQuery, build_mask, parse_query
 from pipeline.index.tokenizer import extract_query_terms, extract_terms, find_term_spans
@@ -20,7 +21,7 @@ from pipeline.index.vectors import QUERY_TASK_TYPE, embed_queries
 from pipeline.store.database import Connection, split_into_pages
 
 if TYPE_CHECKING:
-    from pipeline.index.query import Mask
+    from pipeline.index.build_reader import Mask
     from pipeline.index.scoring import Scores
     from pipeline.index.vector_cache import Vectors
 

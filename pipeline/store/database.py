@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
@@ -53,9 +53,6 @@ from pipeline.store.postgresql import (
     preserve_interrupts,
 )
 from pipeline.store.sqlite import BUSY_S, SqliteFile, read_idle_state
-
-if TYPE_CHECKING:
-    from pipeline.store.locks import Locks
 
 __all__ = ["Connection", "Select", "Store"]
 
@@ -225,8 +222,6 @@ class Store:
         self.shown = self._backend.shown
         self._is_ours = is_ours
         self._engine: Engine | None = None
-        # The locks of the workspace that is open in this database.
-        self.locks: Locks | None = None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

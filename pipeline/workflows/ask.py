@@ -587,7 +587,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
         recorded(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
             task = next(task for task in declared_tasks(tx, settings) if task.name == name)
-        bring_items(ws.store, task, settings, at=ws.now(), display=ws.display)
+        bring_items(ws.store, ws.locks, task, settings, at=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ from pipeline.experts.import_ import PeopleImportReport
 from pipeline.gemini.responses import excerpt_of
 from pipeline.index import build
 from pipeline.index.build import IndexReport
-from pipeline.index.build_reader import Hit
+from pipeline.index.hits import Hit
 from pipeline.index.search import SearchSession, SearchSettings, make_search_options
 from pipeline.ops import export, status
 from pipeline.ops import items as listing

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.task import IndexedTask
-from pipeline.index.build_reader import Hit, format_hit_heading
+from pipeline.index.hits import Hit, format_hit_heading
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from web import errors
 from web.render import get_desk, render_page

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.passages.quality import measure
 from pipeline.passages.shape import read_shape
-from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import MeasuredFigure, QualityFigures, effective_gates, judge_figures
 from tests.lab import Workspace
 
@@ -128,7 +127,7 @@ def attempt(
 def measured(workspace: Workspace, extractor: str | None = LABEL) -> QualityFigures:
     """Return what is measured of the concepts of an extractor."""
     with workspace.open() as ws, ws.store.read() as tx:
-        return measure(tx, ConceptsTask(read_shape(tx)), extractor)
+        return measure(tx, read_shape(tx), extractor)
 
 
 def figure(quality_figures: QualityFigures, name: str) -> Any:
