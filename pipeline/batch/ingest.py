@@ -18,6 +18,7 @@ from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
+from pipeline.engine import claiming
 from pipeline.engine.duplicates import Equals, tell_equals
 from pipeline.engine.judging import (
     JudgedReply,
@@ -396,7 +397,7 @@ class _BatchIngest:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
         """
         judged_ids = [judgement.asked.item_id for judgement in judgements]
-        open_ids = set(claims.claimable_among(tx, self.task, [*judged_ids, *copied_ids]))
+        open_ids = set(claiming.claimable_among(tx, self.task, [*judged_ids, *copied_ids]))
         park_reasons = dict[str, str]()
         for judgement in judgements:
             row_id = judgement.asked.item_id

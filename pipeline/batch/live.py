@@ -37,13 +37,14 @@ from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
+from pipeline.engine import claiming
 from pipeline.engine.request_builder import PlannedRequest, schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
-from pipeline.store import batches, claims
+from pipeline.store import batches
 from pipeline.store.answers import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError
 
@@ -200,7 +201,7 @@ def ask_alone(
     if ids is None:
         ingest.recover_dead_runs(ws)
         with ws.store.read() as tx:
-            ids = claims.due_ids(tx, ws.task)
+            ids = claiming.due_ids(tx, ws.task)
         if not ids:
             return LiveReport()
 

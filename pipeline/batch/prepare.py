@@ -23,13 +23,14 @@ from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
+from pipeline.engine import claiming
 from pipeline.engine.duplicates import EarlierRequests, look_up, write_given
 from pipeline.engine.judging import JudgedReply, Provenance
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Rows, TaskLabels
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims
+from pipeline.store import batches
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages
 from pipeline.store.locks import Lock
@@ -304,11 +305,11 @@ def _request_pages(
     """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
-    row_pages: Iterator[Rows] = claims.claimable_rows(tx, task, after=after)
+    row_pages: Iterator[Rows] = claiming.claimable_rows(tx, task, after=after)
     if selection.among is not None:
         row_ids = selection.among
         if mode is not Mode.TRIAL:
-            row_ids = claims.claimable_among(tx, task, selection.among)
+            row_ids = claiming.claimable_among(tx, task, selection.among)
         row_pages = (task.rows(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()
@@ -607,7 +608,7 @@ class Preparation:
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
         if self.way is not Mode.TRIAL:
-            claims.claim_rows(
+            claiming.claim_rows(
                 tx,
                 task,
                 ws.extractor,

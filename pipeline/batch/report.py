@@ -16,6 +16,7 @@ from pipeline.batch.budget import quota_day
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode
 from pipeline.core.text import format_usd
+from pipeline.engine import claiming
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, load_models
 from pipeline.store import batches, claims, money, runs
@@ -285,7 +286,7 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
         of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
     """
     failed_rows = list(claims.failed_retries(tx, task.name))
-    due_ids = set(claims.due_ids(tx, task))
+    due_ids = set(claiming.due_ids(tx, task))
     names = task.table(tx).names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:

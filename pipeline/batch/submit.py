@@ -17,11 +17,12 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, Usage, describe_cost, load_models
 from pipeline.gemini.requests import object_of
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -186,9 +187,9 @@ def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
     """Return the number of selected rows that are open."""
     with ws.store.read() as tx:
         if selection.among is None:
-            open_rows = claims.count_claimable(tx, ws.task)
+            open_rows = claiming.count_claimable(tx, ws.task)
         else:
-            open_rows = len(claims.claimable_among(tx, ws.task, selection.among))
+            open_rows = len(claiming.claimable_among(tx, ws.task, selection.among))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
@@ -360,7 +361,7 @@ class _Submission:
         sent_requests = self._count_requests(intact_numbers) + refused_lines
         unsent_requests = announced_requests - sent_requests
         with self.ws.store.read() as tx:
-            open_rows = claims.count_claimable(tx, self.ws.task)
+            open_rows = claiming.count_claimable(tx, self.ws.task)
             held_back = max(0, min(unsent_requests, open_rows))
             current_budgets = budget.current_budgets(self.ws)
             tightest = current_budgets.nearest(tx)

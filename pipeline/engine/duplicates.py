@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.core.states import Outcome
+from pipeline.engine import claiming
 from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judgements
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.task import Task, TaskRow, WriteResult
@@ -83,7 +84,7 @@ def write_given(
         The number of rows that were written; rows that the database refused are parked instead.
     """
     row_ids = [judgement.asked.item_id for judgement in judged]
-    open_ids = set(claims.claimable_among(tx, task, row_ids))
+    open_ids = set(claiming.claimable_among(tx, task, row_ids))
     open_judgements = [judgement for judgement in judged if judgement.asked.item_id in open_ids]
     write_result = write_judgements(tx, task, open_judgements, source=source, at=at)
     return len(open_judgements) - len(write_result.blocked)
@@ -130,7 +131,7 @@ def tell_equals(
     for judgement in ended:
         claim = judgement.asked
         equal_ids.extend(key for key in equals[claim.input_hash] if key != claim.item_id)
-    open_ids = set(claims.claimable_among(tx, task, equal_ids))
+    open_ids = set(claiming.claimable_among(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.items(task.rows(tx, list(open_ids)))}
 
     copied = list[JudgedReply]()

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table
+from sqlalchemy import Connection, Table
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
@@ -326,24 +326,6 @@ class Task(ABC):
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its cells by the names that the prompt uses."""
         return row
-
-    def pending(
-        self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
-    ) -> Select[Any]:
-        """Return a SELECT of the ids (text) of open rows, in row order.
-
-        Open rows have an input and no answer. Claimed and parked rows are included.
-
-        Args:
-            names: Columns that are selected before the id.
-            after: Select only rows after this row; nothing is selected if it was deleted.
-        """
-        return self.table(tx).pending(names=names, after=after)
-
-    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return the ids that `pending` would select, reading only these rows."""
-        table = self.table(tx)
-        return table.ids_among(tx, ids, table.is_open)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of a named row; here the name is the id.

@@ -21,6 +21,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import request_key, shown_line
@@ -276,4 +277,4 @@ def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
         answers.unapply_answers(tx, task.name, free)
         claims.reopen_rows(tx, task.name, free)
         workspace.record_row_change(tx, task.name)
-        return claims.claimable_among(tx, task, free)
+        return claiming.claimable_among(tx, task, free)

@@ -54,7 +54,7 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     They are drawn from items that are open or have an answer of this version. So the sample stays
     the same while its items are answered.
     """
-    open_ids = task.pending(tx)
+    open_ids = task.table(tx).pending()
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, extractor)
 

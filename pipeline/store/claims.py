@@ -11,7 +11,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -41,14 +41,11 @@ from pipeline.store.database import (
     run_many,
     select_among,
     split_into_pages,
-    stream_rows,
 )
 from pipeline.store.schema import asks, attempts, batches
 
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
-# Rows with their content that are in memory at once.
-READ_PAGE_ROWS = 500
 # After this many claims at once PostgreSQL counts the table again if it knows of less than
 # MIN_KNOWN_FACTOR times as many. Otherwise its planner scans the table for each lookup.
 MIN_CLAIMS_FOR_ANALYZE = 500
@@ -75,38 +72,6 @@ class RowClaim(NamedTuple):
     is_given: bool = False
 
 
-class OpenRowSource(Protocol):
-    """A task as this module needs it: which of its rows are open, and how they are read.
-
-    Rows are open here if their table and answers allow it; claims are not considered.
-    """
-
-    name: str
-
-    @property
-    def own(self) -> str:
-        """Return the prompt version whose parked rows are excluded; "" means any version's."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Return the names of the columns that are read of a row."""
-
-    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Convert a row of the database to the names that the prompt uses."""
-
-    def pending(
-        self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
-    ) -> Select[Any]:
-        """Return a SELECT of open rows: the columns `names`, then the row id.
-
-        Args:
-            after: Only rows after this row id.
-        """
-
-    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return the ids of those rows that are open."""
-
-
 def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked (see `parked`)."""
     return select(asks.c.item_id).where(
@@ -114,91 +79,23 @@ def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
     )
 
 
-def select_claimable(
-    tx: Connection, task: OpenRowSource, *, names: Sequence[str] = (), after: str | None = None
-) -> Select[Any]:
-    """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
-
-    Args:
-        after: Only rows after this row id.
-    """
-    query = task.pending(tx, names=names, after=after)
-    *_, row_id = query.selected_columns
-    unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id == row_id)
-    return query.where(~unavailable.exists())
-
-
-def claimable_rows(
-    tx: Connection, task: OpenRowSource, *, after: str | None
-) -> Iterator[Mapping[str, Mapping[str, Any]]]:
-    """Yield pages of the rows that the next batch can claim, in the order of the task.
-
-    Args:
-        after: Only rows after this row id.
-
-    Yields:
-        At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
-    """
-    names = task.columns
-    query = select_claimable(tx, task, names=names, after=after)
-    for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
-        # A record has the row id after the named columns.
-        yield {record[-1]: task.read(dict(zip(names, record, strict=False))) for record in records}
-
-
-def claimable_among(tx: Connection, task: OpenRowSource, row_ids: Sequence[str]) -> list[str]:
-    """Return those of the row ids that the next batch can claim, in the given order."""
-    askable_ids: set[str] = set()
-    for page in split_into_pages(row_ids, CLAIM_PAGE_ROWS):
-        unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(page))
-        open_ids = task.pending_among(tx, page)
-        askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
-    return [row_id for row_id in row_ids if row_id in askable_ids]
-
-
-def count_claimable(tx: Connection, task: OpenRowSource) -> int:
-    """Count the rows that the next batch can claim."""
-    query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
-    return tx.execute(query).scalar() or 0
-
-
-def claim_rows(
+def insert_claims(
     tx: Connection,
-    task: OpenRowSource,
+    task: str,
     version: str,
     rows: Sequence[RowClaim],
     *,
     batch: int,
-    asks_each: bool,
     now: datetime,
 ) -> None:
-    """Claim all these rows for a batch under a version, or raise.
-
-    Runs in the caller's transaction, which the caller rolls back after an error.
-
-    Args:
-        asks_each: Claim duplicate inputs, too. Otherwise a row is refused if a row with the same
-            input is claimed under the version already.
+    """Insert the claims of a batch on rows that the caller found to be open.
 
     Raises:
-        StateConflictError: A row is not open, or its input is claimed already.
+        StateConflictError: A row has another record under the version.
     """
-    # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
-    # as it was.
-    for page in split_into_pages(rows, CLAIM_PAGE_ROWS):
-        if not asks_each:
-            hashes = [row.input_hash for row in page]
-            if find_duplicate_inputs(tx, task.name, version, hashes, state=CLAIMED):
-                raise _not_open_error(task)
-
-        ids = [row.item_id for row in page]
-        taken = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
-        if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
-            raise _not_open_error(task)
-
     claims = [
         {
-            "task": task.name,
+            "task": task,
             "extractor": version,
             "state": CLAIMED,
             "batch": batch,
@@ -209,12 +106,8 @@ def claim_rows(
         }
         for row in rows
     ]
-    _insert(tx, task.name, version, claims)
+    _insert(tx, task, version, claims)
     _update_table_statistics(tx, len(rows))
-
-
-def _not_open_error(task: OpenRowSource) -> StateConflictError:
-    return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
 def _update_table_statistics(tx: Connection, claim_count: int) -> None:
@@ -605,11 +498,6 @@ def record_due(
         at=now,
     )
     tx.execute(attempt)
-
-
-def due_ids(tx: Connection, task: OpenRowSource) -> list[str]:
-    """Return the ids of due rows that the next batch can claim, oldest first."""
-    return claimable_among(tx, task, [retry.item_id for retry in failed_retries(tx, task.name)])
 
 
 def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:

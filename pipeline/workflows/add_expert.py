@@ -11,6 +11,7 @@ from pipeline.batch.live import LiveReport, ask_alone
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
@@ -179,7 +180,7 @@ def reload_person(
         parked_reason = claims.parked_reason(
             tx, ws.task.name, saved.item_id, prompt_version=ws.task.own
         )
-        is_due = saved.item_id in claims.due_ids(tx, ws.task)
+        is_due = saved.item_id in claiming.due_ids(tx, ws.task)
 
     name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(

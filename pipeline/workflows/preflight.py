@@ -27,6 +27,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import (
     FREE,
@@ -40,7 +41,7 @@ from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
-from pipeline.store import batches, claims, money
+from pipeline.store import batches, money
 
 DAY_S = 86_400.0
 DURATION_PERCENTILE = 0.9
@@ -344,7 +345,7 @@ def estimate_open_rows(
         InputError: A request cannot be sent; the message names its row.
     """
     with ws.store.read() as tx:
-        askable_count = claims.count_claimable(tx, ws.task)
+        askable_count = claiming.count_claimable(tx, ws.task)
     row_count = min(askable_count, limit) if limit else askable_count
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)

@@ -21,6 +21,7 @@ from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.progress import Progress, ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
 from pipeline.core.text import format_object
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.quality import evaluate, pilot
@@ -317,8 +318,8 @@ class TagRounds:
         """Return how many rows are open, of the selected rows if there is a selection."""
         with self._ws.store.read() as tx:
             if self._among is not None:
-                return len(claims.claimable_among(tx, self._ws.task, self._among))
-            return claims.count_claimable(tx, self._ws.task)
+                return len(claiming.claimable_among(tx, self._ws.task, self._among))
+            return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Submit; with `wait` also poll, ingest and submit again until nothing more can be done.
@@ -448,7 +449,7 @@ class TagRounds:
         report = self.report
         limit = self.left()
         with ws.store.read() as tx:
-            askable_count = claims.count_claimable(tx, ws.task)
+            askable_count = claiming.count_claimable(tx, ws.task)
         selected_count = askable_count if limit is None else min(askable_count, limit)
 
         report.live = LiveReport()
@@ -473,7 +474,7 @@ class TagRounds:
 
         with ws.store.read() as tx:
             unfinished_count = max(0, selected_count - live_report.done)
-            report.unasked = min(unfinished_count, claims.count_claimable(tx, ws.task))
+            report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
             names = ws.task.table(tx).names(tx, [row_id for row_id, _ in live_report.samples])
         live_report.samples = [
             (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
@@ -617,7 +618,7 @@ class TagRounds:
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
-                or claims.count_claimable(tx, task)
+                or claiming.count_claimable(tx, task)
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)

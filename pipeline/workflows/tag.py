@@ -17,6 +17,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
@@ -355,7 +356,7 @@ def ensure_pilot_passed(
         if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
             return None
 
-        has_open_rows = claims.count_claimable(tx, ws.task) > 0
+        has_open_rows = claiming.count_claimable(tx, ws.task) > 0
         if size is None:
             if has_open_rows:
                 pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_required)

@@ -20,7 +20,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
-from pipeline.engine import task_registry
+from pipeline.engine import claiming, task_registry
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
@@ -28,7 +28,7 @@ from pipeline.engine.task import Task, TaskRow
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, describe_cost, usage_cost
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers, claims
+from pipeline.store import answers
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
@@ -261,7 +261,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """
     planned = plan_rows(ws, row_ids)
     with ws.store.read() as tx:
-        open_ids = claims.claimable_among(tx, ws.task, row_ids)
+        open_ids = claiming.claimable_among(tx, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
@@ -380,7 +380,7 @@ def _select_rows(
 ) -> Sequence[str]:
     """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
     if seed is None:
-        open_ids = tx.execute(claims.select_claimable(tx, task).limit(size)).scalars().all()
+        open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
         if open_ids:
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED

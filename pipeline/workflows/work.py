@@ -18,12 +18,13 @@ from pipeline.batch.live import ask_alone
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState, remote_state
 from pipeline.core.text import plural
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_selection import names_user_task
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
-from pipeline.store import batches, claims, workspace
+from pipeline.store import batches, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.workflows import rounds
@@ -152,7 +153,7 @@ class WorkPass:
         if "ask" not in self.units:
             return
         with self.ws.store.read() as tx:
-            due_ids = claims.due_ids(tx, self.ws.task)
+            due_ids = claiming.due_ids(tx, self.ws.task)
         if not due_ids:
             return
 
@@ -180,7 +181,7 @@ class WorkPass:
             return
 
         with ws.store.read() as tx:
-            askable_count = claims.count_claimable(tx, ws.task)
+            askable_count = claiming.count_claimable(tx, ws.task)
             may_ask = _is_pilot_clear(tx, ws)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
@@ -390,9 +391,9 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
-        if claims.due_ids(tx, ws.task):
+        if claiming.due_ids(tx, ws.task):
             yield DueUnit("ask", name)
-        if claims.count_claimable(tx, ws.task) and _is_pilot_clear(tx, ws):
+        if claiming.count_claimable(tx, ws.task) and _is_pilot_clear(tx, ws):
             is_quota_full = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
             has_no_room = is_quota_full or budget.current_budgets(ws).room(tx, error=0.0) == 0
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)

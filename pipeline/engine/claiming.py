@@ -1,0 +1,129 @@
+"""Rows of a task that the next batch can claim, and the claims on them.
+
+A row is open if its table and its answers allow that it is asked. It can be claimed if it is open,
+and neither claimed nor parked.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from pipeline.core.errors import StateConflictError
+from pipeline.engine.task import Task
+from pipeline.store import claims
+from pipeline.store.claims import RowClaim
+from pipeline.store.database import split_into_pages, stream_rows
+from pipeline.store.schema import asks
+
+# Rows with their content that are in memory at once.
+READ_PAGE_ROWS = 500
+
+
+def _claimed_or_parked(task: Task) -> Select[Any]:
+    """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
+    return claims.claimed_or_parked(task.name, task.own)
+
+
+def _open_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that are open."""
+    table = task.table(tx)
+    return table.ids_among(tx, row_ids, table.is_open)
+
+
+def select_claimable(
+    tx: Connection, task: Task, *, names: Sequence[str] = (), after: str | None = None
+) -> Select[Any]:
+    """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
+
+    Args:
+        after: Only rows after this row id.
+    """
+    query = task.table(tx).pending(names=names, after=after)
+    *_, row_id = query.selected_columns
+    unavailable = _claimed_or_parked(task).where(asks.c.item_id == row_id)
+    return query.where(~unavailable.exists())
+
+
+def claimable_rows(
+    tx: Connection, task: Task, *, after: str | None
+) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+    """Yield pages of the rows that the next batch can claim, in the order of the task.
+
+    Args:
+        after: Only rows after this row id.
+
+    Yields:
+        At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
+    """
+    names = task.columns
+    query = select_claimable(tx, task, names=names, after=after)
+    for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
+        # A record has the row id after the named columns.
+        yield {record[-1]: task.read(dict(zip(names, record, strict=False))) for record in records}
+
+
+def claimable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
+    """Return those of the row ids that the next batch can claim, in the given order."""
+    askable_ids: set[str] = set()
+    for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
+        unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(page))
+        open_ids = _open_among(tx, task, page)
+        askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
+    return [row_id for row_id in row_ids if row_id in askable_ids]
+
+
+def count_claimable(tx: Connection, task: Task) -> int:
+    """Count the rows that the next batch can claim."""
+    query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
+    return tx.execute(query).scalar() or 0
+
+
+def due_ids(tx: Connection, task: Task) -> list[str]:
+    """Return the ids of due rows that the next batch can claim, oldest first."""
+    return claimable_among(
+        tx, task, [retry.item_id for retry in claims.failed_retries(tx, task.name)]
+    )
+
+
+def claim_rows(
+    tx: Connection,
+    task: Task,
+    version: str,
+    rows: Sequence[RowClaim],
+    *,
+    batch: int,
+    asks_each: bool,
+    now: datetime,
+) -> None:
+    """Claim all these rows for a batch under a version, or raise.
+
+    Runs in the caller's transaction, which the caller rolls back after an error.
+
+    Args:
+        asks_each: Claim duplicate inputs, too. Otherwise a row is refused if a row with the same
+            input is claimed under the version already.
+
+    Raises:
+        StateConflictError: A row is not open, or its input is claimed already.
+    """
+    # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
+    # as it was.
+    for page in split_into_pages(rows, claims.CLAIM_PAGE_ROWS):
+        if not asks_each:
+            hashes = [row.input_hash for row in page]
+            if claims.find_duplicate_inputs(tx, task.name, version, hashes, state=claims.CLAIMED):
+                raise _not_open_error(task)
+
+        row_ids = [row.item_id for row in page]
+        unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(row_ids)).limit(1)
+        is_any_unavailable = tx.execute(unavailable).first() is not None
+        if is_any_unavailable or len(_open_among(tx, task, row_ids)) != len(row_ids):
+            raise _not_open_error(task)
+
+    claims.insert_claims(tx, task.name, version, rows, batch=batch, now=now)
+
+
+def _not_open_error(task: Task) -> StateConflictError:
+    return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
