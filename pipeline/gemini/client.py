@@ -145,10 +145,13 @@ _running_call: ContextVar[_RunningCall] = ContextVar("findable_call")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Client:
-    """Calls one base URL with one key, from any thread or event loop; `close` it at the end.
+    """Calls a base URL with a key, from any thread or event loop; `close` it at the end.
 
     Nothing is opened before the first call. The environment is not read, except for proxies and
     certificates if `trust_env` is set.
+
+    A call raises NotSentError if no connection was made, UnavailableError for an unreadable reply or
+    an unknown effect, and the errors of `remote.build_refusal` for a refusal.
     """
 
     api_key: InitVar[str]
@@ -200,6 +203,7 @@ class Client:
         Raises:
             InconsistentError: The local file is missing or has another size.
             RemoteError: The upload was refused, or failed until the retry time was used up.
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
         """
         if not path.is_file() or path.stat().st_size != size:
             raise InconsistentError(
@@ -209,6 +213,7 @@ class Client:
         action = f"upload {display_name}"
 
         async def send_file(sdk: "genai.Client") -> str:
+            """Upload and verify the file; return its name. Delete a failed upload."""
             config: Any = {
                 "display_name": display_name,
                 "mime_type": UPLOAD_MIME_TYPE,
@@ -285,6 +290,9 @@ class Client:
 
         Args:
             name: `files/…` or `batches/…`.
+
+        Raises:
+            InconsistentError: The name is malformed.
         """
         is_file = name.startswith("files/")
         config: Any = _request_config(self.call_timeout_s)
@@ -317,6 +325,7 @@ class Client:
         timeout_s = self.create_timeout_s or self.call_timeout_s
 
         async def create(sdk: "genai.Client") -> RemoteBatch:
+            """Create the batch; raise UnreadableReplyError if the reply may be about another."""
             config: Any = {"display_name": display_name, **_request_config(timeout_s)}
             document = await self._reply_document(
                 sdk.aio.batches.create(model=model, src=file_name, config=config),
@@ -347,6 +356,7 @@ class Client:
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def fetch_batch(sdk: "genai.Client") -> RemoteBatch:
+            """Read the batch; raise UnreadableReplyError if the reply is about another."""
             config: Any = _request_config(self.call_timeout_s)
             get_call = sdk.aio.batches.get(name=name, config=config)
             batch = remote.read_operation(await self._reply_document(get_call))
@@ -364,6 +374,7 @@ class Client:
         """
 
         async def fetch_model(sdk: "genai.Client") -> dict[str, Any]:
+            """Read the model; raise UnreadableReplyError if the reply has no name of a model."""
             config: Any = _request_config(self.call_timeout_s)
             get_call = sdk.aio.models.get(model=name, config=config)
             document = await self._reply_document(get_call)
@@ -431,6 +442,7 @@ class Client:
         _check_name(file_name, FILE_NAME_PATTERN, "file")
 
         async def fetch(sdk: "genai.Client") -> int:
+            """Write the file and return its size; remove it and convert errors if that fails."""
             try:
                 # This thread opened the file and removes it. The thread that waits for the download
                 # may be interrupted earlier.
@@ -516,6 +528,7 @@ class Client:
         action = f"ask {model}"
 
         async def send_request(sdk: "genai.Client") -> dict[str, Any]:
+            """Send the request and return the reply with its service tier; raise its error."""
             # One call gives one reply: the SDK would otherwise continue a cut answer.
             config: Any = {
                 "automatic_continuation": False,
@@ -573,6 +586,7 @@ class Client:
         body = {"requests": requests}
 
         async def request_vectors(sdk: "genai.Client") -> "Vectors":
+            """Send the texts; return checked vectors, or raise ValueError if one is unusable."""
             config: Any = _request_config(timeout_s, body=body)
             document = await self._reply_document(
                 sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
@@ -736,6 +750,7 @@ class Client:
         loop = runner.get_loop()
 
         def serve() -> None:
+            """Run the loop until it is stopped, then cancel its tasks and close the connections."""
             with runner:
                 loop.run_forever()
                 # Cancel the tasks first. A connection that closes during a call is another error.

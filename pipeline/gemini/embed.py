@@ -1,7 +1,7 @@
 """Build embedding requests, check and normalize vectors, and embed with the local engine.
 
-- `gemini-embedding-2` fuses a plain list of strings into one vector without an error (seen live by
-  three projects, 2026-06 to 2026-09). So each text is a request of its own.
+- `gemini-embedding-2` fuses a plain list of strings into a single vector and reports no error (seen
+  live by three projects, 2026-06 to 2026-09). So each text is a request of its own.
 - The SDK accepts a reply with fewer vectors than texts. So the vectors are counted here.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
-# Between two requests of one body.
+# Between two requests in a body.
 SEPARATOR_BYTES = 2
 
 
@@ -37,7 +37,7 @@ def frame_text(text: str, model: Model, *, query: bool) -> str:
 
 
 def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool) -> dict[str, Any]:
-    """Return the request for one text of an embedding call.
+    """Return the request for a text of an embedding call.
 
     The request names a task type only if the model does not take it from the text.
 
@@ -59,9 +59,9 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
 
 
 def max_embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
-    """Return the maximum size of one text in the body of an embedding call, in bytes.
+    """Return the maximum size of a text's request in the body of an embedding call, in bytes.
 
-    It is the size with all characters outside ASCII escaped.
+    It is the size with all characters outside ASCII escaped, and with a separator.
     """
     request = build_embedding_request(text, model, dim=dim, is_query=query)
     return len(json.dumps(request)) + SEPARATOR_BYTES
@@ -104,8 +104,8 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
 def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) -> "Vectors":
     """Embed texts with the local engine's encoder in this process.
 
-    With a server and the SDK this would take ten times as long for one short text, and twice as
-    long for a hundred texts.
+    A server and the SDK would take ten times as long for a short text, and twice as long for a
+    hundred texts.
 
     Args:
         model: The embedding model that the encoder imitates.

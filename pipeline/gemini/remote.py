@@ -94,12 +94,12 @@ class RemoteBatch:
 
     name: str
     display_name: str
-    # Aware; None if the API sent no valid time.
+    # An aware time, or None if it is missing or invalid.
     created_at: datetime | None
-    # The API's name of the state; None if it sent none.
+    # The API's name of the state, or None if it is missing.
     word: str | None
     state: RemoteState
-    # `files/…`, or None if there is no result file.
+    # The name `files/…`, or None if there is no result file.
     result_file: str | None = None
     # The reason of a failed batch as `<code>: <text>`; else "".
     error: str = ""
@@ -175,12 +175,13 @@ def _infer_state_name(document: Mapping[str, Any]) -> str | None:
 def _parse_result_name(location: Any) -> str | None:
     """Return the name `files/…` of a result given as a name, a bare id or a full address.
 
-    None means that the location is missing or malformed.
+    Returns:
+        The name, or None if the location is missing or malformed.
     """
-    if not isinstance(location, str):
+    match = RESULT_NAME_PATTERN.fullmatch(_as_text(location))
+    if match is None:
         return None
-    match = RESULT_NAME_PATTERN.fullmatch(location)
-    return f"files/{match[1]}" if match else None
+    return f"files/{match[1]}"
 
 
 def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
@@ -268,8 +269,8 @@ def _as_count(member: Any) -> int:
     """Return a count that is sent as a number or a text; 0 if it is invalid or missing."""
     if not isinstance(member, int | str):
         return 0
-    match = re.fullmatch("[0-9]{1,18}", str(member))
-    return int(match[0]) if match else 0
+    is_count = re.fullmatch("[0-9]{1,18}", str(member))
+    return int(member) if is_count else 0
 
 
 def format_error(error: Any) -> str:
@@ -377,7 +378,7 @@ def build_refusal(
           which is short and misleading then.
         - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
           for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
-        - SchemaRefusedError for 400 if the schema is too large.
+        - SchemaRefusedError for 400 if the schema is too large for the model.
         - MissingError for other 403 and 404.
         - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
         - RefusedError for all others.
@@ -385,7 +386,9 @@ def build_refusal(
     error = _find_error_object(document)
     status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
     quoted_text = _quote_server_text(error.get("message"), key)
-    code_and_status = f"{code} {status}" if status else str(code)
+    code_and_status = str(code)
+    if status:
+        code_and_status += f" {status}"
     message = f"Gemini refused to {action} ({code_and_status})"
     if quoted_text:
         message += f": {quoted_text}"
@@ -436,7 +439,8 @@ def next_midnight_pacific(now: datetime) -> datetime:
 def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
-    None means that the document is a reply. An error without a known code gives 500.
+    Returns:
+        The code, 500 for an error without a known code, or None if the document is a reply.
     """
     if not isinstance(document, dict) or document.get("candidates"):
         return None
@@ -549,7 +553,11 @@ def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
 
 
 def _find_error_object(document: Any) -> dict[str, Any]:
-    """Return the error object of a body that is wrapped, a list, bare, or a proxy's text."""
+    """Return the error object of a refusal's body; {} if the body is empty or no object.
+
+    The body may be `{"error": {…}}`, a list that starts with that, or the bare error object. A text,
+    such as the page of a proxy, is returned as the error's `message`.
+    """
     if isinstance(document, list) and document:
         document = document[0]
     if isinstance(document, str):
@@ -579,12 +587,15 @@ def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) ->
 
 
 def _parse_seconds(text: str) -> float | None:
-    """Return a number of seconds, at most MAX_RETRY_AFTER_S.
+    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
 
-    None means that the text is not a number. A Retry-After header may also contain a date.
+    Returns:
+        The seconds, or None if the text is not a number: a Retry-After header may be a date.
     """
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
-    return min(float(match[1]), MAX_RETRY_AFTER_S) if match else None
+    if match is None:
+        return None
+    return min(float(match[1]), MAX_RETRY_AFTER_S)
 
 
 def _quote_server_text(text: Any, key: str) -> str:

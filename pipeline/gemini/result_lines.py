@@ -1,9 +1,9 @@
-"""Rewrite a downloaded result as lines: one JSON object per line, with its key as a text.
+"""Rewrite a downloaded result with a JSON object on each line, whose key is a text.
 
 - The API documents that form. It has also sent a JSON list, objects over several lines, keys as
   numbers, and keys inside `metadata`. All of these are read here.
 - Lines that are not such objects stay unchanged, because nothing else is guessed.
-- Memory contains one object at a time, whatever the size of the file.
+- Memory contains a single object at a time, whatever the size of the file.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ EMPTY_BODY = "an empty body"
 # Our own choice: an error that was sent instead of a result is far shorter.
 HEAD_BYTES = 65_536
 CHUNK_BYTES = 1 << 20
-# The beginning of a list, or of an object over several lines. An object on one line continues
+# The beginning of a list, or of an object over several lines. An object on a single line continues
 # directly after its brace.
 _DOCUMENT_START = re.compile(rb"\[|\{[ \t]*\r?\n")
 _TOKEN_OUTSIDE_TEXT = re.compile(rb'["{}\]]')
@@ -44,7 +44,7 @@ class _Mark(NamedTuple):
 
 
 def rewrite_as_lines(path: Path, *, task_name: str) -> None:
-    """Rewrite a result file in place so that each line is one object with a text as its key.
+    """Rewrite a result file in place so that each line is an object with a text as its key.
 
     A file that has this form already is not written. The same bytes give the same file each time.
     The file is replaced atomically.
@@ -54,7 +54,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
         task_name: The task of the requests; a key that is only a row number is completed with it.
 
     Raises:
-        IncompleteError: The file is a list, or objects over several lines, and ends inside of one.
+        IncompleteError: The file is a list, or objects over several lines, and ends inside an object.
     """
     if _DOCUMENT_START.match(_read_head(path)):
         objects = read_objects(path)
@@ -72,7 +72,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
 
 
 def write_inlined(path: Path, entries: Sequence[Any]) -> None:
-    """Write results that a batch contains inline to a file, one JSON object per line."""
+    """Write the inline results of a batch to a file, with a JSON object on each line."""
     lines = [orjson.dumps(entry) + b"\n" for entry in entries]
     path.write_bytes(b"".join(lines))
 
@@ -169,7 +169,7 @@ def _with_text_key(line: bytes, task_name: str) -> bytes:
 
     All other lines are returned unchanged.
     """
-    # A line that is not JSON, or not an object, raises one of these.
+    # These are the errors for a line that is not JSON, or not an object.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
         document = orjson.loads(line)
         key = document.get("key")
