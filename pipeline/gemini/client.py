@@ -150,8 +150,8 @@ class Client:
     Nothing is opened before the first call. The environment is not read, except for proxies and
     certificates if `trust_env` is set.
 
-    A call raises NotSentError if no connection was made, UnavailableError for an unreadable reply or
-    an unknown effect, and the errors of `remote.build_refusal` for a refusal.
+    A call raises NotSentError if no connection was made. It raises UnavailableError if its effect
+    is unknown or its reply is unreadable. Refusals raise the errors of `remote.build_refusal`.
     """
 
     api_key: InitVar[str]

@@ -47,10 +47,10 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
         dim: Numbers per vector.
         is_query: The text is a search query, not a document.
     """
-    framed_text = frame_text(text, model, query=is_query)
+    text_to_embed = frame_text(text, model, query=is_query)
     request = {
         "model": f"models/{model.name}",
-        "content": {"role": "user", "parts": [{"text": framed_text}]},
+        "content": {"role": "user", "parts": [{"text": text_to_embed}]},
         "outputDimensionality": dim,
     }
     if not model.task_in_text:
@@ -121,7 +121,7 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
 
     from emulator.embed import embed_texts
 
-    framed_texts = [frame_text(text, model, query=query) for text in texts]
-    rows = embed_texts(framed_texts, model.name, width=dim)
+    texts_to_embed = [frame_text(text, model, query=query) for text in texts]
+    rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)

@@ -555,7 +555,7 @@ def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
 def _find_error_object(document: Any) -> dict[str, Any]:
     """Return the error object of a refusal's body; {} if the body is empty or no object.
 
-    The body may be `{"error": {…}}`, a list that starts with that, or the bare error object. A text,
+    The body may be `{"error": {…}}`, a list that starts with it, or the bare error object. A text,
     such as the page of a proxy, is returned as the error's `message`.
     """
     if isinstance(document, list) and document:

@@ -54,7 +54,8 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
         task_name: The task of the requests; a key that is only a row number is completed with it.
 
     Raises:
-        IncompleteError: The file is a list, or objects over several lines, and ends inside an object.
+        IncompleteError: The file is a list, or has objects over several lines, and ends inside it
+            or inside an object.
     """
     if _DOCUMENT_START.match(_read_head(path)):
         objects = read_objects(path)
