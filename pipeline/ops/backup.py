@@ -60,7 +60,7 @@ RESTORED_EVENT = "restored"
 
 @dataclass(frozen=True)
 class BackupReport:
-    """A complete backup, or the commands that make one of a workspace on a server."""
+    """A complete backup, or the commands that back up a workspace on a server."""
 
     # The backup's folder.
     path: str
@@ -295,9 +295,10 @@ def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> di
 
 
 def restore(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into the new folder DATA, and into a server if one is set.
+    """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
 
-    DATA and DATABASE_URL are those of `settings`. If a killed restore has already copied the tables
+    DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
+    tables, and DATA gets only the files. If a killed restore has already copied the tables
     to the server, the tables are not copied again, and `RestoreReport.rows` is empty.
 
     Raises:

@@ -48,8 +48,9 @@ Check = Callable[[DoctorReport], Iterator[RowFault]]
 def run(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
-    A check that fails with an error adds that error as a finding. If the database or the states
-    have a finding, the later checks are skipped, because they rely on both.
+    A check that raises FindableError adds that error as a finding. If the database or the states
+    have a finding, the later checks are skipped, because they rely on both. The message that names
+    the backend in use is not printed.
     """
     report = DoctorReport(ws)
     ws.tells_backend = False
@@ -169,7 +170,10 @@ def _find_batch_faults(
 
 
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
-    """Check that sealed files are unchanged and that request files contain the claimed rows."""
+    """Check that sealed files are unchanged and that request files ask about the claimed rows.
+
+    The requests of batches that are over are not compared, because their rows are not claimed.
+    """
     ws = report.ws
     with ws.store.read() as tx:
         task_batches = list_task_batches(tx)
@@ -211,6 +215,9 @@ def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return an error message if a request file does not ask about exactly the claimed rows.
 
     Returns "" if both agree. A line without a key agrees with no row.
+
+    Raises:
+        InconsistentError: The database names another request file.
     """
     with ws.store.read() as tx:
         claimed_rows = claims.claimed_rows(tx, batch.number)
@@ -315,7 +322,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each unknown task of a batch, and for each missing file of a task."""
+    """Yield a notice for each unknown task of a batch, and for each missing file of a user task."""
     ws = report.ws
     known_task_names = {task.name for task in ws.tasks}
     batch_numbers_by_task = dict[str, list[str]]()
@@ -325,9 +332,8 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
                 batch_numbers_by_task.setdefault(batch.task, []).append(str(batch.number))
 
     for task_name, batch_numbers in batch_numbers_by_task.items():
-        listed_numbers = ", ".join(batch_numbers)
         yield create_notice(
-            f"nothing here is known of the task {task_name!r} of batch {listed_numbers}",
+            f"nothing here is known of the task {task_name!r} of batch {', '.join(batch_numbers)}",
             "its answers go nowhere, and its items are not counted",
             f"name its table as it was named before ({OptionHint(passages_table='…')})",
         )
@@ -345,9 +351,9 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
-    """Check for each collection that its build in service is intact and current.
+    """Check for each indexed task that its build in service is intact and current.
 
-    A damaged build is the only finding of its collection. A collection without a build is skipped.
+    A damaged build is the only finding of its task. A task without a build is skipped.
     """
     ws = report.ws
     for collection in ws.collections:
@@ -376,19 +382,26 @@ def _check_index_links(
     current_build: Manifest,
     rebuild_hint: CommandHint,
 ) -> Iterator[RowFault]:
-    """Check that `index/current` and the file names in DATA lead to the promoted build."""
+    """Check that `index/current` and the file names in DATA lead to the promoted build.
+
+    A wrong file name in DATA is a contradiction. A wrong `index/current` is only a notice.
+    """
     consequence = "other programs read another index"
     promoted_number = builds.decided(ws.store)
     if promoted_number:
-        message = (
+        yield create_notice(
             f"build {promoted_number} is in service by the database, "
-            f"and index/current leads to {current_build.number}"
+            f"and index/current leads to {current_build.number}",
+            consequence,
+            rebuild_hint,
         )
-        yield create_notice(message, consequence, rebuild_hint)
 
     for file_name in builds.stray_links():
-        message = f"{file_name} does not lead to the index in service"
-        yield RowFault(message, consequence, rebuild_hint)
+        yield RowFault(
+            f"{file_name} does not lead to the index in service",
+            consequence,
+            rebuild_hint,
+        )
 
 
 def _check_index_age(
@@ -398,26 +411,25 @@ def _check_index_age(
 ) -> Iterator[RowFault]:
     """Check that a build has the model and width of the settings and is not from a newer database.
 
-    The database is an older copy if its position is below the position that the build recorded.
+    Another model or width is only a notice. A position in the build above that of the database is a
+    contradiction, because the database is then an older copy.
     """
     model = ws.settings.embedding_model
     dim = ws.settings.dim
     if (current_build.model, current_build.dim) != (model, dim):
-        message = (
+        yield create_notice(
             f"the index is of {current_build.model}, {current_build.dim} wide; "
-            f"search would ask for {model}, {dim} wide"
+            f"search would ask for {model}, {dim} wide",
+            "search refuses until both agree",
+            rebuild_hint,
         )
-        yield create_notice(message, "search refuses until both agree", rebuild_hint)
 
     with ws.store.read() as tx:
         position = workspace.get_workspace(tx).position
     if current_build.position > position:
-        message = (
-            f"the build was read at database position {current_build.position}, "
-            f"and the database is at {position}"
-        )
         yield RowFault(
-            message,
+            f"the build was read at database position {current_build.position}, "
+            f"and the database is at {position}",
             "the database is an older copy than the index",
             f"put the newer database back, or {rebuild_hint} {OptionHint(worse_ok=True)}",
         )

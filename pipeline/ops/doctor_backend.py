@@ -83,7 +83,10 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
 def check_models(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each configured model that the backend does not know.
 
-    Yields nothing if an earlier check could not reach the backend.
+    Yields nothing if an earlier check could not reach the backend, or if there is no backend yet.
+
+    Raises:
+        ConfigurationError, RemoteError: The backend refused a request or cannot be reached.
     """
     ws = report.ws
     if report.backend_error is not None or not _has_backend(ws):
@@ -133,11 +136,12 @@ def _check_submitted_batch(
 
     display_name = remote_batch.display_name
     if display_name and strip_try(display_name) not in prefixes:
-        message = (
+        yield RowFault(
             f"batch {batch.number} is recorded as {remote_batch.name}, "
-            f"which is called {display_name!r} there"
+            f"which is called {display_name!r} there",
+            "its result would be another batch's",
+            cancel_hint,
         )
-        yield RowFault(message, "its result would be another batch's", cancel_hint)
 
 
 def _create_unclear_create_notice(
@@ -149,7 +153,7 @@ def _create_unclear_create_notice(
     """Return the notice for a batch whose create call has no recorded reply.
 
     Args:
-        is_listed: Whether the backend lists a batch with one of its display names.
+        is_listed: Whether a batch in the backend's list has a display name of this batch.
     """
     listed = "is" if is_listed else "is not"
     return create_notice(

@@ -15,7 +15,7 @@ def create_notice(message: str, consequence: str, next_step: object) -> RowFault
     Args:
         message: The finding as one sentence.
         consequence: Why the finding matters.
-        next_step: What a person can do, as a text or a command hint.
+        next_step: The action that repairs it, as a text or a command hint.
     """
     return RowFault(message, consequence, next_step, contradiction=False)
 
@@ -27,7 +27,7 @@ class DoctorReport:
     ws: WorkspaceSession
     # Number of checks that ran.
     looked: int = 0
-    # The name of a check and one of its findings.
+    # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     # For each task with a check of its rows: its name, a summary text and figures by name.
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)

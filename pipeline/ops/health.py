@@ -33,35 +33,32 @@ MetricValues = Mapping[tuple[str, ...], float]
 
 
 def serve_health(
-    listening: socket.socket,
+    server_socket: socket.socket,
     *,
     is_ready: Callable[[], bool],
     metrics: Callable[[], bytes],
 ) -> None:
-    """Start a daemon thread that serves the three pages, and return.
+    """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
-    /readyz replies 200 or 503. A page whose function raises FindableError replies 503 with the
-    error's message. Other paths reply 404.
+    /healthz always replies 200. /readyz replies 200 or 503. A page whose function raises
+    FindableError replies 503 with the error's message. Other paths reply 404.
 
     Args:
-        listening: A bound and listening socket, which the server takes over.
+        server_socket: A bound and listening socket, which the server takes over.
         is_ready: Called for each request of /readyz, in a thread of that request.
         metrics: Called for each request of /metrics, likewise; returns the body.
     """
-
-    def get_readiness() -> tuple[int, bytes]:
-        if is_ready():
-            return 200, b"ready\n"
-        return 503, b"not ready\n"
-
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),
-        "/readyz": get_readiness,
+        "/readyz": lambda: (200, b"ready\n") if is_ready() else (503, b"not ready\n"),
         "/metrics": lambda: (200, metrics()),
     }
 
     class Handler(BaseHTTPRequestHandler):
+        """Replies to GET requests with one of the pages."""
+
         def do_GET(self) -> None:
+            """Send the page of the request's path, or 404; a page's FindableError becomes 503."""
             try:
                 page = pages.get(self.path)
                 code, body = page() if page else (404, b"not found\n")
@@ -77,15 +74,15 @@ def serve_health(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - library's name
             """Print nothing about a request."""
 
-    address = listening.getsockname()[:2]
+    address = server_socket.getsockname()[:2]
     server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
     server.socket.close()
-    server.socket = listening
+    server.socket = server_socket
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def exposition(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
-    """Return the body of the /metrics page in the Prometheus text format.
+    """Read the database and return the body of the /metrics page in the Prometheus text format.
 
     Args:
         sessions: An open session for each task to measure.
