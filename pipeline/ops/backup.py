@@ -130,6 +130,7 @@ def _list_server_commands(ws: WorkspaceSession, target: Path) -> tuple[str, ...]
 
     The database is dumped before the files are copied, because it names the files.
     """
+    # `pg_dump` does not accept a driver's name in the URL.
     url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
     commands = (
         ["mkdir", str(target)],
@@ -320,6 +321,7 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
         if server is not None:
             if not restore_report.database:
                 _copy_tables_to_server(settings, server, staging, restore_report)
+            # A workspace has a single database.
             (staging / DATABASE_FILE).unlink()
         _rename_folder(staging, data)
     return restore_report

@@ -63,6 +63,7 @@ def run(ws: WorkspaceSession) -> DoctorReport:
         except FindableError as error:
             report.findings.append((check_name, _describe_failed_check(report, error)))
 
+        # A row with an unknown state would cause misleading findings in the later checks.
         if check_name == "states" and report.findings:
             break
     return report
@@ -117,6 +118,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
         counts_by_batch = answers.count_outcomes(tx)
         rolled_back_numbers = workspace.numbers_with_event(tx, answers.ROLLBACK_EVENT)
 
+    # A batch without claims, answers and attempts has no counts.
     zero_counts: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     for batch in task_batches:
         stored_counts = None

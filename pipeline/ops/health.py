@@ -76,6 +76,7 @@ def serve_health(
 
     address = server_socket.getsockname()[:2]
     server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
+    # The server created a socket of its own, which is not bound.
     server.socket.close()
     server.socket = server_socket
     threading.Thread(target=server.serve_forever, daemon=True).start()
