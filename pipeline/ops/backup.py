@@ -298,9 +298,12 @@ def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> di
 def restore(settings: Settings, source: Path) -> RestoreReport:
     """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
 
+    The hash of every file is checked. Batches that were not sent yet are marked, so that the next
+    submit searches for them at the API first.
+
     DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
-    tables, and DATA gets only the files. If a killed restore has already copied the tables
-    to the server, the tables are not copied again, and `RestoreReport.rows` is empty.
+    tables, and DATA gets only the files. If a killed restore has already copied the tables to the
+    server, they are not copied again, and `RestoreReport.rows` is empty.
 
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot
