@@ -1,12 +1,14 @@
-"""The one client of Gemini's API: what can be asked of it, and what each answer must be to count.
+"""The client of Gemini's API: uploads, batches, downloads, live calls and embeddings.
 
-What a newcomer would get wrong: creating a batch is not idempotent and takes no key of ours, so `create_batch` makes
-exactly one attempt and says honestly when it cannot know what became of it; everything else may be repeated.
-
-The SDK reads the environment, repeats creates, ignores what the server asks for, has no time-out, and drops half of
-what the API says. So it is opened with everything explicit and its retries off; each call is bounded as a whole, and a
-hook of its HTTP library keeps the bytes of its reply, which `remote` and `responses` read. All calls run in one event
-loop in a thread of their own. Errors have our own words, and not the SDK's error behind them, which may echo the key.
+- Creating a batch is not idempotent, and the API takes no key of ours. So `create_batch` makes
+  exactly one attempt, and its error says whether a batch may exist. All other calls but `generate`
+  are repeated.
+- The SDK reads the environment, repeats creates, ignores the delay that a server asks for, sets no
+  time-out, and drops members of replies. So it gets explicit options, and its retries are off.
+- Each call has a time-out as a whole.
+- A hook of the HTTP library keeps the bytes of each reply, which `remote` and `responses` read.
+- All calls run in one event loop in a thread of its own.
+- Errors have our own messages and no SDK error as their cause, because that may echo the key.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import httpx2
 import orjson
@@ -49,17 +51,19 @@ from pipeline.gemini import remote
 from pipeline.gemini.embed import build_embedding_request, normalize_vectors
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import (
-    BATCH_NAME,
-    FILE_NAME,
+    BATCH_NAME_PATTERN,
+    FILE_NAME_PATTERN,
     LATER,
-    UNREAD,
+    SDK_PARSE_ERRORS,
     RemoteBatch,
     UnreadableReplyError,
-    failure,
-    refusal,
+    build_refusal,
+    convert_exception,
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     from google import genai
 
     from pipeline.gemini.embed import Vectors
@@ -67,44 +71,56 @@ if TYPE_CHECKING:
 
 # Set explicitly, because the SDK's default was v1beta before 3.0 and is v1 since then.
 API_VERSION = "v1beta"
-MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
-MOST_PAGES = 1_000  # ours: of a list, in which an empty page may name itself as the next one
-PAGE = 100  # entries; of batches and files the API gives no more on one
-MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
-MOST_REPLY = (
-    256 * 1024 * 1024
-)  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
-TRANSFER_FACTOR = 10  # times as long as a call may take a transfer may take before its size counts
-LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
-LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
+# The type of an uploaded request file (Batch API guide, read 2026-11).
+UPLOAD_MIME_TYPE = "jsonl"
+# Our own choice: it ends a list in which an empty page names itself as the next page.
+MAX_LIST_PAGES = 1_000
+# The API returns at most this many batches or files per page.
+LIST_PAGE_SIZE = 100
+# Our own choice: more than the number of calls that ever run at once.
+MAX_CONNECTIONS = 100
+# Our own choice, except for downloads: the vectors of a hundred texts take about 4 MB.
+MAX_REPLY_BYTES = 256 * 1024 * 1024
+# A transfer may take this many times as long as a call, before the time for its size is added.
+TRANSFER_TIMEOUT_FACTOR = 10
+# Our own choice: a slower transfer fails, once its first time-out is used up.
+MIN_TRANSFER_BYTES_PER_S = 64 * 1024
+# Our own choice: the delay between two status requests for an upload that is being processed.
+UPLOAD_POLL_INTERVAL_S = 2.0
 # A call may take longer than its connection by this time, so that a missing connection is noticed.
-CONNECT_S = 0.5
-LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
+CONNECT_GRACE_S = 0.5
+# Our own choice: the upper limit of our own waits. The server may ask for longer waits.
+MAX_BACKOFF_S = 60.0
 # Longest duration of a flex call, which may take 1 to 15 minutes (pricing announcement of 2026-04).
 FLEX_S = 900.0
-# Our own choice: tries of a call that fails slowly, however long they take.
-LEAST_ATTEMPTS = 3
+# Our own choice: attempts of a call that fails slowly, however long they take.
+MIN_ATTEMPTS = 3
+# Downloaded bytes are written to disk in blocks of this size.
+DOWNLOAD_BUFFER_BYTES = 1 << 20
+_DOCTOR_HINT = HintTemplate("run `{}`", CommandHint("doctor"))
 
 T = TypeVar("T")
 
 
 @dataclass
 class _RunningCall:
-    """The call that is under way: until when it may take, the bytes of its last reply, and the tier that served it.
+    """A call of the SDK, and the parts of its last reply that the SDK does not return."""
 
-    Of a download that comes gzipped it has the `gzip` stream in the place of the bytes.
-    """
-
-    bound: asyncio.Timeout
+    # The time-out of the whole call.
+    timeout: asyncio.Timeout
+    # Bytes of the last reply; empty for a download.
     body: bytes = b""
-    tier: str = ""
-    gzip: "_GzipStream | None" = None
+    # The service tier that answered, from a header; "" if the header is missing.
+    service_tier: str = ""
+    # The body of a download that arrives gzipped.
+    gzip_stream: "_GzipStream | None" = None
 
 
 class _GzipStream(httpx2.AsyncByteStream):
-    """Passes a gzipped body on as it is, and keeps its end: the last four bytes are the length of what it unpacks to.
+    """A gzipped body that is passed on unchanged, and whose last four bytes are remembered.
 
-    The HTTP library takes a body that ends early for a whole one.
+    These bytes are the unpacked length. The HTTP library accepts a body that ends early, so the
+    length has to be compared.
     """
 
     def __init__(self, body: Any) -> None:
@@ -112,378 +128,559 @@ class _GzipStream(httpx2.AsyncByteStream):
         self._tail = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._body:
-            self._tail = (self._tail + piece)[-4:]
-            yield piece
+        async for chunk in self._body:
+            self._tail = (self._tail + chunk)[-4:]
+            yield chunk
 
     async def aclose(self) -> None:
         await self._body.aclose()
 
-    def is_whole(self, size: int) -> bool:
-        """Return whether an unpacked length of `size` bytes is the one that the gzip data end with."""
-        return int.from_bytes(self._tail, "little") == size % 2**32
+    def has_unpacked_size(self, size_bytes: int) -> bool:
+        """Return whether the gzip data end with this unpacked length (modulo 2**32)."""
+        return int.from_bytes(self._tail, "little") == size_bytes % 2**32
 
 
-_under_way: ContextVar[_RunningCall] = ContextVar("findable_call")
+_running_call: ContextVar[_RunningCall] = ContextVar("findable_call")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Client:
-    """Speaks to one base URL with one key. Usable from several threads and event loops; `close` it at the end.
+    """Calls a base URL with a key, from any thread or event loop; `close` it at the end.
 
-    Nothing is opened before the first call, nor read from the environment but, with `trust_env`, proxies and
-    certificates. Time-outs are seconds for a whole call; `retry_for_s` bounds the waits of one operation together.
+    Nothing is opened before the first call. The environment is not read, except for proxies and
+    certificates if `trust_env` is set.
+
+    A call raises NotSentError if no connection was made. It raises UnavailableError if its effect
+    is unknown or its reply is unreadable. Refusals raise the errors of `remote.build_refusal`.
     """
 
     api_key: InitVar[str]
+    # None means Google's own address.
     base_url: InitVar[str | None] = None
+    # Time-outs of whole calls, in seconds.
     call_timeout_s: float = 60
     create_timeout_s: float = 60
+    # The upper limit of all waits of one operation together.
     retry_for_s: float = 60
+    # The upper limit of the first wait, before it grows.
     first_wait_s: float = 1.0
     trust_env: bool = True
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self, api_key: str, base_url: str | None) -> None:
+        """Check the key and store it with the address, both as secrets; open nothing.
+
+        Raises:
+            ConfigurationError: The key is empty, or has characters that are not printable ASCII.
+        """
         key = api_key.strip()
         if not key or not (key.isascii() and key.isprintable()):
             raise ConfigurationError(
-                "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
+                "the Gemini key is empty or holds characters no key has",
+                hint="set GEMINI_API_KEY",
             )
         self._key = Secret(key)
-        self._address = Secret.url(base_url or GOOGLE_URL)
+        self._base_url = Secret.url(base_url or GOOGLE_URL)
         self._backoff = tenacity.wait_random_exponential(
-            multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S
+            multiplier=self.first_wait_s,
+            max=MAX_BACKOFF_S,
         )
-        self._opening = threading.Lock()
+        self._opening_lock = threading.Lock()
+
+    # Files and batches
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> str:
-        """Upload a sealed file; return its name there, `files/…`, when it is ACTIVE and the API has all of its bytes.
+        """Upload a sealed file; return its remote name, `files/…`, once it is ACTIVE and verified.
 
-        The size must agree, and the hash (hex) where the API gives one. A failure anywhere begins again from byte 0
-        with a new upload; what a failed one left is deleted as well as can be.
+        The size must agree, and so must the hash if the API returns it. Each retry starts a new
+        upload at byte 0. Files of failed uploads are deleted if possible.
+
+        Args:
+            sha256: The file's hash in hex.
+            size: The file's size in bytes.
+
+        Raises:
+            InconsistentError: The local file is missing or has another size.
+            RemoteError: The upload was refused, or failed until the retry time was used up.
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
         """
         if not path.is_file() or path.stat().st_size != size:
             raise InconsistentError(
-                f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR
+                f"{path} is not there with the {size} bytes it was sealed with",
+                hint=_DOCTOR_HINT,
             )
-        what = f"upload {display_name}"
+        action = f"upload {display_name}"
 
-        async def send(sdk: "genai.Client") -> str:
+        async def send_file(sdk: "genai.Client") -> str:
+            """Upload and verify the file; return its name. Delete a failed upload."""
             config: Any = {
                 "display_name": display_name,
-                "mime_type": MIME_TYPE,
-                **_options(self._transfer_s),
+                "mime_type": UPLOAD_MIME_TYPE,
+                **_request_config(self._transfer_timeout_s),
             }
             try:
-                document = await self._raw(sdk.aio.files.upload(file=path, config=config))
-                file = await self._processed(sdk, document, what=what)
-                remote.check_arrived(file, sha256=sha256, size=size)
+                upload_call = sdk.aio.files.upload(file=path, config=config)
+                document = await self._reply_document(upload_call)
+                file = await self._wait_until_active(sdk, document, action=action)
+                remote.verify_upload(file, sha256=sha256, size=size)
             except Exception:
-                await self._delete_orphan(sdk)
+                await self._delete_failed_upload(sdk)
                 raise
             return str(file["name"])
 
-        return self._call(send, what=what, seconds=self._transfer_s + size / LEAST_RATE)
+        timeout_s = self._transfer_timeout_s + size / MIN_TRANSFER_BYTES_PER_S
+        return self._call_with_retries(send_file, action=action, timeout_s=timeout_s)
 
-    async def _processed(self, sdk: "genai.Client", document: Any, *, what: str) -> dict[str, Any]:
-        """Return the file of an upload's last reply when it is ACTIVE; without a state it is at once."""
+    async def _wait_until_active(
+        self,
+        sdk: "genai.Client",
+        document: Any,
+        *,
+        action: str,
+    ) -> dict[str, Any]:
+        """Poll an uploaded file until it is processed; return its resource.
+
+        Args:
+            document: The last reply of the upload. A file without a state counts as ACTIVE.
+            action: A verb and its object for error messages.
+
+        Raises:
+            RemoteError: The reply has status 200 but contains an error.
+            UnreadableReplyError: The reply names no file, or the file does not become ACTIVE.
+        """
         error = document.get("error") if isinstance(document, dict) else None
-        if isinstance(error, dict) and isinstance(
-            error.get("code"), int
-        ):  # a refusal may hide in a 200
-            raise refusal(
-                error["code"], document, what=what, key=self._key.reveal(), now=self.now()
+        if isinstance(error, dict) and isinstance(error.get("code"), int):
+            raise build_refusal(
+                error["code"],
+                document,
+                action=action,
+                key=self._key.reveal(),
+                now=self.now(),
             )
-        file = remote.file_in(document)
-        waited = 0.0
-        while file.get("state") == "PROCESSING" and waited < self._transfer_s:
-            await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
-            waited += LOOK_EVERY_S
-            look = sdk.aio.files.get(name=file["name"], config=_options(self.call_timeout_s))
-            file = remote.file_in({"file": await self._raw(look)})
+
+        file = remote.read_file_resource(document)
+        waited_s = 0.0
+        while file.get("state") == "PROCESSING" and waited_s < self._transfer_timeout_s:
+            await asyncio.to_thread(self.sleep, UPLOAD_POLL_INTERVAL_S)
+            waited_s += UPLOAD_POLL_INTERVAL_S
+            config: Any = _request_config(self.call_timeout_s)
+            status_call = sdk.aio.files.get(name=file["name"], config=config)
+            file = remote.read_file_resource({"file": await self._reply_document(status_call)})
+
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
             raise UnreadableReplyError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
 
-    async def _delete_orphan(self, sdk: "genai.Client") -> None:
-        """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
+    async def _delete_failed_upload(self, sdk: "genai.Client") -> None:
+        """Delete the file that the last reply names; ignore all errors.
+
+        Google deletes files after two days, so a file that remains does no harm.
+        """
         with contextlib.suppress(Exception):
-            document = self._document()
-            name = remote.file_in(document if "file" in document else {"file": document})["name"]
-            await sdk.aio.files.delete(name=name, config=_options(self.call_timeout_s))
+            document = self._parse_reply()
+            if "file" not in document:
+                document = {"file": document}
+            name = remote.read_file_resource(document)["name"]
+            config: Any = _request_config(self.call_timeout_s)
+            await sdk.aio.files.delete(name=name, config=config)
 
     def delete(self, name: str) -> None:
-        """Delete an upload or a batch; one that is gone or not ours any more (403, 404) counts as deleted."""
-        is_file = name.startswith("files/")
-        config = _options(self.call_timeout_s)
-        if is_file:
-            _check_name(name, FILE_NAME, "file")
-        else:
-            _check_name(name, BATCH_NAME, "batch")
+        """Delete an upload or a batch; succeed if it is missing or not accessible (403, 404).
 
-        async def delete(sdk: "genai.Client") -> None:
+        Args:
+            name: `files/…` or `batches/…`.
+
+        Raises:
+            InconsistentError: The name is malformed.
+        """
+        is_file = name.startswith("files/")
+        config: Any = _request_config(self.call_timeout_s)
+        if is_file:
+            _check_name(name, FILE_NAME_PATTERN, "file")
+        else:
+            _check_name(name, BATCH_NAME_PATTERN, "batch")
+
+        async def delete_resource(sdk: "genai.Client") -> None:
             if is_file:
                 await sdk.aio.files.delete(name=name, config=config)
             else:
                 await sdk.aio.batches.delete(name=name, config=config)
 
         with contextlib.suppress(MissingError):
-            self._call(delete, what=f"delete {name}")
+            self._call_with_retries(delete_resource, action=f"delete {name}")
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
-        """Create a batch with exactly one attempt, and return what the API says of it.
+        """Create a batch with exactly one attempt, and return it as the API describes it.
 
         Raises:
-            RefusedError: a clear no (4xx other than 408, 409, 499); no batch was made. Its kinds say why.
-            NotSentError: no connection was made; no batch was made.
-            UnavailableError: unclear (5xx, 408, 409, 499, time-out, cut connection, no batch's name, or another display
-                name): a batch may exist. Look for the display name before anything else.
+            RefusedError: A clear refusal (4xx other than 408, 409, 499); no batch was made. Its
+                subclass gives the reason.
+            NotSentError: No connection was made; no batch was made.
+            UnavailableError: Unclear (5xx, 408, 409, 499, time-out, cut connection, a reply without
+                a batch's name or with another display name). A batch may exist, so the caller has
+                to look for the display name first.
         """
-        _check_name(file_name, FILE_NAME, "file")
-        seconds = self.create_timeout_s or self.call_timeout_s
+        _check_name(file_name, FILE_NAME_PATTERN, "file")
+        timeout_s = self.create_timeout_s or self.call_timeout_s
 
         async def create(sdk: "genai.Client") -> RemoteBatch:
-            config: Any = {"display_name": display_name, **_options(seconds)}
-            document = await self._raw(
-                sdk.aio.batches.create(model=model, src=file_name, config=config)
+            """Create the batch; raise UnreadableReplyError if the reply may be about another."""
+            config: Any = {"display_name": display_name, **_request_config(timeout_s)}
+            document = await self._reply_document(
+                sdk.aio.batches.create(model=model, src=file_name, config=config),
             )
-            made = remote.read_operation(document)
-            inside = document.get("metadata")
-            if made.display_name not in {"", display_name}:
-                raise UnreadableReplyError("the answer is about another batch")
-            if isinstance(inside, dict) and inside.get("name", made.name) != made.name:
-                raise UnreadableReplyError(
-                    "the answer names two batches"
-                )  # the list tells which is ours
-            return made
+            batch = remote.read_operation(document)
 
-        return self._run(
-            self._attempt(create, what=f"create batch {display_name}", seconds=seconds)
+            # If the reply is inconsistent, only the list of batches shows which batch is ours.
+            if batch.display_name not in {"", display_name}:
+                raise UnreadableReplyError("the answer is about another batch")
+            metadata = document.get("metadata")
+            if isinstance(metadata, dict) and metadata.get("name", batch.name) != batch.name:
+                raise UnreadableReplyError("the answer names two batches")
+            return batch
+
+        attempt = self._attempt_call(
+            create,
+            action=f"create batch {display_name}",
+            timeout_s=timeout_s,
         )
+        return self._run(attempt)
 
     def get_batch(self, name: str) -> RemoteBatch:
-        """Return what the API says of one batch now; a MissingError is no proof that it never ran."""
-        _check_name(name, BATCH_NAME, "batch")
+        """Return a batch as the API describes it now.
 
-        async def look(sdk: "genai.Client") -> RemoteBatch:
-            config: Any = _options(self.call_timeout_s)
-            batch = remote.read_operation(
-                await self._raw(sdk.aio.batches.get(name=name, config=config))
-            )
+        Raises:
+            MissingError: The batch is missing or not accessible. It may have run nevertheless.
+        """
+        _check_name(name, BATCH_NAME_PATTERN, "batch")
+
+        async def fetch_batch(sdk: "genai.Client") -> RemoteBatch:
+            """Read the batch; raise UnreadableReplyError if the reply is about another."""
+            config: Any = _request_config(self.call_timeout_s)
+            get_call = sdk.aio.batches.get(name=name, config=config)
+            batch = remote.read_operation(await self._reply_document(get_call))
             if batch.name != name:
                 raise UnreadableReplyError("the answer is about another batch")
             return batch
 
-        return self._call(look, what=f"read {name}")
+        return self._call_with_retries(fetch_batch, action=f"read {name}")
 
     def get_model(self, name: str) -> dict[str, Any]:
-        """Return what the API's `models.get` says of a model: limits in tokens and methods.
+        """Return the API's description of a model (`models.get`): token limits and methods.
 
         Raises:
             MissingError: The API knows no model of that name.
         """
 
-        async def look(sdk: "genai.Client") -> dict[str, Any]:
-            config: Any = _options(self.call_timeout_s)
-            document = await self._raw(sdk.aio.models.get(model=name, config=config))
+        async def fetch_model(sdk: "genai.Client") -> dict[str, Any]:
+            """Read the model; raise UnreadableReplyError if the reply has no name of a model."""
+            config: Any = _request_config(self.call_timeout_s)
+            get_call = sdk.aio.models.get(model=name, config=config)
+            document = await self._reply_document(get_call)
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
                 raise UnreadableReplyError("the answer describes no model")
             return document
 
-        return self._call(look, what=f"describe the model {name}")
+        return self._call_with_retries(fetch_model, action=f"describe the model {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
-        """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
+        """Return all batches that the API lists, newest first; never a part of the list.
 
-        Each page has its own retries; without a page size the list has come back empty (2025-08).
+        Each page has its own retries. The page size is always sent, because the list has come back
+        empty without it (2025-08).
+
+        Raises:
+            UnavailableError: A page cannot be read, or the pages do not end.
         """
-        config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
-        found: list[RemoteBatch] = []
+        config: dict[str, Any] = {
+            "page_size": LIST_PAGE_SIZE,
+            **_request_config(self.call_timeout_s),
+        }
+        batches: list[RemoteBatch] = []
 
-        async def ask(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
-            call: Any = sdk.aio.batches.list
-            return remote.read_page(await self._raw(call(config=config)))
+        async def fetch_page(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
+            list_call: Any = sdk.aio.batches.list
+            return remote.read_batch_page(await self._reply_document(list_call(config=config)))
 
-        for _ in range(MOST_PAGES):
-            page, config["page_token"] = self._call(ask, what="list the batches")
-            found += page
-            if not config["page_token"]:
-                return found
+        for _ in range(MAX_LIST_PAGES):
+            page, page_token = self._call_with_retries(fetch_page, action="list the batches")
+            batches += page
+            if not page_token:
+                return batches
+            config["page_token"] = page_token
         raise UnavailableError("the pages do not end, when asked to list the batches")
 
     def cancel_batch(self, name: str) -> None:
-        """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards."""
-        _check_name(name, BATCH_NAME, "batch")
+        """Ask the API to stop a batch; it may still end otherwise, so read its state afterwards."""
+        _check_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def cancel(sdk: "genai.Client") -> None:
-            config: Any = _options(self.call_timeout_s)
+            config: Any = _request_config(self.call_timeout_s)
             await sdk.aio.batches.cancel(name=name, config=config)
-            if (
-                _under_way.get().body.strip()
-            ):  # an empty one is as good as `{}`, the page of a proxy is not
-                self._document()
+            # An empty body is as good as `{}`. A proxy's page is an error, and is not JSON.
+            if _running_call.get().body.strip():
+                self._parse_reply()
 
-        self._call(cancel, what=f"cancel {name}")
+        self._call_with_retries(cancel, action=f"cancel {name}")
 
     def download(self, file_name: str, part: Path) -> int:
-        """Write a result file to `part` at flat memory and return its size in bytes; nothing is synced here.
+        """Write a result file to `part` with little memory; return its size in bytes.
 
-        By name only: the SDK would cut a URI at the dash. Each retry writes the file from its start. A cut body
-        without a length looks whole, so count its lines afterwards. When this raises, no `part` is left.
+        The file is not synced. Each retry writes it from the start. A body that was cut and has no
+        length looks complete, so the caller has to count its lines.
+
+        Args:
+            file_name: `files/…`. URIs are not accepted, because the SDK cuts them at a dash.
+            part: The file to write. It is removed if an error is raised.
 
         Raises:
-            IncompleteError: fewer bytes came than its length, its chunks or its gzip trailer say, at each try.
+            IncompleteError: Each attempt got fewer bytes than its length, its chunks or its gzip
+                trailer say.
+            ConfigurationError: The file cannot be written.
         """
-        _check_name(file_name, FILE_NAME, "file")
-        incomplete = f"{file_name} came incomplete"
+        _check_name(file_name, FILE_NAME_PATTERN, "file")
 
         async def fetch(sdk: "genai.Client") -> int:
-            bound = _under_way.get().bound
+            """Write the file and return its size; remove it and convert errors if that fails."""
             try:
-                # removed here, where it is opened: who waits for it may be interrupted before that
-                with removed_on_error(part), part.open("wb", buffering=1 << 20) as file:
-
-                    def write(data: bytes) -> None:
-                        file.write(data)
-                        bound.reschedule((bound.when() or 0.0) + len(data) / LEAST_RATE)
-
-                    target: Any = SimpleNamespace(
-                        write=write
-                    )  # the SDK takes anything with a write method
-                    config: Any = _options(self._transfer_s)
-                    await sdk.aio.files.download(file=file_name, destination=target, config=config)
-                    stream = _under_way.get().gzip
-                    if stream is not None and not stream.is_whole(file.tell()):
-                        raise IncompleteError(f"{incomplete}: its gzip data end early", hint=LATER)
-                    return file.tell()
+                # This thread opened the file and removes it. The thread that waits for the download
+                # may be interrupted earlier.
+                with (
+                    removed_on_error(part),
+                    part.open("wb", buffering=DOWNLOAD_BUFFER_BYTES) as file,
+                ):
+                    return await self._write_download(sdk, file_name, file)
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
-                    f"{incomplete}: the connection ended early", hint=LATER
+                    f"{file_name} came incomplete: the connection ended early",
+                    hint=LATER,
                 ) from error
-            except OSError as error:  # of the disk: those of the network have other names
+            # An error of the disk: network errors are other exceptions.
+            except OSError as error:
                 message = f"cannot write {part}: {error.strerror}"
                 raise ConfigurationError(message, hint="make room, then run it again") from error
 
-        return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
+        return self._call_with_retries(
+            fetch,
+            action=f"download {file_name}",
+            timeout_s=self._transfer_timeout_s,
+        )
+
+    async def _write_download(self, sdk: "genai.Client", file_name: str, file: BinaryIO) -> int:
+        """Write the bytes of a remote file, and extend the call's time-out with each chunk.
+
+        Returns:
+            The number of bytes written.
+
+        Raises:
+            IncompleteError: The gzip data ended early.
+        """
+        running_call = _running_call.get()
+        timeout = running_call.timeout
+
+        def write_chunk(chunk: bytes) -> None:
+            file.write(chunk)
+            extra_s = len(chunk) / MIN_TRANSFER_BYTES_PER_S
+            timeout.reschedule((timeout.when() or 0.0) + extra_s)
+
+        # The SDK accepts any object with a `write` method.
+        destination: Any = SimpleNamespace(write=write_chunk)
+        config: Any = _request_config(self._transfer_timeout_s)
+        await sdk.aio.files.download(file=file_name, destination=destination, config=config)
+
+        stream = running_call.gzip_stream
+        if stream is not None and not stream.has_unpacked_size(file.tell()):
+            raise IncompleteError(
+                f"{file_name} came incomplete: its gzip data end early",
+                hint=LATER,
+            )
+        return file.tell()
+
+    # Live calls
 
     async def generate(
-        self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD
+        self,
+        model: str,
+        request: Mapping[str, Any],
+        *,
+        tier: str = STANDARD,
     ) -> dict[str, Any]:
-        """Ask one question with the request object of a batch line, once, and return the raw reply document.
+        """Send one request live with a single attempt, and return the raw reply document.
 
-        Nothing is repeated: after an UnavailableError it may have been answered and paid for. An error that comes with
-        status 200 is raised as the status that it carries. The tier that served it stands in the document's
-        `usageMetadata`, as `serviceTier`, where the API says so in a header.
+        After an UnavailableError the request may have been answered and charged.
+
+        Args:
+            request: The request object of a batch line.
+            tier: The API's service tier.
+
+        Returns:
+            The reply. If a header names the service tier that answered, it is in `usageMetadata`
+            as `serviceTier`.
+
+        Raises:
+            RemoteError: The call failed. An error in a reply with status 200 is raised as the
+                status that the error contains.
         """
-        seconds = max(FLEX_S, self.call_timeout_s) if tier == Mode.FLEX else self.call_timeout_s
+        is_flex = tier == Mode.FLEX
+        timeout_s = max(FLEX_S, self.call_timeout_s) if is_flex else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
-        what = f"ask {model}"
+        action = f"ask {model}"
 
-        async def ask(sdk: "genai.Client") -> dict[str, Any]:
+        async def send_request(sdk: "genai.Client") -> dict[str, Any]:
+            """Send the request and return the reply with its service tier; raise its error."""
+            # One call gives one reply: the SDK would otherwise continue a cut answer.
             config: Any = {
                 "automatic_continuation": False,
-                **_options(seconds, body=body),
-            }  # one call, one reply
-            document = await self._raw(
-                sdk.aio.models.generate_content(model=model, contents="-", config=config)
+                **_request_config(timeout_s, body=body),
+            }
+            document = await self._reply_document(
+                sdk.aio.models.generate_content(model=model, contents="-", config=config),
             )
             if not isinstance(document, dict) or not document:
                 raise UnreadableReplyError("the answer is no JSON object")
-            if (code := remote.code_in_reply(document)) is not None:
-                raise refusal(code, document, what=what, key=self._key.reveal(), now=self.now())
-            if served := _under_way.get().tier:
-                usage = document.get("usageMetadata")
-                document["usageMetadata"] = {
-                    **(usage if isinstance(usage, dict) else {}),
-                    "serviceTier": served,
-                }
+
+            error_code = remote.find_error_code(document)
+            if error_code is not None:
+                raise build_refusal(
+                    error_code,
+                    document,
+                    action=action,
+                    key=self._key.reveal(),
+                    now=self.now(),
+                )
+            _add_service_tier(document)
             return document
 
-        call = self._attempt(ask, what=what, seconds=seconds)
-        return await asyncio.wrap_future(self._begun(call))
+        attempt = self._attempt_call(send_request, action=action, timeout_s=timeout_s)
+        return await asyncio.wrap_future(self._start(attempt))
 
     def embed(
-        self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+        self,
+        model: Model,
+        texts: Sequence[str],
+        *,
+        dim: int,
+        query: bool,
+        is_paced: bool = False,
     ) -> "Vectors":
-        """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
+        """Embed texts; return float32 (len(texts), dim), rows of unit length in their order.
+
+        Args:
+            texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
+            dim: Numbers per vector.
+            query: The texts are search queries, not documents. A user waits for them, so their
+                time-out is that of a short call.
+            is_paced: The caller handles quotas, so a ThrottledError is raised at once.
+
+        Raises:
+            ValueError: There are too few or too many texts, or a text is blank.
+        """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(
-                f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}"
+                f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, "
+                f"not {len(texts)}",
             )
-        seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
-        body = {
-            "requests": [
-                build_embedding_request(text, model, dim=dim, query=query) for text in texts
-            ]
-        }
+        timeout_s = self.call_timeout_s if query else self._transfer_timeout_s
+        requests = [build_embedding_request(text, model, dim=dim, is_query=query) for text in texts]
+        body = {"requests": requests}
 
-        async def ask(sdk: "genai.Client") -> "Vectors":
-            config: Any = _options(seconds, body=body)
-            document = await self._raw(
-                sdk.aio.models.embed_content(model=model.name, contents="-", config=config)
+        async def request_vectors(sdk: "genai.Client") -> "Vectors":
+            """Send the texts; return checked vectors, or raise ValueError if one is unusable."""
+            config: Any = _request_config(timeout_s, body=body)
+            document = await self._reply_document(
+                sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
             )
-            return normalize_vectors(
-                [one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim
-            )
+            vectors = [embedding.get("values") for embedding in document["embeddings"]]
+            return normalize_vectors(vectors, count=len(texts), dim=dim)
 
-        what = f"embed {len(texts)} texts with {model.name}"
-        return self._call(ask, what=what, seconds=seconds, waits_for_quota=not is_paced)
+        return self._call_with_retries(
+            request_vectors,
+            action=f"embed {len(texts)} texts with {model.name}",
+            timeout_s=timeout_s,
+            should_wait_for_quota=not is_paced,
+        )
 
     def close(self) -> None:
-        """Close the connections, and end what is under way; closing twice does no harm."""
-        with self._opening:
+        """Close the connections and end running calls; a second call does nothing."""
+        with self._opening_lock:
             loop = self.__dict__.pop("_loop", None)
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
 
+    # Attempts, and the event loop that runs them
+
     @property
-    def _transfer_s(self) -> float:
-        return TRANSFER_FACTOR * self.call_timeout_s
+    def _transfer_timeout_s(self) -> float:
+        """Return the time-out of uploads, downloads and bulk embeddings, in seconds."""
+        return TRANSFER_TIMEOUT_FACTOR * self.call_timeout_s
 
-    def _call(
+    def _call_with_retries(
         self,
-        ask: "Callable[[genai.Client], Awaitable[T]]",
+        call: "Callable[[genai.Client], Awaitable[T]]",
         *,
-        what: str,
-        seconds: float | None = None,
-        waits_for_quota: bool = True,
+        action: str,
+        timeout_s: float | None = None,
+        should_wait_for_quota: bool = True,
     ) -> T:
-        """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
+        """Repeat a call until it succeeds, fails for good, or the retry time is used up.
 
-        Between tries it waits as long as the server asks to, or our own jittered backoff, the longer of both; calls
-        that fail slowly are tried three times all the same.
+        A wait lasts as long as the server asks, or as our own jittered backoff if that is longer.
+        Attempts end if the waits would exceed `retry_for_s` in total. They also end once that time
+        has passed since the start, but not before MIN_ATTEMPTS.
+
+        Args:
+            call: Makes the call with the SDK. It has to be repeatable.
+            action: A verb and its object for error messages.
+            timeout_s: The time-out of each attempt; None means `call_timeout_s`.
+            should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
+
+        Raises:
+            FindableError: The error of the last attempt.
         """
+        attempt_timeout_s = timeout_s or self.call_timeout_s
 
-        def may_pass(error: BaseException) -> bool:
+        def is_transient(error: BaseException) -> bool:
             if isinstance(error, ThrottledError):
-                return waits_for_quota and error.resets_at is None  # a daily one does not pass
+                # A daily quota does not recover within the retry time.
+                return should_wait_for_quota and error.resets_at is None
             return isinstance(error, UnavailableError | NotSentError)
 
-        def wait(state: tenacity.RetryCallState) -> float:
+        def next_wait_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
+            requested_wait_s = getattr(error, "retry_after_s", None) or 0.0
+            return max(self._backoff(state), requested_wait_s)
 
-        slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(
-            self.retry_for_s
-        )
+        attempt_limit = tenacity.stop_after_attempt(MIN_ATTEMPTS)
+        time_limit = tenacity.stop_after_delay(self.retry_for_s)
+        slow_call_limit = attempt_limit & time_limit
+
+        def should_stop(state: tenacity.RetryCallState) -> bool:
+            total_wait_s = state.idle_for + state.upcoming_sleep
+            return slow_call_limit(state) or total_wait_s > self.retry_for_s
+
+        def attempt() -> T:
+            return self._run(self._attempt_call(call, action=action, timeout_s=attempt_timeout_s))
+
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(may_pass),
-            wait=wait,
-            stop=lambda state: (
-                slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s
-            ),
+            retry=tenacity.retry_if_exception(is_transient),
+            wait=next_wait_s,
+            stop=should_stop,
             reraise=True,
         )
-        return retrying(
-            lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s))
-        )
+        return retrying(attempt)
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        future = self._begun(call)
+        """Run a coroutine in the client's event loop and return its result.
+
+        If this thread is interrupted meanwhile, the coroutine is cancelled.
+
+        Raises:
+            FindableError: The client was closed during the call.
+        """
+        future = self._start(call)
         try:
             return future.result()
         except CancelledError:
@@ -492,54 +689,75 @@ class Client:
             future.cancel()
             raise
 
-    def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
-        with self._opening:
+    def _start(self, call: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine in the client's event loop, which is started if necessary."""
+        with self._opening_lock:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
-    async def _attempt(
-        self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float
+    async def _attempt_call(
+        self,
+        call: "Callable[[genai.Client], Awaitable[T]]",
+        *,
+        action: str,
+        timeout_s: float,
     ) -> T:
-        with self._opening:
+        """Make one attempt of a call within a time-out; open the SDK before the first one.
+
+        Raises:
+            FindableError: The converted error of the network, the SDK or the API.
+        """
+        with self._opening_lock:
             sdk = self._sdk
         try:
-            async with asyncio.timeout(seconds + CONNECT_S) as bound:
-                _under_way.set(_RunningCall(bound))
-                return await ask(sdk)
+            async with asyncio.timeout(timeout_s + CONNECT_GRACE_S) as timeout:
+                _running_call.set(_RunningCall(timeout))
+                return await call(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
-            key = self._key.reveal()
-            address = str(self._address)
-            raise failure(
-                error, what=what, key=key, now=self.now(), address=address, seconds=seconds
+            raise convert_exception(
+                error,
+                action=action,
+                key=self._key.reveal(),
+                now=self.now(),
+                address=str(self._base_url),
+                timeout_s=timeout_s,
             ) from None
 
-    async def _raw(self, call: Awaitable[object]) -> Any:
-        """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
+    async def _reply_document(self, call: Awaitable[object]) -> Any:
+        """Await a call of the SDK and return the JSON of its reply, without credentials.
 
-        One entry of a list, made by another program in the same project, is enough for that; and a reply that was paid
-        for is not lost to it.
+        The reply is used even if the SDK cannot parse it. A list that contains an entry of another
+        program is such a reply, and a live reply was paid for.
         """
         try:
             await call
-        except UNREAD:
-            if not _under_way.get().body:
+        except SDK_PARSE_ERRORS:
+            if not _running_call.get().body:
                 raise
-        return self._document()
+        return self._parse_reply()
 
-    def _document(self) -> Any:
-        return orjson.loads(redact_document(_under_way.get().body, self._key.reveal()))
+    def _parse_reply(self) -> Any:
+        """Return the JSON of the last reply of the running call, without credentials."""
+        body = redact_document(_running_call.get().body, self._key.reveal())
+        return orjson.loads(body)
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
+        """Start the thread with the client's event loop; return the loop.
+
+        When the loop is stopped, the thread cancels all tasks and closes the connections.
+        """
         runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         loop = runner.get_loop()
 
         def serve() -> None:
+            """Run the loop until it is stopped, then cancel its tasks and close the connections."""
             with runner:
                 loop.run_forever()
+                # Cancel the tasks first. A connection that closes during a call is another error.
                 for task in asyncio.all_tasks(loop):
-                    task.cancel()  # they are told first, not by a connection that is closed under them
+                    task.cancel()
                 if self.__dict__.pop("_sdk", None):
-                    loop.run_until_complete(self._http.aclose())
+                    loop.run_until_complete(self._http_client.aclose())
 
         self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
         self._thread.start()
@@ -547,29 +765,69 @@ class Client:
 
     @cached_property
     def _sdk(self) -> "genai.Client":
+        """Open the SDK with explicit options, and keep the key out of the logs of libraries.
+
+        Raises:
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
+        """
         from google import genai
         from google.genai import types
 
-        address = self._address.reveal()
-        url = httpx2.URL()
+        base_url = self._checked_base_url()
+        self._http_client, ssl_context = self._open_http_client()
+        keep_out_of_logs(self._key.reveal())
+
+        # The SDK warns of enum values that it does not know. They are of no use to a user, and
+        # `states` handles unknown values.
+        warnings.filterwarnings(
+            "ignore",
+            r".* is not a valid \w+$",
+            UserWarning,
+            r"google\.genai\._common$",
+        )
+        options = types.HttpOptions(
+            base_url=base_url,
+            api_version=API_VERSION,
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_async_client=self._http_client,
+            client_args={"verify": ssl_context, "trust_env": False},
+        )
+        return genai.Client(api_key=self._key.reveal(), vertexai=False, http_options=options)
+
+    def _checked_base_url(self) -> str:
+        """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host."""
+        base_url = self._base_url.reveal()
+        parsed_url = httpx2.URL()
         with contextlib.suppress(httpx2.InvalidURL):
-            url = httpx2.URL(address)
-        if url.scheme not in {"http", "https"} or not url.host or re.search(r"\s", address):
+            parsed_url = httpx2.URL(base_url)
+
+        is_http = parsed_url.scheme in {"http", "https"}
+        if not is_http or not parsed_url.host or re.search(r"\s", base_url):
             raise ConfigurationError(
-                f"{self._address} is no address of a server",
+                f"{self._base_url} is no address of a server",
                 hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
             )
+        return base_url
+
+    def _open_http_client(self) -> "tuple[httpx2.AsyncClient, ssl.SSLContext]":
+        """Create the HTTP client, with a hook that records each reply, and its SSL context.
+
+        Raises:
+            ConfigurationError: A certificate file or a proxy of the environment cannot be used.
+        """
         try:
-            context = httpx2.create_ssl_context(trust_env=self.trust_env)
-            self._http = httpx2.AsyncClient(
-                verify=context,
+            ssl_context = httpx2.create_ssl_context(trust_env=self.trust_env)
+            http_client = httpx2.AsyncClient(
+                verify=ssl_context,
                 trust_env=self.trust_env,
                 limits=httpx2.Limits(
-                    max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS
+                    max_connections=MAX_CONNECTIONS,
+                    max_keepalive_connections=MAX_CONNECTIONS,
                 ),
-                event_hooks={"response": [_keep]},
+                event_hooks={"response": [_record_response]},
             )
-        except OSError as error:  # of the SSL library, which does not say which file
+        # An error of the SSL library, which does not name the file.
+        except OSError as error:
             raise ConfigurationError(
                 f"the certificates that the environment names cannot be read: {error.strerror}",
                 hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
@@ -577,57 +835,75 @@ class Client:
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise ConfigurationError(
                 "the proxy that the environment names cannot be used (no address, or SOCKS)",
-                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
+                hint="set HTTPS_PROXY to an http:// address, "
+                "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
             ) from error
-        keep_out_of_logs(self._key.reveal())
-        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
-        warnings.filterwarnings(
-            "ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$"
-        )
-        options = types.HttpOptions(
-            base_url=address,
-            api_version=API_VERSION,
-            retry_options=types.HttpRetryOptions(attempts=1),
-            httpx_async_client=self._http,
-            client_args={"verify": context, "trust_env": False},
-        )
-        return genai.Client(api_key=self._key.reveal(), vertexai=False, http_options=options)
+        return http_client, ssl_context
 
 
-async def _keep(response: httpx2.Response) -> None:
-    """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong.
+async def _record_response(response: httpx2.Response) -> None:
+    """Record the body and the service tier of a reply in the running call.
 
-    The SDK takes any status word for success, whatever the HTTP code, and then goes on without the piece that was lost.
+    A download is not read here; if it is gzipped, its stream is recorded.
+
+    A refused piece of an upload raises an error. The SDK would accept any upload status, whatever
+    the HTTP code, and would continue without that piece.
+
+    Raises:
+        UnreadableReplyError: The body is too long, or an upload has an unexpected status.
+        google.genai.errors.APIError: The API refused a piece of an upload.
     """
     from google.genai import errors
 
+    running_call = _running_call.get()
     if response.request.url.path.endswith(":download"):
-        if response.headers.get("content-encoding", "").strip().lower() == "gzip":
-            response.stream = _under_way.get().gzip = _GzipStream(response.stream)
+        encoding = response.headers.get("content-encoding", "")
+        if encoding.strip().lower() == "gzip":
+            gzip_stream = _GzipStream(response.stream)
+            running_call.gzip_stream = gzip_stream
+            response.stream = gzip_stream
         return
-    if int(response.headers.get("content-length", 0)) > MOST_REPLY:
+
+    if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:
         raise UnreadableReplyError("the answer does not end")
-    call = _under_way.get()
-    call.body = await response.aread()
-    call.tier = response.headers.get("x-gemini-service-tier", "")
-    command = response.request.headers.get("x-goog-upload-command", "")
-    if not command.startswith("upload"):
+    running_call.body = await response.aread()
+    running_call.service_tier = response.headers.get("x-gemini-service-tier", "")
+
+    upload_command = response.request.headers.get("x-goog-upload-command", "")
+    if not upload_command.startswith("upload"):
         return
     await errors.APIError.raise_for_async_response(response)
-    word = response.headers.get("x-goog-upload-status")
-    if word != ("final" if "finalize" in command else "active"):
-        raise UnreadableReplyError(f"a piece of the upload was answered with the status {word!r}")
+    upload_status = response.headers.get("x-goog-upload-status")
+    expected_status = "final" if "finalize" in upload_command else "active"
+    if upload_status != expected_status:
+        raise UnreadableReplyError(
+            f"a piece of the upload was answered with the status {upload_status!r}",
+        )
 
 
-def _options(seconds: float, *, body: Mapping[str, Any] | None = None) -> Any:
-    """Return the SDK's config, whose type differs from call to call: its time, and a body in place of its own."""
-    milliseconds = max(1, math.ceil(seconds * 1000))
-    return {"http_options": {"timeout": milliseconds, **({"extra_body": body} if body else {})}}
+def _add_service_tier(document: dict[str, Any]) -> None:
+    """Add the service tier of the running call to `usageMetadata`, if a header named it."""
+    service_tier = _running_call.get().service_tier
+    if not service_tier:
+        return
+    usage = document.get("usageMetadata")
+    if not isinstance(usage, dict):
+        usage = {}
+    document["usageMetadata"] = {**usage, "serviceTier": service_tier}
 
 
-def _check_name(name: str, form: re.Pattern[str], what: str) -> None:
-    if not form.fullmatch(name):
-        raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
+def _request_config(timeout_s: float, *, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a config of the SDK with a time-out and optionally a body that replaces its own.
+
+    The config's type differs from call to call, so callers declare it as Any.
+    """
+    http_options: dict[str, Any] = {"timeout": max(1, math.ceil(timeout_s * 1000))}
+    if body:
+        http_options["extra_body"] = body
+    return {"http_options": http_options}
 
 
-_DOCTOR = HintTemplate("run `{}`", CommandHint("doctor"))
+def _check_name(name: str, pattern: re.Pattern[str], kind: str) -> None:
+    """Raise InconsistentError if a stored name of a remote file or batch is malformed."""
+    if not pattern.fullmatch(name):
+        raise InconsistentError(f"{name!r} is no name of a {kind} at Gemini", hint=_DOCTOR_HINT)

@@ -1,8 +1,8 @@
-"""Embed: what is asked for a text, vectors that are checked, and the local engine's own encoder in this process.
+"""Build embedding requests, check and normalize vectors, and embed with the local engine.
 
-Given a plain list of strings, `gemini-embedding-2` fuses all of them into one vector without a word (seen live by
-three projects, 2026-06 to 2026-09), and a reply with fewer vectors than texts passes the SDK; so each text is a request
-of its own, and nothing is believed here before it is counted.
+- `gemini-embedding-2` fuses a plain list of strings into a single vector and reports no error (seen
+  live by three projects, 2026-06 to 2026-09). So each text is a request of its own.
+- The SDK accepts a reply with fewer vectors than texts. So the vectors are counted here.
 """
 
 import json
@@ -17,73 +17,111 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
-SEPARATOR_BYTES = 2  # between two requests of one body
+# Between two requests in a body.
+SEPARATOR_BYTES = 2
 
 
 def frame_text(text: str, model: Model, *, query: bool) -> str:
-    """Return what is sent for a text: as it is, or for a model without task types, in the words of Google's guide."""
+    """Return the text to embed, with Google's prefix if the model has no task types.
+
+    Args:
+        text: A search query or the text of a document.
+        model: The embedding model.
+        query: The text is a search query, not a document.
+    """
     if not model.task_in_text:
         return text
-    return f"task: search result | query: {text}" if query else f"title: none | text: {text}"
+    if query:
+        return f"task: search result | query: {text}"
+    return f"title: none | text: {text}"
 
 
-def build_embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict[str, Any]:
-    """Return the request for one text of an embedding call, with the task type where the text does not say it."""
-    task = (
-        {}
-        if model.task_in_text
-        else {"taskType": "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"}
-    )
-    content = {"role": "user", "parts": [{"text": frame_text(text, model, query=query)}]}
-    return {
+def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool) -> dict[str, Any]:
+    """Return the request for a text of an embedding call.
+
+    The request names a task type only if the model does not take it from the text.
+
+    Args:
+        text: The text without a prefix.
+        model: The embedding model.
+        dim: Numbers per vector.
+        is_query: The text is a search query, not a document.
+    """
+    text_to_embed = frame_text(text, model, query=is_query)
+    request = {
         "model": f"models/{model.name}",
-        "content": content,
+        "content": {"role": "user", "parts": [{"text": text_to_embed}]},
         "outputDimensionality": dim,
-        **task,
     }
+    if not model.task_in_text:
+        request["taskType"] = "RETRIEVAL_QUERY" if is_query else "RETRIEVAL_DOCUMENT"
+    return request
 
 
 def max_embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
-    """Return the most bytes that one text takes in the body of an embedding call, whose letters may be escaped."""
-    return (
-        len(json.dumps(build_embedding_request(text, model, dim=dim, query=query)))
-        + SEPARATOR_BYTES
-    )
+    """Return the maximum size of a text's request in the body of an embedding call, in bytes.
+
+    It is the size with all characters outside ASCII escaped, and with a separator.
+    """
+    request = build_embedding_request(text, model, dim=dim, is_query=query)
+    return len(json.dumps(request)) + SEPARATOR_BYTES
 
 
 def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
-    """Return float32 (count, dim) with rows of unit length in the order of `vectors`; ValueError if one is unusable."""
+    """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
+
+    Args:
+        vectors: JSON lists of numbers.
+        count: The expected number of vectors.
+        dim: The expected numbers per vector.
+
+    Raises:
+        ValueError: The number of vectors or of their numbers differs, a number is not finite, or a
+            vector is zero.
+    """
     import numpy as np
 
     if len(vectors) != count:
         raise ValueError(f"{count} texts gave {len(vectors)} vectors")
-    widths = {len(vector) if isinstance(vector, list | tuple) else 0 for vector in vectors}
-    if widths - {dim}:
-        raise ValueError(f"a vector has {min(widths - {dim})} numbers instead of {dim}")
+    lengths = {len(vector) if isinstance(vector, list | tuple) else 0 for vector in vectors}
+    wrong_lengths = lengths - {dim}
+    if wrong_lengths:
+        raise ValueError(f"a vector has {min(wrong_lengths)} numbers instead of {dim}")
+
     rows = np.array(vectors, dtype=np.float64).reshape(count, dim)
     if not np.isfinite(rows).all():
         raise ValueError("a vector holds what is no finite number")
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    if not (largest > 0).all():
+    max_magnitudes = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    if not (max_magnitudes > 0).all():
         raise ValueError("a vector is zero")
-    rows = (
-        rows / largest
-    )  # first to about one, so that squares of very large or small numbers stay finite
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+    # Scale to about 1 first, so that squares of very large or small numbers stay finite.
+    scaled_rows = rows / max_magnitudes
+    unit_rows = scaled_rows / np.linalg.norm(scaled_rows, axis=1, keepdims=True)
+    return np.asarray(unit_rows, dtype=np.float32)
 
 
 def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) -> "Vectors":
-    """Return float32 (len(texts), dim), rows of unit length in the order of `texts`, by the local engine's encoder.
+    """Embed texts with the local engine's encoder in this process.
 
-    A server and the SDK to talk to it would take ten times as long for one short text, and twice as long for a hundred.
-    The vectors are the server's, bit for bit: numbers go through the JSON in which it writes them.
+    A server and the SDK would take ten times as long for a short text, and twice as long for a
+    hundred texts.
+
+    Args:
+        model: The embedding model that the encoder imitates.
+        texts: Texts without a prefix.
+        dim: Numbers per vector.
+        query: The texts are search queries, not documents.
+
+    Returns:
+        float32 (len(texts), dim), rows of unit length in the order of `texts`. They equal the
+        server's vectors bit for bit, because the numbers go through the same JSON.
     """
     import orjson
 
     from emulator.embed import embed_texts
 
-    rows = embed_texts(
-        [frame_text(text, model, query=query) for text in texts], model.name, width=dim
-    )
-    written = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
-    return normalize_vectors(orjson.loads(written), count=len(texts), dim=dim)
+    texts_to_embed = [frame_text(text, model, query=query) for text in texts]
+    rows = embed_texts(texts_to_embed, model.name, width=dim)
+    encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+    return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)

@@ -1,11 +1,12 @@
-"""Read what the API says of batches, files and models, and map all that goes wrong with a call to our errors.
+"""Read the API's descriptions of batches and files, and convert failures of calls to our errors.
 
-The SDK drops most of its raw documents: `error`, `batchStats` and `response` never reach its caller, and a failed batch
-would have no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
-What is of another type or form than it should be counts as missing.
-
-A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing,
-but for connections that were never made. Google's words are quoted without credentials: a server may echo what it got.
+- The SDK drops `error`, `batchStats` and `response` of its raw documents, and a failed batch would
+  have no reason. So the raw documents are read here.
+- Counts are sent as texts, and zero counts are left out. A state may be new or missing. A member of
+  an unexpected type or form counts as missing.
+- A 4xx other than 408, 409 and 499 is a clear refusal: the call had no effect. A connection that
+  was never made had no effect either. After all other errors the effect is unknown.
+- Google's messages are quoted without credentials, because a server may echo its request.
 """
 
 import base64
@@ -14,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,38 +34,78 @@ from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
 from pipeline.gemini.responses import HTTP_OF_RPC, error_code, excerpt_of, is_error
 
-BATCH_NAME = re.compile(
-    r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}"
-)  # 400: ours; Google's have about 40
-FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # never becomes a path here
-# A result's name as it is, without `files/`, or inside a full address, of which no other part is ever used.
-RESULT_NAME = re.compile(
-    r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?"
+# At most 400 characters is our own choice; Google's names have about 40.
+BATCH_NAME_PATTERN = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
+# A remote name never becomes part of a local path.
+FILE_NAME_PATTERN = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
+# A result's name with or without `files/`, or in a full address. Only the name in it is used.
+RESULT_NAME_PATTERN = re.compile(
+    r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?",
 )
-MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
+# Characters stored of the reason of a failed batch.
+MAX_ERROR_CHARS = 1_000
+
+# Daily quotas are reset at midnight there (rate limits page, read 2026-11).
+PACIFIC = ZoneInfo("America/Los_Angeles")
+# The 4xx codes after which the call may have had an effect.
+UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
+# Beginnings of ErrorInfo.reason.
+KEY_REASON_PREFIXES = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")
+# Exceptions of the SDK for a reply that does not fit its types.
+SDK_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
+
+# Characters of Google's own message, and of its status, that are quoted.
+MAX_QUOTED_CHARS = 300
+MAX_STATUS_CHARS = 40
+# Our own choice: characters of a server's text that are searched for markup.
+MAX_SERVER_TEXT_CHARS = 20_000
+# Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
+MAX_RETRY_AFTER_S = 86_400.0
+
+# Google's words for the subject of a refusal: a thinkingConfig, a model without any quota, money,
+# a model that is full, a large schema.
+THINKING_PATTERN = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)
+NO_QUOTA_PATTERN = re.compile(r"\blimit: 0(?![\d.])")
+CREDIT_PATTERN = re.compile(
+    r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b",
+    re.IGNORECASE,
+)
+CAPACITY_PATTERN = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
+SCHEMA_PATTERN = re.compile(r"\btoo many states\b", re.IGNORECASE)
+UNUSABLE_MODEL_PATTERN = re.compile(
+    r"no longer available|\bmodels/\S+ is not (found|supported)",
+)
+THINKING_HINT = (
+    'thinking={"thinkingLevel": "LOW"} in the task file changes it, '
+    "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
+)
+# Google's own refusals link to this page for billing (read 2026-11).
+BILLING_PAGE = "https://aistudio.google.com"
+LATER = "what came before is kept; run the same command again later"
 
 
 class UnreadableReplyError(ValueError):
-    """An answer of the API that is not what it should be; the client turns it into one of our errors."""
+    """A reply of the API with an unexpected form; the client converts it to one of our errors."""
 
 
 @dataclass(frozen=True)
 class RemoteBatch:
-    """One remote batch as the API last described it.
-
-    `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
-    `done` is how many requests ended, 0 where the API gave no statistics. `created_at` is aware, UTC. The result is in
-    the file `result_file`, or in `inlined`, whose entries have a `response` or an `error` and the key in `metadata`.
-    """
+    """A remote batch as the API last described it."""
 
     name: str
     display_name: str
+    # An aware time, or None if it is missing or invalid.
     created_at: datetime | None
+    # The API's name of the state, or None if it is missing.
     word: str | None
     state: RemoteState
+    # The name `files/…`, or None if there is no result file.
     result_file: str | None = None
+    # The reason of a failed batch as `<code>: <text>`; else "".
     error: str = ""
+    # Requests that ended; 0 if the API sent no statistics.
     done: int = 0
+    # Results sent inline. Each has a `response` or an `error`, and its key in `metadata`.
     inlined: Sequence[Any] = field(default=(), repr=False, hash=False)
 
     @property
@@ -72,344 +114,503 @@ class RemoteBatch:
         return bool(self.result_file or self.inlined)
 
 
+# Batches and files
+
+
 def read_operation(document: Any) -> RemoteBatch:
-    """Return the batch an operation is about; raise UnreadableReplyError where it is about none."""
-    name = _object(document).get("name")
-    if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
+    """Return the batch that an operation of the API describes.
+
+    Raises:
+        UnreadableReplyError: The document names no batch.
+    """
+    name = _as_object(document).get("name")
+    if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
         raise UnreadableReplyError("the answer has no name of a batch")
-    metadata = _object(document.get("metadata"))
-    word = (
-        metadata.get("state")
-        if isinstance(metadata.get("state"), str)
-        else _word_without_metadata(document)
-    )
+
+    metadata = _as_object(document.get("metadata"))
+    state_name = metadata.get("state")
+    if not isinstance(state_name, str):
+        state_name = _infer_state_name(document)
+
     created_at = None
-    stats = _object(metadata.get("batchStats"))
     with contextlib.suppress(ValueError):
-        created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
-    places = [_object(place) for place in (metadata.get("output"), document.get("response"))]
+        created_at = datetime.fromisoformat(_as_text(metadata.get("createTime")))
+    if created_at is not None and created_at.tzinfo is None:
+        created_at = None
+
+    stats = _as_object(metadata.get("batchStats"))
+    ended_request_count = sum(
+        _as_count(stats.get(count_name))
+        for count_name in ("successfulRequestCount", "failedRequestCount")
+    )
+
+    # A result is in the metadata, in the response, or in both.
+    outputs = [_as_object(metadata.get("output")), _as_object(document.get("response"))]
+    result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
+    inline_results = (_find_inline_results(output) for output in outputs)
     return RemoteBatch(
-        name,
-        _text(metadata.get("displayName")),
-        created_at if created_at is not None and created_at.tzinfo is not None else None,
-        word,
-        remote_state(word),
-        next(filter(None, (_result_name(place.get("responsesFile")) for place in places)), None),
-        reason_of(document.get("error")),
-        sum(_count(stats.get(one)) for one in ("successfulRequestCount", "failedRequestCount")),
-        next(filter(None, (_inlined_in(place) for place in places)), ()),
+        name=name,
+        display_name=_as_text(metadata.get("displayName")),
+        created_at=created_at,
+        word=state_name,
+        state=remote_state(state_name),
+        result_file=next(filter(None, result_names), None),
+        error=format_error(document.get("error")),
+        done=ended_request_count,
+        inlined=next(filter(None, inline_results), ()),
     )
 
 
-def _word_without_metadata(document: Mapping[str, Any]) -> str | None:
-    """Return the state of an operation that is over and has no metadata at all; else None."""
+def _infer_state_name(document: Mapping[str, Any]) -> str | None:
+    """Return the state of an operation that has ended and has no metadata; else None."""
     if document.get("metadata") or document.get("done") is not True:
         return None
     if is_error(document.get("error")):
         return "BATCH_STATE_FAILED"
-    return "BATCH_STATE_SUCCEEDED" if document.get("response") else None
+    if document.get("response"):
+        return "BATCH_STATE_SUCCEEDED"
+    return None
 
 
-def _result_name(value: Any) -> str | None:
-    """Return the name `files/…` of a result that is told as a name, as a bare id or as a full address."""
-    found = RESULT_NAME.fullmatch(value) if isinstance(value, str) else None
-    return f"files/{found[1]}" if found else None
+def _parse_result_name(location: Any) -> str | None:
+    """Return the name `files/…` of a result given as a name, a bare id or a full address.
+
+    Returns:
+        The name, or None if the location is missing or malformed.
+    """
+    match = RESULT_NAME_PATTERN.fullmatch(_as_text(location))
+    if match is None:
+        return None
+    return f"files/{match[1]}"
 
 
-def _inlined_in(place: Mapping[str, Any]) -> Sequence[Any]:
-    entries = _object(place.get("inlinedResponses")).get("inlinedResponses")
+def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the inline results of a batch's output; empty if there are none."""
+    entries = _as_object(output.get("inlinedResponses")).get("inlinedResponses")
     return entries if isinstance(entries, list) else ()
 
 
-def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
-    """Return (batches, token of the next page or "") of one page of the list; `{}` is the last one.
+def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
+    """Return the batches of one page of the list, and the token of the next page or "".
 
-    A batch that cannot be read spoils the page, for it may be the one that is looked for; what has other members and no
-    list is another document, which must not pass for an empty list.
+    `{}` is an empty last page.
+
+    Raises:
+        UnreadableReplyError: The document is not a page of the list, the list is incomplete, or a
+            batch cannot be read. The caller may be looking for that batch, so it is not skipped.
     """
     if not isinstance(document, dict):
         raise UnreadableReplyError("the answer is no JSON object")
-    found = document.get("operations", [])
-    token = document.get("nextPageToken", "")
-    is_another = "operations" not in document and not document.keys() <= {
-        "nextPageToken",
-        "unreachable",
-    }
-    if not isinstance(found, list) or not isinstance(token, str) or is_another:
+
+    operations = document.get("operations", [])
+    page_token = document.get("nextPageToken", "")
+    # A document with other members and without a list must not pass for an empty page.
+    has_only_page_members = document.keys() <= {"nextPageToken", "unreachable"}
+    is_page = "operations" in document or has_only_page_members
+    if not is_page or not isinstance(operations, list) or not isinstance(page_token, str):
         raise UnreadableReplyError("the answer is no page of a list of operations")
     if document.get("unreachable"):
         raise UnreadableReplyError("the list is not whole: a part of it cannot be reached")
-    return [read_operation(one) for one in found], token
+    return [read_operation(operation) for operation in operations], page_token
 
 
-def file_in(document: Any) -> dict[str, Any]:
-    """Return the file resource of an upload's last reply, `{"file": {…}}`; raise UnreadableReplyError where is none."""
-    file = _object(_object(document).get("file"))
-    if not FILE_NAME.fullmatch(_text(file.get("name"))):
+def read_file_resource(document: Any) -> dict[str, Any]:
+    """Return the file resource in an upload's last reply, `{"file": {…}}`.
+
+    Raises:
+        UnreadableReplyError: The document names no file.
+    """
+    file = _as_object(_as_object(document).get("file"))
+    if not FILE_NAME_PATTERN.fullmatch(_as_text(file.get("name"))):
         raise UnreadableReplyError("the answer has no name of a file")
     return dict(file)
 
 
-def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
-    """Refuse an upload that is not what was sent (UnreadableReplyError): pieces get lost without any error.
+def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
+    """Check the size and the hash of an uploaded file, because lost pieces cause no other error.
 
-    The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09).
+    The API sends the hash as base64 of the digest (documented) or of its hex text (seen live
+    2025-09). A hash of another length is ignored.
+
+    Args:
+        file: The file resource of the API.
+        sha256: The expected hash in hex.
+        size: The expected size in bytes.
+
+    Raises:
+        UnreadableReplyError: The size or the hash differs.
     """
-    arrived = file.get("sizeBytes") or 0
-    if str(arrived) != str(size):
-        raise UnreadableReplyError(f"{arrived} of {size} bytes arrived")
-    ours = [
-        base64.urlsafe_b64encode(one).rstrip(b"=").decode()
-        for one in (bytes.fromhex(sha256), sha256.encode())
+    arrived_size = file.get("sizeBytes") or 0
+    if str(arrived_size) != str(size):
+        raise UnreadableReplyError(f"{arrived_size} of {size} bytes arrived")
+
+    expected_hashes = [
+        base64.urlsafe_b64encode(hash_form).rstrip(b"=").decode()
+        for hash_form in (bytes.fromhex(sha256), sha256.encode())
     ]
-    theirs = _text(file.get("sha256Hash")).replace("+", "-").replace("/", "_").rstrip("=")
-    if theirs not in ours and len(theirs) in map(len, ours):
+    expected_lengths = [len(expected_hash) for expected_hash in expected_hashes]
+    arrived_hash = _as_text(file.get("sha256Hash"))
+    arrived_hash = arrived_hash.replace("+", "-").replace("/", "_").rstrip("=")
+    if arrived_hash not in expected_hashes and len(arrived_hash) in expected_lengths:
         raise UnreadableReplyError("other bytes arrived than were sent")
 
 
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _as_object(member: Any) -> Mapping[str, Any]:
+    """Return a JSON object as it is; {} for any other type."""
+    return member if isinstance(member, dict) else {}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _as_text(member: Any) -> str:
+    """Return a JSON text as it is; "" for any other type."""
+    return member if isinstance(member, str) else ""
 
 
-def _count(value: Any) -> int:
-    found = re.fullmatch("[0-9]{1,18}", str(value)) if isinstance(value, int | str) else None
-    return int(found[0]) if found else 0
+def _as_count(member: Any) -> int:
+    """Return a count that is sent as a number or a text; 0 if it is invalid or missing."""
+    if not isinstance(member, int | str):
+        return 0
+    is_count = re.fullmatch("[0-9]{1,18}", str(member))
+    return int(member) if is_count else 0
 
 
-def reason_of(error: Any) -> str:
-    """Return an error of the API as `<code>: <text>`, without credentials; "" if it says nothing."""
+def format_error(error: Any) -> str:
+    """Return an error of the API as `<code>: <text>`, without credentials; "" if it is empty."""
     if not isinstance(error, dict) or not error:
         return ""
-    text = error["message"] if isinstance(error.get("message"), str) else excerpt_of(error)
+
+    message = error.get("message")
+    text = message if isinstance(message, str) else excerpt_of(error)
     code = error.get("code", error.get("status", ""))
-    said = redact(f"{code}: {text}" if isinstance(code, int | str) and code != "" else text)
-    return " ".join("".join(one if one.isprintable() else " " for one in said).split())[:MAX_ERROR]
+    if isinstance(code, int | str) and code != "":
+        text = f"{code}: {text}"
+    return _on_one_line(redact(text))[:MAX_ERROR_CHARS]
 
 
-PACIFIC = ZoneInfo(
-    "America/Los_Angeles"
-)  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
-UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
-KEY_REASONS = (
-    "API_KEY_",
-    "SERVICE_DISABLED",
-    "CONSUMER_",
-    "BILLING_DISABLED",
-)  # beginnings of ErrorInfo.reason
-UNREAD = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)  # what the SDK raises of a reply it has no types for
-MAX_QUOTED = 300  # characters of Google's own message
-THINKING_WORDS = re.compile(
-    r"thinking[ _]?(level|budget)", re.IGNORECASE
-)  # in a refusal of a thinkingConfig
-THINKING_HINT = (
-    'thinking={"thinkingLevel": "LOW"} in the task file changes it, or `thinking` of the model in the file of '
-    "FINDABLE_MODELS_FILE"
-)
-# What a refusal is about, in Google's words: a model without any quota, money, a model that is full, a large schema.
-NO_QUOTA_WORDS = re.compile(r"\blimit: 0(?![\d.])")
-CREDIT_WORDS = re.compile(
-    r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b", re.IGNORECASE
-)
-CAPACITY_WORDS = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
-SCHEMA_WORDS = re.compile(r"\btoo many states\b", re.IGNORECASE)
-BILLING_PAGE = "https://aistudio.google.com"  # where Google's own refusals send people for billing, read 2026-11
-LATER = "what came before is kept; run the same command again later"
-LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
+# Failed calls
 
 
-def failure(
-    error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float
+def convert_exception(
+    error: Exception,
+    *,
+    action: str,
+    key: str,
+    now: datetime,
+    address: str,
+    timeout_s: float,
 ) -> FindableError:
-    """Return our error for whatever went wrong in a call that was to do `what`; raise what is a fault of our own."""
+    """Return our error for an exception of a call to Gemini.
+
+    Args:
+        error: An error of the SDK, the HTTP library or the network. A FindableError is returned
+            unchanged.
+        action: A verb and its object, such as "download files/x", for the message.
+        key: The API key, which is removed from messages.
+        now: Gives the day of a daily quota.
+        address: The server's address, without a password.
+        timeout_s: The time-out of the call.
+
+    Raises:
+        Exception: The given error, if it is a fault of our own.
+    """
     import httpx2
     from google.genai import errors
 
     if isinstance(error, FindableError):
         return error
     if isinstance(error, errors.APIError):
-        headers = getattr(error.response, "headers", None)
-        return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
-    name = type(error).__name__
-    said = redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
-    if isinstance(
-        error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError
-    ):
-        unsent = (
-            f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
+        return build_refusal(
+            error.code,
+            error.details,
+            action=action,
+            key=key,
+            now=now,
+            headers=getattr(error.response, "headers", None),
         )
-        return NotSentError(unsent, hint="check the network, then run it again")
+
+    error_name = type(error).__name__
+    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
+    no_connection = (
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.ProxyError,
+    )
+    if isinstance(error, no_connection):
+        message = f"cannot connect to {address} to {action}; nothing was sent"
+        if error_text:
+            message += f" ({error_text})"
+        return NotSentError(message, hint="check the network, then run it again")
+
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        text = f"no answer within {seconds:g} s, when asked to {what}"
+        message = f"no answer within {timeout_s:g} s, when asked to {action}"
     elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
-        text = f"the connection broke ({name}), when Gemini was asked to {what}"
-    elif isinstance(error, (*UNREAD, OSError, RecursionError)):
-        text = f"Gemini's answer cannot be read, when asked to {what}: {name}: {said}"
+        message = f"the connection broke ({error_name}), when Gemini was asked to {action}"
+    elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
+        message = (
+            f"Gemini's answer cannot be read, when asked to {action}: {error_name}: {error_text}"
+        )
     else:
         raise error
-    return UnavailableError(text, hint=LATER)
+    return UnavailableError(message, hint=LATER)
 
 
-def refusal(
+def build_refusal(
     code: int,
     document: Any,
     *,
-    what: str,
+    action: str,
     key: str,
     now: datetime,
     headers: Mapping[str, str] | None = None,
 ) -> RemoteError:
-    """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
+    """Return our error for an HTTP error code and its body.
 
-    429 gives ThrottledError, with `resets_at` where a quota is daily: its RetryInfo is short and misleading then, and
-    is dropped. A 429 that no waiting ends (no quota at all, no credit) is a KeyRefusedError. A wrong key is 400 on this
-    API. 403 and 404 are MissingError, except where they are about the key.
+    Args:
+        code: The HTTP code.
+        document: The body, of any form.
+        action: A verb and its object, such as "download files/x", for the message.
+        key: The API key, which is removed from messages.
+        now: Gives the day of a daily quota.
+        headers: The reply's headers, which may contain `Retry-After`.
+
+    Returns:
+        - ThrottledError for 429. A daily quota sets `resets_at` and drops the delay of RetryInfo,
+          which is short and misleading then.
+        - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
+          for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
+        - SchemaRefusedError for 400 if the schema is too large for the model.
+        - MissingError for other 403 and 404.
+        - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
+        - RefusedError for all others.
     """
-    error = _error_of(document)
-    status = _plain(error.get("status"), key)[:40]
-    quoted = _plain(error.get("message"), key)
-    message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (
-        f": {quoted}" if quoted else ""
-    )
-    wishes = [(headers or {}).get("retry-after", "")]
-    wishes += [
-        str(detail.get("retryDelay", "")).removesuffix("s")
-        for detail in _details(error, "RetryInfo")
-    ]
-    wish = max(filter(None, map(_seconds, wishes)), default=None)
-    if code == 429:  # noqa: PLR2004 - HTTP's own number
-        return _throttled(message, error, what=what, status=status, wish=wish, now=now)
-    if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
-        text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
-        return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
-    if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
-        return KeyRefusedError(
-            message, hint="check GEMINI_API_KEY and its project", code=code, status=status
+    error = _find_error_object(document)
+    status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
+    quoted_text = _quote_server_text(error.get("message"), key)
+    code_and_status = str(code)
+    if status:
+        code_and_status += f" {status}"
+    message = f"Gemini refused to {action} ({code_and_status})"
+    if quoted_text:
+        message += f": {quoted_text}"
+    retry_after_s = _find_retry_after_s(error, headers or {})
+
+    if code == HTTPStatus.TOO_MANY_REQUESTS:
+        return _build_throttling_error(
+            message,
+            error,
+            action=action,
+            status=status,
+            retry_after_s=retry_after_s,
+            now=now,
         )
-    if code == 400:  # noqa: PLR2004 - HTTP's own number
-        return _bad_request(message, quoted, status=status)
-    if code not in {403, 404}:
+    is_client_error = 400 <= code < 500  # noqa: PLR2004 - HTTP's own numbers
+    if not is_client_error or code in UNCLEAR_CLIENT_ERROR_CODES:
+        return UnavailableError(
+            message.replace("Gemini refused to", "Gemini could not be asked to", 1),
+            hint=LATER,
+            code=code,
+            status=status,
+            retry_after_s=retry_after_s,
+        )
+    if code == HTTPStatus.UNAUTHORIZED or _is_key_error(code, error):
+        hint = "check GEMINI_API_KEY and its project"
+        return KeyRefusedError(message, hint=hint, code=code, status=status)
+    if code == HTTPStatus.BAD_REQUEST:
+        return _build_bad_request_error(message, quoted_text, status=status)
+    if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return RefusedError(message, code=code, status=status)
+
     hint = "check the key's rights; or it is gone, or belongs to another key's project"
-    if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", quoted):
-        hint = "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+    if UNUSABLE_MODEL_PATTERN.search(quoted_text):
+        hint = (
+            "this project cannot use that model; "
+            "set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+        )
     return MissingError(message, hint=hint, code=code, status=status)
 
 
 def next_midnight_pacific(now: datetime) -> datetime:
-    """Return when daily quotas are reset next, in UTC; days of 23 and 25 hours are right."""
+    """Return the time of the next reset of daily quotas, in UTC; the clock change is respected."""
     tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
-    return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
+    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC)
+    return midnight.astimezone(UTC)
 
 
-def _bad_request(message: str, quoted: str, *, status: str) -> RefusedError:
-    if THINKING_WORDS.search(quoted):
+def find_error_code(document: Any) -> int | None:
+    """Return the HTTP code of an error that was sent with status 200 instead of a reply.
+
+    Returns:
+        The code, 500 for an error without a known code, or None if the document is a reply.
+    """
+    if not isinstance(document, dict) or document.get("candidates"):
+        return None
+    if not is_error(document.get("error")):
+        return None
+
+    error = _as_object(document["error"])
+    code = _as_count(error.get("code"))
+    if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
+        return code
+    rpc_code = error_code(error) or 0
+    return HTTP_OF_RPC.get(rpc_code, 500)
+
+
+def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> RefusedError:
+    """Return the error for a 400 that does not concern the key.
+
+    Args:
+        message: The complete message of the error.
+        quoted_text: Google's own text, which may name the thinking level or the schema.
+        status: The status name of the refusal.
+    """
+    if THINKING_PATTERN.search(quoted_text):
         return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
-    if SCHEMA_WORDS.search(quoted):
+    if SCHEMA_PATTERN.search(quoted_text):
         return SchemaRefusedError(message, code=400, status=status)
     return RefusedError(message, code=400, status=status)
 
 
-def code_in_reply(document: Any) -> int | None:
-    """Return the HTTP code of an error that came with status 200 in the place of a reply; None if a reply came."""
-    if (
-        not isinstance(document, dict)
-        or document.get("candidates")
-        or not is_error(document.get("error"))
-    ):
-        return None
-
-    error = _object(document["error"])
-    code = _count(error.get("code"))
-    if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
-        return code
-    return HTTP_OF_RPC.get(error_code(error) or 0, 500)
-
-
-def _throttled(
+def _build_throttling_error(
     message: str,
     error: Mapping[str, Any],
     *,
-    what: str,
+    action: str,
     status: str,
-    wish: float | None,
+    retry_after_s: float | None,
     now: datetime,
 ) -> RefusedError:
-    said = _text(error.get("message"))
-    if NO_QUOTA_WORDS.search(said):
-        tier = "the free tier" if "free_tier" in said else "the key's project"
-        model = re.search(r"\bmodel: ([\w.-]+)", said)
-        quota = f"{tier} has no quota for {model[1] if model else 'this model'} (limit 0), and waiting does not help"
+    """Return the error for a 429, with a hint that depends on the kind of quota.
+
+    Args:
+        message: The complete message of the error.
+        error: The error object of the reply, which names the quota.
+        action: A verb and its object for the message.
+        status: The status name of the refusal.
+        retry_after_s: The delay that the server asked for.
+        now: Gives the day of a daily quota.
+
+    Returns:
+        KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
+        Else ThrottledError; only a daily quota sets its `resets_at`.
+    """
+    google_message = _as_text(error.get("message"))
+    if NO_QUOTA_PATTERN.search(google_message):
+        return _build_no_quota_error(google_message, action=action, status=status)
+    if CREDIT_PATTERN.search(google_message):
         hint = (
-            f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota"
+            f"add credit or raise the spending cap at {BILLING_PAGE}, "
+            "then run the same command again"
         )
-        return KeyRefusedError(
-            f"Gemini refused to {what} (429): {quota}", hint=hint, code=429, status=status
-        )
-    if CREDIT_WORDS.search(said):
-        hint = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
         return KeyRefusedError(message, hint=hint, code=429, status=status)
-    if CAPACITY_WORDS.search(said):
+    if CAPACITY_PATTERN.search(google_message):
         hint = (
             "the model is full, which is no quota of yours; "
             "run it again later, or set FINDABLE_MODEL to another model"
         )
-        return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
-    if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
+        return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
+
+    quota_failures = _details_of_type(error, "QuotaFailure")
+    if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
         resets_at = next_midnight_pacific(now)
         hint = (
             f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
         )
         return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
-    hint = "run the same command again " + (
-        f"in {wish:.0f} s" if wish else "later, when running batches are over"
+
+    if retry_after_s:
+        hint = f"run the same command again in {retry_after_s:.0f} s"
+    else:
+        hint = "run the same command again later, when running batches are over"
+    return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
+
+
+def _build_no_quota_error(google_message: str, *, action: str, status: str) -> KeyRefusedError:
+    """Return the error for a 429 of a model whose quota is 0; it names tier and model if known."""
+    tier = "the free tier" if "free_tier" in google_message else "the key's project"
+    model_match = re.search(r"\bmodel: ([\w.-]+)", google_message)
+    model_name = model_match[1] if model_match else "this model"
+    return KeyRefusedError(
+        f"Gemini refused to {action} (429): {tier} has no quota for {model_name} (limit 0), "
+        "and waiting does not help",
+        hint=f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota",
+        code=429,
+        status=status,
     )
-    return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
 
 
-def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
-    reasons = [str(detail.get("reason", "")) for detail in _details(error, "ErrorInfo")]
-    if any(reason.startswith(KEY_REASONS) for reason in reasons):
+def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
+    """Return whether a refusal concerns the key, its project or its billing."""
+    error_infos = _details_of_type(error, "ErrorInfo")
+    if any(str(info.get("reason", "")).startswith(KEY_REASON_PREFIXES) for info in error_infos):
         return True
+
     message = str(error.get("message", ""))
-    if code == 400:  # noqa: PLR2004 - HTTP's own number
+    if code == HTTPStatus.BAD_REQUEST:
         return error.get("status") == "FAILED_PRECONDITION" or "API key not valid" in message
-    return code == 403 and ("API key" in message or "unregistered callers" in message)  # noqa: PLR2004
+    if code == HTTPStatus.FORBIDDEN:
+        return "API key" in message or "unregistered callers" in message
+    return False
 
 
-def _error_of(document: Any) -> dict[str, Any]:
-    """Return the error object of a body of any shape: wrapped, in a list, bare, or a proxy's text."""
+def _find_error_object(document: Any) -> dict[str, Any]:
+    """Return the error object of a refusal's body; {} if the body is empty or no object.
+
+    The body may be `{"error": {…}}`, a list that starts with it, or the bare error object. A text,
+    such as the page of a proxy, is returned as the error's `message`.
+    """
     if isinstance(document, list) and document:
         document = document[0]
+    if isinstance(document, str):
+        return {"message": document}
     if not isinstance(document, dict):
-        return {"message": document} if isinstance(document, str) else {}
-    inner = document.get("error", document)
-    return inner if isinstance(inner, dict) else {"message": str(inner)}
+        return {}
+    error = document.get("error", document)
+    return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+def _details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[str, Any]]:
+    """Return the details of an error whose `@type` ends with a type name such as RetryInfo."""
     details = error.get("details")
-    named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
-    return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]
+    if not isinstance(details, list):
+        return []
+    objects = [detail for detail in details if isinstance(detail, dict)]
+    return [detail for detail in objects if str(detail.get("@type", "")).endswith(f".{type_name}")]
 
 
-def _seconds(text: str) -> float | None:
-    """Return a number of seconds written as text; None where it is none (a Retry-After may be a date) or absurd."""
-    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
-    return min(float(found.group(1)), LONGEST_WISH_S) if found else None
+def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Return the longest delay that the header or the error asks for, in seconds, else None."""
+    retry_infos = _details_of_type(error, "RetryInfo")
+    delay_texts = [str(info.get("retryDelay", "")).removesuffix("s") for info in retry_infos]
+    delay_texts.append(headers.get("retry-after", ""))
+    delays_s = [_parse_seconds(delay_text) for delay_text in delay_texts]
+    return max(filter(None, delays_s), default=None)
 
 
-def _plain(value: Any, key: str) -> str:
-    """Return a text of the server as at most 300 printable characters on one line, without credentials or markup."""
-    text = re.sub(r"<[^<>]{0,200}>", " ", value[:20_000]) if isinstance(value, str) else ""
-    text = "".join(character if character.isprintable() else " " for character in redact(text, key))
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+def _parse_seconds(text: str) -> float | None:
+    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
+
+    Returns:
+        The seconds, or None if the text is not a number: a Retry-After header may be a date.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    if match is None:
+        return None
+    return min(float(match[1]), MAX_RETRY_AFTER_S)
+
+
+def _quote_server_text(text: Any, key: str) -> str:
+    """Return a server's text for a message, or "" if it is not a text.
+
+    The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
+    """
+    if not isinstance(text, str):
+        return ""
+    text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
+    line = _on_one_line(redact(text_without_markup, key))
+    return line if len(line) <= MAX_QUOTED_CHARS else line[: MAX_QUOTED_CHARS - 1] + "…"
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text with each run of spaces and unprintable characters replaced by one space."""
+    characters = (character if character.isprintable() else " " for character in text)
+    return " ".join("".join(characters).split())

@@ -1,8 +1,9 @@
-"""Bring a downloaded result into the form that all else reads: one JSON object on each line, with its key as a text.
+"""Rewrite a downloaded result with a JSON object on each line, whose key is a text.
 
-The API documents that form. It has also been seen to send one JSON list, objects over several lines, keys as numbers,
-and keys inside `metadata`. All of these are read with certainty. Nothing else is guessed: what is no such object stays
-as it came. Memory holds one object at a time, whatever the size of the file.
+- The API documents that form. It has also sent a JSON list, objects over several lines, keys as
+  numbers, and keys inside `metadata`. All of these are read here.
+- Lines that are not such objects stay unchanged, because nothing else is guessed.
+- Memory contains a single object at a time, whatever the size of the file.
 """
 
 import contextlib
@@ -10,126 +11,170 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline.core.errors import IncompleteError
 from pipeline.core.files import new_part_path, read_lines, removed_on_error
-from pipeline.gemini.remote import LATER, reason_of
+from pipeline.gemini.remote import LATER, format_error
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import BOM, ResultFile, is_error
 
 EMPTY_BODY = "an empty body"
-HEAD_BYTES = 65_536  # ours: an error in the place of a result is far shorter
-PIECE_BYTES = 1 << 20
-# The beginning of a list, or of an object over several lines; an object on one line goes on behind its brace.
-_DOCUMENT = re.compile(rb"\[|\{[ \t]*\r?\n")
-_OUTSIDE_TEXT = re.compile(rb'["{}\]]')
-_INSIDE_TEXT = re.compile(rb'["\\]')
+# Our own choice: an error that was sent instead of a result is far shorter.
+HEAD_BYTES = 65_536
+CHUNK_BYTES = 1 << 20
+# The beginning of a list, or of an object over several lines. An object on a single line continues
+# directly after its brace.
+_DOCUMENT_START = re.compile(rb"\[|\{[ \t]*\r?\n")
+_TOKEN_OUTSIDE_TEXT = re.compile(rb'["{}\]]')
+_TOKEN_INSIDE_TEXT = re.compile(rb'["\\]')
+
+
+class _Mark(NamedTuple):
+    """A brace or a closing bracket outside JSON texts, or the end of a chunk."""
+
+    # The bytes that contain the mark.
+    chunk: bytes
+    # The offset in the chunk after the mark.
+    end: int
+    # The byte of the mark; empty at the end of a chunk.
+    byte: bytes
 
 
 def rewrite_as_lines(path: Path, *, task_name: str) -> None:
-    """Rewrite a result file so that each line is one object with a text as its key; one that is so stays as it is.
+    """Rewrite a result file in place so that each line is an object with a text as its key.
 
-    The same bytes give the same file each time.
+    A file that has this form already is not written. The same bytes give the same file each time.
+    The file is replaced atomically.
+
+    Args:
+        path: The result file.
+        task_name: The task of the requests; a key that is only a row number is completed with it.
 
     Raises:
-        IncompleteError: The file is a list, or objects over several lines, and ends inside of one.
+        IncompleteError: The file is a list, or has objects over several lines, and ends inside it
+            or inside an object.
     """
-    objects = read_objects(path)
-    if not _DOCUMENT.match(_head(path)):
-        objects = (line for _, line in read_lines(path))
-        with ResultFile(path) as results:
-            if not results.has_odd_keys:
+    if _DOCUMENT_START.match(_read_head(path)):
+        objects = read_objects(path)
+    else:
+        with ResultFile(path) as result_file:
+            if not result_file.has_odd_keys:
                 return
+        objects = (line for _, line in read_lines(path))
 
     with removed_on_error(new_part_path(path)) as draft:
         with draft.open("wb") as file:
-            file.writelines(_with_text_key(document, task_name) + b"\n" for document in objects)
+            for document in objects:
+                file.write(_with_text_key(document, task_name) + b"\n")
         draft.replace(path)
 
 
 def write_inlined(path: Path, entries: Sequence[Any]) -> None:
-    """Write the entries of a result that stands in the batch itself as lines."""
-    path.write_bytes(b"".join(orjson.dumps(entry) + b"\n" for entry in entries))
+    """Write the inline results of a batch to a file, with a JSON object on each line."""
+    lines = [orjson.dumps(entry) + b"\n" for entry in entries]
+    path.write_bytes(b"".join(lines))
 
 
 def describe_body(path: Path) -> str:
-    """Describe a downloaded file that contains no result, without row or answer text."""
-    head = _head(path)
+    """Describe a downloaded file that contains no result, without the text of rows or answers."""
+    head = _read_head(path)
     if not head:
         return EMPTY_BODY
     if head.startswith(b"<"):
         return "a page of HTML"
-    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):  # a list has no members
+
+    # A list raises AttributeError, because it has no members.
+    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
         error = orjson.loads(head).get("error")
         if is_error(error):
-            return f"an error ({reason_of(error) or 'without a reason'})"
+            reason = format_error(error) or "without a reason"
+            return f"an error ({reason})"
     return f"{path.stat().st_size:,} bytes without a key of this batch"
 
 
 def read_objects(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of each object of a JSON list, or of objects one after the other, on one line each.
+    """Yield each object of a JSON list, or each of several objects in a row, without line ends.
+
+    The bytes are not checked to be JSON.
 
     Raises:
         IncompleteError: The file ends inside an object or inside the list.
     """
-    depth = start = 0
-    last_mark = b""
-    parts = list[bytes]()
+    depth = 0
+    # The offset in the chunk at which the unfinished object continues.
+    start = 0
+    last_byte = b""
+    # Bytes of the unfinished object in earlier chunks.
+    earlier_parts = list[bytes]()
     with path.open("rb") as file:
-        for piece, end, mark in _marks(iter(partial(file.read, PIECE_BYTES), b"")):
-            last_mark = mark or last_mark
-            if mark == b"{":
-                start = end - 1 if depth == 0 else start
+        chunks = iter(partial(file.read, CHUNK_BYTES), b"")
+        for chunk, end, byte in _find_marks(chunks):
+            if not byte:
+                if depth:
+                    earlier_parts.append(chunk[start:])
+                start = 0
+                continue
+
+            last_byte = byte
+            if byte == b"{":
+                if depth == 0:
+                    start = end - 1
                 depth += 1
-            elif mark == b"}" and depth:
+            elif byte == b"}" and depth:
                 depth -= 1
                 if depth == 0:
-                    # Inside a text a line end is written as an escape, so that these stand between tokens.
-                    yield (
-                        b"".join([*parts, piece[start:end]])
-                        .replace(b"\n", b" ")
-                        .replace(b"\r", b" ")
-                    )
-                    parts = []
-            elif not mark:
-                parts += [piece[start:]] if depth else []
-                start = 0
-    if depth or (_head(path).startswith(b"[") and last_mark != b"]"):
+                    document = b"".join([*earlier_parts, chunk[start:end]])
+                    earlier_parts = []
+                    # Line ends are only between tokens, because texts contain them as escapes.
+                    yield document.replace(b"\n", b" ").replace(b"\r", b" ")
+
+    is_unclosed_list = _read_head(path).startswith(b"[") and last_byte != b"]"
+    if depth or is_unclosed_list:
         raise IncompleteError("the result ends inside an object or a list", hint=LATER)
 
 
-def _marks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield the piece, the offset behind and the byte of each mark outside texts; no byte at the end of a piece."""
+def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
+    """Yield each brace and closing bracket outside JSON texts, and the end of each chunk."""
     is_text = False
+    token_pattern = _TOKEN_OUTSIDE_TEXT
     position = 0
-    for piece in pieces:
-        while token := (_INSIDE_TEXT if is_text else _OUTSIDE_TEXT).search(piece, position):
+    for chunk in chunks:
+        while token := token_pattern.search(chunk, position):
             position = token.end()
-            if token[0] == b"\\":
+            byte = token[0]
+            if byte == b"\\":
+                # Skip the escaped character.
                 position += 1
-            elif token[0] == b'"':
+            elif byte == b'"':
                 is_text = not is_text
+                token_pattern = _TOKEN_INSIDE_TEXT if is_text else _TOKEN_OUTSIDE_TEXT
             else:
-                yield piece, position, token[0]
-        # A backslash at the end of a piece takes the first byte of the next one.
-        position = max(0, position - len(piece))
-        yield piece, len(piece), b""
+                yield _Mark(chunk, position, byte)
+
+        # A backslash at the end of a chunk escapes the first byte of the next chunk.
+        position = max(0, position - len(chunk))
+        yield _Mark(chunk, len(chunk), b"")
 
 
-def _head(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
+    """Return the first HEAD_BYTES of a file, without a byte order mark and leading whitespace."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES).removeprefix(BOM).lstrip()
 
 
 def _with_text_key(line: bytes, task_name: str) -> bytes:
-    """Return a line with its key as a text where it has one as the number of a row, or in `metadata`."""
-    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):  # no JSON, or no object
+    """Return a line with its key as a text, if the key is a row number or in `metadata`.
+
+    All other lines are returned unchanged.
+    """
+    # These are the errors for a line that is not JSON, or not an object.
+    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
         document = orjson.loads(line)
-        metadata = document.get("metadata")
         key = document.get("key")
+        metadata = document.get("metadata")
         if key is None and isinstance(metadata, dict):
             key = metadata.get("key")
         if isinstance(key, int) and not isinstance(key, bool):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
-from pipeline.gemini.remote import next_midnight_pacific, refusal
+from pipeline.gemini.remote import build_refusal, next_midnight_pacific
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
@@ -31,10 +31,10 @@ def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
 )
 def test_any_body_gives_an_error(document: Any) -> None:
     """A refusal with any body at all is classified by its code."""
-    assert type(refusal(400, document, what="x", key="k", now=NOW)) is RefusedError
-    assert type(refusal(429, document, what="x", key="k", now=NOW)) is ThrottledError
-    assert type(refusal(503, document, what="x", key="k", now=NOW)) is UnavailableError
-    assert type(refusal(401, document, what="x", key="k", now=NOW)) is KeyRefusedError
+    assert type(build_refusal(400, document, action="x", key="k", now=NOW)) is RefusedError
+    assert type(build_refusal(429, document, action="x", key="k", now=NOW)) is ThrottledError
+    assert type(build_refusal(503, document, action="x", key="k", now=NOW)) is UnavailableError
+    assert type(build_refusal(401, document, action="x", key="k", now=NOW)) is KeyRefusedError
 
 
 def test_one_daily_quota_among_others_counts() -> None:
@@ -44,6 +44,6 @@ def test_one_daily_quota_among_others_counts() -> None:
         {"quotaId": "GenerateRequestsPerDayPerProject"},
     ]
     details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
-    error = refusal(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
+    error = build_refusal(429, {"error": {"details": details}}, action="x", key="k", now=NOW)
     assert isinstance(error, ThrottledError)
     assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

@@ -9,7 +9,12 @@ from google.genai import types
 
 from pipeline.core.errors import NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
-from pipeline.gemini.remote import UnreadableReplyError, failure, read_operation, read_page
+from pipeline.gemini.remote import (
+    UnreadableReplyError,
+    convert_exception,
+    read_batch_page,
+    read_operation,
+)
 from pipeline.gemini.responses import BLOCKED, judge_response
 
 
@@ -41,8 +46,13 @@ def kinds(kind: type[Exception]) -> list[type[Exception]]:
 @pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
 def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
-    ours = failure(
-        kind("it broke"), what="try", key="k", now=datetime.now(UTC), address="http://a", seconds=1
+    ours = convert_exception(
+        kind("it broke"),
+        action="try",
+        key="k",
+        now=datetime.now(UTC),
+        address="http://a",
+        timeout_s=1,
     )
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
     wanted = NotSentError if kind in unsent else UnavailableError
@@ -76,9 +86,9 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
         {"operations": [], "unreachable": ["x"]},
     ):
         with pytest.raises(UnreadableReplyError):
-            read_page(page)
+            read_batch_page(page)
     empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
-    assert [read_page(page) for page in empty] == [([], "")] * 4
+    assert [read_batch_page(page) for page in empty] == [([], "")] * 4
 
 
 def test_nonsense_inside_is_nothing() -> None:

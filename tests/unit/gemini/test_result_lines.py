@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import IncompleteError
-from pipeline.gemini.result_lines import PIECE_BYTES, read_objects, rewrite_as_lines
+from pipeline.gemini.result_lines import CHUNK_BYTES, read_objects, rewrite_as_lines
 
 TRICKY = 'a "quoted" } ] \\ text'
 
@@ -21,7 +21,7 @@ def test_objects_are_split_wherever_a_piece_ends(
     start = len(json.dumps([{"pad": ""}], indent=indent))
     for offset in range(start + len(TRICKY) + 8):
         documents: list[Any] = [
-            {"pad": "x" * (PIECE_BYTES - offset)},
+            {"pad": "x" * (CHUNK_BYTES - offset)},
             {"text": TRICKY, "in": [{}, [1]]},
             {"last": 1},
         ]
