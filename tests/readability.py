@@ -11,7 +11,7 @@ import re
 import tokenize
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ CONDITIONALS = "conditional expressions per 1,000 statements"
 NESTED = "nested conditional expressions per 1,000 statements"
 TWO_LOOPS = "comprehensions with two loops per 1,000 statements"
 PROSE = "convoluted phrases per 1,000 words"
+MESSAGES = "convoluted phrases in messages per 1,000 words"
 
 # Each figure is at most its goal, except the share of comments, which is at least its goal.
 GOALS = {
@@ -41,6 +42,7 @@ GOALS = {
     NESTED: 0.0,
     TWO_LOOPS: 0.5,
     PROSE: 8.0,
+    MESSAGES: 8.0,
 }
 TESTS = "tests"
 TESTS_FACTOR = 2
@@ -90,6 +92,14 @@ CONVOLUTED_PHRASES = (
     re.compile(r"\bbut for\b", re.IGNORECASE),
 )
 WORD = re.compile(r"[A-Za-z']+")
+# A text of at least this many words in the code is a message, unless it is a statement of SQL.
+MIN_MESSAGE_WORDS = 4
+SQL = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|WITH|EXPLAIN|ANALYZE|GRANT|LOCK|SET)\b"
+)
+# Parts of a document that are no prose: blocks of code, code in a line, and addresses.
+CODE_IN_DOCUMENT = re.compile(r"```.*?```|`[^`\n]*`|\(https?://[^)]*\)", re.DOTALL)
+DOCUMENTS = "docs"
 
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -105,12 +115,15 @@ class _Counts:
     empty_names: Counter[str] = field(default_factory=Counter)
     # Docstrings and comments.
     prose: list[str] = field(default_factory=list)
+    # Texts in the code that people may read.
+    messages: list[str] = field(default_factory=list)
 
     def add_file(self, path: Path) -> None:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
         docstring_lines = self._add_docstrings(tree)
         self._add_comments(source)
+        self._add_messages(tree)
         self._add_lines(source, docstring_lines)
         for node in ast.walk(tree):
             self._add_node(node)
@@ -134,6 +147,22 @@ class _Counts:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
                 self.prose.append(token.string.lstrip("# "))
+
+    def _add_messages(self, tree: ast.Module) -> None:
+        """Add the texts of at least MIN_MESSAGE_WORDS words; a value in a text is a pair of braces."""
+        parts = set[ast.AST]()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts.update(node.values)
+            elif isinstance(node, ast.Expr):
+                # A docstring.
+                parts.add(node.value)
+
+        for node in ast.walk(tree):
+            text = _text_of(node)
+            if node in parts or len(WORD.findall(text)) < MIN_MESSAGE_WORDS or SQL.match(text):
+                continue
+            self.messages.append(text)
 
     def _add_lines(self, source: str, docstring_lines: set[int]) -> None:
         for number, line in enumerate(source.splitlines(), start=1):
@@ -162,18 +191,33 @@ class _Counts:
     def figures(self) -> Figures:
         """Return the figures of the counted files, rounded to two decimals."""
         counts = self.counts
-        prose = "\n".join(self.prose)
-        phrase_count = sum(len(phrase.findall(prose)) for phrase in CONVOLUTED_PHRASES)
         figures = {
             EMPTY_NAMES: 100 * self.empty_names.total() / max(1, counts["names"]),
             EXPRESSIONS: counts["expressions"] / max(1, counts["code lines"]),
             LONG_LINES: 100 * counts["long lines"] / max(1, counts["code lines"]),
             COMMENTS: 100 * counts["comment lines"] / max(1, counts["lines"]),
-            PROSE: 1000 * phrase_count / max(1, len(WORD.findall(prose))),
+            PROSE: _convoluted_share(self.prose),
+            MESSAGES: _convoluted_share(self.messages),
         }
         for name in (PACKED, CONDITIONALS, NESTED, TWO_LOOPS):
             figures[name] = 1000 * counts[name] / max(1, counts["statements"])
         return {name: round(figures[name], 2) for name in GOALS}
+
+
+def _text_of(node: ast.AST) -> str:
+    """Return the text of a string or f-string, with braces for its values; "" for other nodes."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    return "".join(_text_of(part) or "{}" for part in node.values)
+
+
+def _convoluted_share(texts: Sequence[str]) -> float:
+    """Return the number of convoluted phrases per 1,000 words of some texts."""
+    text = "\n".join(texts)
+    phrase_count = sum(len(phrase.findall(text)) for phrase in CONVOLUTED_PHRASES)
+    return 1000 * phrase_count / max(1, len(WORD.findall(text)))
 
 
 def is_empty_name(name: str) -> bool:
@@ -212,19 +256,48 @@ def _bound_name(node: ast.AST) -> str:
     return ""
 
 
-def measure_packages() -> dict[str, Figures]:
-    """Return the figures of each package of the product, and of the tests as one package."""
+def _folders() -> dict[str, Path]:
+    """Return the folder of each package of the product, and that of the tests."""
     packages = {path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")}
     folders = {path.name: path for path in sorted(packages)}
     folders |= {name: ROOT / name for name in ("jobs", "web", "emulator", TESTS)}
-    return {name: _measure(sorted(folder.rglob("*.py"))) for name, folder in folders.items()}
+    return folders
+
+
+def measure_packages() -> dict[str, Figures]:
+    """Return the figures of each package of the product, of the tests, and of the documents."""
+    folders = _folders()
+    measured = {name: _measure(sorted(folder.rglob("*.py"))) for name, folder in folders.items()}
+    # Texts of tests are cases and expected outputs.
+    del measured[TESTS][MESSAGES]
+    return measured | {DOCUMENTS: measure_documents()}
+
+
+def measure_documents() -> Figures:
+    """Return the only figure of README, CHANGELOG and docs: their prose."""
+    paths = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    texts = [CODE_IN_DOCUMENT.sub("", path.read_text(encoding="utf-8")) for path in paths]
+    return {PROSE: round(_convoluted_share(texts), 2)}
+
+
+def count_messages() -> dict[str, int]:
+    """Return how many texts of the code are read as messages, by package of the product."""
+    return {
+        name: len(_count(sorted(folder.rglob("*.py"))).messages)
+        for name, folder in _folders().items()
+        if name != TESTS
+    }
 
 
 def _measure(paths: Iterable[Path]) -> Figures:
+    return _count(paths).figures()
+
+
+def _count(paths: Iterable[Path]) -> _Counts:
     counts = _Counts()
     for path in paths:
         counts.add_file(path)
-    return counts.figures()
+    return counts
 
 
 def read_recorded(file: Path = FILE) -> dict[str, Figures]:
@@ -250,7 +323,7 @@ def find_violations(
     """Yield a sentence for each figure that is worse than its goal and its recorded value."""
     for package, figures in measured.items():
         for name, figure in figures.items():
-            record = recorded[package][name]
+            record = recorded.get(package, {}).get(name, figure)
             if is_worse(name, figure, goal_of(package, name)) and is_worse(name, figure, record):
                 yield f"{package}: {name}: {figure}, recorded are {record}"
 
@@ -270,9 +343,13 @@ def record_improvements(
 
 
 def describe_packages(measured: Mapping[str, Figures]) -> Iterator[str]:
-    """Yield a line for each figure that misses its goal."""
+    """Yield a line for each figure that misses its goal, then the numbers of messages."""
     for package, figures in measured.items():
         for name, figure in figures.items():
             goal = goal_of(package, name)
             if is_worse(name, figure, goal):
                 yield f"{package:<10} {name:<52} {figure:>6.2f}, the goal is {goal:g}"
+
+    message_counts = count_messages()
+    counts = ", ".join(f"{package} {count:,}" for package, count in message_counts.items())
+    yield f"texts read as messages: {sum(message_counts.values()):,} ({counts})"

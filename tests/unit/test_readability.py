@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from tests import readability
-from tests.readability import COMMENTS, EMPTY_NAMES, NESTED, PACKED, PROSE, TWO_LOOPS
+from tests.readability import (
+    COMMENTS,
+    EMPTY_NAMES,
+    MESSAGES,
+    NESTED,
+    PACKED,
+    PROSE,
+    TWO_LOOPS,
+)
 
 SAMPLE = '''"""Tell what is where."""
 
@@ -37,6 +45,24 @@ def test_each_figure_counts_its_construct(tmp_path: Path) -> None:
     assert figures[COMMENTS] == round(100 / 9, 2)
     assert {figures[name] for name in (PACKED, NESTED, TWO_LOOPS)} == {250.0}
     assert figures[PROSE] == 500.0  # "Tell", "what is" and "where" in six words
+
+
+def test_messages_are_texts_of_several_words_that_are_no_docstring_and_no_sql(
+    tmp_path: Path,
+) -> None:
+    """An f-string is read as a whole; short texts, docstrings and statements of SQL are left out."""
+    path = tmp_path / "sample.py"
+    path.write_text(
+        '"""The docstring of a module is not a message."""\n'
+        'message = f"the file {path} is where {count} rows stand"\n'
+        'query = "SELECT what is told FROM one"\n'
+        'name = "three short words"\n'
+    )
+    counts = readability._Counts()
+    counts.add_file(path)
+    assert counts.messages == ["the file {} is where {} rows stand"]
+    # "where" and "stand" in six words.
+    assert counts.figures()[MESSAGES] == round(1000 * 2 / 6, 2)
 
 
 def test_a_figure_may_only_improve_until_its_goal(tmp_path: Path) -> None:
