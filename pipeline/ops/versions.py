@@ -17,7 +17,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.ops.forget import ENGINE
+from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, split_into_pages
@@ -193,6 +193,6 @@ def _unbound(ws: WorkspaceSession) -> bool:
         workspace.unbind_workspace(
             tx, now=ws.now(), reason="nothing is left of what the local engine answered"
         )
-    for name in ENGINE:
+    for name in LOCAL_ENGINE_FILES:
         files.remove_path(ws.data / name)
     return True
