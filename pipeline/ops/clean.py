@@ -375,9 +375,11 @@ def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}
     awaited_numbers = {batch.number for batch in all_batches if batch.state in awaited_states}
     leftovers = list(_find_abandoned_parts(ws.data))
-    for path in sorted((ws.data / FOLDER).glob("*")):
-        if path not in known_paths and _is_leftover(path, awaited_numbers):
-            leftovers.append(path)
+    leftovers.extend(
+        path
+        for path in sorted((ws.data / FOLDER).glob("*"))
+        if path not in known_paths and _is_leftover(path, awaited_numbers)
+    )
     return leftovers
 
 
