@@ -47,7 +47,7 @@ BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+
 
 @dataclass
 class CleanReport:
-    """What `clean` deleted, or would delete if `dry`. The command prints it as JSON."""
+    """Files that `clean` deleted, or would delete if `dry`. The command prints it as JSON."""
 
     keep_days: float
     dry: bool
@@ -124,7 +124,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     """Delete the sealed files and lock files of batches that ended before `cutoff`.
 
     Raises:
-        InconsistentError: The database names another file than expected. Nothing was deleted.
+        InconsistentError: The database names another file than expected. All files are still there.
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
@@ -253,7 +253,7 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
     Lines of changed files are left out, because their hashes would prove nothing.
 
     Returns:
-        The SHA-256 of the file; None if there are no lines, and then no file is written.
+        The SHA-256 of the file, or None if there are no lines. No file is written then.
     """
     line_count = 0
     with files.SealedWriter(hashes_path(data, batch.number)) as writer:

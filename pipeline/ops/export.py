@@ -1,4 +1,4 @@
-"""Write the rows of a task, from one snapshot, to a sealed file or to the caller in chunks."""
+"""Write the rows of a task, from a single snapshot, to a sealed file or to the caller in chunks."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ NO_VERSION_NAME = "no version, as they came with the table"
 class ExportReport:
     """Result of an export."""
 
-    # None if there was no row and so no file, or if the caller got the rows.
+    # Path of the file. None if there was no row and so no file, or if the caller got the rows.
     path: str | None
     format: str
     # Written rows.
     count: int = 0
     # The noun for a row.
     word: str = "item"
-    # Version of all answers; None if each row has its own.
+    # Version of all answers, or None if each row has its own.
     extractor: str | None = None
     # The number of answered rows of each version, as {extractor, items}.
     versions: Sequence[Mapping[str, Any]] = ()
@@ -52,13 +52,13 @@ def run(
 ) -> ExportReport:
     """Write the rows of the task in use to a file, or without a path to the caller.
 
-    The rows are of one version, and the number of rows of each version is printed. If there is no
-    row, no file is written.
+    The rows are of a single version, and the number of rows of each version is printed. If there
+    are no rows, no file is written.
 
     Args:
-        path: The file, which appears when it is complete; None means that `write` gets the chunks.
-        format_: An export format. The default is that of the path's ending, without a path the
-            task's first one.
+        path: The file, which appears when it is complete. If it is None, `write` gets the chunks.
+        format_: An export format. The default is that of the path's ending. If there is no path,
+            it is the task's first format.
         wanted: The exported rows and columns.
         overwrite: Replace an existing file.
         raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
@@ -120,8 +120,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
     """
     formats = task.export_formats
     if not format_:
-        first_format = next(iter(formats.values()))
-        format_ = formats.get(path.suffix.lower(), "") if path else first_format
+        format_ = formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
     if format_ in formats.values():
         return format_
 
@@ -171,10 +170,9 @@ def _summary_lines(report: ExportReport, words: TaskLabels) -> Iterator[str]:
 
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
-        raw_option = OptionHint(raw=True)
         yield (
             f"{cells} like a formula and got an apostrophe (') in front; "
-            f"{raw_option} writes them unchanged"
+            f"{OptionHint(raw=True)} writes them unchanged"
         )
 
 
@@ -189,10 +187,12 @@ def _check_options(task: Task, options: ExportOptions) -> None:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-    known_settings = ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices))
+    known_settings = (
+        ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
+    )
     raise InputError(
         f"{refused_settings} is not for an export of {task.words.many}; nothing was written",
-        hint=f"with {OptionHint(task=task.subject)} it takes {known_settings or 'no choice of rows'}",
+        hint=f"with {OptionHint(task=task.subject)} it takes {known_settings}",
     )
 
 
@@ -205,7 +205,7 @@ def _count_rows(
     """Yield the rows, count them in the report, and show their number in a progress bar.
 
     Args:
-        total: Number of rows; None if it is unknown.
+        total: Number of rows, or None if it is unknown.
     """
     with display.bar("exporting", total) as bar:
         for row in rows:
@@ -227,10 +227,9 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             hint=f"{OptionHint(overwrite=True)} replaces it",
         )
     if not target.parent.is_dir():
-        quoted_folder = shlex.quote(str(path.parent))
         raise InputError(
             f"{path}: there is no folder {path.parent}; nothing was written",
-            hint=f"mkdir -p {quoted_folder}",
+            hint=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
 
 

@@ -55,7 +55,7 @@ MIN_ERASED_NAME_CHARACTERS = 4
 
 @dataclass
 class ForgetReport:
-    """What `forget` removed. The command prints it as JSON."""
+    """Rows and files that `forget` removed. The command prints the report as JSON."""
 
     # The names, joined by commas.
     username: str
@@ -69,7 +69,7 @@ class ForgetReport:
     vectors: int = 0
     # Deleted files of quality reports.
     reports: int = 0
-    # Number of the new build; None if no build was necessary.
+    # Number of the new build, or None if no build was necessary.
     build: int | None = None
     out_of_reach: str = OUT_OF_REACH
 
@@ -140,8 +140,9 @@ def _read_name_column(
     Args:
         csv_rows: The rows below the header. Rows that are too short are left out.
     """
-    is_import_report = {"kind", "reason"} <= set(header)
-    kind_index = header.index("kind") if is_import_report else None
+    kind_index = None
+    if {"kind", "reason"} <= set(header):
+        kind_index = header.index("kind")
     return [
         restore_formula(cells[name_index])
         for cells in csv_rows
@@ -157,7 +158,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
-            Nothing was changed.
+            The workspace is unchanged.
         InconsistentError: A sealed file was changed, or the database names another file.
         ConfigurationError: The database refuses to delete a row; nothing was changed.
         RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
@@ -176,10 +177,11 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     has_open_batches = any(not batch.is_over for batch in all_batches)
     if ws.backend == "local" and has_open_batches:
-        _delete_remote_batches(ws, row_batches)
+        for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
+            ws.client.delete(remote_name)
 
     with ws.lock(prepare.PREPARE_LOCK):
-        # Open batches need the state of the local engine. Without them it is deleted as a whole.
+        # Open batches need the files of the local engine.
         if ws.backend == "local" and not has_open_batches:
             for name in LOCAL_ENGINE_FILES:
                 files.remove_path(ws.data / name)
@@ -212,25 +214,17 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
 
 def _batch_numbers_of_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
-    """Return the numbers of all batches that may have asked about one of some rows."""
+    """Return the numbers of all batches that may have asked about any of the rows."""
     numbers = set[int]()
     for row_id in row_ids:
         numbers.update(erasure.batches_of_row(tx, task.name, row_id))
     return numbers
 
 
-def _delete_remote_batches(ws: WorkspaceSession, row_batches: Sequence[BatchRow]) -> None:
-    """Delete those of the batches at the API that were sent."""
-    for batch in row_batches:
-        if batch.remote_name:
-            ws.client.delete(batch.remote_name)
-
-
 def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
     """Delete the index folders of tasks that are no longer indexed."""
     with ws.lock(INDEX_LOCK):
-        indexed_folders = [collection.folder for collection in ws.collections]
-        for path in find_orphaned_folders(ws.data, indexed_folders):
+        for path in find_orphaned_folders(ws.data, [index.folder for index in ws.collections]):
             files.remove_path(path)
 
 
@@ -290,7 +284,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
     with ws.store.write() as tx:
         for name, row in named_rows.items():
             if row.row_id:
-                _begin_row(ws, tx, name, row)
+                _begin_row(tx, task, name, row, now=ws.now())
         for name in names:
             row_ids += erasure.open_erasures(tx, _erasure_name(task, name))
     return list(dict.fromkeys(row_ids)), any(not row.is_present for row in named_rows.values())
@@ -338,14 +332,20 @@ def _confirm(ws: WorkspaceSession, names: Sequence[str]) -> None:
     )
 
 
-def _begin_row(ws: WorkspaceSession, tx: Connection, name: str, row: _NamedRow) -> None:
+def _begin_row(
+    tx: Connection,
+    task: Task,
+    name: str,
+    row: _NamedRow,
+    *,
+    now: datetime,
+) -> None:
     """Park a row and journal that it is being forgotten, in the caller's transaction.
 
     Raises:
         InputError: The row is in a running batch.
         ConfigurationError: The database refuses to delete the row.
     """
-    task = ws.task
     _check_free(tx, task.name, row.row_id, name)
     if row.is_present:
         # A trial deletion shows whether the database would refuse the real deletion later.
@@ -357,7 +357,7 @@ def _begin_row(ws: WorkspaceSession, tx: Connection, name: str, row: _NamedRow) 
         task.name,
         row.row_id,
         name=_erasure_name(task, name),
-        now=ws.now(),
+        now=now,
     )
 
 
@@ -401,7 +401,7 @@ def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsistent
 def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
     """Raise InconsistentError if a sealed file that may contain lines about the rows was changed.
 
-    Nothing is checked while any row is being forgotten.
+    The check is skipped while any row is being forgotten.
     """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
     if erasure.open_erasures(tx):
@@ -544,7 +544,7 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
     """Return whether a quality report has one of the rows as a sample, or cannot be read.
 
     Args:
-        paths: The files of one report.
+        paths: The files of the report.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         (document,) = (json.loads(path.read_bytes()) for path in paths if path.suffix == ".json")

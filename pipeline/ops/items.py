@@ -53,7 +53,7 @@ def page(
     """Return a page of at most `limit` rows of the task in use.
 
     Args:
-        after: Id of the row before the page; None means the first page.
+        after: Id of the row before the page. The default is the first page.
         sort: A column; as in `RowListOptions`.
         fields: Names of the listed columns; as in `RowListOptions`.
         within_s: Time limit for sorting by a column without an index.
@@ -83,8 +83,8 @@ def counts(
     """Return the number of rows of the task in use, by state, and by tags, versions and fields.
 
     Args:
-        within_s: Leave out tags, versions and fields if counting them takes more seconds. There is
-            no limit if this is None.
+        within_s: Leave out tags, versions and fields if counting them takes more seconds. If this
+            is None, there is no limit.
 
     Raises:
         InputError: The filter is invalid.
@@ -111,8 +111,7 @@ def write_csv(
     check_target(path, overwrite=overwrite)
     line_count = write_file(path, csv(ws, row_filter, sort=sort, fields=fields))
     # The header is a line, too.
-    row_count = line_count - 1
-    return ExportReport(str(path), "csv", row_count, ws.task.words.one)
+    return ExportReport(str(path), "csv", line_count - 1, ws.task.words.one)
 
 
 def csv(
@@ -124,7 +123,7 @@ def csv(
 ) -> Iterator[bytes]:
     """Yield rows of the task in use as lines of CSV: the header, then a line per row.
 
-    The state is the last column. All lines are from one snapshot, which stays open meanwhile.
+    The state is the last column. All lines are from a single snapshot, which stays open meanwhile.
 
     Args:
         sort: A column; as in `RowListOptions`.
@@ -158,7 +157,7 @@ def _to_cell(value: Any) -> str | float:
 
 
 def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
-    """Return all that the workspace has about a row, for JSON, from one snapshot.
+    """Return all that the workspace has about a row, for JSON, from a single snapshot.
 
     Args:
         name: Name or id of the row.
@@ -169,10 +168,10 @@ def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any
 
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason)
         - `columns`: the row's values; `changed_at`: the last change of the input
-        - `stale`: the row changed after its answer; None if unknown
+        - `stale`: the row changed after its answer, or None if unknown
         - `answers` (with `forgotten`: whether the answer was erased) and `attempts`, oldest first,
           each with all stored columns
-        - `index`: `indexed`, `up_to_date` and `build`; None if the task has no index
+        - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
         - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
           USD
 
@@ -239,8 +238,11 @@ def newest_requests(
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:
-        task_name = None if every else ws.task.name
-        requests = answers.newest_requests(tx, limit=limit, task=task_name)
+        requests = answers.newest_requests(
+            tx,
+            limit=limit,
+            task=None if every else ws.task.name,
+        )
         names = _read_row_names(ws, tx, requests)
         if raw:
             requests = _add_wire(tx, requests, ws.data)
@@ -280,7 +282,7 @@ def _add_wire(
 
 
 def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the row's input changed after its last applied answer; None if unknown."""
+    """Return whether the row's input changed after its last applied answer, or None if unknown."""
     applied_rows = [
         answer_row
         for answer_row in answer_rows
@@ -313,7 +315,7 @@ def _read_wire(
         cleaned_batches: Numbers of the batches whose files a user removed.
 
     Returns:
-        `request` (None if there is none) and `replies`, and in `no_request` and `no_reply` the
+        `request` (None if there is no line) and `replies`, and in `no_request` and `no_reply` the
         reasons why they are missing, else "".
     """
     request_lines = _read_sealed_lines(
@@ -357,7 +359,7 @@ def _read_sealed_lines(
     locate: Callable[[Path, BatchRow], Path],
     sha256: str | None,
 ) -> _SealedLines:
-    """Return the lines about a row in a sealed file, or why there are none; raise no error.
+    """Return the lines about a row in a sealed file, or the reason why it has no lines.
 
     Args:
         cleaned_batches: Numbers of the batches whose files a user removed.
@@ -406,10 +408,10 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
 def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
     """Unpark a row, or all rows of the task after the user confirmed it, and return their names.
 
-    The names are sorted. Nothing is written if no row can be unparked.
+    The names are sorted. The database is unchanged if no row can be unparked.
 
     Args:
-        name: Name of the row; None with `everyone`.
+        name: Name of the row, or None with `everyone`.
 
     Raises:
         InputError: Both or neither of the arguments are given, no row has the name, or the user did

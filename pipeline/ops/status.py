@@ -26,6 +26,8 @@ MAX_REASON_CHARACTERS = 200
 STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
+# Members of the status document that are left out if they are empty.
+OPTIONAL_MEMBERS = ("twins", "stale", "unpriced")
 
 
 class StatusCounts(NamedTuple):
@@ -58,12 +60,12 @@ class StatusReport:
     runs: list[dict[str, Any]]
     # The noun for an entry of the index; empty if the task has no index.
     entry: str
-    # The next command; None if there is nothing to do.
+    # The next command, or None if there is nothing to do.
     next: CommandHint | None
 
 
 def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
-    """Return the state of the workspace, from one snapshot. Nothing is written.
+    """Return the state of the workspace, from a single snapshot, without any change.
 
     Args:
         exact: Find changes by other programs too. Otherwise the index is only compared with rows if
@@ -145,26 +147,18 @@ def _read_document(
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
     stale = task.stale(tx, within_s=None if exact else STALE_COUNT_TIMEOUT_S)
-    duplicates = batches.list_duplicates(tx)
     counts_by_state, gone_count = task.table(tx).counts_and_gone(tx)
-    unpriced_models = report.unpriced_models(all_batches)
 
     document: dict[str, Any] = {
         ws.settings.task: counts_by_state,
         "batches": _count_by_state(all_batches),
         "index": _describe_index(ws, tx, exact=exact) if ws.is_indexed else None,
-    }
-    if duplicates:
-        document["twins"] = [_to_twin(duplicate) for duplicate in duplicates]
-    document["gone"] = gone_count
-    if stale is not None:
-        document["stale"] = _to_stale_rows(task, *stale)
-    document["parked"] = dict(Counter(reason for _, reason, _ in parked_rows).most_common())
-    document["spent"] = _sum_spent(tx, all_batches)
-    if unpriced_models:
-        document["unpriced"] = unpriced_models
-
-    document |= {
+        "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "gone": gone_count,
+        "stale": stale and _to_stale_rows(task, *stale),
+        "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
+        "spent": _sum_spent(tx, all_batches),
+        "unpriced": report.unpriced_models(all_batches),
         "backend": workspace_row.backend or ws.backend,
         "bound": workspace_row.backend is not None,
         "model": ws.settings.model,
@@ -178,7 +172,9 @@ def _read_document(
             if other.name in answered_tasks and other.name != task.name
         ],
     }
-    return document
+    return {
+        name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
+    }
 
 
 def _to_live_run(
@@ -190,7 +186,7 @@ def _to_live_run(
 
     Args:
         batch: The combined batch of the run.
-        stopped_numbers: Numbers of runs whose process is dead. Their `eta_s` is None.
+        stopped_numbers: Numbers of runs whose process is dead. They have no `eta_s`.
     """
     number = batch.run or batch.number
     is_stopped = number in stopped_numbers
@@ -257,7 +253,7 @@ def open_work(ws: WorkspaceSession) -> list[str]:
 
 
 def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
+    """Return failed rows and failed gates of the newest report for JSON, or None if nothing failed.
 
     Args:
         reasons: For each row id the reason why the row failed or is parked.
@@ -306,8 +302,8 @@ def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dic
     Returns:
         `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`, and
         `refused`: the name of each row whose text the embedding model refused, and the reason.
-        Without a build `count` is 0, `refused` is missing, and other members except `behind` are
-        None. If the build is damaged, `problem` is the error message.
+        If there is no build, `count` is 0, `refused` is missing, and all members except `count` and
+        `behind` are null. If the build is damaged, `problem` is the error message.
     """
     document: dict[str, Any] = {
         "count": 0,
@@ -336,7 +332,7 @@ def _describe_build(
     *,
     exact: bool,
 ) -> dict[str, Any] | None:
-    """Return the build in service as in `_describe_index`; None if there is no build.
+    """Return the build in service as in `_describe_index`, or None if there is no build.
 
     Raises:
         FindableError: The build is damaged.
@@ -421,7 +417,7 @@ def _choose_next_command(
     *,
     is_waiting_for_quota: bool,
 ) -> CommandHint | None:
-    """Return the next command; None if there is nothing to do.
+    """Return the next command, or None if there is nothing to do.
 
     Args:
         document: The document of `status --json`.

@@ -50,8 +50,8 @@ class VersionSummary(NamedTuple):
             "extractor": counts.extractor,
             "rows": counts.rows,
             "items": counts.items,
-            "first": None if counts.first is None else counts.first.isoformat(),
-            "last": None if counts.last is None else counts.last.isoformat(),
+            "first": counts.first and counts.first.isoformat(),
+            "last": counts.last and counts.last.isoformat(),
             "cost": round(self.paid, 6),
         }
 
@@ -77,9 +77,9 @@ class RollbackReport:
 
 
 def every_version(ws: WorkspaceSession) -> list[VersionSummary]:
-    """Return the versions of all tasks, or of the task of TASK= if it is set, from one snapshot.
+    """Return the versions of all tasks, or of the task of TASK= if it is set.
 
-    Reads all rows.
+    Reads all rows, from a single snapshot.
     """
     is_limited = "task" in ws.settings.sources
     tasks = [task for task in ws.tasks if task is ws.task or not is_limited]
@@ -102,7 +102,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
     Raises:
         InputError: A batch of the version is running, the version is of a person or of another
-            program, or the user did not confirm. Nothing was deleted.
+            program, or the user did not confirm. All versions are unchanged.
     """
     with ws.store.read() as tx:
         task, summaries = _find_versions(tx, name, ws)
@@ -114,8 +114,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
         counts = f"{summary.counts.rows:,} rows of {summary.counts.items:,} {task.words.many}"
-        cost = format_usd(summary.paid)
-        ws.display.say(f"{summary.counts.extractor}: {counts}, {cost} paid")
+        ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.paid)} paid")
     if summaries:
         ws.agree(CONFIRMATION_QUESTION)
 
