@@ -123,6 +123,8 @@ def _delete_leftovers(paths: Iterable[Path], report: CleanReport) -> None:
 def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
     """Delete the sealed files and lock files of batches that ended before `cutoff`.
 
+    A batch with a changed file keeps its files. If `report.dry`, all are only reported.
+
     Raises:
         InconsistentError: The database names another file than expected. All files are still there.
     """
@@ -155,7 +157,8 @@ def _clean_batch(
 ) -> None:
     """Record that a batch's files are removed, then delete them; if `report.dry`, only count them.
 
-    If a file was changed after it was sealed, print a warning and keep all files of the batch.
+    Their line hashes are sealed in a new file before. If a file was changed after it was sealed,
+    print a warning and keep all files of the batch.
 
     Args:
         is_recorded: The database already records that the files are removed.

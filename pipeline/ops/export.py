@@ -78,9 +78,9 @@ def run(
         check_target(path, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    options = _with_preferences(ws, wanted)
+    export_options = _with_preferences(ws, wanted)
     with ws.store.read() as tx:
-        export_rows = task.export_rows(tx, options)
+        export_rows = task.export_rows(tx, export_options)
         _report_versions(export_rows, report)
 
         # Read a row in advance: without a row no file is written.

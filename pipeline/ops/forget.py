@@ -425,7 +425,7 @@ def _drop_lines(
     """Rewrite the sealed files of a batch without the lines about some rows.
 
     Returns:
-        The number of deleted lines by path relative to DATA, without unchanged files.
+        The number of deleted lines of each rewritten file, by path relative to DATA.
 
     Raises:
         InconsistentError: A file, or its record, was changed.
@@ -450,7 +450,8 @@ def _drop_lines_of_file(
     """Rewrite a sealed file without the lines of some keys, and return the number of deleted lines.
 
     Unreadable lines are deleted too: they may be about the person, and answer nothing. The new hash
-    is committed before the new file replaces the old file.
+    is committed before the new file replaces the old file. A file without such lines stays as it
+    is.
 
     Args:
         name: The file's name in the error message.
@@ -515,10 +516,10 @@ def _erase(
     names: Sequence[str],
     now: datetime,
 ) -> None:
-    """Delete rows with all records about them, in the caller's transaction.
+    """Delete rows and erase the records about them, in the caller's transaction.
 
-    If the task copies its rows from a source, the journal keeps later imports from adding them
-    again.
+    Answers and attempts stay as records of costs, without content and under another id. If the task
+    copies its rows from a source, the journal keeps later imports from adding them again.
 
     Args:
         names: Names that are erased from all reasons and notes.

@@ -406,9 +406,9 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
 
 
 def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
-    """Unpark a row, or all rows of the task after the user confirmed it, and return their names.
+    """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
-    The names are sorted. The database is unchanged if no row can be unparked.
+    The names are sorted. Rows that are being forgotten stay parked.
 
     Args:
         name: Name of the row, or None with `everyone`.

@@ -184,6 +184,8 @@ def _to_live_run(
 ) -> dict[str, Any]:
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
+    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds.
+
     Args:
         batch: The combined batch of the run.
         stopped_numbers: Numbers of runs whose process is dead. They have no `eta_s`.

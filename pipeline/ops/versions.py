@@ -94,8 +94,8 @@ def every_version(ws: WorkspaceSession) -> list[VersionSummary]:
 def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
-    The counts of each version are printed before the question. If no version has the name, the
-    user is not asked.
+    Replies of killed runs are ingested first. The counts of each version are printed before the
+    question. If no version has the name, the user is not asked.
 
     Args:
         name: A label, which means all its models, or a version with its model (`label/model`).
@@ -103,6 +103,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     Raises:
         InputError: A batch of the version is running, the version is of a person or of another
             program, or the user did not confirm. All versions are unchanged.
+        FindableError: A reply of a killed run cannot be ingested.
     """
     with ws.store.read() as tx:
         task, summaries = _find_versions(tx, name, ws)
@@ -133,7 +134,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
 
 def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
-    """Return every version of a task that has rows, answers or a start in the workspace.
+    """Return every version of a task that has answers or was started in the workspace.
 
     Versions of other programs are first, by label and model. The workspace's own versions follow,
     oldest first.
