@@ -78,7 +78,7 @@ def run(
         check_target(path, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    export_options = _with_preferences(ws, wanted)
+    export_options = _apply_preferences(ws, wanted)
     with ws.store.read() as tx:
         export_rows = task.export_rows(tx, export_options)
         _report_versions(export_rows, report)
@@ -105,7 +105,7 @@ def run(
     if path is not None and not first_rows:
         ws.display.say(f"there is no {row_word} to export; {path} was not written")
         return report
-    for line in _summary_lines(report, task.words):
+    for line in _format_summary(report, task.words):
         ws.display.say(line)
     return report
 
@@ -130,7 +130,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
     raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
 
 
-def _with_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOptions:
+def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOptions:
     """Return the options with the task's preferred versions and the setting VERSION.
 
     The setting is ignored if the options have a version, or if the export does not depend on a
@@ -156,7 +156,7 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     ]
 
 
-def _summary_lines(report: ExportReport, words: TaskLabels) -> Iterator[str]:
+def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
     """Yield the lines for the user: the counts of each version, and the number of changed cells."""
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"

@@ -91,7 +91,7 @@ def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
     names = []
     with ws.store.read() as tx:
         for text in texts:
-            if "," in text and not _is_known(tx, ws.task, text):
+            if "," in text and not _is_known_name(tx, ws.task, text):
                 names += text.split(",")
             else:
                 names.append(text)
@@ -170,7 +170,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     row_ids, report.went_on = _begin(ws, names)
 
     with ws.store.read() as tx:
-        batch_numbers = _batch_numbers_of_rows(tx, task, row_ids)
+        batch_numbers = _read_batch_numbers(tx, task, row_ids)
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = erasure.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
@@ -209,11 +209,11 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.write() as tx:
         for name in names:
-            erasure.finish_erasure(tx, _erasure_name(task, name))
+            erasure.finish_erasure(tx, _format_erasure_name(task, name))
     return report
 
 
-def _batch_numbers_of_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
+def _read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
     """Return the numbers of all batches that may have asked about any of the rows."""
     numbers = set[int]()
     for row_id in row_ids:
@@ -241,7 +241,7 @@ def _compact_database(ws: WorkspaceSession) -> None:
         )
 
 
-def _erasure_name(task: Task, name: str) -> str:
+def _format_erasure_name(task: Task, name: str) -> str:
     """Return the name of an erasure in the journal.
 
     The name begins with the task if the task copies its rows from a source, because two such tasks
@@ -250,13 +250,13 @@ def _erasure_name(task: Task, name: str) -> str:
     return f"{task.subject} {name}" if task.brings_items else name
 
 
-def _is_known(tx: Connection, task: Task, name: str) -> bool:
+def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
     """Return whether a row has this name, or the journal or a record of the engine mentions it."""
     with contextlib.suppress(InputError):
         return bool(task.id_of(tx, name))
 
-    is_begun = bool(erasure.open_erasures(tx, _erasure_name(task, name)))
-    return is_begun or erasure.has_records(tx, task.name, name)
+    has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
+    return has_erasure or erasure.has_records(tx, task.name, name)
 
 
 def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
@@ -275,7 +275,9 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
     task = ws.task
     with ws.store.read() as tx:
         named_rows = _find_named_rows(tx, task, names)
-        is_new = any(not erasure.open_erasures(tx, _erasure_name(task, name)) for name in names)
+        is_new = any(
+            not erasure.open_erasures(tx, _format_erasure_name(task, name)) for name in names
+        )
         _check_sealed(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
     if is_new:
         _confirm(ws, names)
@@ -286,7 +288,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
             if row.row_id:
                 _begin_row(tx, task, name, row, now=ws.now())
         for name in names:
-            row_ids += erasure.open_erasures(tx, _erasure_name(task, name))
+            row_ids += erasure.open_erasures(tx, _format_erasure_name(task, name))
     return list(dict.fromkeys(row_ids)), any(not row.is_present for row in named_rows.values())
 
 
@@ -297,7 +299,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
         InputError: A name is unknown, or a row is in a running batch.
     """
     if len(names) > 1:
-        unknown_names = [name for name in names if not _is_known(tx, task, name)]
+        unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
         if unknown_names:
             raise InputError(
                 f"{first_few(unknown_names, MAX_LISTED_NAMES)}: "
@@ -307,14 +309,14 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
 
     named_rows = {}
     for name in names:
-        is_begun = bool(erasure.open_erasures(tx, _erasure_name(task, name)))
+        has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
         try:
             row = _NamedRow(task.id_of(tx, name), is_present=True)
         except InputError:
             # A killed run may have deleted the row, or another program deleted the row of this id.
-            if not _is_known(tx, task, name):
+            if not _is_known_name(tx, task, name):
                 raise
-            row = _NamedRow("" if is_begun else name, is_present=False)
+            row = _NamedRow("" if has_erasure else name, is_present=False)
         named_rows[name] = row
         if row.row_id:
             _check_free(tx, task.name, row.row_id, name)
@@ -356,7 +358,7 @@ def _begin_row(
         tx,
         task.name,
         row.row_id,
-        name=_erasure_name(task, name),
+        name=_format_erasure_name(task, name),
         now=now,
     )
 
@@ -373,7 +375,7 @@ def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
             )
 
 
-def _sealed_files(
+def _find_sealed_files(
     data: Path,
     batch: BatchRow,
     cleaned_hashes: Mapping[int, str],
@@ -407,11 +409,11 @@ def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) 
     if erasure.open_erasures(tx):
         return
 
-    batch_numbers = _batch_numbers_of_rows(tx, ws.task, row_ids)
+    batch_numbers = _read_batch_numbers(tx, ws.task, row_ids)
     cleaned_hashes = erasure.cleaned_batches(tx)
     for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
-        for file in _sealed_files(ws.data, batch, cleaned_hashes):
+        for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
             if not file.is_sealed:
                 raise _changed_file_error(batch, file)
 
@@ -432,7 +434,7 @@ def _drop_lines(
     """
     forgotten_keys = {request_key(batch.task, row_id) for row_id in row_ids}
     dropped_counts = {}
-    for file in _sealed_files(ws.data, batch, cleaned_hashes):
+    for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
         name = file.path.relative_to(ws.data).as_posix()
         dropped_count = _drop_lines_of_file(ws, batch, file, name, forgotten_keys)
         if dropped_count:
