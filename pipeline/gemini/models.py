@@ -369,7 +369,7 @@ TWO_BYTE_PER_TOKEN = 2.0
 THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
 FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
 # Tokens of an image if the figure of the model is unknown; see `Model.tokens_of_image`.
-PART_TOKENS = 1_120
+DEFAULT_IMAGE_TOKENS = 1_120
 ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
 # Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
 THOUGHT_TOKENS = 829
@@ -437,7 +437,7 @@ def estimate_request(
     settings: Mapping[str, Any],
     *,
     answer_tokens: int = ANSWER_TOKENS,
-    image_tokens: int = PART_TOKENS,
+    image_tokens: int = DEFAULT_IMAGE_TOKENS,
 ) -> Usage:
     """Return about what a request uses: its instruction and parts, and the answer and thoughts to expect.
 
