@@ -40,13 +40,13 @@ LimitName = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
 ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 
-# Size of one uploaded file: 2 GB (Files API guide, read 2026-11). The decimal unit is the safe one.
+# Size of an uploaded file: 2 GB (Files API guide, read 2026-11). The decimal unit is safe.
 MAX_FILE_BYTES = 2 * 1000**3
-# Batches of one project at the same time (rate limits page, copy of 2026-01).
+# Batches of a project at the same time (rate limits page, copy of 2026-01).
 MAX_ACTIVE_BATCHES = 100
-# Texts in one embedding call. This is customary, and the API refuses more (read 2026-11).
+# Texts in an embedding call. This is customary, and the API refuses more (read 2026-11).
 MAX_EMBED_TEXTS = 100
-# Bytes of one embedding call. The API refuses more than 4,194,304 (its message, seen 2026-11); our
+# Bytes of an embedding call. The API refuses more than 4,194,304 (its message, seen 2026-11); our
 # own limit is 5 % lower.
 MAX_EMBED_BYTES = 4_000_000
 FREE = "free"
@@ -75,7 +75,7 @@ IMAGE_TOKENS_BY_RESOLUTION: Mapping[Resolution, int] = {
 
 
 class RateLimits(NamedTuple):
-    """Rate limits of one model; None is unlimited."""
+    """Rate limits of a model. A limit of None means unlimited."""
 
     # Requests per minute.
     rpm: int | None
@@ -107,12 +107,13 @@ class Model:
 
     name: str
     kind: Kind
-    # Prices of a live call without a service tier, and where and when they were read.
+    # Prices of a live call without a service tier, the day on which they were valid, and their
+    # source.
     price_in: Price
     price_out: Price
     priced_on: date
     source: str
-    # Batch prices; None for half the live price.
+    # Batch prices, or None for half the live price.
     batch_in: Price | None = None
     batch_out: Price | None = None
     # Whether the service tier flex serves the model.
@@ -130,7 +131,7 @@ class Model:
     # Accepted thinking levels, lowest first, and their source; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
     levels_source: str = ""
-    # Tokens of one prompt and of one reply.
+    # Maximum tokens of a prompt and of a reply.
     input_limit: int | None = None
     output_limit: int | None = None
     # The first day without the model, and the model that replaces it.
@@ -201,7 +202,7 @@ class Model:
         return self.promotion_until is not None and day <= self.promotion_until
 
     def enqueued(self, tier: str) -> int | None:
-        """Return how many batch tokens may wait at once in a usage tier; None if it is unlimited.
+        """Return how many batch tokens may wait at once in a usage tier, or None for unlimited.
 
         The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
         """
@@ -215,7 +216,8 @@ class Model:
 
         Args:
             tier: The usage tier of the account.
-            user_limits: Limits that the user set, by field of `RateLimits`; None is not set.
+            user_limits: Limits that the user set, by field of `RateLimits`. A limit of None is not
+                set.
         """
         default_tier = FREE if tier == FREE else "1"
         default_limits = NO_LIMITS if self.local else OURS[self.kind, default_tier]
@@ -227,10 +229,10 @@ class Model:
         return RateLimits(**limits)
 
     def _find_tier_limit(self, name: Any, tier: str, default: int | None) -> int | None:
-        """Return a limit from the table; None if it is unlimited.
+        """Return a limit from the table, or None for unlimited.
 
-        If the tier lacks the limit, the next lower tier that has it counts. The free tier is not
-        one of the lower tiers.
+        If the tier lacks the limit, the next lower tier that has it counts. Only the paid tiers 1
+        to 3 are searched in this way.
 
         Args:
             name: A LimitName.
@@ -254,15 +256,13 @@ class Model:
         """Return the tokens of an image.
 
         Args:
-            resolution: The API's name, for example MEDIA_RESOLUTION_LOW; None for the default.
+            resolution: The API's name, for example MEDIA_RESOLUTION_LOW, or None for the default.
         """
-        key: Any = "usual"
-        if resolution is not None:
-            key = resolution.rpartition("_")[2].lower()
+        key: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
         return self.image_tokens.get(key, IMAGE_TOKENS_BY_RESOLUTION[key])
 
     def checked_thinking(self, declared: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Return the `thinkingConfig` to send: that of the task if it has one, else the table's.
+        """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
         Args:
             declared: The `thinkingConfig` of the task file.
@@ -310,9 +310,9 @@ class Model:
         return self.shutdown is not None and today >= self.shutdown
 
     def warning(self, today: date) -> str:
-        """Return a one-line warning that names the replacement, or "".
+        """Return a warning for a model that is deprecated or shut down within 60 days, else "".
 
-        The model is deprecated, or it is shut down within 60 days from `today`.
+        The warning is a single line and names the setting that selects the replacement.
         """
         if self.is_deprecated:
             return (
@@ -349,7 +349,7 @@ class Model:
 
 
 class UnknownModelError(ConfigurationError):
-    """The table has no model with the requested name."""
+    """The table of models does not contain the requested name."""
 
 
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
@@ -397,16 +397,16 @@ def unlisted_model(
     input_limit: int | None = None,
     output_limit: int | None = None,
 ) -> Model:
-    """Make a generating model that is not in the table, such as a new one or a `-latest` alias.
+    """Make a generating model that is not in the table, such as a new model or a `-latest` alias.
 
     Its thinking level is LOW, which all current models with levels accept.
 
     Args:
         name: The name of the model, without `models/`.
-        prices: USD per 1 M tokens of a live call, (input, output); None if they are not known.
+        prices: USD per 1 M tokens of a live call, (input, output), or None if they are unknown.
         today: The day on which the prices are valid.
-        input_limit: Tokens of one prompt, from the API's `models.get`.
-        output_limit: Tokens of one reply, from the same call.
+        input_limit: Maximum tokens of a prompt, from the API's `models.get`.
+        output_limit: Maximum tokens of a reply, from the same call.
     """
     price_in, price_out = prices or (0.0, 0.0)
     return Model(
@@ -430,10 +430,8 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
     Raises:
         ConfigurationError: `extra` cannot be read or is invalid.
     """
-    models_by_name = dict(_load_bundled_models())
-    if extra is not None:
-        models_by_name |= _read_models(extra)
-    return models_by_name
+    user_models = {} if extra is None else _read_models(extra)
+    return _load_bundled_models() | user_models
 
 
 @lru_cache(maxsize=1)
@@ -504,7 +502,7 @@ DEFAULT_THOUGHT_TOKENS = 829
 
 
 class Usage(NamedTuple):
-    """Tokens of one or many replies; `+` adds the fields of two usages."""
+    """Tokens of a reply, or the sum of many replies; `+` adds the fields of two usages."""
 
     prompt: int = 0
     answer: int = 0
@@ -601,7 +599,7 @@ def estimate_request(
     answer_tokens: int = ANSWER_TOKENS,
     image_tokens: int = DEFAULT_IMAGE_TOKENS,
 ) -> Usage:
-    """Estimate the usage of one request: its prompt, and the expected answer and thoughts.
+    """Estimate the usage of a request: its prompt, and the expected answer and thoughts.
 
     - The schema counts as 0: no source says whether `usageMetadata` includes it, and past answers
       give better estimates.
@@ -648,7 +646,10 @@ def answer_size(answer: "type[BaseModel]") -> int:
 
 
 def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
-    """Estimate the tokens of a value that a node of a JSON schema describes."""
+    """Estimate the tokens of a value that a node of a JSON schema describes.
+
+    A union and an enum count as their longest choice. A list and a mapping count as three members.
+    """
     union_choices = node.get("anyOf") or node.get("oneOf")
     if union_choices:
         return max(map(_estimate_node_tokens, union_choices))

@@ -1,7 +1,7 @@
 """Build request lines from prompts, and response schemas from Pydantic models.
 
-- The API parses a request file as a whole: one bad line makes it refuse the file. So one builder
-  makes the lines of batches and the requests of live calls.
+- The API parses a request file as a whole, and a single bad line makes it refuse the file. So the
+  same builder makes the lines of batches and the requests of live calls.
 - All requests use the dialect `responseSchema`. Batch answers under `responseJsonSchema` have
   arrived as broken JSON (2026-08).
 - A request contains no `model` and no `serviceTier`: the model is part of the URL. Current models
@@ -55,7 +55,7 @@ class Prompt(NamedTuple):
 
 
 def request_key(task_name: str, item_id: str) -> str:
-    """Return the key of a row's request, `<task>/<row id>`; it is the same for every request.
+    """Return the key of a row's requests, `<task>/<row id>`.
 
     In a key of more than 200 bytes the SHA-256 of the id replaces the id. Built-in tasks, whose
     names contain a dash, keep the id at any length.
@@ -137,19 +137,19 @@ class RequestSettings:
 
     # The schema of an answer, as `response_schema` makes it.
     schema: Mapping[str, Any]
-    # The `thinkingConfig` to send; None for the default of the model.
+    # The `thinkingConfig` to send, or None for the default of the model.
     thinking: Mapping[str, Any] | None
     # None for the default of the model.
     temperature: float | None = None
-    # Estimated tokens of one answer.
+    # Estimated tokens of an answer.
     answer_tokens: int = ANSWER_TOKENS
-    # The API's name of a media resolution; None for the default of the model.
+    # The API's name of a media resolution, or None for the default of the model.
     media_resolution: str | None = None
-    # Estimated tokens of one image.
+    # Estimated tokens of an image.
     image_tokens: int = DEFAULT_IMAGE_TOKENS
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Build one request line and estimate the tokens of its request.
+        """Build the line of a request and estimate the tokens of the request.
 
         Returns:
             The line without a line end, and the estimate.
@@ -162,12 +162,14 @@ class RequestSettings:
             "responseSchema": self.schema,
             "maxOutputTokens": prompt.max_output_tokens,
         }
-        if self.thinking is not None:
-            generation_config["thinkingConfig"] = self.thinking
-        if self.temperature is not None:
-            generation_config["temperature"] = self.temperature
-        if self.media_resolution is not None:
-            generation_config["mediaResolution"] = self.media_resolution
+        optional_settings = {
+            "thinkingConfig": self.thinking,
+            "temperature": self.temperature,
+            "mediaResolution": self.media_resolution,
+        }
+        generation_config |= {
+            name: setting for name, setting in optional_settings.items() if setting is not None
+        }
 
         request: dict[str, Any] = {"contents": [{"role": "user", "parts": prompt.parts}]}
         if prompt.system:
@@ -285,7 +287,7 @@ class _SchemaConverter:
     describes_limits: bool
 
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
-        """Convert a node and all nodes below it.
+        """Convert a node and all nodes below it, with the description of the node.
 
         Raises:
             TypeError: The dialect cannot express the node.
@@ -331,10 +333,13 @@ class _SchemaConverter:
         node: dict[str, Any],
         field_path: str,
     ) -> dict[str, Any]:
-        """Convert a node, but leave out its description; a text on its limits may be included.
+        """Convert a node and all nodes below it, without the description of the node.
+
+        The result has a description only if it describes constraints that the dialect lacks.
 
         Raises:
-            TypeError: The node has an unknown keyword or no type of the dialect.
+            TypeError: The node has an unknown keyword or no type of the dialect, or the dialect
+                cannot express a node below it.
         """
         union_choices = node.get("anyOf") or node.get("oneOf")
         if union_choices:
@@ -418,8 +423,8 @@ class _SchemaConverter:
         """Return the members of an OBJECT schema that describe its properties.
 
         Raises:
-            TypeError: The object is a free mapping, or properties are at fault; the message has
-                one line for each fault.
+            TypeError: The object is a free mapping, or the dialect cannot express some of its
+                properties. The message has a line for each fault.
         """
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(
@@ -463,7 +468,7 @@ def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_mapping(node: Mapping[str, Any]) -> bool:
-    """Return whether an object has values of one type under any keys, and no named properties."""
+    """Return whether a node describes a mapping: any keys, values of a single type."""
     return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
 
 
@@ -603,9 +608,10 @@ def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
 
 
 def _to_iso_text(text: str, time_format: str) -> str:
-    """Return a compact date such as 20261127 as an ISO 8601 date, or as its midnight.
+    """Convert a compact date such as 20261127 to ISO 8601: 2026-11-27, or 2026-11-27T00:00:00.
 
-    Other texts are returned unchanged, and the validators of the answer judge them.
+    The format "date-time" gets the second form. Other texts are returned unchanged, and the
+    validators of the answer judge them.
 
     Args:
         text: The replied text.

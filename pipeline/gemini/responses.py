@@ -2,7 +2,7 @@
 
 - Gemini answers 200 or "succeeded" for many replies without an answer: a blocked prompt has no
   candidates, a cut answer does not parse, and a result file may contain error lines. Each reply
-  gets exactly one outcome and one reason. `parse_answer` then validates its text.
+  gets an outcome and a reason. `parse_answer` then validates its text.
 - Nothing is repaired. A Markdown fence around the JSON or a cut end is an invalid answer, and the
   row is asked again.
 - Results arrive in any order, so only the key of a line links it to its request. A cut line that
@@ -130,10 +130,11 @@ class ParsedReply(NamedTuple):
 
 
 def judge_line(line: bytes) -> ParsedReply:
-    """Parse one raw line of a result file, `{"key", "response" | "error"}`.
+    """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
-    If a line has both members, the error counts. An error without content is ignored if the line
-    has a response.
+    The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
+    missing response. If a line has both members, the error counts. An error without content is
+    ignored if the line has a response.
     """
     try:
         document = orjson.loads(line)
@@ -152,7 +153,11 @@ def judge_line(line: bytes) -> ParsedReply:
 
 
 def judge_response(response: Any) -> ParsedReply:
-    """Parse one GenerateContentResponse; only its first candidate counts."""
+    """Parse a GenerateContentResponse; only its first candidate counts.
+
+    The outcome is INVALID if the response or the candidate is not an object. Missing and malformed
+    details are empty.
+    """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", shown=response)
 
@@ -237,7 +242,7 @@ def line_at_fault(message: str) -> int | None:
 def excerpt_of(value: Any) -> str:
     """Return at most 200 printable characters of a text, of bytes or of a JSON value.
 
-    The excerpt is one line. Runs of blanks become one space, and a cut excerpt ends with "…".
+    The excerpt has no line ends. Runs of blanks become one space, and a cut excerpt ends with "…".
     """
     if isinstance(value, bytes):
         text = value[: MAX_EXCERPT_CHARS * 8].decode("utf-8", "replace")
@@ -258,17 +263,15 @@ def excerpt_of(value: Any) -> str:
 def is_error(error: Any) -> bool:
     """Return whether an `error` member has content; "", {}, code 0 and an empty message do not."""
     details = error.values() if isinstance(error, dict) else [error]
-    for detail in details:
-        stripped_detail = detail.strip() if isinstance(detail, str) else detail
-        if stripped_detail not in (None, "", 0, "0", "OK", [], {}):
-            return True
-    return False
+    stripped_details = [detail.strip() if isinstance(detail, str) else detail for detail in details]
+    return any(detail not in (None, "", 0, "0", "OK", [], {}) for detail in stripped_details)
 
 
 def error_code(error: Mapping[str, Any]) -> int | None:
-    """Return the google.rpc code of an error; None if it has neither a code nor a known status.
+    """Return the google.rpc code of an error, or None if it has no code and no known status.
 
-    An HTTP status is converted: an unknown one from 500 on to UNAVAILABLE, others to UNKNOWN.
+    An HTTP status is converted to a google.rpc code. A status that is not in the table becomes
+    UNAVAILABLE from 500 on, else UNKNOWN.
     """
     status_name = _as_excerpt(error.get("status"))
     code = _parse_count(error.get("code"), below=1_000)
@@ -302,7 +305,7 @@ def _parse_error(error: Any) -> ParsedReply:
 def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
     """Return outcome, reason, finish reason and text of the first candidate.
 
-    Without candidates the finish reason is the API's reason for blocking the prompt, or "".
+    If there are no candidates, the finish reason is the API's reason for blocking the prompt.
     """
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
@@ -341,12 +344,9 @@ def _join_texts(content: Any) -> str:
     if not isinstance(parts, list):
         return ""
 
-    texts = list[str]()
-    for part in map(_as_object, parts):
-        text = part.get("text")
-        if isinstance(text, str) and not part.get("thought"):
-            texts.append(text)
-    return "".join(texts)
+    answer_parts = [part for part in map(_as_object, parts) if not part.get("thought")]
+    texts = [part.get("text") for part in answer_parts]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _find_tier(metadata: Mapping[str, Any]) -> str:
@@ -363,7 +363,7 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
 
 
 def _parse_count(value: Any, *, below: int) -> int:
-    """Return a whole number, also one in a text; return 0 if the value is invalid or too large."""
+    """Convert a whole number or a text of digits to int; return 0 if it is invalid or too large."""
     if not isinstance(value, int | str):
         return 0
 
@@ -383,7 +383,7 @@ def _as_excerpt(value: Any) -> str:
 
 
 def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object; raise ValueError if two members have one name."""
+    """Make a JSON object; raise ValueError if two members have the same name."""
     document = dict(members)
     if len(document) != len(members):
         raise ValueError("a member stands twice in one object")
@@ -402,7 +402,10 @@ _STRICT_DECODER = json.JSONDecoder(
 
 
 def _check_texts(node: Any) -> None:
-    """Raise ValueError if a text in a JSON document contains NUL or half a surrogate pair."""
+    """Raise ValueError if a JSON document contains NUL or half a surrogate pair.
+
+    Texts and member names are checked.
+    """
     if isinstance(node, str) and INVALID_TEXT.search(node):
         raise ValueError("a text holds NUL or half a surrogate pair")
 
@@ -432,8 +435,8 @@ def key_of_line(line: bytes) -> str | None:
     A line that is not valid JSON may show its key at its start or at its end.
 
     Returns:
-        "" if the line is JSON without a text as key. None if the line is not JSON and shows no key,
-        or two different keys.
+        The key. "" if the line is JSON without a text as key, and None if the line is not JSON and
+        shows no key or two different keys.
     """
     try:
         document = orjson.loads(line)
@@ -445,7 +448,7 @@ def key_of_line(line: bytes) -> str | None:
 
 
 def _find_key_in_broken_line(line: bytes) -> str | None:
-    """Return the key at the start or end of a broken line; None if there is no key or two keys."""
+    """Return the key at the start or end of a broken line, or None if it shows no or two keys."""
     tail_offset = max(0, len(line) - _LINE_TAIL_BYTES)
     matches = (
         _KEY_AT_START_PATTERN.match(line),
@@ -464,7 +467,7 @@ def _unquote(quoted_text: bytes) -> str | None:
 
 
 class ResultFile(AbstractContextManager["ResultFile"]):
-    """The lines of one result file, by key.
+    """The lines of a result file, by key.
 
     After all lookups `total` is the number of lines of requested keys, plus `unknown`, plus
     `unreadable_count`. The file stays open until the end of the `with` block.
@@ -514,11 +517,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return the raw lines of each key in the order of the file; mark the keys as requested."""
-        lines_by_key = list[list[bytes]]()
-        for key in keys:
-            offsets = self._request_offsets(key)
-            lines_by_key.append([self._read_line(offset) for offset in offsets])
-        return lines_by_key
+        return [list(map(self._read_line, self._request_offsets(key))) for key in keys]
 
     def note_asked(self, keys: Iterable[str]) -> None:
         """Mark keys as requested without reading their lines."""
