@@ -430,8 +430,9 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
     Raises:
         ConfigurationError: `extra` cannot be read or is invalid.
     """
-    user_models = {} if extra is None else _read_models(extra)
-    return _load_bundled_models() | user_models
+    if extra is None:
+        return _load_bundled_models().copy()
+    return _load_bundled_models() | _read_models(extra)
 
 
 @lru_cache(maxsize=1)

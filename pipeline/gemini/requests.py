@@ -307,8 +307,10 @@ class _SchemaConverter:
         schema = self._convert_without_description(node, field_path)
         description = node.get("description")
         if isinstance(description, str):
-            limits = schema.get("description") if self.describes_limits else None
-            schema["description"] = f"{description} ({limits})" if limits else description
+            limits = schema.get("description")
+            if limits and self.describes_limits:
+                description = f"{description} ({limits})"
+            schema["description"] = description
         return schema
 
     def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
@@ -581,7 +583,9 @@ def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
     if isinstance(value, bool) and value not in boolean_choices:
         # Python regards true as equal to 1. Validation refuses the text.
         return json.dumps(value)
-    return choices_by_text.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return choices_by_text.get(value, value)
+    return value
 
 
 def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:

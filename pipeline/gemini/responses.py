@@ -230,7 +230,9 @@ def read_back(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None
         answer = answer_model.model_validate_json(stored, by_alias=True, by_name=True)
     except Exception:  # noqa: BLE001 - a validator of a user's model may raise anything
         return None
-    return answer if answer.model_dump_json() == stored else None
+
+    has_same_json = answer.model_dump_json() == stored
+    return answer if has_same_json else None
 
 
 def line_at_fault(message: str) -> int | None:
@@ -335,7 +337,9 @@ def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
         return Outcome.REFUSED, "max-tokens-empty"
     if finish_reason not in {"", "STOP"}:
         return Outcome.REFUSED, "bad-finish"
-    return (Outcome.ANSWERED, "ok") if has_text else (Outcome.REFUSED, "empty")
+    if not has_text:
+        return Outcome.REFUSED, "empty"
+    return Outcome.ANSWERED, "ok"
 
 
 def _join_texts(content: Any) -> str:
@@ -368,8 +372,9 @@ def _parse_count(value: Any, *, below: int) -> int:
         return 0
 
     match = re.fullmatch("[0-9]{1,10}", str(value))
-    count = int(match[0]) if match else 0
-    return count if count < below else 0
+    if match and int(match[0]) < below:
+        return int(match[0])
+    return 0
 
 
 def _as_object(value: Any) -> Mapping[str, Any]:
@@ -443,7 +448,7 @@ def key_of_line(line: bytes) -> str | None:
     except orjson.JSONDecodeError:
         return _find_key_in_broken_line(line)
 
-    key = document.get("key") if isinstance(document, dict) else None
+    key = _as_object(document).get("key")
     return key if isinstance(key, str) else ""
 
 
@@ -529,10 +534,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
         The key "" has no offsets, because it collects the lines whose key is not a text.
         """
-        offsets = self._offsets_by_key.get(key, ()) if key else ()
-        if offsets:
-            self._requested_keys[key] = None
-        return offsets
+        if not key or key not in self._offsets_by_key:
+            return ()
+
+        self._requested_keys[key] = None
+        return self._offsets_by_key[key]
 
     @property
     def has_odd_keys(self) -> bool:
