@@ -50,6 +50,8 @@ MAX_EMBED_TEXTS = 100
 # own limit is 5 % lower.
 MAX_EMBED_BYTES = 4_000_000
 FREE = "free"
+# Beginning with the tier that has the highest limits.
+PAID_TIERS = ("3", "2", "1")
 # Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
 # Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
 SHARES = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
@@ -239,7 +241,9 @@ class Model:
             tier: The usage tier of the account.
             default: The limit if no tier of the table has it.
         """
-        searched_tiers: Sequence[Any] = (FREE,) if tier == FREE else "321"["321".index(tier) :]
+        searched_tiers: Sequence[Any] = (FREE,)
+        if tier != FREE:
+            searched_tiers = PAID_TIERS[PAID_TIERS.index(tier) :]
         for searched_tier in searched_tiers:
             tier_limits = self.tiers.get(searched_tier, {})
             if name in tier_limits:
@@ -276,8 +280,8 @@ class Model:
             return declared
 
         level = declared.get("thinkingLevel")
-        has_known_level = level is None or not self.thinking_levels
-        if not has_known_level and str(level).upper() not in self.thinking_levels:
+        can_check_level = level is not None and self.thinking_levels
+        if can_check_level and str(level).upper() not in self.thinking_levels:
             accepted_levels = ", ".join(self.thinking_levels)
             raise ConfigurationError(
                 f"thinking level {level} is not accepted by {self.name}, which accepts "
@@ -312,7 +316,8 @@ class Model:
     def warning(self, today: date) -> str:
         """Return a warning for a model that is deprecated or shut down within 60 days, else "".
 
-        The warning is a single line and names the setting that selects the replacement.
+        The warning is a single line and names the setting that selects the replacement. A model
+        that is already shut down gets no warning.
         """
         if self.is_deprecated:
             return (
@@ -397,7 +402,7 @@ def unlisted_model(
     input_limit: int | None = None,
     output_limit: int | None = None,
 ) -> Model:
-    """Make a generating model that is not in the table, such as a new model or a `-latest` alias.
+    """Make a generating model that is not in the table, such as a `-latest` alias.
 
     Its thinking level is LOW, which all current models with levels accept.
 
@@ -545,7 +550,7 @@ def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
 
 
 def describe_cost(model: Model, cost: float, *, tier: str) -> str:
-    """Describe an estimated cost for people, with the monthly spending cap if the cost exceeds it.
+    """Describe an estimated cost, with the monthly spending cap if the cost exceeds it.
 
     Args:
         model: The model; without a known price the text says that the cost is unknown.
