@@ -274,10 +274,9 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     """Return the error that the answer has no field of that name; the hint suggests a field."""
     field_names = list(task.answer.model_fields)
     close_matches = get_close_matches(name, field_names, n=1)
+    hint = f"it has {', '.join(field_names)}"
     if close_matches:
         hint = f"did you mean {close_matches[0]!r}?"
-    else:
-        hint = f"it has {', '.join(field_names)}"
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {NOTHING}",
         hint=hint,
