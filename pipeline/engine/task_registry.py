@@ -29,7 +29,13 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
+from pipeline.engine.task_file import (
+    ROWS,
+    find_task_file,
+    hash_document,
+    load_declaration,
+    to_fingerprint_document,
+)
 from pipeline.engine.user_task import UserTask
 from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
@@ -73,7 +79,8 @@ INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
     True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),
     False: HintTemplate(
-        "refresh=True in the task's file, with {}, asks about them again", OptionHint(refresh=True)
+        "refresh=True in the task's file, with {}, asks about them again",
+        OptionHint(refresh=True),
     ),
 }
 HINTS = {
@@ -94,10 +101,10 @@ def declared_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
     for one in known:
         here = settings.data.resolve() / task_file.FOLDER / f"{one.name}{task_file.ENDING}"
         if here.is_file() and not (
-            task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()
+            task_file.parse_python_path(Path(one.path)) or Path(one.path).is_file()
         ):
             one = replace(one, path=str(here))  # noqa: PLW2901 - the workspace is a copy of the one that had its file
-        ships = task_file.built_in(one.name) is not None
+        ships = task_file.find_built_in_task(one.name) is not None
         kind = import_module(f"pipeline.{one.name}.task").task_class if ships else UserTask
         found.append(kind(one, settings, backend))
     return tuple(found)
@@ -112,7 +119,7 @@ def recorded_name(tx: Connection, settings: Settings) -> str | None:
     if named in known or not by_place:
         return named if named in known else None
     with contextlib.suppress(
-        FindableError
+        FindableError,
     ):  # one that is broken now is still the file of what it declared
         now = load_declaration(Path(known[by_place[0]]), settings).name
         return now if now in by_place else None
@@ -125,9 +132,13 @@ def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
         return path
     places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
     nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
-    ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
+    ships = sorted(
+        path.parent.name for path in task_file.BUILT_IN_TASKS_FOLDER.glob("*/declaration.py")
+    )
     known = list(
-        dict.fromkeys([*BUILT_IN_TASKS, *filter(task_file.built_in, ships), *recorded, *nearby])
+        dict.fromkeys(
+            [*BUILT_IN_TASKS, *filter(task_file.find_built_in_task, ships), *recorded, *nearby]
+        ),
     )
     near = (
         [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
@@ -158,7 +169,7 @@ def check_declarable(settings: Settings, store: Store) -> bool:
     with store.read_unchanged() as tx:
         is_there = tx is not None
     # A task that ships asks about tables that are adopted first.
-    if not (brings_items or is_there) or task_file.built_in(declaration.name) is not None:
+    if not (brings_items or is_there) or task_file.find_built_in_task(declaration.name) is not None:
         return brings_items
 
     with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged:
@@ -170,7 +181,8 @@ def check_declarable(settings: Settings, store: Store) -> bool:
             f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
         )
         raise InputError(
-            said, hint=f"{OptionHint('database_url')} names the database of that table"
+            said,
+            hint=f"{OptionHint('database_url')} names the database of that table",
         )
     with store.read_unchanged() as tx:
         if tx is not None:
@@ -199,7 +211,13 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
     declaration = load_declaration(path, settings)
     columns = _source(store, declaration, path).columns
     return _put(
-        store, declaration, path, columns, settings, at=datetime.now(UTC), display=display
+        store,
+        declaration,
+        path,
+        columns,
+        settings,
+        at=datetime.now(UTC),
+        display=display,
     ).name
 
 
@@ -229,8 +247,8 @@ class UnregisteredTask(UserTask):
     ) -> None:
         """Make the task of a declaration; it has no row yet."""
         super().__init__(_record_of(declaration, path, columns, at=at), settings)
-        if task_file.name_in_python(
-            path
+        if task_file.parse_python_path(
+            path,
         ):  # many questions have that name, and their answers are of different lengths
             self.label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
@@ -280,11 +298,15 @@ class UnregisteredTask(UserTask):
 
 
 def _record_of(
-    declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime
+    declaration: Declaration,
+    path: Path,
+    columns: Mapping[str, str],
+    *,
+    at: datetime,
 ) -> TaskRecord:
     found = (*_column_faults(declaration, columns), *_faults_of_kinds(declaration, columns))
-    task_file.refuse(
-        [(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found],
+    task_file.raise_faults(
+        [(task_file.locate_member(path, one), f"{one}= {said}", hint) for one, said, hint in found],
         path,
     )
     names = [HASH_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
@@ -319,7 +341,7 @@ def _record_of(
         columns=columns,
         fields=fields_of(declaration.answer),
         version=declaration.version,
-        fingerprint=digest(fingerprint_of(declaration)),
+        fingerprint=hash_document(to_fingerprint_document(declaration)),
         words=told,
         at=at,
     )
@@ -338,7 +360,8 @@ def _items_place(declaration: Declaration, path: Path) -> str:
 
 
 def _column_faults(
-    declaration: Declaration, columns: Mapping[str, str]
+    declaration: Declaration,
+    columns: Mapping[str, str],
 ) -> Iterator[tuple[str, str, str]]:
     for member in ("prompt", "index", "label"):
         for column, name in invalid_placeholders(getattr(declaration, member), columns).items():
@@ -371,7 +394,8 @@ def _column_faults(
 
 
 def _faults_of_kinds(
-    declaration: Declaration, columns: Mapping[str, str]
+    declaration: Declaration,
+    columns: Mapping[str, str],
 ) -> Iterator[tuple[str, str, str]]:
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
@@ -438,9 +462,14 @@ def _put(
             workspace.record_row_change(tx, new.name)
         _check_target(tx, task)
         workspace.save_task(tx, new)
-        document = fingerprint_of(declaration)
+        document = to_fingerprint_document(declaration)
         workspace.save_fingerprint(
-            tx, new.fingerprint, task=new.name, version=new.version, document=document, now=new.at
+            tx,
+            new.fingerprint,
+            task=new.name,
+            version=new.version,
+            document=document,
+            now=new.at,
         )
         kept = workspace.get_task(tx, new.name) or new
     for line in lines:
@@ -490,12 +519,21 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
         **new.words,
     }
     return replace(
-        new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words
+        new,
+        columns=columns,
+        fields=(*new.fields, *kept),
+        items_sha256=sha256,
+        words=words,
     )
 
 
 def _check_change(
-    tx: Connection, old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
+    tx: Connection,
+    old: TaskRecord,
+    new: TaskRecord,
+    declaration: Declaration,
+    *,
+    accepted: bool,
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
     anew = "give it another name='…' to begin anew"
@@ -518,7 +556,7 @@ def _check_change(
         return []
     if not claims.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
-    document = fingerprint_of(declaration)
+    document = to_fingerprint_document(declaration)
     parts = [
         "answer" if one == "schema" else one
         for one in document
@@ -532,10 +570,16 @@ def _check_change(
             hint=f"in {new.path}; `{CommandHint('try', task=new.name)}` tries it as a draft",
         )
     workspace.record_event(
-        tx, "task", new.name, old=known[0], new=new.fingerprint, reason=why, now=new.at
+        tx,
+        "task",
+        new.name,
+        old=known[0],
+        new=new.fingerprint,
+        reason=why,
+        now=new.at,
     )
     return [
-        f"{new.name}@{new.version} goes on with a changed declaration, as {OptionHint(accept_changed=True)} says"
+        f"{new.name}@{new.version} goes on with a changed declaration, as {OptionHint(accept_changed=True)} says",
     ]
 
 
@@ -543,7 +587,12 @@ def _check_change(
 
 
 def bring_items(
-    store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress
+    store: Store,
+    task: Task,
+    settings: Settings,
+    *,
+    at: datetime,
+    display: Progress,
 ) -> None:
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(UserTask, task)
@@ -553,12 +602,12 @@ def bring_items(
     if declaration.name != record.name:
         said = f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; nothing was changed"
         raise ConfigurationError(said, hint=f"{OptionHint(task=path)} asks what it declares now")
-    of = digest(
+    of = hash_document(
         {
             "items": declaration.items,
             "source": declaration.source,
-            "asked": fingerprint_of(declaration),
-        }
+            "asked": to_fingerprint_document(declaration),
+        },
     )
     cursor = (
         QueryCursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full)
@@ -590,7 +639,7 @@ def bring_items(
         stale, _ = now.stale(tx)
     if stale and not before.refreshes:
         display.say(
-            f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}"
+            f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}",
         )
 
 
@@ -602,14 +651,14 @@ def _tell(report: RowSyncReport, record: TaskRecord, display: Progress, *, liste
         key, why = report.an_unusable
         says_why = f"`{CommandHint('items', task=record.name, state='unusable')}` says why"
         display.warn(
-            f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}"
+            f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}",
         )
     for finding in report.findings[:EXAMPLES]:
         display.warn(_refused_line(finding, record))
     count = report.refused.total()
     if count > EXAMPLES:
         display.warn(
-            f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}"
+            f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}",
         )
 
 
@@ -625,7 +674,10 @@ def _source_name(record: TaskRecord) -> str:
 
 
 def _source(
-    store: Store | None, declaration: Declaration, path: Path, cursor: QueryCursor | None = None
+    store: Store | None,
+    declaration: Declaration,
+    path: Path,
+    cursor: QueryCursor | None = None,
 ) -> Any:
     if declaration.source:
         with open_other_database(declaration.source, path.parent) as other:
@@ -633,6 +685,6 @@ def _source(
     if declaration.is_query and store is not None:
         return QuerySource(store, declaration.items, cursor)
     if declaration.items == ROWS:
-        return task_file.given_rows[path]
+        return task_file.rows_by_task_path[path]
     reading = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
     return FileSource(Path(_items_place(declaration, path)), reading)

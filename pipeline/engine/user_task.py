@@ -41,7 +41,7 @@ from pipeline.engine.task import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.engine.task_file import ROWS, name_in_python
+from pipeline.engine.task_file import ROWS, parse_python_path
 from pipeline.store import answers
 from pipeline.store.answers import answers_to_other_inputs, corrected_among
 from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
@@ -112,7 +112,10 @@ class UserTask(Task):
     columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
 
     def __init__(
-        self, record: TaskRecord, settings: Settings = DEFAULT_SETTINGS, provider: str = ""
+        self,
+        record: TaskRecord,
+        settings: Settings = DEFAULT_SETTINGS,
+        provider: str = "",
     ) -> None:
         """Make the task of a record without loading its file.
 
@@ -134,13 +137,15 @@ class UserTask(Task):
         self.fingerprint = record.fingerprint
         self.model = options.get("model")
         file_path = Path(record.path)
-        self.declared_in = None if name_in_python(file_path) else file_path
+        self.declared_in = None if parse_python_path(file_path) else file_path
         self.images: Sequence[str] = options.get("images", ())
         self.sends_images = bool(self.images)
         self.gates = str(options.get("gates") or "")
         self.words = _labels_of(record, has_images=bool(self.images))
         self.how_to_fill = HintTemplate(
-            "{}; `{}` shows what is asked", _empty_source_text(record), self.words.step("try")
+            "{}; `{}` shows what is asked",
+            _empty_source_text(record),
+            self.words.step("try"),
         )
         self.items_from = _source_hint(record)
         self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
@@ -157,7 +162,7 @@ class UserTask(Task):
     @cached_property
     def declared_fingerprint(self) -> str:
         """Return the fingerprint of the declaration in the file."""
-        return task_file.digest(task_file.fingerprint_of(self.declaration))
+        return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
 
     @cached_property
     def question(self) -> PromptBuilder:
@@ -187,12 +192,12 @@ class UserTask(Task):
             line: First line of the code; used if the traceback has no line of the file.
         """
         message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
-        error_line = task_file.line_in(error, Path(self.record.path)) or line
+        error_line = task_file.find_error_line(error, Path(self.record.path)) or line
         return self._file_error(error_line, message)
 
     def _file_error(self, line: int | None, message: str) -> ConfigurationError:
         """Return the error about a line of the task's file; the reply is kept."""
-        location = task_file.at_line(Path(self.record.path), line)
+        location = task_file.format_location(Path(self.record.path), line)
         return ConfigurationError(
             f"{location}: {message}; nothing was charged, and the reply is kept",
             hint="mend it, then run the same command again",
@@ -219,10 +224,14 @@ class UserTask(Task):
         if not (self.declaration.is_query or source == ROWS):
             source_path = (source_path.parent / source).resolve()
 
-        is_shipped = task_file.built_in(record.name) is not None
+        is_shipped = task_file.find_built_in_task(record.name) is not None
         folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
-            self.images, record.words["asked"], folder, max_side, self.settings.refresh
+            self.images,
+            record.words["asked"],
+            folder,
+            max_side,
+            self.settings.refresh,
         )
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
@@ -309,7 +318,8 @@ class UserTask(Task):
         """Return the display name of a row: its filled label template, else its key."""
         template = self.record.words.get("label") or ""
         label = fill_template(
-            template, lambda name: to_prompt_text(row.get(find_column(name, row) or name))
+            template,
+            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
         )
         return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY_COLUMN])
 
@@ -343,7 +353,8 @@ class UserTask(Task):
             # Rows have the input that was asked, except for images, which are read when asked.
             is_stale = columns.findable_changed_at.is_not(None) & is_stale
         query = select(
-            func.count(columns.findable_key), func.min(columns.findable_changed_at)
+            func.count(columns.findable_key),
+            func.min(columns.findable_changed_at),
         ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
@@ -355,7 +366,8 @@ class UserTask(Task):
             return super().how_to_refresh
         command = self.words.step("tag", refresh=True)
         return HintTemplate(
-            "with refresh=True in the task's file, `{}` asks about them again", command
+            "with refresh=True in the task's file, `{}` asks about them again",
+            command,
         )
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - never fails
@@ -418,7 +430,11 @@ class UserTask(Task):
         )
 
     def judged(
-        self, answer: "BaseModel", context: Any, *, input_hash: str
+        self,
+        answer: "BaseModel",
+        context: Any,
+        *,
+        input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
         """Check an answer as `Task.judged` does, and refuse values that no database can store."""
         reason = unstorable_reason(answer)
@@ -459,7 +475,12 @@ class UserTask(Task):
         return (None, f"check: {check_reason}") if check_reason else (answer, "")
 
     def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        extractor: str,
+        at: datetime,
     ) -> WriteResult:
         """Choose the answers that may be applied, and write them to the table of `write_to=`.
 
@@ -480,7 +501,9 @@ class UserTask(Task):
         }
 
         is_answered = self._is_answered(
-            current_input=bool(self.record.words.get("refresh")), few_rows=True, models_only=True
+            current_input=bool(self.record.words.get("refresh")),
+            few_rows=True,
+            models_only=True,
         )
         excluded = table.ids_among(tx, list(stored_rows), is_answered)
         if self.needs_row:
@@ -564,7 +587,11 @@ class UserTask(Task):
         return len(ids)
 
     def _is_answered(
-        self, *, current_input: bool, few_rows: bool = False, models_only: bool = False
+        self,
+        *,
+        current_input: bool,
+        few_rows: bool = False,
+        models_only: bool = False,
     ) -> ColumnElement[bool]:
         """Return the condition that a row has an answer by this version or by a person.
 
@@ -648,7 +675,7 @@ class UserTask(Task):
                 "they are not asked until their images are others",
                 contradiction=False,
                 next=CommandHint("items", task=self.name, state="unusable"),
-            )
+            ),
         ]
 
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
@@ -694,12 +721,17 @@ class UserTask(Task):
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
-            rows, partial(encode_rows, kinds=kinds), extractor=version, versions=model_counts
+            rows,
+            partial(encode_rows, kinds=kinds),
+            extractor=version,
+            versions=model_counts,
         )
 
 
 def _count_answers(
-    tx: Connection, task_name: str, *conditions: ColumnElement[bool]
+    tx: Connection,
+    task_name: str,
+    *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
     """Return the number of answered rows by version."""
     version_counts = answers.version_counts(tx, task_name, *conditions)
@@ -769,12 +801,16 @@ def _is_indexed(task: UserTask) -> ColumnElement[bool]:
     """Return the condition that a row is in its source and has an answer of any version."""
     columns = task.items_table.c
     return and_(
-        columns.findable_gone_at.is_(None), answers.is_answered(task.name, columns.findable_key)
+        columns.findable_gone_at.is_(None),
+        answers.is_answered(task.name, columns.findable_key),
     )
 
 
 def _read_entries(
-    task: UserTask, template: str, tx: Connection, among: Sequence[str] | None = None
+    task: UserTask,
+    template: str,
+    tx: Connection,
+    among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the index entries of a task's rows by ascending id.
 
@@ -883,7 +919,9 @@ class _GridBuilder:
     def build(self) -> Grid:
         """Return the grid."""
         refused_names = name_added_columns(
-            [*self._columns, *self._fields, self._version_name], ("line", "reason"), "row_"
+            [*self._columns, *self._fields, self._version_name],
+            ("line", "reason"),
+            "row_",
         )
         columns = self._columns | {
             refused_names["line"]: _refused_line,
@@ -947,7 +985,10 @@ class _GridBuilder:
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the version and the fields of the preferred answer by row id."""
         stored_answers = answers.preferred_answers(
-            tx, self._task.name, ids, preference=self._preference
+            tx,
+            self._task.name,
+            ids,
+            preference=self._preference,
         )
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
@@ -966,12 +1007,20 @@ class _GridBuilder:
             kind = self._field_kinds[field]
             if kind != JSON:
                 expressions[name] = self._sort_expression(
-                    answers_table.c.answer, field, kind, is_field=True
+                    answers_table.c.answer,
+                    field,
+                    kind,
+                    is_field=True,
                 )
         return expressions
 
     def _sort_expression(
-        self, column: ColumnElement[Any], name: str, kind: str, *, is_field: bool
+        self,
+        column: ColumnElement[Any],
+        name: str,
+        kind: str,
+        *,
+        is_field: bool,
     ) -> ColumnElement[Any]:
         """Return the expression that sorts by a member of a JSON column; missing values are first.
 
@@ -993,7 +1042,9 @@ class _GridBuilder:
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
         return compile_where(
-            parse_where(text), (column_cells, dotted_cells, field_cells), tx=self._tx
+            parse_where(text),
+            (column_cells, dotted_cells, field_cells),
+            tx=self._tx,
         )
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
