@@ -630,7 +630,7 @@ def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
 
 def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     """Return the members of a declaration that determine its answers, as plain values for JSON."""
-    member_names = FINGERPRINT_MEMBERS
+    member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:
         member_names += IMAGE_FINGERPRINT_MEMBERS
     return {
