@@ -966,7 +966,7 @@ def _sync_rows(
     task = UserTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        inspect_images = task.row_images().look if task.images else None
+        inspect_images = task.row_images().inspect if task.images else None
         report = RowSync(store, record, at, look_at=inspect_images).run(source, display)
         items_command = CommandHint("items", task=record.name, state="refused")
         _print_report(report, record, display, list_hint=f"`{items_command}` lists all")

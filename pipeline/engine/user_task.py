@@ -393,7 +393,7 @@ class UserTask(Task):
             if images is None:
                 yield task_row
                 continue
-            prepared = images.put_into(task_row.prompt, rows[task_row.id])
+            prepared = images.add_to_prompt(task_row.prompt, rows[task_row.id])
             if prepared is not None:
                 prompt, input_hash = prepared
                 yield task_row._replace(prompt=prompt, input_hash=input_hash)
