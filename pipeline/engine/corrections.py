@@ -64,14 +64,14 @@ def correct(
 ) -> Document:
     """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
-    Also unparks the row and updates what the answer shows in other tables. Runs in one write
+    Also unparks the row, and updates the answer in tables of other programs. Runs in a write
     transaction, so an error changes nothing.
 
     Args:
         name: Id or name of the row.
         change: New values by field, or the number of the edit to undo.
         who: Name of the editor.
-        of_state: `state` that the editor saw; None skips the check for a conflict.
+        of_state: `state` that the editor saw, or None to skip the check for a conflict.
 
     Returns:
         The document of `history` after the edit, and `edit`: the number of the new edit, or None if
@@ -178,7 +178,7 @@ def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
 
 
 def typed(task: Task, text: str) -> Document:
-    """Parse the values that a user typed, such as `tone=praise; topics=price, delivery; stars=4`.
+    """Parse typed values of fields, such as `tone=praise; topics=price, delivery; stars=4`.
 
     A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
     as JSON (number, true, false, null) or as a list separated by commas: the first of these that
@@ -194,9 +194,9 @@ def typed(task: Task, text: str) -> Document:
         InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
     values = Document()
-    rest = text.strip()
-    while rest:
-        name, equals_sign, rest = _partition_stripped(rest, "=")
+    remaining_text = text.strip()
+    while remaining_text:
+        name, equals_sign, remaining_text = _partition_stripped(remaining_text, "=")
         if not equals_sign:
             example = OptionHint(set="tone=praise; stars=4")
             raise InputError(
@@ -206,10 +206,10 @@ def typed(task: Task, text: str) -> Document:
         if name not in task.answer.model_fields:
             raise _unknown_field_error(task, name)
 
-        if rest.startswith(('"', "[", "{")):
-            values[name], rest = _split_json_value(name, rest)
+        if remaining_text.startswith(('"', "[", "{")):
+            values[name], remaining_text = _split_json_value(name, remaining_text)
         else:
-            value_text, _, rest = _partition_stripped(rest, ";")
+            value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
             candidates = list(_iter_candidates(value_text))
             values[name] = first_accepted_value(task.answer, name, candidates)
 
@@ -223,7 +223,7 @@ def _partition_stripped(text: str, separator: str) -> tuple[str, str, str]:
 
 
 def _split_json_value(name: str, text: str) -> tuple[Any, str]:
-    """Parse the JSON at the beginning of a text; return its value and the text after the next `;`.
+    """Return the JSON value at the beginning of a text, and the text after the next `;`.
 
     Args:
         name: Field name for error messages.
@@ -239,11 +239,11 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
             hint="leave out its first mark",
         ) from error
 
-    surplus_text, _, rest = _partition_stripped(text[end_offset:], ";")
+    surplus_text, _, remaining_text = _partition_stripped(text[end_offset:], ";")
     if surplus_text:
         message = f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} behind its JSON; {NOTHING}"
         raise InputError(message, hint="separate them by ;")
-    return value, rest
+    return value, remaining_text
 
 
 def _iter_candidates(text: str) -> Iterator[Any]:
@@ -261,13 +261,13 @@ def name_of(name: str) -> str:
     Raises:
         InputError: The name is empty, too long or has characters that are not printable.
     """
-    who = " ".join(name.split())
-    if not who or len(who) > MAX_CLEANED_CHARS or not who.isprintable():
+    editor_name = " ".join(name.split())
+    if not editor_name or len(editor_name) > MAX_CLEANED_CHARS or not editor_name.isprintable():
         raise InputError(
             f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {NOTHING}",
             hint=f"give it by {OptionHint('who')}",
         )
-    return who
+    return editor_name
 
 
 def _unknown_field_error(task: Task, name: str) -> InputError:
@@ -332,7 +332,7 @@ def _validated_answer(
 
 
 def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
-    """Return (before, after) by field that an edit changed; None for a missing value."""
+    """Return (before, after) by field that an edit changed; a missing value is `None`."""
     changed_fields = {}
     for name in (*edit.before, *edit.after):
         before = edit.before.get(name)
@@ -345,8 +345,8 @@ def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
 def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
     """Return an answer with the changes of an edit undone, except fields that changed since.
 
-    Of a list that changed since, the elements that the edit added are removed, and the elements
-    that it removed are inserted again at their former positions.
+    If a list changed since, the elements that the edit added are removed, and the elements that it
+    removed are inserted again at their former positions.
     """
     restored = dict(answer)
     for name, (before, after) in _changed_fields(edit).items():

@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 64 * 2**20
 # Our bound; phones take no more. Such an image needs 400 MB with colours and transparency.
 MAX_PIXELS = 8_192 * 6_144
-# Our bound of a JPEG in a request; a longer one is scaled further.
+# Our bound of a JPEG in a request; a longer JPEG is scaled further.
 MAX_SENT_BYTES = 4_000_000
 SENT_TYPE = "image/jpeg"
 # Letters on a screenshot stay sharp at this JPEG quality, with colours at full resolution.
 SENT_QUALITY = 90
 THUMBNAIL_QUALITY = 80
-# Our bound of the frames of an animation that are searched for a visible one.
+# Our bound of the frames of an animation that are searched for a visible frame.
 MAX_FRAMES = 50
 WHITE_LEVEL = 255
 # Our bound of the difference from white or black after scaling, in levels of 255.
@@ -139,7 +139,7 @@ class Picture(NamedTuple):
     # Pixels of the upright image.
     width: int
     height: int
-    # As the camera wrote it, without time zone if the camera wrote none; None if unknown.
+    # As the camera wrote it, without time zone if the camera wrote none. Unknown times are `None`.
     taken_at: datetime | None
 
 
@@ -168,7 +168,7 @@ def read_file(
         is_wanted: Returns from the first 16 bytes whether to read the file.
 
     Returns:
-        At most `MAX_IMAGE_BYTES` + 1 bytes, and the stamp; None if the file is not wanted.
+        At most `MAX_IMAGE_BYTES` + 1 bytes, and the stamp, or None if the file is not wanted.
 
     Raises:
         NoFileError: The path is a folder, a device or a pipe.
@@ -314,7 +314,7 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
     Args:
         path: Path of the file; links are not followed.
         digest: SHA-256 of the file when it was imported, in hex.
-        side: Maximum pixels of the longer side, one of `SIDES`.
+        side: Maximum pixels of the longer side; a member of `SIDES`.
 
     Raises:
         InputError: Thumbnails do not have that size.
@@ -400,7 +400,7 @@ def knows_heic() -> bool:
 
 
 def _convert_to_8_bits(image: "Image") -> "Image":
-    """Return an image in RGB, or in RGBA if it is transparent; a greyscale of more bits is scaled.
+    """Return an image in RGB, or in RGBA if it is transparent; more bits are scaled.
 
     A greyscale of 16 bits keeps its levels. If it uses a narrow range, that range is stretched, as
     are the ranges of integers and floats.
@@ -431,7 +431,7 @@ def _read_exif(image: "Image") -> dict[int, Any]:
 
 
 def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
-    """Return when an image was taken, else last changed; None if neither is a valid time."""
+    """Return when an image was taken, else last changed, or None without a valid time."""
     time_text = str(exif.get(_TAKEN_AT_TAG) or exif.get(_CHANGED_AT_TAG) or "")[:19]
     utc_offset = str(exif.get(_UTC_OFFSET_TAG) or "")
     for text in (f"{time_text}{utc_offset}", time_text):
@@ -658,7 +658,7 @@ class RowImages:
 
         Args:
             values: The row's values by column.
-            state_json: State of the last inspection of the row; None for a new row.
+            state_json: State of the last inspection of the row, or None for a new row.
 
         Returns:
             The hash of each image, the new state, and why the first unusable image cannot be sent.
@@ -676,7 +676,9 @@ class RowImages:
         return ImageInspection(hashes, to_compact_json(states), unusable_reason)
 
     def add_to_prompt(
-        self, prompt: "Prompt", row: Mapping[str, Any]
+        self,
+        prompt: "Prompt",
+        row: Mapping[str, Any],
     ) -> "tuple[Prompt, str] | None":
         """Return a prompt with the images of a row before its text, and the hash of the input.
 
@@ -686,7 +688,7 @@ class RowImages:
             row: The row's values by column.
 
         Returns:
-            The prompt and the hash of text and images; None if an image cannot be sent. The next
+            The prompt and the hash of text and images, or None if an image cannot be sent. The next
             inspection of the row stores the reason.
         """
         parts: list[Mapping[str, Any]] = []
@@ -723,7 +725,7 @@ class RowImages:
 
         Args:
             location: Path or address.
-            former_state: State of the last inspection; empty if there was none.
+            former_state: State of the last inspection; empty for a new image.
 
         Returns:
             `named` (location), `sha256` (None if unread), `stamp` (of a file whose times can be
@@ -784,7 +786,7 @@ class RowImages:
     def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
         """Return the content of an image, and the stamp of its file.
 
-        The stamp is None for an address, and for a file that was written less than two seconds ago:
+        An address has no stamp, nor has a file that was written less than two seconds ago, because
         another write might not change its times.
 
         Raises:

@@ -124,7 +124,7 @@ def is_in_workspace(path: Path, data: Path) -> bool:
 
 @cache
 def find_built_in_task(name: str) -> Declaration | None:
-    """Return the declaration of a built-in task that works like a user's; None for other names."""
+    """Return the declaration of a built-in task that works like a user's, else None."""
     if not (name and (BUILT_IN_TASKS_FOLDER / name / "declaration.py").is_file()):
         return None
     module = import_module(f"pipeline.{name}.declaration")
@@ -148,8 +148,8 @@ def parse_python_path(place: Path) -> str:
 def _find_module_file(declaration: Declaration) -> Path | None:
     """Return the file of the imported module that declares a task.
 
-    None if the class of the answer is from a script or notebook, or if the module has several tasks
-    and this is not its `task`.
+    The file is None if the class of the answer is from a script or notebook, or if the module has
+    several tasks and this is not its `task`.
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
@@ -173,7 +173,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
 
     Returns:
         The path; for tasks handed over by Python code and built-in tasks the path they are known
-        by, which may be `<Python: name>`; None if there is no task of that name.
+        by, which may be `<Python: name>`. The path is None if there is no task of that name.
 
     Raises:
         InputError: `named` is a path, and there is no such file.
@@ -211,7 +211,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
         is_recorded: The path is from the database, which others may have changed.
 
     Raises:
-        InputError: The file cannot be read or run, or does not declare one valid task. Or the task
+        InputError: The file cannot be read or run, or does not declare a single valid task. Or the task
             was declared in Python and this process does not have it.
         ConfigurationError: The file may be from somebody else, and nobody confirmed it. It is not
             run.
@@ -335,7 +335,7 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
         path: Path for error messages and for rows in memory.
 
     Raises:
-        InputError: The source cannot be run, or does not declare one valid task. The message lists
+        InputError: The source cannot be run, or does not declare a single valid task. The message lists
             all faults with their lines.
     """
     faults = list[Fault]()
@@ -519,7 +519,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
 def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
     """Return the line that annotates a field.
 
-    If no or several fields have that name, return the first line of the class; None if the file
+    If no or several fields have that name, return the first line of the class, or None if the file
     does not define it.
     """
     field_lines = [
@@ -578,7 +578,10 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
 
 
 def find_error_line(error: BaseException, path: Path) -> int | None:
-    """Return the line of a file in the innermost frame of an error; None if no frame is in it."""
+    """Return the line of a file in which an error arose; the innermost frame counts.
+
+    If no frame of the traceback is in the file, return None.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         if Path(frame.filename) == path:
@@ -587,7 +590,7 @@ def find_error_line(error: BaseException, path: Path) -> int | None:
 
 
 def format_location(path: Path, line: int | None) -> str:
-    """Format a file and its line for an error message; the file alone if `line` is None."""
+    """Format a file and its line for an error message; without a line, the file alone."""
     return f"{path}, line {line}" if line else str(path)
 
 
@@ -637,8 +640,8 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
         "system": declaration.system,
         "prompt": declaration.prompt,
         "schema": declaration.answer.model_json_schema(),
-        "examples": [[dict(row), _to_plain(answer)] for row, answer in declaration.examples],
-        **{name: _to_plain(getattr(declaration, name)) for name in member_names},
+        "examples": [[dict(row), _to_json_value(answer)] for row, answer in declaration.examples],
+        **{name: _to_json_value(getattr(declaration, name)) for name in member_names},
     }
 
 
@@ -654,8 +657,8 @@ def hash_document(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _to_plain(member: Any) -> Any:
-    """Return a member of a declaration as JSON can hold it: a tuple as list, a model as dict."""
+def _to_json_value(member: Any) -> Any:
+    """Return a member of a declaration for JSON: a tuple as list, a model as dict."""
     if isinstance(member, tuple):
         return list(member)
     return member.model_dump(mode="json") if hasattr(member, "model_dump") else member

@@ -232,7 +232,7 @@ def check_declarable(settings: Settings, store: Store) -> bool:
 
     with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged_store:
         columns = _open_source(unchanged_store, declaration, path).columns
-    record = _make_record(declaration, path, columns, at=datetime.now(UTC))
+    record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.words["write_to"]
     if not has_database and target is not None:
@@ -289,7 +289,7 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
         path,
         columns,
         settings,
-        at=datetime.now(UTC),
+        recorded_at=datetime.now(UTC),
         display=display,
     )
     return record.name
@@ -298,7 +298,7 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
 def task_beside(task: Task, *, at: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    Name, key, columns and table prefix stay as registered. Nothing is stored.
+    Name, key, columns and table prefix stay as registered. Stores nothing.
     """
     registered_task = cast(UserTask, task)
     record = registered_task.record
@@ -307,7 +307,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
-    draft_record = _make_record(draft, path, record.columns, at=at)
+    draft_record = _make_record(draft, path, record.columns, recorded_at=at)
     return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
@@ -329,7 +329,7 @@ class UnregisteredTask(UserTask):
             path: The task's file, or `<Python: name>`.
             columns: Kinds of the source's columns, by name.
         """
-        super().__init__(_make_record(declaration, path, columns, at=at), settings)
+        super().__init__(_make_record(declaration, path, columns, recorded_at=at), settings)
         # Many tasks of Python code have the same name, but answers of different lengths. The label
         # separates them in estimates.
         if task_file.parse_python_path(path):
@@ -354,7 +354,7 @@ class UnregisteredTask(UserTask):
         Args:
             store: The workspace's store, which knows forgotten rows.
             first: Maximum number of kept rows.
-            display: Prints what the source contained.
+            display: Prints a report about the source.
             lists_refused: Print each refused row while reading; else the first three at the end.
 
         Raises:
@@ -407,7 +407,7 @@ def _make_record(
     path: Path,
     columns: Mapping[str, str],
     *,
-    at: datetime,
+    recorded_at: datetime,
 ) -> TaskRecord:
     """Return the record of a declaration after a check against the columns of its source.
 
@@ -444,7 +444,7 @@ def _make_record(
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
         words=_make_options(declaration, columns),
-        at=at,
+        at=recorded_at,
     )
     check_view_columns(record)
     return record
@@ -485,7 +485,7 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
 
 
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
-    """Return the column that contains the quotations of answers; None if there is no quotation.
+    """Return the column that contains the quotations of answers, or None without quotations.
 
     It is the column of `quotes_in=`, else `text`, else the first text column of the prompt.
     """
@@ -606,13 +606,13 @@ def _save_record(
     columns: Mapping[str, str],
     settings: Settings,
     *,
-    at: datetime,
+    recorded_at: datetime,
     display: Progress,
 ) -> TaskRecord:
     """Register a task as its file declares it, update its views, and return the stored record.
 
-    Nothing is written if the record is the same except for its time. Lines about changes are
-    printed after the transaction.
+    Writes only if the record differs in more than its time. Prints lines about changes after the
+    transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.
@@ -623,7 +623,7 @@ def _save_record(
         QuestionChangedError: The declaration of a used version changed, and ACCEPT_CHANGED is not
             set.
     """
-    declared_record = _make_record(declaration, path, columns, at=at)
+    declared_record = _make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
     merged_record = _merge_records(stored_record, declared_record)
@@ -720,7 +720,7 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return a declared record with columns, fields and state of the stored record.
 
-    - Former columns and fields follow the current ones, because stored rows and answers have them.
+    - Former columns and fields follow the current columns and fields, because stored rows and answers have them.
     - The hash of the source stays only if the source would be read in the same way.
     - The state of the cursor and the preferred versions stay.
     """
@@ -772,7 +772,7 @@ def _check_change(
         Lines to print.
 
     Raises:
-        ConfigurationError: The file, the table prefix or the key is another one.
+        ConfigurationError: The file, the table prefix or the key differs.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
     _check_identity(stored_record, declared_record)
@@ -812,7 +812,7 @@ def _describe_change(
     former_document: Mapping[str, Any],
     current_document: Mapping[str, Any],
 ) -> str:
-    """Return which members of a declaration changed, such as `the prompt and the answer changed`."""
+    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
     changed_members = []
     for name, member in current_document.items():
         if former_document.get(name) != member:
@@ -886,7 +886,7 @@ def bring_items(
             hint=f"{OptionHint(task=path)} asks what it declares now",
         )
 
-    cursor = _make_cursor(declaration, record, at=at, is_full_read=settings.full)
+    cursor = _make_cursor(declaration, record, now=at, is_full_read=settings.full)
     source = _open_source(store, declaration, path, cursor)
     is_same_source = (
         record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
@@ -898,13 +898,13 @@ def bring_items(
         path,
         source.columns,
         settings,
-        at=at,
+        recorded_at=at,
         display=display,
     )
     # Image files change without a change of the row file.
     may_have_changes = declaration.is_query or bool(declaration.images)
     if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
-        _sync_rows(store, saved_record, source, settings, at=at, display=display)
+        _sync_rows(store, saved_record, source, settings, synced_at=at, display=display)
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
@@ -926,10 +926,10 @@ def _make_cursor(
     declaration: Declaration,
     record: TaskRecord,
     *,
-    at: datetime,
+    now: datetime,
     is_full_read: bool,
 ) -> QueryCursor | None:
-    """Return the cursor that selects new rows of a query; None if the task declares no cursor.
+    """Return the cursor that selects new rows of a query, or None without a declared cursor.
 
     Args:
         is_full_read: Read all rows of the query.
@@ -944,7 +944,7 @@ def _make_cursor(
             "asked": to_fingerprint_document(declaration),
         },
     )
-    return QueryCursor(declaration.cursor, record, of=query_id, at=at, is_whole=is_full_read)
+    return QueryCursor(declaration.cursor, record, of=query_id, at=now, is_whole=is_full_read)
 
 
 def _sync_rows(
@@ -953,7 +953,7 @@ def _sync_rows(
     source: RowSource,
     settings: Settings,
     *,
-    at: datetime,
+    synced_at: datetime,
     display: Progress,
 ) -> None:
     """Sync the stored rows of a task with its source, and print notes and the report.
@@ -967,7 +967,7 @@ def _sync_rows(
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
         inspect_images = task.row_images().inspect if task.images else None
-        report = RowSync(store, record, at, look_at=inspect_images).run(source, display)
+        report = RowSync(store, record, synced_at, look_at=inspect_images).run(source, display)
         items_command = CommandHint("items", task=record.name, state="refused")
         _print_report(report, record, display, list_hint=f"`{items_command}` lists all")
 
@@ -1027,7 +1027,7 @@ def _open_source(
     Args:
         store: The database of a query without `source=`.
         path: The task's file.
-        cursor: Selects new rows of a query; None for all rows.
+        cursor: Selects new rows of a query. All rows are read if it is omitted.
 
     Raises:
         InputError: The query, file or database cannot be read.

@@ -72,13 +72,13 @@ class TableGuess(NamedTuple):
     text: str
     # All columns that are sent; the main text is last.
     sent: tuple[str, ...]
-    # Names in the prompt of those `sent` columns that are texts.
+    # Names in the prompt of the columns of `sent` that contain texts.
     names: tuple[str, ...]
     # Whether the main text is text that can be quoted, and not a number or another value.
     can_be_quoted: bool
     # Reasons for the guess, a line each.
     notes: tuple[str, ...]
-    # Those `sent` columns that contain images.
+    # Columns of `sent` that contain images.
     images: tuple[str, ...] = ()
 
 
@@ -172,7 +172,7 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
 
 
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
-    """Parse one definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
+    """Parse a definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
 
     Args:
         used_names: Case-folded names of the fields before.
@@ -433,6 +433,7 @@ def _escape(text: str) -> str:
 
 
 def _escape_char(char: str) -> str:
+    """Return a character as it is written in a Python literal in double quotes."""
     if char == '"':
         return '\\"'
     if char.isprintable() and char != "\\":

@@ -416,7 +416,7 @@ class UserTask(Task):
 
     @cached_property
     def row_target(self) -> RowTarget | None:
-        """Return another program's table that gets a row for each answer; None if there is none."""
+        """Return the table of another program that gets a row for each answer, else None."""
         target = parse_row_target(self.record.words.get("write_to"))
         if target is None:
             return None
@@ -487,7 +487,7 @@ class UserTask(Task):
         Locks the rows. A row takes an answer if this version has not answered it yet; if the task
         permits refreshing, an answer to the row's former input does not count. An answer to a
         former input is not applied if it can be judged only with the row. It is never written to
-        another program's table. There, a new answer replaces one to an older input.
+        another program's table. There, a new answer replaces an answer to an older input.
 
         The caller stores the answers themselves.
         """
@@ -596,8 +596,8 @@ class UserTask(Task):
         """Return the condition that a row has an answer by this version or by a person.
 
         If answers are rows of another program's table, a row there by this provider and model
-        counts too. With `current_input` it counts if another program wrote it, or if the answer is
-        to the row's present input.
+        counts too. If `current_input` is set, such a row counts if another program wrote it; a row
+        that a stored answer wrote counts only if that answer is to the row's present input.
 
         Args:
             current_input: Count only answers to the row's present input.
@@ -679,7 +679,7 @@ class UserTask(Task):
         ]
 
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
-        """Return each row with its state and one answer, or the members of a list field.
+        """Return each row with its state and answer, or the members of a list field.
 
         The answers are of a single version, or of several if the task prefers versions by row.
         A person's answer replaces a model's unless `wanted.extractor` is set.
@@ -764,7 +764,7 @@ def _empty_source_text(record: TaskRecord) -> str:
 
 
 def _source_hint(record: TaskRecord) -> str:
-    """Return where the rows come from, and how to change them."""
+    """Return the hint that names the source of the rows and how to change it."""
     if record.items == ROWS:
         return "they are given in Python, which may give others"
     if record.is_query:
@@ -816,7 +816,7 @@ def _read_entries(
 
     Args:
         template: Template of the text; its names are columns, or fields of the answer.
-        among: Only rows of these ids; None for all.
+        among: Only rows of these ids. All rows if omitted.
     """
     record = task.record
     columns_by_name = {name: find_column(name, record.columns) for name in columns_in(template)}
@@ -841,10 +841,11 @@ def _fill_entry_text(
     """Return the text of an entry: the template filled with a row and its answer, stripped.
 
     Args:
-        columns_by_name: The column of each name in the template; None for a field of the answer.
+        columns_by_name: The column of each name in the template, or None for a field of the answer.
     """
 
     def text_of(name: str) -> str:
+        """Return the text of a placeholder."""
         column = columns_by_name[name]
         if column is not None:
             return to_prompt_text(row[column])
@@ -885,12 +886,12 @@ def _iter_texts(answer: Any) -> Iterator[str]:
 
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
-    """Return the line of a refused row in its source; None for other rows."""
+    """Return the line of a refused row in its source, or None for other rows."""
     return int(row[IMAGE_STATE_COLUMN]) if row[HASH_COLUMN] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
-    """Return the reason of a refused row; None for other rows."""
+    """Return the reason of a refused row, or None for other rows."""
     return row[REASON] if row[HASH_COLUMN] == NO_HASH else None
 
 
