@@ -99,10 +99,15 @@ class TaskDraft(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return the file, its rows and the guessed columns, for JSON."""
-        guessed_columns = {
-            name: getattr(self.guess, name) for name in ("key", "text", "sent", "images", "notes")
+        return {
+            "file": str(self.path),
+            "items": self.items,
+            "key": self.guess.key,
+            "text": self.guess.text,
+            "sent": self.guess.sent,
+            "images": self.guess.images,
+            "notes": self.guess.notes,
         }
-        return {"file": str(self.path), "items": self.items, **guessed_columns}
 
 
 class AnswerField(NamedTuple):
