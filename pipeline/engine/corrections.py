@@ -332,7 +332,7 @@ def _validated_answer(
 
 
 def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
-    """Return (before, after) by field that an edit changed; a missing value is `None`."""
+    """Return a (before, after) pair for each changed field; a missing value is `None`."""
     changed_fields = {}
     for name in (*edit.before, *edit.after):
         before = edit.before.get(name)

@@ -365,8 +365,11 @@ def _open_image(content: bytes) -> Iterator["Image"]:
         with Image.open(io.BytesIO(content), formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                bound = f"{MAX_PIXELS:,} are the most that is opened"
-                raise PictureError(f"it has {width:,} by {height:,} pixels, and {bound}")  # noqa: TRY301 - once
+                reason = (
+                    f"it has {width:,} by {height:,} pixels, "
+                    f"and {MAX_PIXELS:,} are the most that is opened"
+                )
+                raise PictureError(reason)  # noqa: TRY301 - once
             yield image
     except PictureError:
         raise

@@ -137,9 +137,9 @@ def place_in_python(name: str) -> Path:
     return Path(f"{_PYTHON_PATH_PREFIX}{name}{_PYTHON_PATH_SUFFIX}")
 
 
-def parse_python_path(place: Path) -> str:
+def parse_python_path(path: Path) -> str:
     """Return the name of the task that a `<Python: name>` path represents; "" for other paths."""
-    text = str(place)
+    text = str(path)
     if not text.startswith(_PYTHON_PATH_PREFIX):
         return ""
     return text.removeprefix(_PYTHON_PATH_PREFIX).removesuffix(_PYTHON_PATH_SUFFIX)
@@ -211,8 +211,8 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
         is_recorded: The path is from the database, which others may have changed.
 
     Raises:
-        InputError: The file cannot be read or run, or does not declare a single valid task. Or the task
-            was declared in Python and this process does not have it.
+        InputError: The file cannot be read or run, or does not declare a single valid task. Or the
+            task was declared in Python and this process does not have it.
         ConfigurationError: The file may be from somebody else, and nobody confirmed it. It is not
             run.
     """
@@ -335,8 +335,8 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
         path: Path for error messages and for rows in memory.
 
     Raises:
-        InputError: The source cannot be run, or does not declare a single valid task. The message lists
-            all faults with their lines.
+        InputError: The source cannot be run, or does not declare a single valid task. The message
+            lists all faults with their lines.
     """
     faults = list[Fault]()
     with _naming_lines(path):
@@ -432,7 +432,7 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     sys.dont_write_bytecode = True
     sys.stdin = io.StringIO()
     try:
-        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - it is the user's own code
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - the user's own code
     finally:
         sys.dont_write_bytecode = previous_flag
         sys.stdin = previous_stdin
@@ -502,7 +502,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
         message = error.message
     except TypeError as error:
         message = str(error)
-    except Exception as error:  # noqa: BLE001 - pydantic has many errors for models that no JSON schema says
+    except Exception as error:  # noqa: BLE001 - pydantic has many errors
         message = _summarize_error(error)
     else:
         return

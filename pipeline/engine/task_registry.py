@@ -720,7 +720,8 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return a declared record with columns, fields and state of the stored record.
 
-    - Former columns and fields follow the current columns and fields, because stored rows and answers have them.
+    - Former columns and fields follow the current columns and fields, because stored rows and
+      answers have them.
     - The hash of the source stays only if the source would be read in the same way.
     - The state of the cursor and the preferred versions stay.
     """
@@ -958,7 +959,10 @@ def _sync_rows(
 ) -> None:
     """Sync the stored rows of a task with its source, and print notes and the report.
 
-    Waits for the lock of the task's rows.
+    Waits for the lock of the task's rows. All changes are written in a transaction.
+
+    Raises:
+        InputError: The source cannot be read to its end; nothing is written.
     """
     for note in source.notes:
         display.say(f"{record.name}: {note}")

@@ -294,7 +294,11 @@ class UserTask(Task):
             **parse_stored_values(row[VALUES_COLUMN]),
         }
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it is stored
+    def input_hash(
+        self,
+        row: Mapping[str, Any],
+        said: str | None = None,  # noqa: ARG002 - it is stored
+    ) -> str:
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
 
@@ -370,7 +374,13 @@ class UserTask(Task):
             command,
         )
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - never fails
+    def remove_row(
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        so_far: str = "",  # noqa: ARG002 - never fails
+    ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
         self.take_back(tx, [item_id])
         delete_row(tx, self.name, item_id)
