@@ -330,7 +330,9 @@ class UserTask(Task):
     @property
     def name_columns(self) -> Sequence[str]:
         """Return the key column; empty if the key has several columns."""
-        return [name for name, _ in self.record.key] if len(self.record.key) == 1 else ()
+        if len(self.record.key) != 1:
+            return ()
+        return [name for name, _ in self.record.key]
 
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists rows and searches all their columns."""
@@ -482,7 +484,9 @@ class UserTask(Task):
                 "check() must say in a text what is wrong, or return None, "
                 f"and returned {check_reason!r}",
             )
-        return (None, f"check: {check_reason}") if check_reason else (answer, "")
+        if check_reason:
+            return None, f"check: {check_reason}"
+        return answer, ""
 
     def write(
         self,
@@ -694,9 +698,7 @@ class UserTask(Task):
         The answers are of a single version, or of several if the task prefers versions by row.
         A person's answer replaces a model's unless `wanted.extractor` is set.
         """
-        counts = {
-            version.extractor: version.items for version in answers.version_counts(tx, self.name)
-        }
+        counts = _count_answers(tx, self.name)
         version = self.exported(tx, list(counts), wanted)
 
         in_source = list[ColumnElement[bool]]()
@@ -922,10 +924,8 @@ class _GridBuilder:
         self._field_kinds = dict(task.record.fields)
         self._key_columns = [name for name, _ in task.record.key]
         self._columns = self._make_columns()
-        self._fields = {
-            f"answer_{name}" if name in self._columns else name: name for name in self._field_kinds
-        }
-        self._version_name = f"answer_{EXTRACTOR}" if EXTRACTOR in self._columns else EXTRACTOR
+        self._fields = {self._listed_name(name): name for name in self._field_kinds}
+        self._version_name = self._listed_name(EXTRACTOR)
 
     def build(self) -> Grid:
         """Return the grid."""
@@ -973,6 +973,10 @@ class _GridBuilder:
             more=(*self._fields, self._version_name),
             more_of=self._read_answers,
         )
+
+    def _listed_name(self, name: str) -> str:
+        """Return the name of a column about the answer; it has a prefix if a column has the name."""
+        return f"answer_{name}" if name in self._columns else name
 
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return a function for each listed column that takes a stored row and returns its value.
