@@ -37,9 +37,14 @@ CONFIRMED_KEY = "findable_went_on"
 FORM_CONTEXT = click.Context(click.Command("page"))
 # Click's settings of the options that all commands have, by name.
 COMMON_OPTIONS: dict[str, dict[str, Any]] = {
-    "json": {"is_flag": True, "help": "Print one JSON document, and nothing else."},
-    "yes": {"is_flag": True, "help": "Answer yes to every question."},
-    "debug": {"is_flag": True, "help": "Show tracebacks."},
+    "json": {
+        "is_flag": True,
+        "envvar": f"{PREFIX}JSON",
+        "help": "Print one JSON document, and nothing else.",
+    },
+    "yes": {"is_flag": True, "envvar": f"{PREFIX}YES", "help": "Answer yes to every question."},
+    "debug": {"is_flag": True, "envvar": f"{PREFIX}DEBUG", "help": "Show tracebacks."},
+    # The variables of these two are read with the other settings.
     "data": {"metavar": "FOLDER", "help": "The workspace."},
     "task": {"metavar": "NAME", "help": "passages, images, or your own."},
 }
@@ -122,20 +127,14 @@ def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
     """Make the options that all commands have; `--json` only if the command has a document."""
     options: list[click.Parameter] = []
     for name, click_settings in COMMON_OPTIONS.items():
-        if name == "json" and not has_json:
-            continue
-
-        # The variable of a setting is read with the other settings.
-        is_flag = "is_flag" in click_settings
-        variable = PREFIX + name.upper() if is_flag else None
-        option = click.Option(
-            [f"--{name}"],
-            callback=_store_in_context,
-            expose_value=False,
-            envvar=variable,
-            **click_settings,
-        )
-        options.append(option)
+        if name != "json" or has_json:
+            option = click.Option(
+                [f"--{name}"],
+                callback=_store_in_context,
+                expose_value=False,
+                **click_settings,
+            )
+            options.append(option)
     return options
 
 
@@ -259,9 +258,9 @@ def opened(
         return
 
     # The rows of a user task are read from its source first, and stored.
-    if access == "sync":
-        access = "write" if is_user_task else "read"
-    elif access == "look":
+    if access == "sync" and is_user_task:
+        access = "write"
+    elif access in {"sync", "look"}:
         access = "read"
     with open_workspace(
         settings,

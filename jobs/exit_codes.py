@@ -311,5 +311,6 @@ def _read_keys() -> list[str]:
     # The settings may be the reason for the error that is being printed.
     with contextlib.suppress(Exception):
         api_key = read_settings().api_key
-        keys.append(api_key.reveal() if api_key else "")
+        if api_key:
+            keys.append(api_key.reveal())
     return keys

@@ -136,8 +136,9 @@ def import_rows(
 
     with opened("look" if dry else "create", task=task_name) as ws:
         import_report = task_import.run(ws, file, import_options)
-        has_next_command = not dry and not wants_json()
-        next_command = status.run(ws).next if has_next_command else None
+        next_command = None
+        if not dry and not wants_json():
+            next_command = status.run(ws).next
         return CommandReport(
             import_report.document,
             partial(_print_import, import_report, task_name),
@@ -185,8 +186,10 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
     labels = ROW_LABELS[task_name]
     groups = report.groups.values()
     for group in groups:
-        is_repeated = group.count > 1
-        terminal.warn(_group_line(group) if is_repeated else _finding_line(group.examples[0]))
+        if group.count > 1:
+            terminal.warn(_group_line(group))
+        else:
+            terminal.warn(_finding_line(group.examples[0]))
 
     is_shortened = any(group.count > len(group.examples) for group in groups)
     if report.report is None and is_shortened:
@@ -210,34 +213,36 @@ def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
     kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
     if kind_counts:
         parts.append(", ".join(kind_counts))
-    if report.dry:
-        parts.append("nothing was written")
 
     rows = plural(report.rows_in, labels.singular, labels.plural)
-    verb = " would go" if report.dry else ""
-    return f"{rows}{verb} in: {'; '.join(parts)}"
+    if report.dry:
+        return f"{rows} would go in: {'; '.join(parts)}; nothing was written"
+    return f"{rows} in: {'; '.join(parts)}"
 
 
 def _group_line(group: "FindingGroup") -> str:
     """Return a line with the reason and number of a group's findings, and its examples."""
-    examples = []
-    for finding in group.examples:
-        excerpt = f" ({finding.value})" if finding.value else ""
-        examples.append(f"line {finding.line}{excerpt}")
+    examples = [
+        f"line {finding.line}{_enclose(' (', finding.value, ')')}" for finding in group.examples
+    ]
     if group.count > len(examples):
         examples.append("…")
 
-    column = f" in {group.column}" if group.column else ""
-    count = f"{group.count:,} times{column}"
+    count = f"{group.count:,} times{_enclose(' in ', group.column)}"
     return f"{group.kind.value}: {count}: {group.reason}: {', '.join(examples)}"
 
 
 def _finding_line(finding: "Finding") -> str:
     """Return a line with the place and reason of a finding, an excerpt and the row's key."""
-    column = f", {finding.column}" if finding.column else ""
-    excerpt = f" ({finding.value})" if finding.value else ""
-    key = f" [{finding.key}]" if finding.key else ""
-    return f"{finding.kind.value}: line {finding.line}{column}: {finding.reason}{excerpt}{key}"
+    place = f"line {finding.line}{_enclose(', ', finding.column)}"
+    excerpt = _enclose(" (", finding.value, ")")
+    key = _enclose(" [", finding.key, "]")
+    return f"{finding.kind.value}: {place}: {finding.reason}{excerpt}{key}"
+
+
+def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
+    """Return a text between a prefix and a suffix; if there is no text, return an empty text."""
+    return f"{prefix}{text}{suffix}" if text else ""
 
 
 def _import_images(folder: Path) -> CommandReport:
@@ -252,7 +257,9 @@ def _import_images(folder: Path) -> CommandReport:
     with opened("create", task="images") as ws:
         report = images.run(ws, folder)
         ws.bring_items()
-        next_command = None if wants_json() else status.run(ws).next
+        next_command = None
+        if not wants_json():
+            next_command = status.run(ws).next
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
@@ -267,12 +274,13 @@ def _images_output(report: images.ImagesImportReport) -> list[Any]:
     output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
 
     if report.total:
-        broken = f"; {report.broken:,} broken" if report.broken else ""
-        output.append(
+        line = (
             f"{plural(report.total, 'image')} in: {report.added:,} added, "
-            f"{report.updated:,} changed, {report.moved:,} moved, "
-            f"{report.unchanged:,} unchanged{broken}",
+            f"{report.updated:,} changed, {report.moved:,} moved, {report.unchanged:,} unchanged"
         )
+        if report.broken:
+            line += f"; {report.broken:,} broken"
+        output.append(line)
     if report.released:
         unparked = plural(report.released, "image")
         output.append(f"{unparked} unparked, to be asked again with other bytes")

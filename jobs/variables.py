@@ -17,6 +17,7 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -157,11 +158,14 @@ def find_program() -> str:
     if shutil.which("findable") or script.name not in {"findable", "__main__.py"}:
         return "findable"
 
-    is_script = script.name == "findable"
-    program = script if is_script else Path(sys.executable)
-    is_below_current_folder = program.is_relative_to(Path.cwd())
-    program_text = os.path.relpath(program) if is_below_current_folder else str(program)
-    return program_text if program.name == "findable" else f"{program_text} -m jobs"
+    if script.name == "findable":
+        return _shorten_path(script)
+    return f"{_shorten_path(Path(sys.executable))} -m jobs"
+
+
+def _shorten_path(path: Path) -> str:
+    """Return a path relative to the current folder if it is below this folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -213,7 +217,8 @@ def check_variables(
         InputError: A variable is unknown, or none of make's targets has a variable of make's
             command line.
     """
-    setting_names = {name.removeprefix(PREFIX) for names in VARIABLES.values() for name in names}
+    setting_variables = chain.from_iterable(VARIABLES.values())
+    setting_names = {name.removeprefix(PREFIX) for name in setting_variables}
     accepted_names = setting_names.union(entry.variables, MAKEFILE_VARIABLES)
 
     goals, typed_variables = _split_make_command_line(environ)
