@@ -56,8 +56,8 @@ class ClickCommand(click.Command):
     def __init__(self, name: str, entry: Command) -> None:
         """Make the click parameters of the command; this imports the command's module.
 
-        In addition to the command's own parameters there are hidden options: one for each named
-        argument, and one for each setting that has no other option.
+        In addition to the command's own parameters there are hidden options for its named arguments
+        and for the settings that have no other option.
         """
         self.entry = entry
         params = [*entry.params, *_make_common_options(has_json=entry.has_json)]
@@ -155,7 +155,7 @@ def _make_setting_option(name: str) -> click.Option:
 
 
 def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Store the value of an option that all commands have, where `read_settings` finds it.
+    """Store the value of an option that all commands have in click's context, for `read_settings`.
 
     Hints repeat some of these options, so the form of hints is set again.
     """
@@ -237,7 +237,7 @@ def opened(
         settings: The settings, instead of those of options, environment and `.env`.
         task: The task of the session, instead of the setting.
         whole: The command is about the whole workspace, even if its task was never used there.
-        may_span_tasks: Without a task, the command is about several tasks if there are no people.
+        may_span_tasks: If no task is set, the command may be about several tasks.
 
     Raises:
         InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
@@ -294,7 +294,7 @@ def ask_unless_yes(question: str) -> bool:
 def ask_person(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
-    Without a terminal, and in a thread of the page, return false without asking. If the person
+    Return false without asking if there is no terminal, or in a thread of the page. If the person
     says no, say that nothing was changed, and end the command with exit code 0.
 
     Raises:

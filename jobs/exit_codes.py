@@ -66,8 +66,8 @@ Fail = Callable[[str, str, int], NoReturn]
 def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     """Print an error of a `with` block in one to three lines, and exit with its code.
 
-    With `--json` the error is printed as a document, too, unless the block has printed a document.
-    Its members are error, hint and exit_code. If the reader of standard output closed it, the exit
+    `--json` also prints the error as a document, unless the block has printed a document. Its
+    members are error, hint and exit_code. If the reader of standard output closed it, the exit
     code is 0.
 
     Args:

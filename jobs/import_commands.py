@@ -170,7 +170,7 @@ def _check_readable(file: Path, participle: str) -> None:
 
     Args:
         file: The file.
-        participle: What was not done with its rows, for the message: "imported".
+        participle: End of the message "nothing was …", for example "imported".
 
     Raises:
         InputError: The file cannot be read; the message has the reason.
@@ -248,7 +248,7 @@ def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
 def _import_images(folder: Path) -> CommandReport:
     """Import the images below a folder, and read them as rows of their task.
 
-    Creates a workspace if there is none.
+    Creates the workspace if it does not exist.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.

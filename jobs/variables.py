@@ -262,7 +262,7 @@ def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputErr
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return the word that is most similar to a mistyped one, or an empty text if none is."""
+    """Return the word that is most similar to a mistyped word, or an empty text."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
