@@ -103,7 +103,10 @@ class ClickCommand(click.Command):
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command, print its report, and raise the error that it ends with."""
+        """Run the command and print its report; then raise the error that it ends with, if any.
+
+        The hint for the next command is printed last, if there was no error.
+        """
         has_fixed_task = self.entry.task and not self.entry.task_option
         if has_fixed_task and not self.entry.access:
             ctx.meta[CONTEXT_KEYS["task"]] = self.entry.task
@@ -232,8 +235,11 @@ def opened(
 ) -> "Iterator[WorkspaceSession]":
     """Open the workspace that the settings name for a `with` block.
 
+    Questions are put to a person at the terminal, unless `--yes` answers them.
+
     Args:
-        access: See `Command.access`; also look, as `Command.dry_access`.
+        access: See `Command.access` and `Command.dry_access`. With look and no workspace, an empty
+            temporary workspace is opened.
         settings: The settings, instead of those of options, environment and `.env`.
         task: The task of the session, instead of the setting.
         whole: The command is about the whole workspace, even if its task was never used there.
@@ -316,14 +322,15 @@ def ask_person(question: str) -> bool:
 def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a command's parameters from the texts of a form.
 
-    An empty text counts as missing. A parameter without a text gets its default.
+    An empty text counts as missing. A parameter without a text gets its default. Fixed options of
+    the command are left out of the result.
 
     Args:
         entry: The command.
         form: The texts by the names of the options.
 
     Raises:
-        InputError: An option is unknown, missing or invalid; the error's `field` names it.
+        InputError: An option is unknown, local, missing or invalid; the error's `field` names it.
     """
     params_by_name = {}
     for variable, param in entry.variables.items():

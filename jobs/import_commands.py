@@ -181,7 +181,10 @@ def _check_readable(file: Path, participle: str) -> None:
 
 
 def _print_import(report: "ImportReport", task_name: str) -> None:
-    """Print the findings and notes of an import as warnings, then its counts."""
+    """Print warnings about findings, notes, and the counts of an import.
+
+    Warnings and notes go to standard error. Notes are left out if the import found nothing new.
+    """
     terminal = Terminal()
     labels = ROW_LABELS[task_name]
     groups = report.groups.values()
@@ -264,7 +267,10 @@ def _import_images(folder: Path) -> CommandReport:
 
 
 def _images_output(report: images.ImagesImportReport) -> list[Any]:
-    """Return notes about deleted and skipped files, and lines with the counts of images."""
+    """Return notes about deleted and skipped files, and lines with the counts of images.
+
+    Notes are functions that print on standard error.
+    """
     notes = []
     if report.gone:
         deleted = plural(report.gone, "image is", "images are")
@@ -318,7 +324,10 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a line with the outcome of the call, and the next command."""
+    """Return a table with the person, a function that prints the outcome of the call, and a hint.
+
+    The function prints on standard error; it is left out if no call was made.
+    """
     cells = (
         added_expert.username,
         added_expert.name,
@@ -420,7 +429,10 @@ def ask(
 
 
 def _ask_output(report: "AskReport") -> list[Any]:
-    """Return a table of the answers, the estimate for all rows, and the cost of the calls."""
+    """Return a table of the answers, the estimate for all rows if any, and the cost of the calls.
+
+    Warnings of the estimate are functions that print on standard error.
+    """
     answers = report.answers
     # Answers have problems instead of fields if the row was not answered.
     columns = dict.fromkeys([report.draft.guess.key, *report.fields])

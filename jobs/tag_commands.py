@@ -186,9 +186,10 @@ def _live_line(report: rounds.TagReport, live_report: LiveReport, labels: TaskLa
 
 
 def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
-    """Print the estimate of each mode, the waiting batches, and the recommended mode.
+    """Print the waiting batches, the estimate of each mode, and the recommended mode.
 
-    If the local engine would answer, print the estimate of the model that a key would use.
+    If no row is open, print this instead of the estimate. If the local engine would answer, print
+    the estimate of the model that a key would use.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.about(labels)
