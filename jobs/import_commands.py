@@ -151,7 +151,7 @@ def _check_task_of_people_file(people_file: Path) -> None:
     """Check that TASK= does not name passages or images together with a file of people.
 
     Raises:
-        InputError: It does.
+        InputError: TASK= names passages or images.
     """
     task_name = read_settings().task
     if task_name not in {"passages", "images"}:

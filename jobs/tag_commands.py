@@ -77,14 +77,14 @@ def tag(
     if no_resume:
         tag_workflow.switch_to_new_version(ws)
     options = tag_workflow.TagOptions(
-        mode,
-        limit,
-        budget,
-        deadline,
-        wait,
-        pilot,
-        skip_pilot,
-        backfill,
+        mode=mode,
+        limit=limit,
+        budget=budget,
+        deadline_s=deadline,
+        wait=wait,
+        pilot=pilot,
+        skip_pilot=skip_pilot,
+        backfill=backfill,
     )
     report = tag_workflow.run(ws, options)
     if backfill and report.quality is not None:
