@@ -87,7 +87,7 @@ __all__ = [
 ]
 
 
-class Warnings(NoProgress):
+class WarningOutput(NoProgress):
     """Output of a quiet workspace. It prints only warnings, such as why rows were refused."""
 
     warn = Terminal.warn
@@ -119,7 +119,7 @@ def open(  # noqa: A001 - other libraries have an `open`, too
     overrides = dict(settings)
     if data is not None:
         overrides["data"] = os.fspath(data)
-    display = Warnings() if quiet else Terminal()
+    display = WarningOutput() if quiet else Terminal()
     return Workspace(override_settings(read_settings(), overrides), display, agrees=yes)
 
 

@@ -12,7 +12,7 @@ from jobs.variables import copy_unprefixed_variables, nearest, set_hint_form
 from pipeline.core import __version__
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """The group of all commands, which are read from the table of commands."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ class Commands(click.Group):
             flush_output()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Ask Gemini about every row of a table, and make the answers findable.
