@@ -65,10 +65,9 @@ def show(
         return CommandReport(requests, _request_list_output(requests, has_tasks=all_, raw=raw))
 
     document = row_items.show(ws, item or expert or "", raw=raw)
-    output: list[Any] = [partial(print_fields, _row_fields(document))]
-    if raw:
-        output += _wire_lines(document["requests"])
-    return CommandReport(document, output)
+    print_row = partial(print_fields, _row_fields(document))
+    wire_lines = _wire_lines(document["requests"]) if raw else []
+    return CommandReport(document, [print_row, *wire_lines])
 
 
 def _request_list_output(
@@ -86,10 +85,8 @@ def _request_list_output(
         return ["nothing was asked yet"]
 
     rows = [_request_table_cells(request, has_task=has_tasks) for request in requests]
-    output: list[Any] = [TextTable(REQUEST_HEADERS, rows)]
-    if raw:
-        output += _wire_lines(requests)
-    return output
+    table = TextTable(REQUEST_HEADERS, rows)
+    return [table, *_wire_lines(requests)] if raw else [table]
 
 
 def _request_table_cells(request: Mapping[str, Any], *, has_task: bool) -> list[str]:
@@ -111,11 +108,10 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
     if request["forgotten"]:
         return FORGOTTEN_TEXT
     if request["answer"] is not None:
-        members = [
+        return ", ".join(
             f"{'.'.join(map(str, path))}: {shown_value(value)}"
             for path, value in leaves(request["answer"])
-        ]
-        return ", ".join(members)
+        )
     if request["reason"]:
         return str(request["reason"])
     return "no answer is kept" if request["outcome"] == "answered" else ""
@@ -137,8 +133,11 @@ def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
     else:
         outcome = f"batch {request['state']}"
 
-    tokens_in = "?" if request["tokens_in"] is None else f"{request['tokens_in']:,}"
-    tokens_out = "?" if request["tokens_out"] is None else f"{request['tokens_out']:,}"
+    # Requests without a reply have no token counts, and models without a price have no cost.
+    tokens_in, tokens_out = (
+        "?" if request[member] is None else f"{request[member]:,}"
+        for member in ("tokens_in", "tokens_out")
+    )
     cost = "?" if request["cost"] is None else format_usd(request["cost"])
     return (batch_line, request["model"], outcome, tokens_in, tokens_out, cost)
 
@@ -148,13 +147,12 @@ def _format_request(request: Mapping[str, Any]) -> str:
     batch_line, model, outcome, tokens_in, tokens_out, cost = _request_cells(request)
     if request["reason"] not in {None, "", "ok"}:
         outcome += f" ({request['reason']})"
-    sent_at = f"{request['at']:{MINUTE_FORMAT}}"
-    tokens = f"{tokens_in} + {tokens_out} tokens"
-    return f"{sent_at} {batch_line}, {model}, {outcome}, {tokens}, {cost}"
+    origin = f"{request['at']:{MINUTE_FORMAT}} {batch_line}, {model}"
+    return f"{origin}, {outcome}, {tokens_in} + {tokens_out} tokens, {cost}"
 
 
 def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the sent and received bytes of requests as lines, or why they are not available.
+    """Return requests and their replies as sealed, or why they are not available, as lines.
 
     Args:
         requests: Requests with the member `wire`, in the order to print.
@@ -203,10 +201,10 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     for answer in document["answers"]:
         fields += _answer_fields(answer)
     for attempt in document["attempts"]:
-        excerpt = f": {attempt['excerpt']}" if attempt["excerpt"] else ""
-        attempted_at = f"{attempt['at']:{MINUTE_FORMAT}}"
-        attempt_text = f"{attempted_at} {attempt['outcome']}: {attempt['reason']}{excerpt}"
-        fields.append(("attempt", attempt_text))
+        failure = f"{attempt['outcome']}: {attempt['reason']}"
+        if attempt["excerpt"]:
+            failure += f": {attempt['excerpt']}"
+        fields.append(("attempt", f"{attempt['at']:{MINUTE_FORMAT}} {failure}"))
     fields += [("request", _format_request(request)) for request in document["requests"]]
 
     if document["index"] is not None:
@@ -227,7 +225,10 @@ def _format_state(state: str | None, parked_reason: str | None) -> str:
 
 
 def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
-    """Return the time of a row's last change, its age in days, and whether its answer is stale."""
+    """Return the time of a row's last change.
+
+    The age follows in days if it is at least a day, and a note if the row's answer is stale.
+    """
     change = f"{changed_at:{MINUTE_FORMAT}}"
     age_days = (datetime.now(UTC) - changed_at).total_seconds() / SECONDS_PER_DAY
     if age_days >= 1:
@@ -261,8 +262,8 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
         undone = "" if answer["applied"] else " (undone)"
         return f"{answered_at} {answer['who']}, by hand{undone}"
 
-    is_copied = answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]
-    if is_copied:
+    # A copied answer has the response of another row with the same input, and cost nothing.
+    if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
         origin = "shared, asked and paid for another that asks the same"
     else:
         tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens"
@@ -273,7 +274,10 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
 
 
 def _format_index_entry(index_state: Mapping[str, Any]) -> str:
-    """Return whether the index contains the row, and whether its text there is up to date."""
+    """Return whether the index contains a row, its build, and whether its text is up to date.
+
+    An index that cannot be read shows the problem instead.
+    """
     if "problem" in index_state:
         return f"broken: {index_state['problem']}"
     if not index_state["indexed"]:
@@ -350,6 +354,7 @@ def try_(
 
 def _print_try(report: TryReport, labels: TaskLabels) -> None:
     """Print the system instruction, then each tried row with its request and reply, then totals."""
+    # All requests of a task have the same system instruction.
     instruction = report.items[0].request.get("systemInstruction")
     if instruction:
         print_text("sent with each, as the system instruction:")
@@ -421,8 +426,13 @@ def _report_comparison(report: ComparisonReport) -> CommandReport:
     for field_name, equal_count in report.agreement.items():
         lines.append(f"{INDENT}{field_name}: the same in {equal_count} of {report.compared}")
 
+    # Sides with stored answers need no calls and cost nothing.
+    cost = 0.0
+    check = None
+    if report.asked is not None:
+        cost = report.asked.cost
+        check = report.asked.check
     equal_pairs = sum(pair["a"] == pair["b"] for pair in report.pairs)
-    cost = report.asked.cost if report.asked else 0.0
     totals = f"{equal_pairs} of {len(report.pairs)} alike; {format_usd(cost)}"
     lines.append(f"A is {side_a}, B {side_b}: {totals}")
 
@@ -434,7 +444,7 @@ def _report_comparison(report: ComparisonReport) -> CommandReport:
         "agreement": report.agreement,
         "compared": report.compared,
     }
-    return CommandReport(document, lines, report.asked.check if report.asked else None)
+    return CommandReport(document, lines, check)
 
 
 def _side_lines(letter: str, answer: Any) -> Iterator[str]:
@@ -448,14 +458,14 @@ def _side_lines(letter: str, answer: Any) -> Iterator[str]:
 def _cut_text(text: str) -> str:
     """Return a text with its middle removed if it is longer than MAX_TEXT_CHARS.
 
-    A line in the place of the removed part says how many characters the text exceeds the limit by.
+    A line in the place of the removed part says how many characters it had.
     """
-    excess_chars = len(text) - MAX_TEXT_CHARS
-    if excess_chars <= 0:
+    removed_chars = len(text) - MAX_TEXT_CHARS
+    if removed_chars <= 0:
         return text
     beginning = text[: MAX_TEXT_CHARS - CUT_TEXT_END_CHARS]
-    end = text[-CUT_TEXT_END_CHARS:]
-    return f"{beginning}\n… {excess_chars:,} characters that are sent, too …\n{end}"
+    omission = f"… {removed_chars:,} characters that are sent, too …"
+    return f"{beginning}\n{omission}\n{text[-CUT_TEXT_END_CHARS:]}"
 
 
 def _format_attachment(part: Mapping[str, Any]) -> str:

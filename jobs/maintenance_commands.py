@@ -62,6 +62,7 @@ UnitNames = Annotated[
     Parameter(f"Only these units: {', '.join(work_units.UNIT_NAMES)}.", metavar="UNIT,…"),
 ]
 VERSION_HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost")
+# Displayed verdicts of a gate: passed, failed, or not judged.
 VERDICTS = {True: "pass", False: "FAIL", None: ""}
 
 
@@ -91,6 +92,7 @@ def work(
     with opened("write", whole=True) as ws:
         task_names = [task.subject for task in ws.tasks]
         location = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+    # Without TASK= the setting has a default, which selects no task here.
     if "task" in settings.sources:
         task_names = [settings.task]
 
@@ -181,10 +183,9 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     where it was killed, the next run goes on.
     """
     document = verify.run(ws)
-    cost = format_usd(document["cost"])
-    message = f"{cost} spent; all rows were answered. Next: {CommandHint('status')}"
+    outcome = f"{format_usd(document['cost'])} spent; all rows were answered"
     print_facts = partial(print_fields, list(document["facts"].items()))
-    return CommandReport(document, [print_facts, message])
+    return CommandReport(document, [print_facts, f"{outcome}. Next: {CommandHint('status')}"])
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -194,16 +195,14 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
     report = workspace_backup.run(ws, to)
-    output: Output
     if report.typed:
-        output = [
-            "The database is on a server, whose own programs copy it. Type, in this order:",
-            *report.typed,
-        ]
-    else:
-        files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-        output = f"{files}. Each hash was checked"
-    return CommandReport(asdict(report), output)
+        introduction = (
+            "The database is on a server, whose own programs copy it. Type, in this order:"
+        )
+        return CommandReport(asdict(report), [introduction, *report.typed])
+
+    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
+    return CommandReport(asdict(report), f"{files}. Each hash was checked")
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -275,14 +274,12 @@ def _forget_lines(
     """
     subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.many} are"
     files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    vectors = plural(report.vectors, "vector")
-    lines = [f"{subject} forgotten: {files}, {vectors}, and every row"]
+    lines = [f"{subject} forgotten: {files}, {plural(report.vectors, 'vector')}, and every row"]
 
     if report.went_on:
         lines.append("A row was gone before; what was left of it went now")
     if report.reports:
-        report_files = plural(report.reports, "file")
-        removal = f"{report_files} of reports that named them went too"
+        removal = f"{plural(report.reports, 'file')} of reports that named them went too"
         lines.append(f"{removal}. Next: {labels.step('qc')}")
     lines.append(f"Out of reach: {report.out_of_reach}")
     return lines
@@ -297,6 +294,7 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     report = workspace_check.run(ws)
     output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.seen]
 
+    # A notice is no warning, because it does not change the exit code.
     for check_name, finding in report.findings:
         line = f"{check_name}: {finding.said}: {finding.why}"
         if finding.next:
@@ -304,8 +302,8 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
         output.append(partial(Terminal().warn, line) if finding.contradiction else line)
 
     if not report.contradictions:
-        check_count = plural(report.looked, "check")
-        output.append(f"{check_count} passed: nothing contradicts what is stored")
+        checks = plural(report.looked, "check")
+        output.append(f"{checks} passed: nothing contradicts what is stored")
     return CommandReport(report.document, output, report.check)
 
 
@@ -315,15 +313,12 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """
     report = file_cleanup.run(ws, dry=dry)
-    document = asdict(report)
     if report.nothing:
-        keep_days = f"{report.keep_days:g} days"
-        message = f"nothing to clean: everything unneeded is younger than {keep_days}"
-        return CommandReport(document, message)
+        message = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
+        return CommandReport(asdict(report), message)
 
-    batch_count = plural(len(report.batches), "batch", "batches")
     counts = (
-        f"{plural(report.files, 'file')} of {batch_count}",
+        f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
         f"{report.size:,} bytes",
         plural(len(report.builds), "build"),
         f"{plural(len(report.reports), 'file')} of reports",
@@ -332,7 +327,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         f"{plural(report.vectors, 'vector')} of texts that no row has",
     )
     action = "would remove" if dry else "removed"
-    return CommandReport(document, f"{action} {', '.join(counts)}")
+    return CommandReport(asdict(report), f"{action} {', '.join(counts)}")
 
 
 def remove_tables(
@@ -349,10 +344,8 @@ def remove_tables(
     answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
     """
     report = table_removal.run(ws, gives_up_batches=give_up)
-    table_count = f"{len(report.tables)} tables"
-    view_count = f"{len(report.views)} views"
-    index_count = f"{len(report.indexes)} indexes"
-    message = f"{table_count}, {view_count} and {index_count} were removed from {ws.store.shown}"
+    table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
+    message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.shown}"
     if report.left:
         message += f"; {', '.join(report.left)} stay as they are"
     return CommandReport(asdict(report), message)
@@ -364,14 +357,14 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
     summaries = answer_versions.every_version(ws)
-    document = [summary.document for summary in summaries]
     if not summaries:
-        return CommandReport(document, "no versions yet")
+        return CommandReport([], "no versions yet")
 
     rows = []
     for summary in summaries:
         counts = summary.counts._replace(model=summary.counts.model or "-")
         rows.append((summary.subject, *counts, format_usd(summary.paid)))
+    document = [summary.document for summary in summaries]
     return CommandReport(document, TextTable(VERSION_HEADERS, rows))
 
 
@@ -386,11 +379,9 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     with opened("write", settings=settings) as ws:
         report = answer_versions.roll_back(ws, extractor)
 
-    output: list[Any]
     if report.found:
-        row_count = plural(report.rows, "row")
-        answer_count = plural(report.answers, "answer")
-        message = f"{row_count} and {answer_count} of {extractor} taken back"
+        counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
+        message = f"{counts} of {extractor} taken back"
         if report.let_go:
             message += f", {plural(report.let_go, 'item')} parked no more"
         output = [f"{message}. Next: {report.next}"]
@@ -426,6 +417,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
         message = f"{report.line}; the report is {report.path}"
         return CommandReport(report.document, [_gate_table(report), message], report.check)
 
+    # A task without answers is an error only if the user named a version.
     if extractor is not None:
         raise InputError(
             f"there is no answer of {extractor!r}; no report was written",
@@ -449,11 +441,11 @@ def _gate_table(report: QualityReport) -> TextTable:
 def parked(ws: WorkspaceSession) -> CommandReport:
     """List all people who failed for good and are not asked again, with the reason."""
     parked_rows = row_items.list_parked(ws.store, ws.task)
-    document = [row.__dict__ for row in parked_rows]
     row_noun = ws.task.words.one
     if not parked_rows:
-        return CommandReport(document, f"no {row_noun} is parked")
+        return CommandReport([], f"no {row_noun} is parked")
 
+    document = [row.__dict__ for row in parked_rows]
     cells = [(row.name, row.reason, row.since) for row in parked_rows]
     return CommandReport(document, TextTable((row_noun, "reason", "since"), cells))
 
@@ -476,6 +468,7 @@ def unpark(
     if not names:
         return CommandReport(document, f"no {labels.one} to unpark")
 
+    # A task with a pilot gate is asked about by commands of its own.
     tag_command = labels.step("tag")
     if ws.task.needs_pilot:
         tag_command = CommandHint(f"{labels.many}-backfill")

@@ -80,7 +80,8 @@ def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
 def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
     """Return the message of `index`: the build in service, its counts, and the next command.
 
-    An empty build gets a message of its own. After a rollback there are no counts of embeddings.
+    The counts are entries, embedded and cached texts, and rows without an entry by state. An empty
+    build was deleted and has no counts. After a rollback only the entries are counted.
     """
     if not report.count:
         return f"nothing is to be found: build {report.number} was taken away"
@@ -120,11 +121,15 @@ def measure(
 
 
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
-    """Return a row of the table of `measure`: each measure with its interval, then weak queries."""
+    """Return a row of the table of `measure`: each measure with its 95 % interval.
+
+    The last cell is the share of weak queries, or empty if the system marks no weak hits.
+    """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
         mean, low, high = row["figures"][measure_name]
         cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    # Only the search of findable marks weak hits; the fixed BM25 does not.
     cells.append("" if row["weak"] is None else f"{row['weak']:.1%}")
     return cells
 
@@ -150,6 +155,7 @@ def search(
 
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
     """
+    # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options
 
     if q and like:
@@ -172,6 +178,7 @@ def search(
 
         collection = session.collection
         documents = [hit_to_document(collection, hit) for hit in report.hits]
+        # The session answers questions about tags only while the build is open.
         if not report.hits:
             unindexed_tags = [
                 tag_name for tag_name in options.tags if not session.has_tag(tag_name)

@@ -30,6 +30,7 @@ def web(
     In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
     machine alone; FINDABLE_WEB_TOKEN is the token in the place of a new one each time, for a proxy that adds it.
     """
+    # Web frameworks load slowly, and only this command needs them.
     from web import serve
 
     terminal = Terminal()
@@ -82,7 +83,7 @@ def emulator(
     check_links(workspace_folder)
     make_directory(workspace_folder)
 
-    # A limit that was not typed keeps its default.
+    # The local engine has a default for each limit that was not typed.
     limits = {"rpm": rpm, "tpm": tpm, "rpd": rpd}
     typed_limits = {name: limit for name, limit in limits.items() if limit is not None}
     serve(
