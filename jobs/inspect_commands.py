@@ -1,4 +1,4 @@
-"""Commands that inspect single rows and requests, and that try or compare versions on a few rows."""
+"""Commands that inspect rows and requests, and that try or compare versions on a few rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -145,6 +145,7 @@ def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
 def _format_request(request: Mapping[str, Any]) -> str:
     """Return a request as one line: time, batch, model, outcome with its reason, tokens, cost."""
     batch_line, model, outcome, tokens_in, tokens_out, cost = _request_cells(request)
+    # An answered request has the reason "ok".
     if request["reason"] not in {None, "", "ok"}:
         outcome += f" ({request['reason']})"
     origin = f"{request['at']:{MINUTE_FORMAT}} {batch_line}, {model}"
@@ -162,9 +163,8 @@ def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
         there are no requests.
     """
     if not requests:
-        return [
-            "(no request of its own: it was not asked, or shares that of another that asks the same)",
-        ]
+        reasons = "it was not asked, or shares that of another that asks the same"
+        return [f"(no request of its own: {reasons})"]
 
     lines = list[str]()
     for request in requests:

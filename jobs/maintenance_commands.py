@@ -81,6 +81,7 @@ def work(
     """
     unit_names = _parse_unit_names(only)
     settings = read_settings()
+    # Passes are repeated for ever, so that there is no end at which to print a document.
     if not once and wants_json():
         raise InputError(
             "a document is printed at the end, and this has none",
@@ -252,6 +253,7 @@ def forget(
         row_options = f"{OptionHint(task='…')} {OptionHint(item='…')}"
         raise InputError(f"name some: {people_options}, or {row_options}; nothing was changed")
 
+    # A name may contain a comma: only the task knows the names in a text.
     if file is not None:
         names = row_erasure.names_in(ws, file)
     elif item is not None:
@@ -270,7 +272,7 @@ def _forget_lines(
     """Return the lines of `forget`: counts of the removed data, and copies out of reach.
 
     Args:
-        names: The names that were forgotten, as the user typed them.
+        names: The names of the forgotten people or rows; at least one.
     """
     subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.many} are"
     files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
@@ -390,7 +392,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         output = [f"{message}. Next: {CommandHint('versions')}, which lists all"]
     if report.unbound:
         output.append(
-            "nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini",
+            "nothing of the local engine is left: "
+            "with GEMINI_API_KEY set, this workspace uses Gemini",
         )
 
     document = {

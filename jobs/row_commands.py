@@ -310,6 +310,8 @@ def _edit_tags(
     history = corrections.history(ws, username)
     current_tags = history["answer"].get("tags", [])
     edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
+
+    # The state lets the correction fail if the answer changed after it was read.
     report = corrections.correct(
         ws,
         username,
@@ -603,6 +605,7 @@ def _reason_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a line for each reason of failed rows, and of rows that are set aside, not parked."""
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
+    # The reasons of failures include all other parked rows.
     for reason, count in document["parked"].items():
         if parked_label(reason) != "parked":
             lines.append(f"set aside {count:,}: {reason}")

@@ -44,7 +44,8 @@ def index(
     worse_ok: Annotated[
         bool,
         Parameter(
-            "Promote it also where judged questions do worse, it holds nothing, or this copy of the database is older.",
+            "Promote it also where judged questions do worse, it holds nothing, "
+            "or this copy of the database is older.",
         ),
     ] = False,
 ) -> CommandReport:
@@ -54,6 +55,7 @@ def index(
     searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
     in service, by more than chance, is not promoted (exit code 6).
     """
+    # The first index of a task marks the task as indexed.
     ws.bring_index()
     report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
 

@@ -30,8 +30,10 @@ def prices() -> CommandReport:
 
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
     output: list[Any] = [TextTable(headers, [_price_cells(row) for row in price_rows])]
+    units = "live, batch: USD per 1M tokens in/out"
+    periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
     notes = (
-        "live, batch: USD per 1M tokens in/out; RPM, RPD: requests a minute, a day; TPM: tokens a minute",
+        f"{units}; {periods}",
         f"where each price is from: `{CommandHint('prices', json=True)}`",
     )
     output += [partial(Terminal().say, note) for note in notes]
