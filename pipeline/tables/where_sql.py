@@ -369,7 +369,5 @@ def _read_member(document: str | None, *names: str) -> str:
     """Return the JSON of a member of a JSON document, or `null` if there is no such member."""
     member = orjson.loads(document or "null")
     for name in names:
-        member = None
-        if isinstance(member, dict):
-            member = member.get(name)
+        member = member.get(name) if isinstance(member, dict) else None
     return orjson.dumps(member).decode()
