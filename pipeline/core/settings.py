@@ -202,7 +202,11 @@ _parse_usd = _make_number_parser(
 
 
 def _parse_model_prices(text: str) -> tuple[float, float]:
-    """Return (input, output) in USD per 1 M tokens, such as `0.30,2.50`."""
+    """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
+
+    Raises:
+        ValueError: The text is not two finite amounts.
+    """
     amounts = text.split(",")
     if len(amounts) != 2:  # noqa: PLR2004 - a pair
         raise ValueError("must be two amounts, such as 0.30,2.50")

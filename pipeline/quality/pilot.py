@@ -137,7 +137,7 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: bool = False) -> None:
-    """Check that all items of a task may be asked; see `why_not`.
+    """Check that all items of a task may be asked; see `blocking_reason`.
 
     Raises:
         GateError: They may not. The hint has the command that runs a pilot.

@@ -1038,7 +1038,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
 def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
-    Names are equal if `fold` makes them so. If several columns are equal, the first is returned.
+    Names are equal if `fold_name` makes them so. If several columns are equal, the first is returned.
     """
     columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
     folded_names = [fold_name(name) for name in names]
