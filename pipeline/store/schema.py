@@ -609,7 +609,10 @@ def ensure_schema(
             tx.execute(insert(workspace).values(row))
 
         tables_before = other_tables(tx)
-        lines = [line for adopt in adoptions for line in adopt(tx)]
+        lines: list[str] = []
+        for adopt in adoptions:
+            lines += adopt(tx)
+
         for name in set(other_tables(tx)).difference(tables_before):
             event = {
                 "at": datetime.now(UTC),
