@@ -126,4 +126,6 @@ def claim_rows(
 
 
 def _not_open_error(task: Task) -> StateConflictError:
-    return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
+    return StateConflictError(
+        "an item of", task.name, expected_state="open", target_state="claimed"
+    )
