@@ -28,7 +28,7 @@ from pipeline.batch.report import (
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.text import first_few, format_usd, plural
+from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.workflows import rounds
@@ -297,12 +297,12 @@ def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress
     warnings = []
     if batch.not_applied:
         warnings.append(
-            f"{plural(batch.not_applied, 'answer')} not applied ({first_few(summary.unapplied)}): "
+            f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
             f"the {labels.one} was removed or answered meanwhile, or is parked: "
             f"`{labels.step('parked')}` says why",
         )
     if summary.outdated:
-        row_names = first_few(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
+        row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
         warnings.append(f"answered for an earlier {labels.input}: {row_names}")
     if summary.other_versions:
         warnings.append(f"asked {batch.model}, answered by {', '.join(summary.other_versions)}")

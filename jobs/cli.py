@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from jobs.commands import COMMANDS, EVERY
+from jobs.commands import ALL_COMMANDS, COMMANDS
 from jobs.exit_codes import exit_on_error, flush_output, interruptible
-from jobs.output import begin_output
-from jobs.variables import copy_unprefixed_variables, nearest, set_hint_form
+from jobs.output import reset_output
+from jobs.variables import closest_name, copy_unprefixed_variables, set_hint_form
 from pipeline.core import __version__
 from pipeline.workflows import shipped_tasks
 
@@ -40,12 +40,12 @@ class CommandGroup(click.Group):
         """
         from jobs.command import ClickCommand
 
-        if cmd_name not in EVERY:
+        if cmd_name not in ALL_COMMANDS:
             return None
 
         set_hint_form(cmd_name)
-        copy_unprefixed_variables(EVERY[cmd_name])
-        return ClickCommand(cmd_name, EVERY[cmd_name])
+        copy_unprefixed_variables(ALL_COMMANDS[cmd_name])
+        return ClickCommand(cmd_name, ALL_COMMANDS[cmd_name])
 
     def resolve_command(
         self,
@@ -60,11 +60,11 @@ class CommandGroup(click.Group):
             UsageError: There is no such command; the message suggests a similar name.
         """
         joined_name = "-".join(args[:2])
-        if joined_name in EVERY:
+        if joined_name in ALL_COMMANDS:
             args = [joined_name, *args[2:]]
 
-        if args and not args[0].startswith("-") and args[0] not in EVERY:
-            suggestion = nearest(args[0], EVERY)
+        if args and not args[0].startswith("-") and args[0] not in ALL_COMMANDS:
+            suggestion = closest_name(args[0], ALL_COMMANDS)
             question = f"; did you mean {suggestion}?" if suggestion else ""
             raise click.UsageError(f"unknown command {args[0]!r}{question}", ctx)
         return super().resolve_command(ctx, args)
@@ -83,7 +83,7 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> None:
         """Run one command; print an error, and exit with its code."""
         with exit_on_error(ctx.args), interruptible():
-            ctx.call_on_close(begin_output)
+            ctx.call_on_close(reset_output)
             super().invoke(ctx)
             flush_output()
 

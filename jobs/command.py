@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.commands import EVERY, Command
+from jobs.commands import ALL_COMMANDS, Command
 from jobs.options import CommandReport, NamedArgument
 from jobs.output import Terminal, print_all, print_json, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
-    check_variables,
+    closest_name,
     is_on_make_command_line,
-    nearest,
     read_setting_option,
     read_settings,
+    refuse_unknown_variables,
     set_hint_form,
 )
 from pipeline.core import trust
@@ -85,7 +85,7 @@ class ClickCommand(click.Command):
             MissingParameter: A required option is missing; the message names make's variable.
         """
         dotenv = read_dotenv()
-        check_variables(self.entry, os.environ, dotenv)
+        refuse_unknown_variables(self.entry, os.environ, dotenv)
 
         defaults = {}
         for variable, param in self.entry.variables.items():
@@ -110,13 +110,13 @@ class ClickCommand(click.Command):
         has_fixed_task = self.entry.task and not self.entry.task_option
         if has_fixed_task and not self.entry.access:
             ctx.meta[CONTEXT_KEYS["task"]] = self.entry.task
-        trust.ask_with(ask_person)
+        trust.use_confirmation(ask_person)
 
         report = run_command(self.entry, ctx.params)
         if report is None:
             return
 
-        if wants_json():
+        if should_print_json():
             print_json(report.document)
         else:
             print_all(report.output)
@@ -183,7 +183,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
     _check_typed_task(entry, task_name)
-    with opened(
+    with open_configured_workspace(
         _required_access(entry, all_options),
         task=task_name,
         whole=entry.is_whole_workspace,
@@ -225,7 +225,7 @@ def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def opened(
+def open_configured_workspace(
     access: str,
     *,
     settings: Settings | None = None,
@@ -249,7 +249,7 @@ def opened(
         InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
     """
     from pipeline.engine.access import Access
-    from pipeline.engine.open_workspace import open_to_look, open_workspace
+    from pipeline.engine.open_workspace import open_read_only, open_workspace
     from pipeline.engine.task_selection import with_default_task
 
     settings = settings or read_settings()
@@ -261,7 +261,7 @@ def opened(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task or is_user_task):
-        with open_to_look(settings, display, agrees=ask_unless_yes) as ws:
+        with open_read_only(settings, display, agrees=ask_unless_yes) as ws:
             yield ws
         return
 
@@ -280,20 +280,20 @@ def opened(
         yield ws
 
 
-def wants_json() -> bool:
+def should_print_json() -> bool:
     """Return whether this command prints nothing but a JSON document; true for a page, too."""
     context = click.get_current_context(silent=True)
     return context is None or bool(context.meta.get(CONTEXT_KEYS["json"]))
 
 
-def says_yes() -> bool:
+def has_yes_option() -> bool:
     """Return whether `--yes` answers every question of this command."""
     return bool(click.get_current_context().meta.get(CONTEXT_KEYS["yes"]))
 
 
 def ask_unless_yes(question: str) -> bool:
     """Return true if `--yes` was given; otherwise ask a person, as `ask_person` does."""
-    if says_yes():
+    if has_yes_option():
         click.get_current_context().meta[CONFIRMED_KEY] = True
         return True
     return ask_person(question)
@@ -359,7 +359,7 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
 
 def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
     """Return the error about an unknown option; it suggests the most similar name, or all names."""
-    suggestion = nearest(name, option_names)
+    suggestion = closest_name(name, option_names)
     hint = f"it takes {', '.join(option_names) or 'nothing'}"
     if suggestion:
         hint = f"did you mean {suggestion}?"
@@ -379,9 +379,11 @@ def _convert_form_text(param: click.Parameter, name: str, text: str) -> Any:
         raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
 
 
-def acts() -> "dict[str, PageCommand]":
+def page_commands() -> "dict[str, PageCommand]":
     """Return the commands that a page may run, by name."""
-    return {name: _make_page_command(entry) for name, entry in EVERY.items() if entry.page_access}
+    return {
+        name: _make_page_command(entry) for name, entry in ALL_COMMANDS.items() if entry.page_access
+    }
 
 
 def _make_page_command(entry: Command) -> "PageCommand":

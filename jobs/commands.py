@@ -423,7 +423,7 @@ ALIASES = {
         access="write",
     ),
 }
-EVERY = {**COMMANDS, **ALIASES}
+ALL_COMMANDS = {**COMMANDS, **ALIASES}
 
 
 def format_targets(*, has_all: bool) -> str:

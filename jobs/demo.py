@@ -12,33 +12,33 @@ import click
 
 from jobs.cli import main as findable
 from jobs.output import Terminal, print_text
-from jobs.variables import GIVEN, read_settings
+from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
 from pipeline.core.command_hint import CommandHint, current_form, set_command_form
 from pipeline.core.settings import PREFIX, Settings
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+SAMPLE_DATA_FOLDER = Path(__file__).parents[1] / "data" / "sample"
 PASSAGES_TASK = "passages"
 IMAGES_TASK = "images"
 # Variables of the environment with our prefix that stay set.
-KEPT_VARIABLES = frozenset({f"{PREFIX}DEBUG", GIVEN})
+KEPT_VARIABLES = frozenset({f"{PREFIX}DEBUG", MAKE_COMMAND_LINE_VARIABLE})
 DEMO_COMMANDS = (
-    CommandHint("import", experts=SAMPLE / "experts.csv"),
+    CommandHint("import", experts=SAMPLE_DATA_FOLDER / "experts.csv"),
     CommandHint("batch-submit"),
     CommandHint("batch-poll"),
     CommandHint("batch-ingest"),
     CommandHint("index"),
-    CommandHint("add-expert", expert=SAMPLE / "new_expert.json"),
+    CommandHint("add-expert", expert=SAMPLE_DATA_FOLDER / "new_expert.json"),
     CommandHint("index"),
     CommandHint("search", q="sign language interpreter", k=3),
     CommandHint("status"),
-    CommandHint("import-passages", passages=SAMPLE / "passages.jsonl"),
+    CommandHint("import-passages", passages=SAMPLE_DATA_FOLDER / "passages.jsonl"),
     CommandHint("passages-pilot", n=4),
     CommandHint("passages-backfill", wait=True, yes=True),
     # A second version, in addition to the first.
     CommandHint("tag", task=PASSAGES_TASK, version="passage-concepts@2", limit=3, mode="live"),
     CommandHint("index", task=PASSAGES_TASK),
     CommandHint("search", task=PASSAGES_TASK, q="how is wood bent for a boat?", k=2),
-    CommandHint("import-images", folder=SAMPLE / "photos"),
+    CommandHint("import-images", folder=SAMPLE_DATA_FOLDER / "photos"),
     CommandHint("tag", task=IMAGES_TASK, mode="live"),
     CommandHint("index", task=IMAGES_TASK),
     CommandHint("search", q="help me restore a wooden boat", k=3),

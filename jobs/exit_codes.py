@@ -28,7 +28,7 @@ from typing import NoReturn
 import click
 
 from jobs.output import Terminal, has_printed_json, print_json
-from jobs.variables import GIVEN, find_program, read_settings
+from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, find_program, read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
@@ -182,7 +182,7 @@ def flush_output() -> None:
         raise
 
 
-def bound(command: str, host: str, port: int) -> socket.socket:
+def listen_on_port(command: str, host: str, port: int) -> socket.socket:
     """Return a socket that listens on a port of a host.
 
     Args:
@@ -263,7 +263,7 @@ def _resend_signal(signal_number: int) -> None:
 
 def _help_hint(error: click.UsageError) -> str:
     """Return the hint with the command that prints help: of the command, or of all commands."""
-    has_make = GIVEN in os.environ
+    has_make = MAKE_COMMAND_LINE_VARIABLE in os.environ
     if error.ctx is None or error.ctx.parent is None:
         help_command = "make help ALL=1" if has_make else f"{find_program()} --help"
         return f"`{help_command}` lists the commands"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import click
 
-from jobs.command import opened, wants_json
+from jobs.command import open_configured_workspace, should_print_json
 from jobs.options import (
     COUNT,
     FILE,
@@ -40,8 +40,8 @@ from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.files import parquet_files_of, unreadable_reason
-from pipeline.core.quotes import shown_value
+from pipeline.core.files import list_parquet_files, unreadable_reason
+from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -71,7 +71,7 @@ class RowImporter(NamedTuple):
 
 
 ROW_IMPORTERS = {
-    "experts": RowImporter(people.check_file, people.run),
+    "experts": RowImporter(people.check_file, people.import_people_file),
     "passages": RowImporter(passages.check_file, passages.run),
 }
 
@@ -141,7 +141,7 @@ def import_rows(
             "command; nothing was imported",
             hint=f"`{CommandHint('tag', task=task_name)}` reads them, and asks",
         )
-    if not parquet_files_of(file):
+    if not list_parquet_files(file):
         _check_readable(file, "imported")
 
     importer = ROW_IMPORTERS[task_name]
@@ -152,10 +152,10 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    with opened("look" if dry else "create", task=task_name) as ws:
+    with open_configured_workspace("look" if dry else "create", task=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
-        if not dry and not wants_json():
+        if not dry and not should_print_json():
             next_command = status.run(ws).next
         return CommandReport(
             import_report.document,
@@ -275,11 +275,11 @@ def _import_images(folder: Path) -> CommandReport:
         InputError: The folder cannot be read; nothing was imported.
     """
     images.check_folder(folder)
-    with opened("create", task="images") as ws:
-        report = images.run(ws, folder)
+    with open_configured_workspace("create", task="images") as ws:
+        report = images.import_images(ws, folder)
         ws.bring_items()
         next_command = None
-        if not wants_json():
+        if not should_print_json():
             next_command = status.run(ws).next
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
@@ -330,7 +330,7 @@ def add_expert(
         _check_readable(expert, "stored")
     document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
 
-    with opened("create", task="experts") as ws:
+    with open_configured_workspace("create", task="experts") as ws:
         added_expert = add_expert_workflow.run(
             ws,
             document,
@@ -426,7 +426,7 @@ def ask(
         choice=choice,
     )
 
-    with opened("create", task="experts") as ws:
+    with open_configured_workspace("create", task="experts") as ws:
         if name:
             saved_question = ask_workflow.save_question(ws, question, size=n, lists_refused=refused)
         else:
@@ -434,7 +434,7 @@ def ask(
 
     if name:
         # The first workspace has no session of the new task.
-        with opened("write", task=name) as ws:
+        with open_configured_workspace("write", task=name) as ws:
             report = ask_workflow.ask_saved(ws, saved_question, size=n)
             next_command: CommandHint | None = status.run(ws).next
     else:
@@ -456,7 +456,7 @@ def _ask_output(report: "AskReport") -> list[Any]:
     columns = dict.fromkeys([report.draft.guess.key, *report.fields])
     for answer in answers:
         columns |= dict.fromkeys(answer)
-    rows = [[shown_value(answer.get(column)) for column in columns] for answer in answers]
+    rows = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
     output: list[Any] = [TextTable(list(columns), rows)]
     if report.estimate is not None:
         output += _estimate_output(report.estimate, report.rows)
@@ -549,7 +549,7 @@ def new_task(
         source=source,
         choice=ColumnChoice(text, key, with_),
     )
-    with opened("create", task="experts") as ws:
+    with open_configured_workspace("create", task="experts") as ws:
         draft = ask_workflow.write_task_file(ws, task)
 
     message = (

@@ -9,7 +9,12 @@ from jobs.options import COUNT, TEXT, CommandReport, Expert, Item, Parameter, Ra
 from jobs.output import TextTable, print_fields, print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.quotes import format_likeness, is_stored_quotation, leaves, shown_value
+from pipeline.core.quotes import (
+    format_likeness,
+    is_stored_quotation,
+    iterate_leaves,
+    to_display_value,
+)
 from pipeline.core.states import parked_label
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -61,10 +66,10 @@ def show(
     either the newest requests are listed: when, how, by what model, what came of each.
     """
     if expert is None and item is None:
-        requests = row_items.newest_requests(ws, limit=n, every=all_, raw=raw)
+        requests = row_items.read_newest_requests(ws, limit=n, every=all_, raw=raw)
         return CommandReport(requests, _request_list_output(requests, has_tasks=all_, raw=raw))
 
-    document = row_items.show(ws, item or expert or "", raw=raw)
+    document = row_items.describe_row(ws, item or expert or "", raw=raw)
     print_row = partial(print_fields, _row_fields(document))
     wire_lines = _wire_lines(document["requests"]) if raw else []
     return CommandReport(document, [print_row, *wire_lines])
@@ -109,8 +114,8 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
         return FORGOTTEN_TEXT
     if request["answer"] is not None:
         return ", ".join(
-            f"{'.'.join(map(str, path))}: {shown_value(value)}"
-            for path, value in leaves(request["answer"])
+            f"{'.'.join(map(str, path))}: {to_display_value(value)}"
+            for path, value in iterate_leaves(request["answer"])
         )
     if request["reason"]:
         return str(request["reason"])
@@ -192,7 +197,7 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     fields = [(document["task"], document["name"])]
     for column_name, value in document["columns"].items():
-        fields.append((column_name, shown_value(value)))
+        fields.append((column_name, to_display_value(value)))
     fields.append(("state", _format_state(document["state"], document["parked"])))
     if document["changed_at"] is not None:
         change = _format_change(document["changed_at"], is_stale=bool(document["stale"]))

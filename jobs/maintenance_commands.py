@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from jobs.command import opened, says_yes, wants_json
-from jobs.exit_codes import bound
+from jobs.command import has_yes_option, open_configured_workspace, should_print_json
+from jobs.exit_codes import listen_on_port
 from jobs.options import (
     PATH,
     VERSION,
@@ -82,15 +82,15 @@ def work(
     unit_names = _parse_unit_names(only)
     settings = read_settings()
     # Passes are repeated for ever, so that there is no end at which to print a document.
-    if not once and wants_json():
+    if not once and should_print_json():
         raise InputError(
             "a document is printed at the end, and this has none",
             hint=f"add {OptionHint(once=True)}",
         )
-    if not wants_json():
+    if not should_print_json():
         log_times()
 
-    with opened("write", whole=True) as ws:
+    with open_configured_workspace("write", whole=True) as ws:
         task_names = [task.subject for task in ws.tasks]
         location = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
     # Without TASK= the setting has a default, which selects no task here.
@@ -111,8 +111,8 @@ def work(
 @contextmanager
 def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing with a task in use; `--yes` agrees to any cost."""
-    with opened("write", task=task_name) as ws:
-        ws.agreed = math.inf if says_yes() else None
+    with open_configured_workspace("write", task=task_name) as ws:
+        ws.agreed = math.inf if has_yes_option() else None
         yield ws
 
 
@@ -143,19 +143,19 @@ def worker(
     from pipeline.workflows import worker as job_worker
 
     if setup:
-        with opened("write", whole=True) as ws:
+        with open_configured_workspace("write", whole=True) as ws:
             document = {"made": job_worker.create_job_tables(ws)}
         message = f"the schema {job_worker.JOB_SCHEMA} is there"
         return CommandReport(document, message, hint=CommandHint("worker"))
 
     settings = read_settings()
     unit_names = _parse_unit_names(only)
-    listening_socket = None if port is None else bound("worker", host, port)
+    listening_socket = None if port is None else listen_on_port("worker", host, port)
     job_worker.run_worker(
         settings,
         unit_names,
         concurrency=concurrency,
-        agrees=says_yes(),
+        agrees=has_yes_option(),
         listening=listening_socket,
     )
     return None
@@ -195,7 +195,7 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     Copies the database, sealed files, reports and embedded vectors, each with its hash, and no other files.
     TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
-    report = workspace_backup.run(ws, to)
+    report = workspace_backup.back_up_workspace(ws, to)
     if report.typed:
         introduction = (
             "The database is on a server, whose own programs copy it. Type, in this order:"
@@ -212,7 +212,7 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
-    report = workspace_backup.restore(read_settings(), from_)
+    report = workspace_backup.restore_workspace(read_settings(), from_)
     output: list[Any] = []
     if report.rows:
         row_count = plural(sum(report.rows.values()), "row")
@@ -255,7 +255,7 @@ def forget(
 
     # A name may contain a comma: only the task knows the names in a text.
     if file is not None:
-        names = row_erasure.names_in(ws, file)
+        names = row_erasure.read_names(ws, file)
     elif item is not None:
         names = [item]
     else:
@@ -293,7 +293,7 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     Nothing is changed. Exit code 0 if all is well or needs only a notice; 3 or 4 if the key is refused or the backend
     cannot be reached; 5 if the stored data is inconsistent.
     """
-    report = workspace_check.run(ws)
+    report = workspace_check.check_workspace(ws)
     output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.seen]
 
     # A notice is no warning, because it does not change the exit code.
@@ -345,7 +345,7 @@ def remove_tables(
     All of it goes, or nothing. Tables of another program stay, with every column and value in them, also those that
     answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
     """
-    report = table_removal.run(ws, gives_up_batches=give_up)
+    report = table_removal.remove_findable_tables(ws, gives_up_batches=give_up)
     table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
     message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.shown}"
     if report.left:
@@ -358,7 +358,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
 
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
-    summaries = answer_versions.every_version(ws)
+    summaries = answer_versions.read_all_versions(ws)
     if not summaries:
         return CommandReport([], "no versions yet")
 
@@ -378,7 +378,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     """
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)
-    with opened("write", settings=settings) as ws:
+    with open_configured_workspace("write", settings=settings) as ws:
         report = answer_versions.roll_back(ws, extractor)
 
     if report.found:
@@ -466,7 +466,7 @@ def unpark(
     another program wrote as text stay as they are.
     """
     labels = ws.task.words
-    names = row_items.unpark_items(ws, name=expert or passage, everyone=all_)
+    names = row_items.unpark_rows(ws, name=expert or passage, everyone=all_)
     document = {"unparked": names}
     if not names:
         return CommandReport(document, f"no {labels.one} to unpark")

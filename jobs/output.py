@@ -111,7 +111,7 @@ def _print_coloured(line: str, colour: str | None) -> None:
     click.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
 
 
-def begin_output() -> None:
+def reset_output() -> None:
     """Reset the state after a command: no document is printed, and lines have no times."""
     _output_state.has_printed_json = False
     _output_state.has_times = False

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import click
 
-from jobs.command import wants_json
+from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
     MAX_NUMBER,
@@ -33,10 +33,10 @@ from jobs.options import (
 from jobs.output import Terminal, TextTable, print_fields, raw_writer
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.quotes import shown_value
+from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.states import parked_label
-from pipeline.core.text import first_few, format_usd, plural
+from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions
@@ -118,7 +118,7 @@ def items(
     if counts:
         return _count_rows(ws, row_filter)
 
-    page = row_items.page(
+    page = row_items.read_page(
         ws,
         row_filter,
         limit=limit,
@@ -141,7 +141,7 @@ def items(
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     """Count the rows of a filter by state, tag and version, for as long as it takes."""
-    counts = row_items.counts(ws, row_filter, within_s=None)
+    counts = row_items.count_rows(ws, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
         ("state", counts.states),
@@ -215,7 +215,7 @@ def export(
     """
     path = None if str(to) == "-" else to
     # With --json standard output must be one JSON document.
-    if path is None and wants_json():
+    if path is None and should_print_json():
         if format_ not in (None, "json"):
             message = (
                 f"{OptionHint(json=True)} is for one JSON document, and {format_} is none; "
@@ -307,12 +307,12 @@ def _edit_tags(
     who: str | None,
 ) -> CommandReport:
     """Add and remove tags of one person as a correction of the person's answer."""
-    history = corrections.history(ws, username)
+    history = corrections.read_history(ws, username)
     current_tags = history["answer"].get("tags", [])
     edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
 
     # The state lets the correction fail if the answer changed after it was read.
-    report = corrections.correct(
+    report = corrections.correct_answer(
         ws,
         username,
         {"tags": edited_tags},
@@ -367,12 +367,12 @@ def correct(
         raise InputError(f"{message}; nothing was changed")
 
     if set_ is not None:
-        fields = corrections.typed(ws.task, set_)
-        report = corrections.correct(ws, item, fields, who=who or _system_user())
+        fields = corrections.parse_typed_fields(ws.task, set_)
+        report = corrections.correct_answer(ws, item, fields, who=who or _system_user())
     elif undo is not None:
-        report = corrections.correct(ws, item, undo, who=who or _system_user())
+        report = corrections.correct_answer(ws, item, undo, who=who or _system_user())
     else:
-        report = corrections.history(ws, item)
+        report = corrections.read_history(ws, item)
     return CommandReport(report, _correction_output(item, report, ws))
 
 
@@ -391,7 +391,7 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
             message += f". Next: {CommandHint('index', task=ws.task.subject)}"
         output.append(f"{row_name}: {message}")
 
-    fields = [(name, shown_value(value)) for name, value in report["answer"].items()]
+    fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
     output.append(partial(print_fields, fields))
 
     if report["edits"]:
@@ -410,10 +410,10 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
     for name, (before, after) in edit["changes"].items():
         if isinstance(after, list) and isinstance(before or [], list):
             old_members = before or []
-            changes += [f"-{shown_value(old)}" for old in old_members if old not in after]
-            changes += [f"+{shown_value(new)}" for new in after if new not in old_members]
+            changes += [f"-{to_display_value(old)}" for old in old_members if old not in after]
+            changes += [f"+{to_display_value(new)}" for new in after if new not in old_members]
         else:
-            changes.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
+            changes.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
 
     undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
     return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undone)
@@ -677,7 +677,7 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     state = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
     refused_names = [refused["name"] for refused in index.get("refused", ())]
     if refused_names:
-        state += f"; the embedding model refused the texts of {first_few(refused_names)}"
+        state += f"; the embedding model refused the texts of {join_first(refused_names)}"
     return f"{plural(index['count'], entry_noun)}, {state}"
 
 

@@ -14,11 +14,11 @@ import click
 
 from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import nearest
+from jobs.variables import closest_name
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
-from pipeline.core.text import first_few, plural
+from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, evaluate
 from pipeline.index.evaluate import MEASURES
@@ -74,7 +74,7 @@ def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
     """
     with ws.store.read() as tx:
         names_by_id = ws.task.table(tx).names(tx, list(refusals))
-    row_names = first_few([names_by_id.get(row_id, row_id) for row_id in refusals])
+    row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
     first_reason = next(iter(refusals.values()))
     ws.display.warn(f"{len(refusals):,} texts are not in the index: {row_names} ({first_reason})")
 
@@ -216,10 +216,10 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
 
 def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None:
     """Warn about tags that the index lacks, each with the most similar tag of the database."""
-    tag_counts = items.counts(ws).tags or {}
+    tag_counts = items.count_rows(ws).tags or {}
     for tag_name in tag_names:
         message = f"nothing in the index has the tag {tag_name!r}"
-        similar_tag = nearest(tag_name, tag_counts)
+        similar_tag = closest_name(tag_name, tag_counts)
         if similar_tag:
             message += f"; did you mean {similar_tag}?"
         ws.display.warn(message)

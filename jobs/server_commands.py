@@ -6,9 +6,9 @@ from typing import Annotated
 
 import click
 
-from jobs.command import acts
-from jobs.demo import SAMPLE
-from jobs.exit_codes import bound
+from jobs.command import page_commands
+from jobs.demo import SAMPLE_DATA_FOLDER
+from jobs.exit_codes import listen_on_port
 from jobs.options import CountParam, Parameter
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
@@ -43,7 +43,7 @@ def web(
             webbrowser.open(address)
 
     settings = read_settings()
-    listening_socket = bound("web", serve.LOOPBACK, port)
+    listening_socket = listen_on_port("web", serve.LOOPBACK, port)
     serve.serve_page(
         settings,
         listening_socket,
@@ -51,7 +51,7 @@ def web(
         readonly=readonly,
         token=web_token,
         display=terminal,
-        acts=acts(),
+        acts=page_commands(),
     )
 
 
@@ -88,7 +88,7 @@ def emulator(
     typed_limits = {name: limit for name, limit in limits.items() if limit is not None}
     serve(
         workspace_folder / "emulator",
-        bound("emulator", host, port),
+        listen_on_port("emulator", host, port),
         limits=typed_limits,
         log=print_request,
         on_ready=_print_client_setup,
@@ -104,7 +104,7 @@ def _print_client_setup(url: str) -> None:
 
     # A workspace of its own keeps rehearsals out of the user's workspace.
     rehearsal_folder = "data/rehearsal"
-    sample_file = os.path.relpath(SAMPLE / "experts.csv")
+    sample_file = os.path.relpath(SAMPLE_DATA_FOLDER / "experts.csv")
     import_command = CommandHint("import", experts=sample_file, data=rehearsal_folder)
     tag_command = CommandHint("tag", data=rehearsal_folder)
     terminal.hint(f"{import_command} && {tag_command}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import click
 
 from jobs.batch_commands import pilot_line, warn_of_ingest
-from jobs.command import wants_json
+from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
     MONEY,
@@ -91,7 +91,7 @@ def tag(
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
     # Only people read the next command; the JSON document has none.
     next_command = None
-    if not wants_json():
+    if not should_print_json():
         next_command = status.run(ws).next
 
     def check() -> None:

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import click
 
-from jobs.commands import EVERY, Command
+from jobs.commands import ALL_COMMANDS, Command
 from pipeline.core.command_hint import CommandForm, set_command_form
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
 # The Makefile sets this variable to its goals, a colon, and the variables of its command line.
-GIVEN = "FINDABLE_GIVEN"
+MAKE_COMMAND_LINE_VARIABLE = "FINDABLE_GIVEN"
 # Settings that are options of every command. Keys are left out: a list of processes would show
 # them to all users of the machine.
 OPTION_SETTINGS = tuple(
@@ -139,9 +139,9 @@ def set_hint_form(command_name: str) -> None:
             workspace_settings[name] = mask_password(text)
 
     form = CommandForm(
-        program="" if GIVEN in os.environ else find_program(),
+        program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else find_program(),
         places=workspace_settings,
-        arguments={name: entry.arguments for name, entry in EVERY.items()},
+        arguments={name: entry.arguments for name, entry in ALL_COMMANDS.items()},
         settings=VARIABLES.keys(),
         command=command_name,
     )
@@ -170,7 +170,7 @@ def _shorten_path(path: Path) -> str:
 
 def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the goals and the names of the variables on make's command line; empty without make."""
-    goals, _, variables = environ.get(GIVEN, "").partition(":")
+    goals, _, variables = environ.get(MAKE_COMMAND_LINE_VARIABLE, "").partition(":")
     return goals.split(), variables.split()
 
 
@@ -192,7 +192,7 @@ def copy_unprefixed_variables(entry: Command) -> None:
     These are settings and options of the command, except AMBIGUOUS_NAMES. A prefixed variable that
     is set already stays as it is.
     """
-    if GIVEN not in os.environ:
+    if MAKE_COMMAND_LINE_VARIABLE not in os.environ:
         return
 
     setting_names = {name.upper() for name in VARIABLES}
@@ -201,7 +201,7 @@ def copy_unprefixed_variables(entry: Command) -> None:
             os.environ[PREFIX + name] = os.environ[name]
 
 
-def check_variables(
+def refuse_unknown_variables(
     entry: Command,
     environ: Mapping[str, str],
     dotenv: Mapping[str, str | None],
@@ -237,7 +237,7 @@ def check_variables(
         return
 
     # Reading the options of all commands takes a while, so it comes after the return above.
-    names_by_target = {target: command.variables.keys() for target, command in EVERY.items()}
+    names_by_target = {target: command.variables.keys() for target, command in ALL_COMMANDS.items()}
     known_names = accepted_names.union(DEVELOPER_VARIABLES, *names_by_target.values())
     for name in (*typed_names, *environment_names):
         if name not in known_names:
@@ -246,7 +246,7 @@ def check_variables(
     for name in typed_names:
         if any(name in names_by_target.get(goal, ()) for goal in goals):
             continue
-        targets = ", ".join(target for target in EVERY if name in names_by_target[target])
+        targets = ", ".join(target for target in ALL_COMMANDS if name in names_by_target[target])
         raise InputError(
             f"{name}= is not of `make {' '.join(goals)}`; nothing was done",
             hint=f"it is of {targets}; one for all commands may stand in the environment or in "
@@ -256,12 +256,12 @@ def check_variables(
 
 def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputError:
     """Return the error about an unknown variable; it suggests the most similar known name."""
-    suggestion = name.upper() if name.upper() in known_names else nearest(name, known_names)
+    suggestion = name.upper() if name.upper() in known_names else closest_name(name, known_names)
     question = f"; did you mean {suggestion}?" if suggestion else ""
     return InputError(f"unknown {name}{question}; nothing was done", hint="")
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def closest_name(word: str, words: Iterable[str]) -> str:
     """Return the word that is most similar to a mistyped word, or an empty text."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 

@@ -16,8 +16,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from jobs.cli import main
-from jobs.commands import EVERY
-from jobs.variables import GIVEN
+from jobs.commands import ALL_COMMANDS
+from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.open_workspace import open_workspace
@@ -63,7 +63,7 @@ class Workspace:
 
         Commands run as where make runs them, so that what they tell to type is typed with make.
         """
-        self.environ = {GIVEN: ":", **self.environ}
+        self.environ = {MAKE_COMMAND_LINE_VARIABLE: ":", **self.environ}
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
             self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
 
@@ -71,7 +71,7 @@ class Workspace:
         """Run one command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
         result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
-        if args and args[0] in EVERY:
+        if args and args[0] in ALL_COMMANDS:
             assert not untaken(args[0], result.stderr), (args, result.stderr)
         return result
 
@@ -184,7 +184,9 @@ def untaken(command: str, said: str) -> set[str]:
     )
     strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
     return (
-        strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"} if strange else strange
+        strange - ALL_COMMANDS[command].variables.keys() - {"YES", "JSON", "DEBUG"}
+        if strange
+        else strange
     )
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
-from jobs.command import acts
+from jobs.command import page_commands
 from pipeline.core import settings
 from tests.lab import Workspace
 from web.app_state import AppState
@@ -32,7 +32,11 @@ class Page(TestClient):
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
         self.desk = AppState(
-            settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts()
+            settings.load_settings(environ),
+            access,
+            patience_s=LONG_S,
+            within_s=LONG_S,
+            acts=page_commands(),
         )
         self.guard = create_app(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)

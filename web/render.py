@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON
@@ -291,7 +291,7 @@ def capitalize_first(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
-    "first_few": partial(first_few, max_names=MAX_NAMED_ROWS),
+    "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_usd": format_usd,
     "highlight": highlight,
     "highlight_spans": highlight_spans,

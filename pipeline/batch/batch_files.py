@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
-from pipeline.engine.judging import source_of
+from pipeline.engine.judging import provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.store import batches
@@ -198,12 +198,12 @@ def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None
     cost = 0.0
     with ws.store.read() as tx:
         trial = batches.get_batch(tx, number)
-    provenance = source_of(trial, settings=ws.settings)
+    provenance = provenance_of(trial, settings=ws.settings)
     now = ws.now()
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
         for _, line in files.read_lines(replies_path):
-            reply = responses.judge_line(line)
+            reply = responses.parse_result_line(line)
             outcome_counts[reply.outcome] += 1
             prompt_tokens += reply.usage.prompt
             answer_tokens += reply.usage.answer + reply.usage.thoughts

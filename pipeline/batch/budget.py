@@ -14,7 +14,7 @@ from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
-from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
+from pipeline.gemini.remote import PACIFIC_TIMEZONE, next_midnight_pacific
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
@@ -41,7 +41,7 @@ class QuotaFullError(RemoteError):
 
 def quota_day(now: datetime) -> date:
     """Return the US/Pacific date, which is the day of the API's daily quotas and of daily budgets."""
-    return now.astimezone(PACIFIC).date()
+    return now.astimezone(PACIFIC_TIMEZONE).date()
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budg
     now = ws.now()
     if ws.settings.budget_per_day is not None:
         day = quota_day(now)
-        started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
+        started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC_TIMEZONE).astimezone(UTC)
         daily_budget = Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
         active_budgets.append(daily_budget)
     return Budgets(tuple(active_budgets), now)

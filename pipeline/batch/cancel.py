@@ -18,7 +18,7 @@ from pipeline.batch.send import (
     abandon_batch,
     delete_upload,
     reconcile,
-    wait_for_next_look,
+    wait_for_next_list,
 )
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
@@ -120,7 +120,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
                         batches.mark_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_next_look(ws, number, reconciled)
+        wait_for_next_list(ws, number, reconciled)
 
 
 def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:

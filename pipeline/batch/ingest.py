@@ -19,17 +19,17 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.duplicates import Equals, tell_equals
+from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
 from pipeline.engine.judging import (
     JudgedReply,
     Provenance,
     judge_lines,
-    source_of,
-    write_judgements,
+    provenance_of,
+    write_judged_replies,
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskLabels, WriteResult
-from pipeline.gemini.requests import request_key
+from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply, ResultFile
 from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
@@ -279,7 +279,7 @@ class _BatchIngest:
             f"batch {batch.number}",
             accepted=ws.settings.accept_changed,
         )
-        provenance = source_of(batch, settings=ws.settings)
+        provenance = provenance_of(batch, settings=ws.settings)
         verified_path = files.verify(
             sealed_result(ws.data, batch),
             sha256=batch.result_sha256 or "",
@@ -294,7 +294,7 @@ class _BatchIngest:
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
-            results.note_asked(request_key(batch.task, row_id) for row_id in ingested_ids)
+            results.note_asked(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts)
                 self._write(judgements, duplicate_inputs, provenance)
@@ -341,7 +341,7 @@ class _BatchIngest:
         contexts: Mapping[str, Any],
     ) -> list[JudgedReply]:
         """Return the judgement of each claim of a page, in its order."""
-        keys = [request_key(self.batch.task, claim.item_id) for claim in page]
+        keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
         lines_by_claim = results.lines_of(keys)
 
         judgements = []
@@ -359,7 +359,7 @@ class _BatchIngest:
     def _write(
         self,
         judgements: Sequence[JudgedReply],
-        duplicate_inputs: Equals,
+        duplicate_inputs: OpenIdsByHash,
         provenance: Provenance,
     ) -> None:
         """Store the judgements of a page in one transaction, with copies for duplicate inputs.
@@ -369,10 +369,12 @@ class _BatchIngest:
         """
         now = self.ws.now
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            write_result = write_judgements(tx, self.task, judgements, source=provenance, at=now())
+            write_result = write_judged_replies(
+                tx, self.task, judgements, source=provenance, at=now()
+            )
             copied_ids = set[str]()
             if duplicate_inputs:
-                copied_ids = tell_equals(
+                copied_ids = copy_to_duplicates(
                     tx,
                     self.task,
                     judgements,
@@ -406,7 +408,7 @@ class _BatchIngest:
         tx: Connection,
         judgements: Sequence[JudgedReply],
         write_result: WriteResult,
-        duplicate_inputs: Equals,
+        duplicate_inputs: OpenIdsByHash,
         copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
         """Yield the outcome of each row of a page, then of the rows with the same inputs.

@@ -38,10 +38,10 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine import claiming
-from pipeline.engine.request_builder import PlannedRequest, schema_refusal
+from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import usage_cost
+from pipeline.gemini.models import calculate_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.store import batches
@@ -541,7 +541,7 @@ class _LiveRun:
 
         open_batch.calls += 1
         self.report.calls += 1
-        request_body = requests.object_of(call.request.data)
+        request_body = requests.parse_request(call.request.data)
         try:
             reply = await ws.client.generate(ws.model.name, request_body, tier=service_tier)
         except asyncio.CancelledError:
@@ -554,16 +554,16 @@ class _LiveRun:
 
         # The reply is on disk before the slot of this call is free.
         duration_s = ws.monotonic() - started_at
-        open_batch.keep(requests.reply_line(call.request.data, response=reply))
+        open_batch.keep(requests.make_result_line(call.request.data, response=reply))
         open_batch.seconds += duration_s
         if self._mode is Mode.TRIAL:
             outcome = TrialOutcome(reply, "", duration_s)
             self.report.trial_outcomes[call.request.item.id] = outcome
 
-        parsed_reply = responses.judge_response(reply)
+        parsed_reply = responses.parse_response(reply)
         if parsed_reply.usage.prompt:
             self._rate_limiter.settle(started_call, parsed_reply.usage.prompt)
-        self.report.cost += usage_cost(
+        self.report.cost += calculate_cost(
             ws.model,
             parsed_reply.usage,
             parsed_reply.tier or service_tier,
@@ -588,7 +588,7 @@ class _LiveRun:
             self._pending.appendleft(call)
             return
         if isinstance(error, errors.LASTING_REFUSALS):
-            self._stop_with(schema_refusal(self._ws.task, error))
+            self._stop_with(explain_schema_refusal(self._ws.task, error))
             self._pending.append(call)
             return
         if isinstance(error, errors.RefusedError):
@@ -651,7 +651,7 @@ class _LiveRun:
             }
             # The line of the refusal counts as the reply to a call.
             call.batch.calls += 1
-            call.batch.keep(requests.reply_line(call.request.data, error=error_document))
+            call.batch.keep(requests.make_result_line(call.request.data, error=error_document))
             outcome = TrialOutcome(None, error.message, is_refused=True)
             self.report.trial_outcomes[call.request.item.id] = outcome
             self._count_reply(call.batch)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pipeline.core.errors import FindableError, RemoteError, ThrottledError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.client import FLEX_S
+from pipeline.gemini.client import FLEX_TIMEOUT_S
 from pipeline.gemini.pace import RateLimiter
 from pipeline.store import batches
 
@@ -73,7 +73,7 @@ class LiveThrottle:
         self._hurries = hurries
         is_flex = way is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
-        self._stall_s = FLEX_S if is_flex else STALL_S
+        self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self.rate_limiter = RateLimiter(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
             measured_s = batches.mean_call_seconds(tx, ws.model.name, way)

@@ -26,13 +26,18 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
-from pipeline.engine.judging import JudgedReply, source_of
+from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
-from pipeline.gemini.requests import request_key
+from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ResultFile
-from pipeline.gemini.result_lines import EMPTY_BODY, describe_body, rewrite_as_lines, write_inlined
+from pipeline.gemini.result_lines import (
+    EMPTY_BODY_DESCRIPTION,
+    describe_body,
+    rewrite_as_lines,
+    write_inline_results,
+)
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE_ROWS
@@ -450,7 +455,7 @@ class _Poll:
         reason = _describe_ending(remote, has_lost_result=True)
         if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
             reason = CANCELLED_BY_USER
-        provenance = source_of(batch, settings=self.ws.settings)
+        provenance = provenance_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
             batches.update_if_submitted(tx, batch, remote_word=remote.word)
             while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
@@ -511,7 +516,7 @@ class _Poll:
             return False
 
         # A batch that did not succeed may have no lines, and the API sends an empty file for it.
-        is_empty_result = not is_succeeded and best.body == EMPTY_BODY
+        is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION
         is_usable = best.matched_requests > 0 and (best.is_complete or is_cancelled)
         if is_usable or is_empty_result:
             if best.matched_requests < expected_count:
@@ -593,7 +598,7 @@ class _Poll:
             MissingError: The result does not exist.
         """
         if remote.inlined:
-            write_inlined(path, remote.inlined)
+            write_inline_results(path, remote.inlined)
         else:
             self.ws.client.download(remote.result_file or "", path)
         body = describe_body(path)
@@ -609,7 +614,7 @@ class _Poll:
             if not page:
                 return
             for claim in page:
-                yield request_key(batch.task, claim.item_id)
+                yield make_request_key(batch.task, claim.item_id)
             last_line = page[-1].line or 0
 
     def restore_lost_results(self) -> None:
@@ -633,7 +638,7 @@ class _Poll:
                 if lock is None:
                     return
                 self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
-                if files.sha256_of(part) != batch.result_sha256:
+                if files.hash_file(part) != batch.result_sha256:
                     raise errors.MissingError("the API has other bytes")
                 files.rename_sealed(files.sync_part(part), path)
                 ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
@@ -658,7 +663,7 @@ class _Poll:
             created_batches = {
                 batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
             }
-            numbers_by_prefix = batches.numbers_by_prefix(tx)
+            numbers_by_prefix = batches.list_numbers_by_prefix(tx)
 
         running_duplicates = {
             duplicate["batch"] for duplicate in duplicates if duplicate["cancelled_at"] is None

@@ -24,12 +24,12 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.duplicates import EarlierRequests, look_up, write_given
+from pipeline.engine.duplicates import EarlierRequests, find_duplicates, write_copied_answers
 from pipeline.engine.judging import JudgedReply, Provenance
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Rows, TaskLabels
-from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
+from pipeline.engine.task import RowsById, TaskLabels
+from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, calculate_cost
 from pipeline.store import batches
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages
@@ -133,7 +133,7 @@ class _Draft:
         """
         earlier = EarlierRequests()
         if not self.asks_each:
-            earlier = look_up(tx, self.ws.task, self.ws.extractor, requests)
+            earlier = find_duplicates(tx, self.ws.task, self.ws.extractor, requests)
 
         added: list[PlannedRequest] = []
         for request in requests:
@@ -204,7 +204,7 @@ class _Draft:
 
     def price(self, usage: Usage) -> float:
         """Return the price of `usage` in USD, at today's rates."""
-        return usage_cost(self.ws.model, usage, self.mode.tier, on=self.ws.now().date())
+        return calculate_cost(self.ws.model, usage, self.mode.tier, on=self.ws.now().date())
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def _request_pages(
     """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
-    row_pages: Iterator[Rows] = claiming.claimable_rows(tx, task, after=after)
+    row_pages: Iterator[RowsById] = claiming.claimable_rows(tx, task, after=after)
     if selection.row_ids is not None:
         row_ids = selection.row_ids
         if mode is not Mode.TRIAL:
@@ -530,7 +530,7 @@ class Preparation:
         ws = self.ws
         provenance = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
         with ws.store.write() as tx:
-            self.copied_rows += write_given(
+            self.copied_rows += write_copied_answers(
                 tx,
                 ws.task,
                 draft.copied_answers,

@@ -148,7 +148,7 @@ def duration_in_words(seconds: float | None) -> str:
     return "a second"
 
 
-def unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
+def count_unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
     """Return the number of requests that were sent to each model whose price was unknown then."""
     request_counts = Counter[str]()
     for batch in all_batches:

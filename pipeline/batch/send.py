@@ -22,9 +22,9 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.duplicates import tell_equals
-from pipeline.engine.judging import JudgedReply, Provenance, write_judgements
-from pipeline.engine.request_builder import schema_refusal
+from pipeline.engine.duplicates import copy_to_duplicates
+from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
+from pipeline.engine.request_builder import explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import WriteResult
 from pipeline.gemini import responses
@@ -119,7 +119,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if step_result is None:
             unclear_creates += 1
             continue
-        wait_for_next_look(ws, number, step_result)
+        wait_for_next_list(ws, number, step_result)
 
 
 class _Send(NamedTuple):
@@ -376,9 +376,9 @@ class _Send(NamedTuple):
                 )
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
-            raise schema_refusal(ws.task, error)
+            raise explain_schema_refusal(ws.task, error)
 
-        line = responses.line_at_fault(reason)
+        line = responses.parse_bad_line_number(reason)
         columns["refusals"] = batch.refusals + 1
         message = ""
         # One transaction: another process may send the batch again as soon as it is prepared.
@@ -458,8 +458,8 @@ def write_failures(
     source: Provenance,
 ) -> WriteResult:
     """Store failed requests, and park rows with the same input as a row that is parked now."""
-    write_result = write_judgements(tx, ws.task, judgements, source=source, at=ws.now())
-    tell_equals(tx, ws.task, judgements, write_result, None, source=source, at=ws.now())
+    write_result = write_judged_replies(tx, ws.task, judgements, source=source, at=ws.now())
+    copy_to_duplicates(tx, ws.task, judgements, write_result, None, source=source, at=ws.now())
     return write_result
 
 
@@ -490,7 +490,7 @@ def reconcile(
     create_key = (batch.number, batch.tries, batch.create_ended_at)
     first_look = ws.first_looks.setdefault(create_key, started)
     with ws.store.read() as tx:
-        prefixes = batches.numbers_by_prefix(tx, batch.number)
+        prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
     own_batches = [
         remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
@@ -530,7 +530,7 @@ def reconcile(
     return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
-def wait_for_next_look(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
+def wait_for_next_list(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
     ws.display.say(
@@ -539,7 +539,7 @@ def wait_for_next_look(ws: WorkspaceSession, number: int, reconciled: ReconcileR
     ws.sleep(wait_s)
 
 
-def hidden_seconds(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
+def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
     """Return for how many seconds more the API may not show a batch that it has created.
 
     Returns:
@@ -598,7 +598,7 @@ def _record_duplicates(
 
     Duplicates that are over are recorded as cancelled.
     """
-    prefixes = batches.numbers_by_prefix(tx, batch.number)
+    prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     for remote in listing:
         has_own_name = batches.strip_try(remote.display_name) in prefixes
         if not has_own_name or remote.name == batch.remote_name:

@@ -21,7 +21,7 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, Usage, describe_cost, load_models
-from pipeline.gemini.requests import object_of
+from pipeline.gemini.requests import parse_request
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
@@ -232,7 +232,7 @@ def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
     with contextlib.closing(read_lines(path)) as lines:
         first_line = next((line for _, line in lines), b"")
     try:
-        thinking = object_of(first_line)["generationConfig"].get("thinkingConfig") or {}
+        thinking = parse_request(first_line)["generationConfig"].get("thinkingConfig") or {}
     except (ValueError, LookupError, TypeError, AttributeError):
         # A damaged file is refused when it is sent.
         return ""

@@ -303,7 +303,7 @@ class Declaration(Generic[A_co]):
     @cached_property
     def asked(self) -> tuple[str, ...]:
         """The distinct columns that the prompt names, in their order."""
-        return columns_in(self.prompt)
+        return list_template_columns(self.prompt)
 
 
 MEMBERS = frozenset(member.name for member in fields(Declaration))
@@ -441,7 +441,7 @@ def fill_template(template: str, value_of: Callable[[str], str]) -> str:
     return _PLACEHOLDER.sub(lambda placeholder: value_of(placeholder[1]), template)
 
 
-def columns_in(template: str | None) -> tuple[str, ...]:
+def list_template_columns(template: str | None) -> tuple[str, ...]:
     """Return the distinct columns that a template names, in their order."""
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(template or "")))
 

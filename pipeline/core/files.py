@@ -184,7 +184,7 @@ def sync_part(part: Path) -> SealedFile:
     """
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    return SealedFile(part, sha256_of(part), part.stat().st_size)
+    return SealedFile(part, hash_file(part), part.stat().st_size)
 
 
 def rename_sealed(sealed: SealedFile, path: Path) -> SealedFile:
@@ -212,7 +212,7 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def sha256_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits, in constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -220,7 +220,7 @@ def sha256_of(path: Path) -> str:
 
 def is_sealed(path: Path, sha256: str | None) -> bool:
     """Return whether a file exists and has this SHA-256; False if `sha256` is None."""
-    return path.is_file() and sha256_of(path) == sha256
+    return path.is_file() and hash_file(path) == sha256
 
 
 def verify(path: Path, *, sha256: str, file_label: str) -> Path:
@@ -239,7 +239,7 @@ def verify(path: Path, *, sha256: str, file_label: str) -> Path:
             f"{file_label} is gone: {path} was sealed and is not there",
             hint=f"run `{CommandHint('doctor')}`",
         )
-    if sha256_of(path) != sha256:
+    if hash_file(path) != sha256:
         raise InconsistentError(
             f"{file_label} was changed after it was sealed: {path}",
             hint=f"run `{CommandHint('doctor')}`",
@@ -272,7 +272,7 @@ def unreadable_reason(path: Path) -> str:
     return "" if path.exists() else "is not there"
 
 
-def parquet_files_of(path: Path) -> list[Path]:
+def list_parquet_files(path: Path) -> list[Path]:
     """Return the file at a path, or the sorted Parquet files below a folder; empty if none exist."""
     if path.is_file():
         return [path]

@@ -202,7 +202,7 @@ def is_unspaced(char: str) -> bool:
     return _UNSPACED.match(char) is not None
 
 
-def visible_text(text: str) -> str:
+def normalize_visible_text(text: str) -> str:
     """Return the visible characters of a text with one form for equivalents, case and blanks."""
     visible_text = _drop_invisible(text).translate(_EQUIVALENTS)
     return unicodedata.normalize("NFKC", visible_text).translate(_EQUIVALENTS)
@@ -265,7 +265,7 @@ def _fold_unit(unit: str) -> str:
     return "".join(folded.split())
 
 
-def context_of(text: str, start: int, end: int, *, max_chars: int) -> str:
+def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
     """Return at most `max_chars` characters around text[start:end], whole words if possible.
 
     If text[start:end] is longer, return its beginning.
@@ -296,7 +296,7 @@ def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
     return text[start:end]
 
 
-def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
+def cut_to_whole_words(text: str, start: int, end: int) -> tuple[str, int]:
     """Return text[start:end] with ellipses, and the number to add to offsets in `text`.
 
     The offsets may exceed the text.
@@ -563,10 +563,10 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     Returns:
         NEGATION, NUMBER, NAME, or "" if they differ in none of them.
     """
-    before = visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
-    slice_ = visible_text(text[start:end])
-    surroundings = before + slice_ + visible_text(text[end : end + MAX_BOUNDARY_DISTANCE])
-    visible_quote = visible_text(_hide_markup(quote))
+    before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
+    slice_ = normalize_visible_text(text[start:end])
+    surroundings = before + slice_ + normalize_visible_text(text[end : end + MAX_BOUNDARY_DISTANCE])
+    visible_quote = normalize_visible_text(_hide_markup(quote))
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
         visible_quote = visible_quote.lower()

@@ -337,7 +337,7 @@ def _text_formats(node: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(formats.union(*map(_text_formats, inner_nodes)))
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def iterate_leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield (path, value) of every value in an answer, in its order.
 
     A stored quotation is a single value, and so is an empty list or object.
@@ -350,7 +350,7 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     if not members:
         yield path, value
     for name, member in members:
-        yield from leaves(member, (*path, name))
+        yield from iterate_leaves(member, (*path, name))
 
 
 def is_quotation(value: Any) -> bool:
@@ -375,7 +375,7 @@ def format_likeness(quotation: Mapping[str, Any]) -> str:
     return ""
 
 
-def shown_value(value: Any) -> str:
+def to_display_value(value: Any) -> str:
     """Return a value as people read it; a quotation in quotation marks with its offsets."""
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']}{format_likeness(value)})"

@@ -77,7 +77,7 @@ def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     return f"{text[: max_chars - 1]}…"
 
 
-def first_few(names: Sequence[str], max_names: int = 3) -> str:
+def join_first(names: Sequence[str], max_names: int = 3) -> str:
     """Return the first `max_names` names and the number of further names, for a message."""
     listed_names = ", ".join(names[:max_names])
     more_count = len(names) - max_names
@@ -86,7 +86,7 @@ def first_few(names: Sequence[str], max_names: int = 3) -> str:
     return listed_names
 
 
-def without_markup(text: str) -> str:
+def remove_markup(text: str) -> str:
     """Return a phrase on a line, without mark-up, entities and invisible characters.
 
     Only a single layer of entities is decoded.

@@ -22,7 +22,7 @@ _askers: list[Ask] = []
 _confirmed: set[str] = set()
 
 
-def ask_with(ask: Ask) -> None:
+def use_confirmation(ask: Ask) -> None:
     """Set the function that asks a person; without it, every answer is no."""
     _askers[:] = [ask]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.engine.shipped_task import ShippedTask
 from pipeline.engine.task_selection import (
     missing_tables,
@@ -110,7 +110,7 @@ def check_access(
     if not is_ours and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        has_file = task_registry.check_declarable(settings, store)
+        has_file = task_registry.check_first_use(settings, store)
         # The task's file brings the rows, so a workspace can be created.
         if access is Access.WRITE and has_file:
             access = Access.CREATE
@@ -178,7 +178,7 @@ def _confirm_additions(
 
     foreign_tables = "a table of another program"
     if additions.other_tables:
-        names = first_few(additions.other_tables, MAX_LISTED_TABLES)
+        names = join_first(additions.other_tables, MAX_LISTED_TABLES)
         foreign_tables = f"tables of another program ({names})"
     location = f"{store.shown} holds {foreign_tables}"
     _require_consent(
@@ -233,8 +233,8 @@ def _plan_additions(
         from pipeline.engine import task_registry
 
         has_task_table = read_object_kind(tx, schema.tasks.name) is not None
-        if not has_task_table or task_registry.recorded_name(tx, settings) is None:
-            kinds_by_name |= dict.fromkeys(task_registry.planned_views(settings), "view")
+        if not has_task_table or task_registry.find_registered_name(tx, settings) is None:
+            kinds_by_name |= dict.fromkeys(task_registry.list_planned_views(settings), "view")
 
     new_objects = []
     for kind in ("table", "view"):
@@ -275,7 +275,7 @@ def _no_workspace_error(
     location = str(settings.data)
     unchanged = "made"
     if other_tables:
-        names = first_few(other_tables, MAX_LISTED_TABLES)
+        names = join_first(other_tables, MAX_LISTED_TABLES)
         location = f"{store.shown}, which holds tables of another program ({names})"
         unchanged = "changed"
         hint = (

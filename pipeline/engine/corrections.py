@@ -27,7 +27,7 @@ from pipeline.store.edits import AnswerEdit
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
-NOTHING = "nothing was changed"
+UNCHANGED_MESSAGE = "nothing was changed"
 
 Document = dict[str, Any]
 
@@ -35,7 +35,7 @@ Document = dict[str, Any]
 # ---- the history of an answer, and its change
 
 
-def history(ws: WorkspaceSession, name: str) -> Document:
+def read_history(ws: WorkspaceSession, name: str) -> Document:
     """Return the preferred answer of a row and all its manual edits, for JSON.
 
     Args:
@@ -54,7 +54,7 @@ def history(ws: WorkspaceSession, name: str) -> Document:
         return _describe_answer(tx, ws.task, row_id)
 
 
-def correct(
+def correct_answer(
     ws: WorkspaceSession,
     name: str,
     change: Mapping[str, Any] | int,
@@ -84,8 +84,8 @@ def correct(
     with ws.store.write() as tx:
         task = ws.task
         row_id = task.id_of(tx, name)
-        if claims.parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
-            raise InputError(f"{row_id!r} is being forgotten; {NOTHING}")
+        if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
+            raise InputError(f"{row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
         current = _describe_answer(tx, task, row_id)
         row_edits = edits.list_edits(tx, task.name, row_id)
@@ -95,11 +95,11 @@ def correct(
         new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
         row = task.rows(tx, [row_id]).get(row_id)
         if row is None:
-            raise InputError(f"the row of {row_id!r} is not there any more; {NOTHING}")
+            raise InputError(f"the row of {row_id!r} is not there any more; {UNCHANGED_MESSAGE}")
 
         edit = AnswerEdit(
             number=len(row_edits) + 1,
-            who=name_of(who),
+            who=normalize_editor_name(who),
             at=ws.now(),
             before=current["answer"],
             after=new_answer,
@@ -133,7 +133,7 @@ def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> Chang
     if row_edits:
         last_edit = f", last by {row_edits[-1].who!r} (edit {row_edits[-1].number})"
     return ChangedMeanwhileError(
-        f"the answer was changed meanwhile{last_edit}; {NOTHING}",
+        f"the answer was changed meanwhile{last_edit}; {UNCHANGED_MESSAGE}",
         hint="look at what is there now, and say again what is to be changed",
         now=current,
     )
@@ -158,7 +158,7 @@ def _changed_answer(
 
     if not 1 <= change <= len(row_edits):
         raise InputError(
-            f"there is no edit {change} of {row_id!r}; {NOTHING}",
+            f"there is no edit {change} of {row_id!r}; {UNCHANGED_MESSAGE}",
             hint=f"{len(row_edits)} were made, and count from 1",
         )
     return _undo_edit(answer, row_edits[change - 1])
@@ -177,7 +177,7 @@ def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
 # ---- input of an editor
 
 
-def typed(task: Task, text: str) -> Document:
+def parse_typed_fields(task: Task, text: str) -> Document:
     """Parse typed values of fields, such as `tone=praise; topics=price, delivery; stars=4`.
 
     A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
@@ -200,7 +200,7 @@ def typed(task: Task, text: str) -> Document:
         if not equals_sign:
             example = OptionHint(set="tone=praise; stars=4")
             raise InputError(
-                f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {NOTHING}",
+                f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {UNCHANGED_MESSAGE}",
                 hint=f"write it like {example}; a text with ; in it stands between quotation marks",
             )
         if name not in task.answer.model_fields:
@@ -235,13 +235,15 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
         value, end_offset = json.JSONDecoder().raw_decode(text)
     except ValueError as error:
         raise InputError(
-            f"{name}= is no JSON: {error}; {NOTHING}",
+            f"{name}= is no JSON: {error}; {UNCHANGED_MESSAGE}",
             hint="leave out its first mark",
         ) from error
 
     surplus_text, _, remaining_text = _partition_stripped(text[end_offset:], ";")
     if surplus_text:
-        message = f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} behind its JSON; {NOTHING}"
+        message = (
+            f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} behind its JSON; {UNCHANGED_MESSAGE}"
+        )
         raise InputError(message, hint="separate them by ;")
     return value, remaining_text
 
@@ -255,7 +257,7 @@ def _iter_candidates(text: str) -> Iterator[Any]:
     yield [part for part in parts if part]
 
 
-def name_of(name: str) -> str:
+def normalize_editor_name(name: str) -> str:
     """Return the name of an editor with runs of blanks replaced by a space.
 
     Raises:
@@ -264,7 +266,7 @@ def name_of(name: str) -> str:
     editor_name = " ".join(name.split())
     if not editor_name or len(editor_name) > MAX_CLEANED_CHARS or not editor_name.isprintable():
         raise InputError(
-            f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {NOTHING}",
+            f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {UNCHANGED_MESSAGE}",
             hint=f"give it by {OptionHint('who')}",
         )
     return editor_name
@@ -278,7 +280,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     if close_matches:
         hint = f"did you mean {close_matches[0]!r}?"
     return InputError(
-        f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {NOTHING}",
+        f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
         hint=hint,
     )
 
@@ -326,7 +328,7 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InputError(f"that is no valid answer about {row_id!r}: {reason}; {NOTHING}")
+        raise InputError(f"that is no valid answer about {row_id!r}: {reason}; {UNCHANGED_MESSAGE}")
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipeline.core.states import Outcome
 from pipeline.engine import claiming
-from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judgements
+from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judged_replies
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.task import Task, TaskRow, WriteResult
 from pipeline.gemini import responses
@@ -20,7 +20,7 @@ from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
 # Ids of open rows by input hash.
-Equals = Mapping[str, Sequence[str]]
+OpenIdsByHash = Mapping[str, Sequence[str]]
 
 
 class EarlierRequests(NamedTuple):
@@ -32,7 +32,7 @@ class EarlierRequests(NamedTuple):
     given: Mapping[str, JudgedReply] = {}
 
 
-def look_up(
+def find_duplicates(
     tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]
 ) -> EarlierRequests:
     """Find running requests and stored answers with the same inputs as planned requests.
@@ -75,7 +75,7 @@ def look_up(
     return EarlierRequests(waiting, copied_answers)
 
 
-def write_given(
+def write_copied_answers(
     tx: Connection, task: Task, judged: Sequence[JudgedReply], *, source: Provenance, at: datetime
 ) -> int:
     """Write copied answers to rows that are still open, in the caller's transaction.
@@ -86,16 +86,16 @@ def write_given(
     row_ids = [judgement.asked.item_id for judgement in judged]
     open_ids = set(claiming.claimable_among(tx, task, row_ids))
     open_judgements = [judgement for judgement in judged if judgement.asked.item_id in open_ids]
-    write_result = write_judgements(tx, task, open_judgements, source=source, at=at)
+    write_result = write_judged_replies(tx, task, open_judgements, source=source, at=at)
     return len(open_judgements) - len(write_result.blocked)
 
 
-def tell_equals(
+def copy_to_duplicates(
     tx: Connection,
     task: Task,
     judged: Sequence[JudgedReply],
     kept: WriteResult,
-    equals: Equals | None,
+    equals: OpenIdsByHash | None,
     *,
     source: Provenance,
     at: datetime,
@@ -149,7 +149,7 @@ def tell_equals(
             elif judgement.reply is not None:
                 copied.append(judge_reply(task, row_claim, judgement.reply, context=row.context))
 
-    write_judgements(tx, task, copied, source=source, at=at)
+    write_judged_replies(tx, task, copied, source=source, at=at)
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
     copied_ids = {judgement.asked.item_id for judgement in copied}
@@ -164,7 +164,7 @@ def _copy_answer(
     Unusable are unreadable answers and answers that are invalid for the row. An answer of the row
     itself (`is_own`) is also unusable if it was applied before or is empty: the row is asked anew.
     """
-    answer = responses.read_back(stored.answer, task.kept_model)
+    answer = responses.parse_stored_answer(stored.answer, task.kept_model)
     if answer is None:
         return None
     if is_own and (stored.applied or not any(answer.model_dump().values())):

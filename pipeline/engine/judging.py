@@ -73,10 +73,10 @@ class Provenance:
 
     def cost_of(self, reply: responses.ParsedReply, at: datetime) -> float:
         """Return the cost of a reply in USD, at the price of that day."""
-        return models.usage_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
+        return models.calculate_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
 
 
-def source_of(batch: BatchRow, *, settings: Settings) -> Provenance:
+def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the provenance of a batch's replies.
 
     A model outside the table of models gets its prices from the settings.
@@ -86,7 +86,7 @@ def source_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
-        model = models.unlisted_model(
+        model = models.make_unlisted_model(
             batch.model, prices=settings.prices, today=batch.created_at.date()
         )
     if model is None:
@@ -118,7 +118,7 @@ def judge_lines(
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
     for line in lines:
-        judgement = judge_reply(task, asked, responses.judge_line(line), context=context)
+        judgement = judge_reply(task, asked, responses.parse_result_line(line), context=context)
         if judgement.outcome is not Outcome.ANSWERED:
             failure = failure or judgement
         elif answer is None:
@@ -170,7 +170,7 @@ def judge_reply(
     return JudgedReply(asked, outcome, reason, answer, reply, left_out_values=left_out_values)
 
 
-def write_judgements(
+def write_judged_replies(
     tx: Connection,
     task: Task,
     judgements: Sequence[JudgedReply],

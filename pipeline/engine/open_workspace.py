@@ -131,7 +131,7 @@ def _is_task_used(settings: Settings, store: Store, used_tasks: Sequence[Shipped
     from pipeline.engine import task_registry
 
     with store.read() as tx:
-        return task_registry.recorded_name(tx, settings) is not None
+        return task_registry.find_registered_name(tx, settings) is not None
 
 
 def _record_user_task(
@@ -144,7 +144,7 @@ def _record_user_task(
     """
     from pipeline.engine import task_registry
 
-    name = task_registry.recorded(store, settings, may_write=can_write, display=display)
+    name = task_registry.ensure_registered(store, settings, may_write=can_write, display=display)
     if can_write:
         task_registry.store_preference(store, name, settings, display=display)
     return replace(settings, task=name)
@@ -250,7 +250,7 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 
 
 @contextlib.contextmanager
-def open_to_look(
+def open_read_only(
     settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary one.

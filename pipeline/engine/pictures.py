@@ -68,8 +68,8 @@ MAX_16_BIT_LEVEL = 65_535.0
 BLANK_CHECK_SIDE = 640
 BLANK_REASON = "it is blank: white or black as a whole"
 # Pixels of the longer side of thumbnails.
-SIDES = (160, 320, 640)
-UNPRINTED = "its name holds a line end or another character that is not printed"
+THUMBNAIL_SIDES = (160, 320, 640)
+UNPRINTABLE_NAME_REASON = "its name holds a line end or another character that is not printed"
 # Other unprintable characters, such as U+202F, are in file names of cameras and systems.
 _CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Bytes at the beginning of a file that identify its format.
@@ -85,7 +85,7 @@ _MIME_TYPES = {
 }
 _MIME_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
-NEEDS_HEIC = (
+NEEDS_HEIC_REASON = (
     "it is HEIC, which is opened with an extra alone "
     "(make setup EXTRAS=heic, or pip install -e '.[heic]')"
 )
@@ -128,7 +128,7 @@ class NoFileError(PictureError):
     """A path is not the path of a regular file."""
 
 
-class ChangedError(PictureError):
+class FileChangedError(PictureError):
     """A file changed while it was read."""
 
 
@@ -150,7 +150,7 @@ def _make_stamp(status: os.stat_result) -> Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def is_printed(path: str) -> bool:
+def is_printable_path(path: str) -> bool:
     """Return whether a path has no control characters, so that it prints on one line."""
     return _CONTROL_CHARS.search(path) is None
 
@@ -186,7 +186,7 @@ def read_file(
     size = last_stamp[0]
     is_complete = len(content) == min(size, MAX_IMAGE_BYTES + 1)
     if first_stamp != last_stamp or not is_complete:
-        raise ChangedError("it changed while it was read")
+        raise FileChangedError("it changed while it was read")
     return content, last_stamp
 
 
@@ -207,7 +207,7 @@ def _open_regular_file(path: str, flags: int) -> int:
 # ---- decoding and resizing
 
 
-def probe(data: bytes) -> Picture:
+def inspect_image(data: bytes) -> Picture:
     """Decode an image completely, and return its properties.
 
     Raises:
@@ -225,13 +225,13 @@ def probe(data: bytes) -> Picture:
 
     # Raises if no frame is visible on white or black.
     if may_be_blank:
-        prepare(data, side=BLANK_CHECK_SIDE)
+        to_sent_jpeg(data, side=BLANK_CHECK_SIDE)
     if exif.get(_ORIENTATION_TAG) in _SIDEWAYS_ORIENTATIONS:
         width, height = height, width
     return Picture(mime_type, width, height, _parse_taken_at(exif))
 
 
-def prepare(data: bytes, *, side: int, quality: int = SENT_QUALITY) -> bytes:
+def to_sent_jpeg(data: bytes, *, side: int, quality: int = SENT_QUALITY) -> bytes:
     """Return an image as the JPEG that is sent; images are scaled down, never up.
 
     Args:
@@ -308,7 +308,7 @@ def _is_blank(frame: "Image") -> bool:
 
 # A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
 @lru_cache(maxsize=1_000)
-def thumbnail(path: str, digest: str, *, side: int) -> bytes:
+def make_thumbnail(path: str, digest: str, *, side: int) -> bytes:
     """Return a small JPEG of an image file.
 
     Args:
@@ -320,8 +320,8 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
         InputError: Thumbnails do not have that size.
         PictureError: The file cannot be read, is not an image, or changed since.
     """
-    if side not in SIDES:
-        sides_text = ", ".join(str(permitted_side) for permitted_side in SIDES)
+    if side not in THUMBNAIL_SIDES:
+        sides_text = ", ".join(str(permitted_side) for permitted_side in THUMBNAIL_SIDES)
         raise InputError(f"thumbnails have {sides_text} pixels a side, and none has {side}")
 
     with _thumbnail_lock:
@@ -332,10 +332,10 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
 
         content = file_read[0] if file_read else b""
         if hashlib.sha256(content).hexdigest() != digest:
-            raise ChangedError(
+            raise FileChangedError(
                 f"it changed since it was imported; `{CommandHint('import-images')}` looks again",
             )
-        return prepare(content, side=side, quality=THUMBNAIL_QUALITY)
+        return to_sent_jpeg(content, side=side, quality=THUMBNAIL_QUALITY)
 
 
 @contextlib.contextmanager
@@ -352,8 +352,8 @@ def _open_image(content: bytes) -> Iterator["Image"]:
         raise PictureError("it is empty (0 bytes)")
     if len(content) > MAX_IMAGE_BYTES:
         raise PictureError(_too_long_reason(len(content)))
-    if _HEIC_HEAD.match(content) and not knows_heic():
-        raise PictureError(NEEDS_HEIC)
+    if _HEIC_HEAD.match(content) and not register_heic():
+        raise PictureError(NEEDS_HEIC_REASON)
 
     # Pillow's own bound of 1 MB refuses whole images because of their colour profile.
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_IMAGE_BYTES
@@ -392,7 +392,7 @@ def _describe_error(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def knows_heic() -> bool:
+def register_heic() -> bool:
     """Register the HEIC decoder with Pillow, and return whether it is installed."""
     try:
         import pillow_heif
@@ -699,7 +699,7 @@ class RowImages:
         for column, location in self._list_locations(row):
             try:
                 content, _ = self._read_image(location)
-                jpeg = prepare(content, side=self.side)
+                jpeg = to_sent_jpeg(content, side=self.side)
             except PictureError:
                 return None
             hashes[column] = hashlib.sha256(content).hexdigest()
@@ -741,7 +741,7 @@ class RowImages:
                 return dict(former_state)
             content, state["stamp"] = self._read_image(location)
             state["sha256"] = hashlib.sha256(content).hexdigest()
-            probe(content)
+            inspect_image(content)
         except PictureError as error:
             state["why"] = error.message
         # The file disappeared during the inspection.
@@ -770,8 +770,8 @@ class RowImages:
             PictureError: The file does not exist, is not in the folder of images, or its name has
                 control characters.
         """
-        if not is_printed(location):
-            raise PictureError(UNPRINTED)
+        if not is_printable_path(location):
+            raise PictureError(UNPRINTABLE_NAME_REASON)
         try:
             path = (self.folder / location).resolve(strict=True)
         except FileNotFoundError:

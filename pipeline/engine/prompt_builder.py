@@ -83,7 +83,7 @@ class PromptBuilder:
         document = json.loads(answer_json)
 
         # Keep pydantic's own JSON text if a reply has the same form.
-        reply_document = requests.as_replied(document, answer_model)
+        reply_document = requests.encode_answer(document, answer_model)
         if reply_document != document:
             answer_json = json.dumps(reply_document, ensure_ascii=False)
         return f"Example:\n{self.filled(row)}\nAnswer:\n{answer_json}"

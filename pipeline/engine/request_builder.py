@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
-from pipeline.engine.task import Rows, Task, TaskRow
+from pipeline.engine.task import RowsById, Task, TaskRow
 from pipeline.gemini import requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model, Usage
 from pipeline.gemini.requests import Prompt
@@ -43,7 +43,7 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
-        return requests.response_schema(
+        return requests.make_response_schema(
             self.task.answer, tells_limits=self.task.fingerprint is not None
         )
 
@@ -64,7 +64,7 @@ class RequestBuilder:
             image_tokens=model.tokens_of_image(resolution),
         )
 
-    def lines(self, tx: Connection, rows: Rows) -> Iterator[PlannedRequest]:
+    def lines(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.
 
         A row whose answers were cut short gets a larger token limit, up to the limit of the model.
@@ -81,7 +81,7 @@ class RequestBuilder:
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             try:
                 line, usage = fill_request(
-                    requests.request_key(task.name, row.id),
+                    requests.make_request_key(task.name, row.id),
                     prompt._replace(max_output_tokens=token_limit),
                 )
             except InputError as error:
@@ -109,12 +109,12 @@ class RequestBuilder:
         )
 
 
-def schema_refusal(task: Task, error: RemoteError) -> RemoteError:
+def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     """Return an error of the API; add the largest field if the answer's schema was refused."""
     if not isinstance(error, SchemaRefusedError):
         return error
 
-    fields = requests.response_schema(task.answer)["properties"]
+    fields = requests.make_response_schema(task.answer)["properties"]
     field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
     largest_field = max(field_sizes, key=lambda name: field_sizes[name])
     percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())

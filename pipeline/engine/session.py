@@ -24,7 +24,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_selection import names_user_task
-from pipeline.gemini.models import Kind, Model, RateLimits
+from pipeline.gemini.models import Model, ModelKind, RateLimits
 from pipeline.store import answers, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
@@ -74,7 +74,7 @@ class WorkspaceSession:
     # The backend is still to be announced; False for a command that only checks it.
     tells_backend: bool = True
     # Models by name and kind.
-    _models: dict[tuple[str, Kind], Model] = field(default_factory=dict)
+    _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
     # The rows of the user task are up to date.
     _is_synced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
@@ -228,7 +228,7 @@ class WorkspaceSession:
 
         from pipeline.engine import task_registry
 
-        task_registry.bring_items(
+        task_registry.sync_task(
             self.store,
             self.locks,
             self.task,
@@ -237,7 +237,7 @@ class WorkspaceSession:
             display=self.display,
         )
         with self.store.read() as tx:
-            user_tasks = task_registry.declared_tasks(tx, self.settings)
+            user_tasks = task_registry.list_user_tasks(tx, self.settings)
         other_tasks = [task for task in self.tasks if task.name != self.task.name]
         self.task = next(task for task in user_tasks if task.name == self.task.name)
         self.tasks = (*other_tasks, self.task)
@@ -384,7 +384,7 @@ class WorkspaceSession:
         service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {service} does the work"
 
-    def _find_model(self, name: str, *, kind: Kind) -> Model:
+    def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it is about to be shut down.
 
         A model outside the table is looked up at the API.
@@ -421,7 +421,7 @@ class WorkspaceSession:
         Raises:
             ConfigurationError: `unknown`, if the API has no such model or it generates no text.
         """
-        from pipeline.gemini.models import unlisted_model
+        from pipeline.gemini.models import make_unlisted_model
 
         try:
             description = self.client.get_model(name)
@@ -430,7 +430,7 @@ class WorkspaceSession:
         if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
             raise unknown
 
-        return unlisted_model(
+        return make_unlisted_model(
             name,
             prices=self.settings.prices,
             today=self.now().date(),

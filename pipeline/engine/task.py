@@ -24,7 +24,7 @@ from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts, VersionPreference
 from pipeline.store.edits import AnswerEdit
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pipeline.tables.lists import Grid
 
 # Rows by id; each row has its cells by column.
-Rows = Mapping[str, Mapping[str, Any]]
+RowsById = Mapping[str, Mapping[str, Any]]
 
 
 class TaskRow(NamedTuple):
@@ -176,7 +176,7 @@ class RowFault(NamedTuple):
 
 
 # A fault names at most this many rows.
-NAMED = 3
+MAX_NAMED_ROWS = 3
 
 
 class RowFaults(Counter[str]):
@@ -196,7 +196,7 @@ class RowFaults(Counter[str]):
     def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
         """Add `count` faults of a kind in the named rows."""
         self[kind] += count
-        if count and len(self._row_names[kind]) <= NAMED:
+        if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
             self._row_names[kind] |= dict.fromkeys(names)
 
     def found(self) -> list[RowFault]:
@@ -204,7 +204,7 @@ class RowFaults(Counter[str]):
         faults = []
         for kind, details in self.kinds.items():
             if self[kind]:
-                names = first_few(list(self._row_names[kind]), NAMED)
+                names = join_first(list(self._row_names[kind]), MAX_NAMED_ROWS)
                 faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
         return faults
 
@@ -318,7 +318,7 @@ class Task(ABC):
             said: The result of `text`, if it was computed already.
         """
 
-    def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:
+    def rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `ids`, without deleted rows."""
         stored_rows = self.table(tx).rows(tx, ids, self.columns)
         return {row_id: self.read(stored_rows[row_id]) for row_id in ids if row_id in stored_rows}
@@ -387,7 +387,7 @@ class Task(ABC):
         """Return the answer model, whose JSON schema is sent and which validates each reply."""
         return self.question.declared.answer
 
-    def items(self, rows: Rows) -> Iterator[TaskRow]:
+    def items(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts, in order, without rows that can no longer be asked."""
         for row_id, row in rows.items():
             prompt_text = self.text(row)

@@ -37,7 +37,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.shipped_task import find_shipped_task
-from pipeline.gemini.requests import response_schema
+from pipeline.gemini.requests import make_response_schema
 from pipeline.tables.cells import (
     describe_binary_columns,
     drop_binary_columns,
@@ -49,12 +49,12 @@ from pipeline.tables.read import SourceRow
 from pipeline.tables.source import find_column_kinds
 
 # Folder of users' task files, in the current folder and in a workspace.
-FOLDER = "tasks"
+TASKS_FOLDER = "tasks"
 # Folder of a workspace with the rows of tasks that were made on the web page.
-SOURCES = "sources"
-ENDING = ".py"
+ROW_FILES_FOLDER = "sources"
+TASK_FILE_SUFFIX = ".py"
 # `items` of a declaration whose rows are in memory.
-ROWS = "<rows given in Python>"
+MEMORY_ROWS = "<rows given in Python>"
 LINE_END = "\n"
 # Members of a declaration that are part of its fingerprint.
 FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
@@ -96,7 +96,7 @@ class MemorySource:
         note = describe_binary_columns(binary_columns)
         self.notes = [note] if note else []
         self._rows = [to_plain_row(row) for row in rows]
-        self.columns = find_column_kinds(self._rows, {}, source=ROWS)
+        self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
         rows_json = to_compact_json(self._rows)
         self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -129,7 +129,7 @@ def find_built_in_task(name: str) -> Declaration | None:
     return shipped_task.load_declaration()
 
 
-def place_in_python(name: str) -> Path:
+def make_python_path(name: str) -> Path:
     """Return the path that represents a task without a file, such as `<Python: name>`."""
     return Path(f"{_PYTHON_PATH_PREFIX}{name}{_PYTHON_PATH_SUFFIX}")
 
@@ -150,7 +150,7 @@ def _find_module_file(declaration: Declaration) -> Path | None:
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
-    if module is None or module.__name__ == "__main__" or not file.endswith(ENDING):
+    if module is None or module.__name__ == "__main__" or not file.endswith(TASK_FILE_SUFFIX):
         return None
 
     members = vars(module)
@@ -175,11 +175,11 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: `named` is a path, and there is no such file.
     """
-    for known_path in (Path(named), place_in_python(named)):
+    for known_path in (Path(named), make_python_path(named)):
         if _find_loaded_task(known_path) is not None:
             return known_path
 
-    if "/" in named or "\\" in named or named.endswith(ENDING):
+    if "/" in named or "\\" in named or named.endswith(TASK_FILE_SUFFIX):
         path = Path(named)
         if not path.is_file():
             raise _input_error(
@@ -188,8 +188,8 @@ def find_task_file(named: str, data: Path) -> Path | None:
             )
         return path.resolve()
 
-    for folder in (Path(FOLDER), data / FOLDER):
-        path = folder / f"{named}{ENDING}"
+    for folder in (Path(TASKS_FOLDER), data / TASKS_FOLDER):
+        path = folder / f"{named}{TASK_FILE_SUFFIX}"
         if path.is_file():
             return path.resolve()
     return None
@@ -227,7 +227,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
             f"the task {python_name} was declared in Python and stands in no file, so it can be "
             "asked and judged only there",
             "hand its Task to findable in Python again, or save it as "
-            f"{FOLDER}/{python_name}{ENDING}",
+            f"{TASKS_FOLDER}/{python_name}{TASK_FILE_SUFFIX}",
         )
 
     # Files that may come with a workspace are confirmed by their content when they are loaded.
@@ -260,7 +260,7 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
     )
 
 
-def hand_over(
+def register_python_task(
     task: Declaration,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
@@ -284,19 +284,19 @@ def hand_over(
         message = "a task that is declared in Python, and not in a file, needs a name"
         raise _input_error(message, _TASK_NAME_HINT)
 
-    path = file or place_in_python(name)
+    path = file or make_python_path(name)
     declaration = _check_declaration(task, name, path)
     if keeps and path in _handed_over_tasks:
         return path
 
     if rows is not None:
         rows_by_task_path[path] = MemorySource(rows)
-        declaration = replace(declaration, items=ROWS)
+        declaration = replace(declaration, items=MEMORY_ROWS)
     _handed_over_tasks[path] = declaration
     return path
 
 
-def look_again() -> None:
+def forget_loaded_files() -> None:
     """Forget loaded files, so that the next command in this process runs them again.
 
     Tasks of notebooks and scripts stay registered.
@@ -320,10 +320,10 @@ def _load(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     # Confirm the bytes that run, even if the file changes meanwhile.
     if _may_come_with_workspace(path, data):
         _require_confirmed(hashlib.sha256(source).hexdigest(), path, data, trusted)
-    return declaration_in(source, path.stem, path)
+    return load_declaration_source(source, path.stem, path)
 
 
-def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
+def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:
     """Run the source of a file and return its checked declaration.
 
     Args:
@@ -391,7 +391,7 @@ def _check_declaration(
     raise_faults(faults, path)
     if not isinstance(declaration.items, str):
         rows_by_task_path[path] = MemorySource(declaration.items)
-        declaration = replace(declaration, items=ROWS)
+        declaration = replace(declaration, items=MEMORY_ROWS)
     return replace(declaration, name=name)
 
 
@@ -493,7 +493,7 @@ def _summarize_error(error: BaseException) -> str:
 def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
     """Yield a fault for each field of the answer that Gemini's schema cannot express."""
     try:
-        response_schema(declaration.answer)
+        make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
     except InputError as error:
         message = error.message

@@ -19,9 +19,9 @@ from pipeline.core.declaration import (
     HASH_KEY,
     Declaration,
     ReadOptions,
-    columns_in,
     find_column,
     invalid_placeholders,
+    list_template_columns,
 )
 from pipeline.core.errors import (
     ConfigurationError,
@@ -35,9 +35,9 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
-from pipeline.engine.task import Rows, Task
+from pipeline.engine.task import RowsById, Task
 from pipeline.engine.task_file import (
-    ROWS,
+    MEMORY_ROWS,
     Fault,
     MemorySource,
     find_task_file,
@@ -46,7 +46,7 @@ from pipeline.engine.task_file import (
     to_fingerprint_document,
 )
 from pipeline.engine.user_task import UserTask
-from pipeline.gemini.models import answer_size
+from pipeline.gemini.models import estimate_answer_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -56,7 +56,7 @@ from pipeline.tables.answer_views import (
     are_views_made,
     check_view_columns,
     check_view_names,
-    fields_of,
+    list_fields,
     make_views,
 )
 from pipeline.tables.cells import merge_kinds
@@ -107,7 +107,7 @@ MISSING_COLUMN_HINTS = {
 # ---- looking up tasks
 
 
-def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
+def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     If the file of a task is missing, but the workspace has a file of its name, that file replaces
@@ -129,7 +129,9 @@ def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
 
 def _with_present_file(record: TaskRecord, data: Path) -> TaskRecord:
     """Return a record whose path is the workspace's file if its own file does not exist."""
-    workspace_file = data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
+    workspace_file = (
+        data.resolve() / task_file.TASKS_FOLDER / f"{record.name}{task_file.TASK_FILE_SUFFIX}"
+    )
     if not workspace_file.is_file():
         return record
     path = Path(record.path)
@@ -138,7 +140,7 @@ def _with_present_file(record: TaskRecord, data: Path) -> TaskRecord:
     return replace(record, path=str(workspace_file))
 
 
-def recorded_name(tx: Connection, settings: Settings) -> str | None:
+def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     If TASK is the path of a registered task, its file is loaded, because the file may declare
@@ -198,20 +200,20 @@ def _list_task_names(settings: Settings, registered_names: Sequence[str]) -> lis
     built_in_names = [task.name for task in shipped_tasks() if task.load_declaration]
 
     file_names = set[str]()
-    for folder in (Path(task_file.FOLDER), settings.data / task_file.FOLDER):
-        file_names |= {path.stem for path in folder.glob(f"*{task_file.ENDING}")}
+    for folder in (Path(task_file.TASKS_FOLDER), settings.data / task_file.TASKS_FOLDER):
+        file_names |= {path.stem for path in folder.glob(f"*{task_file.TASK_FILE_SUFFIX}")}
     names = [*BUILT_IN_TASKS, *built_in_names, *registered_names, *sorted(file_names)]
     return list(dict.fromkeys(names))
 
 
-def planned_views(settings: Settings) -> list[str]:
+def list_planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task of TASK creates."""
     declaration = load_declaration(_resolve_task_file(settings), settings)
     prefix = declaration.table or declaration.name
     return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
 
 
-def check_declarable(settings: Settings, store: Store) -> bool:
+def check_first_use(settings: Settings, store: Store) -> bool:
     """Check that the task of TASK can be registered, without adding anything to the database.
 
     A built-in task is not checked, because the tables that it reads are adopted first. Neither is a
@@ -263,7 +265,9 @@ def _check_target(tx: Connection, task: UserTask) -> None:
         check_column_target(tx, task.record)
 
 
-def recorded(store: Store, settings: Settings, *, may_write: bool, display: Progress) -> str:
+def ensure_registered(
+    store: Store, settings: Settings, *, may_write: bool, display: Progress
+) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
     Raises:
@@ -272,7 +276,7 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
             registered and `may_write` is False.
     """
     with store.read() as tx:
-        name = recorded_name(tx, settings)
+        name = find_registered_name(tx, settings)
         if name is not None:
             return name
         registered_names = [record.name for record in workspace.list_tasks(tx)]
@@ -298,7 +302,7 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
     return record.name
 
 
-def task_beside(task: Task, *, at: datetime) -> Task:
+def load_current_draft(task: Task, *, at: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     Name, key, columns and table prefix stay as registered. Stores nothing.
@@ -388,7 +392,7 @@ class UnregisteredTask(UserTask):
         _print_report(sync.report, self.record, display, list_hint=list_hint)
         return list(self._row_by_id)
 
-    def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
+    def rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
         """Return the kept rows of some ids, by id."""
         return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}
 
@@ -443,7 +447,7 @@ def _make_record(
         items_sha256=None,
         key=_find_key(declaration, columns),
         columns=columns,
-        fields=fields_of(declaration.answer),
+        fields=list_fields(declaration.answer),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
         words=_make_options(declaration, columns),
@@ -474,7 +478,7 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     # The format of the GATES setting.
     gates = declaration.gates or {}
     options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
-    options["answer_tokens"] = answer_size(declaration.answer)
+    options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
     options["reading"] = READING_VERSION
     options["asked"] = _match_columns(declaration.asked, columns)
     options["quotes_in"] = quotes_in
@@ -511,7 +515,7 @@ def _resolve_items(declaration: Declaration, path: Path) -> str:
     Args:
         path: The task's file, to whose folder the path of the row file is relative.
     """
-    if declaration.is_query or declaration.items == ROWS:
+    if declaration.is_query or declaration.items == MEMORY_ROWS:
         return str(declaration.items)
     return str((path.parent / declaration.items).resolve())
 
@@ -556,13 +560,15 @@ def _find_column_faults(
 def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
     """Return the columns that a declaration names, by member."""
     answer_fields = declaration.answer.model_fields
-    index_columns = [name for name in columns_in(declaration.index) if name not in answer_fields]
+    index_columns = [
+        name for name in list_template_columns(declaration.index) if name not in answer_fields
+    ]
     return {
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
         "index": index_columns,
-        "label": columns_in(declaration.label),
+        "label": list_template_columns(declaration.label),
         "images": declaration.images,
         "cursor": (declaration.cursor,) if declaration.cursor else (),
     }
@@ -860,7 +866,7 @@ def _format_key(record: TaskRecord) -> str:
 # ---- the rows of a task
 
 
-def bring_items(
+def sync_task(
     store: Store,
     locks: Locks,
     task: Task,
@@ -1045,7 +1051,7 @@ def _open_source(
             return QuerySource(other_database, declaration.items, cursor)
     if declaration.is_query and store is not None:
         return QuerySource(store, declaration.items, cursor)
-    if declaration.items == ROWS:
+    if declaration.items == MEMORY_ROWS:
         return task_file.rows_by_task_path[path]
 
     options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)

@@ -106,7 +106,7 @@ def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
 
     from pipeline.engine import task_registry
 
-    return task_registry.declared_tasks(tx, settings)
+    return task_registry.list_user_tasks(tx, settings)
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:

@@ -25,7 +25,7 @@ from pipeline.tables.row_import import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
 
 # Names of columns that findable adds; no key or answer field can have them.
-TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY})
+RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY})
 # Methods of pydantic models; names that begin with `model_` are refused as well.
 _PYDANTIC_METHODS = frozenset(
     {
@@ -60,7 +60,7 @@ class ColumnChoice(NamedTuple):
     others: str | Sequence[str] = ()
 
 
-ALL_GUESSED = ColumnChoice()
+GUESS_ALL_COLUMNS = ColumnChoice()
 
 
 class TableGuess(NamedTuple):
@@ -230,7 +230,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 
     folded = name.casefold()
     is_pydantic_name = name in _PYDANTIC_METHODS or folded.startswith("model_")
-    is_findable_column = folded in TAKEN or folded.startswith(RESERVED_PREFIX)
+    is_findable_column = folded in RESERVED_COLUMN_NAMES or folded.startswith(RESERVED_PREFIX)
     is_keyword = keyword.iskeyword(name)
     faults = (
         (folded in used_names, "is there twice"),
@@ -329,7 +329,7 @@ _ITEMS_COMMENT = (
 _IMAGES_LINE = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 
-def task_text(
+def render_task_file(
     draft: TaskDraft,
     *,
     question: str = _DEFAULT_QUESTION,

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import Declaration, columns_in, fill_template, find_column
+from pipeline.core.declaration import Declaration, fill_template, find_column, list_template_columns
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import is_quotation, leaves, locate_quotes
+from pipeline.core.quotes import is_quotation, iterate_leaves, locate_quotes
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
@@ -34,16 +34,16 @@ from pipeline.engine.task import (
     ExportRows,
     IndexedTask,
     RowFault,
-    Rows,
+    RowsById,
     Task,
     TaskLabels,
     TaskRow,
     ValidAnswer,
     WriteResult,
 )
-from pipeline.engine.task_file import ROWS, parse_python_path
+from pipeline.engine.task_file import MEMORY_ROWS, parse_python_path
 from pipeline.store import answers
-from pipeline.store.answers import answers_to_other_inputs, corrected_among
+from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
 from pipeline.store.edits import AnswerEdit
 from pipeline.store.rows import NO_HASH, delete_row
@@ -98,7 +98,7 @@ ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
 # Column heading of the reason why a row is unusable.
-WHY = "why unusable"
+UNUSABLE_REASON_COLUMN = "why unusable"
 DEFAULT_SETTINGS = Settings()
 
 
@@ -221,7 +221,7 @@ class UserTask(Task):
         # Take the row file from the declaration: the path in the database may have been changed.
         source = self.declaration.items
         source_path = Path(record.path)
-        if not (self.declaration.is_query or source == ROWS):
+        if not (self.declaration.is_query or source == MEMORY_ROWS):
             source_path = (source_path.parent / source).resolve()
 
         is_shipped = task_file.find_built_in_task(record.name) is not None
@@ -389,7 +389,7 @@ class UserTask(Task):
 
     # ---- the prompt
 
-    def items(self, rows: Rows) -> Iterator[TaskRow]:
+    def items(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts; rows whose images can no longer be read are left out.
 
         Raises:
@@ -551,7 +551,7 @@ class UserTask(Task):
         if self.row_target is not None:
             self.row_target.bring(tx, row_ids, more=values)
         elif self.record.words.get("write_to"):
-            corrected_ids = corrected_among(tx, self.name, row_ids)
+            corrected_ids = find_corrected(tx, self.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
             former_answers = answers_to_other_inputs(tx, self.name, hashes)
             writable = [value for value in values if value.item_id not in corrected_ids]
@@ -746,7 +746,7 @@ def _count_answers(
     *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
     """Return the number of answered rows by version."""
-    version_counts = answers.version_counts(tx, task_name, *conditions)
+    version_counts = answers.count_by_version(tx, task_name, *conditions)
     return {version.extractor: version.items for version in version_counts}
 
 
@@ -777,7 +777,7 @@ def _empty_source_text(record: TaskRecord) -> str:
 
 def _source_hint(record: TaskRecord) -> str:
     """Return the hint that names the source of the rows and how to change it."""
-    if record.items == ROWS:
+    if record.items == MEMORY_ROWS:
         return "they are given in Python, which may give others"
     if record.is_query:
         return f"they are what the query in `{record.path}` gives; change that, or what it reads"
@@ -831,7 +831,9 @@ def _read_entries(
         among: Only rows of these ids. All rows if omitted.
     """
     record = task.record
-    columns_by_name = {name: find_column(name, record.columns) for name in columns_in(template)}
+    columns_by_name = {
+        name: find_column(name, record.columns) for name in list_template_columns(template)
+    }
     preference = task.preference(tx)
     cells = task.table(tx).cells(tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(task), among=among)
     for page in split_into_pages(cells, PAGE_ROWS):
@@ -887,7 +889,7 @@ def _make_entry(
 
 def _iter_texts(answer: Any) -> Iterator[str]:
     """Yield the texts, numbers and booleans of an answer as texts; of a quotation its text."""
-    for _, leaf in leaves(answer):
+    for _, leaf in iterate_leaves(answer):
         if is_quotation(leaf):
             yield str(leaf["quote"])
         elif leaf not in (None, "", [], {}):
@@ -941,7 +943,7 @@ class _GridBuilder:
         has_images = bool(self._task.images)
         names_by_state = {REFUSED_STATE: list(refused_names.values())}
         if has_images:
-            names_by_state[UNUSABLE_STATE] = [WHY]
+            names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
 
         sent_columns = self._record.words.get("asked", ())
         default_names = dict.fromkeys([*self._key_columns, *self._task.images, *sent_columns])
@@ -994,7 +996,7 @@ class _GridBuilder:
             if name not in columns:
                 columns[name] = lambda row: row[KEY_COLUMN]
         if self._task.images:
-            columns[WHY] = lambda row: row[REASON]
+            columns[UNUSABLE_REASON_COLUMN] = lambda row: row[REASON]
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

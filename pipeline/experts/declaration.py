@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
 from pipeline.core.errors import InputError
-from pipeline.core.text import MAX_CLEANED_CHARS, without_markup
+from pipeline.core.text import MAX_CLEANED_CHARS, remove_markup
 
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -103,7 +103,7 @@ def clean_tag(tag: str) -> str:
         return text
 
     # Removing mark-up may reveal more mark-up.
-    while (cleaner_text := without_markup(text).lower().strip(_EMPHASIS_MARKS)) != text:
+    while (cleaner_text := remove_markup(text).lower().strip(_EMPHASIS_MARKS)) != text:
         text = cleaner_text
     return text
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import first_few, restore_formula
+from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
@@ -254,7 +254,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
 
 def _list_columns(names: Sequence[str]) -> str:
-    return first_few([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
+    return join_first([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
 
 
 def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
@@ -429,7 +429,7 @@ class PeopleImportReport(ImportReport):
 check_file = PeopleFile.check
 
 
-def run(
+def import_people_file(
     ws: WorkspaceSession,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
@@ -496,7 +496,7 @@ def _missing_note(path: Path, count: int, usernames: Sequence[str], report: Path
         report: File of the import's findings, if one was written.
     """
     message = (
-        f"{count:,} people of earlier files are not in {path}, and stay: {first_few(usernames)}"
+        f"{count:,} people of earlier files are not in {path}, and stay: {join_first(usernames)}"
     )
     has_all_usernames = len(usernames) == count
     has_comma = any("," in username for username in usernames)
@@ -564,7 +564,7 @@ def _write_people(
         if change.values.get("bio") and item_id not in claimed_ids
     ]
     if report.dry:
-        released_ids = claims.unparkable_ids(tx, table.TASK, ids=new_bio_ids)
+        released_ids = claims.list_unparkable_ids(tx, table.TASK, ids=new_bio_ids)
     else:
         released_ids = claims.unpark(tx, table.TASK, ids=new_bio_ids)
     report.released += len(released_ids)
@@ -579,7 +579,7 @@ def _changed_values(
     """Return the values of a person that differ from the stored row; none if the row is empty."""
     if not row:
         return {}
-    stored_values = table.as_stored(tx, person.values)
+    stored_values = table.to_stored_values(tx, person.values)
     return {
         column: value
         for column, value in person.values.items()

@@ -26,11 +26,11 @@ from pipeline.quality.figures import (
     ReportTable,
     ReservoirSample,
     Sample,
+    divide,
     histogram_bars,
     list_values,
     read_figures,
     reply_values,
-    share,
 )
 from pipeline.quality.measure import shorten_text
 from pipeline.store import answers, claims
@@ -113,13 +113,13 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     single_use_tags = sum(use_count == 1 for use_count in counts.people_by_tag.values())
     values: dict[str, FigureValue] = {
         **list_values("tags", counts.lengths),
-        "used-once": (share(single_use_tags, len(counts.people_by_tag)), people_count),
-        "commonest": (share(people_with_common_tag, people_count), people_count),
-        "at-minimum": (share(counts.lengths[1], people_count), people_count),
-        "unlike-text": (share(unlike_tags.total(), compared_tags), len(texts)),
+        "used-once": (divide(single_use_tags, len(counts.people_by_tag)), people_count),
+        "commonest": (divide(people_with_common_tag, people_count), people_count),
+        "at-minimum": (divide(counts.lengths[1], people_count), people_count),
+        "unlike-text": (divide(unlike_tags.total(), compared_tags), len(texts)),
         "longest-tag": (max(map(len, counts.people_by_tag), default=None), people_count),
         "parked": (
-            share(parked_count, people_count + parked_count),
+            divide(parked_count, people_count + parked_count),
             people_count + parked_count,
         ),
         "people": (people_count, people_count),

@@ -456,7 +456,7 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
     return round(bio_length / FULL_BIO_CHARS * BIO_POINTS + points, 1)
 
 
-def as_stored(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
+def to_stored_values(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with None replaced in columns that do not accept NULL."""
     return replace_nulls(values, reflect_shape(tx).blanks)
 
@@ -478,7 +478,10 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         columns |= dict.fromkeys(values)
     columns |= shape.blanks
 
-    rows = [as_stored(tx, {**columns, USERNAME: username, **values}) for username, values in people]
+    rows = [
+        to_stored_values(tx, {**columns, USERNAME: username, **values})
+        for username, values in people
+    ]
     for row in rows:
         row["findability_score"] = score(row)
 
@@ -495,7 +498,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
     """Update columns of a person and the resulting score; `values` must not contain tags."""
-    changes = {**as_stored(tx, values), "findability_score": score({**row, **values})}
+    changes = {**to_stored_values(tx, values), "findability_score": score({**row, **values})}
     with translate_refusals(experts.name):
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
@@ -524,7 +527,7 @@ def write_tags(
     """
     if rows is None:
         rows = people_table(tx).rows(tx, list(tags), COLUMNS_TO_WRITE_TAGS, locked=True)
-    blank_tags = as_stored(tx, {"tags": None})["tags"]
+    blank_tags = to_stored_values(tx, {"tags": None})["tags"]
     changes = [
         (tags[item] or blank_tags, score({**row, "tags": tags[item]}), row["id"])
         for item, row in rows.items()

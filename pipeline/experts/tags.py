@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.engine import corrections
-from pipeline.engine.corrections import NOTHING
+from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.experts import table
 from pipeline.store import answers, edits, workspace
 from pipeline.store.database import Connection, Store, split_into_pages
@@ -39,7 +39,7 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
 
     if not pairs or not all(old.strip() and new.strip() for old, new in pairs):
         raise InputError(
-            f"{text!r} names no two tags; {NOTHING}",
+            f"{text!r} names no two tags; {UNCHANGED_MESSAGE}",
             hint=f"write it like {OptionHint(merge='ml=machine learning')}",
         )
     return pairs
@@ -64,7 +64,7 @@ def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list
         if tag not in now and clean_tag(tag) not in now:
             current_tags = ", ".join(map(repr, now)) or "none"
             raise InputError(
-                f"{name!r} has no tag {tag!r}; {NOTHING}",
+                f"{name!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
                 hint=f"the tags are {current_tags}",
             )
 
@@ -154,7 +154,7 @@ def merge_tags(
         new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
 
         _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
-        editor = corrections.name_of(editor)
+        editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
             edits.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
@@ -184,19 +184,19 @@ def _add_rules(
     for old, new in new_pairs:
         if old in rules:
             raise InputError(
-                f"{old!r} goes into {rules[old]!r}; {NOTHING}",
+                f"{old!r} goes into {rules[old]!r}; {UNCHANGED_MESSAGE}",
                 hint=f"undo that merge first: {CommandHint('tags')}",
             )
         if old not in used_tags:
             raise InputError(
-                f"no person has the tag {old!r}; {NOTHING}",
+                f"no person has the tag {old!r}; {UNCHANGED_MESSAGE}",
                 hint=f"`{CommandHint('tags', find='…')}` finds tags",
             )
         rules[old] = new
 
     circular_tags = rules.keys() - edits.follow_chains(rules).keys()
     if circular_tags:
-        message = f"{min(circular_tags)!r} would go round in a circle; {NOTHING}"
+        message = f"{min(circular_tags)!r} would go round in a circle; {UNCHANGED_MESSAGE}"
         raise InputError(message, hint="leave one of these merges out")
 
 
@@ -217,11 +217,11 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
             tx,
             table.TASK,
             number,
-            editor=corrections.name_of(editor),
+            editor=corrections.normalize_editor_name(editor),
             now=undone_at,
         ):
             raise InputError(
-                f"no merge {number} is in force; {NOTHING}",
+                f"no merge {number} is in force; {UNCHANGED_MESSAGE}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
             )
         return {**_rewrite_tags(tx, rules_before, {number}), "same": []}

@@ -42,7 +42,7 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import is_refusal, is_sqlite
+from pipeline.tables.adopt import is_constraint_error, is_sqlite
 from pipeline.tables.cells import (
     cell_to_text,
     hash_text,
@@ -586,7 +586,7 @@ class ExpertsTask(Task):
                 return
             reason = "by a trigger or a rule"
         except exc.DBAPIError as error:
-            if not is_refusal(error):
+            if not is_constraint_error(error):
                 raise
             reason = describe_error(error)
         raise ConfigurationError(

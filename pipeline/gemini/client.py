@@ -53,7 +53,7 @@ from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import (
     BATCH_NAME_PATTERN,
     FILE_NAME_PATTERN,
-    LATER,
+    RUN_LATER_HINT,
     SDK_PARSE_ERRORS,
     RemoteBatch,
     UnreadableReplyError,
@@ -92,7 +92,7 @@ CONNECT_GRACE_S = 0.5
 # Our own choice: the upper limit of our own waits. The server may ask for longer waits.
 MAX_BACKOFF_S = 60.0
 # Longest duration of a flex call, which may take 1 to 15 minutes (pricing announcement of 2026-04).
-FLEX_S = 900.0
+FLEX_TIMEOUT_S = 900.0
 # Our own choice: attempts of a call that fails slowly, however long they take.
 MIN_ATTEMPTS = 3
 # Downloaded bytes are written to disk in blocks of this size.
@@ -454,7 +454,7 @@ class Client:
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
                     f"{file_name} came incomplete: the connection ended early",
-                    hint=LATER,
+                    hint=RUN_LATER_HINT,
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
@@ -493,7 +493,7 @@ class Client:
         if stream is not None and not stream.has_unpacked_size(file.tell()):
             raise IncompleteError(
                 f"{file_name} came incomplete: its gzip data end early",
-                hint=LATER,
+                hint=RUN_LATER_HINT,
             )
         return file.tell()
 
@@ -523,7 +523,7 @@ class Client:
                 status that the error contains.
         """
         is_flex = tier == Mode.FLEX
-        timeout_s = max(FLEX_S, self.call_timeout_s) if is_flex else self.call_timeout_s
+        timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
         action = f"ask {model}"
 
@@ -684,7 +684,9 @@ class Client:
         try:
             return future.result()
         except CancelledError:
-            raise FindableError("the client was closed during the call", hint=LATER) from None
+            raise FindableError(
+                "the client was closed during the call", hint=RUN_LATER_HINT
+            ) from None
         except BaseException:
             future.cancel()
             raise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SEPARATOR_BYTES = 2
 
 
-def frame_text(text: str, model: Model, *, query: bool) -> str:
+def add_task_prefix(text: str, model: Model, *, query: bool) -> str:
     """Return the text to embed, with Google's prefix if the model has no task types.
 
     Args:
@@ -47,7 +47,7 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
         dim: Numbers per vector.
         is_query: The text is a search query, not a document.
     """
-    text_to_embed = frame_text(text, model, query=is_query)
+    text_to_embed = add_task_prefix(text, model, query=is_query)
     request = {
         "model": f"models/{model.name}",
         "content": {"role": "user", "parts": [{"text": text_to_embed}]},
@@ -121,7 +121,7 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
 
     from emulator.embed import embed_texts
 
-    texts_to_embed = [frame_text(text, model, query=query) for text in texts]
+    texts_to_embed = [add_task_prefix(text, model, query=query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)

@@ -29,7 +29,7 @@ from pipeline.core.text import format_usd
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Kind = Literal["generate", "embed"]
+ModelKind = Literal["generate", "embed"]
 Price = Annotated[float, Ge(0)]
 PositiveCount = Annotated[int, Gt(0)]
 # Google's names of usage tiers. A project with a billing account has at least tier 1.
@@ -49,12 +49,12 @@ MAX_EMBED_TEXTS = 100
 # Bytes of an embedding call. The API refuses more than 4,194,304 (its message, seen 2026-11); our
 # own limit is 5 % lower.
 MAX_EMBED_BYTES = 4_000_000
-FREE = "free"
+FREE_TIER = "free"
 # Beginning with the tier that has the highest limits.
 PAID_TIERS = ("3", "2", "1")
 # Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
 # Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
-SHARES = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
+PRICE_SHARE_BY_SERVICE_TIER = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
 # The API's names, beginning with the lowest level (thinking guide, read 2026-11).
 THINKING_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
 # USD per month that all projects of a billing account may spend, by usage tier (billing page, read
@@ -64,7 +64,7 @@ MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_
 SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 
 _BUNDLED_FILE = Path(__file__).with_name("models.toml")
-_SETTING_BY_KIND: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+_SETTING_BY_KIND: dict[ModelKind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 
 # Tokens of an image for 3.x models (media resolution guide, read 2026-11). The table has the
 # numbers of older models.
@@ -87,13 +87,13 @@ class RateLimits(NamedTuple):
     rpd: int | None
 
 
-NO_LIMITS = RateLimits(rpm=None, tpm=None, rpd=None)
+UNLIMITED_RATES = RateLimits(rpm=None, tpm=None, rpd=None)
 # Our own defaults for limits that the table does not contain: the lowest limits shown for any model
 # of the kind, without billing and in tier 1.
-OURS = {
-    ("generate", FREE): RateLimits(rpm=5, tpm=250_000, rpd=20),
+DEFAULT_RATE_LIMITS = {
+    ("generate", FREE_TIER): RateLimits(rpm=5, tpm=250_000, rpd=20),
     ("generate", "1"): RateLimits(rpm=25, tpm=1_000_000, rpd=250),
-    ("embed", FREE): RateLimits(rpm=100, tpm=30_000, rpd=1_000),
+    ("embed", FREE_TIER): RateLimits(rpm=100, tpm=30_000, rpd=1_000),
     ("embed", "1"): RateLimits(rpm=3_000, tpm=1_000_000, rpd=None),
 }
 
@@ -108,7 +108,7 @@ class Model:
     __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
 
     name: str
-    kind: Kind
+    kind: ModelKind
     # Prices of a live call without a service tier, the day on which they were valid, and their
     # source.
     price_in: Price
@@ -173,7 +173,7 @@ class Model:
             live_price_out = self.promotion_out
 
         # The table contains batch prices without promotion. A promotion has the same batch share.
-        share_in = SHARES.get(tier, 1.0)
+        share_in = PRICE_SHARE_BY_SERVICE_TIER.get(tier, 1.0)
         share_out = share_in
         if tier == Mode.BATCH and self.batch_in is not None and self.price_in:
             share_in = self.batch_in / self.price_in
@@ -194,7 +194,7 @@ class Model:
         if self._has_promotion(on) and self.promotion_cached_in is not None:
             live_price = self.promotion_cached_in
 
-        share = SHARES.get(tier, 1.0)
+        share = PRICE_SHARE_BY_SERVICE_TIER.get(tier, 1.0)
         if tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
             share = self.batch_cached_in / self.cached_in
         return min(full_price, live_price * share)
@@ -208,7 +208,7 @@ class Model:
 
         The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
         """
-        paid_tier = "1" if tier == FREE else tier
+        paid_tier = "1" if tier == FREE_TIER else tier
         return self._find_tier_limit("enqueued_tokens", paid_tier, self.enqueued_tokens)
 
     def limits(self, tier: str, **user_limits: int | None) -> RateLimits:
@@ -221,8 +221,10 @@ class Model:
             user_limits: Limits that the user set, by field of `RateLimits`. A limit of None is not
                 set.
         """
-        default_tier = FREE if tier == FREE else "1"
-        default_limits = NO_LIMITS if self.local else OURS[self.kind, default_tier]
+        default_tier = FREE_TIER if tier == FREE_TIER else "1"
+        default_limits = (
+            UNLIMITED_RATES if self.local else DEFAULT_RATE_LIMITS[self.kind, default_tier]
+        )
         limits = {
             name: self._find_tier_limit(name, tier, default)
             for name, default in default_limits._asdict().items()
@@ -241,8 +243,8 @@ class Model:
             tier: The usage tier of the account.
             default: The limit if no tier of the table has it.
         """
-        searched_tiers: Sequence[Any] = (FREE,)
-        if tier != FREE:
+        searched_tiers: Sequence[Any] = (FREE_TIER,)
+        if tier != FREE_TIER:
             searched_tiers = PAID_TIERS[PAID_TIERS.index(tier) :]
         for searched_tier in searched_tiers:
             tier_limits = self.tiers.get(searched_tier, {})
@@ -357,7 +359,7 @@ class UnknownModelError(ConfigurationError):
     """The table of models does not contain the requested name."""
 
 
-def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
+def find_model(name: str, *, kind: ModelKind, today: date, extra: Path | None = None) -> Model:
     """Return the model with a name.
 
     Args:
@@ -394,7 +396,7 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
     return model
 
 
-def unlisted_model(
+def make_unlisted_model(
     name: str,
     *,
     prices: tuple[float, float] | None,
@@ -502,7 +504,7 @@ FOUR_BYTE_PER_TOKEN = 0.5
 # Tokens of an image if the number of the model is unknown; see `Model.tokens_of_image`.
 DEFAULT_IMAGE_TOKENS = 1_120
 # Our own estimate for a task that does not declare the length of its answers.
-ANSWER_TOKENS = 96
+DEFAULT_ANSWER_TOKENS = 96
 # Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
 DEFAULT_THOUGHT_TOKENS = 829
 
@@ -530,7 +532,7 @@ class Usage(NamedTuple):
 NO_USAGE = Usage()
 
 
-def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
+def calculate_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 
     Args:
@@ -602,7 +604,7 @@ def estimate_request(
     parts: Iterable[Mapping[str, Any]],
     settings: Mapping[str, Any],
     *,
-    answer_tokens: int = ANSWER_TOKENS,
+    answer_tokens: int = DEFAULT_ANSWER_TOKENS,
     image_tokens: int = DEFAULT_IMAGE_TOKENS,
 ) -> Usage:
     """Estimate the usage of a request: its prompt, and the expected answer and thoughts.
@@ -646,7 +648,7 @@ MEMBERS_PER_COLLECTION = 3
 PUNCTUATION_TOKENS = 3
 
 
-def answer_size(answer: "type[BaseModel]") -> int:
+def estimate_answer_tokens(answer: "type[BaseModel]") -> int:
     """Estimate the tokens of an answer of a model in JSON."""
     return _estimate_node_tokens(json_schema(answer))
 

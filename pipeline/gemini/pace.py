@@ -20,7 +20,7 @@ from typing import TypeVar
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ThrottledError
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.remote import LATER
+from pipeline.gemini.remote import RUN_LATER_HINT
 
 # Our own choice: a minute, and one second that the network may take away on the way to the server.
 WINDOW_S = 61.0
@@ -37,7 +37,7 @@ LOOK_S = 1.0
 # Our own choice: a shorter wait counts as none. It is above the rounding errors of floats.
 TICK_S = 1e-6
 _OTHER_TIER = HintTemplate(
-    f"{LATER}, or set {{}} to the tier that your project has", OptionHint("tier")
+    f"{RUN_LATER_HINT}, or set {{}} to the tier that your project has", OptionHint("tier")
 )
 
 T = TypeVar("T")

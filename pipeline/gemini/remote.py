@@ -32,7 +32,12 @@ from pipeline.core.errors import (
 )
 from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
-from pipeline.gemini.responses import HTTP_OF_RPC, error_code, excerpt_of, is_error
+from pipeline.gemini.responses import (
+    HTTP_STATUS_BY_RPC_CODE,
+    has_error_content,
+    make_excerpt,
+    read_rpc_code,
+)
 
 # At most 400 characters is our own choice; Google's names have about 40.
 BATCH_NAME_PATTERN = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
@@ -46,7 +51,7 @@ RESULT_NAME_PATTERN = re.compile(
 MAX_ERROR_CHARS = 1_000
 
 # Daily quotas are reset at midnight there (rate limits page, read 2026-11).
-PACIFIC = ZoneInfo("America/Los_Angeles")
+PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
 # Beginnings of ErrorInfo.reason.
@@ -81,7 +86,7 @@ THINKING_HINT = (
 )
 # Google's own refusals link to this page for billing (read 2026-11).
 BILLING_PAGE = "https://aistudio.google.com"
-LATER = "what came before is kept; run the same command again later"
+RUN_LATER_HINT = "what came before is kept; run the same command again later"
 
 
 class UnreadableReplyError(ValueError):
@@ -165,7 +170,7 @@ def _infer_state_name(document: Mapping[str, Any]) -> str | None:
     """Return the state of an operation that has ended and has no metadata; else None."""
     if document.get("metadata") or document.get("done") is not True:
         return None
-    if is_error(document.get("error")):
+    if has_error_content(document.get("error")):
         return "BATCH_STATE_FAILED"
     if document.get("response"):
         return "BATCH_STATE_SUCCEEDED"
@@ -279,7 +284,7 @@ def format_error(error: Any) -> str:
         return ""
 
     message = error.get("message")
-    text = message if isinstance(message, str) else excerpt_of(error)
+    text = message if isinstance(message, str) else make_excerpt(error)
     code = error.get("code", error.get("status", ""))
     if isinstance(code, int | str) and code != "":
         text = f"{code}: {text}"
@@ -351,7 +356,7 @@ def convert_exception(
         )
     else:
         raise error
-    return UnavailableError(message, hint=LATER)
+    return UnavailableError(message, hint=RUN_LATER_HINT)
 
 
 def build_refusal(
@@ -407,7 +412,7 @@ def build_refusal(
     if not is_client_error or code in UNCLEAR_CLIENT_ERROR_CODES:
         return UnavailableError(
             message.replace("Gemini refused to", "Gemini could not be asked to", 1),
-            hint=LATER,
+            hint=RUN_LATER_HINT,
             code=code,
             status=status,
             retry_after_s=retry_after_s,
@@ -431,8 +436,8 @@ def build_refusal(
 
 def next_midnight_pacific(now: datetime) -> datetime:
     """Return the time of the next reset of daily quotas, in UTC; the clock change is respected."""
-    tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
-    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC)
+    tomorrow = now.astimezone(PACIFIC_TIMEZONE).date() + timedelta(days=1)
+    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC_TIMEZONE)
     return midnight.astimezone(UTC)
 
 
@@ -444,15 +449,15 @@ def find_error_code(document: Any) -> int | None:
     """
     if not isinstance(document, dict) or document.get("candidates"):
         return None
-    if not is_error(document.get("error")):
+    if not has_error_content(document.get("error")):
         return None
 
     error = _as_object(document["error"])
     code = _as_count(error.get("code"))
     if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
         return code
-    rpc_code = error_code(error) or 0
-    return HTTP_OF_RPC.get(rpc_code, 500)
+    rpc_code = read_rpc_code(error) or 0
+    return HTTP_STATUS_BY_RPC_CODE.get(rpc_code, 500)
 
 
 def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> RefusedError:

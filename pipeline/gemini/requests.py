@@ -30,7 +30,7 @@ import orjson
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
 from pipeline.gemini.models import (
-    ANSWER_TOKENS,
+    DEFAULT_ANSWER_TOKENS,
     DEFAULT_IMAGE_TOKENS,
     Usage,
     estimate_request,
@@ -54,7 +54,7 @@ class Prompt(NamedTuple):
     max_output_tokens: int
 
 
-def request_key(task_name: str, item_id: str) -> str:
+def make_request_key(task_name: str, item_id: str) -> str:
     """Return the key of a row's requests, `<task>/<row id>`.
 
     In a key of more than 200 bytes the SHA-256 of the id replaces the id. Built-in tasks, whose
@@ -74,13 +74,13 @@ def request_key(task_name: str, item_id: str) -> str:
     return f"{task_name}/{id_hash}"
 
 
-def object_of(line: bytes) -> dict[str, Any]:
+def parse_request(line: bytes) -> dict[str, Any]:
     """Parse a request line and return its `request` object, which is the body of a live call."""
     request: dict[str, Any] = orjson.loads(line)["request"]
     return request
 
 
-def reply_line(line: bytes, **reply_members: Any) -> bytes:
+def make_result_line(line: bytes, **reply_members: Any) -> bytes:
     """Make the line of a result file that answers a request line.
 
     Args:
@@ -94,13 +94,13 @@ def reply_line(line: bytes, **reply_members: Any) -> bytes:
     return orjson.dumps(result) + b"\n"
 
 
-def shown_object(line: bytes) -> dict[str, Any]:
+def redact_request(line: bytes) -> dict[str, Any]:
     """Parse a request line; return its request object with size and SHA-256 for each image."""
-    request: dict[str, Any] = _replace_images(object_of(line))
+    request: dict[str, Any] = _replace_images(parse_request(line))
     return request
 
 
-def shown_line(line: bytes) -> bytes:
+def redact_line(line: bytes) -> bytes:
     """Return a request line with size and SHA-256 in place of each image's bytes.
 
     A line without an image is returned unchanged.
@@ -142,7 +142,7 @@ class RequestSettings:
     # None for the default of the model.
     temperature: float | None = None
     # Estimated tokens of an answer.
-    answer_tokens: int = ANSWER_TOKENS
+    answer_tokens: int = DEFAULT_ANSWER_TOKENS
     # The API's name of a media resolution, or None for the default of the model.
     media_resolution: str | None = None
     # Estimated tokens of an image.
@@ -240,7 +240,9 @@ _LIMIT_DESCRIPTIONS = {
 _UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; give it a type"
 
 
-def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) -> dict[str, Any]:
+def make_response_schema(
+    answer: "type[BaseModel]", *, tells_limits: bool = False
+) -> dict[str, Any]:
     """Convert an answer model to the API's schema dialect, in the field order of the model.
 
     References are inlined. `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, and
@@ -483,7 +485,7 @@ def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
     }
 
 
-def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
+def decode_reply(reply: Any, answer: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares.
 
     Raises:
@@ -492,7 +494,7 @@ def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
     return _convert_value(reply, json_schema(answer), is_reply=True)
 
 
-def as_replied(answer: Any, model: "type[BaseModel]") -> Any:
+def encode_answer(answer: Any, model: "type[BaseModel]") -> Any:
     """Convert the JSON of an answer to the form of a reply.
 
     Number choices become texts, and mappings become lists of pairs.

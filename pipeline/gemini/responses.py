@@ -24,14 +24,14 @@ from pipeline.core.files import read_lines
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import INVALID_TEXT
 from pipeline.gemini.models import NO_USAGE, Usage
-from pipeline.gemini.requests import as_declared
+from pipeline.gemini.requests import decode_reply
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # Finish reasons that concern the content (FinishReason, google-genai 3.3.0). Another try rarely
 # helps.
-BLOCKED = {
+BLOCKING_FINISH_REASONS = {
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER",
     "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER",
 }  # fmt: skip
@@ -56,7 +56,7 @@ RPC_CODE_BY_HTTP_STATUS = {
     503: 14,
     504: 4,
 }
-HTTP_OF_RPC = {rpc: http for http, rpc in RPC_CODE_BY_HTTP_STATUS.items()} | {9: 400}
+HTTP_STATUS_BY_RPC_CODE = {rpc: http for http, rpc in RPC_CODE_BY_HTTP_STATUS.items()} | {9: 400}
 MIN_SERVER_ERROR_STATUS = 500
 # Invalid argument, not found, permission denied and failed precondition.
 FINAL_RPC_CODES = frozenset({3, 5, 7, 9})
@@ -111,7 +111,7 @@ class ParsedReply(NamedTuple):
     @property
     def excerpt(self) -> str:
         """Return at most 200 printable characters of the reply."""
-        return excerpt_of(self.shown)
+        return make_excerpt(self.shown)
 
     @property
     def is_final(self) -> bool:
@@ -129,7 +129,7 @@ class ParsedReply(NamedTuple):
         return has_account_words and not has_file_words
 
 
-def judge_line(line: bytes) -> ParsedReply:
+def parse_result_line(line: bytes) -> ParsedReply:
     """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
     The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
@@ -144,15 +144,15 @@ def judge_line(line: bytes) -> ParsedReply:
         return ParsedReply(Outcome.INVALID, "unreadable", shown=document)
 
     error = document.get("error")
-    if error is not None and (is_error(error) or "response" not in document):
+    if error is not None and (has_error_content(error) or "response" not in document):
         return _parse_error(error)
 
     if document.get("response") is None:
         return ParsedReply(Outcome.REFUSED, "no-response", shown=document)
-    return judge_response(document["response"])
+    return parse_response(document["response"])
 
 
-def judge_response(response: Any) -> ParsedReply:
+def parse_response(response: Any) -> ParsedReply:
     """Parse a GenerateContentResponse; only its first candidate counts.
 
     The outcome is INVALID if the response or the candidate is not an object. Missing and malformed
@@ -201,7 +201,7 @@ def parse_answer(
     try:
         document = _STRICT_DECODER.decode(reply.text)
         _check_texts(document)
-        declared_document = as_declared(document, answer_model)
+        declared_document = decode_reply(document, answer_model)
 
         # 3 and 3.0 are equal in Python, so the documents are compared as JSON. An unchanged
         # document is validated from the original text, which preserves its decimals.
@@ -216,12 +216,12 @@ def parse_answer(
             include_context=False,
         )[0]
         field_path = ".".join(map(str, first_error["loc"])) or "the answer"
-        return None, excerpt_of(f"does-not-validate: {field_path}: {first_error['msg']}")
+        return None, make_excerpt(f"does-not-validate: {field_path}: {first_error['msg']}")
     except (ValueError, RecursionError) as error:
-        return None, excerpt_of(f"does-not-parse: {error}")
+        return None, make_excerpt(f"does-not-parse: {error}")
 
 
-def read_back(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
+def parse_stored_answer(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
     """Parse the stored JSON of an answer; return None if it is invalid or does not round-trip.
 
     For example, an answer does not round-trip if a validator of its model converts values.
@@ -235,13 +235,13 @@ def read_back(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None
     return answer if has_same_json else None
 
 
-def line_at_fault(message: str) -> int | None:
+def parse_bad_line_number(message: str) -> int | None:
     """Return N if an error of a refused batch says "Error on line N", counted from 1; else None."""
     match = re.search(r"\bError on line (\d{1,9})\b", message)
     return int(match.group(1)) if match else None
 
 
-def excerpt_of(value: Any) -> str:
+def make_excerpt(value: Any) -> str:
     """Return at most 200 printable characters of a text, of bytes or of a JSON value.
 
     The excerpt has no line ends. Runs of blanks become one space, and a cut excerpt ends with "…".
@@ -262,14 +262,14 @@ def excerpt_of(value: Any) -> str:
     return text[: MAX_EXCERPT_CHARS - 1] + "…"
 
 
-def is_error(error: Any) -> bool:
+def has_error_content(error: Any) -> bool:
     """Return whether an `error` member has content; "", {}, code 0 and an empty message do not."""
     details = error.values() if isinstance(error, dict) else [error]
     stripped_details = [detail.strip() if isinstance(detail, str) else detail for detail in details]
     return any(detail not in (None, "", 0, "0", "OK", [], {}) for detail in stripped_details)
 
 
-def error_code(error: Mapping[str, Any]) -> int | None:
+def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     """Return the google.rpc code of an error, or None if it has no code and no known status.
 
     An HTTP status is converted to a google.rpc code. A status that is not in the table becomes
@@ -299,7 +299,7 @@ def _parse_error(error: Any) -> ParsedReply:
     return ParsedReply(
         Outcome.REFUSED,
         "error-line",
-        code=error_code(fields),
+        code=read_rpc_code(fields),
         shown=excerpt_source,
     )
 
@@ -329,7 +329,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
 def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
     """Return outcome and reason of a candidate by its finish reason and its text."""
     has_text = bool(text.strip())
-    if finish_reason in BLOCKED:
+    if finish_reason in BLOCKING_FINISH_REASONS:
         return Outcome.REFUSED, "blocked"
     if finish_reason == "MAX_TOKENS" and has_text:
         return Outcome.INVALID, "max-tokens"
@@ -384,7 +384,7 @@ def _as_object(value: Any) -> Mapping[str, Any]:
 
 def _as_excerpt(value: Any) -> str:
     """Return an excerpt of a text, and "" for any other value."""
-    return excerpt_of(value) if isinstance(value, str) else ""
+    return make_excerpt(value) if isinstance(value, str) else ""
 
 
 def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -425,7 +425,7 @@ def _check_texts(node: Any) -> None:
 
 # Lines that are shown of each kind of anomaly.
 MAX_ANOMALY_EXAMPLES = 3
-BOM = b"\xef\xbb\xbf"
+UTF8_BOM = b"\xef\xbb\xbf"
 # Line ends are counted in blocks of this size.
 _READ_BLOCK_BYTES = 1 << 20
 # The end of a line that may contain its key; keys are far shorter.
@@ -434,7 +434,7 @@ _KEY_AT_START_PATTERN = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*
 _KEY_AT_END_PATTERN = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
 
 
-def key_of_line(line: bytes) -> str | None:
+def read_line_key(line: bytes) -> str | None:
     """Return the key of a result line.
 
     A line that is not valid JSON may show its key at its start or at its end.
@@ -505,18 +505,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             last_line = line
             self.total += 1
 
-            key = key_of_line(line)
+            key = read_line_key(line)
             if key is not None:
                 self._offsets_by_key.setdefault(key, []).append(offset)
                 continue
 
             self.unreadable_count += 1
             if self.unreadable_count <= MAX_ANOMALY_EXAMPLES:
-                self._unreadable_examples.append((offset, excerpt_of(line)))
+                self._unreadable_examples.append((offset, make_excerpt(line)))
 
         has_line_end = path.stat().st_size > last_offset + len(last_line)
         is_broken_object = (
-            last_line.lstrip().startswith(b"{") and judge_line(last_line).reason == "unreadable"
+            last_line.lstrip().startswith(b"{")
+            and parse_result_line(last_line).reason == "unreadable"
         )
         self.is_cut = is_broken_object and not has_line_end
 
@@ -591,7 +592,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             lines: Offset and text of each line. An empty text is replaced by the line's content.
         """
         return [
-            (self._count_line_number(offset), excerpt_of(text or self._read_line(offset)))
+            (self._count_line_number(offset), make_excerpt(text or self._read_line(offset)))
             for offset, text in lines[:MAX_ANOMALY_EXAMPLES]
         ]
 
@@ -599,7 +600,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         """Return the line at an offset without its line end; the first line without a BOM."""
         self._file.seek(offset)
         line = self._file.readline().rstrip(b"\r\n")
-        return line.removeprefix(BOM) if offset == 0 else line
+        return line.removeprefix(UTF8_BOM) if offset == 0 else line
 
     def _count_line_number(self, offset: int) -> int:
         """Return the number of the line at an offset, counted from 1; blank lines count."""

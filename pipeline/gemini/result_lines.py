@@ -17,11 +17,11 @@ import orjson
 
 from pipeline.core.errors import IncompleteError
 from pipeline.core.files import new_part_path, read_lines, removed_on_error
-from pipeline.gemini.remote import LATER, format_error
-from pipeline.gemini.requests import request_key
-from pipeline.gemini.responses import BOM, ResultFile, is_error
+from pipeline.gemini.remote import RUN_LATER_HINT, format_error
+from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.responses import UTF8_BOM, ResultFile, has_error_content
 
-EMPTY_BODY = "an empty body"
+EMPTY_BODY_DESCRIPTION = "an empty body"
 # Our own choice: an error that was sent instead of a result is far shorter.
 HEAD_BYTES = 65_536
 CHUNK_BYTES = 1 << 20
@@ -72,7 +72,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
         draft.replace(path)
 
 
-def write_inlined(path: Path, entries: Sequence[Any]) -> None:
+def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
     """Write the inline results of a batch to a file, with a JSON object on each line."""
     lines = [orjson.dumps(entry) + b"\n" for entry in entries]
     path.write_bytes(b"".join(lines))
@@ -82,14 +82,14 @@ def describe_body(path: Path) -> str:
     """Describe a downloaded file that contains no result, without the text of rows or answers."""
     head = _read_head(path)
     if not head:
-        return EMPTY_BODY
+        return EMPTY_BODY_DESCRIPTION
     if head.startswith(b"<"):
         return "a page of HTML"
 
     # A list raises AttributeError, because it has no members.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
         error = orjson.loads(head).get("error")
-        if is_error(error):
+        if has_error_content(error):
             reason = format_error(error) or "without a reason"
             return f"an error ({reason})"
     return f"{path.stat().st_size:,} bytes without a key of this batch"
@@ -133,7 +133,7 @@ def read_objects(path: Path) -> Iterator[bytes]:
 
     is_unclosed_list = _read_head(path).startswith(b"[") and last_byte != b"]"
     if depth or is_unclosed_list:
-        raise IncompleteError("the result ends inside an object or a list", hint=LATER)
+        raise IncompleteError("the result ends inside an object or a list", hint=RUN_LATER_HINT)
 
 
 def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
@@ -162,7 +162,7 @@ def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
 def _read_head(path: Path) -> bytes:
     """Return the first HEAD_BYTES of a file, without a byte order mark and leading whitespace."""
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES).removeprefix(BOM).lstrip()
+        return file.read(HEAD_BYTES).removeprefix(UTF8_BOM).lstrip()
 
 
 def _with_text_key(line: bytes, task_name: str) -> bytes:
@@ -178,7 +178,7 @@ def _with_text_key(line: bytes, task_name: str) -> bytes:
         if key is None and isinstance(metadata, dict):
             key = metadata.get("key")
         if isinstance(key, int) and not isinstance(key, bool):
-            key = request_key(task_name, str(key))
+            key = make_request_key(task_name, str(key))
         if isinstance(key, str) and key != document.get("key"):
             return orjson.dumps(document | {"key": key})
     return line

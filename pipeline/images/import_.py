@@ -24,15 +24,15 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import require_utf8_path
 from pipeline.core.text import INVALID_TEXT
 from pipeline.engine.pictures import (
-    NEEDS_HEIC,
-    UNPRINTED,
-    ChangedError,
+    NEEDS_HEIC_REASON,
+    UNPRINTABLE_NAME_REASON,
+    FileChangedError,
     NoFileError,
     PictureError,
-    is_printed,
-    knows_heic,
-    probe,
+    inspect_image,
+    is_printable_path,
     read_file,
+    register_heic,
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.images.table import assets
@@ -40,7 +40,7 @@ from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, split_into_pages, stream_rows
 from pipeline.tables.lists import translate_refusals
-from pipeline.tables.row_import import in_blocks
+from pipeline.tables.row_import import split_into_blocks
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200
@@ -172,7 +172,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is no folder; nothing was imported", hint=FOLDER_HINT)
 
 
-def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
+def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
     Files that are missing since the last import are marked. REFRESH=1 inspects broken images
@@ -184,7 +184,7 @@ def run(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     check_folder(folder)
     report = ImagesImportReport(str(folder))
     skipped_counts = Counter[str]()
-    blocks = in_blocks(
+    blocks = split_into_blocks(
         _find_images(folder, skipped_counts),
         max_rows=MAX_BLOCK_FILES,
         size=lambda file: len(file.data),
@@ -257,7 +257,7 @@ def _read_image(path: str) -> _ImageFile | str:
 
     try:
         content = read_file(path, is_wanted=is_image)
-    except (FileNotFoundError, ChangedError):
+    except (FileNotFoundError, FileChangedError):
         return CHANGED_FILES
     except (NoFileError, OSError):
         return UNREADABLE
@@ -319,8 +319,8 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
         return True
     is_solved = {
         MISSING_FILE: True,
-        NEEDS_HEIC: knows_heic(),
-        UNPRINTED: is_printed(file.path),
+        NEEDS_HEIC_REASON: register_heic(),
+        UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
     }
     return not (should_retry or is_solved.get(problem, False))
 
@@ -330,14 +330,14 @@ def _image_cells(file: _ImageFile) -> dict[str, Any]:
     cells: dict[str, Any] = {
         "hash": file.sha256,
         "bytes": len(file.data),
-        "problem": None if is_printed(file.path) else UNPRINTED,
+        "problem": None if is_printable_path(file.path) else UNPRINTABLE_NAME_REASON,
         "width": None,
         "height": None,
         "format": None,
         "taken_at": None,
     }
     try:
-        picture = probe(file.data)
+        picture = inspect_image(file.data)
     except PictureError as error:
         return {**cells, "problem": error.message}
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.engine.pictures import PictureError, thumbnail
-from pipeline.engine.task import Rows, TaskLabels, TaskRow
+from pipeline.engine.pictures import PictureError, make_thumbnail
+from pipeline.engine.task import RowsById, TaskLabels, TaskRow
 from pipeline.engine.user_task import UserTask
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
@@ -90,7 +90,7 @@ class ImagesTask(UserTask):
         query = query.order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(query).scalar() or name)
 
-    def items(self, rows: Rows) -> Iterator[TaskRow]:
+    def items(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield what to ask about these images, if each is the file that was looked at.
 
         A file that changed since then is asked about by the next command.
@@ -140,4 +140,4 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
         raise PictureError(
             problem or f"it was not looked at yet; `{CommandHint('import-images')}` does so"
         )
-    return thumbnail(path, sha256, side=side)
+    return make_thumbnail(path, sha256, side=side)

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.ranking import K1, B, RankMode
-from pipeline.core.text import INVALID_TEXT, first_few, plural
+from pipeline.core.text import INVALID_TEXT, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
@@ -256,7 +256,7 @@ def _warn_about_unknown_names(
     if unknown_names:
         ws.display.warn(
             f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} that are judged an "
-            f"answer are not in the index, and count as not found: {first_few(unknown_names)}"
+            f"answer are not in the index, and count as not found: {join_first(unknown_names)}"
         )
 
 

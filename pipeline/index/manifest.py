@@ -189,5 +189,5 @@ def find_changed_files(directory: Path, build_manifest: Manifest) -> list[str]:
 def _changed_file_messages(directory: Path, build_manifest: Manifest) -> Iterator[str]:
     for name, expected_hash in build_manifest.hashes.items():
         path = files.path_below(directory, name)
-        if path.exists() and files.sha256_of(path) != expected_hash:
+        if path.exists() and files.hash_file(path) != expected_hash:
             yield f"{path} has other bytes than the build was made with"

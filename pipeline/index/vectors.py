@@ -15,14 +15,14 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.embed import embed_locally, frame_text, max_embedding_bytes
+from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from pipeline.gemini.models import (
     MAX_EMBED_BYTES,
     MAX_EMBED_TEXTS,
-    NO_LIMITS,
+    UNLIMITED_RATES,
     Usage,
+    calculate_cost,
     estimate_tokens,
-    usage_cost,
 )
 from pipeline.gemini.pace import SharedRateLimiter
 from pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
@@ -108,7 +108,7 @@ class Embedder:
         self.refused: dict[bytes, str] = {}
         self._ws = ws
         self._model = ws.embedding_model
-        limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
+        limits = UNLIMITED_RATES if ws.backend == "local" else self._model.limits(ws.settings.tier)
         self._pacing = SharedRateLimiter(
             limits,
             patience_s=ws.settings.poll_patience,
@@ -155,7 +155,7 @@ class Embedder:
             bar.show(entry_count)
 
         today = self._ws.now().date()
-        price = usage_cost(
+        price = calculate_cost(
             self._model,
             Usage(prompt=tokens),
             STANDARD,
@@ -318,7 +318,7 @@ class Embedder:
     def _prepare_text(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it is sent, cut if too long, and its estimated tokens."""
         text = fit_text(entry.text, limit=self._model.input_limit)
-        return text, estimate_tokens(frame_text(text, self._model, query=False))
+        return text, estimate_tokens(add_task_prefix(text, self._model, query=False))
 
     def _bind_backend(self) -> None:
         """Bind the workspace to its backend, so that local and real vectors never mix."""

@@ -33,11 +33,11 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.text import INVALID_TEXT, first_few
+from pipeline.core.text import INVALID_TEXT, join_first
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_file import FOLDER, SOURCES
+from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_cache, open_vector_store
 from pipeline.ops import clean
@@ -93,7 +93,7 @@ class RestoreReport:
     rows: dict[str, int] = field(default_factory=dict)
 
 
-def run(ws: WorkspaceSession, target: Path) -> BackupReport:
+def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
     If the database is on a server, nothing is copied, and the report has the commands to type.
@@ -198,8 +198,8 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     for task in ws.tasks:
         for report_paths in report_files_by_name(ws.data, task.name).values():
             hashes |= _copy_changing_files(ws.data, staging, report_paths)
-    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{FOLDER}/[!.]*.py"))
-    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{SOURCES}/[!.]*"))
+    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{TASKS_FOLDER}/[!.]*.py"))
+    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{ROW_FILES_FOLDER}/[!.]*"))
 
     if (ws.data / ENGINE_FILE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE_FILE)) as engine_connection:
@@ -241,7 +241,7 @@ def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     hashes = dict[str, str]()
     for batch in all_batches:
         is_needed = not (batch.is_over or batch.number in cleaned_batches)
-        for path, sha256, _ in clean.sealed_files(ws.data, batch, cleaned_batches):
+        for path, sha256, _ in clean.list_sealed_files(ws.data, batch, cleaned_batches):
             if is_needed or path.exists():
                 name = path.relative_to(ws.data).as_posix()
                 hashes[name] = _copy_sealed_file(ws, staging, name, sha256, is_needed=is_needed)
@@ -298,7 +298,7 @@ def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> di
     return hashes
 
 
-def restore(settings: Settings, source: Path) -> RestoreReport:
+def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
 
     The hash of every file is checked. Batches that were not sent yet are marked, so that the next
@@ -421,7 +421,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
 
     if damaged_names:
         raise InconsistentError(
-            f"the backup {source} is damaged: {first_few(damaged_names)}; nothing was changed",
+            f"the backup {source} is damaged: {join_first(damaged_names)}; nothing was changed",
             hint="take another backup",
         )
 
@@ -458,7 +458,9 @@ def _mark_unsent_batches(path: Path) -> list[int]:
                 BatchState.SUBMITTING,
             )
             for batch in unsent_batches:
-                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, now=datetime.now(UTC))
+                batches.mark_creation_unclear(
+                    tx, batch, workspace_id=workspace_id, now=datetime.now(UTC)
+                )
     return [batch.number for batch in unsent_batches]
 
 
@@ -491,7 +493,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
             if existing_tables:
                 reason = (
                     f"{store.shown} has tables of findable already "
-                    f"({first_few(existing_tables)}), and a restore overwrites none"
+                    f"({join_first(existing_tables)}), and a restore overwrites none"
                 )
             raise ConfigurationError(
                 f"{reason}; nothing was changed",

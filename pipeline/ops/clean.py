@@ -30,7 +30,7 @@ from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.gemini.responses import key_of_line
+from pipeline.gemini.responses import read_line_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.evaluate import read_gate_queries
 from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths
@@ -89,11 +89,11 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
 
     with contextlib.nullcontext() if dry else ws.lock(prepare.PREPARE_LOCK):
         _clean_batches(ws, cutoff, report)
-        _delete_leftovers(litter(ws), report)
+        _delete_leftovers(find_leftovers(ws), report)
     if (ws.data / "index").is_dir():
         with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
             _clean_builds(ws, cutoff, report)
-            report.vectors = drop_vectors(ws, before=cutoff, dry=dry)
+            report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
     _clean_reports(ws, cutoff, report)
     return report
 
@@ -138,7 +138,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     ]
 
     # All names are checked before the first file is removed.
-    files_of_batches = [(batch, sealed_files(ws.data, batch)) for batch in old_batches]
+    files_of_batches = [(batch, list_sealed_files(ws.data, batch)) for batch in old_batches]
     lock_names = {lock_of(batch.number) for batch in old_batches}
     report.locks = _clean_locks(ws, lock_names, dry=report.dry)
 
@@ -221,7 +221,7 @@ def hashes_path(data: Path, number: int) -> Path:
     return data / FOLDER / f"{number:06d}-hashes.jsonl"
 
 
-def sealed_files(
+def list_sealed_files(
     data: Path,
     batch: BatchRow,
     cleaned: Mapping[int, str] = MappingProxyType({}),
@@ -260,11 +260,11 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
     """
     line_count = 0
     with files.SealedWriter(hashes_path(data, batch.number)) as writer:
-        for file, kind in zip(sealed_files(data, batch), ("request", "reply"), strict=False):
+        for file, kind in zip(list_sealed_files(data, batch), ("request", "reply"), strict=False):
             if not file.is_sealed:
                 continue
             for _, line in files.read_lines(file.path):
-                document = {"key": key_of_line(line), kind: hashlib.sha256(line).hexdigest()}
+                document = {"key": read_line_key(line), kind: hashlib.sha256(line).hexdigest()}
                 writer.write(json.dumps(document).encode() + b"\n")
                 line_count += 1
         return writer.seal().sha256 if line_count else None
@@ -293,7 +293,7 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
     _delete_leftovers(find_orphaned_folders(ws.data, folders), report)
 
 
-def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
+def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
     """Delete the cached vectors, of all models, whose text no entry and no query has.
 
     Args:
@@ -329,7 +329,7 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
             yield entry.text
 
 
-def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
+def find_unrecorded_files(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     """Return the files of sent batches that are missing from the database.
 
     The database is then probably an older copy. A result file proves that its batch was sent,
@@ -354,7 +354,7 @@ def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Pa
     return [path for path, number, _ in batch_files if number in unknown_numbers]
 
 
-def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
+def find_leftovers(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
     """Return the leftover files of killed processes: part files, and batch files without a record.
 
     Sealed files, and files that a running process may be writing, are not among them.
@@ -372,7 +372,7 @@ def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
         result_path(ws.data, batch.number) for batch in all_batches if batch.result_sha256
     }
     known_paths |= {hashes_path(ws.data, number) for number in cleaned_hashes}
-    known_paths.update(unknown_sealed(ws, borne))
+    known_paths.update(find_unrecorded_files(ws, borne))
 
     # Running processes write the results of these batches.
     awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}

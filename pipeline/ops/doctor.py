@@ -23,7 +23,7 @@ from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import RowFault
-from pipeline.gemini.requests import request_key
+from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.manifest import Manifest
 from pipeline.index.vector_cache import open_vector_cache
@@ -45,7 +45,7 @@ STATES_WITH_RESULT_FILE = frozenset({BatchState.DOWNLOADED, BatchState.INGESTED}
 Check = Callable[[DoctorReport], Iterator[RowFault]]
 
 
-def run(ws: WorkspaceSession) -> DoctorReport:
+def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
     A check that raises FindableError adds that error as a finding. If the database or the states
@@ -184,7 +184,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in task_batches:
         try:
-            sealed_files = clean.sealed_files(ws.data, batch, cleaned_batches)
+            sealed_files = clean.list_sealed_files(ws.data, batch, cleaned_batches)
         except InconsistentError as error:
             yield RowFault(
                 error.message,
@@ -229,7 +229,7 @@ def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
         keys_by_line_number = dict(enumerate(keys, 1))
 
     are_claims_requested = all(
-        keys_by_line_number.get(claim.line or 0) == request_key(batch.task, claim.item_id)
+        keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.item_id)
         for claim in claimed_rows
     )
     if are_claims_requested and len(keys_by_line_number) == batch.requests:
@@ -456,7 +456,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")
-    for path in clean.unknown_sealed(ws, report.unknown_numbers):
+    for path in clean.find_unrecorded_files(ws, report.unknown_numbers):
         yield RowFault(
             f"{path.name} is of a batch that this database does not know: "
             "it is an older copy than the folder",
@@ -477,7 +477,7 @@ def _list_leftovers(report: DoctorReport) -> list[Path]:
     """Return files and build folders that killed runs or removed collections left."""
     ws = report.ws
     folders = [collection.folder for collection in ws.collections]
-    leftovers = clean.litter(ws, report.unknown_numbers)
+    leftovers = clean.find_leftovers(ws, report.unknown_numbers)
     leftovers += find_orphaned_folders(ws.data, folders)
 
     # While the lock is taken, the staging folder belongs to a running build.

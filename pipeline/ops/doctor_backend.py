@@ -53,7 +53,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
             if duplicate["cancelled_at"]
         }
         prefixes_by_number = {
-            batch.number: frozenset(batches.numbers_by_prefix(tx, batch.number))
+            batch.number: frozenset(batches.list_numbers_by_prefix(tx, batch.number))
             for batch in local_batches
         }
 
@@ -123,7 +123,7 @@ def _check_submitted_batch(
     try:
         remote_batch = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        hidden_s = send.hidden_seconds(batch, ws.settings, now=ws.now())
+        hidden_s = send.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"the key of its project, or {cancel_hint}"
         if hidden_s:
             next_step = f"wait {hidden_s:.0f} s, it may be shown late"

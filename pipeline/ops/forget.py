@@ -22,11 +22,11 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.core.files import require_utf8_path
-from pipeline.core.text import first_few, restore_formula
+from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.requests import request_key
-from pipeline.gemini.responses import key_of_line
+from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.responses import read_line_key
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
@@ -98,7 +98,7 @@ def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def names_in(ws: WorkspaceSession, path: Path) -> list[str]:
+def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
     """Read names from a file: a CSV file with a name column, or a text file with a name per line.
 
     From the report of an import, only the rows that it lists as missing are returned.
@@ -185,7 +185,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         if ws.backend == "local" and not has_open_batches:
             for name in LOCAL_ENGINE_FILES:
                 files.remove_path(ws.data / name)
-        for path in clean.litter(ws) + clean.unknown_sealed(ws):
+        for path in clean.find_leftovers(ws) + clean.find_unrecorded_files(ws):
             path.unlink(missing_ok=True)
         for batch in row_batches:
             dropped_counts = _drop_lines(ws, batch, row_ids, cleaned_hashes)
@@ -204,7 +204,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     _delete_orphaned_indexes(ws)
     if ws.is_indexed:
         _rebuild(ws, row_ids, report)
-    report.vectors = clean.drop_vectors(ws, before=None, dry=False)
+    report.vectors = clean.delete_unneeded_vectors(ws, before=None, dry=False)
     _compact_database(ws)
 
     with ws.store.write() as tx:
@@ -302,7 +302,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
         unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
         if unknown_names:
             raise InputError(
-                f"{first_few(unknown_names, MAX_LISTED_NAMES)}: "
+                f"{join_first(unknown_names, MAX_LISTED_NAMES)}: "
                 f"there is no {task.words.one} of that name; nothing was changed",
                 hint="leave them out, or correct the names",
             )
@@ -327,7 +327,7 @@ def _confirm(ws: WorkspaceSession, names: Sequence[str]) -> None:
     """Ask the user to confirm; raise InputError if they do not."""
     subject = repr(names[0])
     if len(names) > 1:
-        subject = f"{len(names):,} {ws.task.words.many} ({first_few(names, MAX_LISTED_NAMES)})"
+        subject = f"{len(names):,} {ws.task.words.many} ({join_first(names, MAX_LISTED_NAMES)})"
     ws.agree(
         f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
         "and older builds?",
@@ -385,8 +385,8 @@ def _find_sealed_files(
     A killed `clean` may leave files of a batch that is recorded as cleaned.
     """
     sealed_files = [
-        *clean.sealed_files(data, batch),
-        *clean.sealed_files(data, batch, cleaned_hashes),
+        *clean.list_sealed_files(data, batch),
+        *clean.list_sealed_files(data, batch, cleaned_hashes),
     ]
     return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
 
@@ -432,7 +432,7 @@ def _drop_lines(
     Raises:
         InconsistentError: A file, or its record, was changed.
     """
-    forgotten_keys = {request_key(batch.task, row_id) for row_id in row_ids}
+    forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_counts = {}
     for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
         name = file.path.relative_to(ws.data).as_posix()
@@ -461,13 +461,13 @@ def _drop_lines_of_file(
     Raises:
         InconsistentError: The file, or its record, was changed.
     """
-    current_sha256 = files.sha256_of(file.path)
+    current_sha256 = files.hash_file(file.path)
     draft_path = files.new_part_path(file.path)
     dropped_count = 0
     try:
         with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
             for line in sealed_lines:
-                key = key_of_line(line)
+                key = read_line_key(line)
                 if key and key not in forgotten_keys:
                     writer.write(line)
                 else:
@@ -499,7 +499,7 @@ def _record_new_hash(
         InconsistentError: The record of the file changed meanwhile.
     """
     with ws.store.write() as tx:
-        is_recorded = erasure.reseal(
+        is_recorded = erasure.record_resealed_file(
             tx,
             batch.number,
             old_sha256=old_sha256,
@@ -574,7 +574,7 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
             # The rows must leave the index, even if its quality is lower afterwards.
             report.build = build.run(ws, worse_ok=True).number
     except RemoteError as error:
-        subject = first_few(report.usernames, MAX_LISTED_NAMES)
+        subject = join_first(report.usernames, MAX_LISTED_NAMES)
         raise RemoteError(
             f"{subject} is out of the database and the sealed files, "
             f"but not yet out of the index: {error.message}",

@@ -82,7 +82,7 @@ def serve_health(
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def exposition(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
+def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
     """Read the database and return the body of the /metrics page in the Prometheus text format.
 
     Args:

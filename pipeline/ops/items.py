@@ -24,7 +24,7 @@ from pipeline.core.text import format_object
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.requests import request_key, shown_line
+from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
@@ -41,7 +41,7 @@ CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandH
 # Lists of rows
 
 
-def page(
+def read_page(
     ws: WorkspaceSession,
     row_filter: RowFilter = ALL_ROWS,
     *,
@@ -75,7 +75,7 @@ def page(
         return ws.task.grid(tx).page(tx, options)
 
 
-def counts(
+def count_rows(
     ws: WorkspaceSession,
     row_filter: RowFilter = ALL_ROWS,
     *,
@@ -110,12 +110,12 @@ def write_csv(
             overwritten.
     """
     check_target(path, overwrite=overwrite)
-    line_count = write_file(path, csv(ws, row_filter, sort=sort, fields=fields))
+    line_count = write_file(path, iterate_csv_lines(ws, row_filter, sort=sort, fields=fields))
     # The header is a line, too.
     return ExportReport(str(path), "csv", line_count - 1, ws.task.words.one)
 
 
-def csv(
+def iterate_csv_lines(
     ws: WorkspaceSession,
     row_filter: RowFilter = ALL_ROWS,
     *,
@@ -157,7 +157,7 @@ def _to_cell(value: Any) -> str | float:
 # Details of a row
 
 
-def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
+def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
     """Return all that the workspace has about a row, for JSON, from a single snapshot.
 
     Args:
@@ -185,7 +185,7 @@ def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any
         rows_page = task.grid(tx).page(tx, RowListOptions(1, only=row_id))
         listed_row = rows_page.items[0] if rows_page.items else None
         answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
-        parked_reason = claims.parked_reason(tx, task.name, row_id, prompt_version=task.own)
+        parked_reason = claims.find_parked_reason(tx, task.name, row_id, prompt_version=task.own)
         display_name = task.table(tx).names(tx, [row_id]).get(row_id, row_id)
 
         index_state = None
@@ -223,7 +223,7 @@ def _parse_answer(answer_row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def newest_requests(
+def read_newest_requests(
     ws: WorkspaceSession,
     *,
     limit: int,
@@ -329,7 +329,7 @@ def _read_wire(
     )
     request = None
     if request_lines.lines:
-        request = shown_line(request_lines.lines[0].encode()).decode()
+        request = redact_line(request_lines.lines[0].encode()).decode()
 
     if batch.result_file is None:
         progress = "it ended without a result" if batch.is_over else "no result has come yet"
@@ -377,7 +377,7 @@ def _read_sealed_lines(
         return _SealedLines((), error.message)
 
     with ResultFile(path) as result_file:
-        (raw_lines,) = result_file.lines_of([request_key(batch.task, row_id)])
+        (raw_lines,) = result_file.lines_of([make_request_key(batch.task, row_id)])
     lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
     return _SealedLines(lines, "" if lines else f"{name} has no line of it")
 
@@ -406,7 +406,7 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     ]
 
 
-def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
+def unpark_rows(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
     The names are sorted. Rows that are being forgotten stay parked.
@@ -427,7 +427,7 @@ def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> l
     task = ws.task
     with ws.store.read() as tx:
         row_ids = None if name is None else [task.id_of(tx, name)]
-        unparkable_ids = claims.unparkable_ids(
+        unparkable_ids = claims.list_unparkable_ids(
             tx,
             task.name,
             prompt_version=task.own,
@@ -447,7 +447,7 @@ def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> l
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
-def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
+def reopen_rows(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     """Open rows for new requests, and return the ids of those that are open afterwards.
 
     Parked rows are unparked. Answers of models are stored but no longer applied. Rows with a manual
@@ -457,7 +457,7 @@ def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     with ws.store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
         claimed_ids = claims.claimed_among(tx, task.name, ids)
-        corrected_ids = answers.corrected_among(tx, task.name, ids)
+        corrected_ids = answers.find_corrected(tx, task.name, ids)
         free_ids = [
             row_id for row_id in ids if row_id not in claimed_ids and row_id not in corrected_ids
         ]

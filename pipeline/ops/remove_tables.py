@@ -5,7 +5,7 @@ A person confirms first. One transaction removes all of them. The files of the w
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
@@ -15,7 +15,9 @@ from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, l
 MAX_LISTED_NAMES = 5
 
 
-def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovableObjects:
+def remove_findable_tables(
+    ws: WorkspaceSession, *, gives_up_batches: bool = False
+) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
     Args:
@@ -60,7 +62,7 @@ def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int])
     ]
     examples = ""
     if filled_tables:
-        examples = f", {first_few(filled_tables, MAX_LISTED_NAMES)} among them"
+        examples = f", {join_first(filled_tables, MAX_LISTED_NAMES)} among them"
     return (
         f"{len(removable.tables)} tables{examples}, {len(removable.views)} views "
         f"and {len(removable.indexes)} indexes"
@@ -76,7 +78,7 @@ def _check_batches(tx: Connection, *, gives_up_batches: bool) -> None:
         str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over
     ]
     if running_numbers:
-        listed_numbers = first_few(running_numbers, MAX_LISTED_NAMES)
+        listed_numbers = join_first(running_numbers, MAX_LISTED_NAMES)
         raise InputError(
             f"batches are under way ({listed_numbers}); nothing was changed",
             hint=f"`{CommandHint('status')}` says how to finish them; "

@@ -158,7 +158,7 @@ def _read_document(
         "stale": stale and _to_stale_rows(task, *stale),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
-        "unpriced": report.unpriced_models(all_batches),
+        "unpriced": report.count_unpriced_models(all_batches),
         "backend": workspace_row.backend or ws.backend,
         "bound": workspace_row.backend is not None,
         "model": ws.settings.model,
@@ -240,7 +240,7 @@ def _describe_open_batch(
     return line
 
 
-def open_work(ws: WorkspaceSession) -> list[str]:
+def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first."""
     dead_batches = batch_files.find_dead_batches(ws)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}

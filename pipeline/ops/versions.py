@@ -76,7 +76,7 @@ class RollbackReport:
     unbound: bool = False
 
 
-def every_version(ws: WorkspaceSession) -> list[VersionSummary]:
+def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
     """Return the versions of all tasks, or of the task of TASK= if it is set.
 
     Reads all rows, from a single snapshot.
@@ -142,7 +142,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
     answered_versions = task.versions(tx)
     if answered_versions is None:
-        answered_versions = answers.version_counts(tx, task.name)
+        answered_versions = answers.count_by_version(tx, task.name)
     answered_counts = {counts.extractor: counts for counts in answered_versions}
 
     # Versions without an answer keep their empty counts.

@@ -11,7 +11,7 @@ import re
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
-from pipeline.core.text import MAX_CLEANED_CHARS, without_markup
+from pipeline.core.text import MAX_CLEANED_CHARS, remove_markup
 
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that \
@@ -139,7 +139,7 @@ def _normalize_name(name: str) -> str:
     # Each pass removes a layer of mark-up, including emphasis around the whole name.
     while text != previous_text:
         previous_text = text
-        text = _EMPHASIZED.sub(r"\2", without_markup(text))
+        text = _EMPHASIZED.sub(r"\2", remove_markup(text))
 
     is_usable = len(text) <= MAX_NAME_CHARS and any(character.isalnum() for character in text)
     return text if is_usable else ""

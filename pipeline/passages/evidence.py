@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.core.locate import Location, SearchableText, context_of
+from pipeline.core.locate import Location, SearchableText, make_context
 from pipeline.core.quotes import NO_QUOTE_REASON, Quote
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
@@ -133,7 +133,7 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
     return {
         "surface": _find_surface([concept.name, *concept.aliases], spans, passage),
         "support": quotes,
-        "context": context_of(text, *spans[0], max_chars=MAX_CONTEXT),
+        "context": make_context(text, *spans[0], max_chars=MAX_CONTEXT),
         "quality": _rate_quotes(concept, passage, locations_by_quote),
     }
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
@@ -84,7 +84,7 @@ class PassagesFile(MappedFile):
         """Yield a note about the fields that went into the metadata, if there are any."""
         if self._metadata_fields:
             names = [make_excerpt(name) for name in self._metadata_fields]
-            yield f"taken into the metadata: {first_few(names, 10)}"
+            yield f"taken into the metadata: {join_first(names, 10)}"
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the reason for rejecting the row.
@@ -280,7 +280,7 @@ def _write_passages(
     changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
     unclaimed_ids = set(changed_text_ids)
     unclaimed_ids -= set(claims.claimed_among(tx, table.TASK, changed_text_ids))
-    unpark = claims.unparkable_ids if report.dry else claims.unpark
+    unpark = claims.list_unparkable_ids if report.dry else claims.unpark
     report.released += len(unpark(tx, table.TASK, ids=sorted(unclaimed_ids)))
     if not report.dry:
         table.put_passages(tx, shape, new_rows, changed_rows)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.locate import cut_part
+from pipeline.core.locate import cut_to_whole_words
 from pipeline.core.quotes import LIKENESS, format_likeness
-from pipeline.engine.task import NAMED, RowFault, RowFaults
+from pipeline.engine.task import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.shape import ConceptRow, PassagesShape
@@ -29,11 +29,11 @@ from pipeline.quality.figures import (
     ReservoirSample,
     Sample,
     divergence,
+    divide,
     histogram_bars,
     list_values,
     read_figures,
     reply_values,
-    share,
 )
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
@@ -211,17 +211,17 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {
-        "coverage": (share(answer_count, asked_count), asked_count),
-        "evidence": (share(proven_count, types.total()), answer_count),
+        "coverage": (divide(answer_count, asked_count), asked_count),
+        "evidence": (divide(proven_count, types.total()), answer_count),
         **list_values("concepts", lengths),
-        "full": (share(full_count, answer_count), answer_count),
-        "other": (share(types["other"], types.total()), types.total()),
-        "parse-failure": (share(replies.invalid, replies.total), replies.total),
+        "full": (divide(full_count, answer_count), answer_count),
+        "other": (divide(types["other"], types.total()), types.total()),
+        "parse-failure": (divide(replies.invalid, replies.total), replies.total),
         "divergence": _type_divergence(types, other_types),
-        "garbage": (share(long_names.total(), concept_count), answer_count),
-        "duplicates": (share(tally.repeated_count, concept_count), answer_count),
+        "garbage": (divide(long_names.total(), concept_count), answer_count),
+        "duplicates": (divide(tally.repeated_count, concept_count), answer_count),
         "unlike-text": (
-            share(quotation_checks.count(False), len(quotation_checks)),
+            divide(quotation_checks.count(False), len(quotation_checks)),
             len(quotation_checks),
         ),
         **reply_values(replies),
@@ -324,11 +324,11 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     is_misquoted = any(text[start:end] != quote for start, end, quote in quotations)
     if not quotations or is_misquoted:
         fault = "ITS OFFSETS ARE WRONG" if is_misquoted else "without a quotation"
-        beginning, _ = cut_part(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
+        beginning, _ = cut_to_whole_words(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
         return sample._replace(text=beginning, answer_text=f"{facts}; {fault}")
 
     start, end, _ = quotations[0]
-    part, shift = cut_part(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
+    part, shift = cut_to_whole_words(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
     likeness_notes = dict.fromkeys(map(format_likeness, concept.evidence["support"]))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
@@ -485,7 +485,7 @@ def _compare_with_answers(
     for kind, present, expected in comparisons:
         difference = present.except_(expected).subquery()
         item_id = difference.c.item_id
-        examples = tx.execute(select(item_id).order_by(item_id).limit(NAMED + 1)).scalars()
+        examples = tx.execute(select(item_id).order_by(item_id).limit(MAX_NAMED_ROWS + 1)).scalars()
         count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
         faults.add(kind, list(map(cell_to_text, examples)), count)
 

@@ -200,11 +200,11 @@ def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
     answer_count = replies.answered
     cost = replies.cost if replies.total else None
     return {
-        "failed": (share(replies.failed, replies.total), replies.total),
+        "failed": (divide(replies.failed, replies.total), replies.total),
         "cost": (cost, answer_count),
-        "cost-each": (share(replies.cost, answer_count), answer_count),
-        "tokens-in": (share(replies.tokens_in, answer_count), answer_count),
-        "tokens-out": (share(replies.tokens_out, answer_count), answer_count),
+        "cost-each": (divide(replies.cost, answer_count), answer_count),
+        "tokens-in": (divide(replies.tokens_in, answer_count), answer_count),
+        "tokens-out": (divide(replies.tokens_out, answer_count), answer_count),
     }
 
 
@@ -264,7 +264,7 @@ def _format_number(number: float, digits: int) -> str:
 def mean(histogram: Mapping[int, int]) -> float | None:
     """Return the mean of {value: count}, or None if it is empty."""
     count = sum(histogram.values())
-    return share(sum(value * times for value, times in histogram.items()), count)
+    return divide(sum(value * times for value, times in histogram.items()), count)
 
 
 def percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
@@ -342,7 +342,7 @@ def _push_bounded(heap: list[tuple[int, str, T]], entry: tuple[int, str, T], max
         heapq.heappop(heap)
 
 
-def share(part: float, total: float) -> float | None:
+def divide(part: float, total: float) -> float | None:
     """Return part / total, or None if `total` is 0."""
     return part / total if total else None
 

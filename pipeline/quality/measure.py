@@ -20,9 +20,9 @@ from pipeline.quality.figures import (
     ReportTable,
     ReservoirSample,
     Sample,
+    divide,
     read_figures,
     reply_values,
-    share,
 )
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection
@@ -65,12 +65,12 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         for path, (number_count, total) in tally.numbers.items()
     }
     values: dict[str, FigureValue] = {
-        "answered": (share(answer_count, asked_count), asked_count),
-        "parked": (share(parked_count, asked_count), asked_count),
-        "cut": (share(cut_count, replies.total), replies.total),
-        "same": (share(max_equal_count, answer_count), answer_count),
-        "evidence": (share(quote_count, quotable_count), quotable_count),
-        "null-texts": (share(tally.null_answer_count, answer_count), answer_count),
+        "answered": (divide(answer_count, asked_count), asked_count),
+        "parked": (divide(parked_count, asked_count), asked_count),
+        "cut": (divide(cut_count, replies.total), replies.total),
+        "same": (divide(max_equal_count, answer_count), answer_count),
+        "evidence": (divide(quote_count, quotable_count), quotable_count),
+        "null-texts": (divide(tally.null_answer_count, answer_count), answer_count),
         "answers": (answer_count, answer_count),
         **mean_values,
         **reply_values(replies),

@@ -63,10 +63,10 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
             rows = stream_rows(tx, query, page=FETCH_SIZE).scalars()
             yield from rows.partitions(FETCH_SIZE)
 
-    return draw_items(chain.from_iterable(pages()), size=size, seed=seed)
+    return draw_row_ids(chain.from_iterable(pages()), size=size, seed=seed)
 
 
-def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
+def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     """Return a random sample of at most `size` distinct ids, in the order of the draw.
 
     An id may occur at most twice in `ids`. The order of `ids` does not matter.

@@ -632,7 +632,7 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
-def corrected_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
     corrected = select_among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
     return {row[0] for row in corrected}
@@ -747,7 +747,7 @@ def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnE
     )
 
 
-def version_counts(
+def count_by_version(
     tx: Connection,
     task: str,
     *conditions: ColumnElement[bool],

@@ -363,7 +363,9 @@ def strip_try(display_name: str) -> str:
     return _TRY_SUFFIX.sub("", display_name)
 
 
-def mark_doubtful(tx: Connection, batch: BatchRow, *, workspace_id: str, now: datetime) -> None:
+def mark_creation_unclear(
+    tx: Connection, batch: BatchRow, *, workspace_id: str, now: datetime
+) -> None:
     """Mark the create of a restored batch as unclear: it may have been sent after the backup.
 
     A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
@@ -492,7 +494,7 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
     _move(tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now)
 
 
-def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
+def list_numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
     """Return the batch number of each display name of a try, without the try's suffix.
 
     A remote batch is recognized by it.

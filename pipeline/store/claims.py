@@ -424,7 +424,7 @@ def unpark(
     ids: Sequence[str] | None = None,
 ) -> list[str]:
     """Release the rows that `unparkable_ids` returns and forgive their attempts; return their ids."""
-    free_ids = unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
+    free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)
     release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
@@ -432,7 +432,7 @@ def unpark(
     return free_ids
 
 
-def unparkable_ids(
+def list_unparkable_ids(
     tx: Connection,
     task: str,
     *,
@@ -498,7 +498,7 @@ def parked_rows(
     return list(reversed(rows_by_id.values()))
 
 
-def parked_reason(
+def find_parked_reason(
     tx: Connection,
     task: str,
     row_id: str,
@@ -535,7 +535,7 @@ class DueRetry(NamedTuple):
     tries: int
 
 
-def record_due(
+def record_due_retry(
     tx: Connection,
     task: str,
     version: str,

@@ -875,7 +875,7 @@ def write_each(
         with tx.begin_nested():
             write(rows)
     except exc.DBAPIError as error:
-        if not is_refusal(error):
+        if not is_constraint_error(error):
             raise
         if len(rows) == 1:
             reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
@@ -888,7 +888,7 @@ def write_each(
             write_each(tx, table, [row], write)
 
 
-def is_refusal(error: exc.DBAPIError) -> bool:
+def is_constraint_error(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True

@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, leaves
+from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, to_utc_time
@@ -500,7 +500,7 @@ def _literal(value: str) -> str:
     return f"'{escaped}'"
 
 
-def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
+def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (field, kind) for each field of an answer's model, in the model's order."""
     schema = answer.model_json_schema(mode="serialization", by_alias=False)
     definitions = schema.get("$defs", {})
@@ -595,7 +595,7 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 def unstorable_reason(answer: "BaseModel") -> str:
     """Return why a database could not store an answer unchanged; "" if both databases can."""
     try:
-        for path, leaf in leaves(answer.model_dump(mode="json")):
+        for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
             leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
             reasons = map(_unstorable_reason, [*path, *leaf_values])
             reason = next((reason for reason in reasons if reason), "")

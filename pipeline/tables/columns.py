@@ -29,7 +29,7 @@ from pipeline.tables.read import MAX_LINE_CHARS, SourceFile, SourceRow
 from pipeline.tables.row_import import (
     Finding,
     ImportOptions,
-    R,
+    ReportT,
     SoundRow,
     find_unsound_text,
     make_excerpt,
@@ -373,7 +373,9 @@ class MappedFile(SourceFile):
                 )
 
     @classmethod
-    def begun(cls, path: Path, options: ImportOptions, report_class: type[R]) -> tuple[Self, R]:
+    def begun(
+        cls, path: Path, options: ImportOptions, report_class: type[ReportT]
+    ) -> tuple[Self, ReportT]:
         """Open a file for an import, and return it with a new report.
 
         The report has the list `notes` of the file itself, so notes that are added during reading

@@ -43,7 +43,7 @@ from sqlalchemy import (
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.core.quotes import leaves
+from pipeline.core.quotes import iterate_leaves
 from pipeline.core.row_listing import (
     FieldCount,
     ListedRow,
@@ -63,7 +63,7 @@ from pipeline.store.database import (
 from pipeline.store.database import select_among as among_values
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import IdColumnFacts, is_refusal, is_sqlite
+from pipeline.tables.adopt import IdColumnFacts, is_constraint_error, is_sqlite
 
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED_STATE = "refused"
@@ -861,7 +861,7 @@ def tag_facet(
 def _list_texts(document: str | None) -> list[str]:
     """Return the texts that are members of lists in a JSON document, at any depth."""
     texts: list[str] = []
-    for path, value in leaves(orjson.loads(document or "null")):
+    for path, value in iterate_leaves(orjson.loads(document or "null")):
         is_list_member = bool(path) and isinstance(path[-1], int)
         if is_list_member and isinstance(value, str):
             texts.append(value)
@@ -949,7 +949,7 @@ def translate_refusals(table: str) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        if not is_refusal(error):
+        if not is_constraint_error(error):
             raise
         raise RefusedRowError(
             f"the table {table} of this database refuses a row: {describe_error(error)}",

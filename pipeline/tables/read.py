@@ -146,7 +146,7 @@ class SourceFile:
         # Lines before the first row below the header.
         self._skipped_lines = 0
 
-        parts = files.parquet_files_of(path)
+        parts = files.list_parquet_files(path)
         if not parts:
             reason = files.unreadable_reason(path) or "is no regular file"
             raise InputError(
@@ -260,7 +260,7 @@ class SourceFile:
     def _parquet_rows(self) -> Iterator[SourceRow]:
         """Yield the rows of all Parquet files, with the columns of their folders' names."""
         row_number = count(1)
-        for part in files.parquet_files_of(self.path):
+        for part in files.list_parquet_files(self.path):
             with self._open_parquet(part) as (table, folder_values):
                 names = None
                 if self._binary_names:

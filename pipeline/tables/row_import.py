@@ -19,7 +19,7 @@ from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import leaves
+from pipeline.core.quotes import iterate_leaves
 from pipeline.core.text import INVALID_TEXT, csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -151,7 +151,7 @@ def _texts_of_cell(name: str, cell: Any) -> Iterator[str]:
         yield cell
         return
 
-    for path, value in leaves(cell):
+    for path, value in iterate_leaves(cell):
         for element in (*path, value):
             if isinstance(element, str):
                 yield element
@@ -415,7 +415,7 @@ class ImportReport:
             raise InputError(message, hint=hint)
 
 
-R = TypeVar("R", bound=ImportReport)
+ReportT = TypeVar("ReportT", bound=ImportReport)
 T = TypeVar("T")
 
 
@@ -470,14 +470,14 @@ def import_rows(
     store: Store,
     display: Progress,
     rows: Iterable[SoundRow | Finding],
-    report: R,
+    report: ReportT,
     *,
-    write: Callable[[Connection, list[SoundRow], R], Iterable[Finding]],
+    write: Callable[[Connection, list[SoundRow], ReportT], Iterable[Finding]],
     task: str,
     at: datetime,
     block: int,
     long: str,
-    list_missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _report: (),
+    list_missing: Callable[[Connection, ReportT], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
     """Write the sound rows of a file and its refused rows in one transaction, and fill the report.
 
@@ -516,7 +516,7 @@ def import_rows(
         refusals = None if report.dry else FileRefusals(tx, task, file_name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in in_blocks(rows, max_rows=block, size=count_chars):
+            for page in split_into_blocks(rows, max_rows=block, size=count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -556,7 +556,7 @@ def _refused_rows(findings: Iterable[Finding]) -> list[RefusedRow]:
     ]
 
 
-def in_blocks(
+def split_into_blocks(
     rows: Iterable[T],
     *,
     max_rows: int,

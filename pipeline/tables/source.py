@@ -23,7 +23,7 @@ from pipeline.core.declaration import (
     find_column,
 )
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
-from pipeline.core.files import parquet_files_of, require_utf8_path, sha256_of
+from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, restore_formula
 from pipeline.store.database import Store
@@ -76,7 +76,7 @@ class FileSource(SourceFile):
         self.path = path
         self.options = options
         self.sha256 = ""
-        if parquet_files_of(path):
+        if list_parquet_files(path):
             self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)
 
@@ -124,10 +124,10 @@ class FileSource(SourceFile):
         """Return the SHA-256 of the file with the reading options, or of all files of the folder."""
         with self._translate_os_errors():
             if self.path.is_file():
-                return " ".join([sha256_of(self.path), *self._option_marks()])
+                return " ".join([hash_file(self.path), *self._option_marks()])
             part_digests = (
-                f"{part.relative_to(self.path)} {sha256_of(part)}"
-                for part in parquet_files_of(self.path)
+                f"{part.relative_to(self.path)} {hash_file(part)}"
+                for part in list_parquet_files(self.path)
             )
             return hash_text("\n".join(part_digests))
 

@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
@@ -181,12 +181,12 @@ def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
     if size.money_places:
         notes.append(
             "read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: "
-            f"{first_few(size.money_places)}",
+            f"{join_first(size.money_places)}",
         )
     if size.blank_places:
         notes.append(
             "read as blank, for they hold errors, or formulas that were never worked out: "
-            f"{first_few(size.blank_places)}",
+            f"{join_first(size.blank_places)}",
         )
     return notes
 

@@ -100,7 +100,7 @@ def run(
 
     if live_report.idle_reason:
         with ws.store.write() as tx:
-            claims.record_due(
+            claims.record_due_retry(
                 tx,
                 ws.task.name,
                 ws.extractor,
@@ -175,7 +175,9 @@ def store_person(
         item_id = _insert_person(tx, person)
         score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
-            claims.record_due(tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now())
+            claims.record_due_retry(
+                tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now()
+            )
     return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
 
 
@@ -192,7 +194,7 @@ def reload_person(
     """
     with ws.store.read() as tx:
         row = table.find_person(tx, saved.username)
-        parked_reason = claims.parked_reason(
+        parked_reason = claims.find_parked_reason(
             tx,
             ws.task.name,
             saved.item_id,

@@ -36,38 +36,43 @@ from pipeline.core.declaration import (
     NAME,
     RESERVED,
     ReadOptions,
-    columns_in,
     find_column,
     is_query,
+    list_template_columns,
 )
 from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
-from pipeline.core.text import first_few
+from pipeline.core.text import join_first
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
-    ENDING,
-    FOLDER,
-    ROWS,
-    SOURCES,
+    MEMORY_ROWS,
+    ROW_FILES_FOLDER,
+    TASK_FILE_SUFFIX,
+    TASKS_FOLDER,
     MemorySource,
-    declaration_in,
     find_task_file,
     is_in_workspace,
-    place_in_python,
+    load_declaration_source,
+    make_python_path,
 )
-from pipeline.engine.task_registry import UnregisteredTask, bring_items, declared_tasks, recorded
+from pipeline.engine.task_registry import (
+    UnregisteredTask,
+    ensure_registered,
+    list_user_tasks,
+    sync_task,
+)
 from pipeline.engine.task_template import (
-    ALL_GUESSED,
-    TAKEN,
+    GUESS_ALL_COLUMNS,
+    RESERVED_COLUMN_NAMES,
     AnswerField,
     ColumnChoice,
     TableGuess,
     TaskDraft,
     parse_fields,
-    task_text,
+    render_task_file,
 )
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.models import Usage
@@ -135,7 +140,7 @@ class UnwrittenTask(NamedTuple):
     # Fields of an answer.
     fields: Sequence[AnswerField] = ()
     # Columns that a person named.
-    choice: ColumnChoice = ALL_GUESSED
+    choice: ColumnChoice = GUESS_ALL_COLUMNS
     # Draft of the file, or None for a query, which needs the workspace's database.
     draft: TaskDraft | None = None
 
@@ -143,8 +148,8 @@ class UnwrittenTask(NamedTuple):
     def path(self) -> Path:
         """Return the path at which the file of the task would be."""
         if self.name:
-            return Path(FOLDER) / f"{self.name}{ENDING}"
-        return place_in_python(UNNAMED)
+            return Path(TASKS_FOLDER) / f"{self.name}{TASK_FILE_SUFFIX}"
+        return make_python_path(UNNAMED)
 
 
 @dataclass(repr=False)
@@ -202,7 +207,7 @@ def check_new_task(
     data: Path | None,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
     source: str = "",
-    choice: ColumnChoice = ALL_GUESSED,
+    choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
     """Return a task for a file or a SELECT after checking its name and options; write nothing.
 
@@ -252,7 +257,7 @@ def check_question(
     data: Path,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
     source: str = "",
-    choice: ColumnChoice = ALL_GUESSED,
+    choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
@@ -288,7 +293,7 @@ def check_question(
 
     draft = _draft_to_ask(None, task)
     if name:
-        text = task_text(draft, question=question, fields=answer_fields)
+        text = render_task_file(draft, question=question, fields=answer_fields)
         _check_free(name, data, path=draft.path, text=text)
     return task._replace(draft=draft)
 
@@ -312,7 +317,7 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
             "rows of Python stand in no file, which name= would keep",
             hint="write them to a file",
         )
-    return UnwrittenTask(name, ROWS, MemorySource(list_rows(items)))
+    return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(items)))
 
 
 def run(
@@ -395,7 +400,7 @@ def save_question(
         ConfigurationError: The model does not exist, or a budget has no room.
     """
     draft = new.draft or _draft_to_ask(ws.store, new)
-    text = task_text(draft, question=new.question, fields=new.fields)
+    text = render_task_file(draft, question=new.question, fields=new.fields)
     _check_free(new.name, ws.data, path=draft.path, text=text)
     _print_columns(ws, draft)
 
@@ -486,8 +491,8 @@ def _open_in_memory(
     Raises:
         InputError: No row has a text.
     """
-    text = task_text(draft, question=new.question, fields=new.fields)
-    declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
+    text = render_task_file(draft, question=new.question, fields=new.fields)
+    declaration = load_declaration_source(text.encode(), new.name or UNNAMED, draft.path)
     task = UnregisteredTask(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
     row_ids = task.take(
         draft.rows,
@@ -589,7 +594,7 @@ def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """
     _check_unused(ws.store, new.name)
     draft = draft_task(ws.store, new)
-    _write_new(draft.path, task_text(draft), ws.data)
+    _write_new(draft.path, render_task_file(draft), ws.data)
     return draft
 
 
@@ -611,18 +616,20 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     _check_unused(ws.store, name)
 
     source_file = draft.rows.path
-    relative_copy = Path(SOURCES, f"{name}{source_file.suffix}")
+    relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     _copy_sealed(source_file, copy_path)
-    _write_new(draft.path, task_text(draft, question=new.question, fields=new.fields), ws.data)
+    _write_new(
+        draft.path, render_task_file(draft, question=new.question, fields=new.fields), ws.data
+    )
 
     settings = replace(ws.settings, task=name)
     try:
-        recorded(ws.store, settings, may_write=True, display=ws.display)
+        ensure_registered(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
-            task = next(task for task in declared_tasks(tx, settings) if task.name == name)
-        bring_items(ws.store, ws.locks, task, settings, at=ws.now(), display=ws.display)
+            task = next(task for task in list_user_tasks(tx, settings) if task.name == name)
+        sync_task(ws.store, ws.locks, task, settings, at=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)
@@ -829,7 +836,7 @@ def _file_exists_error(path: object) -> InputError:
 def _guess_columns(
     columns: Mapping[str, str],
     rows: Iterable[SourceRow | Finding],
-    choice: ColumnChoice = ALL_GUESSED,
+    choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> TableGuess:
     """Return key, text and image columns of a table: chosen by a person, else guessed.
 
@@ -854,7 +861,9 @@ def _guess_columns(
     }
 
     key_candidates = [
-        name for name, kind in columns.items() if kind in KEY_KINDS and name.casefold() not in TAKEN
+        name
+        for name, kind in columns.items()
+        if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
     likely_keys = _likely_keys(key_candidates)
     if resolved_choice.key:
@@ -968,7 +977,7 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         columns_by_letters[letters]
         for letters in get_close_matches(fold_name(name), columns_by_letters)
     ]
-    shown_columns = first_few(
+    shown_columns = join_first(
         [repr(make_excerpt(column_name)) for column_name in columns],
         MAX_COLUMNS_SHOWN,
     )
@@ -1028,7 +1037,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"
     if unsent_columns:
-        unsent_text = first_few(unsent_columns, MAX_COLUMNS_SHOWN)
+        unsent_text = join_first(unsent_columns, MAX_COLUMNS_SHOWN)
         note += f"; not sent: {unsent_text} ({OptionHint('with')} adds columns)"
     if key not in {HASH_KEY, *sent}:
         note += f"; a batch names its requests by the key, {make_excerpt(key)!r}"
@@ -1159,10 +1168,14 @@ def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     Raises:
         InputError: The column has no letter, or a prompt would name another column like it.
     """
-    name = column if columns_in(f"{{{column}}}") else _NON_WORD_CHARS.sub("_", column).strip("_")
+    name = (
+        column
+        if list_template_columns(f"{{{column}}}")
+        else _NON_WORD_CHARS.sub("_", column).strip("_")
+    )
     if name[:1].isdecimal():
         name = f"_{name}"
-    if columns_in(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
+    if list_template_columns(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
         return name
     raise InputError(
         f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "

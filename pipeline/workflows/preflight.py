@@ -30,12 +30,12 @@ from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import (
-    FREE,
+    FREE_TIER,
     MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
-    SHARES,
+    PRICE_SHARE_BY_SERVICE_TIER,
     RateLimits,
-    usage_cost,
+    calculate_cost,
 )
 from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
@@ -525,7 +525,7 @@ class _PlanEstimator:
         plan = self.plan
         warnings = list[str]()
         absent = ""
-        if tier == FREE and not self.ws.model.local:
+        if tier == FREE_TIER and not self.ws.model.local:
             absent = "the free tier has no batches"
             warnings.append(f"{absent}; set {OptionHint('tier')} to yours if it is another one")
 
@@ -581,7 +581,7 @@ class _PlanEstimator:
         """Return an estimate with its cost; warn if a budget or the spending cap is exceeded."""
         model = self.ws.model
         tier = self.ws.settings.tier
-        cost = usage_cost(model, self.plan.usage, mode.tier, on=self.now.date())
+        cost = calculate_cost(model, self.plan.usage, mode.tier, on=self.now.date())
         room = self.budget_room
         is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
@@ -600,5 +600,7 @@ class _PlanEstimator:
             affordable=is_affordable,
             refused=refused,
             absent=absent,
-            unpriced_share=0.0 if model.has_price else SHARES.get(mode.tier, 1.0),
+            unpriced_share=0.0
+            if model.has_price
+            else PRICE_SHARE_BY_SERVICE_TIER.get(mode.tier, 1.0),
         )

@@ -30,13 +30,13 @@ from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions, Task
-from pipeline.engine.task_file import hand_over, look_again
+from pipeline.engine.task_file import forget_loaded_files, register_python_task
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
-from pipeline.gemini.responses import excerpt_of
+from pipeline.gemini.responses import make_excerpt
 from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.hits import Hit
@@ -135,7 +135,7 @@ class Workspace:
 
             reading = ReadOptions(sheet, encoding, header)
             options = ImportOptions(mapping, reading, strict, report)
-            import_file = partial(import_people.run, path=path, options=options)
+            import_file = partial(import_people.import_people_file, path=path, options=options)
             import_report = self._run(import_file, PEOPLE, access=Access.CREATE)
 
         for group in import_report.groups.values():
@@ -428,7 +428,7 @@ class Workspace:
         Raises:
             InputError: There is no such row.
         """
-        return self._run(lambda ws: ResultDocument(listing.show(ws, item, raw=raw)), task)
+        return self._run(lambda ws: ResultDocument(listing.describe_row(ws, item, raw=raw)), task)
 
     def correct(
         self,
@@ -454,7 +454,7 @@ class Workspace:
                 changed.
         """
         return self._run(
-            lambda ws: ResultDocument(corrections.correct(ws, item, fields, who=who)),
+            lambda ws: ResultDocument(corrections.correct_answer(ws, item, fields, who=who)),
             task,
             access=Access.WRITE,
         )
@@ -514,7 +514,7 @@ class Workspace:
         If there is no task, requests of all tasks are returned.
         """
         return self._run(
-            lambda ws: ResultTable(listing.newest_requests(ws, limit=n, every=task is None)),
+            lambda ws: ResultTable(listing.read_newest_requests(ws, limit=n, every=task is None)),
             task or PEOPLE,
         )
 
@@ -597,10 +597,10 @@ class Workspace:
         with _declaring:
             is_other_asking = _asking.locked() and not holds_asking_lock
             if not is_other_asking:
-                look_again()
+                forget_loaded_files()
             rows = None if items is None else list_rows(items)
             if isinstance(task, Declaration):
-                path_in_python = hand_over(task, rows, keeps=is_other_asking)
+                path_in_python = register_python_task(task, rows, keeps=is_other_asking)
 
         if path_in_python is not None:
             settings = replace(settings, task=str(path_in_python))
@@ -800,7 +800,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         return None
 
     preferred_versions = tuple(task.preferred)
-    answered_versions = [version.extractor for version in answers.version_counts(tx, task.name)]
+    answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
     own_version = ws.settings.version_of(task.name, task.label)
     if not own_version and task.fingerprint and not preferred_versions:
         own_version = task.label
@@ -828,6 +828,6 @@ def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any
         # A validator of the user's model may raise any error.
         raise InputError(
             f"the answer to {key} of {extractor} is none of what {task.name} declares now: "
-            f"{excerpt_of(str(error))}",
+            f"{make_excerpt(str(error))}",
             hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
         ) from error

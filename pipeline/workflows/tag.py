@@ -103,7 +103,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
     """
-    open_work = status.open_work(ws)
+    open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
@@ -193,7 +193,7 @@ def _announce(
 
     with ws.store.read() as tx:
         answered_count = 0
-        for version in answers.version_counts(tx, ws.task.name):
+        for version in answers.count_by_version(tx, ws.task.name):
             if version.extractor == ws.extractor:
                 answered_count += version.items
         if answered_count:

@@ -26,7 +26,7 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskRow
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import NO_USAGE, Usage, describe_cost, usage_cost
+from pipeline.gemini.models import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers
 from pipeline.store.claims import RowClaim
@@ -197,7 +197,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     tried_rows = dict[str, TriedRow]()
     usage = NO_USAGE
     for row_id, request in planned_requests.items():
-        shown_request = requests.shown_object(request.data)
+        shown_request = requests.redact_request(request.data)
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     likely_usage = calibration.applied(usage, count=len(planned_requests))
@@ -323,7 +323,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
 
 def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
     """Return the cost of tokens in USD, at today's standard price of the model."""
-    return usage_cost(ws.model, usage, STANDARD, on=ws.now().date())
+    return calculate_cost(ws.model, usage, STANDARD, on=ws.now().date())
 
 
 def _judge_row(
@@ -346,7 +346,7 @@ def _judge_row(
     if trial.reply is None:
         return
 
-    reply = responses.judge_response(trial.reply)
+    reply = responses.parse_response(trial.reply)
     tried_row.tokens_in = reply.usage.prompt
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
@@ -373,7 +373,7 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.bring_items()
     except QuestionChangedError:
-        draft = task_registry.task_beside(ws.task, at=ws.now())
+        draft = task_registry.load_current_draft(ws.task, at=ws.now())
         draft_ws = replace(ws, task=draft)
         draft_ws.client = ws.client
         return draft_ws, ws.task.label
@@ -440,7 +440,7 @@ def compare_sides(
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:
         candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
-        sample_ids = pilot.draw_items(candidate_ids, size=size, seed=seed)
+        sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
         names = ws.task.table(tx).names(tx, sample_ids)
         for side, label in labels.items():
             outcomes[side] = _stored_answers(tx, ws.task, label, sample_ids)

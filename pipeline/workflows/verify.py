@@ -16,7 +16,11 @@ from pipeline.core.states import Mode
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
+from pipeline.engine.task_file import (
+    load_declaration_source,
+    make_python_path,
+    register_python_task,
+)
 from pipeline.gemini.models import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
@@ -56,8 +60,10 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
             findable needs.
     """
     rows = [{"id": number, "text": text} for number, text in enumerate(INVENTED_ROWS, start=1)]
-    task_path = hand_over(
-        declaration_in(CHECK_TASK_FILE.encode(), CHECK_TASK_NAME, place_in_python(CHECK_TASK_NAME)),
+    task_path = register_python_task(
+        load_declaration_source(
+            CHECK_TASK_FILE.encode(), CHECK_TASK_NAME, make_python_path(CHECK_TASK_NAME)
+        ),
         rows,
     )
     data = ws.data / CHECK_TASK_NAME

@@ -450,4 +450,4 @@ class _Worker:
             for name in self._task_names():
                 session = stack.enter_context(self._open_session(name, Access.READ, {}))
                 sessions.append(session)
-            return health.exposition(sessions, self._error_counts)
+            return health.render_metrics(sessions, self._error_counts)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.command import ClickCommand
-from jobs.commands import EVERY
+from jobs.commands import ALL_COMMANDS
 from pipeline.core.settings import PREFIX, VARIABLES
 from tests.lab import ROOT, Workspace
 
@@ -42,10 +42,10 @@ def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:
     assert said.endswith("nothing was changed\n")
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ALL_COMMANDS)
 def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
     """What a command takes, and every setting but keys, which a list of processes would show."""
-    entry = EVERY[name]
+    entry = ALL_COMMANDS[name]
     settings = {
         variable.upper()
         for variable, names in VARIABLES.items()

@@ -21,8 +21,8 @@ import click
 
 from jobs import output
 from jobs.cli import main
-from jobs.variables import GIVEN
-from pipeline.engine.task_file import look_again
+from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
+from pipeline.engine.task_file import forget_loaded_files
 from tests.lab import ROOT
 from tests.progress import NullProgress
 
@@ -127,7 +127,7 @@ def _ran(line: str, **environ: str) -> str:
     """
     _, target, *words = shlex.split(line)
     values = dict(word.split("=", 1) for word in words)
-    look_again()  # at files that the lines before may have changed
+    forget_loaded_files()  # at files that the lines before may have changed
     shown = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),
@@ -147,7 +147,7 @@ def _ran(line: str, **environ: str) -> str:
 def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that the Makefile gives to a target."""
     given = {f"FINDABLE_{name}": value for name, value in values.items()}
-    return {**_TERMINAL, **given, GIVEN: f"{target} : {' '.join(values)}"}
+    return {**_TERMINAL, **given, MAKE_COMMAND_LINE_VARIABLE: f"{target} : {' '.join(values)}"}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.engine.task_file import look_again
+from pipeline.engine.task_file import forget_loaded_files
 from tests.lab import Workspace
 
 NAME = "reviews"
@@ -33,7 +33,7 @@ def declare(*, version: int = 1, system: str = "Be brief.", name: str = NAME) ->
     path = Path("tasks", f"{name}.py")
     path.parent.mkdir(exist_ok=True)
     path.write_text(DECLARED.format(version=version, system=system), encoding="utf-8")
-    look_again()  # a process loads a file once, and a test is many processes' work in one
+    forget_loaded_files()  # a process loads a file once, and a test is many processes' work in one
     return path
 
 

@@ -21,7 +21,7 @@ from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError
 from pipeline.core.states import parked_label
 from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_to_look, open_workspace
+from pipeline.engine.open_workspace import open_read_only, open_workspace
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -53,7 +53,7 @@ PERSON_FIELDS = (
 # Tasks that import files: the function, and the singular and plural noun of a row. A file may be
 # imported before the workspace has the task.
 IMPORTERS: dict[str, dict[str, Any]] = {
-    PEOPLE_TASK: {"run": people.run, "one": "person", "many": "people"},
+    PEOPLE_TASK: {"run": people.import_people_file, "one": "person", "many": "people"},
     "passages": {"run": passages.run, "one": "passage", "many": "passages"},
 }
 # Value of the task parameter if the file becomes a new task.
@@ -252,7 +252,7 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(desk.settings, task=upload.task)
-            with open_to_look(settings, display, agrees=lambda _question: False) as ws:
+            with open_read_only(settings, display, agrees=lambda _question: False) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
                 upload.preview = IMPORTERS[upload.task]["run"](ws, upload.path, options)
 

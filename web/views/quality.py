@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.core.quotes import shown_value
+from pipeline.core.quotes import to_display_value
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
@@ -65,7 +65,7 @@ def _summarize_answer(text: str) -> str:
     """Return a JSON object as one line; any other text is returned unchanged."""
     with contextlib.suppress(ValueError, AttributeError):
         answer = json.loads(text)
-        return " · ".join(f"{name}: {shown_value(value)}" for name, value in answer.items())
+        return " · ".join(f"{name}: {to_display_value(value)}" for name, value in answer.items())
     return text
 
 

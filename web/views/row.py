@@ -23,7 +23,7 @@ from pipeline.core.states import STANDARD, parked_label
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.models import usage_cost
+from pipeline.gemini.models import calculate_cost
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -139,17 +139,19 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
     """
     edit_number = form.get("undo", "")
     if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
-        corrections.correct(ws, key, int(edit_number), who=editor, of_state=form.get("state"))
+        corrections.correct_answer(
+            ws, key, int(edit_number), who=editor, of_state=form.get("state")
+        )
         return
 
     field_name = form.get("field", "")
     text = form.get("value", "")
-    current_value = corrections.history(ws, key)["answer"].get(field_name)
+    current_value = corrections.read_history(ws, key)["answer"].get(field_name)
     # A text is quoted as JSON, so it is not read as a number or a list.
     if isinstance(current_value, str) or is_quotation(current_value):
         text = json.dumps(text)
-    change = corrections.typed(ws.task, f"{field_name}={text}")
-    corrections.correct(ws, key, change, who=editor, of_state=form.get("state"))
+    change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
+    corrections.correct_answer(ws, key, change, who=editor, of_state=form.get("state"))
 
 
 def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
@@ -183,11 +185,11 @@ def _row_values(
     Raises:
         InputError: There is no such row.
     """
-    row = items.show(ws, key, raw=raw)
+    row = items.describe_row(ws, key, raw=raw)
     task = ws.settings.task
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
-    history = corrections.history(ws, key)
+    history = corrections.read_history(ws, key)
     answer, marks = color_quotations(history["answer"])
     concepts = []
     if task == PASSAGES_TASK and columns:
@@ -224,7 +226,7 @@ def _row_values(
         "has_index": ws.is_indexed,
         "work_documents": _row_work(get_desk(request), task, key),
         "error_message": "",
-        "next_rows": items.page(ws, limit=1, after=row_id).items if row["state"] else [],
+        "next_rows": items.read_page(ws, limit=1, after=row_id).items if row["state"] else [],
     }
 
 
@@ -354,7 +356,7 @@ def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None
 
     today = ws.now().date()
     usages = (token_calibration.applied(line.usage, count=1) for line in request_lines)
-    return sum(usage_cost(ws.model, usage, STANDARD, on=today) for usage in usages)
+    return sum(calculate_cost(ws.model, usage, STANDARD, on=today) for usage in usages)
 
 
 class Chosen(BaseModel):
@@ -415,7 +417,7 @@ def _start_asking(
         ws.model, ws.client  # noqa: B018 - both raise if they are missing
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
-        open_ids = items.reopen(ws, row_ids)
+        open_ids = items.reopen_rows(ws, row_ids)
         if not open_ids:
             raise RequestRefusedError(
                 409, "it is being asked, or has nothing to be asked about; nothing was changed"

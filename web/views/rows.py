@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.user_task import WHY
+from pipeline.engine.user_task import UNUSABLE_REASON_COLUMN
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
@@ -234,7 +234,9 @@ def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
 
 def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
     with desk.open_to_read(query.task) as ws:
-        lines = items.csv(ws, query.row_filter, sort=query.sort or None, fields=query.field_names)
+        lines = items.iterate_csv_lines(
+            ws, query.row_filter, sort=query.sort or None, fields=query.field_names
+        )
         while chunk := b"".join(islice(lines, CSV_CHUNK_LINES)):
             yield chunk
 
@@ -269,7 +271,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets of the selected rows, and the number of rows."""
     with get_desk(request).open_to_read(query.task) as ws:
-        counts = items.counts(ws, query.row_filter)
+        counts = items.count_rows(ws, query.row_filter)
         return render_page(
             request,
             "parts/facets.html",
@@ -357,12 +359,12 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}"}
     extra_columns = [name for name in grid.more if name not in version_columns]
     if task_name == IMAGES_TASK:
-        extra_columns.append(WHY)
+        extra_columns.append(UNUSABLE_REASON_COLUMN)
     for name in grid.in_state.get(query.state, ()):
         if name not in extra_columns:
             extra_columns.append(name)
 
-    page = items.page(
+    page = items.read_page(
         ws,
         query.row_filter,
         limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,

@@ -17,7 +17,7 @@ def filled(ws: WorkspaceSession, directory: Path) -> None:
     """Import two odd people and tag one of them."""
     path = directory / "odd.csv"
     path.write_bytes(ODD.encode())
-    import_.run(ws, path)
+    import_.import_people_file(ws, path)
     with ws.store.write() as tx:
         table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law","soil"]'})
 
@@ -34,11 +34,11 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
         assert export.run(ws, tmp_path / name, write=nowhere).count == 2
-        process = import_.run(ws, tmp_path / name, ImportOptions(strict=True))
+        process = import_.import_people_file(ws, tmp_path / name, ImportOptions(strict=True))
         assert (process.unchanged, process.findings) == (2, [])
         before = rows(ws)
     with workspace(tmp_path / "other") as ws:
-        import_.run(ws, tmp_path / name)
+        import_.import_people_file(ws, tmp_path / name)
         after = rows(ws)
     answered = {"id", "tags", "findability_score"}
     for username, row in before.items():

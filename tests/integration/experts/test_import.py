@@ -21,7 +21,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
     What a dry import says is what an import then says, and nothing was written by it.
     """
     with workspace(tmp_path / "data") as ws:
-        import_.run(
+        import_.import_people_file(
             ws,
             people_file(
                 tmp_path / "p.csv",
@@ -44,7 +44,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         (tmp_path / "q.csv").write_text(
             "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"
         )
-        done = import_.run(ws, tmp_path / "q.csv")
+        done = import_.import_people_file(ws, tmp_path / "q.csv")
         assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (
             2,
             0,
@@ -55,9 +55,9 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone.")
         )
         before = rows(ws), position(ws)
-        dry = import_.run(ws, again, ImportOptions(dry=True))
+        dry = import_.import_people_file(ws, again, ImportOptions(dry=True))
         assert (rows(ws), position(ws)) == before
-        done = import_.run(ws, again)
+        done = import_.import_people_file(ws, again)
         assert dry.document == {**done.document, "dry": True}
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:

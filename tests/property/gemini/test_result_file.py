@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gemini.responses import ResultFile, key_of_line
+from pipeline.gemini.responses import ResultFile, read_line_key
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -79,5 +79,5 @@ def test_damage_stays_in_its_line(lines: list[tuple[str, str, bool]], data: st.D
 def test_key_inside_a_text_is_no_key(text: str, key: str, first: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
     """Whatever an answer's text holds, line ends of a result line included, the key is the line's own."""
     nasty = text + line_of("other", text, first=first).decode() + ',"key":"other"}'
-    assert key_of_line(line_of(key, nasty, first=first)) == key
-    assert key_of_line(line_of(key, nasty, first=not first)) == key
+    assert read_line_key(line_of(key, nasty, first=first)) == key
+    assert read_line_key(line_of(key, nasty, first=not first)) == key

@@ -117,9 +117,12 @@ def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) ->
     """Down to tier 1 and no further; a limit is a number or none."""
     table = models.load_models()
     assert table["gemini-3.8-flash"].limits("3") == RateLimits(rpm=1_000, tpm=2_000_000, rpd=10_000)
-    assert table["gemini-2.5-flash-lite"].limits("free") == models.OURS["generate", "free"]
+    assert (
+        table["gemini-2.5-flash-lite"].limits("free")
+        == models.DEFAULT_RATE_LIMITS["generate", "free"]
+    )
     assert _model(tmp_path, ONE).limits("1") == RateLimits(rpm=7, tpm=None, rpd=250)
-    assert _model(tmp_path, ENTRY).limits("2") == models.OURS["generate", "1"]
+    assert _model(tmp_path, ENTRY).limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
     model = _model(
         tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n"
     )

@@ -15,7 +15,7 @@ from pipeline.gemini.remote import (
     read_batch_page,
     read_operation,
 )
-from pipeline.gemini.responses import BLOCKED, judge_response
+from pipeline.gemini.responses import BLOCKING_FINISH_REASONS, parse_response
 
 
 def test_every_state_of_the_sdk_is_known() -> None:
@@ -32,10 +32,10 @@ def test_only_stop_is_an_answer() -> None:
         response = {
             "candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": finish.value}]
         }
-        if judge_response(response).outcome is Outcome.ANSWERED:
+        if parse_response(response).outcome is Outcome.ANSWERED:
             answered.add(finish.value)
     assert answered == {"STOP"}
-    assert {finish.value for finish in types.FinishReason} >= BLOCKED
+    assert {finish.value for finish in types.FinishReason} >= BLOCKING_FINISH_REASONS
 
 
 def kinds(kind: type[Exception]) -> list[type[Exception]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.gemini.requests import Prompt, RequestSettings, response_schema
+from pipeline.gemini.requests import Prompt, RequestSettings, make_response_schema
 
 
 class Tags(BaseModel):
@@ -21,7 +21,7 @@ class Tags(BaseModel):
 
 def filled(key: str, system: str, text: str, most: int = 512) -> bytes:
     """Return a line as a form fills it."""
-    form = RequestSettings(schema=response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
+    form = RequestSettings(schema=make_response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
     line, _ = form.fill(key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most))
     return line
 
@@ -75,7 +75,7 @@ def test_schema_of_a_rich_model() -> None:
         "propertyOrdering": ["text", "page"],
         "required": ["text"],
     }
-    schema = response_schema(Rich)
+    schema = make_response_schema(Rich)
     assert schema["properties"] == {
         "title": {"type": "STRING"},
         "kind": {"type": "STRING", "enum": ["a", "b"]},
@@ -107,11 +107,11 @@ def test_models_the_dialect_cannot_say() -> None:
     kinds: tuple[Any, ...] = (dict[str, Any], tuple[int, str], Any, list[Any], Literal[1, "1"])
     for kind in kinds:
         with pytest.raises(TypeError, match="Odd"):
-            response_schema(create_model("Odd", value=(kind, ...)))
+            make_response_schema(create_model("Odd", value=(kind, ...)))
     with pytest.raises(TypeError, match="Odd"):
-        response_schema(create_model("Odd"))
+        make_response_schema(create_model("Odd"))
     deep: Any = str
     for _ in range(12):
         deep = list[deep]
     with pytest.raises(TypeError, match="nested deeper"):
-        response_schema(create_model("Deep", value=(deep, ...)))
+        make_response_schema(create_model("Deep", value=(deep, ...)))

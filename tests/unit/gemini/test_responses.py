@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.states import Outcome
-from pipeline.gemini.responses import excerpt_of, judge_line, line_at_fault
+from pipeline.gemini.responses import make_excerpt, parse_bad_line_number, parse_result_line
 from pipeline.store.answers import CUT_SHORT_REASONS
 
 
@@ -25,7 +25,7 @@ def candidate(text: str | None, finish: str, **options: Any) -> bytes:
 )
 def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason: str) -> None:
     """Also where nothing was written at all before the limit."""
-    reply = judge_line(candidate(text, "MAX_TOKENS"))
+    reply = parse_result_line(candidate(text, "MAX_TOKENS"))
     assert (reply.outcome, reply.reason, reply.reason in CUT_SHORT_REASONS) == (
         outcome,
         reason,
@@ -35,17 +35,18 @@ def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason
 
 def test_what_else_a_reply_says() -> None:
     """Counts that are none are 0, a status stands for its code, a line at fault is named; excerpts are safe."""
-    assert judge_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').code == 8
+    assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
         assert (
-            judge_line(
+            parse_result_line(
                 candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})
             ).usage.prompt
             == 0
         )
-    assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"
+    assert make_excerpt("a\x1b[31m\nb\u202ec") == "a [31m b c"
     assert (
-        line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
+        parse_bad_line_number("Gemini refused (400): Error on line 12: invalid JSON, near column 3")
+        == 12
     )
-    assert line_at_fault("Request contains an invalid argument.") is None
+    assert parse_bad_line_number("Request contains an invalid argument.") is None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.states import Outcome
-from pipeline.gemini.requests import response_schema
+from pipeline.gemini.requests import make_response_schema
 from pipeline.gemini.responses import ParsedReply, parse_answer
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
@@ -31,7 +31,7 @@ def parsed(*concepts: dict[str, Any], text: str = "") -> tuple[list[NamedConcept
 
 def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
     """The API's dialect can say all of it: objects within a list, an enum, a number between bounds."""
-    schema = response_schema(PassageConcepts)
+    schema = make_response_schema(PassageConcepts)
     concepts = schema["properties"]["concepts"]
     inner = concepts["items"]["properties"]
     assert (concepts["minItems"], concepts["maxItems"]) == (4, 14)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import TaskRecord, answers
-from pipeline.tables.answer_views import fields_of, make_views
+from pipeline.tables.answer_views import list_fields, make_views
 from pipeline.tables.write_to import TargetValue, check_column_target, write_column
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
@@ -150,7 +150,7 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
     model = model_of(
         a=limited | None, b=list[int], c=float | None, d=Literal[True], e=int | float, f=named
     )
-    assert [kind for _, kind in fields_of(model)] == [
+    assert [kind for _, kind in list_fields(model)] == [
         "text",
         "json",
         "real",
@@ -161,11 +161,11 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
     model = model_of(
         a=IntEnum("A", "b c"), b=Enum("B", {"c": "d"}), c=Literal["a", 1], d=date, e=datetime | None
     )
-    assert [kind for _, kind in fields_of(model)] == ["integer", "text", "json", "date", "time"]
+    assert [kind for _, kind in list_fields(model)] == ["integer", "text", "json", "date", "time"]
     quoted = model_of(
         a=Quote, b=Annotated[str, Quote(optional=True)], c=Quote | None, d=Annotated[Quote, limited]
     )
-    assert [kind for _, kind in fields_of(quoted)] == ["json"] * 4
+    assert [kind for _, kind in list_fields(quoted)] == ["json"] * 4
 
 
 OWN = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE, seen {time}, doc {json},
