@@ -104,12 +104,12 @@ def batch_submit(
     interrupt: no item is asked twice, and a batch whose create call was lost is found again.
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
     """
-    labels = ws.task.words
+    labels = ws.task.labels
     if dry:
         return _plan_batches(ws, limit)
 
     rounds.prepare_task(ws)
-    tag_rounds = TagRounds(ws, limit=limit, judges=False)
+    tag_rounds = TagRounds(ws, limit=limit, should_report=False)
     pilot_report = ensure_pilot_passed(
         ws,
         size=pilot,
@@ -120,15 +120,15 @@ def batch_submit(
     if pilot_report is not None:
         ws.display.say(pilot_line(pilot_report))
 
-    remaining_limit = tag_rounds.left()
-    submit_report = tag_rounds.submit(agreed=False, patient=False)
-    budget_error = tag_rounds.end().no_money
+    remaining_limit = tag_rounds.remaining_rows()
+    submit_report = tag_rounds.submit(is_confirmed=False, should_wait=False)
+    budget_error = tag_rounds.complete_report().no_money
     if budget_error is not None:
         raise budget_error
 
     # The pilot may have asked all rows of the limit.
     if remaining_limit == 0:
-        message = f"{labels.step('batch-submit')} asks the rest"
+        message = f"{labels.command('batch-submit')} asks the rest"
     else:
         message = _submit_message(submit_report, labels)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
@@ -144,30 +144,30 @@ def _plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
     Raises:
         InputError: The task has no rows.
     """
-    ws.bring_items()
+    ws.sync_rows()
     plan = submit.plan_submit(ws, Selection(limit))
     planned_report = SubmitReport(plan)
     if plan.items:
         description = submit.describe_plan(ws, plan)
         message = f"would submit {description}; no batch was written or sent"
     else:
-        ws.check_any_items()
-        message = _submit_message(planned_report, ws.task.words)
+        ws.check_has_rows()
+        message = _submit_message(planned_report, ws.task.labels)
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
 def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
     """Return in a line which batches were sent, or why none was, and the next command."""
     if not report.plan.items and not report.sent:
-        return f"nothing to submit: {labels.all_done}"
+        return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
         reason = report.summary or "it is under way already"
-        return f"nothing was submitted: {reason}. Next: {labels.step('batch-poll')}"
+        return f"nothing was submitted: {reason}. Next: {labels.command('batch-poll')}"
 
     # A rebuilt batch is not at the API, so there is nothing to poll.
     has_only_rebuilt = set(report.sent.values()) == {"rebuilt"}
-    next_command = labels.step("status" if has_only_rebuilt else "batch-poll")
-    row_count = plural(report.items, labels.one, labels.many)
+    next_command = labels.command("status" if has_only_rebuilt else "batch-poll")
+    row_count = plural(report.items, labels.singular, labels.plural)
     return f"submitted {row_count}: {report.summary}. Next: {next_command}"
 
 
@@ -183,7 +183,7 @@ def batch_poll(
     out.
     """
     report = poll.poll_batches(ws, wait=wait)
-    labels = ws.task.words
+    labels = ws.task.labels
 
     def check() -> None:
         raise_all(report.errors(labels))
@@ -197,7 +197,7 @@ def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
     for number, reason in report.failed.items():
-        parts.append(f"batch {number} failed ({reason}), its {labels.many} can be asked again")
+        parts.append(f"batch {number} failed ({reason}), its {labels.plural} can be asked again")
     if report.waiting:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
 
@@ -206,11 +206,11 @@ def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     if not parts:
         return "nothing to poll: no batch is at the API"
 
-    next_command = labels.again
+    next_command = labels.ask_command
     if report.downloaded:
-        next_command = labels.step("batch-ingest")
+        next_command = labels.command("batch-ingest")
     elif report.waiting:
-        next_command = labels.step("batch-poll")
+        next_command = labels.command("batch-poll")
     return f"{'; '.join(parts)}. Next: {next_command}"
 
 
@@ -223,7 +223,7 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
     code 6, and the answers are stored anyway.
     """
     report, failures = rounds.ingest_all(ws)
-    labels = ws.task.words
+    labels = ws.task.labels
     summaries = report.ingested
     for quality in report.reports.values():
         if any(gate.passed is not None for gate in quality.gates):
@@ -248,9 +248,9 @@ def _after_ingest_line(summaries: list[IngestSummary], labels: TaskLabels) -> st
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
 
-    line = f"Next: {labels.after}"
+    line = f"Next: {labels.next_command}"
     if any(_failed_counts(summary) for summary in summaries):
-        line += f", and {labels.again} for what failed"
+        line += f", and {labels.ask_command} for what failed"
     return line
 
 
@@ -298,12 +298,12 @@ def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress
     if batch.not_applied:
         warnings.append(
             f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
-            f"the {labels.one} was removed or answered meanwhile, or is parked: "
-            f"`{labels.step('parked')}` says why",
+            f"the {labels.singular} was removed or answered meanwhile, or is parked: "
+            f"`{labels.command('parked')}` says why",
         )
     if summary.outdated:
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
-        warnings.append(f"answered for an earlier {labels.input}: {row_names}")
+        warnings.append(f"answered for an earlier {labels.input_noun}: {row_names}")
     if summary.other_versions:
         warnings.append(f"asked {batch.model}, answered by {', '.join(summary.other_versions)}")
 
@@ -332,7 +332,7 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     summaries = list_batches(ws.store, now=ws.now())
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
     if not summaries:
-        output = f"no batches yet. Next: {ws.task.words.step('batch-submit')}"
+        output = f"no batches yet. Next: {ws.task.labels.command('batch-submit')}"
     return CommandReport([summary.document for summary in summaries], output)
 
 
@@ -346,7 +346,7 @@ def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
     if not summary.is_actual:
         cost = f"~{cost}"
     age = summary.age_words
-    if not batch.is_over:
+    if not batch.is_finished:
         age += " …"
     return (
         str(batch.number),

@@ -185,8 +185,8 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
     _check_typed_task(entry, task_name)
     with open_configured_workspace(
         _required_access(entry, all_options),
-        task=task_name,
-        whole=entry.is_whole_workspace,
+        task_name=task_name,
+        is_whole_workspace=entry.is_whole_workspace,
         may_span_tasks=entry.is_whole_workspace or entry.may_span_tasks,
     ) as ws:
         return entry.function(ws, **all_options)  # type: ignore[no-any-return]
@@ -229,8 +229,8 @@ def open_configured_workspace(
     access: str,
     *,
     settings: Settings | None = None,
-    task: str | None = None,
-    whole: bool = False,
+    task_name: str | None = None,
+    is_whole_workspace: bool = False,
     may_span_tasks: bool = False,
 ) -> "Iterator[WorkspaceSession]":
     """Open the workspace that the settings name for a `with` block.
@@ -254,14 +254,16 @@ def open_configured_workspace(
 
     settings = settings or read_settings()
     display = Terminal()
-    if task:
-        settings = replace(settings, task=task, sources={**settings.sources, "task": "the command"})
+    if task_name:
+        settings = replace(
+            settings, task=task_name, sources={**settings.sources, "task": "the command"}
+        )
     elif access != "create":
-        settings = with_default_task(settings, may_be_several=may_span_tasks)
+        settings = with_default_task(settings, allow_several=may_span_tasks)
 
     is_user_task = settings.task not in BUILT_IN_TASKS
-    if access == "look" and (task or is_user_task):
-        with open_read_only(settings, display, agrees=ask_unless_yes) as ws:
+    if access == "look" and (task_name or is_user_task):
+        with open_read_only(settings, display, confirm=ask_unless_yes) as ws:
             yield ws
         return
 
@@ -274,8 +276,8 @@ def open_configured_workspace(
         settings,
         display,
         access=Access(access),
-        agrees=ask_unless_yes,
-        whole=whole,
+        confirm=ask_unless_yes,
+        is_whole_workspace=is_whole_workspace,
     ) as ws:
         yield ws
 

@@ -82,7 +82,7 @@ def _reset_workspace(demo_folder: Path) -> None:
 
     demo_settings = {
         "DATA": str(demo_folder),
-        "DATABASE_URL": Settings(data=demo_folder).url.reveal(),
+        "DATABASE_URL": Settings(data=demo_folder).confirmed_database_url.reveal(),
         "BACKEND": "local",
         "MODEL": "findable-local-1",
         "EMBEDDING_MODEL": "findable-local-embedding-1",

@@ -152,11 +152,11 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    with open_configured_workspace("look" if dry else "create", task=task_name) as ws:
+    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
-            next_command = status.run(ws).next
+            next_command = status.run(ws).next_command
         return CommandReport(
             import_report.document,
             partial(_print_import, import_report, task_name),
@@ -275,12 +275,12 @@ def _import_images(folder: Path) -> CommandReport:
         InputError: The folder cannot be read; nothing was imported.
     """
     images.check_folder(folder)
-    with open_configured_workspace("create", task="images") as ws:
+    with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
-        ws.bring_items()
+        ws.sync_rows()
         next_command = None
         if not should_print_json():
-            next_command = status.run(ws).next
+            next_command = status.run(ws).next_command
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
@@ -290,10 +290,10 @@ def _images_output(report: images.ImagesImportReport) -> list[Any]:
     Notes are functions that print on standard error.
     """
     notes = []
-    if report.gone:
-        deleted = plural(report.gone, "image is", "images are")
+    if report.missing_files:
+        deleted = plural(report.missing_files, "image is", "images are")
         notes.append(f"{deleted} not there any more, and not asked about")
-    for reason, count in report.left_out.items():
+    for reason, count in report.skipped_counts.items():
         notes.append(f"{count:,} left out: {reason}")
     output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
 
@@ -330,13 +330,13 @@ def add_expert(
         _check_readable(expert, "stored")
     document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
 
-    with open_configured_workspace("create", task="experts") as ws:
+    with open_configured_workspace("create", task_name="experts") as ws:
         added_expert = add_expert_workflow.run(
             ws,
             document,
-            name=str(expert),
+            document_name=str(expert),
             mapping=map_,
-            way=Mode(mode),
+            mode=Mode(mode),
         )
     return CommandReport(asdict(added_expert), _added_expert_output(added_expert))
 
@@ -426,17 +426,17 @@ def ask(
         choice=choice,
     )
 
-    with open_configured_workspace("create", task="experts") as ws:
+    with open_configured_workspace("create", task_name="experts") as ws:
         if name:
             saved_question = ask_workflow.save_question(ws, question, size=n, lists_refused=refused)
         else:
-            report = ask_workflow.run(ws, question, size=n, lists_refused=refused)
+            report = ask_workflow.run(ws, question, size=n, list_all_refused=refused)
 
     if name:
         # The first workspace has no session of the new task.
-        with open_configured_workspace("write", task=name) as ws:
+        with open_configured_workspace("write", task_name=name) as ws:
             report = ask_workflow.ask_saved(ws, saved_question, size=n)
-            next_command: CommandHint | None = status.run(ws).next
+            next_command: CommandHint | None = status.run(ws).next_command
     else:
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}
@@ -549,7 +549,7 @@ def new_task(
         source=source,
         choice=ColumnChoice(text, key, with_),
     )
-    with open_configured_workspace("create", task="experts") as ws:
+    with open_configured_workspace("create", task_name="experts") as ws:
         draft = ask_workflow.write_task_file(ws, task)
 
     message = (

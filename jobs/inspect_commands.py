@@ -66,7 +66,7 @@ def show(
     either the newest requests are listed: when, how, by what model, what came of each.
     """
     if expert is None and item is None:
-        requests = row_items.read_newest_requests(ws, limit=n, every=all_, raw=raw)
+        requests = row_items.read_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
         return CommandReport(requests, _request_list_output(requests, has_tasks=all_, raw=raw))
 
     document = row_items.describe_row(ws, item or expert or "", raw=raw)
@@ -353,7 +353,7 @@ def try_(
         return _report_comparison(comparison_report)
 
     try_report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
-    print_report = partial(_print_try, try_report, ws.task.words)
+    print_report = partial(_print_try, try_report, ws.task.labels)
     return CommandReport(try_report.document, print_report, try_report.check)
 
 
@@ -366,7 +366,7 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
         print_text(_cut_text(instruction["parts"][0]["text"]), indent=INDENT)
 
     for number, row in enumerate(report.items, start=1):
-        print_text(f"\n{labels.one} {number} of {len(report.items)}: {row.name}")
+        print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
         for part in row.request["contents"][0]["parts"]:
             part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
             print_text(part_text, indent=INDENT)
@@ -400,10 +400,10 @@ def _print_tried_outcome(row: TriedRow) -> None:
 def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
     """Return the count and cost of a try; if there is a valid answer, also the next step."""
     asked_rows = [row for row in report.items if row.calls]
-    row_count = plural(len(asked_rows), labels.one, labels.many)
+    row_count = plural(len(asked_rows), labels.singular, labels.plural)
     total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
     message = f"{total}; no answer was stored"
-    next_step = str(labels.again)
+    next_step = str(labels.ask_command)
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
         message = f"draft of version {version_number}: {message}"

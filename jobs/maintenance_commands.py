@@ -90,9 +90,9 @@ def work(
     if not should_print_json():
         log_times()
 
-    with open_configured_workspace("write", whole=True) as ws:
+    with open_configured_workspace("write", is_whole_workspace=True) as ws:
         task_names = [task.subject for task in ws.tasks]
-        location = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+        location = {"workspace": str(ws.data.absolute()), "database": ws.store.display_name}
     # Without TASK= the setting has a default, which selects no task here.
     if "task" in settings.sources:
         task_names = [settings.task]
@@ -111,8 +111,8 @@ def work(
 @contextmanager
 def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing with a task in use; `--yes` agrees to any cost."""
-    with open_configured_workspace("write", task=task_name) as ws:
-        ws.agreed = math.inf if has_yes_option() else None
+    with open_configured_workspace("write", task_name=task_name) as ws:
+        ws.agreed_usd = math.inf if has_yes_option() else None
         yield ws
 
 
@@ -143,7 +143,7 @@ def worker(
     from pipeline.workflows import worker as job_worker
 
     if setup:
-        with open_configured_workspace("write", whole=True) as ws:
+        with open_configured_workspace("write", is_whole_workspace=True) as ws:
             document = {"made": job_worker.create_job_tables(ws)}
         message = f"the schema {job_worker.JOB_SCHEMA} is there"
         return CommandReport(document, message, hint=CommandHint("worker"))
@@ -261,7 +261,7 @@ def forget(
     else:
         names = row_erasure.split_names(ws, expert)
     report = row_erasure.run(ws, names)
-    return CommandReport(asdict(report), _forget_lines(report, names, ws.task.words))
+    return CommandReport(asdict(report), _forget_lines(report, names, ws.task.labels))
 
 
 def _forget_lines(
@@ -274,7 +274,7 @@ def _forget_lines(
     Args:
         names: The names of the forgotten people or rows; at least one.
     """
-    subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.many} are"
+    subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.plural} are"
     files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
     lines = [f"{subject} forgotten: {files}, {plural(report.vectors, 'vector')}, and every row"]
 
@@ -282,7 +282,7 @@ def _forget_lines(
         lines.append("A row was gone before; what was left of it went now")
     if report.reports:
         removal = f"{plural(report.reports, 'file')} of reports that named them went too"
-        lines.append(f"{removal}. Next: {labels.step('qc')}")
+        lines.append(f"{removal}. Next: {labels.command('qc')}")
     lines.append(f"Out of reach: {report.out_of_reach}")
     return lines
 
@@ -294,7 +294,7 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     cannot be reached; 5 if the stored data is inconsistent.
     """
     report = workspace_check.check_workspace(ws)
-    output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.seen]
+    output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.row_summaries]
 
     # A notice is no warning, because it does not change the exit code.
     for check_name, finding in report.findings:
@@ -304,9 +304,9 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
         output.append(partial(Terminal().warn, line) if finding.contradiction else line)
 
     if not report.contradictions:
-        checks = plural(report.looked, "check")
+        checks = plural(report.check_count, "check")
         output.append(f"{checks} passed: nothing contradicts what is stored")
-    return CommandReport(report.document, output, report.check)
+    return CommandReport(report.document, output, report.raise_errors)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
@@ -315,7 +315,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """
     report = file_cleanup.run(ws, dry=dry)
-    if report.nothing:
+    if report.is_empty:
         message = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
         return CommandReport(asdict(report), message)
 
@@ -345,9 +345,9 @@ def remove_tables(
     All of it goes, or nothing. Tables of another program stay, with every column and value in them, also those that
     answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
     """
-    report = table_removal.remove_findable_tables(ws, gives_up_batches=give_up)
+    report = table_removal.remove_findable_tables(ws, should_abandon_batches=give_up)
     table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
-    message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.shown}"
+    message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.display_name}"
     if report.left:
         message += f"; {', '.join(report.left)} stay as they are"
     return CommandReport(asdict(report), message)
@@ -365,7 +365,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     rows = []
     for summary in summaries:
         counts = summary.counts._replace(model=summary.counts.model or "-")
-        rows.append((summary.subject, *counts, format_usd(summary.paid)))
+        rows.append((summary.subject, *counts, format_usd(summary.cost)))
     document = [summary.document for summary in summaries]
     return CommandReport(document, TextTable(VERSION_HEADERS, rows))
 
@@ -381,12 +381,12 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     with open_configured_workspace("write", settings=settings) as ws:
         report = answer_versions.roll_back(ws, extractor)
 
-    if report.found:
+    if report.versions:
         counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
         message = f"{counts} of {extractor} taken back"
         if report.let_go:
             message += f", {plural(report.let_go, 'item')} parked no more"
-        output = [f"{message}. Next: {report.next}"]
+        output = [f"{message}. Next: {report.next_command}"]
     else:
         message = f"there are no answers of {extractor}"
         output = [f"{message}. Next: {CommandHint('versions')}, which lists all"]
@@ -399,7 +399,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     document = {
         "task": report.subject,
         "extractor": extractor,
-        "found": [summary.document for summary in report.found],
+        "found": [summary.document for summary in report.versions],
         "rows": report.rows,
         "answers": report.answers,
         "attempts": report.attempts,
@@ -426,25 +426,27 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
             f"there is no answer of {extractor!r}; no report was written",
             hint=f"`{CommandHint('versions')}` lists whose answers there are",
         )
-    labels = ws.task.words
-    message = f"no answers about {labels.many} under {ws.task.label} yet: nothing to measure"
-    return CommandReport(None, f"{message}. Next: {labels.step('tag')}")
+    labels = ws.task.labels
+    message = (
+        f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
+    )
+    return CommandReport(None, f"{message}. Next: {labels.command('tag')}")
 
 
 def _gate_table(report: QualityReport) -> TextTable:
     """Return a table of the gates: measured figure, verdict or why there is none, bound, items."""
     rows = []
     for gate in report.gates:
-        figure = f"{gate.figure.name} {gate.shown}"
-        verdict = gate.why_not or VERDICTS[gate.passed]
-        rows.append((figure, verdict, gate.figure.wanted, gate.items))
+        figure = f"{gate.figure.name} {gate.value_text}"
+        verdict = gate.unjudged_reason or VERDICTS[gate.passed]
+        rows.append((figure, verdict, gate.figure.bounds_text, gate.items))
     return TextTable(("gate", "verdict", "wanted", "items"), rows)
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:
     """List all people who failed for good and are not asked again, with the reason."""
     parked_rows = row_items.list_parked(ws.store, ws.task)
-    row_noun = ws.task.words.one
+    row_noun = ws.task.labels.singular
     if not parked_rows:
         return CommandReport([], f"no {row_noun} is parked")
 
@@ -465,15 +467,15 @@ def unpark(
     One is named by a username, with TASK=passages by the id of a passage, with your own task by a key. Rows whose tags
     another program wrote as text stay as they are.
     """
-    labels = ws.task.words
-    names = row_items.unpark_rows(ws, name=expert or passage, everyone=all_)
+    labels = ws.task.labels
+    names = row_items.unpark_rows(ws, name=expert or passage, all_rows=all_)
     document = {"unparked": names}
     if not names:
-        return CommandReport(document, f"no {labels.one} to unpark")
+        return CommandReport(document, f"no {labels.singular} to unpark")
 
     # A task with a pilot gate is asked about by commands of its own.
-    tag_command = labels.step("tag")
+    tag_command = labels.command("tag")
     if ws.task.needs_pilot:
-        tag_command = CommandHint(f"{labels.many}-backfill")
-    row_count = plural(len(names), labels.one, labels.many)
+        tag_command = CommandHint(f"{labels.plural}-backfill")
+    row_count = plural(len(names), labels.singular, labels.plural)
     return CommandReport(document, f"{row_count} can be asked again. Next: {tag_command}")

@@ -73,15 +73,17 @@ class Terminal:
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[ProgressBar]:
+    def bar(
+        self, label: str, total: int | None, *, is_delayed: bool = False
+    ) -> Iterator[ProgressBar]:
         """Show progress with rate and remaining time during a `with` block.
 
-        A terminal gets a moving bar at once, or after SHOW_AFTER_S if it is `late`. A pipe gets
+        A terminal gets a moving bar at once, or after SHOW_AFTER_S if it is delayed. A pipe gets
         lines of a log after SHOW_AFTER_S.
         """
         with contextlib.ExitStack() as bar_stack:
             is_terminal = sys.stderr.isatty()
-            delay_s = SHOW_AFTER_S if late or not is_terminal else 0
+            delay_s = SHOW_AFTER_S if is_delayed or not is_terminal else 0
             yield TerminalProgressBar(
                 label, total, bar_stack if is_terminal else None, delay_s=delay_s
             )

@@ -128,7 +128,7 @@ def items(
         fields=columns,
     )
     if not page.items:
-        return CommandReport(page.document, f"no {ws.task.words.one} was found")
+        return CommandReport(page.document, f"no {ws.task.labels.singular} was found")
 
     headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*page.names, "state")]
     rows = [[*map(_format_cell, row.values.values()), row.state] for row in page.items]
@@ -229,10 +229,10 @@ def export(
         ws,
         path,
         format_=format_,
-        wanted=options,
+        options=options,
         overwrite=overwrite,
         raw=raw,
-        write=raw_writer(),
+        write_chunk=raw_writer(),
     )
 
     if path is None:
@@ -316,8 +316,8 @@ def _edit_tags(
         ws,
         username,
         {"tags": edited_tags},
-        who=who or _system_user(),
-        of_state=history["state"],
+        editor_name=who or _system_user(),
+        expected_state=history["state"],
     )
     return CommandReport(report, _correction_output(username, report, ws))
 
@@ -368,9 +368,9 @@ def correct(
 
     if set_ is not None:
         fields = corrections.parse_typed_fields(ws.task, set_)
-        report = corrections.correct_answer(ws, item, fields, who=who or _system_user())
+        report = corrections.correct_answer(ws, item, fields, editor_name=who or _system_user())
     elif undo is not None:
-        report = corrections.correct_answer(ws, item, undo, who=who or _system_user())
+        report = corrections.correct_answer(ws, item, undo, editor_name=who or _system_user())
     else:
         report = corrections.read_history(ws, item)
     return CommandReport(report, _correction_output(item, report, ws))
@@ -462,8 +462,8 @@ def score(ws: WorkspaceSession) -> CommandReport:
     """
     with ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
-        total = ws.task.table(tx).total(tx)
-    noun = "score" if ws.task.derives else "row"
+        total = ws.task.row_table(tx).count_rows(tx)
+    noun = "score" if ws.task.has_derived_columns else "row"
     message = f"{plural(total, noun)} checked, {changed:,} changed"
     return CommandReport({"total": total, "changed": changed}, message)
 
@@ -505,13 +505,13 @@ def _status_lines(
     lines += _stale_lines(document.get("stale"))
     lines += _first_lines(
         "under way",
-        report.under_way,
+        report.open_batch_lines,
         MAX_OPEN_BATCH_LINES,
         list_command=CommandHint("batches"),
     )
     lines.append(("spent", _format_spent(document["spent"], document.get("unpriced", {}))))
     if document["index"] is not None:
-        lines.append(("index", _format_index(document["index"], report.entry)))
+        lines.append(("index", _format_index(document["index"], report.entry_noun)))
     if has_details:
         lines += _detail_lines(document)
 

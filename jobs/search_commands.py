@@ -56,7 +56,7 @@ def index(
     in service, by more than chance, is not promoted (exit code 6).
     """
     # The first index of a task marks the task as indexed.
-    ws.bring_index()
+    ws.enable_index()
     report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
 
     for moved_name in report.moved_aside:
@@ -73,7 +73,7 @@ def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
         refusals: The reasons by row id; at least one.
     """
     with ws.store.read() as tx:
-        names_by_id = ws.task.table(tx).names(tx, list(refusals))
+        names_by_id = ws.task.row_table(tx).read_names(tx, list(refusals))
     row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
     first_reason = next(iter(refusals.values()))
     ws.display.warn(f"{len(refusals):,} texts are not in the index: {row_names} ({first_reason})")
@@ -88,11 +88,11 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     if not report.count:
         return f"nothing is to be found: build {report.number} was taken away"
 
-    entry_count = plural(report.count, ws.collection.word)
+    entry_count = plural(report.count, ws.indexed_task.entry_noun)
     if report.rolled_back:
         return f"build {report.number} is in service again: {entry_count}"
 
-    labels = ws.task.words
+    labels = ws.task.labels
     message = f"build {report.number} is in service: {entry_count}"
     message += f", {report.embedded:,} embedded, {report.cached:,} cached"
     if report.left_out:
@@ -100,8 +100,8 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
             f"{row_count:,} {state.replace('_', ' ')}"
             for state, row_count in report.left_out.items()
         )
-        message += f", of {plural(report.out_of, labels.one, labels.many)} ({omissions})"
-    return f"{message}. Next: {labels.step('search', q=ws.collection.question)}"
+        message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
+    return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
 
 
 def measure(
@@ -168,14 +168,14 @@ def search(
     if not q and not like:
         raise InputError(
             "there is no question",
-            hint=f"`{ws.task.words.step('search', q='who knows water law')}`",
+            hint=f"`{ws.task.labels.command('search', q='who knows water law')}`",
         )
 
     options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     unindexed_tags = []
     with SearchSession(ws) as session:
-        report = session.ask_like(like, options) if like else session.ask(q, options)
-        for warning in _search_warnings(report, session.words):
+        report = session.search_similar(like, options) if like else session.search(q, options)
+        for warning in _search_warnings(report, session.labels):
             ws.display.warn(warning)
 
         collection = session.collection
@@ -198,17 +198,17 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
     are weak.
     """
     if report.behind:
-        row_count = plural(report.behind, labels.one, labels.many)
-        yield f"the index is behind the database by {row_count}: `{labels.step('index')}`"
+        row_count = plural(report.behind, labels.singular, labels.plural)
+        yield f"the index is behind the database by {row_count}: `{labels.command('index')}`"
 
     if report.left_out:
-        row_count = plural(report.left_out, labels.one, labels.many)
-        index_command = f"`{labels.step('index')}` with {OptionHint(index_untagged=1)}"
+        row_count = plural(report.left_out, labels.singular, labels.plural)
+        index_command = f"`{labels.command('index')}` with {OptionHint(index_untagged=1)}"
         matching_rows = f"{row_count} with words of this question and without a tag"
         yield f"left out: {matching_rows}; {index_command} takes them in"
 
-    if report.lacking:
-        phrases = " and ".join(map(repr, report.lacking))
+    if report.missing_phrases:
+        phrases = " and ".join(map(repr, report.missing_phrases))
         yield f"no entry that passes has {phrases}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
@@ -236,7 +236,7 @@ def _search_output(
         documents: The JSON documents of the hits, in the same order.
     """
     if not hits:
-        return f"no {collection.word} was found"
+        return f"no {collection.entry_noun} was found"
     if sys.stdout.isatty():
         return [partial(_print_hit, collection, hit) for hit in hits]
 

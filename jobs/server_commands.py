@@ -51,7 +51,7 @@ def web(
         readonly=readonly,
         token=web_token,
         display=terminal,
-        acts=page_commands(),
+        page_commands=page_commands(),
     )
 
 

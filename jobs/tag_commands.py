@@ -69,7 +69,7 @@ def tag(
     without --yes off a terminal. If a quality gate of a pilot fails, the exit code is 6; later
     a failed gate is a warning, with --strict exit code 6. The answers are stored.
     """
-    labels = ws.task.words
+    labels = ws.task.labels
     if dry:
         estimate = preflight.run(ws, limit=limit, deadline_s=deadline)
         return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
@@ -92,7 +92,7 @@ def tag(
     # Only people read the next command; the JSON document has none.
     next_command = None
     if not should_print_json():
-        next_command = status.run(ws).next
+        next_command = status.run(ws).next_command
 
     def check() -> None:
         for summary in report.ingested:
@@ -118,7 +118,7 @@ def _print_tag_report(
 
     next_hint = f". Next: {next_command}" if next_command else ""
     if not report.mode:
-        print_line(f"nothing to tag: {labels.all_done}{next_hint}")
+        print_line(f"nothing to tag: {labels.none_open_message}{next_hint}")
         return
 
     lines = _tag_report_lines(report, labels)
@@ -135,7 +135,7 @@ def _tag_report_lines(report: rounds.TagReport, labels: TaskLabels) -> list[str]
     live_report = report.live
     lines = []
     if report.ingested or not (live_report or report.under_way):
-        line = f"{report.answered_rows:,} {labels.done}"
+        line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
         if report.parked:
@@ -145,9 +145,9 @@ def _tag_report_lines(report: rounds.TagReport, labels: TaskLabels) -> list[str]
     if live_report is not None:
         lines.append(_live_line(report, live_report, labels))
     elif report.under_way and report.items and not report.is_down and not report.ingested:
-        lines.append(f"{plural(report.items, labels.one, labels.many)} submitted")
+        lines.append(f"{plural(report.items, labels.singular, labels.plural)} submitted")
     elif report.under_way:
-        rows = plural(report.under_way, labels.one, labels.many)
+        rows = plural(report.under_way, labels.singular, labels.plural)
         lines.append(f"{rows} in batches that are not over")
     return lines
 
@@ -159,20 +159,20 @@ def _warn_of_open_rows(report: rounds.TagReport, labels: TaskLabels, display: Pr
             display.warn(f"{row_name}: {reason}")
 
     if report.out_of_money:
-        remaining = plural(report.left, f"{labels.one} is", f"{labels.many} are")
+        remaining = plural(report.left, f"{labels.singular} is", f"{labels.plural} are")
         display.warn(f"{report.out_of_money}; {remaining} left")
     if report.no_room:
         verb = "waits" if report.no_room == 1 else "wait"
-        waiting = plural(report.no_room, labels.one, labels.many)
+        waiting = plural(report.no_room, labels.singular, labels.plural)
         display.warn(f"{waiting} {verb} for room at the API")
 
 
 def _live_line(report: rounds.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost."""
-    if not (live_report.done or report.unasked):
-        return f"nothing to ask: {labels.all_done}"
+    if not (live_report.finished_rows or report.unasked):
+        return f"nothing to ask: {labels.none_open_message}"
 
-    parts = [f"{live_report.answered:,} {labels.done}"]
+    parts = [f"{live_report.answered:,} {labels.answered}"]
     for reason, count in live_report.failed.most_common():
         if reason.startswith(UNSUPPORTED_REASON):
             parts.append(f"{count:,} set aside: {reason}")
@@ -192,16 +192,16 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     the estimate of the model that a key would use.
     """
     if estimate.waiting.items:
-        waiting = estimate.waiting.about(labels)
+        waiting = estimate.waiting.describe_rows(labels)
         cost = format_usd(estimate.waiting.cost)
         print_line(
             f"{waiting} in batches that an earlier run prepared go out with it, estimated {cost}",
         )
     if not estimate.plan.items:
-        print_line(f"nothing to ask: {labels.all_done}")
+        print_line(f"nothing to ask: {labels.none_open_message}")
         return
 
-    measuring_command = labels.step(
+    measuring_command = labels.command(
         "tag",
         pilot=MIN_CALIBRATION_ANSWERS,
         limit=MIN_CALIBRATION_ANSWERS,
@@ -210,7 +210,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     if estimate.with_key is None:
         _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
     else:
-        print_line(f"{estimate.model}: {estimate.plan.about(labels)}, at no cost")
+        print_line(f"{estimate.model}: {estimate.plan.describe_rows(labels)}, at no cost")
         guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note)
 
@@ -230,7 +230,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
     print_line(
-        f"{estimate.model}: {estimate.plan.about(labels)}, about {usage.prompt:,} tokens in and "
+        f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about {usage.prompt:,} tokens in and "
         f"{output_tokens:,} out ({basis})",
     )
 
@@ -276,15 +276,15 @@ def passages_pilot(
     fails the exit code is 6. `passages-backfill` asks about all passages only after a pilot has
     passed. A killed pilot resumes.
     """
-    version_before = ws.task.label
+    version_before = ws.task.version_label
     if no_resume:
         tag_workflow.switch_to_new_version(ws)
     report = tag_workflow.run_pilot(ws, size=n, seed=seed)
 
     # The next command must name the version, except if it is the default version.
     next_command = CommandHint("passages-backfill")
-    if "version" in ws.settings.sources or ws.task.label != version_before:
-        next_command = CommandHint("passages-backfill", version=ws.task.label)
+    if "version" in ws.settings.sources or ws.task.version_label != version_before:
+        next_command = CommandHint("passages-backfill", version=ws.task.version_label)
     message = pilot_line(report)
     if report.quality is not None and report.quality.passed:
         message += f". Next: {next_command}"

@@ -67,17 +67,17 @@ def _print_line(line: str) -> None:
 
 def _own_figures(model: Model, today: date) -> Mapping[str, object]:
     """Return the figures of the table that a package may have, by name."""
-    live_in, live_out = model.prices("standard", on=today)
-    batch_in, batch_out = model.prices("batch", on=today)
-    priority_in, _ = model.prices("priority", on=today)
+    live_in, live_out = model.prices("standard", day=today)
+    batch_in, batch_out = model.prices("batch", day=today)
+    priority_in, _ = model.prices("priority", day=today)
     return {
         "input": live_in,
         "output": live_out,
         "input, batch": batch_in,
         "output, batch": batch_out,
         "input, priority": priority_in,
-        "cached input": model.cached_price("standard", on=today),
-        "cached input, batch": model.cached_price("batch", on=today),
+        "cached input": model.cached_price("standard", day=today),
+        "cached input, batch": model.cached_price("batch", day=today),
         "last day": model.shutdown and model.shutdown.isoformat(),
         "accepts MINIMAL": "MINIMAL" in model.thinking_levels,
     }

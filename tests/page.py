@@ -36,7 +36,7 @@ class Page(TestClient):
             access,
             patience_s=LONG_S,
             within_s=LONG_S,
-            acts=page_commands(),
+            page_commands=page_commands(),
         )
         self.guard = create_app(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)

@@ -69,7 +69,7 @@ class AppState:
     # How long a new person waits for other people to be saved.
     within_s: float = MAX_SAVE_WAIT_S
     # Commands that the page can run, by name.
-    acts: Mapping[str, PageCommand] = field(default_factory=dict)
+    page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
     tagger: RetryThreads = field(init=False)
     # Set when running work must end; every open workspace checks it.
     stop_event: threading.Event = field(init=False, default_factory=threading.Event)
@@ -117,18 +117,18 @@ class AppState:
         Raises:
             RequestRefusedError: 404, the page runs no command of this name.
         """
-        if command not in self.acts:
+        if command not in self.page_commands:
             raise RequestRefusedError(
                 404,
                 f"the page carries out no command {command!r}",
-                hint=f"there are {', '.join(self.acts)}",
+                hint=f"there are {', '.join(self.page_commands)}",
             )
-        return self.acts[command]
+        return self.page_commands[command]
 
     def settings_for(self, task: str | None) -> Settings:
         """Return the settings with the given task, or with the default task if it is empty."""
         if not task:
-            return with_default_task(self.settings, may_be_several=True)
+            return with_default_task(self.settings, allow_several=True)
         sources = {**self.settings.sources, "task": "the page"}
         return replace(self.settings, task=task, sources=sources)
 
@@ -158,7 +158,7 @@ class AppState:
         needs_write = act.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
         with self._open(task, access, display) as ws:
-            ws.agreed = cost
+            ws.agreed_usd = cost
             return act.run(ws, form)
 
     def create_missing_workspace(self, display: Progress) -> None:
@@ -188,8 +188,8 @@ class AppState:
 
         settings = self.settings_for(task)
         progress = display or NoProgress()
-        with open_workspace(settings, progress, access=access, whole=True) as ws:
-            ws.stopping = self.stop_event
+        with open_workspace(settings, progress, access=access, is_whole_workspace=True) as ws:
+            ws.stop_event = self.stop_event
             yield ws
 
     def require_task(self, task: str) -> None:

@@ -66,7 +66,7 @@ class BackgroundJob:
         label: str,
         total: int | None,
         *,
-        late: bool = False,  # noqa: ARG002 - a page shows it at once
+        is_delayed: bool = False,  # noqa: ARG002 - a page shows it at once
     ) -> Iterator[ProgressBar]:
         """Start a new part of the work; the progress begins at zero."""
         self.label = label

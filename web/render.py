@@ -116,7 +116,7 @@ def render_page(
     task = ws.settings.task
     frame = {
         "task": task,
-        "words": ws.task.words,
+        "words": ws.task.labels,
         "workspace": str(ws.data),
         "backend": ws.backend,
         "section": section,
@@ -157,7 +157,7 @@ def _render(request: Request, template: str, values: dict[str, Any]) -> HTMLResp
 
 def task_title(task: Task) -> str:
     """Return the display name of a task: a user task's name, or the plural noun of its rows."""
-    plural = task.words.many
+    plural = task.labels.plural
     if plural == USER_TASK_PLURAL:
         return task.subject
     return plural.capitalize()

@@ -43,7 +43,7 @@ def serve_page(
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
-    acts: Mapping[str, PageCommand] = MappingProxyType({}),
+    page_commands: Mapping[str, PageCommand] = MappingProxyType({}),
 ) -> None:
     """Serve the page of the workspace in the settings until SIGINT or SIGTERM; close the socket.
 
@@ -76,7 +76,7 @@ def serve_page(
             readonly=readonly,
         )
         address = f"http://{LOOPBACK}:{port}/?token={access.token}"
-        desk = AppState(settings, access, acts=acts)
+        desk = AppState(settings, access, page_commands=page_commands)
         try:
             desk.create_missing_workspace(display)
             # Raise before anything is served if there is no workspace.

@@ -126,7 +126,7 @@ class OpenLiveBatch:
             0o644,
         )
 
-    def keep(self, line: bytes) -> None:
+    def append_reply(self, line: bytes) -> None:
         """Append the line of a reply; it is not synced to disk.
 
         Raises:
@@ -249,7 +249,10 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     Also deletes files of trials whose process died after it had accounted for them.
     """
     for batch in find_dead_batches(ws):
-        with contextlib.suppress(StateConflictError), ws.locks.hold(lock_of(batch.number)) as lock:
+        with (
+            contextlib.suppress(StateConflictError),
+            ws.locks.try_lock(lock_of(batch.number)) as lock,
+        ):
             if lock is None:
                 continue
             if batch.way is Mode.TRIAL:

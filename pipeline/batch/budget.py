@@ -71,7 +71,11 @@ class Budgets:
                 sent_after=budget.starts_at,
                 excluded_batch=excluded_batch,
             )
-            used_usd = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
+            used_usd = (
+                spending.known_usd
+                + spending.lost_usd
+                + spending.under_way_usd * (1 + estimate_error)
+            )
             remaining.append((budget, budget.usd - used_usd))
         return remaining
 
@@ -88,7 +92,7 @@ class Budgets:
             return None
         return max(0.0, min(amounts))
 
-    def check(self, tx: Connection, batch: BatchRow) -> None:
+    def ensure_fits(self, tx: Connection, batch: BatchRow) -> None:
         """Refuse to start a prepared batch that no longer fits a budget.
 
         The batch was cut to fit when it was prepared, with the estimate error of that time.
@@ -140,7 +144,7 @@ def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budg
     Raises:
         ConfigurationError: A budget is set, but the price of the model is unknown.
     """
-    ws.check_price(nothing="nothing was written or sent", has_budget=running is not None)
+    ws.check_price(unchanged_text="nothing was written or sent", has_budget=running is not None)
     active_budgets = []
     command_budget = running or ws.budget
     if command_budget is not None:
@@ -261,7 +265,7 @@ def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | 
         None if there is no limit, or if no batch of the model is queued: then a batch of any size
         may be tried.
     """
-    max_tokens = model.enqueued(tier)
+    max_tokens = model.max_enqueued_tokens(tier)
     if max_tokens is None:
         return None
     queued_tokens = [
@@ -289,7 +293,7 @@ def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) ->
         return f"{len(active_batches)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
 
     model = load_models(settings.models_file).get(batch.model)
-    max_tokens = None if model is None else model.enqueued(settings.tier)
+    max_tokens = None if model is None else model.max_enqueued_tokens(settings.tier)
     tokens = sum(
         queued.estimated_in for queued in (*active_batches, batch) if queued.model == batch.model
     )

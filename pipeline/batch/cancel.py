@@ -71,7 +71,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
 
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws, batch):
         poll = CommandHint("batch-poll")
-        ws.agree(
+        ws.confirm(
             f"the result of batch {number} is lost or was changed, and `{poll}` may have it. "
             "Give the batch up, and let its items be asked again?",
         )
@@ -83,7 +83,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     try:
         return _cancel_remote(ws, batch)
     except MissingError as error:
-        ws.agree(
+        ws.confirm(
             f"batch {number} is not to be seen at the API ({error.message}). "
             "Give it up, and let its items be asked again?",
         )
@@ -104,9 +104,9 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """
     lock_name = lock_of(number)
     while True:
-        with ws.locks.hold(lock_name) as lock:
+        with ws.locks.try_lock(lock_name) as lock:
             if lock is None:
-                holder = ws.locks.holder(lock_name)
+                holder = ws.locks.describe_holder(lock_name)
                 message = f"batch {number} is being created, {holder}; nothing was changed"
                 raise RemoteError(message, hint="try again in a moment")
             with ws.store.read() as tx:
@@ -142,7 +142,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     with ws.store.write() as tx:
         batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.now())
     try:
-        if not remote.state.is_over:
+        if not remote.state.is_final:
             ws.client.cancel_batch(remote_name)
     except RemoteError as error:
         with ws.store.write() as tx:
@@ -155,9 +155,9 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
         raise
 
     message = "asked the API to cancel it"
-    if remote.state.is_over:
+    if remote.state.is_final:
         message = f"it is over already ({remote.state})"
-    return message, ws.task.words.step("batch-poll")
+    return message, ws.task.labels.command("batch-poll")
 
 
 def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
@@ -174,7 +174,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
             erasure.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
-    return f"given up; {released_rows} items can be asked again", ws.task.words.again
+    return f"given up; {released_rows} items can be asked again", ws.task.labels.ask_command
 
 
 def _has_intact_result(ws: WorkspaceSession, batch: BatchRow) -> bool:

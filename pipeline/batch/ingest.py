@@ -96,14 +96,14 @@ class IngestSummary:
         if common is None:
             return None
 
-        hint = f"run `{labels.again}` again later"
+        hint = f"run `{labels.ask_command}` again later"
         if common.is_account_failure:
             hint = (
                 "check billing and the rights of the key's project, "
-                f"then `{labels.again}` asks these rows again"
+                f"then `{labels.ask_command}` asks these rows again"
             )
         elif common.is_final:
-            unpark = labels.step("unpark", all=True)
+            unpark = labels.command("unpark", all=True)
             hint = (
                 f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
             )
@@ -112,7 +112,7 @@ class IngestSummary:
         requests = f"each of the {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
         message = (
-            f"{requests} of batch {self.batch.number} failed with code {common.code}: "
+            f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "
             f"{common.excerpt}{charges}"
         )
         return RemoteError(message, hint=hint)
@@ -173,7 +173,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            common_error = summary.error(ws.task.words)
+            common_error = summary.error(ws.task.labels)
             if common_error is not None:
                 failures[batch.number] = common_error
 
@@ -194,7 +194,7 @@ def _ingest(ws: WorkspaceSession, number: int, *, should_wait: bool) -> IngestSu
         None if another process has the lock, or if the batch is not downloaded any more.
     """
     name = lock_of(number)
-    with ws.lock(name) if should_wait else ws.locks.hold(name) as lock:
+    with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
         if lock is None:
             return None
         with ws.store.read() as tx:
@@ -274,10 +274,10 @@ class _BatchIngest:
         """
         ws = self.ws
         batch = self.batch
-        ws.task.check_declared(
+        ws.task.check_declaration(
             batch.fingerprint,
             f"batch {batch.number}",
-            accepted=ws.settings.accept_changed,
+            is_change_accepted=ws.settings.accept_changed,
         )
         provenance = provenance_of(batch, settings=ws.settings)
         verified_path = files.verify(
@@ -289,18 +289,18 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.row_ids_of_batch(tx, batch.number)
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            duplicate_inputs = self.task.equals(tx, input_hashes)
+            duplicate_inputs = self.task.find_open_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
-            results.note_asked(make_request_key(batch.task, row_id) for row_id in ingested_ids)
+            results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts)
                 self._write(judgements, duplicate_inputs, provenance)
                 bar.show(page[-1].line or 0)
             self._finish(results)
-            examples = results.examples()
+            examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
             summary = summarize_batch(tx, self.task, batch.number, examples=examples)
@@ -328,7 +328,7 @@ class _BatchIngest:
                 )
                 contexts: Mapping[str, Any] = {}
                 if self.task.needs_row:
-                    contexts = self.task.rows(tx, [claim.item_id for claim in page])
+                    contexts = self.task.read_rows(tx, [claim.item_id for claim in page])
             if not page:
                 return
             yield page, contexts
@@ -342,7 +342,7 @@ class _BatchIngest:
     ) -> list[JudgedReply]:
         """Return the judgement of each claim of a page, in its order."""
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
-        lines_by_claim = results.lines_of(keys)
+        lines_by_claim = results.find_lines(keys)
 
         judgements = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
@@ -350,8 +350,8 @@ class _BatchIngest:
                 self.task,
                 claim,
                 lines,
-                missing=self._judge_missing(claim),
-                context=contexts.get(claim.item_id),
+                default=self._judge_missing(claim),
+                row=contexts.get(claim.item_id),
             )
             judgements.append(judgement)
         return judgements
@@ -370,7 +370,7 @@ class _BatchIngest:
         now = self.ws.now
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
-                tx, self.task, judgements, source=provenance, at=now()
+                tx, self.task, judgements, provenance=provenance, now=now()
             )
             copied_ids = set[str]()
             if duplicate_inputs:
@@ -380,10 +380,10 @@ class _BatchIngest:
                     judgements,
                     write_result,
                     duplicate_inputs,
-                    source=provenance,
-                    at=now(),
+                    provenance=provenance,
+                    now=now(),
                 )
-            left_out_values = sum(judgement.left_out_values for judgement in judgements)
+            left_out_values = sum(judgement.dropped_value_count for judgement in judgements)
             if left_out_values:
                 workspace.record_event(
                     tx,
@@ -419,11 +419,11 @@ class _BatchIngest:
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
         """
-        judged_ids = [judgement.asked.item_id for judgement in judgements]
+        judged_ids = [judgement.claim.item_id for judgement in judgements]
         open_ids = set(claiming.claimable_among(tx, self.task, [*judged_ids, *copied_ids]))
         park_reasons = dict[str, str]()
         for judgement in judgements:
-            row_id = judgement.asked.item_id
+            row_id = judgement.claim.item_id
             if judgement.answer is None:
                 reason = judgement.reason
             else:
@@ -437,7 +437,7 @@ class _BatchIngest:
                 was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
             if judgement.answer is None and row_id in write_result.parked:
-                duplicate_ids = duplicate_inputs.get(judgement.asked.input_hash, ())
+                duplicate_ids = duplicate_inputs.get(judgement.claim.input_hash, ())
                 park_reasons |= dict.fromkeys(duplicate_ids, write_result.parked[row_id])
 
         for row_id in sorted(copied_ids - open_ids):
@@ -455,15 +455,17 @@ class _BatchIngest:
                 claim,
                 Outcome.MISSING,
                 reason,
-                charged=False,
-                forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
+                is_charged=False,
+                is_forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
             )
 
         is_cancelled = batch.cancel_asked_at is not None
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not is_cancelled:
             return JudgedReply(claim, Outcome.MISSING, NO_LINE)
         reason = f"{NO_LINE}: {batch.reason}"
-        return JudgedReply(claim, Outcome.MISSING, reason, charged=False, forgiven=is_cancelled)
+        return JudgedReply(
+            claim, Outcome.MISSING, reason, is_charged=False, is_forgiven=is_cancelled
+        )
 
     def _finish(self, results: ResultFile) -> None:
         """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
@@ -489,8 +491,8 @@ class _BatchIngest:
 
             account: dict[str, Any] = outcome_counts | usage_account
             account["not_applied"] = len(not_applied)
-            account["unknown"] = results.unknown
-            account["duplicates"] = results.duplicates
+            account["unknown"] = results.unknown_count
+            account["duplicates"] = results.duplicate_count
             account["unreadable"] = results.unreadable_count
             account["calls"] = 0
             if self._is_live:
@@ -521,7 +523,7 @@ def summarize_batch(
         model=batch.model,
     )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
-    names = task.table(tx).names(tx, row_ids)
+    names = task.row_table(tx).read_names(tx, row_ids)
 
     anomalies = []
     for kind, column, description in UNMATCHED_LINE_KINDS:
@@ -597,7 +599,7 @@ def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) ->
         return None
 
     [(code, excerpt)] = excerpt_by_code.items()
-    error = ParsedReply(Outcome.REFUSED, "error-line", code=code, shown=excerpt)
+    error = ParsedReply(Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt)
     if code is None or (batch.requests == 1 and not error.is_account_failure):
         return None
     return error

@@ -116,7 +116,7 @@ class LiveReport:
     trial_outcomes: dict[str, TrialOutcome] = field(default_factory=dict)
 
     @property
-    def done(self) -> int:
+    def finished_rows(self) -> int:
         """Number of rows that this run is finished with."""
         return self.answered + self.failed.total()
 
@@ -150,7 +150,7 @@ def ask_rows(
     ws: WorkspaceSession,
     selection: Selection,
     *,
-    way: Mode = Mode.LIVE,
+    mode: Mode = Mode.LIVE,
     on_progress: OnProgress = lambda _: None,
     is_single_batch: bool = False,
     patience_s: float = math.inf,
@@ -174,7 +174,7 @@ def ask_rows(
     live_run = _LiveRun(
         ws,
         selection,
-        way,
+        mode,
         on_progress=on_progress,
         is_single_batch=is_single_batch,
         patience_s=patience_s,
@@ -185,9 +185,9 @@ def ask_rows(
 
 def ask_alone(
     ws: WorkspaceSession,
-    ids: Sequence[str] | None = None,
+    row_ids: Sequence[str] | None = None,
     *,
-    way: Mode = Mode.LIVE,
+    mode: Mode = Mode.LIVE,
     patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
@@ -198,17 +198,17 @@ def ask_alone(
     Raises:
         KeyboardInterrupt: The run was interrupted.
     """
-    if ids is None:
+    if row_ids is None:
         ingest.recover_dead_runs(ws)
         with ws.store.read() as tx:
-            ids = claiming.due_ids(tx, ws.task)
-        if not ids:
+            row_ids = claiming.due_ids(tx, ws.task)
+        if not row_ids:
             return LiveReport()
 
     report = ask_rows(
         ws,
-        Selection(row_ids=ids),
-        way=way,
+        Selection(row_ids=row_ids),
+        mode=mode,
         is_single_batch=True,
         patience_s=patience_s,
         deadline_s=deadline_s,
@@ -283,7 +283,7 @@ class _LiveRun:
             ws,
             selection,
             NoProgress(),
-            way=mode,
+            mode=mode,
             is_single_batch=is_single_batch,
         )
         self._open_batches: dict[int, OpenLiveBatch] = {}
@@ -416,12 +416,12 @@ class _LiveRun:
                 self._ws,
                 selection,
                 NoProgress(),
-                way=self._mode,
+                mode=self._mode,
                 run_number=preparation.run_number,
             )
-            prepared = retry_preparation.next()
+            prepared = retry_preparation.prepare_next()
         if not isinstance(prepared, Prepared):
-            prepared = preparation.next()
+            prepared = preparation.prepare_next()
         if isinstance(prepared, Prepared):
             preparation.run_number = preparation.run_number or prepared.number
         return prepared
@@ -496,7 +496,7 @@ class _LiveRun:
         """Wait for a time, or until a call or a batch ends or the run is stopped."""
         waiters = [
             asyncio.ensure_future(self._stop.wait()),
-            asyncio.ensure_future(self._ws.asleep(seconds)),
+            asyncio.ensure_future(self._ws.async_sleep(seconds)),
         ]
         try:
             await asyncio.wait(
@@ -534,16 +534,16 @@ class _LiveRun:
         service_tier = self._mode.tier
         started_at = ws.monotonic()
         try:
-            await asyncio.to_thread(open_batch.lock.check)
+            await asyncio.to_thread(open_batch.lock.raise_if_lost)
         except LockLostError:
             self._rate_limiter.withdraw(started_call)
             raise
 
         open_batch.calls += 1
         self.report.calls += 1
-        request_body = requests.parse_request(call.request.data)
+        request_body = requests.parse_request(call.request.line)
         try:
-            reply = await ws.client.generate(ws.model.name, request_body, tier=service_tier)
+            reply = await ws.client.generate(ws.model.name, request_body, service_tier=service_tier)
         except asyncio.CancelledError:
             reason = "interrupted" if self.report.interrupted else LATE_REASON
             self._give_up(call, reason, may_be_paid=True)
@@ -554,11 +554,11 @@ class _LiveRun:
 
         # The reply is on disk before the slot of this call is free.
         duration_s = ws.monotonic() - started_at
-        open_batch.keep(requests.make_result_line(call.request.data, response=reply))
+        open_batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         open_batch.seconds += duration_s
         if self._mode is Mode.TRIAL:
             outcome = TrialOutcome(reply, "", duration_s)
-            self.report.trial_outcomes[call.request.item.id] = outcome
+            self.report.trial_outcomes[call.request.row.id] = outcome
 
         parsed_reply = responses.parse_response(reply)
         if parsed_reply.usage.prompt:
@@ -566,8 +566,8 @@ class _LiveRun:
         self.report.cost += calculate_cost(
             ws.model,
             parsed_reply.usage,
-            parsed_reply.tier or service_tier,
-            on=ws.now().date(),
+            parsed_reply.served_tier or service_tier,
+            day=ws.now().date(),
         )
         self._throttle.note_answer(took_s=duration_s)
         self._settle_refusals()
@@ -600,7 +600,7 @@ class _LiveRun:
             return
 
         now = self._ws.monotonic()
-        self._throttle.note_failure(error, started_s=started_at, row_id=call.request.item.id)
+        self._throttle.note_failure(error, started_s=started_at, row_id=call.request.row.id)
         call.failures += 1
         call.failing_since = min(call.failing_since, now)
         was_sent = not isinstance(error, errors.NotSentError)
@@ -651,9 +651,11 @@ class _LiveRun:
             }
             # The line of the refusal counts as the reply to a call.
             call.batch.calls += 1
-            call.batch.keep(requests.make_result_line(call.request.data, error=error_document))
+            call.batch.append_reply(
+                requests.make_result_line(call.request.line, error=error_document)
+            )
             outcome = TrialOutcome(None, error.message, is_refused=True)
-            self.report.trial_outcomes[call.request.item.id] = outcome
+            self.report.trial_outcomes[call.request.row.id] = outcome
             self._count_reply(call.batch)
 
     def _give_up(
@@ -670,7 +672,7 @@ class _LiveRun:
             may_be_paid: The call may have been paid for.
             is_refused: The service refused the request by a 400.
         """
-        item_id = call.request.item.id
+        item_id = call.request.row.id
         call.batch.failure_reasons[item_id] = (
             f"{LOST_CALL_PREFIX}{reason}" if may_be_paid else reason
         )
@@ -779,7 +781,7 @@ class _LiveRun:
             with contextlib.suppress(errors.FindableError, OSError):
                 await asyncio.to_thread(self._sync)
             self._throttle.check_stall(in_flight=len(self._running_calls))
-            if self._ws.stopping.is_set() and not self.report.interrupted:
+            if self._ws.stop_event.is_set() and not self.report.interrupted:
                 self._interrupt()
             self._on_progress(self.report)
 
@@ -836,7 +838,7 @@ class _LiveRun:
         for past_calls in recent_calls:
             for called_at in _spread_evenly(past_calls, window_start, now):
                 monotonic_time = monotonic_now - (now - called_at).total_seconds()
-                other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens))
+                other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens_per_call))
         unrecorded_calls = sum(
             open_batch.calls - open_batch.recorded_calls
             for open_batch in list(self._open_batches.values())
@@ -866,10 +868,10 @@ def _spread_evenly(
 ) -> Iterator[datetime]:
     """Return assumed times of the calls of a batch: evenly spread, and not before the window."""
     finished_at = past_calls.finished_at or now
-    interval = (finished_at - past_calls.started_at) / past_calls.calls
+    interval = (finished_at - past_calls.started_at) / past_calls.call_count
     # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
     latest = now + timedelta(seconds=WINDOW_S)
-    for number in range(1, past_calls.calls + 1):
+    for number in range(1, past_calls.call_count + 1):
         called_at = past_calls.started_at + interval * number
         if window_start <= called_at <= latest:
             yield called_at
@@ -896,7 +898,7 @@ class RetryThreads:
         """Ask about all due rows now and then every RETRY_INTERVAL_S, in the background."""
         threading.Thread(target=self._repeat, name="due-rounds", daemon=True).start()
 
-    def ask(self, ids: list[str] | None = None) -> Future[None]:
+    def submit(self, ids: list[str] | None = None) -> Future[None]:
         """Ask about these rows, or all due rows, when a thread is free.
 
         After `stop` nothing is asked, and the returned future is complete.
@@ -929,5 +931,5 @@ class RetryThreads:
 
     def _repeat(self) -> None:
         while not self._stop_event.is_set():
-            wait([self.ask()])
+            wait([self.submit()])
             self._stop_event.wait(RETRY_INTERVAL_S)

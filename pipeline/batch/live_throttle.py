@@ -56,8 +56,8 @@ class LiveThrottle:
     def __init__(
         self,
         ws: WorkspaceSession,
-        end: Callable[[FindableError], None],
-        way: Mode,
+        stop_run: Callable[[FindableError], None],
+        mode: Mode,
         *,
         hurries: bool,
     ) -> None:
@@ -69,14 +69,14 @@ class LiveThrottle:
             hurries: Stop the run at the second 429 in a row.
         """
         self._ws = ws
-        self._stop_run = end
+        self._stop_run = stop_run
         self._hurries = hurries
-        is_flex = way is Mode.FLEX
+        is_flex = mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self.rate_limiter = RateLimiter(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
-            measured_s = batches.mean_call_seconds(tx, ws.model.name, way)
+            measured_s = batches.mean_call_seconds(tx, ws.model.name, mode)
         default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
         self._mean_call_s = measured_s or default_s

@@ -103,7 +103,7 @@ class PollReport:
         if self.stopped:
             report_errors.append(self.stopped)
 
-        hint = f"`{labels.step('batch-submit')}` finds out"
+        hint = f"`{labels.command('batch-submit')}` finds out"
         for number in self.unclear:
             message = f"batch {number}: it is unclear whether it was created"
             report_errors.append(errors.RemoteError(message, hint=hint))
@@ -143,7 +143,7 @@ def poll_batches(
         if ws.locks.is_free(lock_name):
             poll.report.unclear.append(batch.number)
         else:
-            ws.display.say(f"batch {batch.number}: {ws.locks.holder(lock_name)}")
+            ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
     poll.check_duplicates()
     poll.restore_lost_results()
     poll.add_submitted()
@@ -281,25 +281,31 @@ class _Poll:
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        self.done_counts[number] = min(remote.done, batch.requests)
-        if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
+        self.done_counts[number] = min(remote.ended_request_count, batch.requests)
+        if (remote.state_name, remote.ended_request_count) != (
+            batch.remote_word,
+            batch.remote_done,
+        ):
             with ws.store.write() as tx:
                 batches.update_if_submitted(
                     tx,
                     batch,
-                    remote_word=remote.word,
-                    remote_done=remote.done,
+                    remote_word=remote.state_name,
+                    remote_done=remote.ended_request_count,
                 )
-        if not is_known_state(remote.word) and str(remote.word) not in self.unknown_states:
-            self.unknown_states.add(str(remote.word))
+        if (
+            not is_known_state(remote.state_name)
+            and str(remote.state_name) not in self.unknown_states
+        ):
+            self.unknown_states.add(str(remote.state_name))
             ws.display.warn(
-                f"batch {number}: a state never seen before, {remote.word!r}; taken as not over",
+                f"batch {number}: a state never seen before, {remote.state_name!r}; taken as not over",
             )
 
-        is_settled = remote.state.is_over and not self._should_wait_for_result(batch, remote)
+        is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
         if is_settled and self.should_download:
             self._download_result(number, remote)
-        state = (remote.word or "no state").lower().rpartition("state_")[2]
+        state = (remote.state_name or "no state").lower().rpartition("state_")[2]
         return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
 
     def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
@@ -388,7 +394,7 @@ class _Poll:
         path = result_path(self.ws.data, number)
         with (
             contextlib.suppress(LockLostError, errors.StateConflictError),
-            self.ws.locks.hold(lock_of(number)) as lock,
+            self.ws.locks.try_lock(lock_of(number)) as lock,
         ):
             if lock is None:
                 # Another process downloads it. The next look reads the state again.
@@ -431,7 +437,7 @@ class _Poll:
         """
         end_reason = _describe_ending(remote)
         path = result_path(self.ws.data, batch.number)
-        columns = {"remote_word": remote.word}
+        columns = {"remote_word": remote.state_name}
         if remote.state is not RemoteState.SUCCEEDED:
             columns["reason"] = end_reason
         with self.ws.store.write() as tx:
@@ -457,15 +463,15 @@ class _Poll:
             reason = CANCELLED_BY_USER
         provenance = provenance_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
-            batches.update_if_submitted(tx, batch, remote_word=remote.word)
+            batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
             while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
                 judgements = [
                     JudgedReply(
                         claim,
                         Outcome.MISSING,
                         reason,
-                        charged=False,
-                        forgiven=is_cancelled_by_hand,
+                        is_charged=False,
+                        is_forgiven=is_cancelled_by_hand,
                     )
                     for claim in page
                 ]
@@ -498,7 +504,7 @@ class _Poll:
         ws = self.ws
         is_cancelled = batch.cancel_asked_at is not None
         is_succeeded = remote.state is RemoteState.SUCCEEDED
-        expected_count = remote.done
+        expected_count = remote.ended_request_count
         if not expected_count and is_succeeded:
             expected_count = batch.requests
         try:
@@ -528,7 +534,7 @@ class _Poll:
         if is_cancelled:
             ws.display.warn(f"{message}; it is given up")
             return False
-        poll = ws.task.words.step("batch-poll")
+        poll = ws.task.labels.command("batch-poll")
         give_up = CommandHint("batch-cancel", batch=batch.number)
         hint = f"run `{poll}` again later, or give it up: {give_up}"
         raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
@@ -563,7 +569,7 @@ class _Poll:
                 best = latest
                 latest_path.replace(best_path)
             is_complete = latest.is_complete and latest.matched_requests >= expected_count
-            if is_complete or remote.inlined:
+            if is_complete or remote.inline_results:
                 break
             if remaining_tries and latest.matched_requests > 0:
                 shortfall = _describe_shortfall(latest, expected_count)
@@ -582,10 +588,10 @@ class _Poll:
         except errors.IncompleteError as error:
             return Download(body=f"a part ({error.message})")
         with ResultFile(path) as results:
-            key_count = results.count_keys(self._request_keys(batch))
-            if results.is_cut:
+            key_count = results.count_present_keys(self._request_keys(batch))
+            if results.is_truncated:
                 body = "a file that ends inside a line"
-            return Download(not results.is_cut, key_count, body)
+            return Download(not results.is_truncated, key_count, body)
 
     def _write_result(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> str:
         """Write the result of a batch to a path, one line per request with its key.
@@ -597,8 +603,8 @@ class _Poll:
             IncompleteError: Only a part was received.
             MissingError: The result does not exist.
         """
-        if remote.inlined:
-            write_inline_results(path, remote.inlined)
+        if remote.inline_results:
+            write_inline_results(path, remote.inline_results)
         else:
             self.ws.client.download(remote.result_file or "", path)
         body = describe_body(path)
@@ -634,7 +640,7 @@ class _Poll:
         part = files.new_part_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with ws.locks.hold(lock_of(number)) as lock:
+            with ws.locks.try_lock(lock_of(number)) as lock:
                 if lock is None:
                     return
                 self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)

@@ -109,7 +109,7 @@ class _Draft:
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
             self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
-            max_queued_tokens = self.ws.model.enqueued(settings.tier)
+            max_queued_tokens = self.ws.model.max_enqueued_tokens(settings.tier)
             if max_queued_tokens is not None:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
@@ -137,11 +137,11 @@ class _Draft:
 
         added: list[PlannedRequest] = []
         for request in requests:
-            row = request.item
+            row = request.row
             input_key = hash(row.input_hash)
-            if row.id in earlier.given:
-                self.copied_answers.append(earlier.given[row.id])
-            elif row.id not in earlier.waiting and (
+            if row.id in earlier.copied_answers:
+                self.copied_answers.append(earlier.copied_answers[row.id])
+            elif row.id not in earlier.running_ids and (
                 self.asks_each or input_key not in self.input_keys
             ):
                 if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
@@ -169,7 +169,7 @@ class _Draft:
         The first request of a file may exceed the limits of a file, but not a budget or a quota.
         """
         rows = self.file_rows + 1
-        size = self.file_bytes + request.size + 1
+        size = self.file_bytes + request.size_bytes + 1
         counted_usage = self.counted_usage + request.usage
         expected_usage = self.calibration.applied(counted_usage, count=rows)
         is_over_limit = (
@@ -204,7 +204,7 @@ class _Draft:
 
     def price(self, usage: Usage) -> float:
         """Return the price of `usage` in USD, at today's rates."""
-        return calculate_cost(self.ws.model, usage, self.mode.tier, on=self.ws.now().date())
+        return calculate_cost(self.ws.model, usage, self.mode.tier, day=self.ws.now().date())
 
 
 @dataclass(frozen=True)
@@ -217,16 +217,16 @@ class BatchPlan:
     # Requests; rows with the same input share a request.
     requests: int = 0
     # Bytes of the request files.
-    size: int = 0
+    size_bytes: int = 0
     # Prompt tokens before calibration.
     counted_prompt_tokens: int = 0
     usage: Usage = NO_USAGE
     # In USD.
     cost: float = 0.0
 
-    def about(self, labels: TaskLabels) -> str:
+    def describe_rows(self, labels: TaskLabels) -> str:
         """Return the number of rows in words, with the number of requests if that differs."""
-        rows = plural(self.items, labels.one, labels.many)
+        rows = plural(self.items, labels.singular, labels.plural)
         if self.requests == self.items:
             return rows
         return f"{rows}, {plural(self.requests, 'question')}"
@@ -235,7 +235,9 @@ class BatchPlan:
         """Return rows, batches and tokens in words, without the price."""
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
-        return f"{self.about(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
+        return (
+            f"{self.describe_rows(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
+        )
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 draft.copied_answers.clear()
                 remaining = remaining[draft.seen_rows - seen_before :]
                 for request in added:
-                    size += request.size + 1
+                    size += request.size_bytes + 1
                     counted_usage += request.usage
                 if stop_reason is StopReason.FULL:
                     full_files += 1
@@ -285,7 +287,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         items=draft.seen_rows,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
-        size=size,
+        size_bytes=size,
         counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
         cost=draft.price(expected_usage),
@@ -312,7 +314,7 @@ def _request_pages(
         row_ids = selection.row_ids
         if mode is not Mode.TRIAL:
             row_ids = claiming.claimable_among(tx, task, selection.row_ids)
-        row_pages = (task.rows(tx, id_page) for id_page in split_into_pages(row_ids))
+        row_pages = (task.read_rows(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()
     page_bytes = 0
@@ -322,9 +324,9 @@ def _request_pages(
             selected_rows = {
                 row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
             }
-        for request in builder.lines(tx, selected_rows):
+        for request in builder.plan_requests(tx, selected_rows):
             page.append(request)
-            page_bytes += request.size
+            page_bytes += request.size_bytes
             if len(page) == LOOKUP_PAGE_REQUESTS or page_bytes >= LOOKUP_PAGE_BYTES:
                 yield page
                 page = []
@@ -355,7 +357,7 @@ def prepare_batches(
         with ws.lock(PREPARE_LOCK):
             _delete_unknown_request_files(ws)
         while True:
-            prepared = preparation.next()
+            prepared = preparation.prepare_next()
             if not isinstance(prepared, Prepared):
                 return prepared
             numbers.append(prepared.number)
@@ -407,7 +409,7 @@ class Preparation:
     ws: WorkspaceSession
     selection: Selection
     bar: ProgressBar
-    way: Mode = Mode.BATCH
+    mode: Mode = Mode.BATCH
     # Number of the first batch of a live run, or None before it exists.
     run_number: int | None = None
     # The batch belongs to no run, and does not wait for another process that prepares.
@@ -420,7 +422,7 @@ class Preparation:
     # Lock of the live batch that was claimed last.
     _lock: Lock | None = None
 
-    def next(self) -> Prepared | StopReason:
+    def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
 
         Each batch begins after the last row of the batch before, so claimed rows are not read
@@ -438,7 +440,7 @@ class Preparation:
             self._prepared_rows += prepared.row_count
             self._last_id = prepared.last_id
             # The rows of a trial are not claimed, so they must leave the selection.
-            if self.way is Mode.TRIAL and self.selection.row_ids is not None:
+            if self.mode is Mode.TRIAL and self.selection.row_ids is not None:
                 next_index = self.selection.row_ids.index(prepared.last_id) + 1
                 self.selection = Selection(
                     limit=self.selection.limit,
@@ -470,7 +472,7 @@ class Preparation:
             f"the items to ask about changed {MAX_TRIES} times while their requests were written; "
             "nothing was claimed",
             hint="let the other command finish, then run "
-            f"`{ws.task.words.step('batch-submit')}` again",
+            f"`{ws.task.labels.command('batch-submit')}` again",
         )
 
     @contextlib.contextmanager
@@ -499,18 +501,18 @@ class Preparation:
             The draft, or why it has no rows.
         """
         stop_reason = StopReason.NO_ROWS_LEFT
-        is_api_batch = self.way is Mode.BATCH
+        is_api_batch = self.mode is Mode.BATCH
         draft = self._new_draft(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
         draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            for page in _request_pages(tx, self.ws, self.selection, self.way, after=after):
+            for page in _request_pages(tx, self.ws, self.selection, self.mode, after=after):
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
                     draft.requests += added
                 else:
-                    writer.write(b"".join(request.data + b"\n" for request in added))
+                    writer.write(b"".join(request.line + b"\n" for request in added))
                 if len(draft.copied_answers) >= LOOKUP_PAGE_REQUESTS:
                     self._store_copied_answers(draft)
                 self.bar.show(self._prepared_rows + draft.seen_rows)
@@ -534,8 +536,8 @@ class Preparation:
                 tx,
                 ws.task,
                 draft.copied_answers,
-                source=provenance,
-                at=ws.now(),
+                provenance=provenance,
+                now=ws.now(),
             )
         draft.copied_answers.clear()
 
@@ -558,9 +560,9 @@ class Preparation:
                 expected_state="free",
                 target_state="used",
             )
-        self.ws.bind(tx)
-        if self.way is not Mode.BATCH:
-            self._lock = self.ws.locks.take(lock_of(number))
+        self.ws.bind_backend(tx)
+        if self.mode is not Mode.BATCH:
+            self._lock = self.ws.locks.acquire(lock_of(number))
             if self._lock is None:
                 raise StateConflictError(
                     "the lock of batch",
@@ -572,7 +574,7 @@ class Preparation:
         path = request_path(self.ws.data, number)
         file = draft.file
         if file is None:
-            lines = b"".join(request.data + b"\n" for request in draft.requests)
+            lines = b"".join(request.line + b"\n" for request in draft.requests)
             file = files.seal_bytes(path, lines)
         try:
             self._insert_batch(tx, draft, number, file, str(path.relative_to(self.ws.data)))
@@ -604,12 +606,12 @@ class Preparation:
         task = self.ws.task
         now = self.ws.now()
         run_number = self.run_number
-        is_in_run = not self.is_single_batch and self.way not in (Mode.BATCH, Mode.TRIAL)
+        is_in_run = not self.is_single_batch and self.mode not in (Mode.BATCH, Mode.TRIAL)
         if not run_number and is_in_run:
             run_number = number
         batches.add_batch(
             tx,
-            way=self.way,
+            mode=self.mode,
             run=run_number or None,
             now=now,
             number=number,
@@ -627,7 +629,7 @@ class Preparation:
             estimated_cost=draft.price(draft.expected_usage),
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
-        if self.way is not Mode.TRIAL:
+        if self.mode is not Mode.TRIAL:
             claiming.claim_rows(
                 tx,
                 task,
@@ -646,14 +648,14 @@ class Preparation:
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
-        if self.way is Mode.BATCH:
+        if self.mode is Mode.BATCH:
             quota_tokens = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
         return _Draft(
             ws,
-            self.way,
+            self.mode,
             calibration,
             max_rows,
-            asks_each=self.way is Mode.TRIAL or self.is_single_batch,
+            asks_each=self.mode is Mode.TRIAL or self.is_single_batch,
             quota_tokens=quota_tokens,
             budget_usd=budget.current_budgets(ws).remaining_usd(
                 tx,

@@ -249,7 +249,7 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
 
     Prices are in USD per million tokens, as `in` and `out` of live calls and of batches.
     """
-    settings = settings.for_backend(settings.wanted_backend)
+    settings = settings.for_backend(settings.effective_backend)
     uses = {
         settings.model.removeprefix("models/"): "answers",
         settings.embedding_model.removeprefix("models/"): "embeds",
@@ -259,9 +259,9 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
         model_limits = own_limits if use == "answers" else {}
-        limits = model.limits(settings.tier, **model_limits)._asdict()
+        limits = model.rate_limits(settings.tier, **model_limits)._asdict()
         limits["tier"] = settings.tier
-        limits["enqueued_tokens"] = model.enqueued(settings.tier)
+        limits["enqueued_tokens"] = model.max_enqueued_tokens(settings.tier)
         document = {
             "model": model.name,
             "use": use,
@@ -280,7 +280,7 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
 
 def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
-    prompt_price, answer_price = model.prices(mode.tier, on=day)
+    prompt_price, answer_price = model.prices(mode.tier, day=day)
     return {"in": prompt_price, "out": answer_price}
 
 
@@ -293,10 +293,13 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """
     failed_rows = list(claims.failed_retries(tx, task.name))
     due_ids = set(claiming.due_ids(tx, task))
-    names = task.table(tx).names(tx, [row.item_id for row in failed_rows])
+    names = task.row_table(tx).read_names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:
-        parked_ids = {row[0] for row in claims.parked_rows(tx, task.name, prompt_version=task.own)}
+        parked_ids = {
+            row[0]
+            for row in claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+        }
 
     documents = []
     for row in failed_rows:
@@ -324,7 +327,7 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
         unfinished); no members if the version has no pilot and needs none.
     """
     # The model is not looked up, because an unknown model must not stop a status.
-    version = f"{task.label}/{model_name.removeprefix('models/')}"
+    version = f"{task.version_label}/{model_name.removeprefix('models/')}"
     pilot = runs.find_newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}

@@ -102,9 +102,9 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
 
     def try_send() -> SendOutcome | ReconcileResult | None:
         """Take the next step under the batch's lock; see `_Send.execute`."""
-        with ws.locks.hold(lock_of(number)) as lock:
+        with ws.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
-                ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
+                ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
             with ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -152,7 +152,7 @@ class _Send(NamedTuple):
             if not reconciled.absent:
                 return reconciled
             if not may_create:
-                submit = self.ws.task.words.step("batch-submit")
+                submit = self.ws.task.labels.command("batch-submit")
                 raise errors.RemoteError(
                     f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without an "
                     f"answer, and the list shows none of them; last: {batch.reason}",
@@ -194,7 +194,7 @@ class _Send(NamedTuple):
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
 
         # A process that was suspended can only notice now that another process has its lock.
-        self.lock.check()
+        self.lock.raise_if_lost()
         try:
             remote = ws.client.create_batch(
                 batch.model,
@@ -294,7 +294,7 @@ class _Send(NamedTuple):
                 batches.record_absent_try(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.current_budgets(ws).check(tx, batch)
+                budget.current_budgets(ws).ensure_fits(tx, batch)
             batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
@@ -307,11 +307,11 @@ class _Send(NamedTuple):
         reason = budget.quota_refusal_reason(tx, self.batch, self.ws.settings)
         if not reason:
             return
-        labels = self.ws.task.words
+        labels = self.ws.task.labels
         raise budget.QuotaFullError(
             f"batch {self.batch.number} is ready and waits: {reason}",
-            hint=f"`{labels.step('batch-poll')}` until a batch is over, "
-            f"then `{labels.step('batch-submit')}` again",
+            hint=f"`{labels.command('batch-poll')}` until a batch is over, "
+            f"then `{labels.command('batch-submit')}` again",
         )
 
     def _upload(self, display_name: str) -> str:
@@ -432,7 +432,7 @@ class _Send(NamedTuple):
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
         judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(tx, ws, [judgement], source=provenance)
-        names = ws.task.table(tx).names(tx, [claim.item_id])
+        names = ws.task.row_table(tx).read_names(tx, [claim.item_id])
         row_name = names.get(claim.item_id, claim.item_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by a later run"
@@ -440,7 +440,7 @@ class _Send(NamedTuple):
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
         """Return the error that a whole file was refused, with the effect of the next submit."""
-        submit = self.ws.task.words.step("batch-submit")
+        submit = self.ws.task.labels.command("batch-submit")
         count_note = ""
         hint = f"`{submit}` sends it once more"
         if batch.refusals >= MAX_REFUSALS:
@@ -458,8 +458,8 @@ def write_failures(
     source: Provenance,
 ) -> WriteResult:
     """Store failed requests, and park rows with the same input as a row that is parked now."""
-    write_result = write_judged_replies(tx, ws.task, judgements, source=source, at=ws.now())
-    copy_to_duplicates(tx, ws.task, judgements, write_result, None, source=source, at=ws.now())
+    write_result = write_judged_replies(tx, ws.task, judgements, provenance=source, now=ws.now())
+    copy_to_duplicates(tx, ws.task, judgements, write_result, None, provenance=source, now=ws.now())
     return write_result
 
 
@@ -488,7 +488,7 @@ def reconcile(
     """
     started = ws.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
-    first_look = ws.first_looks.setdefault(create_key, started)
+    first_look = ws.first_lookup_times.setdefault(create_key, started)
     with ws.store.read() as tx:
         prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
@@ -610,7 +610,7 @@ def _record_duplicates(
             display_name=remote.display_name,
             now=now,
         )
-        if remote.state.is_over:
+        if remote.state.is_final:
             batches.mark_duplicate_cancelled(tx, remote.name, now=now)
 
 

@@ -51,10 +51,10 @@ class SubmitReport:
     # Rows that the quota of queued tokens does not allow.
     no_room: int = 0
     # The refusal of an API that accepts no more batches until a running batch ends.
-    full: RemoteError | None = None
+    full_api_error: RemoteError | None = None
 
     @property
-    def at_api(self) -> list[int]:
+    def created_batches(self) -> list[int]:
         """Return the numbers of the batches that this submit created or adopted."""
         submitted_outcomes = {SendOutcome.CREATED, SendOutcome.ADOPTED}
         return [number for number, outcome in self.sent.items() if outcome in submitted_outcomes]
@@ -154,7 +154,7 @@ def submit_batches(
     if not agreed:
         announcement = describe_plan(ws, plan) if plan.items else "resuming an earlier run"
         ws.display.say(f"{ws.model.name}, {announcement}")
-        ws.spend(plan.cost, nothing="nothing was written or sent")
+        ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
     new_rows = plan.items - prepared_plan.items
     # Without a token count it is unknown which rows share a request.
@@ -174,16 +174,16 @@ def submit_batches(
         if not patient or is_daily or not submitted:
             raise
         ws.display.say(f"the rest waits for a batch to end: {error.message}")
-        report.full = error
+        report.full_api_error = error
     submission.update_report(new_requests, set(earlier_numbers))
     return report
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return the batches of a plan in words, with its price and the date of the prices."""
-    cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
+    cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.describe(ws.task.words)}, {cost}{price_date}"
+    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
 
 
 def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
@@ -246,7 +246,7 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
             items=plan.items + batch.requests,
             batches=plan.batches + 1,
             requests=plan.requests + batch.requests,
-            size=plan.size + batch.request_size,
+            size_bytes=plan.size_bytes + batch.request_size,
             counted_prompt_tokens=plan.counted_prompt_tokens + (batch.counted_in or 0),
             usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
             cost=plan.cost + batch.estimated_cost,
@@ -260,7 +260,7 @@ def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> B
         items=plan.items + _count_new(ws, selection),
         batches=plan.batches,
         requests=plan.requests,
-        size=plan.size,
+        size_bytes=plan.size_bytes,
         counted_prompt_tokens=plan.counted_prompt_tokens,
         usage=plan.usage,
         cost=plan.cost,
@@ -330,7 +330,7 @@ class _Submission:
             self.report.prepared += numbers
             self.send(numbers)
 
-        parked = ws.task.words.step("parked")
+        parked = ws.task.labels.command("parked")
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
             "the rest was left untouched",
@@ -355,7 +355,7 @@ class _Submission:
             BudgetError: A budget held all rows back, so nothing was prepared or sent.
         """
         report = self.report
-        report.items = self._count_requests(report.at_api)
+        report.items = self._count_requests(report.created_batches)
         if not self.stop_reasons & {StopReason.BUDGET, StopReason.QUOTA}:
             return
 

@@ -301,7 +301,7 @@ class Declaration(Generic[A_co]):
         return isinstance(self.items, str) and is_query(self.items)
 
     @cached_property
-    def asked(self) -> tuple[str, ...]:
+    def prompt_columns(self) -> tuple[str, ...]:
         """The distinct columns that the prompt names, in their order."""
         return list_template_columns(self.prompt)
 
@@ -356,7 +356,7 @@ class DeclarationError(InputError):
         messages = "\n".join(fault.message for fault in faults)
         super().__init__(heading + messages, hint=faults[0].hint)
         self.faults = faults
-        self.declared = declared
+        self.declaration = declared
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -319,10 +319,10 @@ class Location(NamedTuple):
     # 1 if the slice differs from the quotation in white space, case and punctuation only.
     likeness: float
     # "", BY_LOOK, or for example "by likeness 0.93".
-    how: str
+    method: str
 
     @property
-    def mark(self) -> float | None:
+    def noted_likeness(self) -> float | None:
         """The likeness if the slice was found by likeness, else None."""
         return None if self.likeness == 1 else self.likeness
 
@@ -371,7 +371,7 @@ class SearchableText:
             return []
         return [similar_location]
 
-    def why_not(self, quote: str) -> str:
+    def find_difference(self, quote: str) -> str:
         """Return the difference of a missing quotation from the most similar slice.
 
         Returns:
@@ -384,7 +384,7 @@ class SearchableText:
                     return self._difference_at(piece, similar_location)
         return ""
 
-    def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
+    def find_spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the (start, end) of a phrase, as whole words, ignoring white space and case."""
         for start, end in self._find_folded(FoldedText(phrase).text):
             if is_boundary(self.text, start) and is_boundary(self.text, end):

@@ -29,7 +29,7 @@ class Progress(Protocol):
         label: str,
         total: int | None,
         *,
-        late: bool = False,
+        is_delayed: bool = False,
     ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Show a bar during a `with` block, without a percentage if there is no total.
 

@@ -292,12 +292,12 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         earlier_likeness = None
         if isinstance(quote, Quote):
             earlier_likeness = quote.likeness
-        likeness = earlier_likeness or location.mark
+        likeness = earlier_likeness or location.noted_likeness
         return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
 
     if is_optional:
         return None
-    difference = text.why_not(str(quote))
+    difference = text.find_difference(str(quote))
     suffix = ""
     if difference:
         suffix = f", which has another {difference}"

@@ -38,12 +38,18 @@ class Ranking:
     # The share of words in a fused score. Vectors have the rest.
     share: float = 0.6
     # Words of questions that do not describe an entry.
-    asking: str = ""
+    question_words: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
         groups = [{"fields": list(group.fields), "weight": group.weight} for group in self.groups]
-        return {"groups": groups, "share": self.share, "asking": self.asking, "k1": K1, "b": B}
+        return {
+            "groups": groups,
+            "share": self.share,
+            "asking": self.question_words,
+            "k1": K1,
+            "b": B,
+        }
 
     def texts(self, fields: Mapping[str, str]) -> list[str]:
         """Return the text of each group, without the missing fields of the entry."""

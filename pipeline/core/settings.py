@@ -554,7 +554,7 @@ class Settings:
         return None
 
     @property
-    def wanted_backend(self) -> str:
+    def effective_backend(self) -> str:
         """Return the backend: the setting, else gemini if there is a key, else local."""
         return self.backend or ("gemini" if self.api_key else "local")
 
@@ -578,7 +578,7 @@ class Settings:
         return replace(settings, list_lag=max(settings.list_lag, lag_s))
 
     @property
-    def url(self) -> Secret:
+    def confirmed_database_url(self) -> Secret:
         """Return the database URL.
 
         Raises:
@@ -599,7 +599,7 @@ class Settings:
         return Secret.url(f"sqlite:///{path}")
 
     @property
-    def server(self) -> Secret:
+    def confirmed_server(self) -> Secret:
         """Return the address of the API, to which the key is sent.
 
         Raises:
@@ -773,7 +773,7 @@ class SettingRow(NamedTuple):
 
 def settings_rows(settings: Settings) -> list[SettingRow]:
     """Return every setting with its value for the wanted backend; keys and passwords are masked."""
-    effective_settings = settings.for_backend(settings.wanted_backend)
+    effective_settings = settings.for_backend(settings.effective_backend)
     rows = []
     for setting in _DECLARED:
         value = getattr(effective_settings, setting.name)

@@ -76,7 +76,7 @@ class RemoteState(StrEnum):
     EXPIRED = "expired"
 
     @property
-    def is_over(self) -> bool:
+    def is_final(self) -> bool:
         """Whether the API will not change this batch any more."""
         return self is not RemoteState.WAITING
 

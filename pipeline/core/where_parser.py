@@ -41,21 +41,21 @@ class Comparison:
     operator: Operator
     values: tuple[Scalar, ...] = ()
     # The position in WHERE=, for messages.
-    place: str = ""
+    offset: str = ""
 
 
 @dataclass(frozen=True)
 class Negation:
     """A condition that must be false."""
 
-    inner: "Expression"
+    negated: "Expression"
 
 
 @dataclass(frozen=True)
 class Junction:
     """Conditions of which all (AND) or any (OR) must be true."""
 
-    is_every: bool
+    requires_all: bool
     parts: "tuple[Expression, ...]"
 
 
@@ -170,7 +170,7 @@ class _Parser:
             parts.append(parse_part())
         if len(parts) == 1:
             return parts[0]
-        return Junction(is_every=keyword == "and", parts=tuple(parts))
+        return Junction(requires_all=keyword == "and", parts=tuple(parts))
 
     def _parse_part(self) -> Expression:
         """Parse a negation, a condition in parentheses, or a comparison."""
@@ -202,7 +202,7 @@ class _Parser:
         is_negated = self._take_if("not")
         if is_null:
             self._require("null")
-            comparison = Comparison(column, "null", place=place)
+            comparison = Comparison(column, "null", offset=place)
         elif self._take_if("contains"):
             if self._next.kind not in {"text", "name"}:
                 raise self._expected("a text between single quotes")

@@ -70,9 +70,9 @@ def check_access(
     settings: Settings,
     store: Store,
     access: Access,
-    agrees: Callable[[str], bool],
+    confirm: Callable[[str], bool],
     *,
-    whole: bool = False,
+    is_whole_workspace: bool = False,
 ) -> AllowedAccess:
     """Check whether a command may use the workspace, and ask a person if need be. Writes nothing.
 
@@ -88,14 +88,14 @@ def check_access(
     if any(path.is_file() for path in (settings.data, *settings.data.parents)):
         return AllowedAccess()
 
-    with store.read_unchanged() as tx:
+    with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
         is_ours = tx is not None and schema.is_workspace(tx)
         additions = _PlannedAdditions([], [], [])
         adopted_tasks = None
         if tx is not None:
-            additions = _plan_additions(tx, settings, access, whole=whole)
-            adopted_tasks = _adopted_tasks(tx, settings, access, whole=whole)
+            additions = _plan_additions(tx, settings, access, whole=is_whole_workspace)
+            adopted_tasks = _adopted_tasks(tx, settings, access, whole=is_whole_workspace)
 
     # A folder whose database is missing is refused later, when its marker is checked.
     is_database_lost = (
@@ -123,11 +123,13 @@ def check_access(
     if access is Access.READ:
         _check_readable(settings, store, additions)
     elif additions.other_tables or additions.adoption_plan:
-        _confirm_additions(store, agrees, additions, is_ours=is_ours)
+        _confirm_additions(store, confirm, additions, is_ours=is_ours)
     elif is_ours and not settings.data.is_dir():
-        _confirm_new_folder(settings, store, agrees)
+        _confirm_new_folder(settings, store, confirm)
 
-    announcement = "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+    announcement = (
+        "" if is_ours else f"a new workspace: {settings.data}, database {store.display_name}"
+    )
     return AllowedAccess(announcement, adopted_tasks)
 
 
@@ -145,14 +147,14 @@ def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditio
     """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
     if not settings.data.is_dir():
         raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there ({store.shown}), "
+            f"there is no workspace in {settings.data}: its database is there ({store.display_name}), "
             "its folder is not; nothing was made",
             hint=f"set {OptionHint('data')} to the folder that belongs to that database",
         )
     if additions.adoption_plan:
         planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
         raise ConfigurationError(
-            f"a table in {store.shown} is another program's, and was never used by findable; "
+            f"a table in {store.display_name} is another program's, and was never used by findable; "
             "nothing was changed",
             hint=f"a command that writes asks whether it may add {planned}",
         )
@@ -180,7 +182,7 @@ def _confirm_additions(
     if additions.other_tables:
         names = join_first(additions.other_tables, MAX_LISTED_TABLES)
         foreign_tables = f"tables of another program ({names})"
-    location = f"{store.shown} holds {foreign_tables}"
+    location = f"{store.display_name} holds {foreign_tables}"
     _require_consent(
         agrees,
         f"{location}. Add {planned_text}?",
@@ -197,7 +199,7 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
         ConfigurationError: The person did not agree.
     """
     lost_folder = (
-        f"the workspace in {store.shown} has its files in another folder, "
+        f"the workspace in {store.display_name} has its files in another folder, "
         f"or lost them: {settings.data} is not"
     )
     _require_consent(
@@ -246,7 +248,7 @@ def _plan_additions(
     if is_ours and new_objects:
         own_tables = set[str]()
         for tables in used_tables:
-            for name, columns in tables.makes(tx, lookup_settings).items():
+            for name, columns in tables.list_made_columns(tx, lookup_settings).items():
                 if tuple(read_columns(tx, name)) == tuple(columns):
                     own_tables.add(name)
         other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
@@ -276,14 +278,14 @@ def _no_workspace_error(
     unchanged = "made"
     if other_tables:
         names = join_first(other_tables, MAX_LISTED_TABLES)
-        location = f"{store.shown}, which holds tables of another program ({names})"
+        location = f"{store.display_name}, which holds tables of another program ({names})"
         unchanged = "changed"
         hint = (
             f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
             "says what it would add there, and asks"
         )
     elif settings.database_url is not None:
-        location = f"{store.shown} ({OptionHint(data=settings.data)})"
+        location = f"{store.display_name} ({OptionHint(data=settings.data)})"
     return ConfigurationError(
         f"there is no workspace in {location}; nothing was {unchanged}", hint=hint
     )

@@ -23,13 +23,13 @@ READ_PAGE_ROWS = 500
 
 def _claimed_or_parked(task: Task) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
-    return claims.claimed_or_parked(task.name, task.own)
+    return claims.claimed_or_parked(task.name, task.own_prompt_version)
 
 
 def _open_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that are open."""
-    table = task.table(tx)
-    return table.ids_among(tx, row_ids, table.is_open)
+    table = task.row_table(tx)
+    return table.filter_ids(tx, row_ids, table.is_open)
 
 
 def select_claimable(
@@ -40,7 +40,7 @@ def select_claimable(
     Args:
         after: Only rows after this row id.
     """
-    query = task.table(tx).pending(names=names, after=after)
+    query = task.row_table(tx).select_open_rows(names=names, after=after)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(asks.c.item_id == row_id)
     return query.where(~unavailable.exists())
@@ -61,7 +61,9 @@ def claimable_rows(
     query = select_claimable(tx, task, names=names, after=after)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
-        yield {record[-1]: task.read(dict(zip(names, record, strict=False))) for record in records}
+        yield {
+            record[-1]: task.map_row(dict(zip(names, record, strict=False))) for record in records
+        }
 
 
 def claimable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:

@@ -27,13 +27,13 @@ class EarlierRequests(NamedTuple):
     """What earlier requests mean for rows that are about to be asked."""
 
     # Rows whose input is in a request that has no reply yet.
-    waiting: frozenset[str] = frozenset()
+    running_ids: frozenset[str] = frozenset()
     # Copied answers by row id.
-    given: Mapping[str, JudgedReply] = {}
+    copied_answers: Mapping[str, JudgedReply] = {}
 
 
 def find_duplicates(
-    tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]
+    tx: Connection, task: Task, extractor: str, planned_requests: Sequence[PlannedRequest]
 ) -> EarlierRequests:
     """Find running requests and stored answers with the same inputs as planned requests.
 
@@ -42,7 +42,7 @@ def find_duplicates(
     Args:
         extractor: The version (label and model) that asks.
     """
-    rows = [request.item for request in lines]
+    rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
         tx, task.name, extractor, [row.input_hash for row in rows]
     )
@@ -76,29 +76,34 @@ def find_duplicates(
 
 
 def write_copied_answers(
-    tx: Connection, task: Task, judged: Sequence[JudgedReply], *, source: Provenance, at: datetime
+    tx: Connection,
+    task: Task,
+    judgements: Sequence[JudgedReply],
+    *,
+    provenance: Provenance,
+    now: datetime,
 ) -> int:
     """Write copied answers to rows that are still open, in the caller's transaction.
 
     Returns:
         The number of rows that were written; rows that the database refused are parked instead.
     """
-    row_ids = [judgement.asked.item_id for judgement in judged]
+    row_ids = [judgement.claim.item_id for judgement in judgements]
     open_ids = set(claiming.claimable_among(tx, task, row_ids))
-    open_judgements = [judgement for judgement in judged if judgement.asked.item_id in open_ids]
-    write_result = write_judged_replies(tx, task, open_judgements, source=source, at=at)
+    open_judgements = [judgement for judgement in judgements if judgement.claim.item_id in open_ids]
+    write_result = write_judged_replies(tx, task, open_judgements, provenance=provenance, now=now)
     return len(open_judgements) - len(write_result.blocked)
 
 
 def copy_to_duplicates(
     tx: Connection,
     task: Task,
-    judged: Sequence[JudgedReply],
-    kept: WriteResult,
-    equals: OpenIdsByHash | None,
+    judgements: Sequence[JudgedReply],
+    write_result: WriteResult,
+    open_ids_by_hash: OpenIdsByHash | None,
     *,
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
 ) -> set[str]:
     """Copy answers to open rows with equal inputs, and park rows that equal a parked row.
 
@@ -113,46 +118,46 @@ def copy_to_duplicates(
     Returns:
         The ids of the rows that got an answer, a failed attempt or were parked.
     """
-    if equals is None:
+    if open_ids_by_hash is None:
         parked_hashes = [
-            judgement.asked.input_hash
-            for judgement in judged
-            if judgement.asked.item_id in kept.parked
+            judgement.claim.input_hash
+            for judgement in judgements
+            if judgement.claim.item_id in write_result.parked
         ]
-        equals = task.equals(tx, parked_hashes)
+        open_ids_by_hash = task.find_open_by_hash(tx, parked_hashes)
 
     ended = [
         judgement
-        for judgement in judged
-        if judgement.asked.input_hash in equals
-        and (judgement.answer is not None or judgement.asked.item_id in kept.parked)
+        for judgement in judgements
+        if judgement.claim.input_hash in open_ids_by_hash
+        and (judgement.answer is not None or judgement.claim.item_id in write_result.parked)
     ]
     equal_ids = list[str]()
     for judgement in ended:
-        claim = judgement.asked
-        equal_ids.extend(key for key in equals[claim.input_hash] if key != claim.item_id)
+        claim = judgement.claim
+        equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.item_id)
     open_ids = set(claiming.claimable_among(tx, task, equal_ids))
-    open_rows = {row.id: row for row in task.items(task.rows(tx, list(open_ids)))}
+    open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
 
     copied = list[JudgedReply]()
     parked = dict[RowClaim, str]()
     for judgement in ended:
-        claim = judgement.asked
-        for row_id in equals[claim.input_hash]:
+        claim = judgement.claim
+        for row_id in open_ids_by_hash[claim.input_hash]:
             row = open_rows.get(row_id)
             if row is None or row.input_hash != claim.input_hash:
                 continue
             del open_rows[row_id]
-            row_claim = RowClaim(row_id, row.input_hash, is_given=True)
+            row_claim = RowClaim(row_id, row.input_hash, is_copy=True)
             if judgement.answer is None:
-                parked[row_claim] = kept.parked[claim.item_id]
+                parked[row_claim] = write_result.parked[claim.item_id]
             elif judgement.reply is not None:
-                copied.append(judge_reply(task, row_claim, judgement.reply, context=row.context))
+                copied.append(judge_reply(task, row_claim, judgement.reply, row=row.context))
 
-    write_judged_replies(tx, task, copied, source=source, at=at)
+    write_judged_replies(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
-    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
-    copied_ids = {judgement.asked.item_id for judgement in copied}
+    claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
+    copied_ids = {judgement.claim.item_id for judgement in copied}
     return copied_ids | {claim.item_id for claim in parked}
 
 
@@ -164,17 +169,17 @@ def _copy_answer(
     Unusable are unreadable answers and answers that are invalid for the row. An answer of the row
     itself (`is_own`) is also unusable if it was applied before or is empty: the row is asked anew.
     """
-    answer = responses.parse_stored_answer(stored.answer, task.kept_model)
+    answer = responses.parse_stored_answer(stored.answer, task.stored_answer_model)
     if answer is None:
         return None
     if is_own and (stored.applied or not any(answer.model_dump().values())):
         return None
 
-    valid_answer, _ = task.judged(answer, row.context, input_hash=row.input_hash)
+    valid_answer, _ = task.judge_answer(answer, row.context, input_hash=row.input_hash)
     if valid_answer is None:
         return None
 
-    claim = RowClaim(row.id, row.input_hash, is_given=True)
+    claim = RowClaim(row.id, row.input_hash, is_copy=True)
     reply = responses.ParsedReply(
         Outcome.ANSWERED,
         "ok",

@@ -37,17 +37,17 @@ DIFFERENT_ANSWERS = "different-answers"
 class JudgedReply(NamedTuple):
     """The outcome of one request."""
 
-    asked: RowClaim
+    claim: RowClaim
     outcome: Outcome
     reason: str
     answer: "BaseModel | None" = None
     reply: responses.ParsedReply | None = None
     # The failure counts for the row; False if the service failed.
-    charged: bool = True
+    is_charged: bool = True
     # The failure counts for nobody: a person asked for that, or the account of the key failed.
-    forgiven: bool = False
+    is_forgiven: bool = False
     # Values of the answer that were dropped because the field was full.
-    left_out_values: int = 0
+    dropped_value_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,27 @@ class Provenance:
     """Origin of judged replies, which is stored with the answers."""
 
     # Batch number; None for copied answers.
-    batch: int | None
+    batch_number: int | None
     # Version: label and model.
     extractor: str
     model: Model
     # Fingerprint of the declaration in the prompt; None for a built-in task.
     fingerprint: str | None = None
-    way: Mode = Mode.BATCH
+    mode: Mode = Mode.BATCH
 
     def tier_of(self, reply: responses.ParsedReply | None) -> str:
         """Return the service tier of a reply: as the API reported it, else the mode's tier.
 
         A reply of a batch file always has the tier of the batch mode.
         """
-        reported_tier = reply.tier if reply and self.way is not Mode.BATCH else ""
-        return reported_tier or self.way.tier
+        reported_tier = reply.served_tier if reply and self.mode is not Mode.BATCH else ""
+        return reported_tier or self.mode.tier
 
-    def cost_of(self, reply: responses.ParsedReply, at: datetime) -> float:
+    def cost_of(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
         """Return the cost of a reply in USD, at the price of that day."""
-        return models.calculate_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
+        return models.calculate_cost(
+            self.model, reply.usage, self.tier_of(reply), day=replied_at.date()
+        )
 
 
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
@@ -100,11 +102,11 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
 
 def judge_lines(
     task: Task,
-    asked: RowClaim,
+    claim: RowClaim,
     lines: Iterable[bytes],
     *,
-    missing: JudgedReply,
-    context: Any = None,
+    default: JudgedReply,
+    row: Any = None,
 ) -> JudgedReply:
     """Judge the result lines of one key, in file order; return a single outcome.
 
@@ -118,18 +120,18 @@ def judge_lines(
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
     for line in lines:
-        judgement = judge_reply(task, asked, responses.parse_result_line(line), context=context)
+        judgement = judge_reply(task, claim, responses.parse_result_line(line), row=row)
         if judgement.outcome is not Outcome.ANSWERED:
             failure = failure or judgement
         elif answer is None:
             answer = judgement
         elif judgement.answer != answer.answer:
             return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
-    return answer or failure or missing
+    return answer or failure or default
 
 
 def judge_reply(
-    task: Task, asked: RowClaim, reply: responses.ParsedReply, *, context: Any = None
+    task: Task, claim: RowClaim, reply: responses.ParsedReply, *, row: Any = None
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
@@ -144,30 +146,30 @@ def judge_reply(
     if reply.outcome is not Outcome.ANSWERED:
         is_account_failure = reply.is_account_failure
         return JudgedReply(
-            asked,
+            claim,
             reply.outcome,
             reply.reason,
             reply=reply,
-            charged=not is_account_failure,
-            forgiven=is_account_failure,
+            is_charged=not is_account_failure,
+            is_forgiven=is_account_failure,
         )
 
     try:
-        answer, reason = responses.parse_answer(reply, task.answer)
+        answer, reason = responses.parse_answer(reply, task.answer_model)
     except (Exception, SystemExit) as error:
-        if (task_error := task.fault_of(error, asked.item_id)) is not None:
+        if (task_error := task.user_code_error(error, claim.item_id)) is not None:
             raise task_error from error
         raise
 
     left_out_values = 0
     if answer is not None:
-        answer, left_out_values = task.bounded(answer)
-        answer, invalid_reason = task.judged(answer, context, input_hash=asked.input_hash)
+        answer, left_out_values = task.limit_answer(answer)
+        answer, invalid_reason = task.judge_answer(answer, row, input_hash=claim.input_hash)
         if answer is None:
             reason = invalid_reason
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return JudgedReply(asked, outcome, reason, answer, reply, left_out_values=left_out_values)
+    return JudgedReply(claim, outcome, reason, answer, reply, dropped_value_count=left_out_values)
 
 
 def write_judged_replies(
@@ -175,8 +177,8 @@ def write_judged_replies(
     task: Task,
     judgements: Sequence[JudgedReply],
     *,
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
 ) -> WriteResult:
     """Write answers and failed attempts, end the rows' claims, and park rows that must stop.
 
@@ -188,38 +190,40 @@ def write_judged_replies(
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     failed = [judgement for judgement in judgements if judgement.answer is None]
 
-    write_result = _write_answers(tx, task, _valid_answers(answered), source=source, at=at)
+    write_result = _write_answers(tx, task, _valid_answers(answered), source=provenance, at=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
-    shared_columns = {"task": task.name, "extractor": source.extractor, "at": at}
+    shared_columns = {"task": task.name, "extractor": provenance.extractor, "at": now}
     answer_rows = [
-        shared_columns | _answer_columns(judgement, judgement.answer, source, at, write_result)
+        shared_columns | _answer_columns(judgement, judgement.answer, provenance, now, write_result)
         for judgement in answered
         if judgement.answer is not None
     ]
     attempt_rows = [
-        shared_columns | _attempt_columns(judgement, source, at) for judgement in failed
+        shared_columns | _attempt_columns(judgement, provenance, now) for judgement in failed
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
-    parked_reasons = _find_parked_reasons(tx, task, failed, source=source)
+    parked_reasons = _find_parked_reasons(tx, task, failed, source=provenance)
     write_result.parked = {**parked_reasons, **write_result.blocked}
 
-    claimed = [judgement for judgement in judgements if not judgement.asked.is_given]
-    copied = [judgement for judgement in judgements if judgement.asked.is_given]
-    if source.batch is not None:
+    claimed = [judgement for judgement in judgements if not judgement.claim.is_copy]
+    copied = [judgement for judgement in judgements if judgement.claim.is_copy]
+    if provenance.batch_number is not None:
         outcomes = _claim_outcomes(claimed, write_result.parked)
-        claims.end_claims(tx, task.name, source.extractor, source.batch, outcomes, now=at)
+        claims.end_claims(
+            tx, task.name, provenance.extractor, provenance.batch_number, outcomes, now=now
+        )
     outcomes = _claim_outcomes(copied, write_result.parked)
-    claims.record_ended(tx, task.name, source.extractor, outcomes, now=at)
+    claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
     return write_result
 
 
 def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
     """Return the answers of judged replies, in the form that `Task.write` takes."""
     return [
-        ValidAnswer(judgement.asked.item_id, judgement.answer, judgement.asked.input_hash)
+        ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
         for judgement in answered
         if judgement.answer is not None
     ]
@@ -233,7 +237,7 @@ def _claim_outcomes(
     answered_claims = []
     failed_claims = []
     for judgement in judgements:
-        claim = judgement.asked
+        claim = judgement.claim
         if claim.item_id in parked:
             parked_claims[claim] = parked[claim.item_id]
         elif judgement.answer is not None:
@@ -260,7 +264,7 @@ def _write_answers(
         return WriteResult()
     try:
         with tx.begin_nested():
-            return task.write(tx, valid_answers, extractor=source.extractor, at=at)
+            return task.write_answers(tx, valid_answers, extractor=source.extractor, now=at)
     except RefusedRowError as error:
         if len(valid_answers) == 1:
             return WriteResult(blocked={valid_answers[0].item_id: error.reason})
@@ -278,13 +282,13 @@ def _find_parked_reasons(
 
     Counts the stored attempts, so the failures have to be written before.
     """
-    row_ids = [judgement.asked.item_id for judgement in failed]
+    row_ids = [judgement.claim.item_id for judgement in failed]
     if not row_ids:
         return {}
 
-    is_live = source.way is not Mode.BATCH
+    is_live = source.mode is not Mode.BATCH
     charged_counts = answers.count_charged(tx, task.name, source.extractor, row_ids)
-    uncharged_ids = [judgement.asked.item_id for judgement in failed if not judgement.charged]
+    uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
     service_failure_counts = answers.count_service_failures(
         tx, task.name, source.extractor, uncharged_ids, live=is_live
     )
@@ -297,8 +301,8 @@ def _find_parked_reasons(
 
     reasons = {}
     for judgement in failed:
-        row_id = judgement.asked.item_id
-        is_charged = judgement.charged
+        row_id = judgement.claim.item_id
+        is_charged = judgement.is_charged
         if is_charged and judgement.reply is not None and judgement.reply.is_final:
             reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(judgement)}"
         elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
@@ -321,10 +325,10 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
 def _describe_failure(judgement: JudgedReply) -> str:
     """Return the API's error of a failed reply, else the reason with the finish reason."""
     reply = judgement.reply
-    if reply is not None and reply.code is not None:
-        return f"error {reply.code}: {reply.excerpt}"
-    if reply is not None and reply.finish:
-        return f"{judgement.reason} ({reply.finish})"
+    if reply is not None and reply.rpc_code is not None:
+        return f"error {reply.rpc_code}: {reply.excerpt}"
+    if reply is not None and reply.finish_reason:
+        return f"{judgement.reason} ({reply.finish_reason})"
     return judgement.reason
 
 
@@ -333,11 +337,11 @@ def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> 
 
     A copied answer has no batch, usage, cost or tier, because its request already has them.
     """
-    claim = judgement.asked
-    paid_reply = None if claim.is_given else judgement.reply
+    claim = judgement.claim
+    paid_reply = None if claim.is_copy else judgement.reply
     usage = paid_reply.usage if paid_reply else models.NO_USAGE
     return {
-        "batch": None if claim.is_given else source.batch,
+        "batch": None if claim.is_copy else source.batch_number,
         "item_id": claim.item_id,
         "line": claim.line,
         "tokens_in": usage.prompt,
@@ -351,11 +355,11 @@ def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -
     """Return the columns of a failed attempt."""
     reply = judgement.reply
     return _usage_columns(judgement, source, at) | {
-        "charged": judgement.charged,
-        "forgiven": judgement.forgiven,
+        "charged": judgement.is_charged,
+        "forgiven": judgement.is_forgiven,
         "outcome": judgement.outcome.value,
         "reason": judgement.reason,
-        "code": reply.code if reply else None,
+        "code": reply.rpc_code if reply else None,
         "excerpt": reply.excerpt if reply else None,
     }
 
@@ -369,12 +373,12 @@ def _answer_columns(
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
     reply = judgement.reply
-    row_id = judgement.asked.item_id
+    row_id = judgement.claim.item_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
     return _usage_columns(judgement, source, at) | {
         "fingerprint": source.fingerprint,
-        "input_hash": judgement.asked.input_hash,
+        "input_hash": judgement.claim.input_hash,
         "answer": answer_json,
         "applied": row_id in write_result.applied,
         "outdated": row_id in write_result.outdated,

@@ -35,8 +35,8 @@ def open_workspace(
     display: Progress,
     *,
     access: Access = Access.CREATE,
-    agrees: Callable[[str], bool] = lambda _question: False,
-    whole: bool = False,
+    confirm: Callable[[str], bool] = lambda _question: False,
+    is_whole_workspace: bool = False,
 ) -> Iterator[WorkspaceSession]:
     """Open a workspace for a block; create its folder, and create or update its schema, if need be.
 
@@ -50,16 +50,23 @@ def open_workspace(
             than the settings name, or its folder belongs to another database.
     """
     check_links(settings.data)
-    with contextlib.closing(Store(settings.url.reveal())) as store:
-        access_settings = with_people(settings) if whole else settings
-        allowed = check_access(access_settings, store, access, agrees, whole=whole)
+    with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
+        access_settings = with_people(settings) if is_whole_workspace else settings
+        allowed = check_access(
+            access_settings, store, access, confirm, is_whole_workspace=is_whole_workspace
+        )
         if allowed.announcement:
             display.say(allowed.announcement)
         session = _open_session(
-            settings, store, display, access, whole=whole, adopted_tasks=allowed.adopted_tasks
+            settings,
+            store,
+            display,
+            access,
+            whole=is_whole_workspace,
+            adopted_tasks=allowed.adopted_tasks,
         )
         with contextlib.closing(session) as opened:
-            opened.agrees = agrees
+            opened.ask_person = confirm
             yield opened
 
 
@@ -95,7 +102,7 @@ def _open_session(
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
         lag_s = workspace.read_list_delay_s(tx)
-        now = store.clock(tx)
+        now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
         tasks.extend(list_user_tasks(tx, settings))
@@ -107,7 +114,7 @@ def _open_session(
         workspace.write_marker(settings.data, new_marker)
 
     _check_backend(settings, workspace_row.backend)
-    backend = workspace_row.backend or settings.wanted_backend
+    backend = workspace_row.backend or settings.effective_backend
     return WorkspaceSession(
         settings=settings.for_backend(backend, lag_s=lag_s),
         store=store,
@@ -199,11 +206,13 @@ def _prepare_tables(
     sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
     # Opening a SQLite store would create its file.
     if sealing_marker is not None and store.path is not None and not store.path.exists():
-        workspace.refuse_folder(settings.data, sealing_marker, f"{store.shown} is not there")
+        workspace.refuse_folder(settings.data, sealing_marker, f"{store.display_name} is not there")
 
     with store.read() as tx:
         if sealing_marker is not None:
-            workspace.check_marker(settings.data, sealing_marker, tx, database_name=store.shown)
+            workspace.check_marker(
+                settings.data, sealing_marker, tx, database_name=store.display_name
+            )
         lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
         used_tasks = adopted_tasks
         if used_tasks is None:
@@ -242,7 +251,7 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
     missing_names = missing_tables(tx, settings)
     if missing_names:
         raise InconsistentError(
-            f"{store.shown} has no table {' and no table '.join(missing_names)} any more; "
+            f"{store.display_name} has no table {' and no table '.join(missing_names)} any more; "
             "nothing was made",
             hint=f"`{CommandHint('restore')}` puts a backup back; "
             "a command that writes makes it, with no row",
@@ -251,7 +260,7 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 
 @contextlib.contextmanager
 def open_read_only(
-    settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
+    settings: Settings, display: Progress, *, confirm: Callable[[str], bool]
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary one.
 
@@ -260,19 +269,19 @@ def open_read_only(
     """
     is_user_task = names_user_task(settings)
     people_settings = with_people(settings)
-    with contextlib.closing(Store(settings.url.reveal())) as store:
-        with store.read_unchanged() as tx:
+    with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
+        with store.open_foreign_snapshot() as tx:
             has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
         is_new = not has_tables and is_free(settings.data)
         if is_user_task and is_new:
-            check_access(settings, store, Access.WRITE, agrees)
+            check_access(settings, store, Access.WRITE, confirm)
         elif is_user_task:
-            check_access(people_settings, store, Access.READ, agrees)
+            check_access(people_settings, store, Access.READ, confirm)
 
     if not is_new:
         session_settings = settings if is_user_task else people_settings
         access = Access.WRITE if is_user_task else Access.READ
-        with open_workspace(session_settings, display, access=access, agrees=agrees) as ws:
+        with open_workspace(session_settings, display, access=access, confirm=confirm) as ws:
             yield ws
         return
 

@@ -158,7 +158,7 @@ def is_printable_path(path: str) -> bool:
 def read_file(
     path: str | Path,
     *,
-    is_wanted: Callable[[bytes], object] = lambda _head: True,
+    should_read: Callable[[bytes], object] = lambda _head: True,
 ) -> tuple[bytes, Stamp] | None:
     """Read a regular file, and return its bytes and stamp.
 
@@ -178,7 +178,7 @@ def read_file(
     with open(path, "rb", opener=_open_regular_file) as file:
         first_stamp = _make_stamp(os.fstat(file.fileno()))
         content = file.read(_HEAD_BYTES)
-        if not is_wanted(content):
+        if not should_read(content):
             return None
         content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
         last_stamp = _make_stamp(os.fstat(file.fileno()))
@@ -207,13 +207,13 @@ def _open_regular_file(path: str, flags: int) -> int:
 # ---- decoding and resizing
 
 
-def inspect_image(data: bytes) -> Picture:
+def inspect_image(content: bytes) -> Picture:
     """Decode an image completely, and return its properties.
 
     Raises:
         PictureError: The bytes are not an image that can be opened, or the image is blank.
     """
-    with _open_image(data) as image:
+    with _open_image(content) as image:
         mime_type = _MIME_TYPES[str(image.format)]
         width, height = image.size
         # Decode a JPEG at the smallest size.
@@ -225,13 +225,13 @@ def inspect_image(data: bytes) -> Picture:
 
     # Raises if no frame is visible on white or black.
     if may_be_blank:
-        to_sent_jpeg(data, side=BLANK_CHECK_SIDE)
+        to_sent_jpeg(content, max_side=BLANK_CHECK_SIDE)
     if exif.get(_ORIENTATION_TAG) in _SIDEWAYS_ORIENTATIONS:
         width, height = height, width
     return Picture(mime_type, width, height, _parse_taken_at(exif))
 
 
-def to_sent_jpeg(data: bytes, *, side: int, quality: int = SENT_QUALITY) -> bytes:
+def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
     """Return an image as the JPEG that is sent; images are scaled down, never up.
 
     Args:
@@ -243,10 +243,10 @@ def to_sent_jpeg(data: bytes, *, side: int, quality: int = SENT_QUALITY) -> byte
     """
     from PIL.Image import Resampling, Transpose
 
-    with _open_image(data) as image:
+    with _open_image(content) as image:
         # Decode a large JPEG at a fraction of its size.
-        image.draft(None, (3 * side, 3 * side))
-        frame = _find_visible_frame(image, side)
+        image.draft(None, (3 * max_side, 3 * max_side))
+        frame = _find_visible_frame(image, max_side)
         # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
         orientation = _read_exif(image).get(_ORIENTATION_TAG, 1)
         transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
@@ -308,7 +308,7 @@ def _is_blank(frame: "Image") -> bool:
 
 # A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
 @lru_cache(maxsize=1_000)
-def make_thumbnail(path: str, digest: str, *, side: int) -> bytes:
+def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
     """Return a small JPEG of an image file.
 
     Args:
@@ -331,11 +331,11 @@ def make_thumbnail(path: str, digest: str, *, side: int) -> bytes:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
 
         content = file_read[0] if file_read else b""
-        if hashlib.sha256(content).hexdigest() != digest:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise FileChangedError(
                 f"it changed since it was imported; `{CommandHint('import-images')}` looks again",
             )
-        return to_sent_jpeg(content, side=side, quality=THUMBNAIL_QUALITY)
+        return to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 
 
 @contextlib.contextmanager
@@ -699,7 +699,7 @@ class RowImages:
         for column, location in self._list_locations(row):
             try:
                 content, _ = self._read_image(location)
-                jpeg = to_sent_jpeg(content, side=self.side)
+                jpeg = to_sent_jpeg(content, max_side=self.side)
             except PictureError:
                 return None
             hashes[column] = hashlib.sha256(content).hexdigest()

@@ -21,16 +21,16 @@ TOKEN_LIMIT_FACTOR = 4
 class PlannedRequest(NamedTuple):
     """One request before it is written to a file."""
 
-    item: TaskRow
+    row: TaskRow
     # The request line without its line end.
-    data: bytes
+    line: bytes
     # Estimated usage.
     usage: Usage
 
     @property
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         """Return the length of the line in bytes."""
-        return len(self.data)
+        return len(self.line)
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,27 @@ class RequestBuilder:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
         return requests.make_response_schema(
-            self.task.answer, tells_limits=self.task.fingerprint is not None
+            self.task.answer_model, describe_limits=self.task.fingerprint is not None
         )
 
     @cached_property
     def _settings(self) -> requests.RequestSettings:
         """Return the settings that all requests of the task share."""
-        declared = self.task.question.declared
+        declared = self.task.prompt_builder.declaration
         model = self.model
 
         level = declared.media_resolution if declared.images else None
         resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
         return requests.RequestSettings(
-            schema=self.schema,
-            thinking=model.checked_thinking(declared.thinking),
-            temperature=declared.temperature if model.takes_temperature else None,
+            answer_schema=self.schema,
+            thinking_config=model.choose_thinking_config(declared.thinking),
+            temperature=declared.temperature if model.accepts_temperature else None,
             answer_tokens=self.task.answer_tokens,
             media_resolution=resolution,
-            image_tokens=model.tokens_of_image(resolution),
+            image_tokens=model.count_image_tokens(resolution),
         )
 
-    def lines(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
+    def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.
 
         A row whose answers were cut short gets a larger token limit, up to the limit of the model.
@@ -73,10 +73,10 @@ class RequestBuilder:
             InputError: A row cannot be sent, or its request line is too long for a batch file.
         """
         task = self.task
-        fill_request = self._settings.fill
+        fill_request = self._settings.build_line
         cut_counts = answers.count_cut_short(tx, task.name, list(rows))
 
-        for row in task.items(rows):
+        for row in task.make_task_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             try:
@@ -103,7 +103,7 @@ class RequestBuilder:
 
     def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""
-        name = self.task.table(tx).names(tx, [row_id]).get(row_id, row_id)
+        name = self.task.row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
             f"{name}: {reason}; nothing was sent", hint="mend this row, then run again"
         )
@@ -114,12 +114,12 @@ def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     if not isinstance(error, SchemaRefusedError):
         return error
 
-    fields = requests.make_response_schema(task.answer)["properties"]
+    fields = requests.make_response_schema(task.answer_model)["properties"]
     field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
     largest_field = max(field_sizes, key=lambda name: field_sizes[name])
     percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())
 
-    location = f" of {task.declared_in}" if task.declared_in else ""
+    location = f" of {task.file_path}" if task.file_path else ""
     advice = "give it fewer or shorter choices or a shorter list, then run the same command again"
     hint = f"field {largest_field!r}{location} is {percent:.0f} % of the answer's schema; {advice}"
     return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)

@@ -61,25 +61,25 @@ class WorkspaceSession:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    asleep: Callable[[float], Awaitable[None]] = _sleep_without_blocking
+    async_sleep: Callable[[float], Awaitable[None]] = _sleep_without_blocking
     # When set, running live calls end as on Ctrl-C.
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stop_event: threading.Event = field(default_factory=threading.Event)
     # Budget of this command; the budget of the day is a setting.
     budget: Budget | None = None
     # Asks a person a question; returns the answer.
-    agrees: Callable[[str], bool] = lambda _question: False
+    ask_person: Callable[[str], bool] = lambda _question: False
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
-    agreed: float | None = None
+    agreed_usd: float | None = None
     is_bound: bool = False
     # The backend is still to be announced; False for a command that only checks it.
-    tells_backend: bool = True
+    should_announce_backend: bool = True
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
     # The rows of the user task are up to date.
     _is_synced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
     # batch, try and recorded end of the create.
-    first_looks: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
+    first_lookup_times: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -107,8 +107,8 @@ class WorkspaceSession:
                     "this workspace uses Gemini, and no key is set",
                     hint="set GEMINI_API_KEY in the environment or in .env",
                 )
-            url = settings.server.reveal()
-        self.tell_backend()
+            url = settings.confirmed_server.reveal()
+        self.announce_backend()
         if is_local:
             url = self._start_local_engine()
 
@@ -153,7 +153,7 @@ class WorkspaceSession:
     def embedding_model(self) -> Model:
         """Return the embedding model, after checking that it has vectors of the set width."""
         model = self._find_model(self.settings.embedding_model, kind="embed")
-        model.check_dim(self.settings.dim)
+        model.check_vector_width(self.settings.dim)
         return model
 
     @property
@@ -164,27 +164,27 @@ class WorkspaceSession:
             "tpm": self.settings.tpm,
             "rpd": self.settings.rpd,
         }
-        return self.model.limits(self.settings.tier, **set_limits)
+        return self.model.rate_limits(self.settings.tier, **set_limits)
 
     @property
     def extractor(self) -> str:
         """Return the version of new answers: the task's label and the model."""
-        return f"{self.task.label}/{self.model.name}"
+        return f"{self.task.version_label}/{self.model.name}"
 
-    def indexes(self, task: Task) -> bool:
+    def is_task_indexed(self, task: Task) -> bool:
         """Return whether a task is indexed; some tasks only are after a first request for it."""
         index = task.index
         return index is not None and (
-            not index.when_asked or (self.data / "index" / index.folder).is_dir()
+            not index.is_on_request or (self.data / "index" / index.folder).is_dir()
         )
 
     @property
     def is_indexed(self) -> bool:
         """Return whether the task in use is indexed."""
-        return self.indexes(self.task)
+        return self.is_task_indexed(self.task)
 
     @property
-    def collection(self) -> IndexedTask:
+    def indexed_task(self) -> IndexedTask:
         """Return how the task in use is indexed.
 
         Raises:
@@ -194,30 +194,34 @@ class WorkspaceSession:
         if index is not None and self.is_indexed:
             return index
 
-        labels = self.task.words
-        export_command = labels.step("export", to="answers.csv")
+        labels = self.task.labels
+        export_command = labels.command("export", to="answers.csv")
         export_hint = f"`{export_command}` writes what was found in all of them"
         raise InputError(
-            f"{labels.many} are not in the search index yet, and cannot be searched",
-            hint=self.task.how_to_index or export_hint,
+            f"{labels.plural} are not in the search index yet, and cannot be searched",
+            hint=self.task.index_hint or export_hint,
         )
 
     @property
-    def collections(self) -> list[IndexedTask]:
+    def indexed_tasks(self) -> list[IndexedTask]:
         """Return how each indexed task of the workspace is indexed."""
-        return [task.index for task in self.tasks if task.index is not None and self.indexes(task)]
+        return [
+            task.index
+            for task in self.tasks
+            if task.index is not None and self.is_task_indexed(task)
+        ]
 
     def task_of(self, name: str) -> Task:
         """Return the task of a name as batches store it; the task in use if none has that name."""
         return next((task for task in self.tasks if task.name == name), self.task)
 
-    def check_any_items(self) -> None:
+    def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""
         with self.store.read() as tx:
-            if not self.task.table(tx).total(tx):
-                raise InputError("there is nothing to ask about yet", hint=self.task.how_to_fill)
+            if not self.task.row_table(tx).count_rows(tx):
+                raise InputError("there is nothing to ask about yet", hint=self.task.fill_hint)
 
-    def bring_items(self) -> None:
+    def sync_rows(self) -> None:
         """Sync the rows of a user task with its file or query, once per session.
 
         Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
@@ -233,7 +237,7 @@ class WorkspaceSession:
             self.locks,
             self.task,
             self.settings,
-            at=self.now(),
+            now=self.now(),
             display=self.display,
         )
         with self.store.read() as tx:
@@ -243,12 +247,15 @@ class WorkspaceSession:
         self.tasks = (*other_tasks, self.task)
         self._is_synced = True
 
-        if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
+        if (
+            self.task.prompt_builder.declaration.temperature is not None
+            and not self.model.accepts_temperature
+        ):
             self.display.say(
                 f"temperature= is not sent: {self.model.name} ignores it, as current models do"
             )
 
-    def bring_index(self) -> None:
+    def enable_index(self) -> None:
         """Sync the rows if possible, and mark the task as indexed by making its index folder.
 
         If the sync fails, rows of earlier syncs are indexed, with a warning.
@@ -257,7 +264,7 @@ class WorkspaceSession:
             FindableError: The sync failed, and the task has no index.
         """
         try:
-            self.bring_items()
+            self.sync_rows()
         except FindableError as error:
             if self.task.index is None:
                 raise
@@ -265,11 +272,11 @@ class WorkspaceSession:
         if self.task.index is not None:
             (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
 
-    def bind(self, tx: Connection) -> None:
+    def bind_backend(self, tx: Connection) -> None:
         """Bind the workspace to this backend, in the caller's transaction."""
         workspace.bind_workspace(tx, self.backend, now=self.now())
 
-    def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
+    def confirm(self, question: str, *, unchanged_text: str = "nothing was changed") -> None:
         """Ask a person for confirmation.
 
         Args:
@@ -278,12 +285,19 @@ class WorkspaceSession:
         Raises:
             InputError: The person did not confirm.
         """
-        if not self.agrees(question):
+        if not self.ask_person(question):
             raise InputError(
-                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes"
+                f"not confirmed; {unchanged_text}", hint=f"{OptionHint(yes=True)} answers yes"
             )
 
-    def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
+    def confirm_cost(
+        self,
+        estimated_usd: float,
+        *,
+        unchanged_text: str,
+        always_ask: bool = False,
+        hint_suffix: str = "",
+    ) -> None:
         """Check that an estimated cost was agreed to, or ask a person.
 
         A person is asked above CONFIRM_ABOVE, or if the price is unknown.
@@ -299,24 +313,27 @@ class WorkspaceSession:
             InputError: The person did not confirm, or the estimate is above the agreed amount.
         """
         if not self.model.has_price:
-            self.check_price(nothing=nothing)
-            always = True
+            self.check_price(unchanged_text=unchanged_text)
+            always_ask = True
             if not sys.stdin.isatty():
-                raise self._missing_price("nobody is here to agree", nothing=nothing)
+                raise self._missing_price("nobody is here to agree", nothing=unchanged_text)
 
-        if self.agreed is not None:
-            if cost > self.agreed + COST_TOLERANCE_USD:
+        if self.agreed_usd is not None:
+            if estimated_usd > self.agreed_usd + COST_TOLERANCE_USD:
                 raise InputError(
-                    f"the estimate is ${cost:,.4f} by now, "
-                    f"more than the ${self.agreed:,.4f} that was agreed to; {nothing}",
+                    f"the estimate is ${estimated_usd:,.4f} by now, "
+                    f"more than the ${self.agreed_usd:,.4f} that was agreed to; {unchanged_text}",
                     hint="look at the estimate again",
                 )
-        elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
+        elif (always_ask or estimated_usd > self.settings.confirm_above) and not self.ask_person(
+            "Go on?"
+        ):
             raise InputError(
-                f"not confirmed; {nothing}", hint=f"{OptionHint(yes=True)} answers yes{also}"
+                f"not confirmed; {unchanged_text}",
+                hint=f"{OptionHint(yes=True)} answers yes{hint_suffix}",
             )
 
-    def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
+    def check_price(self, *, unchanged_text: str, has_budget: bool = False) -> None:
         """Raise ConfigurationError if costs are limited and the model's price is unknown.
 
         Args:
@@ -325,12 +342,12 @@ class WorkspaceSession:
         """
         is_limited = (
             has_budget
-            or self.agreed is not None
+            or self.agreed_usd is not None
             or self.budget is not None
             or self.settings.budget_per_day is not None
         )
         if not self.model.has_price and is_limited:
-            raise self._missing_price("a budget needs it", nothing=nothing)
+            raise self._missing_price("a budget needs it", nothing=unchanged_text)
 
     def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
         """Return the error that the model's price is unknown."""
@@ -341,7 +358,7 @@ class WorkspaceSession:
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Lock a name for a block; wait for another holder and print who it is."""
-        return self.locks.wait(name, say=self.display.say, sleep=self.sleep)
+        return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
 
     def close(self) -> None:
         """Close the client, local engine, locks and store.
@@ -352,16 +369,16 @@ class WorkspaceSession:
         self.locks.close()
         self.store.close()
 
-    def tell_backend(self) -> None:
+    def announce_backend(self) -> None:
         """Print once which backend works: the first upload notice, or that nothing is uploaded."""
-        should_announce = self.tells_backend
-        self.tells_backend = False
+        should_announce = self.should_announce_backend
+        self.should_announce_backend = False
         if not should_announce:
             return
 
         message = ""
         if self.backend != "local":
-            message = self.leaving
+            message = self.first_upload_notice
         elif self.settings.backend is None and self.settings.api_key:
             message = "this workspace is bound to the local engine; the key is not used"
         elif self.settings.backend is None:
@@ -372,7 +389,7 @@ class WorkspaceSession:
             self.display.say(message)
 
     @property
-    def leaving(self) -> str:
+    def first_upload_notice(self) -> str:
         """Return the notice that the next request uploads rows or images for the first time, or ""."""
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
@@ -382,7 +399,7 @@ class WorkspaceSession:
 
         base_url = self.settings.base_url
         service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
-        return f"from here on {self.task.words.inputs} leave this machine: {service} does the work"
+        return f"from here on {self.task.labels.inputs_noun} leave this machine: {service} does the work"
 
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it is about to be shut down.
@@ -400,7 +417,7 @@ class WorkspaceSession:
 
         today = self.now().date()
         try:
-            model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
+            model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
         except UnknownModelError as error:
             if self.backend == "local" or kind == "embed":
                 raise
@@ -410,7 +427,7 @@ class WorkspaceSession:
                 f"{name} is a model of the local engine, and this workspace uses Gemini",
                 hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them",
             )
-        if warning := model.warning(today):
+        if warning := model.retirement_warning(today):
             self.display.warn(warning)
         self._models[name, kind] = model
         return model

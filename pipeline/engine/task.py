@@ -88,25 +88,25 @@ class TaskLabels(NamedTuple):
     """Words and hints for the messages and pages of a task."""
 
     # A row, and several rows.
-    one: str
-    many: str
+    singular: str
+    plural: str
     # Participle of answered rows: "3 tagged".
-    done: str
+    answered: str
     # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
-    all_done: str
+    none_open_message: str
     # The input of one row, and of several rows.
-    input: str
-    inputs: str
+    input_noun: str
+    inputs_noun: str
     # Next command after answers were written.
-    after: CommandHint
+    next_command: CommandHint
     # Command that asks about the remaining rows.
-    again: CommandHint = CommandHint("batch-submit")
+    ask_command: CommandHint = CommandHint("batch-submit")
     # Value of TASK= in commands; None for the default task.
-    named: str | None = None
+    task_option: str | None = None
 
-    def step(self, command: str, **options: Any) -> CommandHint:
+    def command(self, command: str, **options: Any) -> CommandHint:
         """Return the hint for a command with TASK= set to this task."""
-        return CommandHint(command, task=self.named, **options)
+        return CommandHint(command, task=self.task_option, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,39 +117,39 @@ class IndexedTask:
     # Folder of the builds below DATA/index; empty for the task with stable paths in DATA.
     folder: str = ""
     # Word for an entry.
-    word: str
+    entry_noun: str
     # Beginning of a question, for a hint.
-    question: str = "…"
+    example_question: str = "…"
     # Members of `shown` by column heading of the printed table.
     columns: Mapping[str, str]
     # Weights of an entry's fields, and of words relative to vectors.
     ranking: Ranking
     # Returns the number of entries.
-    count: Callable[[Connection], int]
+    count_entries: Callable[[Connection], int]
     # Yields the entries of a snapshot by ascending id; `among` limits them to some ids.
-    entries: Callable[..., Iterable[Entry]]
+    read_entries: Callable[..., Iterable[Entry]]
     # Member of the metadata that names an entry in judged queries.
     key: str = "id"
     # Members of the metadata that phrases are searched in.
-    text_in: Sequence[str] = ("text",)
+    text_members: Sequence[str] = ("text",)
     # Returns the tags of an entry from its metadata.
-    tags: Callable[[Mapping[str, Any]], Sequence[str]]
+    tags_of: Callable[[Mapping[str, Any]], Sequence[str]]
     # Returns the members of a hit from the metadata, the key first.
-    told: Callable[[Mapping[str, Any]], dict[str, Any]]
+    hit_fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     # Returns texts of unanswered rows that contain any of the words; a long list may be cut.
-    left_out: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
+    unindexed_texts: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
     # Commands keep the index up to date only after `index` built it once.
-    when_asked: bool = False
+    is_on_request: bool = False
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the name of an entry in judged queries."""
         return str(metadata[self.key])
 
-    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+    def texts_of(self, metadata: Mapping[str, Any]) -> list[str]:
         """Return the non-empty texts of an entry that phrases and snippets are taken from."""
-        return [str(metadata[name]) for name in self.text_in if metadata[name]]
+        return [str(metadata[name]) for name in self.text_members if metadata[name]]
 
-    def shown(
+    def hit_document(
         self, rank: int, similarity: float | None, metadata: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return a hit as a JSON document: rank, key, similarity, then its other members.
@@ -157,7 +157,7 @@ class IndexedTask:
         Args:
             similarity: Cosine; 1.0 for the same direction.
         """
-        fields = self.told(metadata)
+        fields = self.hit_fields(metadata)
         key_name = next(iter(fields))
         cosine = None if similarity is None else round(float(similarity), 4)
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
@@ -199,7 +199,7 @@ class RowFaults(Counter[str]):
         if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
             self._row_names[kind] |= dict.fromkeys(names)
 
-    def found(self) -> list[RowFault]:
+    def to_findings(self) -> list[RowFault]:
         """Return a finding for each kind that occurred, in the order of `kinds`."""
         faults = []
         for kind, details in self.kinds.items():
@@ -234,13 +234,13 @@ class ExportRows(NamedTuple):
     rows: Iterable[Any]
     # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
     # Raises ConfigurationError if the format is Parquet and its library is not installed.
-    encode: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
     # Number of rows; None if it is not known before they are read.
-    total: int | None = None
+    row_count: int | None = None
     # Version of all answers; None if each row has its own.
     extractor: str | None = None
     # Answered rows by version.
-    versions: Mapping[str, int] = MappingProxyType({})
+    version_counts: Mapping[str, int] = MappingProxyType({})
 
 
 # Export formats by file ending; the first is the default.
@@ -266,64 +266,66 @@ class Task(ABC):
     # Value of TASK= in commands.
     subject: str
     # Version of prompt and schema. Label and model together are the version of an answer.
-    label: str
-    words: TaskLabels
+    version_label: str
+    labels: TaskLabels
     # Hint that is shown if there are no rows yet.
-    how_to_fill: HintTemplate
+    fill_hint: HintTemplate
     # Assumed tokens of an answer, until measured answers give a better estimate.
     answer_tokens: int
     # Unattended runs over all rows need a pilot that passed its gates.
     needs_pilot = False
     # Labels whose answers keep a row from being asked; None for any label.
-    skips: Sequence[str] | None = None
+    skipped_labels: Sequence[str] | None = None
     # The user's file that declares the task.
-    declared_in: Path | None = None
+    file_path: Path | None = None
     # Fingerprint of a user's declaration, which batches, calls and answers store.
     fingerprint: str | None = None
     # Model of the task; None for the model in the settings.
     model: str | None = None
     # Source of the rows and how to change it; empty if rows are imported.
-    items_from: HintTemplate | str = ""
+    source_hint: HintTemplate | str = ""
     # Gates of the task in the form of the setting GATES, which overrides them.
     gates = ""
     # Preferred versions, best first.
-    preferred: Sequence[str] = ()
+    preferred_versions: Sequence[str] = ()
     # Requests contain images.
     sends_images = False
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
-    how_to_index: HintTemplate | str = ""
+    index_hint: HintTemplate | str = ""
     # Columns of the rows are computed from others, such as a score.
-    derives = False
+    has_derived_columns = False
     # Rows are read from their source again and again, so that a forgotten row would return.
-    brings_items = False
+    has_row_source = False
     # Word for a row of an export.
-    export_word = "item"
+    export_noun = "item"
     # Members of `ExportOptions` that the task supports.
-    export_choices = frozenset[str]()
+    export_options = frozenset[str]()
     # Formats by file ending; the first is the default.
     export_formats: Mapping[str, str] = EXPORT_FORMATS
 
     # ---- its rows
 
     @abstractmethod
-    def table(self, tx: Connection) -> RowTable:
+    def row_table(self, tx: Connection) -> RowTable:
         """Return the row table, which knows the rows, their states and the open rows."""
 
     @abstractmethod
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
+    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return the hash of a row's input.
 
         Args:
             said: The result of `text`, if it was computed already.
         """
 
-    def rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:
+    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `ids`, without deleted rows."""
-        stored_rows = self.table(tx).rows(tx, ids, self.columns)
-        return {row_id: self.read(stored_rows[row_id]) for row_id in ids if row_id in stored_rows}
+        stored_rows = self.row_table(tx).read_rows(tx, ids, self.columns)
+        return {
+            row_id: self.map_row(stored_rows[row_id]) for row_id in ids if row_id in stored_rows
+        }
 
-    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its cells by the names that the prompt uses."""
         return row
 
@@ -333,9 +335,9 @@ class Task(ABC):
         Raises:
             InputError: There is no such row.
         """
-        if not self.table(tx).ids_among(tx, [name]):
-            hint = f"`{self.words.step('items')}` lists those there are"
-            raise InputError(f"there is no {self.words.one} {name!r}", hint=hint)
+        if not self.row_table(tx).filter_ids(tx, [name]):
+            hint = f"`{self.labels.command('items')}` lists those there are"
+            raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
         return name
 
     @property
@@ -347,11 +349,11 @@ class Task(ABC):
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists the rows."""
 
-    def stale(
+    def count_stale_rows(
         self,
         tx: Connection,  # noqa: ARG002 - most tasks do not know
         *,
-        within_s: float | None = None,  # noqa: ARG002 - few tasks take long
+        timeout_s: float | None = None,  # noqa: ARG002 - few tasks take long
     ) -> tuple[int, datetime | None] | None:
         """Return the number of rows that changed after their answer, and the time of the first.
 
@@ -361,13 +363,13 @@ class Task(ABC):
         return None
 
     @property
-    def how_to_refresh(self) -> HintTemplate:
+    def refresh_hint(self) -> HintTemplate:
         """Return the hint with the command that asks about changed rows again."""
-        return HintTemplate("`{}` asks about them again", self.words.step("tag", refresh=True))
+        return HintTemplate("`{}` asks about them again", self.labels.command("tag", refresh=True))
 
     @abstractmethod
-    def remove_row(
-        self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
+    def delete_row(
+        self, tx: Connection, item_id: str, *, unchanged_text: str = "nothing more was changed"
     ) -> None:
         """Delete a row if it exists.
 
@@ -379,31 +381,35 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def question(self) -> "PromptBuilder":
+    def prompt_builder(self) -> "PromptBuilder":
         """Return the builder of prompts about rows."""
 
     @property
-    def answer(self) -> "type[BaseModel]":
+    def answer_model(self) -> "type[BaseModel]":
         """Return the answer model, whose JSON schema is sent and which validates each reply."""
-        return self.question.declared.answer
+        return self.prompt_builder.declaration.answer
 
-    def items(self, rows: RowsById) -> Iterator[TaskRow]:
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts, in order, without rows that can no longer be asked."""
         for row_id, row in rows.items():
-            prompt_text = self.text(row)
+            prompt_text = self.make_prompt_text(row)
             context = row if self.needs_row else None
-            prompt = self.question.prompt(prompt_text)
+            prompt = self.prompt_builder.make_prompt(prompt_text)
             yield TaskRow(row_id, prompt, self.input_hash(row, prompt_text), context)
 
-    def text(self, row: Mapping[str, Any]) -> str:
+    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text about a row."""
-        return self.question.filled(row)
+        return self.prompt_builder.fill_prompt(row)
 
-    def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
+    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
         """Return the inputs of rows by id, as people read them; empty if the task has none."""
         return {}
 
-    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
+    def find_open_by_hash(
+        self,
+        tx: Connection,
+        hashes: Sequence[str],  # noqa: ARG002
+    ) -> Mapping[str, Sequence[str]]:
         """Return the ids of open rows by input hash.
 
         The result is empty if the task stores no hashes; equal rows are then found when they are
@@ -418,12 +424,12 @@ class Task(ABC):
         """Return whether an answer can be judged only together with its row."""
         return False
 
-    def bounded(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return an answer cut to the values that may be stored, and the number of cut values."""
         return answer, 0
 
-    def judged(
-        self, answer: "BaseModel", context: Any, *, input_hash: str
+    def judge_answer(
+        self, answer: "BaseModel", row: Any, *, input_hash: str
     ) -> "tuple[BaseModel | None, str]":
         """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
 
@@ -434,17 +440,21 @@ class Task(ABC):
             context: The row; None if it was deleted or is not needed.
             input_hash: Hash of the input in the request; empty if unknown.
         """
-        if context is None or (input_hash and self.input_hash(context) != input_hash):
+        if row is None or (input_hash and self.input_hash(row) != input_hash):
             return answer, ""
-        return self.proven(answer, context)
+        return self.check_against_row(answer, row)
 
-    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":  # noqa: ARG002
+    def check_against_row(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any],  # noqa: ARG002
+    ) -> "tuple[BaseModel | None, str]":
         """Check an answer against the row that it is about; return it, or None and the reason."""
         return answer, ""
 
     @abstractmethod
-    def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
+    def write_answers(
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
     ) -> WriteResult:
         """Write answers of a version to rows that have none yet, with columns computed from them.
 
@@ -452,7 +462,9 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+    ) -> int:
         """Remove answers from these rows if nobody changed them since they were written.
 
         Args:
@@ -462,24 +474,26 @@ class Task(ABC):
             The number of rows that lost their answer.
         """
 
-    def preference(self, tx: Connection) -> VersionPreference:
+    def version_preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
-        return VersionPreference.of(tx, self.name, label=self.label, versions=self.preferred)
+        return VersionPreference.of_task(
+            tx, self.name, label=self.version_label, versions=self.preferred_versions
+        )
 
-    def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
+    def current_answer(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the preferred answer of a row as it is stored; empty if there is none."""
         stored_answers = answers.preferred_answers(
-            tx, self.name, [item_id], preference=self.preference(tx)
+            tx, self.name, [item_id], preference=self.version_preference(tx)
         )
         stored = stored_answers.get(item_id)
         return json.loads(stored[1]) if stored else {}
 
-    def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
-    def show_corrected(  # noqa: B027
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+    def sync_corrected_row(  # noqa: B027
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
     ) -> None:
         """Update the tables that other programs read after an edit was stored or undone.
 
@@ -488,18 +502,20 @@ class Task(ABC):
         """
 
     @property
-    def kept_model(self) -> "type[BaseModel]":
+    def stored_answer_model(self) -> "type[BaseModel]":
         """Return the model of a stored answer."""
-        return self.answer
+        return self.answer_model
 
     # ---- its versions
 
     @property
-    def own(self) -> str:
+    def own_prompt_version(self) -> str:
         """Return the label whose parked rows are not asked; empty if those of any label are not."""
-        return "" if self.fingerprint is None and self.skips is None else self.label
+        return (
+            "" if self.fingerprint is None and self.skipped_labels is None else self.version_label
+        )
 
-    def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have several
+    def with_label(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have several
         """Return the task with another label, for which older answers do not count.
 
         Args:
@@ -510,7 +526,7 @@ class Task(ABC):
         """
         raise InputError(f"{self.name} has one version alone")
 
-    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - see below
+    def list_versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - see below
         """Return the versions that have answers, by label and model.
 
         None means that the table of stored answers has them all; few tasks store others.
@@ -531,41 +547,50 @@ class Task(ABC):
         """Return the fingerprint of the file's present declaration."""
         return self.fingerprint
 
-    def check_declared(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
+    def check_declaration(
+        self, fingerprint: str | None, subject_text: str, *, is_change_accepted: bool
+    ) -> None:
         """Check that `what` was asked with the present declaration, unless a change is accepted.
 
         Raises:
             ConfigurationError: The fingerprint differs, and `accepted` is false.
         """
-        if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
+        if (
+            fingerprint is not None
+            and not is_change_accepted
+            and fingerprint != self.declared_fingerprint
+        ):
             accept_option = OptionHint(accept_changed=True)
             raise ConfigurationError(
-                f"{what} was asked with another declaration than {self.declared_in} has now; "
+                f"{subject_text} was asked with another declaration than {self.file_path} has now; "
                 "it stays as it is",
                 hint=f"put the file back, or judge by the new declaration with {accept_option}",
             )
 
-    def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - no user code
+    def user_code_error(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - no user code
         """Return the error to raise if the user's own code failed on an answer; None if not."""
         return None
 
     # ---- maintenance of a workspace
 
-    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
         """Return the task's own tables in the form that they get on a server after a move."""
         return ()
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:
+    def make_tables(self, tx: Connection, target: Connection) -> None:
         """Create the task's tables and views in the target database of a move.
 
         Args:
             tx: The database that is moved.
             there: The target database.
         """
-        for table in self.tables(tx):
-            table.create(there)
+        for table in self.make_server_tables(tx):
+            table.create(target)
 
-    def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:  # noqa: ARG002
+    def check_rows(
+        self,
+        tx: Connection,  # noqa: ARG002
+    ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
         """Check all written rows; return a summary text, figures and findings.
 
         Memory use does not depend on the number of rows. None means that there is no check.
@@ -580,7 +605,9 @@ class Task(ABC):
         """Recompute columns that depend on others; return the number of rows that changed."""
         return 0
 
-    def exported(self, tx: Connection, there: Sequence[str], wanted: ExportOptions) -> str | None:
+    def choose_exported_version(
+        self, tx: Connection, answered_versions: Sequence[str], options: ExportOptions
+    ) -> str | None:
         """Choose the version to export among the versions that have answers.
 
         A person's answers are chosen only if `wanted.extractor` names them.
@@ -596,22 +623,22 @@ class Task(ABC):
         """
         candidates = [
             version
-            for version in there
-            if wanted.extractor is None or answers.belongs_to_version(version, wanted.extractor)
+            for version in answered_versions
+            if options.extractor is None or answers.belongs_to_version(version, options.extractor)
         ]
-        if wanted.extractor is not None and not candidates:
+        if options.extractor is not None and not candidates:
             raise InputError(
-                f"there is no answer of {wanted.extractor!r}; nothing was written",
-                hint=f"`{self.words.step('versions')}` lists whose answers there are",
+                f"there is no answer of {options.extractor!r}; nothing was written",
+                hint=f"`{self.labels.command('versions')}` lists whose answers there are",
             )
 
-        label = self.label if self.fingerprint else ""
-        preference = VersionPreference.of(tx, self.name, label=label, versions=wanted.prefer)
+        label = self.version_label if self.fingerprint else ""
+        preference = VersionPreference.of_task(tx, self.name, label=label, versions=options.prefer)
         eligible = [
-            version for version in candidates if version != answers.PERSON or wanted.extractor
+            version for version in candidates if version != answers.PERSON or options.extractor
         ]
-        return min(eligible, key=preference.rank, default=None)
+        return min(eligible, key=preference.sort_key, default=None)
 
     @abstractmethod
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
+    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the rows to export, by id; `wanted` sets only members of `export_choices`."""

@@ -160,7 +160,7 @@ def _find_module_file(declaration: Declaration) -> Path | None:
     return Path(file).resolve() if is_task_of_module else None
 
 
-def find_task_file(named: str, data: Path) -> Path | None:
+def find_task_file(task_setting: str, data: Path) -> Path | None:
     """Return the absolute path of the file that `TASK=` names.
 
     Args:
@@ -175,12 +175,12 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: `named` is a path, and there is no such file.
     """
-    for known_path in (Path(named), make_python_path(named)):
+    for known_path in (Path(task_setting), make_python_path(task_setting)):
         if _find_loaded_task(known_path) is not None:
             return known_path
 
-    if "/" in named or "\\" in named or named.endswith(TASK_FILE_SUFFIX):
-        path = Path(named)
+    if "/" in task_setting or "\\" in task_setting or task_setting.endswith(TASK_FILE_SUFFIX):
+        path = Path(task_setting)
         if not path.is_file():
             raise _input_error(
                 f"{path}: there is no such file of a task",
@@ -189,7 +189,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
         return path.resolve()
 
     for folder in (Path(TASKS_FOLDER), data / TASKS_FOLDER):
-        path = folder / f"{named}{TASK_FILE_SUFFIX}"
+        path = folder / f"{task_setting}{TASK_FILE_SUFFIX}"
         if path.is_file():
             return path.resolve()
     return None
@@ -264,7 +264,7 @@ def register_python_task(
     task: Declaration,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
-    keeps: bool = False,
+    keep_registered: bool = False,
 ) -> Path:
     """Register a task object of Python code for this process, and return its path.
 
@@ -286,7 +286,7 @@ def register_python_task(
 
     path = file or make_python_path(name)
     declaration = _check_declaration(task, name, path)
-    if keeps and path in _handed_over_tasks:
+    if keep_registered and path in _handed_over_tasks:
         return path
 
     if rows is not None:
@@ -345,7 +345,7 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
             if line is None:
                 raise
             faults = [_locate_fault(fault, path, line) for fault in error.faults]
-            declaration = error.declared
+            declaration = error.declaration
     return _check_declaration(declaration, declaration.name or name, path, faults)
 
 
@@ -553,7 +553,7 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
     be in the quoted column.
     """
     row, answer = example
-    for name in declaration.asked:
+    for name in declaration.prompt_columns:
         if find_column(name, row) is None:
             return f"its row has no {name!r}, which the prompt names"
 
@@ -563,7 +563,9 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
 
     column_name = declaration.quotes_in
     if not column_name:
-        column_name = declaration.asked[0] if len(declaration.asked) == 1 else "text"
+        column_name = (
+            declaration.prompt_columns[0] if len(declaration.prompt_columns) == 1 else "text"
+        )
     column = find_column(column_name, row)
     if not column or not has_quotes(declaration.answer):
         return ""

@@ -114,7 +114,7 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     it: the workspace was copied without the original file.
     """
     records = workspace.list_tasks(tx)
-    backend = settings.wanted_backend
+    backend = settings.effective_backend
     if records:
         backend = workspace.get_workspace(tx).backend or backend
 
@@ -228,25 +228,27 @@ def check_first_use(settings: Settings, store: Store) -> bool:
     path = _resolve_task_file(settings)
     declaration = load_declaration(path, settings)
     brings_rows = bool(not declaration.is_query or declaration.source)
-    with store.read_unchanged() as tx:
+    with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
 
     is_readable = brings_rows or has_database
     if not is_readable or task_file.find_built_in_task(declaration.name) is not None:
         return brings_rows
 
-    with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged_store:
+    with contextlib.closing(
+        Store(settings.confirmed_database_url.reveal(), is_own_database=False)
+    ) as unchanged_store:
         columns = _open_source(unchanged_store, declaration, path).columns
     record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.words["write_to"]
     if not has_database and target is not None:
         raise InputError(
-            f"write_to={target!r}: {store.shown} is not there, and has no table",
+            f"write_to={target!r}: {store.display_name} is not there, and has no table",
             hint=f"{OptionHint('database_url')} names the database of that table",
         )
 
-    with store.read_unchanged() as tx:
+    with store.open_foreign_snapshot() as tx:
         if tx is not None:
             check_view_names(tx, record)
             _check_target(tx, UserTask(record))
@@ -302,7 +304,7 @@ def ensure_registered(
     return record.name
 
 
-def load_current_draft(task: Task, *, at: datetime) -> Task:
+def load_current_draft(task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     Name, key, columns and table prefix stay as registered. Stores nothing.
@@ -314,7 +316,7 @@ def load_current_draft(task: Task, *, at: datetime) -> Task:
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
-    draft_record = _make_record(draft, path, record.columns, recorded_at=at)
+    draft_record = _make_record(draft, path, record.columns, recorded_at=now)
     return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
@@ -328,7 +330,7 @@ class UnregisteredTask(UserTask):
         columns: Mapping[str, str],
         settings: Settings,
         *,
-        at: datetime,
+        now: datetime,
     ) -> None:
         """Make the task of a declaration; it has no rows before `take`.
 
@@ -336,25 +338,25 @@ class UnregisteredTask(UserTask):
             path: The task's file, or `<Python: name>`.
             columns: Kinds of the source's columns, by name.
         """
-        super().__init__(_make_record(declaration, path, columns, recorded_at=at), settings)
+        super().__init__(_make_record(declaration, path, columns, recorded_at=now), settings)
         # Many tasks of Python code have the same name, but answers of different lengths. The label
         # separates them in estimates.
         if task_file.parse_python_path(path):
-            self.label = f"{self.name}@{self.record.fingerprint[:8]}"
+            self.version_label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
         # Rows of the source that are not empty; repeated rows count too.
-        self.total = 0
+        self.row_count = 0
         self._row_by_id = dict[str, Mapping[str, Any]]()
 
-    def take(
+    def load_rows(
         self,
         source: RowSource,
         *,
         store: Store,
-        first: int,
-        at: datetime,
+        max_rows: int,
+        now: datetime,
         display: Progress,
-        lists_refused: bool,
+        should_list_refused: bool,
     ) -> Sequence[str]:
         """Read a source to its end, keep the first rows that are not empty, and return their ids.
 
@@ -371,28 +373,30 @@ class UnregisteredTask(UserTask):
         def print_refused(finding: Finding) -> None:
             display.warn(_format_refused_row(finding, self.record))
 
-        sync = RowSync(store, self.record, at, on_refused=print_refused if lists_refused else None)
-        for row in sync.rows(source):
+        sync = RowSync(
+            store, self.record, now, on_refused=print_refused if should_list_refused else None
+        )
+        for row in sync.convert_rows(source):
             if row["is_empty"]:
                 continue
-            self.total += 1
+            self.row_count += 1
             row_id = row["item_id"]
-            if row_id not in self._row_by_id and len(self._row_by_id) < first:
+            if row_id not in self._row_by_id and len(self._row_by_id) < max_rows:
                 cells = {
                     KEY_COLUMN: row_id,
                     HASH_COLUMN: row["input_hash"],
                     VALUES_COLUMN: row["row"],
                 }
-                self._row_by_id[row_id] = self.read(cells)
+                self._row_by_id[row_id] = self.map_row(cells)
 
         # Refused rows that were printed must not be printed again.
-        if lists_refused:
+        if should_list_refused:
             sync.report.findings.clear()
         list_hint = f"{OptionHint(refused=True)} lists all"
         _print_report(sync.report, self.record, display, list_hint=list_hint)
         return list(self._row_by_id)
 
-    def rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
+    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
         """Return the kept rows of some ids, by id."""
         return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}
 
@@ -480,7 +484,7 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
     options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
     options["reading"] = READING_VERSION
-    options["asked"] = _match_columns(declaration.asked, columns)
+    options["asked"] = _match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
     options["quoted"] = []
@@ -531,7 +535,7 @@ def _find_column_faults(
             message = f"has {{{column}}}, and a name between braces holds letters, digits and _"
             hint = f"write {{{placeholder}}} for the column {column!r}"
             yield _MemberFault(member, message, hint)
-    if not declaration.asked and not declaration.images:
+    if not declaration.prompt_columns and not declaration.images:
         hint = "{column} in it stands for that column's value"
         yield _MemberFault("prompt", "names no column", hint)
 
@@ -564,7 +568,7 @@ def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
         name for name in list_template_columns(declaration.index) if name not in answer_fields
     ]
     return {
-        "prompt": declaration.asked,
+        "prompt": declaration.prompt_columns,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
         "index": index_columns,
@@ -579,7 +583,7 @@ def _find_kind_faults(
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
     """Yield a fault for each image column without text, and if the quoted column is not clear."""
-    prompt_columns = _match_columns(declaration.asked, columns)
+    prompt_columns = _match_columns(declaration.prompt_columns, columns)
     for name in _match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":
             message = f"names the column {name!r}, which holds {columns[name]} values"
@@ -601,7 +605,7 @@ def _find_kind_faults(
 
 def _find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
     """Return the columns of the prompt that contain text."""
-    prompt_columns = _match_columns(declaration.asked, columns)
+    prompt_columns = _match_columns(declaration.prompt_columns, columns)
     return [name for name in prompt_columns if columns.get(name) == "text"]
 
 
@@ -872,7 +876,7 @@ def sync_task(
     task: Task,
     settings: Settings,
     *,
-    at: datetime,
+    now: datetime,
     display: Progress,
 ) -> None:
     """Register changes of a task's file, and sync the stored rows with their source.
@@ -897,7 +901,7 @@ def sync_task(
             hint=f"{OptionHint(task=path)} asks what it declares now",
         )
 
-    cursor = _make_cursor(declaration, record, now=at, is_full_read=settings.full)
+    cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
     source = _open_source(store, declaration, path, cursor)
     is_same_source = (
         record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
@@ -909,13 +913,13 @@ def sync_task(
         path,
         source.columns,
         settings,
-        recorded_at=at,
+        recorded_at=now,
         display=display,
     )
     # Image files change without a change of the row file.
     may_have_changes = declaration.is_query or bool(declaration.images)
     if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
-        _sync_rows(store, locks, saved_record, source, settings, synced_at=at, display=display)
+        _sync_rows(store, locks, saved_record, source, settings, synced_at=now, display=display)
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
@@ -925,8 +929,8 @@ def sync_task(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked",
                 hint="run again",
             )
-        stale_count, _ = current_task.stale(tx)
-    if stale_count and not former_task.refreshes:
+        stale_count, _ = current_task.count_stale_rows(tx)
+    if stale_count and not former_task.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {stale_count:,} answers are of rows that changed since; "
             f"{REFRESH_HINTS[declaration.refresh]}",
@@ -955,7 +959,9 @@ def _make_cursor(
             "asked": to_fingerprint_document(declaration),
         },
     )
-    return QueryCursor(declaration.cursor, record, of=query_id, at=now, is_whole=is_full_read)
+    return QueryCursor(
+        declaration.cursor, record, query_id=query_id, now=now, must_read_all=is_full_read
+    )
 
 
 def _sync_rows(
@@ -979,9 +985,11 @@ def _sync_rows(
         display.say(f"{record.name}: {note}")
 
     task = UserTask(record, settings)
-    with locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        inspect_images = task.row_images().inspect if task.images else None
-        report = RowSync(store, record, synced_at, look_at=inspect_images).run(source, display)
+    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
+        inspect_images = task.row_images().inspect if task.image_columns else None
+        report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
+            source, display
+        )
         items_command = CommandHint("items", task=record.name, state="refused")
         _print_report(report, record, display, list_hint=f"`{items_command}` lists all")
 
@@ -1001,7 +1009,7 @@ def _print_report(
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
     if report.unusable:
-        row_key, reason = report.an_unusable
+        row_key, reason = report.unusable_example
         items_command = CommandHint("items", task=record.name, state="unusable")
         display.warn(
             f"{report.unusable:,} rows of {record.name} are not asked about "

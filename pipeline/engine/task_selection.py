@@ -48,13 +48,13 @@ def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     """Return the missing tables and views of the used shipped tasks by name: "table" or "view"."""
     kinds_by_name = {}
     for task in used_shipped_tasks(tx, settings):
-        for name, columns in task.load_tables().makes(tx, settings).items():
+        for name, columns in task.load_tables().list_made_columns(tx, settings).items():
             if read_object_kind(tx, name) is None:
                 kinds_by_name[name] = "table" if columns else "view"
     return kinds_by_name
 
 
-def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Settings:
+def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
     """Return the settings with the default task if TASK= is not set. Writes nothing.
 
     Commands, the page and Python all use this function. The default is people, except in a
@@ -70,7 +70,10 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
         return settings
 
     check_links(settings.data)
-    with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
+    with (
+        contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store,
+        store.open_foreign_snapshot() as tx,
+    ):
         if tx is None or not schema.is_schema_current(tx):
             return settings
 
@@ -82,16 +85,16 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
         has_people = (
             people_task is not None
             and not missing_tables(tx, settings)
-            and people_task.table(tx).total(tx) > 0
+            and people_task.row_table(tx).count_rows(tx) > 0
         )
         if not names or has_people:
             return settings
         # The task in the settings counts as used, so it must be empty here.
         has_people_table = people.is_used(tx, replace(settings, task=""))
 
-    if may_be_several and len(names) > 1 and has_people_table:
+    if allow_several and len(names) > 1 and has_people_table:
         return settings
-    if may_be_several or len(names) == 1:
+    if allow_several or len(names) == 1:
         return replace(settings, task=names[0])
     raise InputError(
         f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done",

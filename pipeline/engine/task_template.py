@@ -57,7 +57,7 @@ class ColumnChoice(NamedTuple):
     key: str = ""
     # Columns that the prompt contains in addition to the text. A str lists names separated by
     # commas; a name with a comma is in double quotes.
-    others: str | Sequence[str] = ()
+    more_columns: str | Sequence[str] = ()
 
 
 GUESS_ALL_COLUMNS = ColumnChoice()
@@ -73,13 +73,13 @@ class TableGuess(NamedTuple):
     # All columns that are sent; the main text is last.
     sent: tuple[str, ...]
     # Names in the prompt of the columns of `sent` that contain texts.
-    names: tuple[str, ...]
+    prompt_names: tuple[str, ...]
     # Whether the main text is text that can be quoted, and not a number or another value.
-    can_be_quoted: bool
+    is_text_quotable: bool
     # Reasons for the guess, a line each.
     notes: tuple[str, ...]
     # Columns of `sent` that contain images.
-    images: tuple[str, ...] = ()
+    image_columns: tuple[str, ...] = ()
 
 
 class TaskDraft(NamedTuple):
@@ -90,11 +90,11 @@ class TaskDraft(NamedTuple):
     # Query or row file, as the task's file names it.
     items: str
     # Description of the table for readers of the file.
-    what: str
+    table_description: str
     guess: TableGuess
-    rows: FileSource | QuerySource | MemorySource
+    source: FileSource | QuerySource | MemorySource
     # More members of the task that locate the rows, by name; empty values are left out.
-    where: Mapping[str, str] = MappingProxyType({})
+    source_members: Mapping[str, str] = MappingProxyType({})
 
     @property
     def document(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class TaskDraft(NamedTuple):
             "key": self.guess.key,
             "text": self.guess.text,
             "sent": self.guess.sent,
-            "images": self.guess.images,
+            "images": self.guess.image_columns,
             "notes": self.guess.notes,
         }
 
@@ -348,30 +348,30 @@ def render_task_file(
     has_made_key = guess.key == HASH_KEY
 
     images_line = ""
-    if guess.images:
-        image_literals = ", ".join(_to_literal(name) for name in guess.images)
+    if guess.image_columns:
+        image_literals = ", ".join(_to_literal(name) for name in guess.image_columns)
         images_line = _IMAGES_LINE.format(names=image_literals)
 
-    label_column = guess.names[0] if guess.names else guess.key
-    index_names = guess.names or (answer.first_field,)
+    label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
+    index_names = guess.prompt_names or (answer.first_field,)
     index_template = ". ".join(f"{{{name}}}" for name in index_names)
     return _FILE_TEMPLATE.format(
         question=_escape_docstring(question),
-        what=make_excerpt(draft.what),
+        what=make_excerpt(draft.table_description),
         imports=_render_imports(answer.class_text),
         imported="Quote, Task" if has_quotes else "Task",
         classes=answer.class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
-        where=_render_source_members(draft.where),
+        where=_render_source_members(draft.source_members),
         key=_to_literal(guess.key),
         key_said="a hash of each row" if has_made_key else "tells rows apart",
         images=images_line,
-        prompt=_to_literal(_make_prompt(guess.names)),
+        prompt=_to_literal(_make_prompt(guess.prompt_names)),
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
         index=_to_literal(index_template),
         label=_to_literal(f"{{{label_column}}}"),
-        example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
+        example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
         answer=answer.example,
         first=answer.first_field,
     )
@@ -382,7 +382,7 @@ def _default_fields(guess: TableGuess) -> list[AnswerField]:
     key_name = fold_name(guess.key)
     fields = []
     for field in _DEFAULT_FIELDS:
-        if field.kind == "quote" and not guess.can_be_quoted:
+        if field.kind == "quote" and not guess.is_text_quotable:
             continue
         if fold_name(field.name) == key_name:
             fields.append(field._replace(name=f"answer_{field.name}"))

@@ -105,10 +105,10 @@ DEFAULT_SETTINGS = Settings()
 class UserTask(Task):
     """A task that a file declares, or a shipped task of the same kind."""
 
-    how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
-    brings_items = True
-    export_word = "row"
-    export_choices = frozenset({"extractor", "rows", "cost", "gone"})
+    index_hint = 'index="{column}" in the task\'s file says by what text its rows are found'
+    has_row_source = True
+    export_noun = "row"
+    export_options = frozenset({"extractor", "rows", "cost", "gone"})
     columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
 
     def __init__(
@@ -127,27 +127,27 @@ class UserTask(Task):
         self.settings = settings
         self.provider = provider
         # Rows whose input changed after their answer are open again.
-        self.refreshes = settings.refresh and bool(options.get("refresh"))
-        self.preferred = (
+        self.asks_stale_rows = settings.refresh and bool(options.get("refresh"))
+        self.preferred_versions = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
         self.name = record.name
         self.subject = record.name
-        self.label = f"{self.name}@{record.version}"
+        self.version_label = f"{self.name}@{record.version}"
         self.fingerprint = record.fingerprint
         self.model = options.get("model")
         file_path = Path(record.path)
-        self.declared_in = None if parse_python_path(file_path) else file_path
-        self.images: Sequence[str] = options.get("images", ())
-        self.sends_images = bool(self.images)
+        self.file_path = None if parse_python_path(file_path) else file_path
+        self.image_columns: Sequence[str] = options.get("images", ())
+        self.sends_images = bool(self.image_columns)
         self.gates = str(options.get("gates") or "")
-        self.words = _labels_of(record, has_images=bool(self.images))
-        self.how_to_fill = HintTemplate(
+        self.labels = _labels_of(record, has_images=bool(self.image_columns))
+        self.fill_hint = HintTemplate(
             "{}; `{}` shows what is asked",
             _empty_source_text(record),
-            self.words.step("try"),
+            self.labels.command("try"),
         )
-        self.items_from = _source_hint(record)
+        self.source_hint = _source_hint(record)
         self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
         index_template = options.get("index")
         self.index = _make_index(self, index_template) if index_template else None
@@ -165,9 +165,9 @@ class UserTask(Task):
         return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
 
     @cached_property
-    def question(self) -> PromptBuilder:
+    def prompt_builder(self) -> PromptBuilder:
         """Return the prompt builder of the file's declaration."""
-        columns = zip(self.declaration.asked, self.record.words["asked"], strict=True)
+        columns = zip(self.declaration.prompt_columns, self.record.words["asked"], strict=True)
         return PromptBuilder(self.declaration, dict(columns))
 
     @cached_property
@@ -175,7 +175,7 @@ class UserTask(Task):
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return self.declaration.check is not None or self.record.words.get("quotes_in") is not None
 
-    def fault_of(
+    def user_code_error(
         self,
         error: BaseException,
         item_id: str,
@@ -206,7 +206,7 @@ class UserTask(Task):
     # ---- its rows
 
     @cached_property
-    def items_table(self) -> Subquery:
+    def rows_subquery(self) -> Subquery:
         """Return the stored rows as a subquery, with their values as JSON."""
         return make_rows_subquery(self.record.name)
 
@@ -227,23 +227,23 @@ class UserTask(Task):
         is_shipped = task_file.find_built_in_task(record.name) is not None
         folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
-            self.images,
+            self.image_columns,
             record.words["asked"],
             folder,
             max_side,
             self.settings.refresh,
         )
 
-    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+    def row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
         """Return the row table, in the order of the source."""
-        columns = self.items_table.c
-        is_answered = self._is_answered(current_input=self.refreshes)
+        columns = self.rows_subquery.c
+        is_answered = self._is_answered(current_input=self.asks_stale_rows)
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
 
         other_states = list[tuple[str, ColumnElement[bool]]]()
-        if self.images:
+        if self.image_columns:
             other_states.append((UNUSABLE_STATE, columns.findable_unusable.is_not(None)))
             is_open &= columns.findable_unusable.is_(None)
         states = RowStates(
@@ -256,22 +256,22 @@ class UserTask(Task):
         )
         return RowTable(
             self.name,
-            self.items_table,
+            self.rows_subquery,
             states,
             is_open,
-            key=KEY_COLUMN,
-            order="findable_row",
-            named=self.columns if self.record.words.get("label") else (),
-            own=self.label,
-            name_of=lambda row: self.label_of(self.read(row)),
+            id_column=KEY_COLUMN,
+            order_column="findable_row",
+            name_columns=self.columns if self.record.words.get("label") else (),
+            own_prompt_version=self.version_label,
+            format_name=lambda row: self.display_name_of(self.map_row(row)),
         )
 
-    def first_rows(self, tx: Connection, count: int) -> tuple[list[str], int]:
+    def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
 
         Answered and claimed rows are included.
         """
-        columns = self.items_table.c
+        columns = self.rows_subquery.c
         conditions = (
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
@@ -284,9 +284,9 @@ class UserTask(Task):
             .limit(count)
         )
         row_ids = list(tx.execute(query).scalars())
-        return row_ids, self.table(tx).total(tx, *conditions)
+        return row_ids, self.row_table(tx).count_rows(tx, *conditions)
 
-    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
         return {
             **dict.fromkeys(self.record.columns),
@@ -297,7 +297,7 @@ class UserTask(Task):
     def input_hash(
         self,
         row: Mapping[str, Any],
-        said: str | None = None,  # noqa: ARG002 - it is stored
+        text: str | None = None,  # noqa: ARG002 - it is stored
     ) -> str:
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
@@ -318,7 +318,7 @@ class UserTask(Task):
             name = to_compact_json(key_values)
         return super().id_of(tx, name)
 
-    def label_of(self, row: Mapping[str, Any]) -> str:
+    def display_name_of(self, row: Mapping[str, Any]) -> str:
         """Return the display name of a row: its filled label template, else its key."""
         template = self.record.words.get("label") or ""
         label = fill_template(
@@ -338,24 +338,24 @@ class UserTask(Task):
         """Return the grid that lists rows and searches all their columns."""
         return _GridBuilder(tx, self).build()
 
-    def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
+    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.record.words.get("asked", ()), *self.images]
+        columns = [*self.record.words.get("asked", ()), *self.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
-            for row_id, row in self.rows(tx, ids).items()
+            for row_id, row in self.read_rows(tx, ids).items()
         }
 
-    def stale(
+    def count_stale_rows(
         self,
         tx: Connection,
         *,
-        within_s: float | None = None,  # noqa: ARG002 - a single query
+        timeout_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
         """Return the number of rows that changed after their answer, and the time of the first."""
-        columns = self.items_table.c
+        columns = self.rows_subquery.c
         is_stale = self._is_answered(current_input=False) & ~self._is_answered(current_input=True)
-        if not self.images:
+        if not self.image_columns:
             # Rows have the input that was asked, except for images, which are read when asked.
             is_stale = columns.findable_changed_at.is_not(None) & is_stale
         query = select(
@@ -366,30 +366,30 @@ class UserTask(Task):
         return row_count, first_changed_at
 
     @property
-    def how_to_refresh(self) -> HintTemplate:
+    def refresh_hint(self) -> HintTemplate:
         """Return the hint how to ask about changed rows again; the task must permit it."""
         if self.record.words.get("refresh"):
-            return super().how_to_refresh
-        command = self.words.step("tag", refresh=True)
+            return super().refresh_hint
+        command = self.labels.command("tag", refresh=True)
         return HintTemplate(
             "with refresh=True in the task's file, `{}` asks about them again",
             command,
         )
 
-    def remove_row(
+    def delete_row(
         self,
         tx: Connection,
         item_id: str,
         *,
-        so_far: str = "",  # noqa: ARG002 - never fails
+        unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        self.take_back(tx, [item_id])
+        self.remove_answers(tx, [item_id])
         delete_row(tx, self.name, item_id)
 
     # ---- the prompt
 
-    def items(self, rows: RowsById) -> Iterator[TaskRow]:
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts; rows whose images can no longer be read are left out.
 
         Raises:
@@ -400,8 +400,8 @@ class UserTask(Task):
                 f"{self.record.path} was changed while it was used; nothing more is asked",
                 hint="run the command again",
             )
-        images = self.row_images() if self.images else None
-        for task_row in super().items(rows):
+        images = self.row_images() if self.image_columns else None
+        for task_row in super().make_task_rows(rows):
             if images is None:
                 yield task_row
                 continue
@@ -410,13 +410,15 @@ class UserTask(Task):
                 prompt, input_hash = prepared
                 yield task_row._replace(prompt=prompt, input_hash=input_hash)
 
-    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    def find_open_by_hash(
+        self, tx: Connection, hashes: Sequence[str]
+    ) -> Mapping[str, Sequence[str]]:
         """Return the ids of open rows by input hash, in row order."""
-        columns = self.items_table.c
+        columns = self.rows_subquery.c
         ids_by_hash = dict[str, list[str]]()
         query = (
             select(columns.findable_hash, columns.findable_key)
-            .where(self.table(tx).is_open)
+            .where(self.row_table(tx).is_open)
             .order_by(columns.findable_row)
         )
         for page in split_into_pages(hashes):
@@ -437,14 +439,14 @@ class UserTask(Task):
             target.table,
             target.column,
             self.provider,
-            self.preferred,
+            self.preferred_versions,
             schema=target.schema,
         )
 
-    def judged(
+    def judge_answer(
         self,
         answer: "BaseModel",
-        context: Any,
+        row: Any,
         *,
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
@@ -452,9 +454,11 @@ class UserTask(Task):
         reason = unstorable_reason(answer)
         if reason:
             return None, reason
-        return super().judged(answer, context, input_hash=input_hash)
+        return super().judge_answer(answer, row, input_hash=input_hash)
 
-    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
+    def check_against_row(
+        self, answer: "BaseModel", row: Mapping[str, Any]
+    ) -> "tuple[BaseModel | None, str]":
         """Locate the answer's quotations in the row and run the file's check.
 
         Returns:
@@ -477,7 +481,7 @@ class UserTask(Task):
         try:
             check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
-            raise self.fault_of(error, row[KEY_COLUMN], code="check()", line=line) from error
+            raise self.user_code_error(error, row[KEY_COLUMN], code="check()", line=line) from error
         if check_reason is not None and not isinstance(check_reason, str):
             raise self._file_error(
                 line,
@@ -488,13 +492,13 @@ class UserTask(Task):
             return None, f"check: {check_reason}"
         return answer, ""
 
-    def write(
+    def write_answers(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
         extractor: str,
-        at: datetime,
+        now: datetime,
     ) -> WriteResult:
         """Choose the answers that may be applied, and write them to the table of `write_to=`.
 
@@ -506,8 +510,10 @@ class UserTask(Task):
         The caller stores the answers themselves.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
-        table = self.table(tx)
-        stored_rows = table.rows(tx, list(answers_by_id), [HASH_COLUMN, VALUES_COLUMN], locked=True)
+        table = self.row_table(tx)
+        stored_rows = table.read_rows(
+            tx, list(answers_by_id), [HASH_COLUMN, VALUES_COLUMN], should_lock=True
+        )
         outdated = {
             row_id
             for row_id, row in stored_rows.items()
@@ -519,7 +525,7 @@ class UserTask(Task):
             few_rows=True,
             models_only=True,
         )
-        excluded = table.ids_among(tx, list(stored_rows), is_answered)
+        excluded = table.filter_ids(tx, list(stored_rows), is_answered)
         if self.needs_row:
             excluded |= outdated
         applied = stored_rows.keys() - excluded
@@ -530,7 +536,7 @@ class UserTask(Task):
             }
             outdated |= self._changed_in_source(current_values)
         current = [
-            TargetValue(row_id, extractor, answer.answer.model_dump_json(), at)
+            TargetValue(row_id, extractor, answer.answer.model_dump_json(), now)
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
@@ -549,7 +555,7 @@ class UserTask(Task):
         """
         row_ids = [value.item_id for value in values]
         if self.row_target is not None:
-            self.row_target.bring(tx, row_ids, more=values)
+            self.row_target.sync_rows(tx, row_ids, later_answers=values)
         elif self.record.words.get("write_to"):
             corrected_ids = find_corrected(tx, self.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
@@ -571,33 +577,35 @@ class UserTask(Task):
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self.settings.url.reveal())) as store:
+        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
             record = replace(self.record, items=self.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 
-    def show_corrected(
+    def sync_corrected_row(
         self,
         tx: Connection,
         item_id: str,
         edit: AnswerEdit,
         *,
-        stands: bool,  # noqa: ARG002
+        is_in_force: bool,  # noqa: ARG002
     ) -> None:
         """Write the preferred answer to another program's table, replacing any value there."""
         if self.row_target is not None:
-            self.row_target.bring(tx, [item_id], over=True)
+            self.row_target.sync_rows(tx, [item_id], overwrite=True)
         elif self.record.words.get("write_to"):
-            answer_json = json.dumps(self.standing(tx, item_id))
+            answer_json = json.dumps(self.current_answer(tx, item_id))
             target_value = TargetValue(item_id, "", answer_json, edit.at)
             write_column(tx, self.record, [target_value], should_overwrite=True)
 
-    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+    ) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
         A column that `write_to=` names keeps its values.
         """
         if self.row_target is not None:
-            self.row_target.bring(tx, ids, without=extractor or "")
+            self.row_target.sync_rows(tx, ids, removed_version=extractor or "")
         return len(ids)
 
     def _is_answered(
@@ -618,9 +626,9 @@ class UserTask(Task):
             few_rows: Look each row up, for a query about few rows.
             models_only: Ignore the answers of persons.
         """
-        row_columns = self.items_table.c
+        row_columns = self.rows_subquery.c
         columns = answers_table.c
-        is_by_task = answers.has_version(columns.extractor, self.label)
+        is_by_task = answers.has_version(columns.extractor, self.version_label)
         if not models_only:
             is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
         any_answer = (
@@ -632,7 +640,7 @@ class UserTask(Task):
                 is_by_task,
             )
             .where(columns.item_id == row_columns.findable_key)
-            .correlate(self.items_table)
+            .correlate(self.rows_subquery)
         )
         counted_answer = any_answer
         if current_input:
@@ -647,24 +655,24 @@ class UserTask(Task):
             return is_answered
 
         model = self.model or self.settings.for_backend(self.provider).model
-        has_target_row = self.row_target.has_row(row_columns.findable_key, model)
+        has_target_row = self.row_target.has_written_row(row_columns.findable_key, model)
         if current_input:
             has_target_row &= ~any_answer.exists()
         return is_answered | has_target_row
 
     # ---- maintenance of a workspace
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:
+    def make_tables(self, tx: Connection, target: Connection) -> None:
         """Create the task's views in the target database of a move."""
-        super().make_tables(tx, there)
-        make_views(there, self.record)
+        super().make_tables(tx, target)
+        make_views(target, self.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Return a finding if rows have images that cannot be sent."""
-        if not self.images:
+        if not self.image_columns:
             return []
 
-        columns = self.items_table.c
+        columns = self.rows_subquery.c
         conditions = (
             columns.findable_unusable.is_not(None),
             columns.findable_gone_at.is_(None),
@@ -680,7 +688,7 @@ class UserTask(Task):
         if first_row is None:
             return []
 
-        count = self.table(tx).total(tx, *conditions)
+        count = self.row_table(tx).count_rows(tx, *conditions)
         row_id, reason = first_row
         return [
             RowFault(
@@ -692,30 +700,30 @@ class UserTask(Task):
             ),
         ]
 
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
+    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return each row with its state and answer, or the members of a list field.
 
         The answers are of a single version, or of several if the task prefers versions by row.
         A person's answer replaces a model's unless `wanted.extractor` is set.
         """
         counts = _count_answers(tx, self.name)
-        version = self.exported(tx, list(counts), wanted)
+        version = self.choose_exported_version(tx, list(counts), options)
 
         in_source = list[ColumnElement[bool]]()
-        if not wanted.gone:
-            columns = self.items_table.c
+        if not options.gone:
+            columns = self.rows_subquery.c
             source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
             in_source.append(answers_table.c.item_id.in_(source_ids))
             counts = _count_answers(tx, self.name, *in_source)
 
-        is_any_version = wanted.extractor is None
+        is_any_version = options.extractor is None
         is_answer = answers.is_preferred(
             answers.VersionPreference(self.name),
-            version=version or self.label,
+            version=version or self.version_label,
             corrected=is_any_version,
         )
-        if self.preferred and is_any_version:
-            is_answer = answers.is_preferred(self.preference(tx))
+        if self.preferred_versions and is_any_version:
+            is_answer = answers.is_preferred(self.version_preference(tx))
             preferred_counts = _count_answers(tx, self.name, is_answer, *in_source)
             if preferred_counts.keys() - {version, answers.PERSON}:
                 version = None
@@ -724,19 +732,19 @@ class UserTask(Task):
         rows, kinds = read_answer_rows(
             tx,
             self.record,
-            self.table(tx),
+            self.row_table(tx),
             is_answer=is_answer,
-            field=wanted.rows,
-            cost=wanted.cost,
-            include_missing=wanted.gone,
-            version_label=self.own,
+            field=options.rows,
+            cost=options.cost,
+            include_missing=options.gone,
+            version_label=self.own_prompt_version,
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
             extractor=version,
-            versions=model_counts,
+            version_counts=model_counts,
         )
 
 
@@ -756,15 +764,15 @@ def _count_answers(
 def _labels_of(record: TaskRecord, *, has_images: bool) -> TaskLabels:
     """Return the labels of a user's task."""
     return TaskLabels(
-        one="row",
-        many="rows",
-        done="answered",
-        all_done="every row that holds something is answered, claimed or parked",
-        input="row",
-        inputs=f"the rows of {record.name}" + (" and their images" if has_images else ""),
-        after=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
-        again=CommandHint("tag", task=record.name),
-        named=record.name,
+        singular="row",
+        plural="rows",
+        answered="answered",
+        none_open_message="every row that holds something is answered, claimed or parked",
+        input_noun="row",
+        inputs_noun=f"the rows of {record.name}" + (" and their images" if has_images else ""),
+        next_command=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
+        ask_command=CommandHint("tag", task=record.name),
+        task_option=record.name,
     )
 
 
@@ -792,15 +800,15 @@ def _make_index(task: UserTask, template: str) -> IndexedTask:
     return IndexedTask(
         task=task.name,
         folder=f"tasks/{task.name}",
-        word="row",
+        entry_noun="row",
         columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=ENTRY_RANKING,
-        count=lambda tx: task.table(tx).total(tx, _is_indexed(task)),
-        entries=partial(_read_entries, task, template),
-        tags=lambda metadata: [
+        count_entries=lambda tx: task.row_table(tx).count_rows(tx, _is_indexed(task)),
+        read_entries=partial(_read_entries, task, template),
+        tags_of=lambda metadata: [
             text for text in _iter_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
         ],
-        told=lambda metadata: {
+        hit_fields=lambda metadata: {
             "key": metadata["id"],
             "label": metadata["label"],
             "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
@@ -811,7 +819,7 @@ def _make_index(task: UserTask, template: str) -> IndexedTask:
 
 def _is_indexed(task: UserTask) -> ColumnElement[bool]:
     """Return the condition that a row is in its source and has an answer of any version."""
-    columns = task.items_table.c
+    columns = task.rows_subquery.c
     return and_(
         columns.findable_gone_at.is_(None),
         answers.is_answered(task.name, columns.findable_key),
@@ -834,14 +842,16 @@ def _read_entries(
     columns_by_name = {
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
-    preference = task.preference(tx)
-    cells = task.table(tx).cells(tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(task), among=among)
+    preference = task.version_preference(tx)
+    cells = task.row_table(tx).read_cells(
+        tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(task), row_ids=among
+    )
     for page in split_into_pages(cells, PAGE_ROWS):
         row_ids = [cell[0] for cell in page]
         stored_answers = answers.preferred_answers(tx, task.name, row_ids, preference=preference)
         for row_id, values in page:
             answer = json.loads(stored_answers[row_id][1])
-            row = task.read({KEY_COLUMN: row_id, VALUES_COLUMN: values})
+            row = task.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
             text = _fill_entry_text(template, columns_by_name, row, answer)
             yield _make_entry(task, row_id, row, answer, text=text)
 
@@ -877,7 +887,7 @@ def _make_entry(
     text: str,
 ) -> Entry:
     """Return the index entry of a row; its label replaces an empty text."""
-    label = task.label_of(row)
+    label = task.display_name_of(row)
     text = text or label
     fields = {name: answer.get(name) for name, _ in task.record.fields}
     # WHERE= of a search can name any column.
@@ -920,9 +930,9 @@ class _GridBuilder:
         self._tx = tx
         self._task = task
         self._record = task.record
-        self._table = task.table(tx)
+        self._table = task.row_table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
-        self._preference = task.preference(tx)
+        self._preference = task.version_preference(tx)
         self._field_kinds = dict(task.record.fields)
         self._key_columns = [name for name, _ in task.record.key]
         self._columns = self._make_columns()
@@ -940,13 +950,15 @@ class _GridBuilder:
             refused_names["line"]: _refused_line,
             refused_names["reason"]: _refused_reason,
         }
-        has_images = bool(self._task.images)
+        has_images = bool(self._task.image_columns)
         names_by_state = {REFUSED_STATE: list(refused_names.values())}
         if has_images:
             names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
 
         sent_columns = self._record.words.get("asked", ())
-        default_names = dict.fromkeys([*self._key_columns, *self._task.images, *sent_columns])
+        default_names = dict.fromkeys(
+            [*self._key_columns, *self._task.image_columns, *sent_columns]
+        )
         searched_cells = [
             source_column_expression(self._tx, self._values, name, kind)
             for name, kind in self._record.columns.items()
@@ -954,7 +966,7 @@ class _GridBuilder:
         item_id = self._table.item_id
         return Grid(
             table=self._table,
-            cells=(
+            cell_names=(
                 KEY_COLUMN,
                 VALUES_COLUMN,
                 REASON,
@@ -962,18 +974,18 @@ class _GridBuilder:
                 HASH_COLUMN,
                 CHANGED_AT_COLUMN,
             ),
-            columns=columns,
-            usual=list(default_names),
-            in_state=names_by_state,
-            searched=(item_id, *searched_cells),
-            mentioned=self._answer_conditions,
-            where=self._compile_where,
-            slow_sorts=self._sort_expressions(),
-            fields=self._fields,
-            tags=tag_facet(self._tx, self._preference, item_id),
-            versions=version_facet(self._preference, item_id),
-            more=(*self._fields, self._version_name),
-            more_of=self._read_answers,
+            value_makers=columns,
+            default_names=list(default_names),
+            names_by_state=names_by_state,
+            searched_cells=(item_id, *searched_cells),
+            mention_conditions=self._answer_conditions,
+            compile_where=self._compile_where,
+            slow_sort_expressions=self._sort_expressions(),
+            answer_fields=self._fields,
+            tag_facet=tag_facet(self._tx, self._preference, item_id),
+            version_facet=version_facet(self._preference, item_id),
+            extra_names=(*self._fields, self._version_name),
+            read_extra_values=self._read_answers,
         )
 
     def _listed_name(self, name: str) -> str:
@@ -995,7 +1007,7 @@ class _GridBuilder:
         for name in self._key_columns:
             if name not in columns:
                 columns[name] = lambda row: row[KEY_COLUMN]
-        if self._task.images:
+        if self._task.image_columns:
             columns[UNUSABLE_REASON_COLUMN] = lambda row: row[REASON]
         return columns
 

@@ -194,7 +194,7 @@ class PeopleFile(MappedFile):
 
     layout = LAYOUT
 
-    def judged(self, row: SourceRow) -> SoundRow | Finding:
+    def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the person that a row describes, or the finding that rejects the row.
 
         The guard of formulas in CSV cells is removed.
@@ -208,7 +208,7 @@ class PeopleFile(MappedFile):
         """
         return unicodedata.normalize("NFC", key).casefold()
 
-    def last_notes(self) -> Iterator[str]:
+    def final_notes(self) -> Iterator[str]:
         """Yield notes that list the columns that are not imported."""
         yield from _unread_column_notes(self.mapping)
 
@@ -234,10 +234,10 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
     If the ignored columns include tags or scores, a note says how to change tags.
     """
-    export_columns = export_columns_among((*mapping.kept_names, *mapping.not_read))
+    export_columns = export_columns_among((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
     ignored_columns = [
-        *mapping.not_read,
+        *mapping.ignored_names,
         *(name for name in mapping.kept_names if name in export_columns),
     ]
 
@@ -272,12 +272,12 @@ def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> S
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
         extra_cells = {name: restore_formula(cell) for name, cell in extra_cells.items()}
 
-    person = validate_row(_split_whole_name(cells), line=row.line)
+    person = validate_row(_split_whole_name(cells), line=row.line_number)
     if isinstance(person, Finding):
         return person
     export_columns = export_columns_among(tuple(extra_cells))
     user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
-    return person._replace(beside=user_cells)
+    return person._replace(extra_cells=user_cells)
 
 
 def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -332,7 +332,7 @@ def read_person(
     data: bytes,
     column_map: Mapping[str, str],
     *,
-    name: str,
+    document_name: str,
 ) -> tuple[SoundRow, list[str]]:
     """Return the person in a JSON document, and notes on how it was read.
 
@@ -345,7 +345,7 @@ def read_person(
         InputError: The document is not JSON, does not contain exactly one person, or an import
             would reject the person. The error names the field.
     """
-    source_name = "standard input" if name == "-" else name
+    source_name = "standard input" if document_name == "-" else document_name
     try:
         document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
@@ -354,7 +354,7 @@ def read_person(
     if isinstance(document, list):
         if len(document) > 1:
             message = (
-                f"{name} is a list of {len(document)}; "
+                f"{document_name} is a list of {len(document)}; "
                 "one person at a time is added here, and none was"
             )
             raise InputError(message, hint=f"`{CommandHint('import')}` adds many")
@@ -365,7 +365,7 @@ def read_person(
         raise _refuse(source_name, "not an object")
 
     mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
-    mapped_row = mapping.row(SourceRow(1, document))
+    mapped_row = mapping.map_row(SourceRow(1, document))
     person = mapped_row if isinstance(mapped_row, Finding) else _read_person_row(mapped_row)
     if isinstance(person, Finding):
         found_value = f" (found {person.value!r})" if person.value else ""
@@ -404,7 +404,7 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
     Raises:
         InputError: A value would be changed or dropped; the error names the first.
     """
-    for change in person.changes:
+    for change in person.findings:
         reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(
             f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
@@ -443,7 +443,7 @@ def import_people_file(
         InputError: The file cannot be read as people, or the report cannot be written. Nothing was
             changed.
     """
-    file, report = PeopleFile.begun(path, options, PeopleImportReport)
+    file, report = PeopleFile.open_for_import(path, options, PeopleImportReport)
     import_rows(
         ws.store,
         ws.display,
@@ -451,9 +451,9 @@ def import_people_file(
         report,
         write=_write_people,
         task=table.TASK,
-        at=ws.now(),
-        block=PEOPLE_PER_WRITE,
-        long="bio",
+        now=ws.now(),
+        max_page_rows=PEOPLE_PER_WRITE,
+        long_text_column="bio",
         list_missing=partial(_missing_usernames, file),
     )
     if report.missing:
@@ -477,10 +477,10 @@ def _missing_usernames(
     if not stored_before:
         return
     expected_total = stored_before + (0 if report.dry else report.added)
-    if table.people_table(tx).total(tx) == expected_total:
+    if table.people_table(tx).count_rows(tx) == expected_total:
         return
 
-    for (cell,) in table.people_table(tx).cells(tx, (USERNAME,)):
+    for (cell,) in table.people_table(tx).read_cells(tx, (USERNAME,)):
         username = stripped_text(cell)
         if not file.has_key(username):
             yield username
@@ -564,9 +564,9 @@ def _write_people(
         if change.values.get("bio") and item_id not in claimed_ids
     ]
     if report.dry:
-        released_ids = claims.list_unparkable_ids(tx, table.TASK, ids=new_bio_ids)
+        released_ids = claims.list_unparkable_ids(tx, table.TASK, row_ids=new_bio_ids)
     else:
-        released_ids = claims.unpark(tx, table.TASK, ids=new_bio_ids)
+        released_ids = claims.unpark(tx, table.TASK, row_ids=new_bio_ids)
     report.released += len(released_ids)
     return list(_kept_tag_findings(prompt_changes, claimed_ids))
 
@@ -627,7 +627,7 @@ def _write_extra_cells(
     Returns:
         Usernames of the people in `stored_rows` whose cells differ.
     """
-    people_with_cells = [person for person in people if person.beside]
+    people_with_cells = [person for person in people if person.extra_cells]
     rows = dict(stored_rows)
     if not report.dry:
         new_people = [person for person in people_with_cells if person.key not in stored_rows]
@@ -638,7 +638,9 @@ def _write_extra_cells(
     for person in people_with_cells:
         if person.key in rows:
             row = rows[person.key]
-            cells_by_person.append((str(row["id"]), stripped_text(row[USERNAME]), person.beside))
+            cells_by_person.append(
+                (str(row["id"]), stripped_text(row[USERNAME]), person.extra_cells)
+            )
     changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
@@ -669,7 +671,9 @@ def _kept_finding(change: _PromptChange, reason: str) -> Finding:
     column = next(column for column in (*PROMPT_COLUMNS, *values) if column in values)
     person = change.person
     cell_text = make_excerpt(str(values[column] or ""))
-    return Finding(person.line, HEADERS[column], reason, cell_text, FindingKind.KEPT, person.key)
+    return Finding(
+        person.line_number, HEADERS[column], reason, cell_text, FindingKind.ANSWER_KEPT, person.key
+    )
 
 
 def _comparable(column: str, cell: Any) -> str | float | None:

@@ -104,7 +104,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     common_tags = {tag for tag, _ in tags_by_use[:COMMONEST_TAGS]}
     people_with_common_tag = 0
-    for (cell,) in table.people_table(tx).cells(tx, ("tags",), condition):
+    for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), condition):
         if not common_tags.isdisjoint(parse_text_list(cell) or ()):
             people_with_common_tag += 1
 
@@ -155,7 +155,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
     """Count the tags of the people that meet a condition, and sample their ids."""
     counts = _TagCounts()
-    for person_id, cell in table.people_table(tx).cells(tx, ("id", "tags"), condition):
+    for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):
         tags = parse_text_list(cell) or []
         counts.lengths[len(tags)] += 1
         counts.people_by_tag.update(tags)
@@ -170,7 +170,7 @@ def _most_first(tag_counts: Counter[str]) -> list[tuple[str, int]]:
 
 def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
     """Yield the name, the cut biography and the tags of people, in the order of `ids`."""
-    rows = table.people_table(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
+    rows = table.people_table(tx).read_rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for person_id in ids:
         row = rows.get(person_id)
         if row is None:
@@ -185,7 +185,7 @@ def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[s
 
     A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH_WORDS`.
     """
-    rows = table.people_table(tx).rows(tx, ids, ("job_title", "bio", "tags"))
+    rows = table.people_table(tx).read_rows(tx, ids, ("job_title", "bio", "tags"))
     texts: list[tuple[str, Sequence[str]]] = []
     for row in rows.values():
         text = f"{stripped_text(row['job_title'])} {stripped_text(row['bio'])}"

@@ -54,10 +54,10 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
     task = ExpertsTask(index, refreshes=settings.refresh)
 
-    label = settings.version or task.label
-    if label != task.label and label.partition("@")[0] == task.name:
+    label = settings.version or task.version_label
+    if label != task.version_label and label.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"{OptionHint(version=label)}: people are asked about under {task.label}"
+            f"{OptionHint(version=label)}: people are asked about under {task.version_label}"
         )
     return task
 

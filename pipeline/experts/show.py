@@ -51,20 +51,20 @@ def people_grid(tx: Connection) -> Grid:
     )
     return Grid(
         table=table.people_table(tx),
-        cells=(*HEADERS, "tags", "findability_score"),
-        columns={
+        cell_names=(*HEADERS, "tags", "findability_score"),
+        value_makers={
             name: _LIST_CELLS.get(name) or partial(_cell_text, name)
             for name in (*DEFAULT_COLUMNS, *HEADERS)
         },
-        usual=DEFAULT_COLUMNS,
-        searched=searched_columns,
-        sorts={
+        default_names=DEFAULT_COLUMNS,
+        searched_cells=searched_columns,
+        sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
-        score=SCORE,
-        tags=tags_facet,
-        versions=version_facet(answers.VersionPreference(table.TASK), item_id),
+        score_expression=SCORE,
+        tag_facet=tags_facet,
+        version_facet=version_facet(answers.VersionPreference(table.TASK), item_id),
     )
 
 
@@ -132,7 +132,8 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     for page in split_into_pages(table.iterate_people_with_extra_cells(tx), table.PEOPLE_PER_PAGE):
         ids = [str(row["id"]) for row, _ in page]
         states = {
-            row[0]: row[1] for row in people.select_by_ids(tx, ids, [people.item_id, people.state])
+            row[0]: row[1]
+            for row in people.select_by_ids(tx, ids, [people.item_id, people.state_expression])
         }
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
             state = states[person_id]
@@ -147,7 +148,7 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             column: refused.cells.get(column, refused.cells.get(header))
             for column, header in HEADERS.items()
         }
-        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.sentence)
+        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
 
 
 def extra_column_names(tx: Connection) -> list[str]:
@@ -254,7 +255,9 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     }
     orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
     merge_rules = edits.active_merge_rules(tx, table.TASK)
-    with display.bar("checking people", table.people_table(tx).total(tx), late=True) as bar:
+    with display.bar(
+        "checking people", table.people_table(tx).count_rows(tx), is_delayed=True
+    ) as bar:
         for row_number, row in enumerate(table.iterate_people(tx), start=1):
             person_id = str(row["id"])
             orphaned_ids.discard(person_id)
@@ -262,7 +265,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
                 row_faults.add(fault_kind, [stripped_text(row["username"])])
             bar.show(row_number)
 
-    faults = row_faults.found()
+    faults = row_faults.to_findings()
     if orphaned_ids:
         faults.append(_orphan_fault(orphaned_ids))
     return faults

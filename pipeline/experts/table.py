@@ -149,17 +149,17 @@ SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)
 # Finds a page of a million people sorted by score without a scan.
 SCORE_INDEX = "findable_experts_scores"
 SPEC = TableSpec(
-    made=experts,
-    needs=(USERNAME,),
-    holds={
+    definition=experts,
+    required_columns=(USERNAME,),
+    column_needs={
         USERNAME: ColumnNeed.NAME,
         "hourly_rate": ColumnNeed.NUMBER,
         "findability_score": ColumnNeed.REAL,
     },
-    adds=True,
-    found_by=("id", USERNAME),
+    adds_columns=True,
+    indexed_columns=("id", USERNAME),
     # This index finds rows without a score. If it is missing, the table is not adopted.
-    mark=(ADOPTION_INDEX, "(id) WHERE findability_score IS NULL"),
+    marker_index=(ADOPTION_INDEX, "(id) WHERE findability_score IS NULL"),
 )
 item_id = SPEC.item_id
 
@@ -309,8 +309,8 @@ def people_table(tx: Connection) -> RowTable:
         _STATES,
         untagged & has_bio,
         reflect_shape(tx).ids,
-        named=(USERNAME,),
-        name_of=lambda row: stripped_text(row[USERNAME]),
+        name_columns=(USERNAME,),
+        format_name=lambda row: stripped_text(row[USERNAME]),
     )
 
 
@@ -357,7 +357,7 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
 def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
     """Yield every row in the order of ids, in constant memory."""
     # Plain dictionaries: SQLAlchemy's mappings look up every name again.
-    for row in people_table(tx).cells(tx, COLUMNS):
+    for row in people_table(tx).read_cells(tx, COLUMNS):
         yield dict(zip(COLUMNS, row, strict=True))
 
 
@@ -505,7 +505,7 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
 
 def write_tags(
     tx: Connection,
-    tags: Mapping[str, str | None],
+    tags_by_id: Mapping[str, str | None],
     *,
     rows: Mapping[str, Mapping[Any, Any]] | None = None,
     overwrite: bool = False,
@@ -526,22 +526,24 @@ def write_tags(
         trigger or rule of another program prevented the change.
     """
     if rows is None:
-        rows = people_table(tx).rows(tx, list(tags), COLUMNS_TO_WRITE_TAGS, locked=True)
+        rows = people_table(tx).read_rows(
+            tx, list(tags_by_id), COLUMNS_TO_WRITE_TAGS, should_lock=True
+        )
     blank_tags = to_stored_values(tx, {"tags": None})["tags"]
     changes = [
-        (tags[item] or blank_tags, score({**row, "tags": tags[item]}), row["id"])
+        (tags_by_id[item] or blank_tags, score({**row, "tags": tags_by_id[item]}), row["id"])
         for item, row in rows.items()
-        if item in tags
+        if item in tags_by_id
     ]
     condition = true() if overwrite else untagged
     with translate_refusals(experts.name):
         update_rows(tx, experts, ("tags", "findability_score"), changes, condition)
 
-    new_rows = people_table(tx).rows(tx, list(tags), ("tags",))
+    new_rows = people_table(tx).read_rows(tx, list(tags_by_id), ("tags",))
     return {
         item
         for item, row in new_rows.items()
-        if parse_text_list(row["tags"]) == parse_text_list(tags[item])
+        if parse_text_list(row["tags"]) == parse_text_list(tags_by_id[item])
     }
 
 

@@ -90,7 +90,7 @@ def count_tags(store: Store) -> Document:
     examples = dict[str, list[str]]()
     people_count = 0
     with store.read() as tx:
-        for username, cell in table.people_table(tx).cells(
+        for username, cell in table.people_table(tx).read_cells(
             tx,
             (table.USERNAME, "tags"),
             table.tagged,
@@ -165,7 +165,7 @@ def merge_tags(
 def _used_tags(tx: Connection) -> set[str]:
     """Return all tags that people have."""
     used_tags: set[str] = set()
-    for (cell,) in table.people_table(tx).cells(tx, ("tags",), table.tagged):
+    for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
         used_tags.update(parse_text_list(cell) or ())
     return used_tags
 
@@ -249,13 +249,15 @@ def _rewrite_tags(
     people = table.people_table(tx)
     tagged_ids: list[str] = []
     if merge_numbers:
-        tagged_ids = [str(person_id) for (person_id,) in people.cells(tx, ("id",), table.tagged)]
+        tagged_ids = [
+            str(person_id) for (person_id,) in people.read_cells(tx, ("id",), table.tagged)
+        ]
 
     changed_count = 0
     written_count = 0
     for page in split_into_pages(tagged_ids):
         last_answers = answers.preferred_answers(tx, table.TASK, page)
-        rows = people.rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, locked=True)
+        rows = people.read_rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, should_lock=True)
         changed_tags = dict[str, str | None]()
         for person_id, row in rows.items():
             tags = parse_text_list(row["tags"]) or []

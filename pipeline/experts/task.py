@@ -139,7 +139,7 @@ def _entries(
     row_ids: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the index entries of the people that meet a condition, only of `row_ids` if given."""
-    rows = table.people_table(tx).cells(tx, INDEXED_COLUMNS, condition, among=row_ids)
+    rows = table.people_table(tx).read_cells(tx, INDEXED_COLUMNS, condition, row_ids=row_ids)
     return starmap(index_entry, rows)
 
 
@@ -158,8 +158,8 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
 # Index of all tagged people.
 TAGGED_INDEX = IndexedTask(
     task=table.TASK,
-    word="expert",
-    question="who knows …",
+    entry_noun="expert",
+    example_question="who knows …",
     columns={
         "rank": "rank",
         "username": "username",
@@ -170,22 +170,22 @@ TAGGED_INDEX = IndexedTask(
     },
     ranking=Ranking(
         (FieldGroup(("title", "company", "bio", "name", "tags")),),
-        asking="expert experte experten expertin experto experts specialist specialists",
+        question_words="expert experte experten expertin experto experts specialist specialists",
     ),
-    count=lambda tx: table.people_table(tx).total(tx, table.tagged),
-    entries=partial(_entries, table.tagged),
-    left_out=table.untagged_texts,
+    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
+    read_entries=partial(_entries, table.tagged),
+    unindexed_texts=table.untagged_texts,
     key="username",
-    text_in=("Job Title", "Company", "Bio"),
-    tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
-    told=_search_hit,
+    text_members=("Job Title", "Company", "Bio"),
+    tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
+    hit_fields=_search_hit,
 )
 # Index of all tagged people and of untagged people with a biography.
 TAGGED_OR_TEXT_INDEX = replace(
     TAGGED_INDEX,
-    count=lambda tx: table.people_table(tx).total(tx, table.indexable),
-    entries=partial(_entries, table.indexable),
-    left_out=IndexedTask.left_out,
+    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.indexable),
+    read_entries=partial(_entries, table.indexable),
+    unindexed_texts=IndexedTask.unindexed_texts,
 )
 
 
@@ -195,21 +195,21 @@ class ExpertsTask(Task):
     name = table.TASK
     subject = "experts"
     # The text of a version never changes: another wording needs another version.
-    label = f"{table.TASK}@2"
+    version_label = f"{table.TASK}@2"
     # The mean of the local engine's answers.
     answer_tokens = 11
-    words = TaskLabels(
-        one="person",
-        many="people",
-        done="tagged",
-        all_done="everyone with a bio is tagged, claimed or parked",
-        input="biography",
-        inputs="biographies",
-        after=CommandHint("index"),
+    labels = TaskLabels(
+        singular="person",
+        plural="people",
+        answered="tagged",
+        none_open_message="everyone with a bio is tagged, claimed or parked",
+        input_noun="biography",
+        inputs_noun="biographies",
+        next_command=CommandHint("index"),
     )
-    how_to_fill = HOW_TO_BEGIN
-    derives = True
-    export_word = "expert"
+    fill_hint = HOW_TO_BEGIN
+    has_derived_columns = True
+    export_noun = "expert"
     columns = table.PROMPT_COLUMNS
 
     def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
@@ -220,23 +220,25 @@ class ExpertsTask(Task):
             refreshes: Ask again about tagged people whose biography changed.
         """
         self.index = index
-        self.refreshes = refreshes
+        self.asks_stale_rows = refreshes
         # Ids of the people to ask again, and the newest answer at that moment; set at first use.
         self._to_refresh: tuple[list[str], int] | None = None
 
     @cached_property
-    def question(self) -> PromptBuilder:
+    def prompt_builder(self) -> PromptBuilder:
         """Return the builder of the prompt."""
-        return PromptBuilder(task, COLUMN_BY_PLACEHOLDER, told="", text_of=_prompt_text)
+        return PromptBuilder(
+            task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text
+        )
 
-    def table(self, tx: Connection) -> RowTable:
+    def row_table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
         If the task refreshes, tagged people whose biography changed are open too. They are
         determined at the first call.
         """
         people = table.people_table(tx)
-        if not self.refreshes:
+        if not self.asks_stale_rows:
             return people
 
         if self._to_refresh is None:
@@ -247,11 +249,11 @@ class ExpertsTask(Task):
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
-    def stale(
+    def count_stale_rows(
         self,
         tx: Connection,
         *,
-        within_s: float | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[int, datetime | None] | None:
         """Return the number of people whose tags are about an earlier biography, and no date.
 
@@ -263,7 +265,7 @@ class ExpertsTask(Task):
             None if the search takes longer than `within_s`.
         """
         try:
-            stale_count = sum(1 for _ in self._changed_ids(tx, within_s=within_s))
+            stale_count = sum(1 for _ in self._changed_ids(tx, within_s=timeout_s))
         except SlowError:
             return None
         return stale_count, None
@@ -358,7 +360,7 @@ class ExpertsTask(Task):
 
         return people_grid(tx)
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
+    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return `person:text:biography`, three hashes of what a person is asked with.
 
         They are hashes of the username, of the prompt's text and of the biography. The first and
@@ -369,14 +371,14 @@ class ExpertsTask(Task):
             said: Text of the prompt; None builds it from the row.
         """
         username_hash = hash_text(stripped_text(row["username"]))
-        prompt_text = self.text(row) if said is None else said
+        prompt_text = self.make_prompt_text(row) if text is None else text
         biography_hash = hash_text(stripped_text(row["bio"]))
         return (
             f"{username_hash[:_PERSON_DIGITS]}:{hash_text(prompt_text)}"
             f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
         )
 
-    def bounded(self, answer: BaseModel) -> tuple[BaseModel, int]:
+    def limit_answer(self, answer: BaseModel) -> tuple[BaseModel, int]:
         """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
         The first tags are the most characteristic.
@@ -386,13 +388,13 @@ class ExpertsTask(Task):
             return answer, 0
         return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
 
-    def write(
+    def write_answers(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
         extractor: str,  # noqa: ARG002 - a row of tags does not store whose they are
-        at: datetime,  # noqa: ARG002 - nor their time
+        now: datetime,  # noqa: ARG002 - nor their time
     ) -> WriteResult:
         """Write the tags of answers and the resulting scores.
 
@@ -407,11 +409,11 @@ class ExpertsTask(Task):
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         merge_rules = edits.active_merge_rules(tx, table.TASK)
-        rows = table.people_table(tx).rows(
+        rows = table.people_table(tx).read_rows(
             tx,
             list(answers_by_id),
             table.COLUMNS_TO_WRITE_TAGS,
-            locked=True,
+            should_lock=True,
         )
         hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
 
@@ -447,7 +449,7 @@ class ExpertsTask(Task):
         written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
 
         unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
-        open_ids = table.people_table(tx).ids_among(tx, unwritten_ids, table.untagged)
+        open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
         open_ids |= changed_ids - written_ids
         blocked = {}
         for item_id in open_ids:
@@ -457,7 +459,9 @@ class ExpertsTask(Task):
                 blocked[item_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
-    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+    ) -> int:
         """Remove tags that are still those of the last applied answer, and update the scores.
 
         Tags that were merged since are removed too. Tags that a person edited stay.
@@ -501,7 +505,7 @@ class ExpertsTask(Task):
         }
 
         merge_rules = edits.active_merge_rules(tx, table.TASK)
-        rows = table.people_table(tx).rows(tx, list(answers_by_id), ("tags",))
+        rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
         ids_with_own_tags = []
         for item_id, row in rows.items():
             answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
@@ -509,19 +513,19 @@ class ExpertsTask(Task):
                 ids_with_own_tags.append(item_id)
         return ids_with_own_tags
 
-    def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
+    def current_answer(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the current tags of a person, whoever wrote them, as the members of an answer."""
-        rows = table.people_table(tx).rows(tx, [item_id], ("tags",))
+        rows = table.people_table(tx).read_rows(tx, [item_id], ("tags",))
         cell = rows[item_id]["tags"] if item_id in rows else None
         return {"tags": parse_text_list(cell) or []}
 
-    def show_corrected(
+    def sync_corrected_row(
         self,
         tx: Connection,
         item_id: str,
         edit: AnswerEdit,
         *,
-        stands: bool,
+        is_in_force: bool,
     ) -> None:
         """Write the tags of an edit, with the merges applied, and the resulting score.
 
@@ -529,7 +533,7 @@ class ExpertsTask(Task):
             InputError: The cell is not a list, or the person would be left without tags.
             ConfigurationError: A trigger or rule of the database prevented the change.
         """
-        rows = table.people_table(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
+        rows = table.people_table(tx).read_rows(tx, [item_id], table.COLUMNS, should_lock=True)
         username = stripped_text(rows[item_id][table.USERNAME])
         tags_before = parse_text_list(rows[item_id]["tags"])
         if tags_before is None:
@@ -539,7 +543,7 @@ class ExpertsTask(Task):
             )
 
         new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
-        if not new_tags and tags_before and stands and edit.undoes is None:
+        if not new_tags and tags_before and is_in_force and edit.undoes is None:
             raise InputError(
                 f"{username!r} would be left without tags, and be asked about again; "
                 f"{NOTHING_CHANGED}",
@@ -552,12 +556,12 @@ class ExpertsTask(Task):
                 f"{NOTHING_CHANGED}",
             )
 
-    def remove_row(
+    def delete_row(
         self,
         tx: Connection,
         item_id: str,
         *,
-        so_far: str = "nothing more was changed",
+        unchanged_text: str = "nothing more was changed",
     ) -> None:
         """Delete the row of a person and the stored cells of other columns.
 
@@ -573,7 +577,7 @@ class ExpertsTask(Task):
         """
         people = table.people_table(tx)
         row_store.delete_row(tx, table.TASK, item_id)
-        username = people.names(tx, [item_id]).get(item_id)
+        username = people.read_names(tx, [item_id]).get(item_id)
         if username is None:
             return
 
@@ -582,7 +586,7 @@ class ExpertsTask(Task):
             if not is_sqlite(tx):
                 # Deferred constraints would fail at the commit instead.
                 tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-            if not people.ids_among(tx, [item_id]):
+            if not people.filter_ids(tx, [item_id]):
                 return
             reason = "by a trigger or a rule"
         except exc.DBAPIError as error:
@@ -591,7 +595,7 @@ class ExpertsTask(Task):
             reason = describe_error(error)
         raise ConfigurationError(
             f"the database keeps the row of {username!r}, who cannot be forgotten so: "
-            f"{reason}; {so_far}",
+            f"{reason}; {unchanged_text}",
             hint="remove what holds on to the row first, then run it again",
         )
 
@@ -605,7 +609,7 @@ class ExpertsTask(Task):
         """Correct wrong scores, and return the number of corrected rows."""
         return table.refresh_scores(tx)
 
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
+    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
         """Return every person with the additional columns of imported files and the state.
 
         Tags are those of the table, whatever version gave them.
@@ -613,26 +617,26 @@ class ExpertsTask(Task):
         from pipeline.experts.show import encode_experts, exported_people, extra_column_names
 
         encode = partial(encode_experts, extra_columns=extra_column_names(tx))
-        total = table.people_table(tx).counts(tx)["total"]
+        total = table.people_table(tx).count_states(tx)["total"]
         return ExportRows(
             exported_people(tx),
             encode,
             total,
-            versions=table.count_people_by_extractor(tx),
+            version_counts=table.count_people_by_extractor(tx),
         )
 
-    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
         """Return the table of people."""
         return (table.experts,)
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - fixed
+    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
         """Create the table of people in another database.
 
         Args:
             tx: Transaction of this workspace; not used.
             there: Transaction of the other database.
         """
-        table.PEOPLE.adopt(there)
+        table.PEOPLE.adopt(target)
 
 
 def _prompt_text(column: str, cell: Any) -> str:

@@ -424,7 +424,7 @@ class Client:
 
         self._call_with_retries(cancel, action=f"cancel {name}")
 
-    def download(self, file_name: str, part: Path) -> int:
+    def download(self, file_name: str, part_path: Path) -> int:
         """Write a result file to `part` with little memory; return its size in bytes.
 
         The file is not synced. Each retry writes it from the start. A body that was cut and has no
@@ -447,8 +447,8 @@ class Client:
                 # This thread opened the file and removes it. The thread that waits for the download
                 # may be interrupted earlier.
                 with (
-                    removed_on_error(part),
-                    part.open("wb", buffering=DOWNLOAD_BUFFER_BYTES) as file,
+                    removed_on_error(part_path),
+                    part_path.open("wb", buffering=DOWNLOAD_BUFFER_BYTES) as file,
                 ):
                     return await self._write_download(sdk, file_name, file)
             except httpx2.RemoteProtocolError as error:
@@ -458,7 +458,7 @@ class Client:
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
-                message = f"cannot write {part}: {error.strerror}"
+                message = f"cannot write {part_path}: {error.strerror}"
                 raise ConfigurationError(message, hint="make room, then run it again") from error
 
         return self._call_with_retries(
@@ -504,7 +504,7 @@ class Client:
         model: str,
         request: Mapping[str, Any],
         *,
-        tier: str = STANDARD,
+        service_tier: str = STANDARD,
     ) -> dict[str, Any]:
         """Send one request live with a single attempt, and return the raw reply document.
 
@@ -522,9 +522,9 @@ class Client:
             RemoteError: The call failed. An error in a reply with status 200 is raised as the
                 status that the error contains.
         """
-        is_flex = tier == Mode.FLEX
+        is_flex = service_tier == Mode.FLEX
         timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
-        body = request if tier == STANDARD else {**request, "serviceTier": tier}
+        body = request if service_tier == STANDARD else {**request, "serviceTier": service_tier}
         action = f"ask {model}"
 
         async def send_request(sdk: "genai.Client") -> dict[str, Any]:

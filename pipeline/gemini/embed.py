@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SEPARATOR_BYTES = 2
 
 
-def add_task_prefix(text: str, model: Model, *, query: bool) -> str:
+def add_task_prefix(text: str, model: Model, *, is_query: bool) -> str:
     """Return the text to embed, with Google's prefix if the model has no task types.
 
     Args:
@@ -31,7 +31,7 @@ def add_task_prefix(text: str, model: Model, *, query: bool) -> str:
     """
     if not model.task_in_text:
         return text
-    if query:
+    if is_query:
         return f"task: search result | query: {text}"
     return f"title: none | text: {text}"
 
@@ -47,7 +47,7 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
         dim: Numbers per vector.
         is_query: The text is a search query, not a document.
     """
-    text_to_embed = add_task_prefix(text, model, query=is_query)
+    text_to_embed = add_task_prefix(text, model, is_query=is_query)
     request = {
         "model": f"models/{model.name}",
         "content": {"role": "user", "parts": [{"text": text_to_embed}]},
@@ -58,12 +58,12 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
     return request
 
 
-def max_embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
+def max_embedding_bytes(text: str, model: Model, *, dim: int, is_query: bool) -> int:
     """Return the maximum size of a text's request in the body of an embedding call, in bytes.
 
     It is the size with all characters outside ASCII escaped, and with a separator.
     """
-    request = build_embedding_request(text, model, dim=dim, is_query=query)
+    request = build_embedding_request(text, model, dim=dim, is_query=is_query)
     return len(json.dumps(request)) + SEPARATOR_BYTES
 
 
@@ -121,7 +121,7 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
 
     from emulator.embed import embed_texts
 
-    texts_to_embed = [add_task_prefix(text, model, query=query) for text in texts]
+    texts_to_embed = [add_task_prefix(text, model, is_query=query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)

@@ -159,7 +159,7 @@ class Model:
         default_factory=lambda: IMAGE_TOKENS_BY_RESOLUTION,
     )
 
-    def prices(self, tier: str, *, on: date) -> tuple[float, float]:
+    def prices(self, service_tier: str, *, day: date) -> tuple[float, float]:
         """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
 
         Args:
@@ -168,34 +168,34 @@ class Model:
         """
         live_price_in = self.price_in
         live_price_out = self.price_out
-        if self._has_promotion(on):
+        if self._has_promotion(day):
             live_price_in = self.promotion_in
             live_price_out = self.promotion_out
 
         # The table contains batch prices without promotion. A promotion has the same batch share.
-        share_in = PRICE_SHARE_BY_SERVICE_TIER.get(tier, 1.0)
+        share_in = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
         share_out = share_in
-        if tier == Mode.BATCH and self.batch_in is not None and self.price_in:
+        if service_tier == Mode.BATCH and self.batch_in is not None and self.price_in:
             share_in = self.batch_in / self.price_in
-        if tier == Mode.BATCH and self.batch_out is not None and self.price_out:
+        if service_tier == Mode.BATCH and self.batch_out is not None and self.price_out:
             share_out = self.batch_out / self.price_out
         return live_price_in * share_in, live_price_out * share_out
 
-    def cached_price(self, tier: str, *, on: date) -> float:
+    def cached_price(self, service_tier: str, *, day: date) -> float:
         """Return the price of prompt tokens from the cache in USD per 1 M tokens on a day.
 
         It is at most the full price, and the full price if the table has no cached price.
         """
-        full_price, _ = self.prices(tier, on=on)
+        full_price, _ = self.prices(service_tier, day=day)
         if self.cached_in is None:
             return full_price
 
         live_price = self.cached_in
-        if self._has_promotion(on) and self.promotion_cached_in is not None:
+        if self._has_promotion(day) and self.promotion_cached_in is not None:
             live_price = self.promotion_cached_in
 
-        share = PRICE_SHARE_BY_SERVICE_TIER.get(tier, 1.0)
-        if tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
+        share = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
+        if service_tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
             share = self.batch_cached_in / self.cached_in
         return min(full_price, live_price * share)
 
@@ -203,15 +203,15 @@ class Model:
         """Return whether the promotion prices apply on a day."""
         return self.promotion_until is not None and day <= self.promotion_until
 
-    def enqueued(self, tier: str) -> int | None:
+    def max_enqueued_tokens(self, usage_tier: str) -> int | None:
         """Return how many batch tokens may wait at once in a usage tier, or None for unlimited.
 
         The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
         """
-        paid_tier = "1" if tier == FREE_TIER else tier
+        paid_tier = "1" if usage_tier == FREE_TIER else usage_tier
         return self._find_tier_limit("enqueued_tokens", paid_tier, self.enqueued_tokens)
 
-    def limits(self, tier: str, **user_limits: int | None) -> RateLimits:
+    def rate_limits(self, usage_tier: str, **user_limits: int | None) -> RateLimits:
         """Return the rate limits of a usage tier.
 
         A limit that the user set comes first, then the limit of the table, then our default.
@@ -221,12 +221,12 @@ class Model:
             user_limits: Limits that the user set, by field of `RateLimits`. A limit of None is not
                 set.
         """
-        default_tier = FREE_TIER if tier == FREE_TIER else "1"
+        default_tier = FREE_TIER if usage_tier == FREE_TIER else "1"
         default_limits = (
             UNLIMITED_RATES if self.local else DEFAULT_RATE_LIMITS[self.kind, default_tier]
         )
         limits = {
-            name: self._find_tier_limit(name, tier, default)
+            name: self._find_tier_limit(name, usage_tier, default)
             for name, default in default_limits._asdict().items()
         }
         limits |= {name: limit for name, limit in user_limits.items() if limit is not None}
@@ -254,11 +254,11 @@ class Model:
         return default
 
     @property
-    def takes_temperature(self) -> bool:
+    def accepts_temperature(self) -> bool:
         """Return whether the model uses a temperature; only 2.x models do, later ones ignore it."""
         return self.name.startswith("gemini-2")
 
-    def tokens_of_image(self, resolution: str | None) -> int:
+    def count_image_tokens(self, resolution: str | None) -> int:
         """Return the tokens of an image.
 
         Args:
@@ -267,7 +267,9 @@ class Model:
         key: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
         return self.image_tokens.get(key, IMAGE_TOKENS_BY_RESOLUTION[key])
 
-    def checked_thinking(self, declared: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    def choose_thinking_config(
+        self, declared: Mapping[str, Any] | None
+    ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
         Args:
@@ -315,7 +317,7 @@ class Model:
         """Return whether the first day without the model has come."""
         return self.shutdown is not None and today >= self.shutdown
 
-    def warning(self, today: date) -> str:
+    def retirement_warning(self, today: date) -> str:
         """Return a warning for a model that is deprecated or shut down within 60 days, else "".
 
         The warning is a single line and names the setting that selects the replacement. A model
@@ -338,7 +340,7 @@ class Model:
         setting = _SETTING_BY_KIND[self.kind]
         return f"FINDABLE_{setting}={self.successor or getattr(Settings, setting.lower())}"
 
-    def check_dim(self, dim: int) -> None:
+    def check_vector_width(self, dim: int) -> None:
         """Check that this embedding model can make vectors of a width.
 
         Raises:
@@ -359,7 +361,7 @@ class UnknownModelError(ConfigurationError):
     """The table of models does not contain the requested name."""
 
 
-def find_model(name: str, *, kind: ModelKind, today: date, extra: Path | None = None) -> Model:
+def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | None = None) -> Model:
     """Return the model with a name.
 
     Args:
@@ -372,7 +374,7 @@ def find_model(name: str, *, kind: ModelKind, today: date, extra: Path | None = 
         UnknownModelError: The table has no such model.
         ConfigurationError: The model has another kind or is shut down, or `extra` is invalid.
     """
-    models_by_name = load_models(extra)
+    models_by_name = load_models(user_file)
     bare_name = name.strip().removeprefix("models/")
     model = models_by_name.get(bare_name)
 
@@ -431,15 +433,15 @@ def make_unlisted_model(
     )
 
 
-def load_models(extra: Path | None = None) -> dict[str, Model]:
+def load_models(user_file: Path | None = None) -> dict[str, Model]:
     """Return all models by name; those of the user's file `extra` replace those of the table.
 
     Raises:
         ConfigurationError: `extra` cannot be read or is invalid.
     """
-    if extra is None:
+    if user_file is None:
         return _load_bundled_models().copy()
-    return _load_bundled_models() | _read_models(extra)
+    return _load_bundled_models() | _read_models(user_file)
 
 
 @lru_cache(maxsize=1)
@@ -532,7 +534,7 @@ class Usage(NamedTuple):
 NO_USAGE = Usage()
 
 
-def calculate_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
+def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 
     Args:
@@ -541,8 +543,8 @@ def calculate_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
         tier: The service tier; see `Mode.tier`.
         on: The day of the request, which selects the prices.
     """
-    input_price, output_price = model.prices(tier, on=on)
-    cached_price = model.cached_price(tier, on=on)
+    input_price, output_price = model.prices(service_tier, day=day)
+    cached_price = model.cached_price(service_tier, day=day)
     cached_tokens = min(usage.cached, usage.prompt)
     uncached_tokens = usage.prompt - cached_tokens
 
@@ -551,7 +553,7 @@ def calculate_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
     return (input_cost + output_cost) / 1_000_000
 
 
-def describe_cost(model: Model, cost: float, *, tier: str) -> str:
+def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
     """Describe an estimated cost, with the monthly spending cap if the cost exceeds it.
 
     Args:
@@ -562,10 +564,10 @@ def describe_cost(model: Model, cost: float, *, tier: str) -> str:
     if not model.has_price:
         return "cost unknown"
 
-    cap = MONTHLY_SPENDING_CAPS.get(tier)
+    cap = MONTHLY_SPENDING_CAPS.get(usage_tier)
     if cap is None or cost <= cap:
         return f"estimated {format_usd(cost)}"
-    return f"estimated {format_usd(cost)} (tier {tier} may spend {format_usd(cap)} a month)"
+    return f"estimated {format_usd(cost)} (tier {usage_tier} may spend {format_usd(cap)} a month)"
 
 
 _ASCII_BYTES = bytes(range(0x80))
@@ -648,9 +650,9 @@ MEMBERS_PER_COLLECTION = 3
 PUNCTUATION_TOKENS = 3
 
 
-def estimate_answer_tokens(answer: "type[BaseModel]") -> int:
+def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
     """Estimate the tokens of an answer of a model in JSON."""
-    return _estimate_node_tokens(json_schema(answer))
+    return _estimate_node_tokens(json_schema(answer_model))
 
 
 def _estimate_node_tokens(node: Mapping[str, Any]) -> int:

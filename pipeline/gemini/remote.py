@@ -102,21 +102,21 @@ class RemoteBatch:
     # An aware time, or None if it is missing or invalid.
     created_at: datetime | None
     # The API's name of the state, or None if it is missing.
-    word: str | None
+    state_name: str | None
     state: RemoteState
     # The name `files/…`, or None if there is no result file.
     result_file: str | None = None
     # The reason of a failed batch as `<code>: <text>`; else "".
     error: str = ""
     # Requests that ended; 0 if the API sent no statistics.
-    done: int = 0
+    ended_request_count: int = 0
     # Results sent inline. Each has a `response` or an `error`, and its key in `metadata`.
-    inlined: Sequence[Any] = field(default=(), repr=False, hash=False)
+    inline_results: Sequence[Any] = field(default=(), repr=False, hash=False)
 
     @property
     def has_result(self) -> bool:
         """Return whether the API named a result file or sent the results inline."""
-        return bool(self.result_file or self.inlined)
+        return bool(self.result_file or self.inline_results)
 
 
 # Batches and files
@@ -157,12 +157,12 @@ def read_operation(document: Any) -> RemoteBatch:
         name=name,
         display_name=_as_text(metadata.get("displayName")),
         created_at=created_at,
-        word=state_name,
+        state_name=state_name,
         state=remote_state(state_name),
         result_file=next(filter(None, result_names), None),
         error=format_error(document.get("error")),
-        done=ended_request_count,
-        inlined=next(filter(None, inline_results), ()),
+        ended_request_count=ended_request_count,
+        inline_results=next(filter(None, inline_results), ()),
     )
 
 

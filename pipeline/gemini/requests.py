@@ -54,7 +54,7 @@ class Prompt(NamedTuple):
     max_output_tokens: int
 
 
-def make_request_key(task_name: str, item_id: str) -> str:
+def make_request_key(task_name: str, row_id: str) -> str:
     """Return the key of a row's requests, `<task>/<row id>`.
 
     In a key of more than 200 bytes the SHA-256 of the id replaces the id. Built-in tasks, whose
@@ -63,14 +63,14 @@ def make_request_key(task_name: str, item_id: str) -> str:
     Raises:
         ValueError: The id or the task name is empty, or the task name contains a slash.
     """
-    if not task_name or "/" in task_name or not item_id:
-        raise ValueError(f"no key can be made of task {task_name!r} and item {item_id!r}")
+    if not task_name or "/" in task_name or not row_id:
+        raise ValueError(f"no key can be made of task {task_name!r} and item {row_id!r}")
 
-    key = f"{task_name}/{item_id}"
+    key = f"{task_name}/{row_id}"
     if "-" in task_name or len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES:
         return key
 
-    id_hash = hashlib.sha256(item_id.encode("utf-8", "surrogatepass")).hexdigest()
+    id_hash = hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{task_name}/{id_hash}"
 
 
@@ -136,9 +136,9 @@ class RequestSettings:
     """The parts that all requests of one task have in common."""
 
     # The schema of an answer, as `response_schema` makes it.
-    schema: Mapping[str, Any]
+    answer_schema: Mapping[str, Any]
     # The `thinkingConfig` to send, or None for the default of the model.
-    thinking: Mapping[str, Any] | None
+    thinking_config: Mapping[str, Any] | None
     # None for the default of the model.
     temperature: float | None = None
     # Estimated tokens of an answer.
@@ -148,7 +148,7 @@ class RequestSettings:
     # Estimated tokens of an image.
     image_tokens: int = DEFAULT_IMAGE_TOKENS
 
-    def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
+    def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate the tokens of the request.
 
         Returns:
@@ -159,11 +159,11 @@ class RequestSettings:
         """
         generation_config: dict[str, Any] = {
             "responseMimeType": "application/json",
-            "responseSchema": self.schema,
+            "responseSchema": self.answer_schema,
             "maxOutputTokens": prompt.max_output_tokens,
         }
         optional_settings = {
-            "thinkingConfig": self.thinking,
+            "thinkingConfig": self.thinking_config,
             "temperature": self.temperature,
             "mediaResolution": self.media_resolution,
         }
@@ -241,7 +241,7 @@ _UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; giv
 
 
 def make_response_schema(
-    answer: "type[BaseModel]", *, tells_limits: bool = False
+    answer_model: "type[BaseModel]", *, describe_limits: bool = False
 ) -> dict[str, Any]:
     """Convert an answer model to the API's schema dialect, in the field order of the model.
 
@@ -257,14 +257,14 @@ def make_response_schema(
         TypeError: The dialect cannot express the model; the message lists the fields at fault.
             Or the answer is not an object, or the schema is nested too deep.
     """
-    converter = _SchemaConverter(describes_limits=tells_limits)
-    schema = converter.convert(json_schema(answer), answer.__name__)
+    converter = _SchemaConverter(describes_limits=describe_limits)
+    schema = converter.convert(json_schema(answer_model), answer_model.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
-            f"{answer.__name__} must be a model with fields, for an answer is an object",
+            f"{answer_model.__name__} must be a model with fields, for an answer is an object",
         )
     if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
-        raise TypeError(f"{answer.__name__} is nested deeper than {MAX_SCHEMA_DEPTH}")
+        raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH}")
     return schema
 
 
@@ -485,21 +485,21 @@ def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
     }
 
 
-def decode_reply(reply: Any, answer: "type[BaseModel]") -> Any:
+def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares.
 
     Raises:
         ValueError: A mapping has a key twice, or a date, time or duration is not in ISO 8601.
     """
-    return _convert_value(reply, json_schema(answer), is_reply=True)
+    return _convert_value(reply, json_schema(answer_model), is_reply=True)
 
 
-def encode_answer(answer: Any, model: "type[BaseModel]") -> Any:
+def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert the JSON of an answer to the form of a reply.
 
     Number choices become texts, and mappings become lists of pairs.
     """
-    return _convert_value(answer, json_schema(model), is_reply=False)
+    return _convert_value(answer, json_schema(answer_model), is_reply=False)
 
 
 def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:

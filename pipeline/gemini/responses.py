@@ -97,31 +97,31 @@ class ParsedReply(NamedTuple):
     # The answer; "" unless the outcome is ANSWERED.
     text: str = ""
     # The google.rpc code of an error line.
-    code: int | None = None
+    rpc_code: int | None = None
     # The API's finish reason of the candidate, or its reason for blocking the prompt.
-    finish: str = ""
+    finish_reason: str = ""
     usage: Usage = NO_USAGE
     model_version: str = ""
     response_id: str = ""
     # The service tier that served the request; "" if the reply does not name it.
-    tier: str = ""
+    served_tier: str = ""
     # The text, bytes or JSON value from which an excerpt is made.
-    shown: Any = ""
+    excerpt_source: Any = ""
 
     @property
     def excerpt(self) -> str:
         """Return at most 200 printable characters of the reply."""
-        return make_excerpt(self.shown)
+        return make_excerpt(self.excerpt_source)
 
     @property
     def is_final(self) -> bool:
         """Return whether another try after this error code cannot help."""
-        return self.code in FINAL_RPC_CODES
+        return self.rpc_code in FINAL_RPC_CODES
 
     @property
     def is_account_failure(self) -> bool:
         """Return whether this error is about billing or permissions of the project, not the row."""
-        if self.code not in ACCOUNT_RPC_CODES:
+        if self.rpc_code not in ACCOUNT_RPC_CODES:
             return False
 
         has_account_words = ACCOUNT_ERROR_PATTERN.search(self.excerpt) is not None
@@ -139,16 +139,16 @@ def parse_result_line(line: bytes) -> ParsedReply:
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return ParsedReply(Outcome.INVALID, "unreadable", shown=line)
+        return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=line)
     if not isinstance(document, dict):
-        return ParsedReply(Outcome.INVALID, "unreadable", shown=document)
+        return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=document)
 
     error = document.get("error")
     if error is not None and (has_error_content(error) or "response" not in document):
         return _parse_error(error)
 
     if document.get("response") is None:
-        return ParsedReply(Outcome.REFUSED, "no-response", shown=document)
+        return ParsedReply(Outcome.REFUSED, "no-response", excerpt_source=document)
     return parse_response(document["response"])
 
 
@@ -159,7 +159,7 @@ def parse_response(response: Any) -> ParsedReply:
     details are empty.
     """
     if not isinstance(response, dict):
-        return ParsedReply(Outcome.INVALID, "unreadable", shown=response)
+        return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
     metadata = _as_object(response.get("usageMetadata"))
@@ -170,12 +170,12 @@ def parse_response(response: Any) -> ParsedReply:
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
-        finish=finish_reason,
+        finish_reason=finish_reason,
         usage=Usage(*token_counts),
         model_version=_as_excerpt(response.get("modelVersion")),
         response_id=_as_excerpt(response.get("responseId")),
-        tier=_find_tier(metadata),
-        shown=text or finish_reason or response.get("promptFeedback") or "",
+        served_tier=_find_tier(metadata),
+        excerpt_source=text or finish_reason or response.get("promptFeedback") or "",
     )
 
 
@@ -221,17 +221,17 @@ def parse_answer(
         return None, make_excerpt(f"does-not-parse: {error}")
 
 
-def parse_stored_answer(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
+def parse_stored_answer(stored_json: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
     """Parse the stored JSON of an answer; return None if it is invalid or does not round-trip.
 
     For example, an answer does not round-trip if a validator of its model converts values.
     """
     try:
-        answer = answer_model.model_validate_json(stored, by_alias=True, by_name=True)
+        answer = answer_model.model_validate_json(stored_json, by_alias=True, by_name=True)
     except Exception:  # noqa: BLE001 - a validator of a user's model may raise anything
         return None
 
-    has_same_json = answer.model_dump_json() == stored
+    has_same_json = answer.model_dump_json() == stored_json
     return answer if has_same_json else None
 
 
@@ -299,8 +299,8 @@ def _parse_error(error: Any) -> ParsedReply:
     return ParsedReply(
         Outcome.REFUSED,
         "error-line",
-        code=read_rpc_code(fields),
-        shown=excerpt_source,
+        rpc_code=read_rpc_code(fields),
+        excerpt_source=excerpt_source,
     )
 
 
@@ -481,11 +481,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def __init__(self, path: Path) -> None:
         """Open and read the file, and record the offset of each line under its key."""
         # All lines that are not blank.
-        self.total = 0
+        self.line_count = 0
         # Lines that are not JSON and show no key.
         self.unreadable_count = 0
         # Whether the file ends inside a line.
-        self.is_cut = False
+        self.is_truncated = False
         self._file = path.open("rb")
         # Offsets of the lines of each key, in the order of the file.
         self._offsets_by_key: dict[str, list[int]] = {}
@@ -503,7 +503,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         for offset, line in read_lines(path):
             last_offset = offset
             last_line = line
-            self.total += 1
+            self.line_count += 1
 
             key = read_line_key(line)
             if key is not None:
@@ -519,13 +519,13 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             last_line.lstrip().startswith(b"{")
             and parse_result_line(last_line).reason == "unreadable"
         )
-        self.is_cut = is_broken_object and not has_line_end
+        self.is_truncated = is_broken_object and not has_line_end
 
-    def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
+    def find_lines(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return the raw lines of each key in the order of the file; mark the keys as requested."""
         return [list(map(self._read_line, self._request_offsets(key))) for key in keys]
 
-    def note_asked(self, keys: Iterable[str]) -> None:
+    def mark_requested(self, keys: Iterable[str]) -> None:
         """Mark keys as requested without reading their lines."""
         for key in keys:
             self._request_offsets(key)
@@ -542,26 +542,26 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return self._offsets_by_key[key]
 
     @property
-    def has_odd_keys(self) -> bool:
+    def has_invalid_keys(self) -> bool:
         """Return whether the key of a readable line is missing or is not a text."""
         return "" in self._offsets_by_key
 
-    def count_keys(self, keys: Iterable[str]) -> int:
+    def count_present_keys(self, keys: Iterable[str]) -> int:
         """Return how many of these keys have a line."""
         return sum(key in self._offsets_by_key for key in keys)
 
     @property
-    def duplicates(self) -> int:
+    def duplicate_count(self) -> int:
         """Return the number of lines of requested keys after the first line of each key."""
         return sum(len(self._offsets_by_key[key]) - 1 for key in self._requested_keys)
 
     @property
-    def unknown(self) -> int:
+    def unknown_count(self) -> int:
         """Return the number of readable lines whose key was not requested or is not a text."""
         unrequested_keys = self._offsets_by_key.keys() - self._requested_keys.keys()
         return sum(len(self._offsets_by_key[key]) for key in unrequested_keys)
 
-    def examples(self) -> dict[str, list[tuple[int, str]]]:
+    def collect_anomaly_examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return at most three examples of each kind of line that belongs to no request.
 
         Returns:

@@ -61,7 +61,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
         objects = read_objects(path)
     else:
         with ResultFile(path) as result_file:
-            if not result_file.has_odd_keys:
+            if not result_file.has_invalid_keys:
                 return
         objects = (line for _, line in read_lines(path))
 

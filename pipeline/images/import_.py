@@ -92,13 +92,13 @@ class ImagesImportReport:
     moved: int = 0
     unchanged: int = 0
     # Rows whose files were below the folder and were deleted.
-    gone: int = 0
+    missing_files: int = 0
     # Files that cannot be asked about; they are also counted above.
     broken: int = 0
     # Parked images that were unparked, because they have other bytes.
     released: int = 0
     # Number of skipped files by reason.
-    left_out: dict[str, int] = field(default_factory=dict)
+    skipped_counts: dict[str, int] = field(default_factory=dict)
     # Path and reason of the first MAX_BROKEN_FILES broken files.
     broken_files: list[dict[str, str]] = field(default_factory=list)
 
@@ -116,10 +116,10 @@ class ImagesImportReport:
             "updated": self.updated,
             "moved": self.moved,
             "unchanged": self.unchanged,
-            "gone": self.gone,
+            "gone": self.missing_files,
             "broken": self.broken,
             "released": self.released,
-            "left_out": dict(self.left_out),
+            "left_out": dict(self.skipped_counts),
             "broken_files": list(self.broken_files),
         }
 
@@ -130,7 +130,7 @@ class ImagesImportReport:
             "added": self.added,
             "updated": self.updated,
             "moved": self.moved,
-            "gone": self.gone,
+            "gone": self.missing_files,
         }
 
     def check(self) -> None:
@@ -139,7 +139,7 @@ class ImagesImportReport:
         Raises:
             InputError: It has no image, and no row of an earlier import is below it.
         """
-        if not self.total + self.gone:
+        if not self.total + self.missing_files:
             raise InputError(f"{self.folder} holds no image; none was imported", hint=FOLDER_HINT)
 
 
@@ -187,8 +187,8 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     blocks = split_into_blocks(
         _find_images(folder, skipped_counts),
         max_rows=MAX_BLOCK_FILES,
-        size=lambda file: len(file.data),
-        sizes=MAX_BLOCK_BYTES,
+        size_of=lambda file: len(file.data),
+        max_page_size=MAX_BLOCK_BYTES,
     )
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
         for image_files in blocks:
@@ -203,9 +203,9 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
             bar.show(report.total)
 
         with ws.store.write() as tx, translate_refusals(ASSETS):
-            report.gone = _mark_missing_files(tx, os.path.realpath(folder))
+            report.missing_files = _mark_missing_files(tx, os.path.realpath(folder))
             _record_import(tx, report, now=ws.now())
-    report.left_out = {reason: count for reason, count in skipped_counts.items() if count}
+    report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
     return report
 
 
@@ -256,7 +256,7 @@ def _read_image(path: str) -> _ImageFile | str:
         return path.lower().endswith(IMAGE_SUFFIXES) or bool(_IMAGE_MAGIC.match(head))
 
     try:
-        content = read_file(path, is_wanted=is_image)
+        content = read_file(path, should_read=is_image)
     except (FileNotFoundError, FileChangedError):
         return CHANGED_FILES
     except (NoFileError, OSError):
@@ -379,7 +379,7 @@ def _write_block(
                 changed_ids.append(str(row["id"]))
 
     unclaimed_ids = set(changed_ids) - set(claims.claimed_among(tx, TASK, changed_ids))
-    report.released += len(claims.unpark(tx, TASK, ids=sorted(unclaimed_ids)))
+    report.released += len(claims.unpark(tx, TASK, row_ids=sorted(unclaimed_ids)))
 
 
 def _mark_missing_files(tx: Connection, folder: str) -> int:

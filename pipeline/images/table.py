@@ -95,15 +95,18 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     asset_ai_columns = made_asset_ai.c.keys()
     return (
         TableSpec(
-            made=made_assets, needs=("id", "path"), adds=True, found_by=("id", "path", "hash")
+            definition=made_assets,
+            required_columns=("id", "path"),
+            adds_columns=True,
+            indexed_columns=("id", "path", "hash"),
         ),
         TableSpec(
-            made=made_asset_ai,
-            needs=tuple(asset_ai_columns),
-            holds={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
-            refers=("asset_id", describe_id_column(tx, id_column)),
-            mark=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
-            refuses=lambda _tx, columns: check_required_columns(
+            definition=made_asset_ai,
+            required_columns=tuple(asset_ai_columns),
+            column_needs={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
+            reference=("asset_id", describe_id_column(tx, id_column)),
+            marker_index=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
+            check_suitability=lambda _tx, columns: check_required_columns(
                 ASSET_AI, columns, written_columns=asset_ai_columns
             ),
         ),

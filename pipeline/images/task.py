@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LABELS = TaskLabels(
-    one="image",
-    many="images",
-    done="described",
-    all_done="every image that can be opened is described, claimed or parked",
-    input="image",
-    inputs="the images",
-    after=CommandHint("export", task="images", to="images.csv"),
-    again=CommandHint("tag", task="images"),
-    named="images",
+    singular="image",
+    plural="images",
+    answered="described",
+    none_open_message="every image that can be opened is described, claimed or parked",
+    input_noun="image",
+    inputs_noun="the images",
+    next_command=CommandHint("export", task="images", to="images.csv"),
+    ask_command=CommandHint("tag", task="images"),
+    task_option="images",
 )
 
 
@@ -40,19 +40,19 @@ class ImagesTask(UserTask):
     def __init__(self, *args: Any, **options: Any) -> None:
         """Create the task of a registered declaration; see `UserTask`."""
         super().__init__(*args, **options)
-        self.words = LABELS
-        self.how_to_fill = HOW_TO_BEGIN
-        self.items_from = HOW_TO_BEGIN
+        self.labels = LABELS
+        self.fill_hint = HOW_TO_BEGIN
+        self.source_hint = HOW_TO_BEGIN
         self.answer_tokens = 220
         if self.index is not None:
-            self.index = replace(self.index, word="image")
+            self.index = replace(self.index, entry_noun="image")
 
     @cached_property
     def row_target(self) -> RowTarget:
         """The table `asset_ai`, which other programs read."""
-        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred)
+        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred_versions)
 
-    def bounded(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return the answer with the first tags of each bucket, and how many follow them."""
         from pipeline.images.declaration import MAX_TAGS, ImageAnswer
 
@@ -64,19 +64,19 @@ class ImagesTask(UserTask):
         left_out_tags = tag_count - sum(map(len, first_tags.values()))
         return answer.model_copy(update={"buckets": buckets}), left_out_tags
 
-    def tables(self, tx: Connection) -> Sequence[Table]:
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables that other programs read."""
-        return LIBRARY.moved(tx)
+        return LIBRARY.list_server_tables(tx)
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:
+    def make_tables(self, tx: Connection, target: Connection) -> None:
         """Make all tables and the view of the task in another database.
 
         Args:
             tx: A transaction of this workspace.
             there: A transaction of the other database.
         """
-        super().make_tables(tx, there)
-        LIBRARY.adopt(there)
+        super().make_tables(tx, target)
+        LIBRARY.adopt(target)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image with this id or path.
@@ -90,21 +90,21 @@ class ImagesTask(UserTask):
         query = query.order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(query).scalar() or name)
 
-    def items(self, rows: RowsById) -> Iterator[TaskRow]:
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield what to ask about these images, if each is the file that was looked at.
 
         A file that changed since then is asked about by the next command.
         """
-        for item in super().items(rows):
+        for item in super().make_task_rows(rows):
             # Whoever may change the database must not choose the image that is sent.
             # Nobody knows the hash of an image without its bytes.
             seen_hash = rows[item.id][HASH_COLUMN]
             if item.input_hash == seen_hash:
                 yield item
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
+    def delete_row(self, tx: Connection, item_id: str, *, unchanged_text: str = "") -> None:
         """Delete the rows of an image in all tables. Its file is not deleted."""
-        super().remove_row(tx, item_id, so_far=so_far)
+        super().delete_row(tx, item_id, unchanged_text=unchanged_text)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
 

@@ -87,9 +87,9 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
         InputError: There is no previous build.
         InconsistentError: All previous builds are damaged.
     """
-    builds = Builds(ws.data, ws.collection.folder)
+    builds = Builds(ws.data, ws.indexed_task.folder)
     with ws.lock(INDEX_LOCK) as lock:
-        builds.follow(ws.store)
+        builds.correct_link(ws.store)
         record_promotion = partial(_record_promotion, ws, lock, "rolled back")
         manifest = builds.rollback(record_promotion=record_promotion)
     return IndexReport(
@@ -108,7 +108,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
 
     Raises an error instead if the lock was lost. Writes in its own transaction.
     """
-    lock.check()
+    lock.raise_if_lost()
     values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
     now = ws.now()
     index_untagged = ws.settings.index_untagged
@@ -151,7 +151,7 @@ class _IndexBuilder:
     def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
         self._ws = ws
         self._worse_ok = worse_ok
-        self._builds = Builds(ws.data, ws.collection.folder)
+        self._builds = Builds(ws.data, ws.indexed_task.folder)
         self._embedder = Embedder(ws)
         self._embedded_count = 0
 
@@ -160,7 +160,7 @@ class _IndexBuilder:
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
             self._checked_position(tx)
-            has_entries = self._ws.collection.count(tx) > 0
+            has_entries = self._ws.indexed_task.count_entries(tx) > 0
         if not has_entries:
             return self._delete_index()
 
@@ -178,11 +178,11 @@ class _IndexBuilder:
 
     def _delete_index(self) -> IndexReport:
         """Delete all builds if `worse_ok` and a build is in service, else raise InputError."""
-        labels = self._ws.task.words
+        labels = self._ws.task.labels
         current = self._builds.read_usable_manifest()
         if current is not None and self._worse_ok:
             with self._ws.lock(INDEX_LOCK):
-                self._builds.retire()
+                self._builds.delete_all()
             return IndexReport(
                 current.number,
                 0,
@@ -192,11 +192,11 @@ class _IndexBuilder:
                 current.dim,
             )
 
-        message = f"no {labels.one} is {labels.done}, so there is nothing to index"
-        hint = f"run `{labels.step('tag')}` first"
+        message = f"no {labels.singular} is {labels.answered}, so there is nothing to index"
+        hint = f"run `{labels.command('tag')}` first"
         if current is not None:
             message += "; the index in service stays"
-            hint += f"; `{labels.step('index', worse_ok=True)}` takes what is in service away"
+            hint += f"; `{labels.command('index', worse_ok=True)}` takes what is in service away"
         raise InputError(message, hint=hint)
 
     def _embed_missing(self) -> None:
@@ -205,14 +205,14 @@ class _IndexBuilder:
         If the backend is paid, a price of a cent or more is printed first.
         """
         ws = self._ws
-        entries = ws.collection.entries
+        entries = ws.indexed_task.read_entries
         embedder = self._embedder
         with ws.store.read() as tx:
-            count = ws.collection.count(tx)
+            count = ws.indexed_task.count_entries(tx)
             has_missing_texts = True
             if embedder.is_paid():
                 with ws.display.bar("reading", count) as bar:
-                    text_count, tokens, cost = embedder.cost(entries(tx), bar=bar)
+                    text_count, tokens, cost = embedder.estimate_cost(entries(tx), bar=bar)
                 has_missing_texts = text_count > 0
                 # No budget limits this cost, so it is announced.
                 if round(cost, 2) > 0:
@@ -239,12 +239,12 @@ class _IndexBuilder:
             staging_dir: An empty staging directory.
         """
         ws = self._ws
-        self._builds.follow(ws.store)
+        self._builds.correct_link(ws.store)
         with ws.store.read() as tx:
             position = self._checked_position(tx)
             refused_texts = self._refused_entries(tx)
-            count = ws.collection.count(tx) - len(refused_texts)
-            state_counts = list(ws.task.table(tx).counts(tx).items())
+            count = ws.indexed_task.count_entries(tx) - len(refused_texts)
+            state_counts = list(ws.task.row_table(tx).count_states(tx).items())
             staged = self._write_build(
                 tx,
                 staging_dir,
@@ -289,7 +289,7 @@ class _IndexBuilder:
         with self._ws.display.bar("building", count) as bar:
             return write_build(
                 staging_dir,
-                self._entry_pages(self._ws.collection.entries(tx), bar),
+                self._entry_pages(self._ws.indexed_task.read_entries(tx), bar),
                 self._embedder.cache,
                 count=count,
                 number=number,
@@ -301,7 +301,7 @@ class _IndexBuilder:
             )
 
     def _ranking(self) -> Ranking:
-        ranking = self._ws.collection.ranking
+        ranking = self._ws.indexed_task.ranking
         if self._ws.embedding_model.local:
             return ranking
         return replace(ranking, share=GEMINI_WORD_SHARE)
@@ -318,7 +318,7 @@ class _IndexBuilder:
         entry_count = 0
         for all_entries in split_into_pages(entries):
             page = self._without_refused(all_entries)
-            keys = self._embedder.keys(page)
+            keys = self._embedder.make_keys(page)
             if page:
                 add_vectors = partial(self._embed_late_entries, page)
                 yield page, keys, self._embedder.cache.fetch_or_add(keys, add_vectors)
@@ -332,21 +332,21 @@ class _IndexBuilder:
             RemoteError: The model refused a text. The count of entries is already fixed, so such a
                 text cannot be left out any more.
         """
-        refused_before = len(self._embedder.refused)
+        refused_before = len(self._embedder.refusal_reasons)
         self._embedded_count += self._embedder.embed_missing(page, bar=NoProgress())
-        if len(self._embedder.refused) > refused_before:
+        if len(self._embedder.refusal_reasons) > refused_before:
             raise RemoteError(
                 "the model refused a text that came while the index was built; "
                 "the index in service stays",
-                hint=f"`{self._ws.task.words.step('index')}` builds it without that text",
+                hint=f"`{self._ws.task.labels.command('index')}` builds it without that text",
             )
 
     def _without_refused(self, page: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries of a page whose texts the model did not refuse."""
-        refused_keys = self._embedder.refused
+        refused_keys = self._embedder.refusal_reasons
         if not refused_keys:
             return page
-        keys = self._embedder.keys(page)
+        keys = self._embedder.make_keys(page)
         return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
     def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
@@ -354,13 +354,13 @@ class _IndexBuilder:
 
         Reads all entries of the snapshot, but only if a text was refused.
         """
-        reasons_by_key = self._embedder.refused
+        reasons_by_key = self._embedder.refusal_reasons
         if not reasons_by_key:
             return {}
 
         refused_texts: dict[str, RefusedText] = {}
-        for page in split_into_pages(self._ws.collection.entries(tx)):
-            for entry, key in zip(page, self._embedder.keys(page), strict=True):
+        for page in split_into_pages(self._ws.indexed_task.read_entries(tx)):
+            for entry, key in zip(page, self._embedder.make_keys(page), strict=True):
                 if key in reasons_by_key:
                     refused_texts[entry.id] = RefusedText(
                         content=content_hash(entry),
@@ -385,6 +385,6 @@ class _IndexBuilder:
                 f"{current.number}, in service, was read from (at {current.position}): "
                 "nothing was built",
                 hint="put the newer database back, or give up what only that build knows: "
-                f"`{self._ws.task.words.step('index', worse_ok=True)}`",
+                f"`{self._ws.task.labels.command('index', worse_ok=True)}`",
             )
         return position

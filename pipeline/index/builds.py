@@ -71,10 +71,10 @@ def open_synced_builds(ws: WorkspaceSession) -> "Builds":
 
     Waits for the index lock only if the link must change.
     """
-    builds = Builds(ws.data, ws.collection.folder)
-    if builds.decided(ws.store) is not None:
+    builds = Builds(ws.data, ws.indexed_task.folder)
+    if builds.find_link_correction(ws.store) is not None:
         with ws.lock(INDEX_LOCK):
-            builds.follow(ws.store)
+            builds.correct_link(ws.store)
     return builds
 
 
@@ -103,7 +103,7 @@ class Builds:
             f"or `{CommandHint('doctor')}` to see what is wrong"
         )
 
-    def current(self) -> Manifest | None:
+    def read_current_manifest(self) -> Manifest | None:
         """Return the manifest of the build in service, or None before the first promotion.
 
         Raises:
@@ -111,7 +111,7 @@ class Builds:
         """
         return self._read_current(self._read_manifest)
 
-    def open(self) -> Index:
+    def open_current(self) -> Index:
         """Open the build in service; later promotions do not affect the opened build.
 
         Raises:
@@ -128,7 +128,7 @@ class Builds:
             )
         return index
 
-    def whole(self) -> dict[int, Manifest]:
+    def read_manifests(self) -> dict[int, Manifest]:
         """Return the manifests of all readable builds by ascending number.
 
         File sizes are checked, hashes are not; see `damage`.
@@ -145,7 +145,7 @@ class Builds:
         number_texts = (path.name.partition(".")[0] for path in build_paths)
         return max((int(text) for text in number_texts if text.isdecimal()), default=0) + 1
 
-    def others(self) -> list[int]:
+    def unused_numbers(self) -> list[int]:
         """Return the ascending numbers of all builds that are not in service, damaged or not."""
         current_directory = self._resolve_current()
         numbers = sorted(self._build_numbers())
@@ -153,7 +153,7 @@ class Builds:
             return numbers
         return [number for number in numbers if str(number) != current_directory.name]
 
-    def damage(self, number: int) -> list[str]:
+    def find_damage(self, number: int) -> list[str]:
         """Read all files of a build and return error messages; an empty list if it is intact."""
         directory = self._builds_dir / str(number)
         try:
@@ -161,7 +161,7 @@ class Builds:
         except InconsistentError as error:
             return [error.message]
 
-    def stale(self) -> list[Path]:
+    def find_leftovers(self) -> list[Path]:
         """Return staging directories and temporary links that killed processes may have left.
 
         The staging directory of a running process is among them.
@@ -172,7 +172,7 @@ class Builds:
             paths += folder.glob(f"*{files.NEW_LINK_SUFFIX}")
         return paths
 
-    def stray_links(self) -> list[str]:
+    def find_stray_links(self) -> list[str]:
         """Return the file names in DATA that do not link to the build in service.
 
         Returns an empty list if no build is in service.
@@ -195,9 +195,9 @@ class Builds:
         )
         return moved_to
 
-    def sweep(self) -> None:
+    def delete_leftovers(self) -> None:
         """Delete the staging directories and temporary links that `stale` returns."""
-        for path in self.stale():
+        for path in self.find_leftovers():
             files.remove_path(path)
 
     @contextlib.contextmanager
@@ -207,7 +207,7 @@ class Builds:
         Deletes the leftovers of killed processes first. A block that promotes its build moves the
         directory, so nothing is deleted.
         """
-        self.sweep()
+        self.delete_leftovers()
         directory = self._builds_dir / f"{number}.{secrets.token_hex(4)}{STAGING_SUFFIX}"
         try:
             directory.mkdir(parents=True)
@@ -250,7 +250,9 @@ class Builds:
         self._set_current(number)
 
         previous_number = previous.number if previous else None
-        older_numbers = [other_number for other_number in self.whole() if other_number != number]
+        older_numbers = [
+            other_number for other_number in self.read_manifests() if other_number != number
+        ]
         kept_numbers = {number}
         if previous_number in older_numbers:
             kept_numbers.add(previous_number)
@@ -277,7 +279,7 @@ class Builds:
             InconsistentError: All previous builds are damaged.
         """
         current_directory = self._resolve_current()
-        older_numbers = list(self.whole())
+        older_numbers = list(self.read_manifests())
         if current_directory is not None:
             current_number = int(current_directory.name)
             older_numbers = [number for number in older_numbers if number < current_number]
@@ -287,11 +289,13 @@ class Builds:
                 hint=f"run `{self._index_step}` to build one",
             )
 
-        intact_numbers = (number for number in reversed(older_numbers) if not self.damage(number))
+        intact_numbers = (
+            number for number in reversed(older_numbers) if not self.find_damage(number)
+        )
         number = next(intact_numbers, None)
         if number is None:
             raise InconsistentError(
-                f"{self.damage(older_numbers[-1])[0]}: not put back",
+                f"{self.find_damage(older_numbers[-1])[0]}: not put back",
                 hint=f"run `{self._index_step}`",
             )
 
@@ -300,7 +304,7 @@ class Builds:
         self._set_current(number)
         return build_manifest
 
-    def decided(self, store: Store) -> int | None:
+    def find_link_correction(self, store: Store) -> int | None:
         """Return the number of the build that the link should point at, or None if it is correct.
 
         This is the existing build that the database promoted last. If the database does not know
@@ -331,18 +335,18 @@ class Builds:
         )
         return None if last_number == linked_number else last_number
 
-    def follow(self, store: Store) -> None:
+    def correct_link(self, store: Store) -> None:
         """Set the link to the build that the database promoted last, if it differs."""
-        number = self.decided(store)
+        number = self.find_link_correction(store)
         if number is not None:
             self._set_current(number)
 
     def delete(self, numbers: Iterable[int]) -> None:
         """Delete builds by number; the build in service is not deleted."""
-        for number in set(numbers).intersection(self.others()):
+        for number in set(numbers).intersection(self.unused_numbers()):
             files.remove_path(self._builds_dir / str(number))
 
-    def retire(self) -> None:
+    def delete_all(self) -> None:
         """Delete every build and all links; there is no index afterwards."""
         # Builds are deleted first, because a build without a link would come back.
         for number in self._build_numbers():
@@ -429,7 +433,7 @@ class Builds:
     def read_usable_manifest(self) -> Manifest | None:
         """Return the manifest of the build in service, or None if it is missing or damaged."""
         try:
-            return self.current()
+            return self.read_current_manifest()
         except InconsistentError:
             return None
 
@@ -464,13 +468,13 @@ def count_stale(
         exact: Always compare, to find changes by other programs.
     """
     if index is None:
-        return collection.count(tx)
+        return collection.count_entries(tx)
     build_number = index.manifest.number
     position = index.manifest.position
     if not exact and not workspace.has_changed(
         tx,
         collection.task,
-        build=build_number,
+        build_number=build_number,
         position=position,
     ):
         return 0
@@ -478,7 +482,7 @@ def count_stale(
     refused_hashes = {entry_id: text.content for entry_id, text in index.manifest.refused.items()}
     built_hashes = index.content_hashes() | refused_hashes
     outdated_count = 0
-    for entry in collection.entries(tx):
+    for entry in collection.read_entries(tx):
         if built_hashes.pop(entry.id, None) != content_hash(entry):
             outdated_count += 1
 
@@ -506,7 +510,7 @@ def describe_index_state(
     """
     not_indexed = {"indexed": False, "up_to_date": False, "build": None}
     try:
-        with Builds(data, collection.folder).open() as index:
+        with Builds(data, collection.folder).open_current() as index:
             indexed_entry = index.find_entry(item_id)
             build_number = index.manifest.number
     except InputError:

@@ -167,13 +167,13 @@ def run(
             installed.
     """
     judged_queries = read_judged_queries(queries, qrels)
-    collection = ws.collection
+    collection = ws.indexed_task
     weak_by_system = dict[str, list[bool]]()
-    with Builds(ws.data, collection.folder).open() as index:
+    with Builds(ws.data, collection.folder).open_current() as index:
         check_embedding_model(ws, index.manifest)
         documents = (index.read_metadata(row) for row in range(len(index)))
         texts_by_name = {
-            collection.name_of(document): " ".join(collection.texts(document))
+            collection.name_of(document): " ".join(collection.texts_of(document))
             for document in documents
         }
         _warn_about_unknown_names(ws, judged_queries, texts_by_name)
@@ -294,9 +294,9 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         GateError: The build is worse by more than chance.
         InconsistentError: The build in service is damaged.
     """
-    judged_dir = ws.data / JUDGED_FOLDER / ws.collection.folder
-    builds = Builds(ws.data, ws.collection.folder)
-    if not (judged_dir / QUERIES_FILE).exists() or builds.current() is None:
+    judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
+    builds = Builds(ws.data, ws.indexed_task.folder)
+    if not (judged_dir / QUERIES_FILE).exists() or builds.read_current_manifest() is None:
         return
 
     try:
@@ -348,7 +348,10 @@ def _compare_with_current(
     queries_path = judged_dir / QUERIES_FILE
     qrels_path = judged_dir / QRELS_FILE
     judged_queries = read_judged_queries(queries_path, qrels_path)
-    with Index(staged.directory, staged.manifest) as staged_index, builds.open() as current_index:
+    with (
+        Index(staged.directory, staged.manifest) as staged_index,
+        builds.open_current() as current_index,
+    ):
         searches = [_search_build(ws, index) for index in (staged_index, current_index)]
         if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
             return (
@@ -356,7 +359,7 @@ def _compare_with_current(
                 f"and fewer than {MIN_JUDGED_QUERIES} tell nothing"
             )
         if not all(search.is_embedding_free(judged_queries.texts) for search in searches):
-            step = ws.task.words.step(
+            step = ws.task.labels.command(
                 "eval",
                 queries=queries_path,
                 qrels=qrels_path,
@@ -369,7 +372,7 @@ def _compare_with_current(
                 judged_queries.texts,
                 SearchOptions(MAIN_DEPTH),
             )
-            rankings = _hit_names(ws.collection, hit_lists)
+            rankings = _hit_names(ws.indexed_task, hit_lists)
             values.append(compute_measures(judged_queries, rankings)[MAIN_MEASURE])
         return current_index.manifest.number, values[0], values[1]
 
@@ -381,7 +384,7 @@ def _fail_gate(ws: WorkspaceSession, staged: StagedBuild, reason: str, *, worse_
         return
     raise GateError(
         f"build {staged.manifest.number} was not promoted: {reason}",
-        hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
+        hint=f"`{ws.task.labels.command('index', worse_ok=True)}` promotes it all the same",
     )
 
 

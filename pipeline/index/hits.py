@@ -68,7 +68,7 @@ def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
         marks = [list(mark) for mark in hit.snippet.marks]
         snippet = {"text": hit.snippet.text, "marks": marks}
     return {
-        **collection.shown(hit.rank, hit.similarity, hit.metadata),
+        **collection.hit_document(hit.rank, hit.similarity, hit.metadata),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
         "why": hit.why,
@@ -86,7 +86,7 @@ def format_hit_heading(
     The name is the first of name, label and key that is not empty. Details are the key, job title,
     company and source, if they are not empty and differ from the name.
     """
-    fields = collection.told(hit.metadata)
+    fields = collection.hit_fields(hit.metadata)
     key = collection.name_of(hit.metadata)
     names = (fields.get("name"), fields.get("label"), key)
     display_name = next(str(name) for name in names if name)

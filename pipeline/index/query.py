@@ -194,7 +194,7 @@ def build_mask(
     conditions = _filter_conditions(collection, options, column_paths)
     if conditions:
         filter_mask = np.zeros(len(index), dtype=bool)
-        all_conditions = Junction(is_every=True, parts=tuple(conditions))
+        all_conditions = Junction(requires_all=True, parts=tuple(conditions))
         matching_rows = find_matching_rows(index.entries, all_conditions, column_paths)
         filter_mask[list(matching_rows)] = True
         masks.append(filter_mask)
@@ -221,7 +221,7 @@ def _filter_conditions(
         ]
         conditions.append(
             Junction(
-                is_every=False,
+                requires_all=False,
                 parts=tuple(comparisons),
             )
         )
@@ -230,7 +230,7 @@ def _filter_conditions(
         score_column = collection.columns.get("score")
         if score_column is None:
             raise InputError(
-                f"of a {collection.word} there is no score",
+                f"of a {collection.entry_noun} there is no score",
                 hint=f"{OptionHint('where')} compares any number",
             )
         conditions.append(
@@ -309,7 +309,7 @@ def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mas
     pattern = compile_phrase(phrase)
     mask = np.zeros(len(index), dtype=bool)
     for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):
-        texts = collection.texts(index.read_metadata(row))
+        texts = collection.texts_of(index.read_metadata(row))
         mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask
 

@@ -206,7 +206,7 @@ class _HitExplainer:
             row: Its row number in the build.
             terms_by_tag: Terms of each of its tags.
         """
-        texts = self.collection.texts(hit.metadata)
+        texts = self.collection.texts_of(hit.metadata)
         query_terms = self.idf_by_term.keys()
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
@@ -278,7 +278,7 @@ def describe_hits(
     for position, row in enumerate(rows):
         metadata = index.read_metadata(row)
         similarity = None if ranked.similarities is None else float(ranked.similarities[position])
-        terms_by_tag = {tag: set(extract_terms_cached(tag)) for tag in collection.tags(metadata)}
+        terms_by_tag = {tag: set(extract_terms_cached(tag)) for tag in collection.tags_of(metadata)}
 
         is_weak = None
         if terms is not None and index.manifest.floor is not None:

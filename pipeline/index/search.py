@@ -81,7 +81,7 @@ class SearchReport:
     # Entries of the database that the index does not contain as they are now.
     behind: int
     # Phrases of the query that were ignored because no entry that passes contains them.
-    lacking: tuple[str, ...] = ()
+    missing_phrases: tuple[str, ...] = ()
     # Rows that contain words of the query but are not indexed, because they have no answer.
     left_out: int = 0
 
@@ -110,15 +110,15 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 computes them each time.
         """
         self._ws = ws
-        self.collection = ws.collection
-        self.words = ws.task.words
-        self.index = open_synced_builds(ws).open() if index is None else index
+        self.collection = ws.indexed_task
+        self.labels = ws.task.labels
+        self.index = open_synced_builds(ws).open_current() if index is None else index
         self._cache = open_vector_cache(ws) if cache_queries and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
 
-    def ask(self, question: str, options: SearchOptions) -> SearchReport:
+    def search(self, typed_query: str, options: SearchOptions) -> SearchReport:
         """Search for a typed query and return the `k` best entries that pass the filters.
 
         If no entry that passes contains the phrases, the phrases are ignored and reported.
@@ -128,7 +128,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 the query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        query = parse_query(question)
+        query = parse_query(typed_query)
         query_terms = self._query_terms(query)
         if options.rank is RankMode.WORDS and not query_terms:
             quoted_text = query.text[:MAX_QUOTED_CHARS]
@@ -187,10 +187,10 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """
         if not words_by_term or options.tags:
             return 0
-        if self._ws.task.table(tx).total(tx) <= len(self.index):
+        if self._ws.task.row_table(tx).count_rows(tx) <= len(self.index):
             return 0
         search_words = {*words_by_term, *words_by_term.values()}
-        texts = self.collection.left_out(
+        texts = self.collection.unindexed_texts(
             tx,
             sorted(search_words),
         )
@@ -205,7 +205,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
         return mask is not None and bool(mask.any())
 
-    def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
+    def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
         Args:
@@ -228,13 +228,13 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         index = self.index
         collection = self.collection
         with self._ws.store.read() as tx:
-            entry = index.find_entry(self._ws.task.id_of(tx, name))
+            entry = index.find_entry(self._ws.task.id_of(tx, row_name))
             stale_count = count_stale(collection, tx, index)
         if entry is None:
-            labels = self._ws.task.words
+            labels = self._ws.task.labels
             raise InputError(
-                f"{name!r} is not in the index in service",
-                hint=f"it is once it is {labels.done}: `{labels.step('index')}`",
+                f"{row_name!r} is not in the index in service",
+                hint=f"it is once it is {labels.answered}: `{labels.command('index')}`",
             )
 
         row, _ = entry
@@ -305,7 +305,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
 
     def _query_terms(self, query: SearchQuery) -> list[str]:
-        return extract_query_terms(query.text, filler_words=self.collection.ranking.asking)
+        return extract_query_terms(query.text, filler_words=self.collection.ranking.question_words)
 
     def _embed(self, queries: Sequence[SearchQuery], rank: RankMode) -> "Vectors | None":
         """Return the vectors of queries, float32 (queries, dim), or None if ranked by words only.
@@ -330,7 +330,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         if self._cache is None:
             return True
         texts = [parse_query(typed_query).text for typed_query in typed_queries]
-        keys = self._cache.keys(texts, task_type=QUERY_TASK_TYPE)
+        keys = self._cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
         return not self._cache.find_missing(keys)
 
 
@@ -347,6 +347,6 @@ def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> Non
     raise ConfigurationError(
         f"the index was built with {build_manifest.model}, {build_manifest.dim} wide, "
         f"and the question would be embedded with {model}, {dim} wide; nothing was searched",
-        hint=f"run `{ws.task.words.step('index')}`, or set "
+        hint=f"run `{ws.task.labels.command('index')}`, or set "
         f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
     )

@@ -96,7 +96,7 @@ class VectorCache:
     )
     key = table.c.key
     vector = table.c.vector
-    record: Select[Any] = select(key, vector, table.c.crc)
+    select_records: Select[Any] = select(key, vector, table.c.crc)
 
     def __init__(self, store: Store, *, model: str, dim: int) -> None:
         """Use the table in a database; nothing is read or created yet."""
@@ -104,7 +104,7 @@ class VectorCache:
         self.model = model
         self.dim = dim
 
-    def keys(
+    def make_keys(
         self,
         texts: Iterable[str],
         *,
@@ -120,7 +120,7 @@ class VectorCache:
         Only the first position of equal keys is returned. Texts that the model refused are not
         missing, although they have no vector.
         """
-        with self.reading() as tx:
+        with self.open_snapshot() as tx:
             stored_keys = {record.key for record in self._select_keys(tx, select(self.key), keys)}
         first_positions: dict[bytes, int] = {}
         for position, key in enumerate(keys):
@@ -172,7 +172,7 @@ class VectorCache:
 
         Returns the number of deleted marks.
         """
-        with self.reading() as tx:
+        with self.open_snapshot() as tx:
             refused_keys = self._select_where(tx, self._is_refused)
         return self.delete(refused_keys)
 
@@ -188,8 +188,8 @@ class VectorCache:
         Raises:
             InconsistentError: A vector is missing or was damaged.
         """
-        with self.reading() as tx:
-            records = self._select_keys(tx, self.record, keys)
+        with self.open_snapshot() as tx:
+            records = self._select_keys(tx, self.select_records, keys)
             stored = {key: (raw, checksum) for key, raw, checksum in records}
 
         intact = {
@@ -203,7 +203,7 @@ class VectorCache:
             if key not in intact:
                 raise InconsistentError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) "
-                    f"in {self.store.shown}",
+                    f"in {self.store.display_name}",
                     hint=f"run `{CommandHint('index')}` again: it embeds what is missing",
                 )
         raw_rows = b"".join(intact[key] for key in keys)
@@ -231,14 +231,14 @@ class VectorCache:
                 return self.fetch(keys)
         return self.fetch(keys)
 
-    def damaged(self) -> list[bytes]:
+    def find_damaged_keys(self) -> list[bytes]:
         """Read all vectors of this model and return the keys of those with a wrong checksum."""
-        with self.reading() as tx:
+        with self.open_snapshot() as tx:
             if tx is None:
                 return []
             records = stream_rows(
                 tx,
-                self.record.where(self.table.c.model == self.model),
+                self.select_records.where(self.table.c.model == self.model),
                 page=PAGE_ROWS,
             )
             return [
@@ -257,7 +257,7 @@ class VectorCache:
         condition = self.table.c.model == self.model
         if before is not None:
             condition &= self.table.c.at < before
-        with self.reading() as tx:
+        with self.open_snapshot() as tx:
             stored_keys = self._select_where(tx, condition)
         return [key for key in stored_keys if key not in keys]
 
@@ -275,7 +275,7 @@ class VectorCache:
             return change_among(tx, delete(self.table), self.key, keys)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection | None]:
+    def open_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of the cache; yields None if there is no cache, and creates nothing.
 
         Raises:
@@ -343,7 +343,7 @@ def stored_widths(store: Store) -> dict[str, set[int]]:
     """Return the widths of the stored vectors by model name; a refused text has the width 0."""
     width = func.length(VectorCache.vector) / 4
     statement = select(VectorCache.table.c.model, width).distinct()
-    with VectorCache(store, model="", dim=0).reading() as tx:
+    with VectorCache(store, model="", dim=0).open_snapshot() as tx:
         pairs = [] if tx is None else list(tx.execute(statement))
     widths = dict[str, set[int]]()
     for model, vector_width in sorted(pairs):

@@ -81,7 +81,7 @@ def embed_queries(
             [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)]
         )
 
-    keys = cache.keys(texts, task_type=QUERY_TASK_TYPE)
+    keys = cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
 
     def add_vectors(missing_positions: list[int]) -> None:
         # Queries are short, so a hundred always fit into the bytes of a call.
@@ -105,10 +105,12 @@ class Embedder:
         """
         self.cache = open_vector_cache(ws)
         # Why the API refused a text, by the key of its vector.
-        self.refused: dict[bytes, str] = {}
+        self.refusal_reasons: dict[bytes, str] = {}
         self._ws = ws
         self._model = ws.embedding_model
-        limits = UNLIMITED_RATES if ws.backend == "local" else self._model.limits(ws.settings.tier)
+        limits = (
+            UNLIMITED_RATES if ws.backend == "local" else self._model.rate_limits(ws.settings.tier)
+        )
         self._pacing = SharedRateLimiter(
             limits,
             patience_s=ws.settings.poll_patience,
@@ -116,9 +118,9 @@ class Embedder:
             monotonic=ws.monotonic,
         )
 
-    def keys(self, entries: Iterable[Entry]) -> list[bytes]:
+    def make_keys(self, entries: Iterable[Entry]) -> list[bytes]:
         """Return the cache key of each entry's text."""
-        return self.cache.keys(entry.text for entry in entries)
+        return self.cache.make_keys(entry.text for entry in entries)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of queries that recur, float32 (len(texts), dim), and cache them.
@@ -134,10 +136,10 @@ class Embedder:
         """Return whether embedding costs anything today."""
         if self._ws.backend == "local":
             return False
-        prompt_price = self._model.prices(STANDARD, on=self._ws.now().date())[0]
+        prompt_price = self._model.prices(STANDARD, day=self._ws.now().date())[0]
         return prompt_price > 0
 
-    def cost(
+    def estimate_cost(
         self,
         entries: Iterable[Entry],
         *,
@@ -148,7 +150,7 @@ class Embedder:
         tokens = 0
         entry_count = 0
         for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
-            missing_positions = self.cache.find_missing(self.keys(page))
+            missing_positions = self.cache.find_missing(self.make_keys(page))
             text_count += len(missing_positions)
             tokens += sum(self._prepare_text(page[position])[1] for position in missing_positions)
             entry_count += len(page)
@@ -159,7 +161,7 @@ class Embedder:
             self._model,
             Usage(prompt=tokens),
             STANDARD,
-            on=today,
+            day=today,
         )
         return text_count, tokens, price
 
@@ -179,7 +181,7 @@ class Embedder:
         embedded_count = 0
         entry_count = 0
         for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
-            keys = self.keys(page)
+            keys = self.make_keys(page)
             calls = list(
                 self._group_into_calls(
                     page,
@@ -191,7 +193,7 @@ class Embedder:
                 call_keys = [keys[position] for position in positions]
                 if isinstance(vectors_or_reason, str):
                     self.cache.add_refused(call_keys)
-                    self.refused |= dict.fromkeys(call_keys, vectors_or_reason)
+                    self.refusal_reasons |= dict.fromkeys(call_keys, vectors_or_reason)
                     continue
                 self.cache.add(call_keys, vectors_or_reason)
                 embedded_count += len(positions)
@@ -215,7 +217,7 @@ class Embedder:
 
         ws = self._ws
         if ws.backend == "local":
-            ws.tell_backend()
+            ws.announce_backend()
             embed: EmbedFunction = embed_locally
         else:
             # Create the client here, once: from Python 3.12 on, each thread would create its own.
@@ -293,7 +295,7 @@ class Embedder:
                 text,
                 self._model,
                 dim=self._ws.settings.dim,
-                query=False,
+                is_query=False,
             )
 
             is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
@@ -318,14 +320,14 @@ class Embedder:
     def _prepare_text(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it is sent, cut if too long, and its estimated tokens."""
         text = fit_text(entry.text, limit=self._model.input_limit)
-        return text, estimate_tokens(add_task_prefix(text, self._model, query=False))
+        return text, estimate_tokens(add_task_prefix(text, self._model, is_query=False))
 
     def _bind_backend(self) -> None:
         """Bind the workspace to its backend, so that local and real vectors never mix."""
         if self._ws.is_bound:
             return
         with self._ws.store.write() as tx:
-            self._ws.bind(tx)
+            self._ws.bind_backend(tx)
         self._ws.is_bound = True
 
 
@@ -375,28 +377,31 @@ def _embed_around_refused(
     yield from _embed_around_refused(second_half, embed_texts)
 
 
-def embed_blocks(ws: WorkspaceSession, *, number: int | None = None) -> int:
+def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
     """Embed missing texts block by block, each block under its own lock.
 
     A block that another process has locked is skipped.
 
     Args:
         ws: The workspace; its collection is embedded.
-        number: Number of the only block to embed, from 0, or None for all blocks.
+        only_block: Number of the only block to embed, from 0, or None for all blocks.
 
     Returns:
         How many texts were embedded.
     """
     embedder = Embedder(ws)
-    lock_prefix = f"embed-{ws.collection.folder or ws.task.name}"
+    lock_prefix = f"embed-{ws.indexed_task.folder or ws.task.name}"
     embedded_count = 0
-    with ws.store.read() as tx, ws.display.bar("embedding", ws.collection.count(tx)) as bar:
+    with (
+        ws.store.read() as tx,
+        ws.display.bar("embedding", ws.indexed_task.count_entries(tx)) as bar,
+    ):
         for block_number, block in enumerate(
-            split_into_pages(ws.collection.entries(tx), BLOCK_ENTRIES)
+            split_into_pages(ws.indexed_task.read_entries(tx), BLOCK_ENTRIES)
         ):
-            if number not in (None, block_number):
+            if only_block is not None and block_number != only_block:
                 continue
-            with ws.locks.hold(f"{lock_prefix}-{block_number}") as lock:
+            with ws.locks.try_lock(f"{lock_prefix}-{block_number}") as lock:
                 if lock is not None:
                     embedded_count += embedder.embed_missing(block, bar=bar)
     return embedded_count
@@ -407,13 +412,13 @@ def find_missing_blocks(ws: WorkspaceSession) -> list[int]:
     embedder = Embedder(ws)
     with ws.store.read() as tx:
         blocks = split_into_pages(
-            ws.collection.entries(tx),
+            ws.indexed_task.read_entries(tx),
             BLOCK_ENTRIES,
         )
         return [
             block_number
             for block_number, block in enumerate(blocks)
-            if embedder.cache.find_missing(embedder.keys(block))
+            if embedder.cache.find_missing(embedder.make_keys(block))
         ]
 
 

@@ -183,14 +183,14 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
             names another file.
     """
     hashes = dict[str, str]()
-    with open_vector_cache(ws).reading() as vectors_tx:
+    with open_vector_cache(ws).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
             vectors_path = staging / VECTORS_FILE
             vectors_path.parent.mkdir()
             connection = vectors_tx.connection.driver_connection
             hashes[VECTORS_FILE] = _copy_database(connection, vectors_path)
 
-    with ws.store.held() as source:
+    with ws.store.open_connection() as source:
         connection = source.connection.driver_connection
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
     hashes |= _copy_sealed_files(ws, staging)
@@ -233,14 +233,14 @@ def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
             removed meanwhile, or the database names another file.
     """
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
-    with closing(Store(copied_url)) as copied_store, copied_store.read_unchanged() as tx:
+    with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         all_batches = batches.batches_in_states(tx)
         cleaned_batches = erasure.cleaned_batches(tx)
 
     hashes = dict[str, str]()
     for batch in all_batches:
-        is_needed = not (batch.is_over or batch.number in cleaned_batches)
+        is_needed = not (batch.is_finished or batch.number in cleaned_batches)
         for path, sha256, _ in clean.list_sealed_files(ws.data, batch, cleaned_batches):
             if is_needed or path.exists():
                 name = path.relative_to(ws.data).as_posix()
@@ -479,7 +479,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
         yield None
         return
 
-    with closing(Store(settings.url.reveal())) as store:
+    with closing(Store(settings.confirmed_database_url.reveal())) as store:
         existing_tables = list[str]()
         if store.path is None:
             with store.read() as tx:
@@ -492,7 +492,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
             reason = "a backup is restored into a folder, or into an empty PostgreSQL database"
             if existing_tables:
                 reason = (
-                    f"{store.shown} has tables of findable already "
+                    f"{store.display_name} has tables of findable already "
                     f"({join_first(existing_tables)}), and a restore overwrites none"
                 )
             raise ConfigurationError(
@@ -532,7 +532,9 @@ def _copy_tables_to_server(
     """
     staging_settings = replace(settings, data=staging, database_url=None)
     with (
-        open_workspace(staging_settings, NoProgress(), access=Access.READ, whole=True) as ws,
+        open_workspace(
+            staging_settings, NoProgress(), access=Access.READ, is_whole_workspace=True
+        ) as ws,
         ws.store.read() as tx,
         server.write() as server_tx,
     ):
@@ -542,7 +544,7 @@ def _copy_tables_to_server(
         min_numbers = dict[str, int]()
         for task in ws.tasks:
             task.make_tables(tx, server_tx)
-            task_tables = task.tables(tx)
+            task_tables = task.make_server_tables(tx)
             tables += task_tables
             for table in task_tables:
                 min_numbers[table.name] = claims.highest_id(tx, task.name)
@@ -568,7 +570,7 @@ def _copy_vectors_to_server(
 ) -> dict[str, int]:
     """Copy the table of cached vectors, if there is one; return its number of rows by its name."""
     cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
-    with cache.reading() as vectors_tx:
+    with cache.open_snapshot() as vectors_tx:
         if vectors_tx is None:
             return {}
         VectorCache.table.create(server_tx)

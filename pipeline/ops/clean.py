@@ -68,7 +68,7 @@ class CleanReport:
     changed: list[str] = field(default_factory=list)
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """True when there was nothing to remove."""
         return not any(
             (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors),
@@ -134,7 +134,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     old_batches = [
         batch
         for batch in all_batches
-        if batch.is_over and (batch.ended_at or batch.created_at) < cutoff
+        if batch.is_finished and (batch.ended_at or batch.created_at) < cutoff
     ]
 
     # All names are checked before the first file is removed.
@@ -208,7 +208,7 @@ class SealedFile(NamedTuple):
     path: Path
     sha256: str
     # The noun for messages.
-    what: str
+    description: str
 
     @property
     def is_sealed(self) -> bool:
@@ -224,7 +224,7 @@ def hashes_path(data: Path, number: int) -> Path:
 def list_sealed_files(
     data: Path,
     batch: BatchRow,
-    cleaned: Mapping[int, str] = MappingProxyType({}),
+    cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch; of a cleaned batch the file of its line hashes.
 
@@ -237,9 +237,11 @@ def list_sealed_files(
     Raises:
         InconsistentError: The database names another file.
     """
-    if batch.number in cleaned:
+    if batch.number in cleaned_hashes:
         path = hashes_path(data, batch.number)
-        batch_files = [SealedFile(path, cleaned[batch.number], "the file of its lines' hashes")]
+        batch_files = [
+            SealedFile(path, cleaned_hashes[batch.number], "the file of its lines' hashes")
+        ]
     else:
         request = sealed_request(data, batch)
         result = sealed_result(data, batch)
@@ -276,19 +278,19 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
     Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
     too. If `report.dry`, all are only reported.
     """
-    folders = [collection.folder for collection in ws.collections]
+    folders = [collection.folder for collection in ws.indexed_tasks]
     for folder in folders:
         builds = Builds(ws.data, folder)
-        report.litter += [path.name for path in builds.stale()]
-        manifests = builds.whole()
+        report.litter += [path.name for path in builds.find_leftovers()]
+        manifests = builds.read_manifests()
         old_numbers = [
             number
-            for number in builds.others()
+            for number in builds.unused_numbers()
             if number not in manifests or manifests[number].built_at < cutoff
         ]
         report.builds += old_numbers
         if not report.dry:
-            builds.sweep()
+            builds.delete_leftovers()
             builds.delete(old_numbers)
     _delete_leftovers(find_orphaned_folders(ws.data, folders), report)
 
@@ -305,7 +307,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
         The number of these vectors.
     """
     count = 0
-    queries = (*read_gate_queries(ws.data, ws.collections), *load_meaningless_queries())
+    queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
     store = open_vector_store(ws.store, ws.data)
     for model, widths in stored_widths(store).items():
         needed_keys = set[bytes]()
@@ -313,8 +315,8 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
         for width in (widths | {ws.settings.dim}) - {0}:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                needed_keys.update(cache.keys(_read_entry_texts(tx, ws.collections)))
-            needed_keys.update(cache.keys(queries, task_type=QUERY_TASK_TYPE))
+                needed_keys.update(cache.make_keys(_read_entry_texts(tx, ws.indexed_tasks)))
+            needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
         unneeded_keys = cache.other_keys(needed_keys, before=before)
@@ -325,11 +327,11 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
 def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Iterator[str]:
     """Yield the text of every entry of some collections."""
     for collection in collections:
-        for entry in collection.entries(tx):
+        for entry in collection.read_entries(tx):
             yield entry.text
 
 
-def find_unrecorded_files(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
+def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -> list[Path]:
     """Return the files of sent batches that are missing from the database.
 
     The database is then probably an older copy. A result file proves that its batch was sent,
@@ -349,12 +351,14 @@ def find_unrecorded_files(ws: WorkspaceSession, borne: Collection[int] = ()) -> 
     # Read after the folder: the batch of every listed file was recorded before its file appeared.
     with ws.store.read() as tx:
         recorded_numbers = {batch.number for batch in batches.batches_in_states(tx)}
-    sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(borne)
+    sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(
+        remote_numbers
+    )
     unknown_numbers = sent_numbers - recorded_numbers
     return [path for path, number, _ in batch_files if number in unknown_numbers]
 
 
-def find_leftovers(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
+def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -> list[Path]:
     """Return the leftover files of killed processes: part files, and batch files without a record.
 
     Sealed files, and files that a running process may be writing, are not among them.
@@ -372,7 +376,7 @@ def find_leftovers(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Pa
         result_path(ws.data, batch.number) for batch in all_batches if batch.result_sha256
     }
     known_paths |= {hashes_path(ws.data, number) for number in cleaned_hashes}
-    known_paths.update(find_unrecorded_files(ws, borne))
+    known_paths.update(find_unrecorded_files(ws, remote_numbers))
 
     # Running processes write the results of these batches.
     awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}

@@ -53,10 +53,10 @@ def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     the backend in use is not printed.
     """
     report = DoctorReport(ws)
-    ws.tells_backend = False
+    ws.should_announce_backend = False
 
     for check_name, check in CHECKS.items():
-        report.looked += 1
+        report.check_count += 1
         try:
             for finding in check(report):
                 report.findings.append((check_name, finding))
@@ -149,7 +149,7 @@ def _find_batch_faults(
     if batch.state in STATES_WITH_RESULT_FILE and not batch.result_file:
         yield "and names no result file"
 
-    if stored_counts is not None and not batch.is_over:
+    if stored_counts is not None and not batch.is_finished:
         stored_total = sum(stored_counts.values())
         if stored_total != batch.requests:
             yield (
@@ -198,7 +198,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
             try:
                 files.verify(path, sha256=sha256, file_label=file_label)
                 message = ""
-                if is_request_file and not batch.is_over:
+                if is_request_file and not batch.is_finished:
                     message = _compare_requests_with_claims(ws, batch)
             except InconsistentError as error:
                 message = error.message
@@ -255,9 +255,9 @@ def _create_file_finding(
         is_request_file: False for a result file and for the file of line hashes.
         is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
     """
-    step_hint = ws.task_of(batch.task).words.step
+    step_hint = ws.task_of(batch.task).labels.command
     is_contradiction = True
-    if batch.is_over:
+    if batch.is_finished:
         consequence = (
             "it is the proof of what was asked and answered; nothing else needs it any more"
         )
@@ -295,12 +295,12 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """Run each task's own check of its written rows; add its summary to `report.seen`."""
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:
-            check_result = task.check(tx)
+            check_result = task.check_rows(tx)
         if check_result is None:
             continue
 
         summary, figures, findings = check_result
-        report.seen.append((task.subject, summary, figures))
+        report.row_summaries.append((task.subject, summary, figures))
         yield from findings
 
 
@@ -310,7 +310,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
         with report.ws.store.read() as tx:
             refused_count = rows.count_refused(tx, task.name)
             refused_rows = rows.refused_rows(tx, task.name, limit=MAX_REFUSED_EXAMPLES)
-            examples = [row.sentence for row in refused_rows]
+            examples = [row.message for row in refused_rows]
         if not refused_count:
             continue
 
@@ -319,7 +319,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
         yield create_notice(
             f"{count_message}: {'; '.join(examples)}",
             "they are not asked about",
-            CommandHint("items", task=task.words.named, state="refused"),
+            CommandHint("items", task=task.labels.task_option, state="refused"),
         )
 
 
@@ -341,7 +341,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
         )
 
     for task in ws.tasks:
-        task_file = task.declared_in
+        task_file = task.file_path
         if task_file is None or task_file.is_file():
             continue
         path_hint = OptionHint(task=f"path/{task_file.name}")
@@ -358,13 +358,13 @@ def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     A damaged build is the only finding of its task. A task without a build is skipped.
     """
     ws = report.ws
-    for collection in ws.collections:
+    for collection in ws.indexed_tasks:
         builds = Builds(ws.data, collection.folder)
-        rebuild_hint = ws.task_of(collection.task).words.step("index")
+        rebuild_hint = ws.task_of(collection.task).labels.command("index")
         current_build = None
         try:
-            current_build = builds.current()
-            damages = builds.damage(current_build.number) if current_build else []
+            current_build = builds.read_current_manifest()
+            damages = builds.find_damage(current_build.number) if current_build else []
             message = ""
             if damages:
                 message = f"the build in service is damaged: {'; '.join(damages)}"
@@ -389,7 +389,7 @@ def _check_index_links(
     A wrong file name in DATA is a contradiction. A wrong `index/current` is only a notice.
     """
     consequence = "other programs read another index"
-    promoted_number = builds.decided(ws.store)
+    promoted_number = builds.find_link_correction(ws.store)
     if promoted_number:
         yield create_notice(
             f"build {promoted_number} is in service by the database, "
@@ -398,7 +398,7 @@ def _check_index_links(
             rebuild_hint,
         )
 
-    for file_name in builds.stray_links():
+    for file_name in builds.find_stray_links():
         yield RowFault(
             f"{file_name} does not lead to the index in service",
             consequence,
@@ -440,7 +440,7 @@ def _check_index_age(
 def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice if cached vectors of the embedding model in use are damaged."""
     cache = open_vector_cache(report.ws)
-    damaged_keys = cache.damaged()
+    damaged_keys = cache.find_damaged_keys()
     if damaged_keys:
         yield create_notice(
             f"{len(damaged_keys)} cached vectors of {cache.model} are damaged",
@@ -476,14 +476,14 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
 def _list_leftovers(report: DoctorReport) -> list[Path]:
     """Return files and build folders that killed runs or removed collections left."""
     ws = report.ws
-    folders = [collection.folder for collection in ws.collections]
+    folders = [collection.folder for collection in ws.indexed_tasks]
     leftovers = clean.find_leftovers(ws, report.unknown_numbers)
     leftovers += find_orphaned_folders(ws.data, folders)
 
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
         for folder in folders:
-            leftovers += Builds(ws.data, folder).stale()
+            leftovers += Builds(ws.data, folder).find_leftovers()
     return leftovers
 
 

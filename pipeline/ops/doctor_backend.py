@@ -159,7 +159,7 @@ def _create_unclear_create_notice(
     return create_notice(
         f"batch {batch.number} was being created when a run died, and {listed} in the list",
         "until it is clear its items are not asked again",
-        ws.task_of(batch.task).words.step("batch-submit"),
+        ws.task_of(batch.task).labels.command("batch-submit"),
     )
 
 
@@ -173,13 +173,13 @@ def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> Ro
     if number_match:
         report.unknown_numbers.add(int(number_match[1]))
 
-    description = f"{remote_batch.name} ({remote_batch.display_name}, {remote_batch.word})"
+    description = f"{remote_batch.name} ({remote_batch.display_name}, {remote_batch.state_name})"
     return RowFault(
         f"{description} is of this workspace, and no batch here knows it",
         "it is paid for, and its answers will not be fetched; "
         "perhaps the database is an older copy",
         "restore a newer backup",
-        not remote_batch.state.is_over,
+        not remote_batch.state.is_final,
     )
 
 
@@ -199,7 +199,7 @@ def _check_duplicate(
     if is_adopted or remote_batch.name in cancelled_duplicates:
         return
 
-    poll_hint = ws.task_of(owner.task).words.step("batch-poll")
+    poll_hint = ws.task_of(owner.task).labels.command("batch-poll")
     yield RowFault(
         f"{remote_batch.name} is a second remote batch of batch {owner.number}",
         "the same items are paid for twice",

@@ -26,11 +26,11 @@ class DoctorReport:
 
     ws: WorkspaceSession
     # Number of checks that ran.
-    looked: int = 0
+    check_count: int = 0
     # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     # For each task with a check of its rows: its name, a summary text and figures by name.
-    seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
+    row_summaries: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
     # The first error that prevented a comparison with the backend.
     backend_error: ConfigurationError | RemoteError | None = None
     # Numbers in the names of remote batches that the database does not contain.
@@ -56,12 +56,12 @@ class DoctorReport:
         ]
         return {
             "healthy": not self.contradictions,
-            "checks": self.looked,
-            "rows": {task_name: figures for task_name, _, figures in self.seen},
+            "checks": self.check_count,
+            "rows": {task_name: figures for task_name, _, figures in self.row_summaries},
             "findings": findings,
         }
 
-    def check(self) -> None:
+    def raise_errors(self) -> None:
         """Raise an error if a finding is a contradiction, or if the backend was not reachable.
 
         Raises:

@@ -45,10 +45,10 @@ def run(
     path: Path | None,
     *,
     format_: str | None = None,
-    wanted: ExportOptions = DEFAULT_OPTIONS,
+    options: ExportOptions = DEFAULT_OPTIONS,
     overwrite: bool = False,
     raw: bool = False,
-    write: Callable[[bytes], object] = lambda _chunk: None,
+    write_chunk: Callable[[bytes], object] = lambda _chunk: None,
 ) -> ExportReport:
     """Write the rows of the task in use to a file, or without a path to the caller.
 
@@ -70,15 +70,15 @@ def run(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     task = ws.task
-    row_word = "row" if wanted.rows else task.export_word
+    row_word = "row" if options.rows else task.export_noun
     format_ = _choose_format(task, path, format_, row_word=row_word)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
-    _check_options(task, wanted)
+    _check_options(task, options)
     if path is not None:
         check_target(path, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    export_options = _apply_preferences(ws, wanted)
+    export_options = _apply_preferences(ws, options)
     with ws.store.read() as tx:
         export_rows = task.export_rows(tx, export_options)
         _report_versions(export_rows, report)
@@ -88,14 +88,14 @@ def run(
         first_rows = list(islice(rows, 1))
         counted_rows = _count_rows(
             chain(first_rows, rows),
-            export_rows.total,
+            export_rows.row_count,
             report,
             ws.display,
         )
-        chunks = export_rows.encode(counted_rows, report.format, guard)
+        chunks = export_rows.encode_rows(counted_rows, report.format, guard)
         if path is None:
             for chunk in chunks:
-                write(chunk)
+                write_chunk(chunk)
         elif first_rows:
             write_file(path, chunks)
         else:
@@ -105,7 +105,7 @@ def run(
     if path is not None and not first_rows:
         ws.display.say(f"there is no {row_word} to export; {path} was not written")
         return report
-    for line in _format_summary(report, task.words):
+    for line in _format_summary(report, task.labels):
         ws.display.say(line)
     return report
 
@@ -138,31 +138,31 @@ def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOp
     """
     task = ws.task
     version = options.extractor
-    has_single_version = "extractor" in task.export_choices and not options.best
+    has_single_version = "extractor" in task.export_options and not options.best
     if has_single_version:
-        version = version or ws.settings.version_of(task.name, task.label)
-    return options._replace(extractor=version or None, prefer=tuple(task.preferred))
+        version = version or ws.settings.version_of(task.name, task.version_label)
+    return options._replace(extractor=version or None, prefer=tuple(task.preferred_versions))
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     """Add the version of the exported rows to the report, and the counts of all; its own first."""
     report.extractor = export_rows.extractor
     versions = sorted(
-        export_rows.versions,
+        export_rows.version_counts,
         key=lambda version: (version != export_rows.extractor, version),
     )
     report.versions = [
-        {"extractor": version, "items": export_rows.versions[version]} for version in versions
+        {"extractor": version, "items": export_rows.version_counts[version]} for version in versions
     ]
 
 
 def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
     """Yield the lines for the user: the counts of each version, and the number of changed cells."""
     if not report.versions:
-        yield f"no {words.one} is {words.done} yet"
+        yield f"no {words.singular} is {words.answered} yet"
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
-        count = plural(version["items"], f"{words.one} has", f"{words.many} have")
+        count = plural(version["items"], f"{words.singular} has", f"{words.plural} have")
         if report.extractor in {None, version["extractor"]}:
             yield f"wrote {name}, which {count}"
         else:
@@ -181,17 +181,17 @@ def _check_options(task: Task, options: ExportOptions) -> None:
     refused_names = [
         name
         for name, value in options._asdict().items()
-        if value and name not in task.export_choices
+        if value and name not in task.export_options
     ]
     if not refused_names:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
     known_settings = (
-        ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
+        ", ".join(f"{name.upper()}=" for name in sorted(task.export_options)) or "no choice of rows"
     )
     raise InputError(
-        f"{refused_settings} is not for an export of {task.words.many}; nothing was written",
+        f"{refused_settings} is not for an export of {task.labels.plural}; nothing was written",
         hint=f"with {OptionHint(task=task.subject)} it takes {known_settings}",
     )
 
@@ -233,7 +233,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def write_file(path: Path, pieces: Iterable[bytes]) -> int:
+def write_file(path: Path, chunks: Iterable[bytes]) -> int:
     """Write chunks to a file that appears at `path` when it is complete, and return their number.
 
     An existing file is replaced. Part files of killed runs are deleted first.
@@ -246,7 +246,7 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     try:
         remove_abandoned_parts(target)
         with SealedWriter(target) as writer:
-            for chunk in pieces:
+            for chunk in chunks:
                 writer.write(chunk)
                 chunk_count += 1
             writer.seal()

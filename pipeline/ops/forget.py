@@ -175,7 +175,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         cleaned_hashes = erasure.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
 
-    has_open_batches = any(not batch.is_over for batch in all_batches)
+    has_open_batches = any(not batch.is_finished for batch in all_batches)
     if ws.backend == "local" and has_open_batches:
         for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
             ws.client.delete(remote_name)
@@ -224,7 +224,7 @@ def _read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> s
 def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
     """Delete the index folders of tasks that are no longer indexed."""
     with ws.lock(INDEX_LOCK):
-        for path in find_orphaned_folders(ws.data, [index.folder for index in ws.collections]):
+        for path in find_orphaned_folders(ws.data, [index.folder for index in ws.indexed_tasks]):
             files.remove_path(path)
 
 
@@ -233,8 +233,8 @@ def _compact_database(ws: WorkspaceSession) -> None:
     table_names = []
     with ws.store.read() as tx:
         for task in ws.tasks:
-            table_names += [table.name for table in task.tables(tx)]
-    if not ws.store.compact(besides=table_names):
+            table_names += [table.name for table in task.make_server_tables(tx)]
+    if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
             "the database holds tables of another program that forbid to compact it; "
             "rows were overwritten",
@@ -247,7 +247,7 @@ def _format_erasure_name(task: Task, name: str) -> str:
     The name begins with the task if the task copies its rows from a source, because two such tasks
     may have rows of the same name.
     """
-    return f"{task.subject} {name}" if task.brings_items else name
+    return f"{task.subject} {name}" if task.has_row_source else name
 
 
 def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
@@ -303,7 +303,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
         if unknown_names:
             raise InputError(
                 f"{join_first(unknown_names, MAX_LISTED_NAMES)}: "
-                f"there is no {task.words.one} of that name; nothing was changed",
+                f"there is no {task.labels.singular} of that name; nothing was changed",
                 hint="leave them out, or correct the names",
             )
 
@@ -327,8 +327,8 @@ def _confirm(ws: WorkspaceSession, names: Sequence[str]) -> None:
     """Ask the user to confirm; raise InputError if they do not."""
     subject = repr(names[0])
     if len(names) > 1:
-        subject = f"{len(names):,} {ws.task.words.many} ({join_first(names, MAX_LISTED_NAMES)})"
-    ws.agree(
+        subject = f"{len(names):,} {ws.task.labels.plural} ({join_first(names, MAX_LISTED_NAMES)})"
+    ws.confirm(
         f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
         "and older builds?",
     )
@@ -352,7 +352,7 @@ def _begin_row(
     if row.is_present:
         # A trial deletion shows whether the database would refuse the real deletion later.
         savepoint = tx.begin_nested()
-        task.remove_row(tx, row.row_id, so_far="nothing was changed")
+        task.delete_row(tx, row.row_id, unchanged_text="nothing was changed")
         savepoint.rollback()
     erasure.begin_erasure(
         tx,
@@ -367,7 +367,7 @@ def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
     """Raise InputError if a batch that is not over may ask about the row."""
     for number in erasure.batches_of_row(tx, task, row_id):
         batch = batches.get_batch(tx, number)
-        if not batch.is_over:
+        if not batch.is_finished:
             raise InputError(
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`{CommandHint('status')}` says how to finish it, "
@@ -394,7 +394,7 @@ def _find_sealed_files(
 def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
-        f"{file.what} of batch {batch.number} was changed after it was sealed "
+        f"{file.description} of batch {batch.number} was changed after it was sealed "
         f"and may be about them: {file.path}; the file stays as it is",
         hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
     )
@@ -530,11 +530,11 @@ def _erase(
         InputError: A row is in a running batch.
         ConfigurationError: The database refuses to delete a row.
     """
-    has_source = task.brings_items
-    for row_id, name in task.table(tx).names(tx, row_ids).items():
+    has_source = task.has_row_source
+    for row_id, name in task.row_table(tx).read_names(tx, row_ids).items():
         _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:
-        task.remove_row(tx, row_id)
+        task.delete_row(tx, row_id)
         erasure.erase_row(tx, task.name, row_id, words=names, is_number_ours=not has_source)
         if has_source:
             erasure.bury_row(tx, task.name, row_id, now=now)
@@ -566,7 +566,7 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
     """
     builds = open_synced_builds(ws)
     with ws.store.read() as tx:
-        entry_count = ws.collection.count(tx)
+        entry_count = ws.indexed_task.count_entries(tx)
     may_contain_rows = _may_contain_entries(builds, row_ids)
 
     try:
@@ -584,16 +584,16 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
 
     with ws.lock(INDEX_LOCK):
         if may_contain_rows and not entry_count:
-            builds.retire()
-        builds.sweep()
-        builds.delete(builds.others())
+            builds.delete_all()
+        builds.delete_leftovers()
+        builds.delete(builds.unused_numbers())
 
 
 def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
     """Return whether the build in service has an entry of one of the rows, or cannot be read."""
     with contextlib.suppress(FindableError):
-        if builds.current() is None:
+        if builds.read_current_manifest() is None:
             return False
-        with builds.open() as index:
+        with builds.open_current() as index:
             return not index.content_hashes().keys().isdisjoint(row_ids)
     return True

@@ -36,7 +36,7 @@ def serve_health(
     server_socket: socket.socket,
     *,
     is_ready: Callable[[], bool],
-    metrics: Callable[[], bytes],
+    get_metrics: Callable[[], bytes],
 ) -> None:
     """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
@@ -51,7 +51,7 @@ def serve_health(
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),
         "/readyz": lambda: (200, b"ready\n") if is_ready() else (503, b"not ready\n"),
-        "/metrics": lambda: (200, metrics()),
+        "/metrics": lambda: (200, get_metrics()),
     }
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     task_name = ws.task.subject
     model_name = ws.model.name
     with ws.store.read() as tx:
-        row_counts = ws.task.table(tx).counts(tx)
+        row_counts = ws.task.row_table(tx).count_states(tx)
         open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
         queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
         spending = money.sum_spending(tx)
@@ -136,7 +136,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     yield from _measure_batches(ws, open_batches)
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
-    max_queued_tokens = ws.model.enqueued(ws.settings.tier) or "inf"
+    max_queued_tokens = ws.model.max_enqueued_tokens(ws.settings.tier) or "inf"
     yield (
         Metric("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")),
         {
@@ -146,7 +146,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     )
     yield (
         Metric("spent_usd", "Spent in all, and under way at its estimate.", ("what",)),
-        {("known",): spending.known, ("under_way",): spending.under_way},
+        {("known",): spending.known_usd, ("under_way",): spending.under_way_usd},
     )
 
 

@@ -72,7 +72,7 @@ def read_page(
         within_s=within_s,
     )
     with ws.store.read() as tx:
-        return ws.task.grid(tx).page(tx, options)
+        return ws.task.grid(tx).read_page(tx, options)
 
 
 def count_rows(
@@ -91,7 +91,7 @@ def count_rows(
         InputError: The filter is invalid.
     """
     with ws.store.read() as tx:
-        return ws.task.grid(tx).counts(tx, row_filter, within_s=within_s)
+        return ws.task.grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
@@ -112,7 +112,7 @@ def write_csv(
     check_target(path, overwrite=overwrite)
     line_count = write_file(path, iterate_csv_lines(ws, row_filter, sort=sort, fields=fields))
     # The header is a line, too.
-    return ExportReport(str(path), "csv", line_count - 1, ws.task.words.one)
+    return ExportReport(str(path), "csv", line_count - 1, ws.task.labels.singular)
 
 
 def iterate_csv_lines(
@@ -135,7 +135,7 @@ def iterate_csv_lines(
     """
     options = RowListOptions(CSV_PAGE_ROWS, row_filter, sort=sort, fields=fields, within_s=None)
     with ws.store.read() as tx:
-        pages = ws.task.grid(tx).pages(tx, options)
+        pages = ws.task.grid(tx).read_pages(tx, options)
         first_page = next(pages)
         csv_rows = _to_csv_rows(chain([first_page], pages))
         yield from export.encode_csv(csv_rows, [*first_page.names, "state"])
@@ -182,16 +182,18 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     task = ws.task
     with ws.store.read() as tx:
         row_id = task.id_of(tx, name)
-        rows_page = task.grid(tx).page(tx, RowListOptions(1, only=row_id))
+        rows_page = task.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
         listed_row = rows_page.items[0] if rows_page.items else None
         answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
-        parked_reason = claims.find_parked_reason(tx, task.name, row_id, prompt_version=task.own)
-        display_name = task.table(tx).names(tx, [row_id]).get(row_id, row_id)
+        parked_reason = claims.find_parked_reason(
+            tx, task.name, row_id, prompt_version=task.own_prompt_version
+        )
+        display_name = task.row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
 
         index_state = None
         if ws.is_indexed:
-            entry = next(iter(ws.collection.entries(tx, [row_id])), None)
-            index_state = describe_index_state(ws.data, ws.collection, row_id, entry)
+            entry = next(iter(ws.indexed_task.read_entries(tx, [row_id])), None)
+            index_state = describe_index_state(ws.data, ws.indexed_task, row_id, entry)
 
         requests = answers.requests_of_row(tx, task.name, row_id)
         if raw:
@@ -227,7 +229,7 @@ def read_newest_requests(
     ws: WorkspaceSession,
     *,
     limit: int,
-    every: bool = False,
+    all_tasks: bool = False,
     raw: bool = False,
 ) -> list[dict[str, Any]]:
     """Return at most `limit` requests, newest first, each with the `name` of its row.
@@ -242,7 +244,7 @@ def read_newest_requests(
         requests = answers.newest_requests(
             tx,
             limit=limit,
-            task=None if every else ws.task.name,
+            task=None if all_tasks else ws.task.name,
         )
         names = _read_row_names(ws, tx, requests)
         if raw:
@@ -262,7 +264,7 @@ def _read_row_names(
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = ws.task_of(task_name).table(tx).names(tx, row_ids)
+        names_by_id = ws.task_of(task_name).row_table(tx).read_names(tx, row_ids)
         names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
     return names
 
@@ -332,7 +334,7 @@ def _read_wire(
         request = redact_line(request_lines.lines[0].encode()).decode()
 
     if batch.result_file is None:
-        progress = "it ended without a result" if batch.is_over else "no result has come yet"
+        progress = "it ended without a result" if batch.is_finished else "no result has come yet"
         reply_lines = _SealedLines((), f"the batch is {batch.state}: {progress}")
     else:
         reply_lines = _read_sealed_lines(
@@ -377,7 +379,7 @@ def _read_sealed_lines(
         return _SealedLines((), error.message)
 
     with ResultFile(path) as result_file:
-        (raw_lines,) = result_file.lines_of([make_request_key(batch.task, row_id)])
+        (raw_lines,) = result_file.find_lines([make_request_key(batch.task, row_id)])
     lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
     return _SealedLines(lines, "" if lines else f"{name} has no line of it")
 
@@ -399,14 +401,14 @@ class ParkedRow:
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, longest first."""
     with store.read() as tx:
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
-        names = task.table(tx).names(tx, [row_id for row_id, _, _ in parked_rows])
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+        names = task.row_table(tx).read_names(tx, [row_id for row_id, _, _ in parked_rows])
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
 
 
-def unpark_rows(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
+def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
     The names are sorted. Rows that are being forgotten stay parked.
@@ -418,10 +420,10 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> li
         InputError: Both or neither of the arguments are given, no row has the name, or the user did
             not confirm.
     """
-    if (name is None) == (not everyone):
+    if (name is None) == (not all_rows):
         raise InputError(
             "say who: one by name, or everyone",
-            hint=f"`{ws.task.words.step('parked')}` lists them; {OptionHint(all=True)} is everyone",
+            hint=f"`{ws.task.labels.command('parked')}` lists them; {OptionHint(all=True)} is everyone",
         )
 
     task = ws.task
@@ -430,24 +432,26 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> li
         unparkable_ids = claims.list_unparkable_ids(
             tx,
             task.name,
-            prompt_version=task.own,
-            ids=row_ids,
+            prompt_version=task.own_prompt_version,
+            row_ids=row_ids,
         )
     if not unparkable_ids:
         return []
 
-    if everyone:
-        ws.agree(
-            f"Let {len(unparkable_ids)} parked {task.words.many} be asked again?",
-            nothing="nothing was let go",
+    if all_rows:
+        ws.confirm(
+            f"Let {len(unparkable_ids)} parked {task.labels.plural} be asked again?",
+            unchanged_text="nothing was let go",
         )
     with ws.store.write() as tx:
-        unparked_ids = claims.unpark(tx, task.name, prompt_version=task.own, ids=row_ids)
-        names = task.table(tx).names(tx, unparked_ids)
+        unparked_ids = claims.unpark(
+            tx, task.name, prompt_version=task.own_prompt_version, row_ids=row_ids
+        )
+        names = task.row_table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
-def reopen_rows(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
+def reopen_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[str]:
     """Open rows for new requests, and return the ids of those that are open afterwards.
 
     Parked rows are unparked. Answers of models are stored but no longer applied. Rows with a manual
@@ -455,14 +459,16 @@ def reopen_rows(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
     """
     task = ws.task
     with ws.store.write() as tx:
-        claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
-        claimed_ids = claims.claimed_among(tx, task.name, ids)
-        corrected_ids = answers.find_corrected(tx, task.name, ids)
+        claims.unpark(tx, task.name, prompt_version=task.own_prompt_version, row_ids=row_ids)
+        claimed_ids = claims.claimed_among(tx, task.name, row_ids)
+        corrected_ids = answers.find_corrected(tx, task.name, row_ids)
         free_ids = [
-            row_id for row_id in ids if row_id not in claimed_ids and row_id not in corrected_ids
+            row_id
+            for row_id in row_ids
+            if row_id not in claimed_ids and row_id not in corrected_ids
         ]
 
-        task.take_back(tx, free_ids)
+        task.remove_answers(tx, free_ids)
         answers.unapply_answers(tx, task.name, free_ids)
         claims.reopen_rows(tx, task.name, free_ids)
         workspace.record_row_change(tx, task.name)

@@ -16,7 +16,7 @@ MAX_LISTED_NAMES = 5
 
 
 def remove_findable_tables(
-    ws: WorkspaceSession, *, gives_up_batches: bool = False
+    ws: WorkspaceSession, *, should_abandon_batches: bool = False
 ) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
@@ -31,22 +31,22 @@ def remove_findable_tables(
     index_names = {task.adoption_index for task in shipped_tasks()}
     with ws.store.read() as tx:
         removable = list_removable(tx, index_names)
-        _check_batches(tx, gives_up_batches=gives_up_batches)
+        _check_batches(tx, should_abandon_batches=should_abandon_batches)
         row_counts = {
             table_name: count_rows(tx, table_name)
             for table_name in removable.tables
             if not table_name.startswith("findable_")
         }
 
-    ws.agree(
-        f"Remove {_describe_removable(removable, row_counts)} from {ws.store.shown}? "
+    ws.confirm(
+        f"Remove {_describe_removable(removable, row_counts)} from {ws.store.display_name}? "
         "All answers and costs that findable keeps there are lost.",
     )
 
     # Another process may have added tables or batches while the person was asked.
     with ws.store.write() as tx:
         removable = list_removable(tx, index_names)
-        _check_batches(tx, gives_up_batches=gives_up_batches)
+        _check_batches(tx, should_abandon_batches=should_abandon_batches)
         drop_tables(tx, removable)
     return removable
 
@@ -69,13 +69,13 @@ def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int])
     )
 
 
-def _check_batches(tx: Connection, *, gives_up_batches: bool) -> None:
+def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
     """Raise InputError if batches are running, unless the caller gives them up."""
-    if gives_up_batches:
+    if should_abandon_batches:
         return
 
     running_numbers = [
-        str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over
+        str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_finished
     ]
     if running_numbers:
         listed_numbers = join_first(running_numbers, MAX_LISTED_NAMES)

@@ -55,13 +55,13 @@ class StatusReport:
     # Batches that are not over; the batches of a live run are combined.
     open_batches: list[BatchRow]
     # A description of each of them, for users.
-    under_way: list[str]
+    open_batch_lines: list[str]
     # The live runs among them, of any process, with their progress, for JSON.
-    runs: list[dict[str, Any]]
+    live_runs: list[dict[str, Any]]
     # The noun for an entry of the index; empty if the task has no index.
-    entry: str
+    entry_noun: str
     # The next command, or None if there is nothing to do.
-    next: CommandHint | None
+    next_command: CommandHint | None
 
 
 def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
@@ -75,9 +75,9 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     task = ws.task
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
-        reasons = answers.failed_reasons(tx, task.name, task.own or None)
+        reasons = answers.failed_reasons(tx, task.name, task.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
 
@@ -102,7 +102,7 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     document["next"] = str(next_command or "")
 
     now = ws.now()
-    open_batches = [batch for batch in batches.combine_runs(all_batches) if not batch.is_over]
+    open_batches = [batch for batch in batches.combine_runs(all_batches) if not batch.is_finished]
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     live_runs = [
         _to_live_run(batch, now, stopped_numbers)
@@ -114,12 +114,12 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         counts=counts,
         document=document,
         open_batches=open_batches,
-        under_way=[
+        open_batch_lines=[
             _describe_open_batch(ws, batch, stopped_numbers, next_command) for batch in open_batches
         ],
-        runs=live_runs,
-        entry=ws.collection.word if ws.is_indexed else "",
-        next=next_command,
+        live_runs=live_runs,
+        entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
+        next_command=next_command,
     )
 
 
@@ -146,8 +146,8 @@ def _read_document(
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    stale = task.stale(tx, within_s=None if exact else STALE_COUNT_TIMEOUT_S)
-    counts_by_state, gone_count = task.table(tx).counts_and_gone(tx)
+    stale = task.count_stale_rows(tx, timeout_s=None if exact else STALE_COUNT_TIMEOUT_S)
+    counts_by_state, gone_count = task.row_table(tx).count_states_and_missing(tx)
 
     document: dict[str, Any] = {
         ws.settings.task: counts_by_state,
@@ -231,7 +231,7 @@ def _describe_open_batch(
     if live_run["state"] == "killed":
         command = next_command
         if batch.task != ws.task.name:
-            command = ws.task_of(batch.task).words.step("tag")
+            command = ws.task_of(batch.task).labels.command("tag")
         return f"live run {live_run['number']} stopped, {progress}: `{command}` continues it"
 
     line = f"live run {live_run['number']}, {progress}"
@@ -246,11 +246,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
-    tag_command = ws.task.words.step("tag")
+    tag_command = ws.task.labels.command("tag")
     return [
         _describe_open_batch(ws, batch, stopped_numbers, tag_command)
         for batch in batches.combine_runs(task_batches)
-        if not batch.is_over
+        if not batch.is_finished
     ]
 
 
@@ -284,7 +284,7 @@ def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict
 
 def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
     """Return {count, since, hint} of rows that changed after their answer, for JSON."""
-    return {"count": count, "since": since and since.isoformat(), "hint": str(task.how_to_refresh)}
+    return {"count": count, "since": since and since.isoformat(), "hint": str(task.refresh_hint)}
 
 
 def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,7 +314,7 @@ def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dic
         "build": None,
         "built_at": None,
     }
-    builds = Builds(ws.data, ws.collection.folder)
+    builds = Builds(ws.data, ws.indexed_task.folder)
     try:
         build_document = _describe_build(ws, tx, builds, exact=exact)
     except FindableError as error:
@@ -323,7 +323,7 @@ def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dic
         if build_document is not None:
             return build_document
 
-    document["behind"] = count_stale(ws.collection, tx, None)
+    document["behind"] = count_stale(ws.indexed_task, tx, None)
     return document
 
 
@@ -339,13 +339,13 @@ def _describe_build(
     Raises:
         FindableError: The build is damaged.
     """
-    manifest = builds.current()
+    manifest = builds.read_current_manifest()
     if manifest is None:
         return None
 
-    with builds.open() as index:
-        stale_count = count_stale(ws.collection, tx, index, exact=exact)
-    names = ws.task.table(tx).names(tx, list(manifest.refused))
+    with builds.open_current() as index:
+        stale_count = count_stale(ws.indexed_task, tx, index, exact=exact)
+    names = ws.task.row_table(tx).read_names(tx, list(manifest.refused))
     refused = [
         {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
         for entry_id, refused_text in manifest.refused.items()
@@ -384,11 +384,11 @@ def _sum_spent(tx: Connection, all_batches: Sequence[BatchRow]) -> dict[str, flo
         batch.estimated_cost for batch in all_batches if batch.state is BatchState.PREPARED
     )
     spending = money.sum_spending(tx)
-    estimated_cost = max(0.0, spending.lost + spending.under_way - unsent_cost)
+    estimated_cost = max(0.0, spending.lost_usd + spending.under_way_usd - unsent_cost)
     return {
         "actual": round(actual_cost, 6),
         "estimated": round(estimated_cost, 6),
-        "lost": round(spending.lost, 6),
+        "lost": round(spending.lost_usd, 6),
     }
 
 
@@ -427,10 +427,10 @@ def _choose_next_command(
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
     """
     task = ws.task
-    words = task.words
+    words = task.labels
     index = document["index"] or {"count": 0, "behind": 0}
-    example_query = ws.collection.question if ws.is_indexed else ""
-    fill_command = task.how_to_fill.step
+    example_query = ws.indexed_task.example_question if ws.is_indexed else ""
+    fill_command = task.fill_hint.step
     if document["others"]:
         fill_command = CommandHint("status", task=document["others"][0])
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
@@ -444,10 +444,10 @@ def _choose_next_command(
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
         (counts.total == 0, fill_command),
         (counts.open, _choose_ask_command(document, task)),
-        (counts.done and index["behind"], words.step("index")),
-        (counts.parked, words.step("parked")),
-        (index["count"], words.step("search", q=example_query)),
-        (counts.done and words.after.command == "export", words.after),
+        (counts.done and index["behind"], words.command("index")),
+        (counts.parked, words.command("parked")),
+        (index["count"], words.command("search", q=example_query)),
+        (counts.done and words.next_command.command == "export", words.next_command),
     )
     return next((command for condition, command in commands if condition), None)
 
@@ -462,13 +462,13 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
     is_pilot_running = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
         if pilot and is_pilot_running:
-            return task.words.step("tag", pilot=pilot["size"])
-        return task.words.step(step)
+            return task.labels.command("tag", pilot=pilot["size"])
+        return task.labels.command(step)
 
     if is_pilot_running:
-        return CommandHint(f"{task.words.many}-pilot")
+        return CommandHint(f"{task.labels.plural}-pilot")
     if document["backfill"] is not None:
-        return CommandHint(f"{task.words.many}-backfill")
+        return CommandHint(f"{task.labels.plural}-backfill")
     return CommandHint(step, task=task.subject)
 
 
@@ -480,7 +480,7 @@ def _choose_ask_command(document: Mapping[str, Any], task: Task) -> CommandHint:
         pilot_size = None
         if pilot and verdict in {None, "failed"}:
             pilot_size = pilot["size"]
-        return task.words.step("tag", pilot=pilot_size)
+        return task.labels.command("tag", pilot=pilot_size)
 
     command = "backfill" if verdict in {"passed", "waived"} else "pilot"
-    return CommandHint(f"{task.words.many}-{command}")
+    return CommandHint(f"{task.labels.plural}-{command}")

@@ -37,7 +37,7 @@ class VersionSummary(NamedTuple):
     subject: str
     counts: VersionCounts
     # Cost in USD.
-    paid: float
+    cost: float
 
     @property
     def document(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class VersionSummary(NamedTuple):
             "items": counts.items,
             "first": counts.first and counts.first.isoformat(),
             "last": counts.last and counts.last.isoformat(),
-            "cost": round(self.paid, 6),
+            "cost": round(self.cost, 6),
         }
 
 
@@ -63,9 +63,9 @@ class RollbackReport:
     # The task, as TASK= names it.
     subject: str
     # The versions before the rollback; empty if no version has the name.
-    found: list[VersionSummary]
+    versions: list[VersionSummary]
     # The next command. Deleted answers are in the index until it is built again.
-    next: CommandHint = LIST_COMMAND
+    next_command: CommandHint = LIST_COMMAND
     # Deleted table rows (or rows that lost their answer), answers and failed attempts.
     rows: int = 0
     answers: int = 0
@@ -114,22 +114,22 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
-        counts = f"{summary.counts.rows:,} rows of {summary.counts.items:,} {task.words.many}"
-        ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.paid)} paid")
+        counts = f"{summary.counts.rows:,} rows of {summary.counts.items:,} {task.labels.plural}"
+        ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
-        ws.agree(CONFIRMATION_QUESTION)
+        ws.confirm(CONFIRMATION_QUESTION)
 
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 _delete_version(tx, task, summary.counts, report, now=ws.now())
-            has_entries = task.index is not None and task.index.count(tx) > 0
+            has_entries = task.index is not None and task.index.count_entries(tx) > 0
         report.unbound = _unbind_local_engine(ws)
 
-    if summaries and ws.indexes(task):
+    if summaries and ws.is_task_indexed(task):
         # An index cannot be built without any answer.
-        report.next = task.words.step("index" if has_entries else "tag")
+        report.next_command = task.labels.command("index" if has_entries else "tag")
     return report
 
 
@@ -140,7 +140,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     oldest first.
     """
     started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
-    answered_versions = task.versions(tx)
+    answered_versions = task.list_versions(tx)
     if answered_versions is None:
         answered_versions = answers.count_by_version(tx, task.name)
     answered_counts = {counts.extractor: counts for counts in answered_versions}
@@ -208,7 +208,7 @@ def _check_can_roll_back(
     ]
     if open_batches:
         batch = open_batches[-1]
-        status_command = task.words.step("status")
+        status_command = task.labels.command("status")
         cancel_command = CommandHint("batch-cancel", batch=batch.number)
         raise InputError(
             f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; "
@@ -247,7 +247,7 @@ def _delete_version(
         row_count = 0
         answered_ids = tx.execute(answers.answered_ids(task.name, counts.extractor)).scalars().all()
         for page in split_into_pages(answered_ids):
-            row_count += task.take_back(tx, page, extractor=counts.extractor)
+            row_count += task.remove_answers(tx, page, extractor=counts.extractor)
 
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,

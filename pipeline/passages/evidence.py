@@ -89,7 +89,7 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
 def _missing_evidence_reason(answer: PassageConcepts, passage: SearchableText) -> str:
     """Return the reason for an answer without evidence, with differences from similar text."""
     quotes = chain.from_iterable(concept.quotes for concept in answer.concepts)
-    differences = dict.fromkeys(map(passage.why_not, quotes))
+    differences = dict.fromkeys(map(passage.find_difference, quotes))
     named_differences = [f"another {difference}" for difference in differences if difference]
     suffix = f", which has {' and '.join(named_differences)}" if named_differences else ""
     return f"{NO_QUOTE_REASON}passage{suffix}"
@@ -119,7 +119,7 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
     likeness_by_span: dict[tuple[int, int], float | None] = {}
     all_locations = chain.from_iterable(locations_by_quote)
     for location in sorted(all_locations, key=lambda location: location.likeness):
-        likeness_by_span[location.start, location.end] = location.mark
+        likeness_by_span[location.start, location.end] = location.noted_likeness
 
     spans = sorted(likeness_by_span)
     if not spans:
@@ -148,11 +148,11 @@ def _rate_quotes(
     `locations_by_quote` has the locations of each distinct quotation, in their order.
     """
     all_locations = chain.from_iterable(locations_by_quote)
-    notes = [f"found {location.how}" for location in all_locations if location.how]
+    notes = [f"found {location.method}" for location in all_locations if location.method]
     distinct_quotes = dict.fromkeys(concept.quotes)
     for quote, locations in zip(distinct_quotes, locations_by_quote, strict=True):
         if not locations:
-            difference = passage.why_not(quote)
+            difference = passage.find_difference(quote)
             suffix = f", which has another {difference}" if difference else ""
             notes.append(f"{MISSING_QUOTE_NOTE}{suffix}")
 
@@ -180,7 +180,7 @@ def _find_surface(
     """
     nearest_span = support[0]
     min_distance = len(passage.text)
-    for start, end in chain.from_iterable(map(passage.spans, names)):
+    for start, end in chain.from_iterable(map(passage.find_spans, names)):
         distance = min(
             max(start - quote_end, quote_start - end, 0) for quote_start, quote_end in support
         )

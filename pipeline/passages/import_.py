@@ -69,8 +69,8 @@ class PassagesFile(MappedFile):
         FILE_HINT,
         "import-passages",
         "passages",
-        default="jsonl",
-        max_line=MAX_LINE_CHARS,
+        default_format="jsonl",
+        max_line_chars=MAX_LINE_CHARS,
     )
     shape: PassagesShape | None = None
 
@@ -80,13 +80,13 @@ class PassagesFile(MappedFile):
         # Names of fields that went into the metadata, in order.
         self._metadata_fields = dict[str, None]()
 
-    def last_notes(self) -> Iterator[str]:
+    def final_notes(self) -> Iterator[str]:
         """Yield a note about the fields that went into the metadata, if there are any."""
         if self._metadata_fields:
             names = [make_excerpt(name) for name in self._metadata_fields]
             yield f"taken into the metadata: {join_first(names, 10)}"
 
-    def judged(self, row: SourceRow) -> SoundRow | Finding:
+    def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the reason for rejecting the row.
 
         Other fields go into the metadata. A source or metadata of the wrong type is dropped, with
@@ -100,18 +100,20 @@ class PassagesFile(MappedFile):
         text = cells.get("text")
         if reason:
             return make_rejection(
-                row.line, reason, cells.get("id", ""), column="id", key=key or None
+                row.line_number, reason, cells.get("id", ""), column="id", key=key or None
             )
         if not isinstance(text, str):
             reason = "missing" if text is None else "no text"
-            return make_rejection(row.line, reason, text or "", column="text", key=key or None)
+            return make_rejection(
+                row.line_number, reason, text or "", column="text", key=key or None
+            )
 
         changes: list[Finding] = []
 
         def note(
             column: str, reason: str, cell: object, kind: FindingKind = FindingKind.CHANGED
         ) -> None:
-            changes.append(Finding(row.line, column, reason, make_excerpt(cell), kind, key))
+            changes.append(Finding(row.line_number, column, reason, make_excerpt(cell), kind, key))
 
         source = cells.get("source")
         if source is not None and not isinstance(source, str):
@@ -127,11 +129,11 @@ class PassagesFile(MappedFile):
             metadata = {**other_fields, **(metadata or {})}
 
         if not text.strip():
-            note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
+            note("text", "empty: kept, and never asked about", "", FindingKind.NEEDS_REVIEW)
         if self.shape is not None:
-            key = _fit_key(self.shape, key, row.line)
+            key = _fit_key(self.shape, key, row.line_number)
         passage = {"text": text, "source": source, "metadata": metadata}
-        return SoundRow(key, passage, row.line, tuple(changes))
+        return SoundRow(key, passage, row.line_number, tuple(changes))
 
     def _parse_metadata(self, metadata: object) -> object:
         """Return metadata as a JSON value.
@@ -176,7 +178,7 @@ class PassagesImportReport(ImportReport):
         "notes",
         "report",
     )
-    KINDS = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
+    KINDS = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NEEDS_REVIEW)
     NAMES = ("line", "field", "reason", "value", "kind", "id")
     NO_KEY = ""
     WORD = "passage"
@@ -197,7 +199,7 @@ def run(
         InputError: The file cannot be read, an id does not fit the id column, or the list of
             findings cannot be written. The database is unchanged.
     """
-    file, report = PassagesFile.begun(path, options, PassagesImportReport)
+    file, report = PassagesFile.open_for_import(path, options, PassagesImportReport)
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     file.shape = shape
@@ -209,9 +211,9 @@ def run(
         report,
         write=partial(_write_passages, shape),
         task=table.TASK,
-        at=ws.now(),
-        block=WRITE_BLOCK_ROWS,
-        long="text",
+        now=ws.now(),
+        max_page_rows=WRITE_BLOCK_ROWS,
+        long_text_column="text",
     )
 
     missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
@@ -228,11 +230,11 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
     Raises:
         InputError: The id does not fit the type or length of the column.
     """
-    stored_key = shape.ids.key(key)
+    stored_key = shape.ids.to_row_id(key)
     if stored_key is not None:
         return stored_key
 
-    max_length = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+    max_length = f" of at most {shape.ids.max_chars} characters" if shape.ids.max_chars else ""
     raise InputError(
         f"line {line}: the id {make_excerpt(key)!r} does not fit into the column `id` of "
         f"`{shape.passages.name}`, which holds {shape.ids.kind}{max_length}; nothing was written",
@@ -257,7 +259,9 @@ def _write_passages(
     items = table.item_table(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
-        stored_rows = items.rows(tx, [passage.key for passage in passages], shape.value_columns)
+        stored_rows = items.read_rows(
+            tx, [passage.key for passage in passages], shape.value_columns
+        )
 
     existing = [(row, stored_rows[row.key]) for row in passages if row.key in stored_rows]
     other_text_ids = [
@@ -267,7 +271,7 @@ def _write_passages(
     ]
     conflicting_ids: set[str] = set()
     if shape.concepts.name not in shape.missing:
-        conflicting_ids = items.ids_among(tx, other_text_ids, table.has_concepts(shape, None))
+        conflicting_ids = items.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
 
     new_rows = [_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
     changed_rows = [
@@ -281,7 +285,7 @@ def _write_passages(
     unclaimed_ids = set(changed_text_ids)
     unclaimed_ids -= set(claims.claimed_among(tx, table.TASK, changed_text_ids))
     unpark = claims.list_unparkable_ids if report.dry else claims.unpark
-    report.released += len(unpark(tx, table.TASK, ids=sorted(unclaimed_ids)))
+    report.released += len(unpark(tx, table.TASK, row_ids=sorted(unclaimed_ids)))
     if not report.dry:
         table.put_passages(tx, shape, new_rows, changed_rows)
         if new_rows or changed_text_ids:
@@ -296,7 +300,7 @@ def _write_passages(
 
 def _text_conflict(passage: SoundRow) -> Finding:
     return make_rejection(
-        passage.line,
+        passage.line_number,
         TEXT_CONFLICT_REASON,
         passage.values["text"],
         column="text",

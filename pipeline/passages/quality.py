@@ -425,7 +425,7 @@ def verify_quotes(
         "others": foreign_count,
         "faults": fault_count,
     }
-    return summary, figures, faults.found()
+    return summary, figures, faults.to_findings()
 
 
 def _check_passages(

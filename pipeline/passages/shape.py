@@ -96,7 +96,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     fitting_columns = [
         name
         for name in OPTIONAL_COLUMNS
-        if name in passage_columns and not contents[name].misfit(tx, passage_columns[name])
+        if name in passage_columns and not contents[name].find_misfit(tx, passage_columns[name])
     ]
     optional_columns = fitting_columns if passage_columns else OPTIONAL_COLUMNS
 

@@ -31,7 +31,7 @@ def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
         passage_ids = [ws.task.id_of(tx, passage)]
-        row = table.item_table(shape).rows(tx, passage_ids, shape.value_columns)[passage]
+        row = table.item_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
         concepts = list(table.all_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
@@ -60,14 +60,16 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
     version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
         table=items,
-        cells=column_names,
-        columns={name: partial(_cell_text, name) for name in column_names},
-        usual=column_names,
-        searched=[items.table.c[name] for name in column_names],
-        tags=_facet(tx, shape, concepts.concept_type, lambda word: concepts.concept_type == word),
-        versions=_facet(tx, shape, version, partial(_version_condition, shape)),
-        more=("concepts",),
-        more_of=lambda tx, ids: {
+        cell_names=column_names,
+        value_makers={name: partial(_cell_text, name) for name in column_names},
+        default_names=column_names,
+        searched_cells=[items.table.c[name] for name in column_names],
+        tag_facet=_facet(
+            tx, shape, concepts.concept_type, lambda word: concepts.concept_type == word
+        ),
+        version_facet=_facet(tx, shape, version, partial(_version_condition, shape)),
+        extra_names=("concepts",),
+        read_extra_values=lambda tx, ids: {
             key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()
         },
     )

@@ -112,7 +112,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     table_name = settings.passages_table
     id_column: Column[Any] = Column("id", Text, primary_key=True)
     passages = TableSpec(
-        made=Table(
+        definition=Table(
             table_name,
             MetaData(),
             id_column,
@@ -120,9 +120,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
             Column("source", Text),
             Column("metadata", _JSON),
         ),
-        needs=("id", "text"),
-        elsewhere=HintTemplate("name another table with {}", OptionHint("passages_table")),
-        found_by=("id",),
+        required_columns=("id", "text"),
+        alternative_hint=HintTemplate("name another table with {}", OptionHint("passages_table")),
+        indexed_columns=("id",),
     )
     existing_id_column = read_columns(tx, table_name).get("id", id_column)
     return passages, _concepts_spec(tx, existing_id_column)
@@ -144,18 +144,18 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
         Column(name, types.get(name, Text()), nullable=name != "passage_id") for name in COLUMNS
     )
     return TableSpec(
-        made=Table(CONCEPTS, MetaData(), *new_id_columns, *value_columns),
+        definition=Table(CONCEPTS, MetaData(), *new_id_columns, *value_columns),
         # A table that lacks these columns is about other things.
-        needs=("passage_id", "concept_name"),
-        holds={
+        required_columns=("passage_id", "concept_name"),
+        column_needs={
             **dict.fromkeys(_JSON_COLUMNS, ColumnNeed.JSON),
-            "confidence": ColumnNeed.SHARE,
+            "confidence": ColumnNeed.FRACTION,
             "created_at": ColumnNeed.TIME,
         },
-        refers=("passage_id", describe_id_column(tx, passage_id_column)),
-        adds=True,
-        mark=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
-        refuses=_check_rows_fit,
+        reference=("passage_id", describe_id_column(tx, passage_id_column)),
+        adds_columns=True,
+        marker_index=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
+        check_suitability=_check_rows_fit,
     )
 
 
@@ -208,11 +208,11 @@ class _Passages(TaskTables):
             return has_tables
         return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
 
-    def makes(
+    def list_made_columns(
         self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
     ) -> dict[str, tuple[str, ...]]:
         """Return the tables, with the view if it is to be made; see `TaskTables.makes`."""
-        tables = dict(super().makes(tx, settings))
+        tables = dict(super().list_made_columns(tx, settings))
         if settings.task == "passages":
             tables[VIEW] = ()
         return tables
@@ -297,7 +297,7 @@ def item_table(
         RowStates(("with_concepts", is_answered), ("open", can_be_asked), "empty"),
         and_(~is_answered, can_be_asked),
         shape.ids,
-        own="" if skipped_versions is None else prompt_version,
+        own_prompt_version="" if skipped_versions is None else prompt_version,
     )
 
 
@@ -310,7 +310,7 @@ def passage_texts(
     are not locked. `doctor` finds changes that other programs make in this time.
     """
     should_lock = should_lock and _may_lock(tx, shape)
-    rows = item_table(shape).rows(tx, ids, ("text",), locked=should_lock)
+    rows = item_table(shape).read_rows(tx, ids, ("text",), should_lock=should_lock)
     return {key: cell_to_text(row["text"]) for key, row in rows.items()}
 
 
@@ -335,7 +335,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     query = select(passage_id, name).where(name.is_not(None), is_current(shape))
 
     names_by_id = dict[str, set[str]]()
-    for row in select_among(tx, query, passage_id, shape.concept_ids.native(ids)):
+    for row in select_among(tx, query, passage_id, shape.concept_ids.to_native_ids(ids)):
         names_by_id.setdefault(cell_to_text(row[0]), set()).add(cell_to_text(row[1]))
     return {key: sorted(names) for key, names in names_by_id.items()}
 
@@ -392,7 +392,7 @@ def remove_concepts(
         return tx.execute(statement).rowcount
 
     deleted_count = 0
-    for page in split_into_pages(shape.concept_ids.native(ids)):
+    for page in split_into_pages(shape.concept_ids.to_native_ids(ids)):
         is_in_page = shape.concepts.c.passage_id.in_(page)
         deleted_count += tx.execute(statement.where(is_in_page)).rowcount
     return deleted_count
@@ -488,7 +488,7 @@ def _page_conditions(
 ) -> Iterator[ColumnElement[bool]]:
     """Yield the SQL condition of each page of passages: a range of ids, or the given passage."""
     if passage_id is not None:
-        yield id_column.in_(shape.concept_ids.native([passage_id]))
+        yield id_column.in_(shape.concept_ids.to_native_ids([passage_id]))
         return
     for ids in distinct_value_pages(tx, shape.concepts.c.passage_id, size=PAGE_SIZE):
         first_id = literal(ids[0], ColumnTyped())

@@ -63,14 +63,16 @@ def _passage_index(shape: PassagesShape) -> IndexedTask:
     return IndexedTask(
         task=table.TASK,
         folder="tasks/passages",
-        word="passage",
+        entry_noun="passage",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
-        entries=partial(_index_entries, shape),
-        tags=lambda metadata: [str(name) for name in metadata["concepts"]],
-        told=_hit_fields,
-        when_asked=True,
+        count_entries=lambda tx: table.item_table(shape).count_rows(
+            tx, table.has_concepts(shape, None)
+        ),
+        read_entries=partial(_index_entries, shape),
+        tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
+        hit_fields=_hit_fields,
+        is_on_request=True,
     )
 
 
@@ -93,7 +95,7 @@ def _index_entries(
     condition = table.has_concepts(shape, None)
     # WHERE= of a search can name the columns after the text.
     _, *extra_columns = shape.value_columns
-    rows = items.cells(tx, ("id", "text", *extra_columns), condition, among=among)
+    rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
     for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
         cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
         names_by_id = table.concept_names(tx, shape, list(cells_by_id))
@@ -120,25 +122,25 @@ class ConceptsTask(Task):
     subject = "passages"
     # Nine concepts of about a hundred tokens, mostly quotations.
     answer_tokens = 900
-    words = TaskLabels(
-        one="passage",
-        many="passages",
-        done="with concepts",
-        all_done="every passage with a text has concepts, or is claimed or parked",
-        input="text",
-        inputs="texts",
-        after=CommandHint("passages-status"),
-        again=CommandHint("passages-backfill"),
-        named="passages",
+    labels = TaskLabels(
+        singular="passage",
+        plural="passages",
+        answered="with concepts",
+        none_open_message="every passage with a text has concepts, or is claimed or parked",
+        input_noun="text",
+        inputs_noun="texts",
+        next_command=CommandHint("passages-status"),
+        ask_command=CommandHint("passages-backfill"),
+        task_option="passages",
     )
-    how_to_fill = HOW_TO_BEGIN
-    how_to_index = HintTemplate(
+    fill_hint = HOW_TO_BEGIN
+    index_hint = HintTemplate(
         "`{}` embeds those that have concepts, and builds their index",
         CommandHint("index", task="passages"),
     )
     needs_pilot = True
-    export_word = "concept"
-    export_choices = frozenset({"best", "extractor", "full"})
+    export_noun = "concept"
+    export_options = frozenset({"best", "extractor", "full"})
     export_formats: Mapping[str, str] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
@@ -165,39 +167,43 @@ class ConceptsTask(Task):
         """
         self.shape = shape
         self._settings = settings
-        self.label = prompt_version
-        self.skips = skipped_versions
-        self.preferred = settings.prefer_versions or ()
+        self.version_label = prompt_version
+        self.skipped_labels = skipped_versions
+        self.preferred_versions = settings.prefer_versions or ()
         self.index = _passage_index(shape)
 
     @cached_property
-    def question(self) -> PromptBuilder:
+    def prompt_builder(self) -> PromptBuilder:
         """The prompt builder. The answer model is imported on first use, because this is slow."""
         from pipeline.passages.declaration import task
 
         return PromptBuilder(
             task,
             {"passage": "text"},
-            told="",
-            text_of=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+            data_instruction="",
+            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
         )
 
-    def text(self, row: Mapping[str, Any]) -> str:
+    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text of a passage; a notice follows a text that was cut."""
-        text = super().text(row)
+        text = super().make_prompt_text(row)
         if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
             text = f"{text}\n{CUT_NOTICE}"
         return text
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002
+    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
         """Return the hash of the whole text, because offsets are valid for this text alone."""
         return hash_text(cell_to_text(row["text"]))
 
-    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
+    def row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
-        return table.item_table(self.shape, skipped_versions=self.skips, prompt_version=self.label)
+        return table.item_table(
+            self.shape, skipped_versions=self.skipped_labels, prompt_version=self.version_label
+        )
 
-    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
+    def check_against_row(
+        self, answer: "BaseModel", row: Mapping[str, Any]
+    ) -> "tuple[BaseModel | None, str]":
         """Return an answer with evidence from the text of its passage, or None and the reason.
 
         An answer that was copied from a duplicate input has evidence. It is valid if this text has
@@ -212,8 +218,8 @@ class ConceptsTask(Task):
             return answer, ""
         return None, f"{NO_QUOTE_REASON}passage"
 
-    def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
+    def write_answers(
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
@@ -226,18 +232,20 @@ class ConceptsTask(Task):
         outdated_ids: set[str] = set()
         for key, text in texts.items():
             is_same_text = answer_by_id[key].input_hash == hash_text(text)
-            if not is_same_text or not isinstance(answer_by_id[key].answer, self.kept_model):
+            if not is_same_text or not isinstance(
+                answer_by_id[key].answer, self.stored_answer_model
+            ):
                 outdated_ids.add(key)
 
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
-        answered_ids = table.item_table(self.shape).ids_among(tx, list(texts), has_concepts)
+        answered_ids = table.item_table(self.shape).filter_ids(tx, list(texts), has_concepts)
         refused_ids = outdated_ids | answered_ids
         applied_answers = {
             key: cast("GroundedConcepts", answer.answer)
             for key, answer in answer_by_id.items()
             if key in texts and key not in refused_ids
         }
-        self._insert_concepts(tx, applied_answers, prompt_version, model, now=at)
+        self._insert_concepts(tx, applied_answers, prompt_version, model, now=now)
         return WriteResult(applied=set(applied_answers), outdated=outdated_ids)
 
     def _insert_concepts(
@@ -270,7 +278,7 @@ class ConceptsTask(Task):
                 rows.append(row)
         table.add_concepts(tx, self.shape, rows)
 
-    def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
         concepts: list[Any] = []
         for concept in answer.get("concepts", ()):
@@ -284,8 +292,8 @@ class ConceptsTask(Task):
             concepts.append(fields)
         return {"concepts": concepts}
 
-    def show_corrected(
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+    def sync_corrected_row(
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
     ) -> None:
         """Replace the concepts of an earlier correction by those of `edit`.
 
@@ -293,11 +301,13 @@ class ConceptsTask(Task):
         """
         person = stored_answers.PERSON
         table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
-        if stands:
-            answer = cast("GroundedConcepts", self.kept_model.model_validate(edit.after))
+        if is_in_force:
+            answer = cast("GroundedConcepts", self.stored_answer_model.model_validate(edit.after))
             self._insert_concepts(tx, {item_id: answer}, person, "", now=edit.at)
 
-    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+    ) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
         `extractor` limits this to a version (`task@n/model`). By default all versions are deleted.
@@ -314,16 +324,16 @@ class ConceptsTask(Task):
         """Return the grid that lists passages."""
         from pipeline.passages.show import passages_grid
 
-        return passages_grid(tx, self.shape, self.table(tx))
+        return passages_grid(tx, self.shape, self.row_table(tx))
 
     @property
-    def kept_model(self) -> "type[BaseModel]":
+    def stored_answer_model(self) -> "type[BaseModel]":
         """The model of stored answers: concepts with evidence."""
         from pipeline.passages.evidence import GroundedConcepts
 
         return GroundedConcepts
 
-    def new_version(self, tx: Connection, label: str | None) -> Task:
+    def with_label(self, tx: Connection, label: str | None) -> Task:
         """Return the task under a new prompt version.
 
         Args:
@@ -341,7 +351,7 @@ class ConceptsTask(Task):
     def _used_versions(self, tx: Connection) -> set[str]:
         """Return the prompt versions that `new_version` does not use."""
         own_versions = stored_answers.list_versions(tx, table.TASK)
-        used_versions = {version.label for version in self.versions(tx)}
+        used_versions = {version.label for version in self.list_versions(tx)}
         used_versions -= {version.label for version in own_versions}
         for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
             used_versions.add(backfill.extractor.partition("/")[0])
@@ -351,7 +361,7 @@ class ConceptsTask(Task):
                 used_versions.add(version.label)
         return used_versions
 
-    def versions(self, tx: Connection) -> list[VersionCounts]:
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
         return table.concept_versions(tx, self.shape)
 
@@ -359,21 +369,21 @@ class ConceptsTask(Task):
         """Delete the concepts of a version in all passages; return their number."""
         return table.remove_concepts(tx, self.shape, version=label, model=model)
 
-    def tables(self, tx: Connection) -> Sequence[Table]:
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.TABLES.moved(tx, self._settings)
+        return table.TABLES.list_server_tables(tx, self._settings)
 
-    def make_tables(self, tx: Connection, there: Connection) -> None:
+    def make_tables(self, tx: Connection, target: Connection) -> None:
         """Make the two tables and the view of the best concepts in another database.
 
         Args:
             tx: A transaction of this workspace.
             there: A transaction of the other database.
         """
-        super().make_tables(tx, there)
-        table.TABLES.adopt(there, replace(self._settings, task="passages"))
+        super().make_tables(tx, target)
+        table.TABLES.adopt(target, replace(self._settings, task="passages"))
 
-    def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:
@@ -383,12 +393,12 @@ class ConceptsTask(Task):
 
         return verify_quotes(tx, self.shape)
 
-    def remove_row(
+    def delete_row(
         self,
         tx: Connection,  # noqa: ARG002
         item_id: str,  # noqa: ARG002
         *,
-        so_far: str = "nothing was changed",
+        unchanged_text: str = "nothing was changed",
     ) -> None:
         """Refuse to delete a passage, because other rows of the user refer to it.
 
@@ -396,11 +406,11 @@ class ConceptsTask(Task):
             ConfigurationError: Always. `so_far` is part of its message.
         """
         raise ConfigurationError(
-            f"passages are not forgotten one by one; {so_far}",
+            f"passages are not forgotten one by one; {unchanged_text}",
             hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
 
-    def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
+    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export: of a version, or the best of each name.
 
         Raises:
@@ -409,8 +419,8 @@ class ConceptsTask(Task):
         """
         from pipeline.passages.show import encode_concepts
 
-        encode = partial(encode_concepts, full=wanted.full)
-        if wanted.best and wanted.extractor:
+        encode = partial(encode_concepts, full=options.full)
+        if options.best and options.extractor:
             raise InputError(
                 f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
                 "nothing was written",
@@ -419,18 +429,18 @@ class ConceptsTask(Task):
 
         versions = table.concept_versions(tx, self.shape)
         item_counts = {version.extractor: version.items for version in versions}
-        if wanted.best:
+        if options.best:
             concepts = table.best_concepts(tx, self.shape, self._settings)
-            return ExportRows(concepts, encode, versions=item_counts)
+            return ExportRows(concepts, encode, version_counts=item_counts)
 
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {version.extractor: version for version in versions}
-        exported_version = self.exported(tx, list(version_by_name), wanted)
+        exported_version = self.choose_exported_version(tx, list(version_by_name), options)
         concepts = table.all_concepts(
             tx,
             self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=exported_version is None or wanted.extractor is None,
+            use_corrections=exported_version is None or options.extractor is None,
         )
-        return ExportRows(concepts, encode, extractor=exported_version, versions=item_counts)
+        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)

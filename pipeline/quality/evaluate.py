@@ -70,7 +70,9 @@ def write_report(
     with ws.store.read() as tx:
         version = extractor
         if not version:
-            version = ws.task.label if ws.settings.version else _answered_version(tx, ws.task)
+            version = (
+                ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
+            )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
@@ -88,7 +90,7 @@ def write_report(
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
     )
-    return report.sealed(ws.data, ws.task.name, rerun_command=ws.task.words.step("qc"))
+    return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
 
 
 def _answered_version(tx: Connection, task: Task) -> str:
@@ -96,12 +98,12 @@ def _answered_version(tx: Connection, task: Task) -> str:
 
     A task that counts only answers of its own version always gets this version.
     """
-    versions = [] if task.own else answers.list_versions(tx, task.name)
+    versions = [] if task.own_prompt_version else answers.list_versions(tx, task.name)
     answered_versions = [
         version.label
         for version in versions
         if answers.count_answered(tx, task.name, version.extractor)
     ]
-    if answered_versions and task.label not in answered_versions:
+    if answered_versions and task.version_label not in answered_versions:
         return answered_versions[-1]
-    return task.label
+    return task.version_label

@@ -59,7 +59,7 @@ class Figure(NamedTuple):
         return self.low is not None or self.high is not None
 
     @property
-    def wanted(self) -> str:
+    def bounds_text(self) -> str:
         """The bounds in words."""
         low = format_value(self.low, self.unit)
         high = format_value(self.high, self.unit)
@@ -91,10 +91,10 @@ class MeasuredFigure(NamedTuple):
     # Whether the gate passed, or None if it was not judged.
     passed: bool | None = None
     # The reason for not judging the gate.
-    why_not: str = ""
+    unjudged_reason: str = ""
 
     @property
-    def shown(self) -> str:
+    def value_text(self) -> str:
         """The value as users read it."""
         return format_value(
             self.value,
@@ -106,8 +106,8 @@ class MeasuredFigure(NamedTuple):
     def verdict_text(self) -> str:
         """The verdict in words: the value and the bounds, or the reason for no verdict."""
         if self.passed is None:
-            return f"{self.figure.name} was not judged: {self.why_not}"
-        return f"{self.figure.name} is {self.shown}, wanted: {self.figure.wanted}"
+            return f"{self.figure.name} was not judged: {self.unjudged_reason}"
+        return f"{self.figure.name} is {self.value_text}, wanted: {self.figure.bounds_text}"
 
 
 class ReportTable(NamedTuple):

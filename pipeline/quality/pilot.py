@@ -54,7 +54,7 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     They are drawn from items that are open or have an answer of this version. So the sample stays
     the same while its items are answered.
     """
-    open_ids = task.table(tx).pending()
+    open_ids = task.row_table(tx).select_open_rows()
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, extractor)
 
@@ -136,13 +136,13 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     return True
 
 
-def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: bool = False) -> None:
+def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
     """Check that all items of a task may be asked; see `blocking_reason`.
 
     Raises:
         GateError: They may not. The hint has the command that runs a pilot.
     """
-    reason = blocking_reason(tx, extractor, compulsory=compulsory)
+    reason = blocking_reason(tx, extractor, compulsory=is_required)
     if not reason:
         return
 
@@ -152,11 +152,11 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: boo
     if pilot is not None:
         size = pilot.size or DEFAULT_PILOT_SIZE
         if pilot.verdict is PilotVerdict.FAILED:
-            unpark_step = task.words.step("unpark", all=True)
+            unpark_step = task.labels.command("unpark", all=True)
             unpark_hint = f"`{unpark_step}` frees rows that failed for the API's sake; "
 
     pilot_step = CommandHint("tag", pilot=size)
     if task.needs_pilot:
-        pilot_step = CommandHint(f"{task.words.many}-pilot", version=task.label)
+        pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.version_label)
     hint = f"{unpark_hint}run `{pilot_step}`, or {OptionHint(skip_pilot=True)} to do without"
     raise GateError(f"{reason}; nothing was prepared or sent", hint=hint)

@@ -154,7 +154,7 @@ class QualityReport(NamedTuple):
             document["report"] = str(self.path)
         return document
 
-    def markdown(self, *, rerun_command: object = CommandHint("qc")) -> str:
+    def render_markdown(self, *, rerun_command: object = CommandHint("qc")) -> str:
         """Return the report as Markdown.
 
         `rerun_command` is the command that judges the answers with other bounds.
@@ -168,7 +168,9 @@ class QualityReport(NamedTuple):
             gates=[_gate_view(gate) for gate in self.gates],
             # Bounds that every failed gate would pass.
             passing_bounds=",".join(map(_passing_bounds, self.failed)),
-            figures=[(measured.figure.description, measured.shown) for measured in self.measured],
+            figures=[
+                (measured.figure.description, measured.value_text) for measured in self.measured
+            ],
             tables=[*quality.distributions, *quality.tables],
             samples=[_sample_document(sample) for sample in quality.samples],
             again=rerun_command,
@@ -176,7 +178,7 @@ class QualityReport(NamedTuple):
             step=CommandHint,
         )
 
-    def sealed(
+    def seal(
         self,
         data: Path,
         task: str,
@@ -193,7 +195,7 @@ class QualityReport(NamedTuple):
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
         files.seal_bytes(
             path,
-            self.markdown(rerun_command=rerun_command).encode("utf-8", "replace"),
+            self.render_markdown(rerun_command=rerun_command).encode("utf-8", "replace"),
         )
         files.seal_bytes(path.with_suffix(".json"), document.encode("utf-8", "replace") + b"\n")
         return self._replace(path=path)
@@ -253,12 +255,12 @@ def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
     """Return the texts of a gate for the template."""
     return {
         "name": gate.figure.name,
-        "value": gate.shown,
+        "value": gate.value_text,
         "verdict": VERDICTS[gate.passed],
-        "bounds": gate.figure.wanted,
+        "bounds": gate.figure.bounds_text,
         "description": gate.figure.description,
         "bounds_reason": gate.figure.bounds_reason,
-        "skip_reason": gate.why_not,
+        "skip_reason": gate.unjudged_reason,
     }
 
 

@@ -393,7 +393,7 @@ class VersionPreference:
     started_versions: tuple[str, ...] = ()
 
     @classmethod
-    def of(
+    def of_task(
         cls,
         tx: Connection,
         task: str,
@@ -410,7 +410,7 @@ class VersionPreference:
         """Return the versions of ranks 2 and 3, in their order."""
         return [*self.versions, self.label] if self.label else [*self.versions]
 
-    def order(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
+    def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         Args:
@@ -430,7 +430,7 @@ class VersionPreference:
             order.append(case(start_ranks, value=version, else_=-len(start_ranks)))
         return [*order, answer_table.c.id.desc()]
 
-    def rank(self, version: str) -> tuple[bool, int, int]:
+    def sort_key(self, version: str) -> tuple[bool, int, int]:
         """Return a sort key that sorts versions as `order` sorts their answers.
 
         A version that is not in `started_versions` (of another program) comes last in its rank.
@@ -477,7 +477,7 @@ def is_preferred(
     if per_version:
         answers_of_row = answers_of_row.where(other_answers.c.extractor == answers.c.extractor)
     preferred_id = (
-        answers_of_row.order_by(*preference.order(other_answers))
+        answers_of_row.order_by(*preference.sort_columns(other_answers))
         .limit(1)
         .correlate(answers)
         .scalar_subquery()
@@ -502,7 +502,7 @@ def preferred_of_row(
         .where(_is_applied(preference.task), answers.c.item_id == key)
         .correlate_except(answers)
     )
-    return query.order_by(*preference.order(answers)).limit(1).scalar_subquery()
+    return query.order_by(*preference.sort_columns(answers)).limit(1).scalar_subquery()
 
 
 def preferred_answers(
@@ -659,7 +659,7 @@ def answered_ids(task: str, version: str | None = None) -> Select[Any]:
 
 def is_answered(
     task: str,
-    key: ColumnElement[str],
+    id_column: ColumnElement[str],
     version: str | None = None,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an applied answer of a version, or of any.
@@ -669,7 +669,7 @@ def is_answered(
     """
     return (
         select(answers.c.id)
-        .where(_is_applied(task, version), answers.c.item_id == key)
+        .where(_is_applied(task, version), answers.c.item_id == id_column)
         .correlate_except(answers)
         .exists()
     )
@@ -680,7 +680,9 @@ def newest_id(tx: Connection) -> int:
     return tx.execute(select(func.max(answers.c.id))).scalar() or 0
 
 
-def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> ColumnElement[bool]:
+def has_answer_after(
+    task: str, id_column: ColumnElement[str], answer_id: int
+) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an answer with a higher id, applied or not.
 
     Args:
@@ -688,7 +690,7 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
     """
     newer = select(answers.c.id).where(
         answers.c.task == task,
-        answers.c.item_id == key,
+        answers.c.item_id == id_column,
         answers.c.id > answer_id,
     )
     return newer.correlate_except(answers).exists()

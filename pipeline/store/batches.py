@@ -125,7 +125,7 @@ def _combine(run: BatchRow, batch: BatchRow) -> BatchRow:
         known_values = [value for value in values if value is not None]
         sums[name] = sum(known_values) if known_values else None
 
-    is_only_run_open = batch.is_over and not run.is_over
+    is_only_run_open = batch.is_finished and not run.is_finished
     latest = run if is_only_run_open else batch
     return replace(run, state=latest.state, ended_at=latest.ended_at, remote_done=None, **sums)
 
@@ -154,7 +154,7 @@ def next_number(tx: Connection) -> int:
     return next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> None:
+def add_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
     """Insert a batch in the transaction that claims its rows.
 
     Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.
@@ -164,10 +164,10 @@ def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> No
     """
     times = {"created_at": now}
     state = BatchState.PREPARED
-    if way is not Mode.BATCH:
+    if mode is not Mode.BATCH:
         state = BatchState.ASKING
         times |= {"create_sent_at": now, "submitted_at": now}
-    tx.execute(insert(batches).values(way=way, state=state, **times, **columns))
+    tx.execute(insert(batches).values(way=mode, state=state, **times, **columns))
     workspace.record_event(
         tx,
         "batch",
@@ -200,9 +200,9 @@ class PastCalls(NamedTuple):
     started_at: datetime
     # None while the batch is running.
     finished_at: datetime | None
-    calls: int
+    call_count: int
     # The estimated prompt tokens of a call.
-    tokens: int
+    tokens_per_call: int
 
 
 def list_past_calls(
@@ -447,7 +447,7 @@ def mark_downloaded(
     tx: Connection,
     batch: BatchRow,
     path: Path,
-    draft: SealedFile,
+    sealed_file: SealedFile,
     *,
     event_reason: str,
     now: datetime,
@@ -465,8 +465,8 @@ def mark_downloaded(
     result_columns = {
         "over_at": now,
         "result_file": f"{path.parent.name}/{path.name}",
-        "result_sha256": draft.sha256,
-        "result_size": draft.size,
+        "result_sha256": sealed_file.sha256,
+        "result_size": sealed_file.size,
     }
     _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=event_reason, now=now)
 

@@ -69,7 +69,7 @@ class RowClaim(NamedTuple):
     # The line in the batch's request file, from 1; None for a copied answer.
     line: int | None = None
     # The answer is a copy of a duplicate input's answer.
-    is_given: bool = False
+    is_copy: bool = False
 
 
 def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
@@ -223,7 +223,7 @@ class ClaimOutcomes(NamedTuple):
     # The reason of each parked row.
     parked: Mapping[RowClaim, str]
     # Rows that are open again.
-    let_go: Sequence[RowClaim]
+    released: Sequence[RowClaim]
 
 
 def end_claims(
@@ -254,9 +254,9 @@ def end_claims(
         parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
         park = end.values(state=PARKED, reason=reason, at=now)
         moved += _change_rows(tx, park, parked_rows_of_reason)
-    moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.let_go)
+    moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.released)
 
-    if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.let_go):
+    if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.released):
         raise StateConflictError(
             "an item of",
             task,
@@ -421,10 +421,10 @@ def unpark(
     task: str,
     *,
     prompt_version: str = "",
-    ids: Sequence[str] | None = None,
+    row_ids: Sequence[str] | None = None,
 ) -> list[str]:
     """Release the rows that `unparkable_ids` returns and forgive their attempts; return their ids."""
-    free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
+    free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)
     release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
@@ -437,14 +437,14 @@ def list_unparkable_ids(
     task: str,
     *,
     prompt_version: str = "",
-    ids: Sequence[str] | None = None,
+    row_ids: Sequence[str] | None = None,
 ) -> list[str]:
     """Return the ids of parked rows that are not parked under every version.
 
     Args:
         prompt_version: Only rows that are parked under this prompt version; "" means under any
             version.
-        ids: Only these rows; None means all rows.
+        row_ids: Only these rows; None means all rows.
     """
     query = (
         select(asks.c.item_id)
@@ -453,7 +453,7 @@ def list_unparkable_ids(
         .order_by(asks.c.item_id)
     )
     rows: Iterable[Any] = (
-        tx.execute(query) if ids is None else select_among(tx, query, asks.c.item_id, ids)
+        tx.execute(query) if row_ids is None else select_among(tx, query, asks.c.item_id, row_ids)
     )
     return [row[0] for row in rows]
 

@@ -179,7 +179,7 @@ class SelectedRows(NamedTuple):
     """The result of a user's query."""
 
     # The names of its columns.
-    names: list[str]
+    column_names: list[str]
     # An iterator, which can be read once.
     rows: Iterator[Sequence[Any]]
 
@@ -190,7 +190,7 @@ class Store:
     Connections are opened when they are needed; `close` closes them.
     """
 
-    def __init__(self, url: str | Path, *, is_ours: bool = True) -> None:
+    def __init__(self, url: str | Path, *, is_own_database: bool = True) -> None:
         """Check a database's address; nothing is opened yet.
 
         Args:
@@ -227,8 +227,8 @@ class Store:
         # The database's file, or None on a server.
         self.path = self._backend.path
         # The name of the database in messages, without a password.
-        self.shown = self._backend.display_name
-        self._is_own_database = is_ours
+        self.display_name = self._backend.display_name
+        self._is_own_database = is_own_database
         self._engine: Engine | None = None
 
     @contextlib.contextmanager
@@ -243,7 +243,7 @@ class Store:
             yield tx
 
     @contextlib.contextmanager
-    def read_unchanged(self) -> Iterator[Connection | None]:
+    def open_foreign_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.
 
         Yields:
@@ -268,7 +268,7 @@ class Store:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def selected(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+    def select_rows(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
         """Run a user's own query on a connection that cannot write.
 
         The text is not checked; the database decides what it may do. No file is created next to
@@ -298,7 +298,7 @@ class Store:
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
             if not isinstance(backend, SqliteFile):
-                backend.read_any_time(tx)
+                backend.allow_any_time(tx)
 
             options = {"no_parameters": True, "stream_results": True}
             run_step = partial(self._run_limited, tx, timeout_s)
@@ -340,12 +340,12 @@ class Store:
             raise InputError(message, hint="make it quicker, such as by an index") from None
         except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
             driver_error = getattr(error, "orig", None) or error
-            if not self._backend.is_of_query(driver_error):
+            if not self._backend.is_query_fault(driver_error):
                 raise
             raise _query_error(driver_error) from None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[Connection]:
+    def open_connection(self) -> Iterator[Connection]:
         """Open a connection for the length of a block, without a transaction.
 
         Use it for a temporary table that `write(connection=…)` reads, or for a copy.
@@ -380,7 +380,7 @@ class Store:
         ):
             yield tx
 
-    def clock(self, tx: Connection) -> Callable[[], datetime]:
+    def make_clock(self, tx: Connection) -> Callable[[], datetime]:
         """Return a function that returns the time; on a server it follows the server's clock.
 
         So hosts whose clocks differ agree.
@@ -392,18 +392,18 @@ class Store:
         started_s = time.monotonic()
         return lambda: server_time + timedelta(seconds=time.monotonic() - started_s)
 
-    def session(self, name: str) -> Session:
+    def open_session(self, name: str) -> Session:
         """Open a session of a server outside of the pool, under a name that others see.
 
         Raises:
             TypeError: The database is a file.
         """
         if isinstance(self._backend, SqliteFile):
-            raise TypeError(f"{self.shown} is no server")
+            raise TypeError(f"{self.display_name} is no server")
         with self._translate_errors():
             return Session(self._backend, self._open_engine(), name)
 
-    def compact(self, *, besides: Collection[str]) -> bool:
+    def compact(self, *, extra_tables: Collection[str]) -> bool:
         """Free the space of deleted rows.
 
         Args:
@@ -413,7 +413,7 @@ class Store:
             False if the file has other tables, which must not be compacted.
         """
         with self._translate_errors():
-            return self._backend.compact(self._open_engine(), extra_tables=besides)
+            return self._backend.compact(self._open_engine(), extra_tables=extra_tables)
 
     def close(self) -> None:
         """Close every connection; a later transaction opens it again."""
@@ -441,16 +441,16 @@ class Store:
             # SQLAlchemy's own error about a wrong use of it has no driver error.
             if error.orig is None:
                 raise
-            raise self._backend.error(error.orig, patience_s) from error
+            raise self._backend.translate_error(error.orig, patience_s) from error
         except exc.PendingRollbackError as error:
             # The connection was lost earlier in this transaction.
             lost_error = ConnectionError("the connection was lost")
-            raise self._backend.error(lost_error, patience_s) from error
+            raise self._backend.translate_error(lost_error, patience_s) from error
         except Exception as error:
             # While a connection is prepared, SQLAlchemy does not wrap the driver's errors.
             if not self._backend.is_driver_error(error):
                 raise
-            raise self._backend.error(error, patience_s) from error
+            raise self._backend.translate_error(error, patience_s) from error
 
 
 def _query_error(driver_error: Any) -> InputError:

@@ -49,7 +49,7 @@ class Lock(NamedTuple):
     still_exists: Callable[[], bool]
     release: Callable[[], None]
 
-    def check(self) -> None:
+    def raise_if_lost(self) -> None:
         """Check that the lock still exists.
 
         Raises:
@@ -81,7 +81,7 @@ class Locks:
         self._session: Session | None = None
 
     @contextlib.contextmanager
-    def hold(self, name: str) -> Iterator[Lock | None]:
+    def try_lock(self, name: str) -> Iterator[Lock | None]:
         """Try to get a lock for the length of a block.
 
         Yields:
@@ -91,23 +91,23 @@ class Locks:
             LockLostError: The block failed, and the lock was lost. This replaces the block's error
                 if that is an InconsistentError or an OSError.
         """
-        lock = self.take(name)
+        lock = self.acquire(name)
         try:
             yield lock
         except (InconsistentError, OSError):
             if lock is not None:
-                lock.check()
+                lock.raise_if_lost()
             raise
         finally:
             if lock is not None:
                 lock.release()
 
     @contextlib.contextmanager
-    def wait(
+    def wait_for_lock(
         self,
         name: str,
         *,
-        say: Callable[[str], None],
+        announce: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> Iterator[Lock]:
         """Wait for a lock and keep it for the length of a block.
@@ -119,21 +119,21 @@ class Locks:
         announced_holder = ""
         tries = 0
         while True:
-            with self.hold(name) as lock:
+            with self.try_lock(name) as lock:
                 if lock is not None:
                     yield lock
                     return
 
             tries += 1
-            holder = self.holder(name)
+            holder = self.describe_holder(name)
             waited_s = tries * RETRY_PAUSE_S
             is_certain = holder != UNKNOWN_HOLDER or waited_s >= UNKNOWN_HOLDER_DELAY_S
             if holder != announced_holder and is_certain:
-                say(f"waiting for the lock {name!r}, {holder}")
+                announce(f"waiting for the lock {name!r}, {holder}")
                 announced_holder = holder
             sleep(RETRY_PAUSE_S)
 
-    def holder(self, name: str) -> str:
+    def describe_holder(self, name: str) -> str:
         """Describe the holder of a lock: its process, its command, and whether it is stopped.
 
         Returns UNKNOWN_HOLDER if the holder has not written its signature.
@@ -157,7 +157,7 @@ class Locks:
             return True
 
         with contextlib.suppress(ConfigurationError):
-            lock = self.take(name, signs=False)
+            lock = self.acquire(name, should_sign=False)
             if lock is not None:
                 lock.release()
                 return True
@@ -172,7 +172,7 @@ class Locks:
 
     def discard(self, name: str) -> bool:
         """Delete the lock file of a name; return False if another process holds the lock."""
-        with self.hold(name) as lock:
+        with self.try_lock(name) as lock:
             # A process that opened the file before sees that it was removed, and makes a new one.
             if lock is not None:
                 self._lock_path(name).unlink(missing_ok=True)
@@ -184,7 +184,7 @@ class Locks:
             self._session.close()
         self._session = None
 
-    def take(self, name: str, *, signs: bool = True) -> Lock | None:
+    def acquire(self, name: str, *, should_sign: bool = True) -> Lock | None:
         """Get a lock without waiting for a live holder; the caller releases it.
 
         Args:
@@ -197,7 +197,7 @@ class Locks:
             ConfigurationError: The file cannot be locked.
         """
         if self._store.path is not None:
-            return _acquire_file_lock(self._lock_path(name), name, should_sign=signs)
+            return _acquire_file_lock(self._lock_path(name), name, should_sign=should_sign)
 
         key = self._lock_key(name)
         for _ in range(MAX_DEAD_HOLDER_TRIES):
@@ -212,7 +212,7 @@ class Locks:
     def _read_signature(self, name: str) -> str:
         """Return the signature of a lock's holder; empty if it is unknown."""
         if self._store.path is None:
-            session_name = self._open_session().locked_by(self._lock_key(name))
+            session_name = self._open_session().lock_holder(self._lock_key(name))
             return session_name.removeprefix("findable ")
         with contextlib.suppress(OSError):
             return self._lock_path(name).read_text(encoding="utf-8", errors="replace")
@@ -230,7 +230,7 @@ class Locks:
         """Return the session for locks; open another session after it has ended."""
         with self._mutex:
             if self._session is None or not self._session.is_alive():
-                self._session = self._store.session(f"findable {_make_signature()}")
+                self._session = self._store.open_session(f"findable {_make_signature()}")
             return self._session
 
 

@@ -27,11 +27,11 @@ class Spending(NamedTuple):
     """Amounts in USD."""
 
     # Cost of replies.
-    known: float = 0.0
+    known_usd: float = 0.0
     # Estimated cost of requests that may have been paid for and have no reply.
-    lost: float = 0.0
+    lost_usd: float = 0.0
     # Estimated cost of batches that are not over.
-    under_way: float = 0.0
+    under_way_usd: float = 0.0
 
 
 def sum_spending(
@@ -49,7 +49,7 @@ def sum_spending(
     """
     amounts = [Spending()]
     amounts += [
-        Spending(lost=duplicate["estimated_cost"])
+        Spending(lost_usd=duplicate["estimated_cost"])
         for duplicate in list_duplicates(tx)
         if sent_after is None or duplicate["found_at"] >= sent_after
     ]
@@ -69,9 +69,9 @@ def batch_spending(batch: BatchRow) -> Spending:
     if batch.state is BatchState.FAILED:
         was_sent = batch.submitted_at is not None
         may_be_paid = was_sent and remote_state(batch.remote_word) in POSSIBLY_PAID_STATES
-        return Spending(lost=batch.estimated_cost if may_be_paid else 0.0)
+        return Spending(lost_usd=batch.estimated_cost if may_be_paid else 0.0)
 
-    return Spending(under_way=batch.estimated_cost)
+    return Spending(under_way_usd=batch.estimated_cost)
 
 
 def _ingested_spending(batch: BatchRow) -> Spending:
@@ -85,7 +85,9 @@ def _ingested_spending(batch: BatchRow) -> Spending:
     else:
         lost_requests += _unseen_replies(batch)
     cost_per_request = batch.estimated_cost / batch.requests
-    return Spending(known=batch.cost or 0.0, lost=lost_requests * cost_per_request + lost_cost)
+    return Spending(
+        known_usd=batch.cost or 0.0, lost_usd=lost_requests * cost_per_request + lost_cost
+    )
 
 
 def count_lost_calls(batch: BatchRow) -> int:

@@ -153,7 +153,7 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def read_any_time(self, connection: Connection) -> None:
+    def allow_any_time(self, connection: Connection) -> None:
         """Let a connection return dates and times that Python cannot represent as text."""
         import psycopg
         from psycopg.types import datetime as types
@@ -197,14 +197,14 @@ class PostgresqlServer:
         """Return whether an error is the driver's own."""
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
 
-    def is_of_query(self, error: BaseException) -> bool:
+    def is_query_fault(self, error: BaseException) -> bool:
         """Return whether a query caused an error, not the server."""
         state = str(getattr(error, "sqlstate", None) or "")
         if not state:
             return type(error).__name__ in _STATEMENT_ERRORS
         return not state.startswith(_SERVER_STATES)
 
-    def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
+    def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of the server, without the rows that it quotes.
 
         A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
@@ -311,12 +311,12 @@ class Session:
         self._mutex = threading.RLock()
         # PostgreSQL would give a session a lock that it has a second time.
         self._locked_keys = set[int]()
-        self.ask("SELECT set_config('application_name', %s, false)", name)
-        self.ask(
+        self.query_value("SELECT set_config('application_name', %s, false)", name)
+        self.query_value(
             "SELECT max(set_config(name, '0', false)) FROM pg_settings"
             " WHERE name = 'idle_session_timeout'",
         )
-        self._pid = self.ask(_SELECT_PID)
+        self._pid = self.query_value(_SELECT_PID)
 
         # A transaction of another connection, while this connection is idle. It can run in
         # this session only if there is a pooler.
@@ -331,7 +331,7 @@ class Session:
                 " or a pooler of whole sessions",
             )
 
-    def ask(self, query: str, *parameters: Any) -> Any:
+    def query_value(self, query: str, *parameters: Any) -> Any:
         """Run a query and return the first value of its first row.
 
         Raises:
@@ -343,12 +343,12 @@ class Session:
         except Exception as error:
             if not self._server.is_driver_error(error):
                 raise
-            raise self._server.error(error, 0) from error
+            raise self._server.translate_error(error, 0) from error
 
     def is_alive(self) -> bool:
         """Return whether the session still exists on the server."""
         with contextlib.suppress(FindableError):
-            return bool(self.ask(_SELECT_PID) == self._pid)
+            return bool(self.query_value(_SELECT_PID) == self._pid)
         return False
 
     def lock(self, key: int) -> bool:
@@ -359,7 +359,7 @@ class Session:
         """
         with self._mutex:
             is_locked_here = key in self._locked_keys
-            if is_locked_here or not self.ask("SELECT pg_try_advisory_lock(%s)", key):
+            if is_locked_here or not self.query_value("SELECT pg_try_advisory_lock(%s)", key):
                 return False
             self._locked_keys.add(key)
             return True
@@ -372,11 +372,11 @@ class Session:
         """Unlock a key. The end of the session has unlocked it already."""
         self._locked_keys.discard(key)
         with contextlib.suppress(FindableError):
-            self.ask("SELECT pg_advisory_unlock(%s)", key)
+            self.query_value("SELECT pg_advisory_unlock(%s)", key)
 
-    def locked_by(self, key: int) -> str:
+    def lock_holder(self, key: int) -> str:
         """Return the name of the session that has locked a key; "" if none has, or it is hidden."""
-        return str(self.ask(_SELECT_LOCK_HOLDER, key) or "")
+        return str(self.query_value(_SELECT_LOCK_HOLDER, key) or "")
 
     def close(self) -> None:
         """End the session, which releases its locks."""

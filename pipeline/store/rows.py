@@ -77,14 +77,14 @@ class RefusedRow(NamedTuple):
     cells: Mapping[str, Any]
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """Return the line and the reason as a text."""
         return f"line {self.line}: {self.reason}"
 
-    def stored(self, item_id: str) -> dict[str, Any]:
+    def to_columns(self, row_id: str) -> dict[str, Any]:
         """Return the columns of `findable_rows`, except `task` and `n`."""
         return {
-            "item_id": item_id,
+            "item_id": row_id,
             "row": json.dumps(self.cells, ensure_ascii=False, separators=(",", ":")),
             "input_hash": NO_HASH,
             "is_empty": True,
@@ -297,7 +297,7 @@ def stage_rows(store: Store) -> Iterator[StagedRows]:
 
     Staged rows that are not synced in the block are discarded.
     """
-    with store.held() as connection:
+    with store.open_connection() as connection:
         with connection.begin():
             _staged.create(connection)
         try:
@@ -424,7 +424,7 @@ class FileRefusals:
         records = list[dict[str, Any]]()
         for n, row in enumerate(refused, start=last_n + 1):
             self._count += 1
-            columns = row.stored(f"{self._id_prefix}{self._count}")
+            columns = row.to_columns(f"{self._id_prefix}{self._count}")
             records.append({"task": self._task, "n": n, **columns})
         run_many(self._tx, insert(rows), records)
 

@@ -129,13 +129,13 @@ class ColumnTyped(UserDefinedType[Any]):
 
     cache_ok = True
 
-    def __init__(self, declared: str = "TEXT") -> None:
+    def __init__(self, sql_type: str = "TEXT") -> None:
         """Set the SQL type with which a column of this type is created."""
-        self.declared = declared
+        self.sql_type = sql_type
 
     def get_col_spec(self, **_: Any) -> str:
         """Return the type's name in SQL."""
-        return self.declared
+        return self.sql_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ class BatchRow:
         return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether the batch is in a state that never changes."""
         return self.state in ENDED_STATES
 

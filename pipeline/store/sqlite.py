@@ -158,12 +158,12 @@ class SqliteFile:
         """Return whether an error is SQLite's own."""
         return isinstance(error, sqlite3.Error)
 
-    def is_of_query(self, error: BaseException) -> bool:
+    def is_query_fault(self, error: BaseException) -> bool:
         """Return whether a query caused an error, not the file."""
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
         return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
-    def error(self, driver_error: BaseException, patience_s: float) -> FindableError:
+    def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of SQLite.
 
         A missing savepoint is explained by the error that ended its transaction.

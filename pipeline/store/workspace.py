@@ -153,7 +153,7 @@ def record_row_change(tx: Connection, task: str) -> None:
     tx.execute(update(workspace).values(position=position + 1, changes=new_changes))
 
 
-def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool:
+def has_changed(tx: Connection, task: str, *, build_number: int, position: int) -> bool:
     """Return whether rows of a task may have changed since a build was read at a position.
 
     The result is True if the database does not know the build with this position.
@@ -161,7 +161,9 @@ def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool
     changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
     if changes.get(task, 0) > position:
         return True
-    query = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
+    query = select(builds.c.number).where(
+        builds.c.number == build_number, builds.c.position == position
+    )
     return tx.execute(query).first() is None
 
 

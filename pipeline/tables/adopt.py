@@ -254,7 +254,7 @@ class ColumnNeed(Enum):
     NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXT_TYPES
     TEXT = "text", (*_TEXT_TYPES, "CHAR")
     NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
-    SHARE = (
+    FRACTION = (
         f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} places or more",
         ("NUMERIC", *_REAL_TYPES),
     )
@@ -265,7 +265,7 @@ class ColumnNeed(Enum):
     DATE = "dates or text", ("DATE", *_TEXT_TYPES)
     BOOLEAN = "true and false", ("BOOLEAN",)
 
-    def misfit(self, tx: Connection, column: Column[Any]) -> str | None:
+    def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
         """Return the values that a reflected column must store instead, or None if it is suitable.
 
         A column is suitable if it returns a stored value unchanged. The result is a phrase for
@@ -280,7 +280,7 @@ class ColumnNeed(Enum):
             is_suitable = is_id_type or self is not ColumnNeed.ID
         else:
             is_suitable = column.type.__visit_name__ in server_types
-            if self is ColumnNeed.SHARE:
+            if self is ColumnNeed.FRACTION:
                 is_suitable = is_suitable and _has_share_decimals(column.type)
         return None if is_suitable else str(description)
 
@@ -302,14 +302,14 @@ class IdColumnFacts:
     # "text", "whole numbers" or "UUIDs".
     kind: str = "text"
     # Largest number, if the ids are numbers.
-    largest: int = 2**63 - 1
+    max_number: int = 2**63 - 1
     # Most characters of a text, or None if unlimited.
-    length: int | None = None
+    max_chars: int | None = None
     # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
     # SQLite column may store texts among numbers.
-    typed: bool = False
+    is_typed: bool = False
 
-    def key(self, value: str) -> str | None:
+    def to_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
         Only the spelling of UUIDs changes.
@@ -317,7 +317,7 @@ class IdColumnFacts:
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):
                 return None
-            is_in_range = -self.largest - 1 <= int(value) <= self.largest
+            is_in_range = -self.max_number - 1 <= int(value) <= self.max_number
             return value if is_in_range else None
 
         if self.kind == "UUIDs":
@@ -325,27 +325,27 @@ class IdColumnFacts:
                 return None
             return str(uuid.UUID(value))
 
-        if self.length is not None and len(value) > self.length:
+        if self.max_chars is not None and len(value) > self.max_chars:
             return None
         return value
 
-    def native(self, ids: Iterable[str]) -> list[str]:
+    def to_native_ids(self, ids: Iterable[str]) -> list[str]:
         """Return the ids that the column can be compared with, in their order.
 
         The others are left out, because PostgreSQL fails if an id does not fit the column's type.
         """
-        return [row_id for row_id in ids if not self.typed or self.key(row_id) is not None]
+        return [row_id for row_id in ids if not self.is_typed or self.to_row_id(row_id) is not None]
 
 
 def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
     """Return which ids a reflected column can store; any text if the column is None."""
     is_typed = not is_sqlite(tx)
     if id_column is None:
-        return IdColumnFacts(typed=is_typed)
+        return IdColumnFacts(is_typed=is_typed)
 
     column_type = id_column.type
     if isinstance(column_type, Uuid):
-        return IdColumnFacts("UUIDs", typed=is_typed)
+        return IdColumnFacts("UUIDs", is_typed=is_typed)
 
     if isinstance(column_type, Integer):
         if isinstance(column_type, SmallInteger):
@@ -354,12 +354,12 @@ def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColum
             bits = 63
         else:
             bits = 31
-        return IdColumnFacts("whole numbers", 2**bits - 1, typed=is_typed)
+        return IdColumnFacts("whole numbers", 2**bits - 1, is_typed=is_typed)
 
     max_chars = None
     if is_typed:
         max_chars = getattr(column_type, "length", None)
-    return IdColumnFacts(length=max_chars, typed=is_typed)
+    return IdColumnFacts(max_chars=max_chars, is_typed=is_typed)
 
 
 def make_new_ids(
@@ -420,40 +420,40 @@ class TableSpec:
     """Requirements of a task for a table. It can make or adopt that table."""
 
     # The table as it is made if it does not exist.
-    made: Table
+    definition: Table
     # Columns that an existing table must have; adoption never adds these.
-    needs: tuple[str, ...]
+    required_columns: tuple[str, ...]
     # Values that columns must store, if `made` does not imply it.
-    holds: Mapping[str, ColumnNeed] = field(default_factory=dict)
+    column_needs: Mapping[str, ColumnNeed] = field(default_factory=dict)
     # Last part of the hint in errors: how to do without this table.
-    elsewhere: object = "use another database"
+    alternative_hint: object = "use another database"
     # Add the other columns of `made` to an existing table that lacks them.
-    adds: bool = False
+    adds_columns: bool = False
     # Columns that get an index. If `id` is among them, ids must be unique and not empty.
-    found_by: tuple[str, ...] = ()
+    indexed_columns: tuple[str, ...] = ()
     # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
-    mark: tuple[str, str] | None = None
+    marker_index: tuple[str, str] | None = None
     # Column with ids of another table, and which ids that table has.
-    refers: tuple[str, IdColumnFacts] | None = None
+    reference: tuple[str, IdColumnFacts] | None = None
     # Raises ConfigurationError if an existing table is unsuitable for another reason.
-    refuses: Callable[[Connection, ReflectedColumns], None] = field(
+    check_suitability: Callable[[Connection, ReflectedColumns], None] = field(
         default=lambda _tx, _columns: None,
     )
 
     @property
     def name(self) -> str:
         """Return the table's name."""
-        return self.made.name
+        return self.definition.name
 
     @property
     def item_id(self) -> ColumnElement[str]:
         """Return an expression for a row's id as text."""
-        return cast(self.made.c.id, Text)
+        return cast(self.definition.c.id, Text)
 
     @property
     def _checked_columns(self) -> Sequence[str]:
         """Return the names of the columns that an adopted table must have."""
-        return self.made.c.keys() if self.adds else self.needs
+        return self.definition.c.keys() if self.adds_columns else self.required_columns
 
     def _missing_columns(self, columns: ReflectedColumns) -> list[str]:
         """Return the columns that an adopted table must have and that are not in `columns`."""
@@ -463,7 +463,7 @@ class TableSpec:
         """Return the columns that still need an index, missing columns included."""
         return [
             name
-            for name in self.found_by
+            for name in self.indexed_columns
             if name not in columns or not is_indexed(tx, columns[name])
         ]
 
@@ -473,7 +473,7 @@ class TableSpec:
 
     def is_marked(self, tx: Connection) -> bool:
         """Return whether the index exists that marks the table as adopted."""
-        return self.mark is not None and has_index(tx, self.name, self.mark[0])
+        return self.marker_index is not None and has_index(tx, self.name, self.marker_index[0])
 
     def is_complete(self, tx: Connection) -> bool:
         """Return whether the table exists with all columns, types and indexes that it must have."""
@@ -482,7 +482,7 @@ class TableSpec:
             return False
         return not (self._unindexed_columns(tx, columns) or self._misfits(tx, columns))
 
-    def adopt(self, tx: Connection, *, first: bool) -> list[str]:
+    def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
         Rows without an id get numbers if the id column was added by findable on SQLite. Ids of an
@@ -505,23 +505,23 @@ class TableSpec:
             missing_columns = self._missing_columns(columns)
             unindexed_columns = self._unindexed_columns(tx, columns)
         else:
-            self.made.create(tx)
+            self.definition.create(tx)
 
         try:
             self._add_columns(tx, missing_columns)
-            should_check_ids = first or self.adds or bool(unindexed_columns)
-            if columns and "id" in self.found_by and should_check_ids:
+            should_check_ids = is_first or self.adds_columns or bool(unindexed_columns)
+            if columns and "id" in self.indexed_columns and should_check_ids:
                 self._number_rows(tx)
                 self._check_ids(tx)
             self._add_indexes(tx, unindexed_columns)
         except exc.DBAPIError as error:
             reason = f"cannot be adopted: {describe_error(error)}"
-            hint = f"make it a plain table, or {self.elsewhere}"
+            hint = f"make it a plain table, or {self.alternative_hint}"
             raise adoption_error(self.name, reason, hint=hint) from error
 
-        if not columns or not (first or missing_columns):
+        if not columns or not (is_first or missing_columns):
             return []
-        count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
+        count = tx.execute(select(func.count()).select_from(self.definition)).scalar_one()
         line = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
         if missing_columns:
             line += f": added {', '.join(missing_columns)}"
@@ -531,7 +531,7 @@ class TableSpec:
         """Add columns to the table, and a unique index if the column `id` is among them."""
         table = quote_identifier(tx, self.name)
         for name in names:
-            column_type = self.made.c[name].type.compile(tx.dialect)
+            column_type = self.definition.c[name].type.compile(tx.dialect)
             tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
 
         if "id" in names:
@@ -547,11 +547,11 @@ class TableSpec:
             tx.execute(text(f"DROP INDEX IF EXISTS {index}"))
             tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
 
-        if self.mark is not None:
-            mark_name, mark_sql = self.mark
+        if self.marker_index is not None:
+            mark_name, mark_sql = self.marker_index
             tx.execute(text(f"CREATE INDEX IF NOT EXISTS {mark_name} ON {table} {mark_sql}"))
 
-    def planned(self, tx: Connection) -> list[str]:
+    def describe_adoption(self, tx: Connection) -> list[str]:
         """Describe what `adopt` would add to an existing table, in at most one line.
 
         Returns:
@@ -569,13 +569,13 @@ class TableSpec:
         if missing_columns:
             noun = "column" if len(missing_columns) == 1 else "columns"
             additions.append(f"the {noun} {', '.join(missing_columns)}")
-        if self.mark is not None or self._unindexed_columns(tx, columns):
+        if self.marker_index is not None or self._unindexed_columns(tx, columns):
             additions.append("an index")
         if not additions:
             return []
         return [f"{' and '.join(additions)} to `{self.name}`"]
 
-    def as_moved(self, tx: Connection) -> Table:
+    def make_server_definition(self, tx: Connection) -> Table:
         """Return the definition for a server of a table that is in an SQLite file.
 
         It has the columns of `made` that exist in the file. Ids that are not whole numbers become
@@ -583,10 +583,10 @@ class TableSpec:
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
-        if self.refers:
-            id_names.add(self.refers[0])
+        if self.reference:
+            id_names.add(self.reference[0])
         server_columns = list[Column[Any]]()
-        for column in self.made.columns:
+        for column in self.definition.columns:
             existing_column = existing_columns.get(column.name)
             if existing_column is not None:
                 is_id = column.name in id_names
@@ -606,41 +606,43 @@ class TableSpec:
                 reason = "is a view here"
             elif kind == "virtual":
                 reason = "is a virtual table here"
-            raise adoption_error(self.name, reason, hint=f"make it a table, or {self.elsewhere}")
+            raise adoption_error(
+                self.name, reason, hint=f"make it a table, or {self.alternative_hint}"
+            )
 
         columns = read_columns(tx, self.name)
         if not columns:
             return {}
 
-        missing_column = next((name for name in self.needs if name not in columns), None)
+        missing_column = next((name for name in self.required_columns if name not in columns), None)
         if missing_column:
             reason = f"has no `{missing_column}` column"
-            raise adoption_error(self.name, reason, hint=f"add it, or {self.elsewhere}")
+            raise adoption_error(self.name, reason, hint=f"add it, or {self.alternative_hint}")
         misfits = self._misfits(tx, columns)
         if misfits:
             reason = f"has columns of other types: {', '.join(misfits)}"
             remedy = "ALTER TABLE … TYPE …"
             if is_sqlite(tx):
                 remedy = "make the table anew"
-            raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.elsewhere}")
-        self.refuses(tx, columns)
+            raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.alternative_hint}")
+        self.check_suitability(tx, columns)
         return columns
 
     def _misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return for each column of an unsuitable type a phrase with its type and its need."""
-        reference_name, referred_ids = self.refers or ("", IdColumnFacts())
+        reference_name, referred_ids = self.reference or ("", IdColumnFacts())
         needs: dict[str, str] = {}
         for name in self._checked_columns:
             if name not in columns or name == reference_name:
                 continue
-            need = self._need_of(name).misfit(tx, columns[name])
+            need = self._need_of(name).find_misfit(tx, columns[name])
             if need:
                 needs[name] = need
 
         reference = columns.get(reference_name)
         if reference is not None:
             accepted_kinds = {referred_ids.kind, "text"}
-            is_id_column = ColumnNeed.ID.misfit(tx, reference) is None
+            is_id_column = ColumnNeed.ID.find_misfit(tx, reference) is None
             if not (is_id_column and describe_id_column(tx, reference).kind in accepted_kinds):
                 needs[reference_name] = referred_ids.kind
 
@@ -655,11 +657,11 @@ class TableSpec:
 
     def _need_of(self, name: str) -> ColumnNeed:
         """Return which values a column must be able to store."""
-        if name in self.holds:
-            return self.holds[name]
+        if name in self.column_needs:
+            return self.column_needs[name]
         if name == "id":
             return ColumnNeed.ID
-        is_integer = isinstance(self.made.c[name].type, Integer)
+        is_integer = isinstance(self.definition.c[name].type, Integer)
         if is_integer:
             return ColumnNeed.INTEGER
         return ColumnNeed.TEXT
@@ -670,7 +672,7 @@ class TableSpec:
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
             return
 
-        max_id = tx.execute(select(func.max(self.made.c.id))).scalar() or 0
+        max_id = tx.execute(select(func.max(self.definition.c.id))).scalar() or 0
         rows_without_id = (
             "SELECT rowid AS at, "  # noqa: S608 - quoted
             "row_number() OVER (ORDER BY rowid) AS place "
@@ -706,7 +708,9 @@ class TableSpec:
 
     def _check_ids(self, tx: Connection) -> None:
         """Raise ConfigurationError if ids are missing, not unique, empty, or bytes or reals."""
-        counting = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
+        counting = select(func.count(), func.count(distinct(self.item_id))).select_from(
+            self.definition
+        )
         count, distinct_count = tx.execute(counting).one()
         hint = "give every row an id of its own"
         if count != distinct_count:
@@ -714,7 +718,7 @@ class TableSpec:
             reason = f"has rows whose `id` is missing or not theirs alone ({counts})"
             raise adoption_error(self.name, reason, hint=hint)
 
-        sqlite_type = func.typeof(self.made.c.id)
+        sqlite_type = func.typeof(self.definition.c.id)
         if is_sqlite(tx) and self._has_row(tx, sqlite_type.in_(("blob", "real"))):
             reason = "has ids that are bytes or floating-point numbers"
             raise adoption_error(self.name, reason, hint="use ids that are whole numbers or text")
@@ -724,7 +728,7 @@ class TableSpec:
 
     def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
         """Return whether the table has a row that meets a condition."""
-        query = select(literal(1)).select_from(self.made).where(condition).limit(1)
+        query = select(literal(1)).select_from(self.definition).where(condition).limit(1)
         return tx.execute(query).first() is not None
 
 
@@ -771,7 +775,7 @@ class TaskTables:
 
     def __init__(
         self,
-        specs: Callable[[Connection, Settings], Sequence[TableSpec]],
+        make_specs: Callable[[Connection, Settings], Sequence[TableSpec]],
         *,
         names: Collection[str],
     ) -> None:
@@ -782,7 +786,7 @@ class TaskTables:
                 tables were adopted.
             names: Usual names of the tables.
         """
-        self.specs = specs
+        self.make_specs = make_specs
         _TASK_TABLE_NAMES.update(names)
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
@@ -796,11 +800,11 @@ class TaskTables:
         Raises:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
         """
-        specs = self.specs(tx, settings)
+        specs = self.make_specs(tx, settings)
         is_first = not specs[-1].is_marked(tx)
         lines: list[str] = []
         for spec in specs:
-            lines += spec.adopt(tx, first=is_first)
+            lines += spec.adopt(tx, is_first=is_first)
         return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
@@ -817,16 +821,16 @@ class TaskTables:
             return []
 
         lines: list[str] = []
-        for spec in self.specs(tx, settings):
-            lines += spec.planned(tx)
+        for spec in self.make_specs(tx, settings):
+            lines += spec.describe_adoption(tx)
         return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether `adopt` has nothing to do; the time does not depend on the row count."""
-        specs = self.specs(tx, settings)
+        specs = self.make_specs(tx, settings)
         return specs[-1].is_marked(tx) and all(spec.is_complete(tx) for spec in specs)
 
-    def makes(
+    def list_made_columns(
         self,
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
@@ -835,11 +839,15 @@ class TaskTables:
 
         A view that a subclass adds has no column names.
         """
-        return {spec.name: tuple(spec.made.c.keys()) for spec in self.specs(tx, settings)}
+        return {
+            spec.name: tuple(spec.definition.c.keys()) for spec in self.make_specs(tx, settings)
+        }
 
-    def moved(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[Table]:
+    def list_server_tables(
+        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+    ) -> list[Table]:
         """Return the definitions for a server of all tables; see `TableSpec.as_moved`."""
-        return [spec.as_moved(tx) for spec in self.specs(tx, settings)]
+        return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]
 
 
 def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:

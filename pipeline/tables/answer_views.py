@@ -141,7 +141,7 @@ def _view_query(
         existing_names: Columns that come first, in this order.
     """
     columns = _answer_columns(tx, task)
-    preference = VersionPreference.of(
+    preference = VersionPreference.of_task(
         tx,
         task.name,
         label=f"{task.name}@{task.version}",

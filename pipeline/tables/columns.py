@@ -69,14 +69,14 @@ class ColumnLayout:
     # Labels for messages, by column.
     columns: Mapping[str, str]
     # Hint on the expected file, for errors.
-    hint: str
+    file_hint: str
     # Command that imports such a file, and its option for the file, for hints.
-    command: str
+    import_command: str
     import_option: str
     # Format of a file whose name does not show the format.
-    default: str = "csv"
+    default_format: str = "csv"
     # Most characters of a line.
-    max_line: int = MAX_LINE_CHARS
+    max_line_chars: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name
     # from `column_names.toml`.
     columns_kept_twice: frozenset[str] = frozenset()
@@ -133,7 +133,7 @@ class ColumnMapping:
         """
         self.layout = layout
         self.notes = list[str]()
-        self.not_read = dict[str, None]()
+        self.ignored_names = dict[str, None]()
         self.kept_names = dict[str, None]()
         self.similar_names = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
@@ -151,11 +151,11 @@ class ColumnMapping:
         unmatched_columns = [
             column
             for column in layout.columns
-            if column not in chosen_names and not self.name_of(column)
+            if column not in chosen_names and not self.find_file_name(column)
         ]
         self._match_known_names(unmatched_columns)
         self._note_similar_names(
-            [column for column in unmatched_columns if not self.name_of(column)],
+            [column for column in unmatched_columns if not self.find_file_name(column)],
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
@@ -196,7 +196,7 @@ class ColumnMapping:
         }
         known_names = list(columns_by_known_name)
         for name in self._file_names:
-            if self.column_of(name) is not None:
+            if self.find_column(name) is not None:
                 continue
             similar_name = _find_most_similar(
                 fold_name(name),
@@ -222,7 +222,7 @@ class ColumnMapping:
         if pairs:
             self.notes.append(f"columns {reason}: {', '.join(pairs)}")
 
-    def column_of(self, name: str) -> str | None:
+    def find_column(self, name: str) -> str | None:
         """Return the column of the layout that a name in the file means, or None."""
         return self._columns_by_name.get(name) or self._columns_by_own_name.get(fold_name(name))
 
@@ -232,23 +232,23 @@ class ColumnMapping:
         It is the layout's column, or the name itself for other columns. It is None if the values
         are not read, because MAP= assigns another name to the column.
         """
-        column = self.column_of(name)
+        column = self.find_column(name)
         if column is None and fold_name(name) not in self.layout.columns_by_own_name:
             return name
         return column
 
-    def name_of(self, column: str) -> str:
+    def find_file_name(self, column: str) -> str:
         """Return the first name in the file that means a column, or ""."""
-        return next((name for name in self._file_names if self.column_of(name) == column), "")
+        return next((name for name in self._file_names if self.find_column(name) == column), "")
 
     def describe_columns(self) -> list[dict[str, str]]:
         """Return the column, label and name in the file of each column, for reports."""
         return [
-            {"column": column, "label": label, "name": self.name_of(column)}
+            {"column": column, "label": label, "name": self.find_file_name(column)}
             for column, label in self.layout.columns.items()
         ]
 
-    def row(self, row: SourceRow) -> SourceRow | Finding:
+    def map_row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row with its values by column, or the finding that rejects it.
 
         Adds new names to `not_read` or `kept_names`. A row is rejected if it has two values for a
@@ -258,10 +258,12 @@ class ColumnMapping:
         for name, cell in row.values.items():
             value_name = self.value_name(name)
             if value_name is None:
-                self.not_read[name] = None
+                self.ignored_names[name] = None
             elif value_name in values:
                 label = self.layout.columns.get(value_name, value_name)
-                return make_rejection(row.line, "given twice, in two spellings", cell, column=label)
+                return make_rejection(
+                    row.line_number, "given twice, in two spellings", cell, column=label
+                )
             else:
                 values[value_name] = cell
                 if value_name not in self.layout.columns:
@@ -272,8 +274,8 @@ class ColumnMapping:
                 values[name] = cell
 
         key = values.get(self.layout.key)
-        finding = find_unsound_text(row.line, values, self.layout.columns, key=key)
-        return finding or SourceRow(row.line, values)
+        finding = find_unsound_text(row.line_number, values, self.layout.columns, key=key)
+        return finding or SourceRow(row.line_number, values)
 
 
 # Precedes the key of a rejected row. No key contains NUL.
@@ -312,9 +314,9 @@ class MappedFile(SourceFile):
         map_names = map_names or {}
         super().__init__(
             path,
-            layout.hint,
-            layout.default,
-            max_line=layout.max_line,
+            layout.file_hint,
+            layout.default_format,
+            max_line_chars=layout.max_line_chars,
             options=options,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
@@ -328,7 +330,7 @@ class MappedFile(SourceFile):
     def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
         """Raise InputError if no name in the file means the key column."""
         layout = self.layout
-        if self.mapping.name_of(layout.key):
+        if self.mapping.find_file_name(layout.key):
             return
 
         option = OptionHint(map=f"{layout.key}=…")
@@ -338,7 +340,9 @@ class MappedFile(SourceFile):
         if similar_name:
             map_value = _map_option({**map_names, layout.key: similar_name}).value
             hint = str(
-                CommandHint(layout.command, **{layout.import_option: path, "map": map_value}),
+                CommandHint(
+                    layout.import_command, **{layout.import_option: path, "map": map_value}
+                ),
             )
 
         raise InputError(
@@ -373,7 +377,7 @@ class MappedFile(SourceFile):
                 )
 
     @classmethod
-    def begun(
+    def open_for_import(
         cls, path: Path, options: ImportOptions, report_class: type[ReportT]
     ) -> tuple[Self, ReportT]:
         """Open a file for an import, and return it with a new report.
@@ -400,7 +404,7 @@ class MappedFile(SourceFile):
         report.notes = file.notes
         return file, report
 
-    def judged(self, row: SourceRow) -> SoundRow | Finding:
+    def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
 
@@ -408,7 +412,7 @@ class MappedFile(SourceFile):
         """Return a text that is equal for keys that count as the same, such as spellings."""
         return key
 
-    def last_notes(self) -> Iterator[str]:
+    def final_notes(self) -> Iterator[str]:
         """Yield notes that are known after the whole file was read."""
         raise NotImplementedError
 
@@ -422,9 +426,9 @@ class MappedFile(SourceFile):
         weakref.finalize(self, self._seen_keys.close)
         self._seen_keys.executescript(_SEEN_KEYS_SCHEMA)
 
-        for row in self.rows():
-            mapped_row = row if isinstance(row, Finding) else self.mapping.row(row)
-            outcome = mapped_row if isinstance(mapped_row, Finding) else self.judged(mapped_row)
+        for row in self.read_rows():
+            mapped_row = row if isinstance(row, Finding) else self.mapping.map_row(row)
+            outcome = mapped_row if isinstance(mapped_row, Finding) else self.check_row(mapped_row)
             outcome = self._register_key(outcome)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
                 source_row = row
@@ -432,7 +436,7 @@ class MappedFile(SourceFile):
                     source_row = mapped_row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
-        self.notes += self.last_notes()
+        self.notes += self.final_notes()
 
     def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
         """Remember the key of a row or finding, and return it, or a finding for a repeated key."""
@@ -443,14 +447,14 @@ class MappedFile(SourceFile):
             return outcome
 
         identity = self.fold_key(outcome.key)
-        if self._seen_keys.execute(_INSERT_SEEN_KEY, (identity, outcome.line)).rowcount:
+        if self._seen_keys.execute(_INSERT_SEEN_KEY, (identity, outcome.line_number)).rowcount:
             return outcome
 
         query = "SELECT line FROM seen WHERE key = ?"
         (first_line,) = self._seen_keys.execute(query, (identity,)).fetchone()
         key_column = self.layout.key
         return make_rejection(
-            outcome.line,
+            outcome.line_number,
             f"duplicate {key_column}: already on line {first_line}",
             outcome.key,
             column=self.layout.columns[key_column],

@@ -312,9 +312,9 @@ def _answers_query(
     answer_columns = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COST_KINDS)]
     has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
-    query = select(*row_columns, items.state.label(STATE_COLUMN), *answer_columns)
+    query = select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
     query = query.select_from(items.table.outerjoin(answers, has_answer))
-    query = query.order_by(row[items.order])
+    query = query.order_by(row[items.order_column])
     if not include_missing:
         query = query.where(row.findable_gone_at.is_(None))
     return query

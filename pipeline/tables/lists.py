@@ -149,21 +149,23 @@ class RowTable:
     # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     # Columns with the row ids, and with the order in which rows are asked.
-    key: str = "id"
-    order: str = "id"
+    id_column: str = "id"
+    order_column: str = "id"
     # Columns of a row's name for people, and the function that makes the name of their cells. The
     # name is the id if there are no such columns.
-    named: Sequence[str] = ()
-    name_of: Callable[[Mapping[str, Any]], str] = str
+    name_columns: Sequence[str] = ()
+    format_name: Callable[[Mapping[str, Any]], str] = str
     # Count rows as parked only if they are parked under this label; empty means any version.
-    own: str = ""
+    own_prompt_version: str = ""
 
     @property
-    def state(self) -> ColumnElement[str]:
+    def state_expression(self) -> ColumnElement[str]:
         """Return an SQL expression for the name of a row's state."""
         states = self.states
         is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
-        is_parked = _is_selected(self.item_id, claims.parked_ids(self.task, self.own))
+        is_parked = _is_selected(
+            self.item_id, claims.parked_ids(self.task, self.own_prompt_version)
+        )
 
         branches: list[tuple[ColumnElement[bool], str]] = []
         if states.is_missing is not None:
@@ -180,34 +182,36 @@ class RowTable:
     @property
     def item_id(self) -> ColumnElement[str]:
         """Return an SQL expression for a row's id as text."""
-        return cast(self.table.c[self.key], Text)
+        return cast(self.table.c[self.id_column], Text)
 
-    def total(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
+    def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
         query = select(func.count()).select_from(self.table).where(*conditions)
         return tx.execute(query).scalar_one()
 
-    def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+    def select_open_rows(
+        self, *, names: Sequence[str] = (), after: str | None = None
+    ) -> Select[Any]:
         """Return the SELECT of rows that may be asked about, in the order in which they are asked.
 
         Args:
             names: Columns that precede the row id in the result.
             after: Select only rows after the row with this id; no rows if it does not exist.
         """
-        order = self.table.c[self.order]
+        order = self.table.c[self.order_column]
         columns = [self.table.c[name] for name in names]
         query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
         if after is None:
             return query
 
         same_table = self.table.alias().c
-        is_after_row = same_table[self.key].in_(self.ids.native([after]))
-        order_of_row = select(same_table[self.order]).where(is_after_row).limit(1)
+        is_after_row = same_table[self.id_column].in_(self.ids.to_native_ids([after]))
+        order_of_row = select(same_table[self.order_column]).where(is_after_row).limit(1)
         return query.where(order > order_of_row.scalar_subquery())
 
     def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
         """Return the condition that a row has one of these ids."""
-        return self.table.c[self.key].in_(self.ids.native(ids))
+        return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
 
     def select_by_ids(
         self,
@@ -229,15 +233,15 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        return among_values(tx, query, self.table.c[self.key], self.ids.native(ids))
+        return among_values(tx, query, self.table.c[self.id_column], self.ids.to_native_ids(ids))
 
-    def rows(
+    def read_rows(
         self,
         tx: Connection,
         ids: Sequence[str],
         names: Sequence[str],
         *,
-        locked: bool = False,
+        should_lock: bool = False,
     ) -> dict[str, dict[str, Any]]:
         """Return the named columns of the existing rows with these ids, by id.
 
@@ -246,15 +250,15 @@ class RowTable:
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
-            for row in self.select_by_ids(tx, ids, columns, locked=locked)
+            for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
         }
 
-    def cells(
+    def read_cells(
         self,
         tx: Connection,
         names: Sequence[str],
         *conditions: ColumnElement[bool],
-        among: Sequence[str] | None = None,
+        row_ids: Sequence[str] | None = None,
     ) -> Iterator[Sequence[Any]]:
         """Yield the named columns of rows that meet all conditions.
 
@@ -262,13 +266,13 @@ class RowTable:
         these ids are read, in the order of the ids' pages.
         """
         columns = [self.table.c[name] for name in names]
-        if among is not None:
-            return self.select_by_ids(tx, among, columns, *conditions)
+        if row_ids is not None:
+            return self.select_by_ids(tx, row_ids, columns, *conditions)
 
-        query = select(*columns).where(*conditions).order_by(self.table.c[self.order])
+        query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
         return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
 
-    def ids_among(
+    def filter_ids(
         self,
         tx: Connection,
         ids: Sequence[str],
@@ -277,23 +281,23 @@ class RowTable:
         """Return the ids, out of these, of existing rows that meet all conditions."""
         return {row[0] for row in self.select_by_ids(tx, ids, [self.item_id], *conditions)}
 
-    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+    def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""
-        if self.named:
-            rows = self.rows(tx, ids, self.named)
-            return {row_id: self.name_of(row) for row_id, row in rows.items()}
+        if self.name_columns:
+            rows = self.read_rows(tx, ids, self.name_columns)
+            return {row_id: self.format_name(row) for row_id, row in rows.items()}
 
-        existing_ids = self.ids_among(tx, ids)
+        existing_ids = self.filter_ids(tx, ids)
         return {row_id: row_id for row_id in ids if row_id in existing_ids}
 
-    def counts(self, tx: Connection) -> dict[str, int]:
+    def count_states(self, tx: Connection) -> dict[str, int]:
         """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
 
         Each row has a single state, so the counts add up to the total.
         """
-        return self.counts_and_gone(tx)[0]
+        return self.count_states_and_missing(tx)[0]
 
-    def counts_and_gone(self, tx: Connection) -> tuple[dict[str, int], int]:
+    def count_states_and_missing(self, tx: Connection) -> tuple[dict[str, int], int]:
         """Return `counts`, and the number of rows that are no longer in the source."""
         row_counts = self.count_by_state(tx)
         if self.states.is_refused is None:
@@ -303,7 +307,7 @@ class RowTable:
 
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return the number of rows in the table that meet all conditions, by state."""
-        state = self.state
+        state = self.state_expression
         query = select(state, func.count()).select_from(self.table)
         query = query.where(*conditions).group_by(state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
@@ -324,9 +328,9 @@ class GridFacet(NamedTuple):
     # Expression for the cell with the words of a row.
     cell: ColumnElement[Any]
     # Returns the words in a cell.
-    words: Callable[[Any], Iterable[str]]
+    split_words: Callable[[Any], Iterable[str]]
     # Returns the condition that a row has a word.
-    says: Callable[[str], ColumnElement[bool]]
+    match_word: Callable[[str], ColumnElement[bool]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -335,34 +339,36 @@ class Grid:
 
     table: RowTable
     # Columns of the table that are read for each row.
-    cells: Sequence[str]
+    cell_names: Sequence[str]
     # Functions that make the listed values of a row's `cells`, by name.
-    columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
+    value_makers: Mapping[str, Callable[[Mapping[str, Any]], Any]]
     # Names of the values that are listed by default.
-    usual: Sequence[str]
+    default_names: Sequence[str]
     # Expressions that are searched for words.
-    searched: Sequence[ColumnElement[Any]]
+    searched_cells: Sequence[ColumnElement[Any]]
     # Returns more conditions that a row contains a word; one of them must be met.
-    mentioned: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
+    mention_conditions: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
     # Compiles the text of WHERE=, or None if the rows have no columns for it.
-    where: Callable[[str], ColumnElement[bool]] | None = None
+    compile_where: Callable[[str], ColumnElement[bool]] | None = None
     # Names of values that are added if only rows in a state are listed, by state.
-    in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names_by_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Sort expressions by name, which are never NULL. Slow sorts have no index.
-    sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    slow_sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    slow_sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     # Names of answer fields by the names of their columns. The cell of `tags` is the answer.
-    fields: Mapping[str, str] = field(default_factory=dict)
+    answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
-    score: ColumnElement[Any] | None = None
+    score_expression: ColumnElement[Any] | None = None
     # Facets of tags and of versions, or None if the rows have none.
-    tags: GridFacet | None = None
-    versions: GridFacet | None = None
+    tag_facet: GridFacet | None = None
+    version_facet: GridFacet | None = None
     # Names of values that are not made of `cells`, and the function that returns them by row id.
-    more: Sequence[str] = ()
-    more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
+    extra_names: Sequence[str] = ()
+    read_extra_values: (
+        Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None
+    ) = None
 
-    def page(self, tx: Connection, options: RowListOptions) -> RowsPage:
+    def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows.
 
         Raises:
@@ -371,10 +377,10 @@ class Grid:
         """
         if self._should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
-            return make_refused_grid(self.table.task).page(tx, refused_options)
+            return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
         names = self._listed_names(options)
-        conditions = self.conditions(tx, options.row_filter)
+        conditions = self.make_conditions(tx, options.row_filter)
         sort_keys = self._sort_keys(options.sort or "")
         if options.only is not None:
             conditions.append(self.table.match_ids([options.only]))
@@ -389,13 +395,13 @@ class Grid:
         page_rows = rows[: options.limit]
         ids = [row[0] for row in page_rows]
         more_values: Mapping[str, Mapping[str, Any]] = {}
-        if self.more_of and not set(self.more).isdisjoint(names):
-            more_values = self.more_of(tx, ids)
+        if self.read_extra_values and not set(self.extra_names).isdisjoint(names):
+            more_values = self.read_extra_values(tx, ids)
 
         # A list of one row shows all columns; those of other states are mostly empty.
         optional_names = set[str]()
         if options.only is not None:
-            optional_names = set(chain.from_iterable(self.in_state.values()))
+            optional_names = set(chain.from_iterable(self.names_by_state.values()))
         listed_rows = [
             self._listed_row(row, names, more_values.get(row[0], {}), optional_names)
             for row in page_rows
@@ -442,7 +448,7 @@ class Grid:
 
     def _is_slow_sort(self, options: RowListOptions) -> bool:
         """Return whether the rows are sorted by an expression without an index."""
-        return (options.sort or "").removeprefix("-") in self.slow_sorts
+        return (options.sort or "").removeprefix("-") in self.slow_sort_expressions
 
     def _read_rows(
         self,
@@ -456,11 +462,11 @@ class Grid:
         Raises:
             InputError: Sorting takes longer than `options.within_s`.
         """
-        cells = [self.table.table.c[name] for name in self.cells]
+        cells = [self.table.table.c[name] for name in self.cell_names]
         order = sort_keys
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
-        query = select(self.table.item_id, self.table.state, *cells)
+        query = select(self.table.item_id, self.table.state_expression, *cells)
         query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
 
         time_limit_s = None
@@ -491,25 +497,25 @@ class Grid:
             optional_names: Values that are left out if they are None.
         """
         row_id, state, *row_cells = row
-        cells = dict(zip(self.cells, row_cells, strict=True))
+        cells = dict(zip(self.cell_names, row_cells, strict=True))
         values: dict[str, Any] = {}
         for name in names:
-            is_made_of_cells = name in self.columns
-            value = self.columns[name](cells) if is_made_of_cells else more_values.get(name)
+            is_made_of_cells = name in self.value_makers
+            value = self.value_makers[name](cells) if is_made_of_cells else more_values.get(name)
             if value is not None or name not in optional_names:
                 values[name] = value
         input_hash = cells.get(INPUT_HASH_COLUMN)
         return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED_AT_COLUMN))
 
-    def pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
+    def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it; raises as `page`."""
-        page = self.page(tx, options)
+        page = self.read_page(tx, options)
         yield page
         while page.after is not None:
-            page = self.page(tx, options._replace(after=page.after))
+            page = self.read_page(tx, options._replace(after=page.after))
             yield page
 
-    def conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+    def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row must meet.
 
         Raises:
@@ -517,17 +523,17 @@ class Grid:
         """
         conditions: list[ColumnElement[bool]] = []
         for word in row_filter.words:
-            is_mentioned = contains_word(tx, self.searched, word)
-            conditions.append(or_(is_mentioned, *self.mentioned(word)))
+            is_mentioned = contains_word(tx, self.searched_cells, word)
+            conditions.append(or_(is_mentioned, *self.mention_conditions(word)))
 
         if row_filter.where:
-            if self.where is None:
+            if self.compile_where is None:
                 search_command = CommandHint("search", q="…", where=row_filter.where)
                 raise InputError(
                     f"there are no columns for {OptionHint('where')} here",
                     hint=f"`{search_command}` filters what is indexed",
                 )
-            conditions.append(self.where(row_filter.where))
+            conditions.append(self.compile_where(row_filter.where))
 
         if row_filter.state:
             states = self.table.states.listed_names
@@ -536,21 +542,23 @@ class Grid:
                     f"no item is ever {row_filter.state!r} here",
                     hint=f"the states are {', '.join(states)}",
                 )
-            conditions.append(self.table.state == row_filter.state)
+            conditions.append(self.table.state_expression == row_filter.state)
 
-        conditions += [_require(self.tags, "tags").says(tag) for tag in row_filter.tags]
+        conditions += [_require(self.tag_facet, "tags").says(tag) for tag in row_filter.tags]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         if row_filter.extractor:
-            conditions.append(_require(self.versions, "versions").says(row_filter.extractor))
+            conditions.append(_require(self.version_facet, "versions").says(row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
             # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
             max_score = math.inf if row_filter.max_score is None else row_filter.max_score
-            conditions.append(_require(self.score, "scores").between(min_score, max_score))
+            conditions.append(
+                _require(self.score_expression, "scores").between(min_score, max_score)
+            )
         return conditions
 
-    def counts(
+    def count_rows(
         self,
         tx: Connection,
         row_filter: RowFilter,
@@ -566,9 +574,9 @@ class Grid:
             InputError: The filter is invalid; see `conditions`.
         """
         if self._should_list_refused(row_filter):
-            return make_refused_grid(self.table.task).counts(tx, row_filter)
+            return make_refused_grid(self.table.task).count_rows(tx, row_filter)
 
-        conditions = self.conditions(tx, row_filter)
+        conditions = self.make_conditions(tx, row_filter)
         row_counts = self.table.count_by_state(tx, *conditions)
         if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
@@ -599,13 +607,13 @@ class Grid:
     @property
     def _facets(self) -> list[GridFacet]:
         """Return the facets that the rows have; tags come first."""
-        return [facet for facet in (self.tags, self.versions) if facet is not None]
+        return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
 
     def _may_count_facets(self, tx: Connection) -> bool:
         """Return whether there are facets and few enough rows to count by them."""
         if not self._facets:
             return False
-        key = self.table.table.c[self.table.key]
+        key = self.table.table.c[self.table.id_column]
         first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
         row_count = tx.execute(select(func.count()).select_from(first_rows)).scalar_one()
         return row_count <= _MAX_FACET_ROWS
@@ -628,9 +636,9 @@ class Grid:
         word_counts, fields = self._count_words_and_values(row_pages, facets, within_s)
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
-        tags = None if self.tags is None else next(commonest_words)
+        tags = None if self.tag_facet is None else next(commonest_words)
         versions = None
-        if self.versions is not None:
+        if self.version_facet is not None:
             versions = next(commonest_words)
         return tags, versions, fields
 
@@ -652,17 +660,17 @@ class Grid:
         """
         deadline = math.inf if within_s is None else time.monotonic() + within_s
         word_counts = [Counter[str]() for _ in facets]
-        field_tallies = {name: _FieldTally() for name in self.fields}
+        field_tallies = {name: _FieldTally() for name in self.answer_fields}
 
         for rows in row_pages:
             columns = zip(*rows, strict=True)
             for facet, counter, cells in zip(facets, word_counts, columns, strict=True):
-                word_sets = (set(facet.words(cell)) for cell in cells)
+                word_sets = (set(facet.split_words(cell)) for cell in cells)
                 counter.update(chain.from_iterable(word_sets))
             if field_tallies:
                 documents = [orjson.loads(row[0]) for row in rows if row[0] is not None]
                 for name, tally in field_tallies.items():
-                    tally.add([document.get(self.fields[name]) for document in documents])
+                    tally.add([document.get(self.answer_fields[name]) for document in documents])
             if time.monotonic() > deadline:
                 raise SlowError
 
@@ -675,11 +683,11 @@ class Grid:
         Raises:
             InputError: There is no such sort order.
         """
-        order = self.table.table.c[self.table.order]
+        order = self.table.table.c[self.table.order_column]
         if not sort:
             return [order]
 
-        sorts = {**self.slow_sorts, **self.sorts}
+        sorts = {**self.slow_sort_expressions, **self.sort_expressions}
         name = sort.removeprefix("-")
         if name not in sorts:
             hint = f"leave out {OptionHint('sort')}"
@@ -701,11 +709,14 @@ class Grid:
             InputError: There is no value of a requested name.
         """
         if options.only is not None:
-            return tuple(self.columns)
+            return tuple(self.value_makers)
         if options.fields is None:
-            return (*self.usual, *self.in_state.get(options.row_filter.state or "", ()))
+            return (
+                *self.default_names,
+                *self.names_by_state.get(options.row_filter.state or "", ()),
+            )
 
-        available_names = (*self.columns, *self.more)
+        available_names = (*self.value_makers, *self.extra_names)
         for name in options.fields:
             if name not in available_names:
                 raise InputError(
@@ -815,15 +826,15 @@ def make_refused_grid(task: str) -> Grid:
         is_refused=always_true,
     )
     return Grid(
-        table=RowTable(task, table, states, false(), key="item_id", order="n"),
-        cells=("seen", "unusable", "row"),
-        columns={
+        table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),
+        cell_names=("seen", "unusable", "row"),
+        value_makers={
             "line": lambda row: int(row["seen"]),
             "reason": lambda row: row["unusable"],
             "cells": lambda row: orjson.loads(row["row"]),
         },
-        usual=("line", "reason", "cells"),
-        searched=(table.c.unusable, table.c.row),
+        default_names=("line", "reason", "cells"),
+        searched_cells=(table.c.unusable, table.c.row),
     )
 
 
@@ -837,8 +848,8 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
     version = answers.preferred_of_row(preference, key, "extractor")
     return GridFacet(
         cell=version,
-        words=lambda cell: () if cell is None else (cell,),
-        says=partial(answers.has_version, version),
+        split_words=lambda cell: () if cell is None else (cell,),
+        match_word=partial(answers.has_version, version),
     )
 
 
@@ -855,7 +866,9 @@ def tag_facet(
         key: Expression for the row id as text.
     """
     answer = answers.preferred_of_row(preference, key, "answer")
-    return GridFacet(cell=answer, words=_list_texts, says=partial(contains_json_text, tx, answer))
+    return GridFacet(
+        cell=answer, split_words=_list_texts, match_word=partial(contains_json_text, tx, answer)
+    )
 
 
 def _list_texts(document: str | None) -> list[str]:

@@ -95,7 +95,7 @@ class SourceRow(NamedTuple):
     """A row of a source."""
 
     # The line where the row starts, from 1; in a sheet, Parquet and a query the number of the row.
-    line: int
+    line_number: int
     # Plain values by the names in the source.
     values: Mapping[str, Any]
 
@@ -115,9 +115,9 @@ class SourceFile:
         self,
         path: Path,
         hint: str,
-        default: str = "csv",
+        default_format: str = "csv",
         *,
-        max_line: int = MAX_LINE_CHARS,
+        max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known_column: Callable[[str], bool] | None = None,
     ) -> None:
@@ -137,8 +137,8 @@ class SourceFile:
                 option does not fit it.
         """
         self.path = path
-        self.hint = hint
-        self.max_line = max_line
+        self.file_hint = hint
+        self.max_line_chars = max_line_chars
         self.options = options
         self.notes = list[str]()
         self._delimiter = ","
@@ -163,7 +163,7 @@ class SourceFile:
             self._line_end = "\n"
             if line_end is not None and line_end[0] == "\r":
                 self._line_end = "\r"
-            self.format = self._detect_format(start, default)
+            self.format = self._detect_format(start, default_format)
             if encoding_note and self.format not in {"parquet", "xlsx"}:
                 self.notes.append(encoding_note)
             self._check_options()
@@ -205,7 +205,7 @@ class SourceFile:
             )
 
         names_seen = dict[str, None]()
-        for row in islice(self.rows(), _MAX_SAMPLED_ROWS):
+        for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
             if isinstance(row, SourceRow):
                 names_seen.update(dict.fromkeys(row.values))
         return list(names_seen)
@@ -233,7 +233,7 @@ class SourceFile:
             self.notes.append(note)
         return [name for name in names if name not in self._binary_names]
 
-    def rows(self) -> Iterator[SourceRow | Finding]:
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
         The file is read again on each call, to its end; only a workbook stays in memory.
@@ -323,7 +323,7 @@ class SourceFile:
 
     def _read_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""
-        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.hint)
+        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.file_hint)
 
     def _open_text(self) -> TextIO:
         return self.path.open(
@@ -334,10 +334,10 @@ class SourceFile:
 
     def _cut_lines(self, file: TextIO) -> Iterator[str]:
         """Yield each line of a file; the rest of an over-long line is skipped."""
-        while text := file.readline(self.max_line):
+        while text := file.readline(self.max_line_chars):
             chunk = text
-            while len(chunk) == self.max_line and not chunk.endswith(self._line_end):
-                chunk = file.readline(self.max_line)
+            while len(chunk) == self.max_line_chars and not chunk.endswith(self._line_end):
+                chunk = file.readline(self.max_line_chars)
             yield text
 
     def _detect_format(self, start: bytes, default: str) -> str:
@@ -516,7 +516,7 @@ class SourceFile:
             delimiter=self._delimiter,
             skips_space=self._skips_space,
             line_end=self._line_end,
-            max_record=self.max_line,
+            max_record=self.max_line_chars,
             first_line=skipped_lines + 1,
         )
         reader = csv.reader(
@@ -647,7 +647,7 @@ class SourceFile:
 
     def _length_reason(self, lines: CsvLines) -> str:
         """Return the reason of a finding for a record that is too long."""
-        reason = f"longer than {self.max_line:,} characters"
+        reason = f"longer than {self.max_line_chars:,} characters"
         if lines.line_count > 1:
             reason += f"; it ends on line {lines.line_number + lines.line_count - 1}"
         return reason
@@ -670,13 +670,13 @@ class SourceFile:
     def _json_line_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         """Yield the row or finding of each line of JSON; blank lines are skipped."""
         for line_number, text in enumerate(self._cut_lines(file), start=1):
-            if len(text) >= self.max_line and not text.endswith(self._line_end):
+            if len(text) >= self.max_line_chars and not text.endswith(self._line_end):
                 yield self._reject_long_json(line_number, text)
             elif not text.isspace():
                 yield _parse_json_row(line_number, text.strip())
 
     def _reject_long_json(self, line_number: int, text: str) -> Finding:
-        return make_rejection(line_number, f"longer than {self.max_line:,} characters", text)
+        return make_rejection(line_number, f"longer than {self.max_line_chars:,} characters", text)
 
     def _json_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         """Yield the elements of a JSON list with their lines; a file without a list is one row.
@@ -689,7 +689,7 @@ class SourceFile:
         """
         text = file.read(_CHUNK_SIZE)
         if not text.lstrip().startswith("["):
-            yield _parse_json_row(1, f"{text}{file.read(self.max_line)}".strip())
+            yield _parse_json_row(1, f"{text}{file.read(self.max_line_chars)}".strip())
             return
 
         offset = text.index("[") + 1
@@ -701,14 +701,14 @@ class SourceFile:
             except (ValueError, RecursionError) as error:
                 # The element may be cut at the end of the chunk, be too long, or be invalid.
                 remaining_chars = len(text) - offset
-                chunk = file.read(_CHUNK_SIZE) if remaining_chars <= self.max_line else ""
+                chunk = file.read(_CHUNK_SIZE) if remaining_chars <= self.max_line_chars else ""
                 if chunk:
                     text = text[offset:] + chunk
                     offset = 0
                     continue
 
                 skipped = None
-                if remaining_chars > self.max_line:
+                if remaining_chars > self.max_line_chars:
                     skipped = self._skip_long_element(file, text[offset:])
                 if skipped is None:
                     reason = error.msg if isinstance(error, json.JSONDecodeError) else error
@@ -760,7 +760,7 @@ class SourceFile:
                     depth += _DEPTH_CHANGE_BY_MARK.get(mark[0], 0)
                 if depth <= 0 and not is_in_string:
                     end = mark.end()
-                    is_long = is_long or end > self.max_line
+                    is_long = is_long or end > self.max_line_chars
                     line_break_count += text.count("\n", 0, end)
                     following_text = text[end:] + file.read(_CHUNK_SIZE)
                     if is_long:

@@ -33,7 +33,7 @@ class RemovableObjects:
     left: list[str]
 
 
-def list_removable(tx: Connection, marks: Collection[str]) -> RemovableObjects:
+def list_removable(tx: Connection, marker_indexes: Collection[str]) -> RemovableObjects:
     """Return which tables, views and indexes findable made. Only reads the database.
 
     Args:
@@ -56,7 +56,7 @@ def list_removable(tx: Connection, marks: Collection[str]) -> RemovableObjects:
     own_indexes = [
         name
         for name, table_name in tx.execute(indexes_query).all()
-        if table_name in kept_tables and (name.startswith("findable_") or name in marks)
+        if table_name in kept_tables and (name.startswith("findable_") or name in marker_indexes)
     ]
     return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
 

@@ -56,9 +56,9 @@ class FindingKind(StrEnum):
     # The row is imported; one of its values was dropped or altered.
     CHANGED = "changed"
     # The row is imported unchanged, and a user should look at it.
-    NOTED = "noted"
+    NEEDS_REVIEW = "noted"
     # The row is imported; its answer belongs to an older text and is kept.
-    KEPT = "kept"
+    ANSWER_KEPT = "kept"
 
 
 class Finding(NamedTuple):
@@ -85,11 +85,11 @@ class SoundRow(NamedTuple):
     key: str
     # The other values, by those columns of the subject that the file has.
     values: Mapping[str, Any]
-    line: int
+    line_number: int
     # Findings that do not reject the row.
-    changes: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
     # Cells of other columns, by their names in the file.
-    beside: Mapping[str, Any] = MappingProxyType({})
+    extra_cells: Mapping[str, Any] = MappingProxyType({})
 
 
 def make_rejection(
@@ -474,9 +474,9 @@ def import_rows(
     *,
     write: Callable[[Connection, list[SoundRow], ReportT], Iterable[Finding]],
     task: str,
-    at: datetime,
-    block: int,
-    long: str,
+    now: datetime,
+    max_page_rows: int,
+    long_text_column: str,
     list_missing: Callable[[Connection, ReportT], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
     """Write the sound rows of a file and its refused rows in one transaction, and fill the report.
@@ -506,7 +506,7 @@ def import_rows(
     def count_chars(row: SoundRow | Finding) -> int:
         if isinstance(row, Finding):
             return len(str(row.cells))
-        return len(str(row.values.get(long)))
+        return len(str(row.values.get(long_text_column)))
 
     file_name = Path(report.path).name
     with (
@@ -516,11 +516,11 @@ def import_rows(
         refusals = None if report.dry else FileRefusals(tx, task, file_name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in split_into_blocks(rows, max_rows=block, size=count_chars):
+            for page in split_into_blocks(rows, max_rows=max_page_rows, size_of=count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
-                    findings.extend(row.changes)
+                    findings.extend(row.findings)
                 findings.extend(write(tx, sound_rows, report))
 
                 report.add_findings(findings, report_file)
@@ -546,7 +546,7 @@ def import_rows(
                 old=None,
                 new=report.summary,
                 reason="import",
-                now=at,
+                now=now,
             )
 
 
@@ -560,8 +560,8 @@ def split_into_blocks(
     rows: Iterable[T],
     *,
     max_rows: int,
-    size: Callable[[T], int],
-    sizes: int = MAX_BLOCK_CHARS,
+    size_of: Callable[[T], int],
+    max_page_size: int = MAX_BLOCK_CHARS,
 ) -> Iterator[list[T]]:
     """Yield pages of rows, limited by their number and by the sum of their sizes.
 
@@ -577,8 +577,8 @@ def split_into_blocks(
     page_size = 0
     for row in rows:
         page.append(row)
-        page_size += size(row)
-        if len(page) == max_rows or page_size > sizes:
+        page_size += size_of(row)
+        if len(page) == max_rows or page_size > max_page_size:
             yield page
             page = []
             page_size = 0

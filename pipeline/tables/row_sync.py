@@ -73,9 +73,9 @@ class ImageInspection(NamedTuple):
     # The hash of each image by column.
     hashes: Mapping[str, str | None]
     # State for the next inspection, as JSON.
-    seen: str
+    state_json: str
     # Why an image cannot be asked about; None if all can.
-    unusable: str | None
+    unusable_reason: str | None
 
 
 # Takes a row's values and the state of its last inspection.
@@ -92,11 +92,11 @@ class RowSyncReport:
     new: int = 0
     # Rows whose hash of the requested values differs.
     changed: int = 0
-    same: int = 0
+    unchanged: int = 0
     # Rows that the source lacks now, and that were marked as gone.
-    gone: int = 0
+    missing: int = 0
     # Changed or same rows that were marked as gone before.
-    back: int = 0
+    returned: int = 0
     # Rows without anything to ask about.
     empty: int = 0
     # Rows that were left out because they were forgotten.
@@ -104,7 +104,7 @@ class RowSyncReport:
     # Rows with an image that cannot be asked about.
     unusable: int = 0
     # The key of such a row, and the reason.
-    an_unusable: tuple[str, str] = "", ""
+    unusable_example: tuple[str, str] = "", ""
     # The first thousand refused rows, and the number of all refused rows by reason.
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
@@ -115,8 +115,8 @@ class RowSyncReport:
         counts = {
             "new": self.new,
             "changed": self.changed,
-            "gone": self.gone,
-            "back": self.back,
+            "gone": self.missing,
+            "back": self.returned,
             "empty": self.empty if self.new or self.changed else 0,
             "with an image that cannot be asked about": self.unusable,
             "refused": self.refused.total(),
@@ -142,9 +142,9 @@ class RowSync:
     store: Store
     record: TaskRecord
     # The time that is recorded for all changes.
-    at: datetime
+    now: datetime
     # Inspects the images of a row; None if the task has no images.
-    look_at: InspectImages | None = None
+    inspect_images: InspectImages | None = None
     # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
@@ -170,13 +170,13 @@ class RowSync:
         row_count = 0
         is_part = getattr(source, "is_part", False)
         with stored_rows.stage_rows(self.store) as staged_rows:
-            with display.bar("items", None, late=True) as bar:
+            with display.bar("items", None, is_delayed=True) as bar:
                 for page in split_into_pages(source, PAGE_ROWS):
                     self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
                     row_count += len(page)
                     bar.show(row_count)
 
-            with staged_rows.sync_task_rows(task_name, now=self.at, is_part=is_part) as (
+            with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
                 tx,
                 counts,
             ):
@@ -194,12 +194,12 @@ class RowSync:
                     key: parked_time for key, _, parked_time in claims.parked_rows(tx, task_name)
                 }
                 changed_ids = stored_rows.ids_changed_since(tx, task_name, parked_at)
-                claims.unpark(tx, task_name, ids=changed_ids)
+                claims.unpark(tx, task_name, row_ids=changed_ids)
 
-        report.new, report.changed, report.same, report.back, report.gone, _ = counts
+        report.new, report.changed, report.unchanged, report.returned, report.missing, _ = counts
         return report
 
-    def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
+    def convert_rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
         """Yield each row of a source as it would be stored; refused rows go to the report."""
         for row in source:
             stored_row, _ = self._convert_row(row)
@@ -228,8 +228,8 @@ class RowSync:
         for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
             row["n"] = row_number
         images = self.record.words.get("images")
-        if self.look_at is not None and images:
-            self._inspect_images(converted_rows, images, self.look_at)
+        if self.inspect_images is not None and images:
+            self._inspect_images(converted_rows, images, self.inspect_images)
 
         waiting_rows = [row for row, _ in converted_rows]
         while waiting_rows:
@@ -281,8 +281,8 @@ class RowSync:
             inspection = inspect(values, last_states.get(row["item_id"]))
             row.update(
                 input_hash=hash_input({**values, **inspection.hashes}, hashed_columns),
-                seen=inspection.seen,
-                unusable=inspection.unusable,
+                seen=inspection.state_json,
+                unusable=inspection.unusable_reason,
             )
 
     def _leave_out(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
@@ -308,7 +308,7 @@ class RowSync:
         self.report.empty += row["is_empty"]
         if row["unusable"] is not None:
             self.report.unusable += 1
-            self.report.an_unusable = row["item_id"], row["unusable"]
+            self.report.unusable_example = row["item_id"], row["unusable"]
 
     def _has_made_id(self, row: Mapping[str, Any]) -> bool:
         """Return whether the id of a row is a hash of its values, so that equal rows share it."""
@@ -345,7 +345,7 @@ class RowSync:
         refused_row = make_refused_row(finding)
         cells_hash = hash_input(refused_row.cells, list(refused_row.cells))
         row_id = f"refused:{cells_hash[:_ID_HASH_DIGITS]}"
-        return {**refused_row.stored(row_id), "line": finding.line}
+        return {**refused_row.to_columns(row_id), "line": finding.line}
 
     def _convert_row(self, row: SourceRow | Finding) -> tuple[_StoredRow, Mapping[str, Any]]:
         """Return a row as it is stored, except its number, and its values by column.
@@ -367,14 +367,14 @@ class RowSync:
             # A text contains a lone surrogate.
             json_bytes = _ESCAPED_NUL
         if _ESCAPED_NUL in json_bytes:
-            finding = find_unsound_text(row.line, values, {})
+            finding = find_unsound_text(row.line_number, values, {})
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values)), values
 
         row_id, reason, column = self._make_id(values)
         if reason:
             finding = make_rejection(
-                row.line,
+                row.line_number,
                 reason,
                 values.get(column) or "",
                 column=column,
@@ -386,7 +386,7 @@ class RowSync:
         has_no_input = _is_empty(values, words.get("images") or words["asked"])
         stored_row = {
             "item_id": row_id,
-            "line": row.line,
+            "line": row.line_number,
             "row": json_bytes.decode(),
             "is_empty": has_no_input or _is_empty(values, words["quoted"]),
             "input_hash": hash_input(values, words["asked"]),
@@ -455,7 +455,7 @@ def find_changed_in_source(
     for as_text in (False, True):
         for ids in split_into_pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
             rows = selected_rows(store, record, ids, as_text=as_text, timeout_s=TIMEOUT_S)
-            for row in row_sync.rows(rows):
+            for row in row_sync.convert_rows(rows):
                 values = parse_stored_values(row["row"])
                 last_values = last_values_by_id.get(row["item_id"], {})
                 if all(values.get(name) == last_values.get(name) for name in asked_columns):

@@ -95,7 +95,7 @@ class FileSource(SourceFile):
         """Yield the values of the rows by which kinds of columns are found; none for CSV."""
         if self.format == "csv":
             return
-        for row in self.rows():
+        for row in self.read_rows():
             if isinstance(row, SourceRow):
                 yield row.values
 
@@ -107,7 +107,7 @@ class FileSource(SourceFile):
         Raises:
             InputError: The file is damaged, or changed since this object was created.
         """
-        for row in self.rows():
+        for row in self.read_rows():
             if self.format == "csv" and isinstance(row, SourceRow):
                 values = {name: restore_formula(cell) for name, cell in row.values.items()}
                 yield row._replace(values=values)
@@ -154,9 +154,9 @@ class QueryCursor:
         column: str,
         record: TaskRecord,
         *,
-        of: str,
-        at: datetime,
-        is_whole: bool,
+        query_id: str,
+        now: datetime,
+        must_read_all: bool,
     ) -> None:
         """Decide whether all rows are read, or only new rows.
 
@@ -172,17 +172,17 @@ class QueryCursor:
         """
         last_read = record.words.get(CURSOR_STATE, {})
         is_full_read = (
-            is_whole
-            or last_read.get("of") != of
-            or at - datetime.fromisoformat(last_read["full"]) >= FULL_READ_INTERVAL
+            must_read_all
+            or last_read.get("of") != query_id
+            or now - datetime.fromisoformat(last_read["full"]) >= FULL_READ_INTERVAL
         )
         self.column = column
         self.known_kinds = {} if is_full_read else record.columns
         self.min_value = None if is_full_read else last_read["seen"]
         self.read = {
-            "of": of,
+            "of": query_id,
             "seen": self.min_value,
-            "full": at.isoformat() if is_full_read else last_read["full"],
+            "full": now.isoformat() if is_full_read else last_read["full"],
         }
 
 
@@ -236,8 +236,8 @@ class QuerySource:
         self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._file.close)
         try:
-            with store.selected(query, timeout_s=timeout_s) as selection:
-                self._names = selection.names
+            with store.select_rows(query, timeout_s=timeout_s) as selection:
+                self._names = selection.column_names
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 rows = self._save_rows(selection.rows)
@@ -310,8 +310,8 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
     """
     source = f"FROM (\n{query}\n) AS q"
-    with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as selection:
-        name = find_column(cursor.column, selection.names)
+    with store.select_rows(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as selection:
+        name = find_column(cursor.column, selection.column_names)
     if name is None:
         return query
 
@@ -326,7 +326,7 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
 
     counts = f"max({column}) AS highest, count(*) - count({column}) AS empty_rows"
     counting_query = f"SELECT {counts} {source}{condition}{null_condition}"
-    with store.selected(counting_query, timeout_s=timeout_s) as selection:
+    with store.select_rows(counting_query, timeout_s=timeout_s) as selection:
         max_value, null_count = next(selection.rows)
 
     if null_count:
@@ -374,12 +374,12 @@ def selected_rows(
     conditions = " OR ".join(
         f"({_make_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
     )
-    with store.selected(
+    with store.select_rows(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
         timeout_s=timeout_s,
     ) as selection:
         for row_number, row in enumerate(selection.rows, start=1):
-            values = to_plain_row(dict(zip(selection.names, row, strict=True)))
+            values = to_plain_row(dict(zip(selection.column_names, row, strict=True)))
             # Values have the form in which a query's rows are read from the temporary file.
             yield SourceRow(row_number, json.loads(json.dumps(values)))
 
@@ -431,7 +431,7 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     if separator and scheme == "sqlite":
         address = f"sqlite:///{(folder / file_path).resolve()}"
     try:
-        store = Store(address, is_ours=False)
+        store = Store(address, is_own_database=False)
         with contextlib.closing(store):
             yield store
     except InputError:

@@ -174,10 +174,10 @@ class _Compiler(ABC):
     def condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the condition of an expression; see `compile_where`."""
         if isinstance(expression, Negation):
-            return not_(self.condition(expression.inner))
+            return not_(self.condition(expression.negated))
         if not isinstance(expression, Comparison):
             parts = map(self.condition, expression.parts)
-            return and_(*parts) if expression.is_every else or_(*parts)
+            return and_(*parts) if expression.requires_all else or_(*parts)
 
         values = self.cell_values(self._find_cell(expression))
         is_present = values.text != ""
@@ -261,7 +261,7 @@ class _Compiler(ABC):
         listed_names = ", ".join(names[:MAX_NAMED_COLUMNS])
         if len(names) > MAX_NAMED_COLUMNS:
             listed_names += " …"
-        message = f"{comparison.place}: there is no column {column!r}"
+        message = f"{comparison.offset}: there is no column {column!r}"
         raise InputError(message, hint=f"there are {listed_names}")
 
 

@@ -76,7 +76,7 @@ class TargetValue(NamedTuple):
     # The answer as a JSON object, by the names of its fields.
     answer_json: str
     # When the answer was given, with a time zone.
-    at: datetime
+    answered_at: datetime
 
 
 class TargetColumn(NamedTuple):
@@ -146,7 +146,7 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
             raise _target_error(task, f": `{table_label}` has no column `{name}`")
 
     target_column = columns[fold_column_name(tx, target.column)]
-    need = ColumnNeed[kind.upper()].misfit(tx, target_column)
+    need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
     if need:
         reason = f": `{table_label}.{target.column}` must hold {need}"
         raise _target_error(task, reason, "name another column")
@@ -175,7 +175,7 @@ def _check_key_columns(
     names = [name for name, _ in task.key]
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
     for name, key_column in key_columns.items():
-        if ColumnNeed.ID.misfit(tx, key_column):
+        if ColumnNeed.ID.find_misfit(tx, key_column):
             raise _target_error(task, f": `{table_label}.{name}` is no column for a key", "")
 
     folded_names = {fold_column_name(tx, name) for name in names}
@@ -295,7 +295,7 @@ def _values_by_key(
         if len(task.key) > 1:
             key = tuple(str(part) for part in json.loads(row.item_id))
         key_parts = zip(target.key_columns, key, strict=True)
-        is_storable = all(ids.key(part) == part for (_, ids), part in key_parts)
+        is_storable = all(ids.to_row_id(part) == part for (_, ids), part in key_parts)
 
         value = _field_value(target, row.answer_json)
         old_values = [
@@ -359,33 +359,33 @@ class RowTarget:
 
     task: TaskRecord
     # Name of the table.
-    name: str
+    table_name: str
     # Column of the table with the row id.
-    key: str
+    id_column: str
     # Value of the column `provider`, which marks the rows of this workspace.
     provider: str
     # Labels of versions in the order of preference. All other versions come last, and their newest
     # answer is preferred.
-    preferred: Sequence[str] = ()
+    preferred_labels: Sequence[str] = ()
     # Only on PostgreSQL, or None for the search path.
     schema: str | None = None
 
     @cached_property
     def table(self) -> Table:
         """Return the table with the columns that are written, without their types."""
-        names = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
+        names = [self.id_column, "provider", "model", *(name for name, _ in self.task.fields)]
         columns: list[Column[Any]] = [Column(name, ColumnTyped()) for name in names]
         columns.append(Column("created_at", IsoTime()))
-        return Table(self.name, MetaData(), *columns, schema=self.schema)
+        return Table(self.table_name, MetaData(), *columns, schema=self.schema)
 
-    def bring(
+    def sync_rows(
         self,
         tx: Connection,
         ids: Collection[str],
         *,
-        more: Sequence[TargetValue] = (),
-        without: str | None = None,
-        over: bool = False,
+        later_answers: Sequence[TargetValue] = (),
+        removed_version: str | None = None,
+        overwrite: bool = False,
     ) -> None:
         """Insert, update or delete rows of the table so that each shows the preferred answer.
 
@@ -403,24 +403,28 @@ class RowTarget:
         """
         stored = [TargetValue(*row) for row in applied_answers(tx, self.task.name, sorted(ids))]
         remaining = stored
-        if without is not None:
-            remaining = [answer for answer in stored if without and answer.extractor != without]
+        if removed_version is not None:
+            remaining = [
+                answer
+                for answer in stored
+                if removed_version and answer.extractor != removed_version
+            ]
         stored_answers = self._group_by_row(stored)
-        new_answers = self._group_by_row([*remaining, *more])
+        new_answers = self._group_by_row([*remaining, *later_answers])
 
         # A row without any answer left is deleted.
         keys = list(stored_answers)
-        if over:
+        if overwrite:
             keys += [(item_id, PERSON) for item_id in ids]
         for key in keys:
             new_answers.setdefault(key, {})
         for item_id, model in sorted(new_answers):
             self._sync_row(
                 tx,
-                {self.key: item_id, "provider": self.provider, "model": model},
+                {self.id_column: item_id, "provider": self.provider, "model": model},
                 stored_answers.get((item_id, model), {}).values(),
                 new_answers[item_id, model],
-                overwrite=over,
+                overwrite=overwrite,
             )
 
     def _sync_row(
@@ -446,7 +450,7 @@ class RowTarget:
         # Only texts are compared: a database may spell JSON and numbers differently.
         text_fields = [name for name, kind in self.task.fields if kind == "text"]
         is_row = and_(*(table.c[name] == value for name, value in row_key.items()))
-        compared_columns = [table.c[name] for name in text_fields or [self.key]]
+        compared_columns = [table.c[name] for name in text_fields or [self.id_column]]
         row = tx.execute(select(*compared_columns).where(is_row)).first()
 
         own_texts = {tuple(answer.cells[name] for name in text_fields) for answer in stored_answers}
@@ -476,7 +480,7 @@ class RowTarget:
         if not answers:
             return None
 
-        labels = [PERSON, *self.preferred]
+        labels = [PERSON, *self.preferred_labels]
 
         def rank(label: str) -> tuple[int, datetime]:
             position = labels.index(label) if label in labels else len(labels)
@@ -498,7 +502,7 @@ class RowTarget:
                 name: to_column_value(kind, values.get(name)) for name, kind in self.task.fields
             }
             row_answers = grouped.setdefault((answer.item_id, model), {})
-            row_answers[label] = _TimedCells(answer.at, cells)
+            row_answers[label] = _TimedCells(answer.answered_at, cells)
 
         ids_with_model = {item_id for item_id, model in grouped if model}
         by_row: _AnswersByRow = {}
@@ -510,7 +514,7 @@ class RowTarget:
                 by_row[item_id, PERSON] = row_answers
         return by_row
 
-    def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
+    def has_written_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that the table has a row of this provider for a row id and a model.
 
         Args:
@@ -519,7 +523,7 @@ class RowTarget:
         """
         table = self.table
         is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
-        written_ids = select(cast(table.c[self.key], Text)).where(is_own_row)
+        written_ids = select(cast(table.c[self.id_column], Text)).where(is_own_row)
         return cast(item_id, Text).in_(written_ids)
 
 
@@ -537,18 +541,18 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
 
 def check_row_target(tx: Connection, target: RowTarget) -> None:
     """Raise InputError if the table does not exist or lacks a column, or the key is not single."""
-    setting = f'write_to="{target.name}.{target.key}"'
+    setting = f'write_to="{target.table_name}.{target.id_column}"'
     has_one_key_column = len(target.task.key) == 1
-    if not has_one_key_column or read_object_kind(tx, target.name, target.schema) != "table":
+    if not has_one_key_column or read_object_kind(tx, target.table_name, target.schema) != "table":
         reason = "the key is of several"
         if has_one_key_column:
-            reason = f"this database has no table `{target.name}`"
+            reason = f"this database has no table `{target.table_name}`"
         raise InputError(
             f"{setting}: {reason}",
             hint='write_to="table.column", for a row of each answer by that column',
         )
 
-    existing_columns = read_columns(tx, target.name, target.schema)
+    existing_columns = read_columns(tx, target.table_name, target.schema)
     missing_columns = [
         column.name
         for column in target.table.c
@@ -556,7 +560,7 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
     ]
     if missing_columns:
         raise InputError(
-            f"{setting}: `{target.name}` lacks the columns {', '.join(missing_columns)}",
+            f"{setting}: `{target.table_name}` lacks the columns {', '.join(missing_columns)}",
             hint=(
                 f"a row has the item's column, {', '.join(_ROW_COLUMNS)}, "
                 "and one for each field of the answer"

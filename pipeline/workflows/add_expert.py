@@ -58,9 +58,9 @@ def run(
     ws: WorkspaceSession,
     data: bytes,
     *,
-    name: str,
+    document_name: str,
     mapping: str,
-    way: Mode = Mode.LIVE,
+    mode: Mode = Mode.LIVE,
 ) -> AddedExpert:
     """Add the person of a JSON document, and tag the person by a live call if there is a bio.
 
@@ -77,7 +77,7 @@ def run(
         InputError, ConfigurationError, UnavailableError: As `save`; no person was added.
         KeyboardInterrupt: Ctrl-C during the call; the person is stored.
     """
-    saved = store_person(ws, data, name=name, mapping=mapping)
+    saved = store_person(ws, data, name=document_name, mapping=mapping)
     if not saved.is_due:
         return reload_person(ws, saved)
 
@@ -87,7 +87,7 @@ def run(
         live_report = ask_alone(
             ws,
             [saved.item_id],
-            way=way,
+            mode=mode,
             patience_s=PATIENCE_S,
             deadline_s=MAX_ANSWER_S,
         )
@@ -158,12 +158,12 @@ def store_person(
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
-    person, notes = read_person(data, parse_map(mapping), name=name)
+    person, notes = read_person(data, parse_map(mapping), document_name=name)
     if as_given:
         refuse_altered_values(person, name=name)
     for note in notes:
         ws.display.say(note)
-    for change in person.changes:
+    for change in person.findings:
         ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
     has_bio = bool(stripped_text(person.values.get("bio")))
@@ -198,7 +198,7 @@ def reload_person(
             tx,
             ws.task.name,
             saved.item_id,
-            prompt_version=ws.task.own,
+            prompt_version=ws.task.own_prompt_version,
         )
         is_due = saved.item_id in claiming.due_ids(tx, ws.task)
 
@@ -242,6 +242,6 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
         raise TakenError(message, hint=hint, field=USERNAME)
 
     item_id = table.insert_person(tx, person.key, person.values)
-    table.store_extra_cells(tx, [(item_id, person.key, person.beside)])
+    table.store_extra_cells(tx, [(item_id, person.key, person.extra_cells)])
     workspace.record_row_change(tx, table.TASK)
     return item_id

@@ -322,10 +322,10 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
 
 def run(
     ws: WorkspaceSession,
-    new: UnwrittenTask,
+    new_task: UnwrittenTask,
     *,
     size: int,
-    lists_refused: bool = False,
+    list_all_refused: bool = False,
 ) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
 
@@ -339,26 +339,26 @@ def run(
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
-    draft = new.draft or _draft_to_ask(ws.store, new)
+    draft = new_task.draft or _draft_to_ask(ws.store, new_task)
     _print_columns(ws, draft)
     trial_ws, row_ids = _open_in_memory(
         ws,
-        new,
+        new_task,
         draft,
         size=size,
         display=ws.display,
-        lists_refused=lists_refused,
+        lists_refused=list_all_refused,
     )
     _print_stand_in(trial_ws)
 
     try_report = try_out.try_rows(trial_ws, row_ids)
     _check_judged(try_report)
 
-    row_count = cast(UnregisteredTask, trial_ws.task).total
+    row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
         draft,
         is_kept=False,
-        fields=[answer_field.name for answer_field in new.fields],
+        fields=[answer_field.name for answer_field in new_task.fields],
         rows=row_count,
         tried=try_report,
         estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
@@ -452,9 +452,9 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
     """
     rounds.prepare_task(ws)
-    ws.agreed = saved_question.agreed_usd
+    ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
-        row_ids, row_count = cast(UserTask, ws.task).first_rows(tx, size)
+        row_ids, row_count = cast(UserTask, ws.task).read_first_ids(tx, size)
     _print_stand_in(ws)
 
     try_report = try_out.ask_and_store(ws, row_ids)
@@ -493,17 +493,21 @@ def _open_in_memory(
     """
     text = render_task_file(draft, question=new.question, fields=new.fields)
     declaration = load_declaration_source(text.encode(), new.name or UNNAMED, draft.path)
-    task = UnregisteredTask(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
-    row_ids = task.take(
-        draft.rows,
+    task = UnregisteredTask(
+        declaration, draft.path, draft.source.columns, ws.settings, now=ws.now()
+    )
+    row_ids = task.load_rows(
+        draft.source,
         store=ws.store,
-        first=size,
-        at=ws.now(),
+        max_rows=size,
+        now=ws.now(),
         display=display,
-        lists_refused=lists_refused,
+        should_list_refused=lists_refused,
     )
     if not row_ids:
-        raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
+        raise InputError(
+            f"no row of {draft.table_description} holds a text to ask about; nothing was asked"
+        )
     return replace(ws, task=task), row_ids
 
 
@@ -516,7 +520,7 @@ def _print_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
 def _print_stand_in(ws: WorkspaceSession) -> None:
     """Print that the local engine answers, if it does."""
     if ws.backend == "local":
-        ws.tell_backend()
+        ws.announce_backend()
         ws.display.say(STAND_IN)
 
 
@@ -560,7 +564,7 @@ def _estimate_all(
     with ws.store.read() as tx:
         builder = RequestBuilder(ws.task, gemini_ws.model)
         estimated_usages = [
-            request.usage for request in builder.lines(tx, ws.task.rows(tx, row_ids))
+            request.usage for request in builder.plan_requests(tx, ws.task.read_rows(tx, row_ids))
         ]
     gemini_plan = _plan_of_all(ws.settings, row_count, estimated_usages)
     return replace(estimate, with_key=preflight.estimate_plan(gemini_ws, gemini_plan))
@@ -609,13 +613,13 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """
     name = new.name
     draft = new.draft
-    if draft is None or not isinstance(draft.rows, FileSource):
+    if draft is None or not isinstance(draft.source, FileSource):
         raise InputError("only the rows of a file are kept with a question; nothing was written")
     _check_name(name)
     _check_free(name, ws.data)
     _check_unused(ws.store, name)
 
-    source_file = draft.rows.path
+    source_file = draft.source.path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
@@ -629,7 +633,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
         ensure_registered(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
             task = next(task for task in list_user_tasks(tx, settings) if task.name == name)
-        sync_task(ws.store, ws.locks, task, settings, at=ws.now(), display=ws.display)
+        sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)
@@ -694,24 +698,22 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """
     draft = draft_task(store, new)
     guess = draft.guess
-    if not any(isinstance(row, SourceRow) for row in draft.rows):
+    if not any(isinstance(row, SourceRow) for row in draft.source):
         raise InputError(
-            f"{draft.what} has no rows below its header; nothing was asked",
+            f"{draft.table_description} has no rows below its header; nothing was asked",
             hint="give it rows",
         )
 
     has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
-    can_be_asked = guess.can_be_quoted or guess.images or new.choice.text
+    can_be_asked = guess.is_text_quotable or guess.image_columns or new.choice.text
     if can_be_asked and (guess.text or not has_quotes):
         return draft
 
-    columns_text = make_excerpt(", ".join(draft.rows.columns))
+    columns_text = make_excerpt(", ".join(draft.source.columns))
     missing = "a text to ask about"
-    if guess.images:
+    if guess.image_columns:
         missing = "a text to quote"
-    message = (
-        f"{draft.what} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
-    )
+    message = f"{draft.table_description} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
     command = CommandHint(
         "new-task",
         name=new.name or suggest_task_name(new.items),
@@ -885,7 +887,8 @@ def _guess_columns(
         free = [
             name
             for name in columns
-            if name not in {*images, *resolved_choice.others} and (name != key or is_only_column)
+            if name not in {*images, *resolved_choice.more_columns}
+            and (name != key or is_only_column)
         ]
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)
@@ -901,7 +904,7 @@ def _guess_columns(
         if key != HASH_KEY:
             key_note = unlikely_key_note
 
-    sent = (*(name for name in resolved_choice.others if name != main), main)
+    sent = (*(name for name in resolved_choice.more_columns if name != main), main)
     sent_texts = [name for name in sent if name not in images]
     prompt_names = list[str]()
     for name in sent_texts:
@@ -916,10 +919,10 @@ def _guess_columns(
         key=key,
         text=sent_texts[-1] if sent_texts else "",
         sent=sent,
-        names=tuple(prompt_names),
-        can_be_quoted=main in wordy and len(sent_texts) == len(sent),
+        prompt_names=tuple(prompt_names),
+        is_text_quotable=main in wordy and len(sent_texts) == len(sent),
         notes=(key_note, main_note, _sent_note(sent, columns, key)),
-        images=tuple(name for name in sent if name in images),
+        image_columns=tuple(name for name in sent if name in images),
     )
 
 
@@ -937,7 +940,7 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
     Raises:
         InputError: The table has no such column.
     """
-    extra_columns = choice.others
+    extra_columns = choice.more_columns
     if isinstance(extra_columns, str):
         # The name of a single column may have a comma without quotes.
         is_name = bool(extra_columns) and find_column(extra_columns, columns) is not None
@@ -1132,11 +1135,11 @@ def _key_fault(
             continue
         key = to_prompt_text(row.values.get(name))
         if key in keys:
-            return f"has {make_excerpt(key)!r} twice, again in row {row.line}", 0
+            return f"has {make_excerpt(key)!r} twice, again in row {row.line_number}", 0
         if key.strip():
             keys.add(key)
         else:
-            blank_lines.append(row.line)
+            blank_lines.append(row.line_number)
 
     max_blank = 0
     if may_be_blank and len(keys) >= MIN_KEYS_BESIDE_BLANK:

@@ -85,7 +85,7 @@ class ModeEstimate:
         return format_usd(self.cost)
 
     @property
-    def likely(self) -> str:
+    def duration_text(self) -> str:
         """Return the likely duration as text."""
         if self.seconds is None:
             return "an unknown time"
@@ -149,7 +149,7 @@ def recommend_mode(
     deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=lambda mode: durations_s[mode])
-        duration_text = candidates[fastest].likely
+        duration_text = candidates[fastest].duration_text
         reason = (
             f"no way is known to end{deadline_text}; "
             f"{fastest} is likely to end first ({duration_text})"
@@ -169,11 +169,13 @@ def recommend_mode(
     if candidates[recommended].seconds is None:
         reasons.append("how long it takes is not known yet")
     else:
-        reasons.append(f"it takes {candidates[recommended].likely}")
+        reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:
-                reasons.append(f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.likely}")
+                reasons.append(
+                    f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.duration_text}"
+                )
     reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
     return recommended, "; ".join(reasons)
 
@@ -309,11 +311,11 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
     Raises:
         InputError: The task has no rows, or a request cannot be sent.
     """
-    ws.bring_items()
+    ws.sync_rows()
     ingest.recover_dead_runs(ws)
     preflight = estimate_open_rows(ws, limit=limit, deadline_s=deadline_s)
     if not preflight.plan.items:
-        ws.check_any_items()
+        ws.check_has_rows()
         return preflight
 
     gemini_ws = with_gemini_model(ws)
@@ -363,7 +365,7 @@ def estimate_open_rows(
         row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
-    return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=waives_pilot)
 
 
 def estimate_plan(
@@ -371,7 +373,7 @@ def estimate_plan(
     plan: BatchPlan,
     *,
     deadline_s: float | None = None,
-    waives_pilot: bool = False,
+    is_pilot_waived: bool = False,
 ) -> Preflight:
     """Return the estimates of all modes for a plan.
 
@@ -382,7 +384,7 @@ def estimate_plan(
         waives_pilot: No pilot stops the rows.
     """
     model = ws.model
-    estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=waives_pilot)
+    estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)
     ways = {
         "batch": estimator.estimate_batch(),
         Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
@@ -550,7 +552,7 @@ class _PlanEstimator:
         """Return how many of the batches may wait at the API at the same time, at least 1."""
         plan = self.plan
         prompt_tokens = plan.usage.prompt
-        max_tokens = self.ws.model.enqueued(self.ws.settings.tier)
+        max_tokens = self.ws.model.max_enqueued_tokens(self.ws.settings.tier)
         if max_tokens is None or not prompt_tokens:
             return MAX_ACTIVE_BATCHES
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
@@ -581,7 +583,7 @@ class _PlanEstimator:
         """Return an estimate with its cost; warn if a budget or the spending cap is exceeded."""
         model = self.ws.model
         tier = self.ws.settings.tier
-        cost = calculate_cost(model, self.plan.usage, mode.tier, on=self.now.date())
+        cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date())
         room = self.budget_room
         is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)

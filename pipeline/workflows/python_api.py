@@ -245,7 +245,7 @@ class Workspace:
                 is_exclusive=True,
             )
         else:
-            ask_once = partial(ask.run, new=new_task, size=n, lists_refused=refused)
+            ask_once = partial(ask.run, new_task=new_task, size=n, list_all_refused=refused)
             report = self._run(
                 ask_once,
                 PEOPLE,
@@ -325,9 +325,9 @@ class Workspace:
         def work(ws: WorkspaceSession) -> TagReport:
             if budget is not None:
                 # The budget limits the cost.
-                ws.agreed = math.inf
+                ws.agreed_usd = math.inf
             report = tag.run(ws, options)
-            report.finish(ws.task.words, ws.display, strict=strict)
+            report.finish(ws.task.labels, ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
@@ -401,7 +401,7 @@ class Workspace:
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
         def matching_rows(ws: WorkspaceSession, tx: Connection) -> Iterator[dict[str, Any]]:
-            for page in ws.task.grid(tx).pages(tx, list_options):
+            for page in ws.task.grid(tx).read_pages(tx, list_options):
                 yield from page.document["items"]
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
@@ -454,7 +454,9 @@ class Workspace:
                 changed.
         """
         return self._run(
-            lambda ws: ResultDocument(corrections.correct_answer(ws, item, fields, who=who)),
+            lambda ws: ResultDocument(
+                corrections.correct_answer(ws, item, fields, editor_name=who)
+            ),
             task,
             access=Access.WRITE,
         )
@@ -496,7 +498,7 @@ class Workspace:
         """
         options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
         return self._run(
-            lambda ws: export.run(ws, Path(to), wanted=options, overwrite=overwrite, raw=raw),
+            lambda ws: export.run(ws, Path(to), options=options, overwrite=overwrite, raw=raw),
             task,
         )
 
@@ -514,7 +516,9 @@ class Workspace:
         If there is no task, requests of all tasks are returned.
         """
         return self._run(
-            lambda ws: ResultTable(listing.read_newest_requests(ws, limit=n, every=task is None)),
+            lambda ws: ResultTable(
+                listing.read_newest_requests(ws, limit=n, all_tasks=task is None)
+            ),
             task or PEOPLE,
         )
 
@@ -526,7 +530,7 @@ class Workspace:
         """
 
         def work(ws: WorkspaceSession) -> IndexReport:
-            ws.bring_index()
+            ws.enable_index()
             return build.run(ws)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
@@ -563,8 +567,8 @@ class Workspace:
         def work(ws: WorkspaceSession) -> ResultTable[Hit]:
             with SearchSession(ws) as session:
                 if like:
-                    return ResultTable(session.ask_like(like, options).hits)
-                return ResultTable(session.ask(question, options).hits)
+                    return ResultTable(session.search_similar(like, options).hits)
+                return ResultTable(session.search(question, options).hits)
 
         return self._run(work, task)
 
@@ -600,7 +604,7 @@ class Workspace:
                 forget_loaded_files()
             rows = None if items is None else list_rows(items)
             if isinstance(task, Declaration):
-                path_in_python = register_python_task(task, rows, keeps=is_other_asking)
+                path_in_python = register_python_task(task, rows, keep_registered=is_other_asking)
 
         if path_in_python is not None:
             settings = replace(settings, task=str(path_in_python))
@@ -618,7 +622,7 @@ class Workspace:
             settings,
             self.display,
             access=access,
-            agrees=lambda _question: self.agrees,
+            confirm=lambda _question: self.agrees,
         )
 
     def _run(
@@ -662,9 +666,9 @@ class Workspace:
                     holds_asking_lock=is_exclusive,
                 ) as ws,
             ):
-                ws.stopping = stop_event
+                ws.stop_event = stop_event
                 ws.sleep = interruptible_sleep
-                ws.agrees = partial(_refuse_cost, ws)
+                ws.ask_person = partial(_refuse_cost, ws)
                 return work(ws)
 
         with ThreadPoolExecutor(1) as pool:
@@ -743,7 +747,7 @@ class Answers(RowCollection, Generic[A_co]):
                         corrected=is_default,
                         after=last_key,
                     )
-                    rows = task.rows(tx, [key for key, *_ in page]) if record else {}
+                    rows = task.read_rows(tx, [key for key, *_ in page]) if record else {}
                 if not page:
                     return
 
@@ -770,11 +774,11 @@ class Answers(RowCollection, Generic[A_co]):
         task = ws.task
         version = _chosen_version(ws, tx, self._extractor)
         is_preference_declared = (
-            isinstance(task, UserTask) and bool(task.record) and bool(task.preferred)
+            isinstance(task, UserTask) and bool(task.record) and bool(task.preferred_versions)
         )
-        is_version_set = ws.settings.version_of(task.name, task.label)
+        is_version_set = ws.settings.version_of(task.name, task.version_label)
         if is_preference_declared and self._extractor is None and not is_version_set:
-            return None, task.preference(tx)
+            return None, task.version_preference(tx)
         return version, answers.VersionPreference(task.name)
 
 
@@ -796,14 +800,14 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         InputError: The requested version never had an answer.
     """
     task = ws.task
-    if extractor is None and "extractor" not in task.export_choices:
+    if extractor is None and "extractor" not in task.export_options:
         return None
 
-    preferred_versions = tuple(task.preferred)
+    preferred_versions = tuple(task.preferred_versions)
     answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
-    own_version = ws.settings.version_of(task.name, task.label)
+    own_version = ws.settings.version_of(task.name, task.version_label)
     if not own_version and task.fingerprint and not preferred_versions:
-        own_version = task.label
+        own_version = task.version_label
 
     if extractor is None and own_version:
         has_answers = any(
@@ -813,7 +817,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
             return own_version
 
     options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
-    return task.exported(tx, answered_versions, options) or ""
+    return task.choose_exported_version(tx, answered_versions, options) or ""
 
 
 def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:
@@ -823,11 +827,11 @@ def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any
         InputError: The answer does not fit the model.
     """
     try:
-        return task.answer.model_validate_json(answer_text)
+        return task.answer_model.model_validate_json(answer_text)
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(
             f"the answer to {key} of {extractor} is none of what {task.name} declares now: "
             f"{make_excerpt(str(error))}",
-            hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
+            hint=f"{task.labels.command('export', to='answers.jsonl')} writes answers as they are",
         ) from error

@@ -160,7 +160,7 @@ class TagReport:
         if not self.is_down:
             for number, reason in self.failed.items():
                 display.warn(
-                    f"batch {number} failed at the API ({reason}); its {labels.many} were released",
+                    f"batch {number} failed at the API ({reason}); its {labels.plural} were released",
                 )
 
         errors = self.errors(labels)
@@ -261,7 +261,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
     """
     if fills:
-        ws.bring_items()
+        ws.sync_rows()
     # Invalid gates are refused before anything is spent.
     evaluate.effective_gates_of(ws)
     ingest.recover_dead_runs(ws)
@@ -269,7 +269,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
     with ws.store.read() as tx:
         has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name))
     if not (may_be_empty or has_open_batches):
-        ws.check_any_items()
+        ws.check_has_rows()
 
 
 class TagRounds:
@@ -281,7 +281,7 @@ class TagRounds:
         *,
         limit: int | None = None,
         row_ids: Sequence[str] | None = None,
-        judges: bool = True,
+        should_report: bool = True,
     ) -> None:
         """Read the current state of the task.
 
@@ -294,9 +294,9 @@ class TagRounds:
         self._ws = ws
         self._limit = limit
         self._row_ids = row_ids
-        self.judges = judges
+        self.should_report = should_report
         self.report = TagReport(ws.extractor)
-        self.began = ws.now()
+        self.started_at = ws.now()
         # Monotonic time before which no further quality report is written.
         self._next_report_at_s = 0.0
         self._is_waiting_for_api_room = False
@@ -308,10 +308,10 @@ class TagRounds:
         with ws.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
             self._parked_before = len(
-                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own),
+                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own_prompt_version),
             )
 
-    def batches(self, *states: BatchState) -> list[BatchRow]:
+    def list_batches(self, *states: BatchState) -> list[BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
@@ -336,21 +336,21 @@ class TagRounds:
             RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
                 resumes.
         """
-        if wait and self.batches(BatchState.DOWNLOADED):
+        if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
 
         while self._update_stop_reason():
-            submit_report = self.submit(patient=wait)
+            submit_report = self.submit(should_wait=wait)
             ingested_count = self._collect_until_room() if wait else 0
 
-            has_unsent_rows = self.count_askable() or self.batches(BatchState.PREPARED)
+            has_unsent_rows = self.count_askable() or self.list_batches(BatchState.PREPARED)
             has_progress = submit_report.sent or ingested_count
             if not (wait and has_unsent_rows and has_progress) or self.is_stopped:
                 break
 
         # The reason is also recorded if no row is left to send.
         may_submit = self._update_stop_reason()
-        while wait and not may_submit and not self.is_stopped and self.batches(*API_STATES):
+        while wait and not may_submit and not self.is_stopped and self.list_batches(*API_STATES):
             self.collect(wait=True)
 
     def _collect_until_room(self) -> int:
@@ -359,7 +359,7 @@ class TagRounds:
         Ends earlier if polling stopped, or after the first batch if the API had no room.
         """
         ingested_count = 0
-        while self.batches(*API_STATES):
+        while self.list_batches(*API_STATES):
             ingested_count += self.collect(wait=True)
             if self.is_stopped or (ingested_count and self._is_waiting_for_api_room):
                 break
@@ -386,10 +386,10 @@ class TagRounds:
     def submit(
         self,
         *,
-        agreed: bool = True,
-        patient: bool,
-        sends: bool = True,
-        number: int | None = None,
+        is_confirmed: bool = True,
+        should_wait: bool,
+        should_send: bool = True,
+        batch_number: int | None = None,
     ) -> SubmitReport:
         """Send waiting batches, and prepare and send open rows within budgets and limits.
 
@@ -414,22 +414,22 @@ class TagRounds:
         report.short = 0
         report.no_money = None
 
-        selection = Selection(self.left(), row_ids=self._row_ids)
+        selection = Selection(self.remaining_rows(), row_ids=self._row_ids)
         try:
             submit_report = submit.submit_batches(
                 self._ws,
                 selection,
-                agreed=agreed,
-                patient=patient,
-                sends=sends,
-                number=number,
+                agreed=is_confirmed,
+                patient=should_wait,
+                sends=should_send,
+                number=batch_number,
             )
         except BudgetError as error:
             report.held_back = error.message
             report.no_money = error
             return SubmitReport()
 
-        for sent_number in submit_report.at_api:
+        for sent_number in submit_report.created_batches:
             if sent_number not in report.submitted:
                 report.submitted.append(sent_number)
         report.items += submit_report.items
@@ -438,16 +438,16 @@ class TagRounds:
         report.short = submit_report.held_back
         if submit_report.held_back:
             report.held_back = f"{submit_report.budget} has no room for more"
-        if submit_report.full or submit_report.no_room:
+        if submit_report.full_api_error or submit_report.no_room:
             report.held_back = API_FULL_REASON
             self._is_waiting_for_api_room = True
-        if submit_report.full:
-            report.no_room = sum(batch.requests for batch in self.batches(BatchState.PREPARED))
+        if submit_report.full_api_error:
+            report.no_room = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
             if selection.limit != 0:
                 report.no_room += self.count_askable()
         return submit_report
 
-    def ask_live(self, way: Mode) -> LiveReport:
+    def ask_live(self, mode: Mode) -> LiveReport:
         """Ask every open row by live calls, and report on the answers; another run may resume.
 
         An error that stops the run (daily quota, budget, service down) is stored in the returned
@@ -459,16 +459,16 @@ class TagRounds:
         """
         ws = self._ws
         report = self.report
-        limit = self.left()
+        limit = self.remaining_rows()
         with ws.store.read() as tx:
             askable_count = claiming.count_claimable(tx, ws.task)
         selected_count = askable_count if limit is None else min(askable_count, limit)
 
         report.live = LiveReport()
         if not selected_count:
-            ws.check_any_items()
+            ws.check_has_rows()
             return report.live
-        if way is Mode.FLEX and not ws.model.flex:
+        if mode is Mode.FLEX and not ws.model.flex:
             message = f"{ws.model.name} is not served by flex; nothing was asked"
             hint = (
                 f"{OptionHint(mode='batch')} costs as little; "
@@ -482,15 +482,17 @@ class TagRounds:
             live_report = live.ask_rows(
                 ws,
                 Selection(limit),
-                way=way,
+                mode=mode,
                 on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
 
         with ws.store.read() as tx:
-            unfinished_count = max(0, selected_count - live_report.done)
+            unfinished_count = max(0, selected_count - live_report.finished_rows)
             report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
-            names = ws.task.table(tx).names(tx, [row_id for row_id, _ in live_report.samples])
+            names = ws.task.row_table(tx).read_names(
+                tx, [row_id for row_id, _ in live_report.samples]
+            )
         live_report.samples = [
             (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
         ]
@@ -505,12 +507,14 @@ class TagRounds:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0
 
-    def left(self) -> int | None:
+    def remaining_rows(self) -> int | None:
         """Return how many new rows the limit still allows, or None without a limit."""
         if self._limit is None:
             return None
         asked_count = sum(
-            batch.requests for batch in self.batches() if batch.number > self._newest_batch_before
+            batch.requests
+            for batch in self.list_batches()
+            if batch.number > self._newest_batch_before
         )
         return max(0, self._limit - asked_count)
 
@@ -519,11 +523,13 @@ class TagRounds:
 
         If `wait` is set, polling lasts until the first batch ends.
         """
-        if self.batches(*API_STATES):
+        if self.list_batches(*API_STATES):
             self.poll(wait=wait)
         return self.ingest()
 
-    def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
+    def poll(
+        self, *, wait: bool, batch_number: int | None = None, should_download: bool = True
+    ) -> None:
         """Poll the batches at the API, and record failed batches in the report.
 
         Args:
@@ -535,8 +541,8 @@ class TagRounds:
             self._ws,
             wait=wait,
             first=True,
-            number=number,
-            fetches=fetches,
+            number=batch_number,
+            fetches=should_download,
         )
         self.report.polled = poll_report
 
@@ -555,7 +561,7 @@ class TagRounds:
         if set(poll_report.downloaded) - set(failures):
             self._has_successful_batch = True
 
-    def ingest(self, number: int | None = None) -> int:
+    def ingest(self, batch_number: int | None = None) -> int:
         """Ingest all downloaded batches or only batch `number`; return how many were ingested.
 
         Writes quality reports on the new answers, but not too often.
@@ -567,7 +573,7 @@ class TagRounds:
         ingested = self.report.ingested
         count_before = len(ingested)
         try:
-            for summary in ingest.ingest_batches(self._ws, number=number):
+            for summary in ingest.ingest_batches(self._ws, number=batch_number):
                 ingested.append(summary)
                 self._note_ingested(summary)
         except FindableError:
@@ -595,7 +601,7 @@ class TagRounds:
         """
         ws = self._ws
         started_at_s = ws.monotonic()
-        if not self.judges or not self._unreported_extractors:
+        if not self.should_report or not self._unreported_extractors:
             return
         if started_at_s < self._next_report_at_s and not is_last:
             return
@@ -618,7 +624,7 @@ class TagRounds:
         ended_at_s = ws.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
 
-    def end(self) -> TagReport:
+    def complete_report(self) -> TagReport:
         """Complete the report, write the last quality reports, and end finished runs.
 
         Deletes partially written reports of dead processes.
@@ -647,9 +653,11 @@ class TagRounds:
         delete_partial_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
-            parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
+            parked_count = len(
+                claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+            )
             report.parked = max(0, parked_count - self._parked_before)
-            report.spent = money.sum_spending(tx, sent_after=self.began).known
+            report.spent = money.sum_spending(tx, sent_after=self.started_at).known_usd
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
         if is_task_finished:
@@ -662,8 +670,8 @@ class TagRounds:
         """Count open rows and rows in open batches, and limit the other counts to them."""
         report = self.report
         report.left = self.count_askable()
-        report.under_way = sum(batch.requests for batch in self.batches(*OPEN_STATES))
-        prepared_count = sum(batch.requests for batch in self.batches(BatchState.PREPARED))
+        report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
+        prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
 
         report.no_room = min(report.no_room, unsent_count)
@@ -695,7 +703,7 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
         tag_rounds.ingest()
     except FindableError as error:
         errors.append(error)
-    return tag_rounds.end(), errors
+    return tag_rounds.complete_report(), errors
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
@@ -715,5 +723,5 @@ def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteEr
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.many} are sent again, except parked ones; see `{labels.step('parked')}`",
+        hint=f"its {labels.plural} are sent again, except parked ones; see `{labels.command('parked')}`",
     )

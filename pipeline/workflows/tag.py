@@ -84,10 +84,10 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        is_new_already = ws.task.skips == (ws.task.label,)
+        is_new_already = ws.task.skipped_labels == (ws.task.version_label,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        new_task = ws.task.new_version(tx, ws.settings.version)
+        new_task = ws.task.with_label(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
     ws.task = new_task
@@ -107,11 +107,11 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     rounds.prepare_task(ws)
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
-    tag_rounds.began = _resume_budget(ws, options)
+    tag_rounds.started_at = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
         ensure_pilot_passed(ws, compulsory=options.backfill and ws.task.needs_pilot)
 
-    has_open_batches = bool(tag_rounds.batches(*OPEN_STATES))
+    has_open_batches = bool(tag_rounds.list_batches(*OPEN_STATES))
     estimate = preflight.estimate_open_rows(
         ws,
         limit=options.limit,
@@ -122,7 +122,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     with ws.store.read() as tx:
         is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.extractor)
     if not (report.asked or has_open_batches or is_pilot_begun):
-        return tag_rounds.end()
+        return tag_rounds.complete_report()
 
     report.mode, report.reason = _choose_mode(estimate, options, is_waiting=has_open_batches)
     run_number: int | None = None
@@ -134,7 +134,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         run_number = _begin_run(ws, options, tag_rounds, estimate)
 
     _ask_rows(ws, options, tag_rounds)
-    tag_rounds.end()
+    tag_rounds.complete_report()
 
     if run_number is not None and not options.backfill and _is_run_over(report, options):
         reason = report.out_of_money or "nobody is left"
@@ -158,11 +158,11 @@ def _confirm_cost(
     live_hint = ""
     if is_dear:
         live_hint = f", and so does {OptionHint(mode='live')}"
-    ws.spend(
+    ws.confirm_cost(
         cost,
-        nothing="nothing was started",
-        always=options.backfill or is_dear,
-        also=live_hint,
+        unchanged_text="nothing was started",
+        always_ask=options.backfill or is_dear,
+        hint_suffix=live_hint,
     )
 
 
@@ -185,8 +185,10 @@ def _announce(
 
     plan, cost = estimate.going_out(report.mode)
     if plan.items:
-        cost_text = describe_cost(ws.model, cost, tier=ws.settings.tier)
-        plan_text = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, {cost_text}"
+        cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
+        plan_text = (
+            f"{ws.model.name}: {plan.describe_rows(ws.task.labels)} {report.mode}, {cost_text}"
+        )
         ws.display.say(f"{plan_text}; {report.reason}")
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
@@ -215,7 +217,7 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
         is_waiting: Whether batches are open.
     """
     if options.backfill:
-        return "batch", f"it takes {estimate.ways['batch'].likely}"
+        return "batch", f"it takes {estimate.ways['batch'].duration_text}"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     if not estimate.plan.items or (is_waiting and estimate.recommended is None):
@@ -277,11 +279,13 @@ def _begin_run(
 
         return runs.begin_run(
             tx,
-            started_at=tag_rounds.began,
+            started_at=tag_rounds.started_at,
             items=estimate.plan.items,
             estimated_cost=estimate.ways[tag_rounds.report.mode].cost,
             budget=options.budget,
-            skips=None if ws.task.skips is None else json.dumps(list(ws.task.skips)),
+            skips=None
+            if ws.task.skipped_labels is None
+            else json.dumps(list(ws.task.skipped_labels)),
             task=ws.task.name,
             extractor=ws.extractor,
             mode=mode,
@@ -319,7 +323,7 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
         report.held_back = live_report.stopped.message
         live_report.stopped = None
 
-    if should_wait and not live_report.interrupted and tag_rounds.batches(*OPEN_STATES):
+    if should_wait and not live_report.interrupted and tag_rounds.list_batches(*OPEN_STATES):
         # Open batches are collected without asking new rows. This resets the reason of the live
         # run, so it is restored.
         held_back_reason = report.held_back
@@ -378,12 +382,12 @@ def ensure_pilot_passed(
         has_open_rows = claiming.count_claimable(tx, ws.task) > 0
         if size is None:
             if has_open_rows:
-                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_required)
+                pilot.check_pilot(tx, ws.task, ws.extractor, is_required=is_required)
             return None
         if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
             return None
 
-    report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed)
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=agreed)
     report.check(ws.display, strict=True)
     return report
 
@@ -393,7 +397,7 @@ def run_pilot(
     *,
     size: int | None,
     seed: int | None,
-    agreed: bool = False,
+    is_confirmed: bool = False,
 ) -> TagReport:
     """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
@@ -415,7 +419,7 @@ def run_pilot(
         size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
     if not row_ids:
         raise InputError(
-            f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
+            f"{ws.task.labels.none_open_message}, so there is nothing to try; nothing was sent",
             hint=f"{OptionHint('version')} with a new name asks about all of them anew",
         )
 
@@ -428,14 +432,14 @@ def run_pilot(
             seed=seed,
             now=ws.now(),
         )
-    report = _ask_sample(ws, row_ids, agreed=agreed)
+    report = _ask_sample(ws, row_ids, agreed=is_confirmed)
     report.drawn = pilot_row
     report.asked = len(row_ids)
 
-    sample_text = f"{len(row_ids)} {ws.task.words.many}"
+    sample_text = f"{len(row_ids)} {ws.task.labels.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=[note])
-    parked_hint = f"`{ws.task.words.step('parked')}` says why"
+    parked_hint = f"`{ws.task.labels.command('parked')}` says why"
     if quality is None:
         raise GateError(
             "no reply came for any of the pilot, so there is nothing to judge",
@@ -472,8 +476,8 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     Raises:
         FindableError: The first error that stopped the rounds while rows of the sample are open.
     """
-    tag_rounds = TagRounds(ws, row_ids=row_ids, judges=False)
-    tag_rounds.submit(agreed=agreed, patient=True)
+    tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
+    tag_rounds.submit(is_confirmed=agreed, should_wait=True)
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)
@@ -485,7 +489,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
             # Another process may have claimed rows that it has not sent yet.
             has_claimed_rows = bool(claims.claimed_among(tx, ws.task.name, row_ids))
         ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
-    return tag_rounds.end()
+    return tag_rounds.complete_report()
 
 
 def _sample_stop_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
@@ -493,7 +497,7 @@ def _sample_stop_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableE
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_askable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
-    errors = report.errors(ws.task.words) if has_open_rows or not report.is_down else []
+    errors = report.errors(ws.task.labels) if has_open_rows or not report.is_down else []
     if errors:
         return errors[0]
     if not has_open_rows:

@@ -166,7 +166,7 @@ class PlannedRows(NamedTuple):
     schema: dict[str, Any]
     # Requests and rows, by row id.
     requests: Mapping[str, PlannedRequest]
-    items: Mapping[str, TriedRow]
+    tried_rows: Mapping[str, TriedRow]
     # Estimated cost in USD.
     cost: float
 
@@ -181,23 +181,25 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     """
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
-        rows = ws.task.rows(tx, row_ids)
+        rows = ws.task.read_rows(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
-        planned_requests = {request.item.id: request for request in builder.lines(tx, ordered_rows)}
-        names = ws.task.table(tx).names(tx, list(planned_requests))
+        planned_requests = {
+            request.row.id: request for request in builder.plan_requests(tx, ordered_rows)
+        }
+        names = ws.task.row_table(tx).read_names(tx, list(planned_requests))
         calibration = budget.load_calibration(tx, ws.extractor)
 
     if not planned_requests:
-        ws.check_any_items()
+        ws.check_has_rows()
         raise InputError(
-            f"{ws.task.words.all_done}; nothing was asked",
+            f"{ws.task.labels.none_open_message}; nothing was asked",
             hint=f"{OptionHint('item')} tries any of them",
         )
 
     tried_rows = dict[str, TriedRow]()
     usage = NO_USAGE
     for row_id, request in planned_requests.items():
-        shown_request = requests.redact_request(request.data)
+        shown_request = requests.redact_request(request.line)
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     likely_usage = calibration.applied(usage, count=len(planned_requests))
@@ -210,11 +212,11 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
     Raises:
         InputError: The estimate was not confirmed.
     """
-    labels = ws.task.words
-    count_text = plural(len(planned.items), labels.one, labels.many)
-    cost_text = describe_cost(ws.model, planned.cost, tier=ws.settings.tier)
+    labels = ws.task.labels
+    count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
+    cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
     ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
-    ws.spend(planned.cost, nothing="nothing was asked")
+    ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
@@ -229,7 +231,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     planned = plan_rows(ws, row_ids)
     confirm_cost(ws, planned)
 
-    tried_rows = planned.items
+    tried_rows = planned.tried_rows
     live_report = _ask_live(ws, list(tried_rows), mode=Mode.TRIAL)
     report = TryReport(
         ws.extractor,
@@ -240,7 +242,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     )
     for row_id, trial_outcome in live_report.trial_outcomes.items():
         try:
-            _judge_row(ws, tried_rows[row_id], planned.requests[row_id].item, trial_outcome)
+            _judge_row(ws, tried_rows[row_id], planned.requests[row_id].row, trial_outcome)
         except FindableError as error:
             # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
@@ -265,12 +267,12 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
     live_report = LiveReport()
     if open_ids:
-        if ws.agreed is None:
+        if ws.agreed_usd is None:
             confirm_cost(ws, plan_rows(ws, open_ids))
         live_report = _ask_live(ws, open_ids, mode=Mode.LIVE)
 
     with ws.store.read() as tx:
-        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.items.values()]
+        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
     return TryReport(
         ws.extractor,
         planned.schema,
@@ -286,7 +288,7 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
         return live.ask_rows(
             ws,
             Selection(row_ids=row_ids),
-            way=mode,
+            mode=mode,
             on_progress=lambda live_report: bar.show(live_report.replies),
         )
 
@@ -300,7 +302,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     stored_requests = [
         request
         for request in answers.requests_of_row(tx, task.name, row.id)
-        if answers.belongs_to_version(request["extractor"], task.label)
+        if answers.belongs_to_version(request["extractor"], task.version_label)
     ]
     if not stored_requests:
         return replace(row)
@@ -323,7 +325,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
 
 def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
     """Return the cost of tokens in USD, at today's standard price of the model."""
-    return calculate_cost(ws.model, usage, STANDARD, on=ws.now().date())
+    return calculate_cost(ws.model, usage, STANDARD, day=ws.now().date())
 
 
 def _judge_row(
@@ -354,7 +356,7 @@ def _judge_row(
     tried_row.cost = _live_cost(ws, reply.usage)
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    judgement = judge_reply(ws.task, claim, reply, context=task_row.context)
+    judgement = judge_reply(ws.task, claim, reply, row=task_row.context)
     tried_row.outcome = judgement.outcome.value
     if judgement.answer is None:
         tried_row.reason = judgement.reason
@@ -371,12 +373,12 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         The same session and "", or a session with the draft and the label of the changed version.
     """
     try:
-        ws.bring_items()
+        ws.sync_rows()
     except QuestionChangedError:
-        draft = task_registry.load_current_draft(ws.task, at=ws.now())
+        draft = task_registry.load_current_draft(ws.task, now=ws.now())
         draft_ws = replace(ws, task=draft)
         draft_ws.client = ws.client
-        return draft_ws, ws.task.label
+        return draft_ws, ws.task.version_label
     return ws, ""
 
 
@@ -441,14 +443,14 @@ def compare_sides(
     with ws.store.read() as tx:
         candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
         sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
-        names = ws.task.table(tx).names(tx, sample_ids)
+        names = ws.task.row_table(tx).read_names(tx, sample_ids)
         for side, label in labels.items():
             outcomes[side] = _stored_answers(tx, ws.task, label, sample_ids)
     if not names:
         versions_text = " and of ".join(labels.values())
         raise InputError(
-            f"there is no {ws.task.words.one} with an answer of {versions_text}; nothing was asked",
-            hint=f"`{ws.task.words.step('versions')}` lists those there are",
+            f"there is no {ws.task.labels.singular} with an answer of {versions_text}; nothing was asked",
+            hint=f"`{ws.task.labels.command('versions')}` lists those there are",
         )
 
     try_report = None
@@ -511,7 +513,7 @@ def _version_label(task: Task, text: str) -> str:
         InputError: The text is neither a number nor a label.
     """
     if text.isdecimal():
-        return f"{task.label.partition('@')[0]}@{text}"
+        return f"{task.version_label.partition('@')[0]}@{text}"
     if "@" in text:
         return text
     raise InputError(

@@ -70,7 +70,7 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
     trusted = ws.settings.trust
     if ws.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
-        trusted = (*trusted, str(ws.settings.server).rstrip("/"))
+        trusted = (*trusted, str(ws.settings.confirmed_server).rstrip("/"))
     settings = replace(
         ws.settings,
         data=data,
@@ -86,7 +86,7 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
             settings,
             ws.display,
             access=Access.CREATE,
-            agrees=ws.agrees,
+            confirm=ws.ask_person,
         ) as check_ws:
             document = _ask_and_measure(ws, check_ws)
         shutil.rmtree(data)
@@ -110,14 +110,14 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
     rounds.prepare_task(check_ws)
-    tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, judges=False)
+    tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
-    cost_text = describe_cost(ws.model, cost, tier=ws.settings.tier)
+    cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
     ws.display.say(f"{ws.model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
-    check_ws.spend(cost, nothing="nothing was sent", always=cost > 0)
+    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
-    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(patient=False).sent)
+    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)
     if list_lag_s is not None:
         measurements["a new batch in the list"] = "at once"
         if list_lag_s:
@@ -133,21 +133,21 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
                 now=ws.now(),
             )
 
-    live_report = TagRounds(check_ws, judges=False).ask_live(Mode.LIVE)
+    live_report = TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
     if live_report.stopped is not None:
         raise live_report.stopped
     elapsed_s = ws.monotonic() - started_at_s
     measurements["live"] = f"{live_report.answered} answered, at {elapsed_s:.0f} s"
 
     tag_rounds.advance(wait=True)
-    errors = tag_rounds.report.errors(check_ws.task.words)
+    errors = tag_rounds.report.errors(check_ws.task.labels)
     if errors:
         raise errors[0]
     measurements["the batch"] = f"over at {ws.monotonic() - started_at_s:.0f} s"
 
     with check_ws.store.read() as tx:
-        row_count, answered_count, *_ = check_ws.task.table(tx).counts(tx).values()
-        spent_usd = money.sum_spending(tx).known
+        row_count, answered_count, *_ = check_ws.task.row_table(tx).count_states(tx).values()
+        spent_usd = money.sum_spending(tx).known_usd
         remote_names = [batch.remote_name for batch in batches.batches_in_states(tx)]
     if answered_count < row_count:
         raise RemoteError(

@@ -93,7 +93,7 @@ class WorkPass:
         self.ws = ws
         self.units = units
         self.number = number
-        self.tag_rounds = TagRounds(ws, judges=number is None)
+        self.tag_rounds = TagRounds(ws, should_report=number is None)
         self.phrases = list[str]()
         self.figures = dict[str, Any]()
         self.failures = list[FindableError]()
@@ -116,10 +116,10 @@ class WorkPass:
 
     def collect(self) -> None:
         """Poll, download and ingest batches; if one of these fails, the others still run."""
-        labels = self.ws.task.words
+        labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.batches(*API_STATES):
+        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*API_STATES):
             self.attempt(self._poll)
         if report.polled.downloaded:
             count_text = plural(len(report.polled.downloaded), "batch", "batches")
@@ -127,12 +127,14 @@ class WorkPass:
         # The next step clears up unclear creates.
         self.failures += replace(report.polled, unclear=[]).errors(labels)
 
-        if "ingest" in self.units and tag_rounds.batches(BatchState.DOWNLOADED):
+        if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
             # If units are about single batches, the last batch writes the quality report.
-            tag_rounds.judges = self.number is None or not tag_rounds.batches(*OPEN_STATES)
+            tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
+                *OPEN_STATES
+            )
             count_text = plural(len(report.ingested), "batch", "batches")
-            self.phrases.append(f"{report.answered_rows:,} {labels.done} from {count_text}")
+            self.phrases.append(f"{report.answered_rows:,} {labels.answered} from {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.failed:
@@ -143,7 +145,7 @@ class WorkPass:
     def _poll(self) -> None:
         """Poll the batches at the API once; download results if that unit is selected."""
         should_download = "download" in self.units
-        self.tag_rounds.poll(wait=False, number=self.number, fetches=should_download)
+        self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
 
     def retry(self) -> None:
         """Ask about due rows by live calls, and record the counts and the error that stopped them.
@@ -163,7 +165,9 @@ class WorkPass:
             "failed": live_report.failed.total(),
         }
         if live_report.answered:
-            self.phrases.append(f"{live_report.answered:,} {self.ws.task.words.done} that were due")
+            self.phrases.append(
+                f"{live_report.answered:,} {self.ws.task.labels.answered} that were due"
+            )
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
@@ -192,16 +196,16 @@ class WorkPass:
         if not has_new_rows:
             tag_rounds.stop_asking()
             waiting_states = (BatchState.PREPARED, BatchState.SUBMITTING)
-            if not should_send or not tag_rounds.batches(*waiting_states):
+            if not should_send or not tag_rounds.list_batches(*waiting_states):
                 return
 
         # If no cost is agreed, all rows are counted, to ask a person about the price.
-        is_agreed = not has_new_rows or ws.agreed is not None
+        is_agreed = not has_new_rows or ws.agreed_usd is not None
         submit_report = tag_rounds.submit(
-            agreed=is_agreed,
-            patient=True,
-            sends=should_send,
-            number=self.number,
+            is_confirmed=is_agreed,
+            should_wait=True,
+            should_send=should_send,
+            batch_number=self.number,
         )
 
         report = tag_rounds.report
@@ -226,7 +230,7 @@ class WorkPass:
         if not self._is_index_stale:
             return
 
-        embedded_count = vectors.embed_blocks(self.ws, number=self.number)
+        embedded_count = vectors.embed_blocks(self.ws, only_block=self.number)
         if embedded_count:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
@@ -291,7 +295,7 @@ def run_due_units(
     work_pass.attempt(work_pass.update_index)
 
     if number is None or "ingest" in units:
-        work_pass.attempt(work_pass.tag_rounds.end)
+        work_pass.attempt(work_pass.tag_rounds.complete_report)
     work_pass.summarize()
     return work_pass
 
@@ -452,7 +456,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
         has_no_quota = is_prepared and budget.quota_refusal_reason(tx, batch, settings)
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
-    if remote_state(batch.remote_word).is_over:
+    if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
         return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
 
@@ -474,8 +478,8 @@ def _is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
     """
     builds = open_synced_builds(ws)
     with ws.store.read() as tx:
-        entry_count = ws.collection.count(tx)
-        if not entry_count or builds.current() is None:
+        entry_count = ws.indexed_task.count_entries(tx)
+        if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0
-        with builds.open() as current_build:
-            return bool(count_stale(ws.collection, tx, current_build, exact=exact))
+        with builds.open_current() as current_build:
+            return bool(count_stale(ws.indexed_task, tx, current_build, exact=exact))

@@ -85,7 +85,7 @@ def run_worker(
 
     start_message = f"working, {concurrency} at once: {', '.join(units)}"
     if listening is not None:
-        health.serve_health(listening, is_ready=worker.can_accept_jobs, metrics=worker.metrics)
+        health.serve_health(listening, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics)
         port = listening.getsockname()[1]
         start_message += f"; /healthz, /readyz and /metrics at port {port}"
 
@@ -111,10 +111,10 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
     with ws.store.read() as tx:
         foreign_tables = set(schema.other_tables(tx))
         for task in ws.tasks:
-            foreign_tables -= {table.name for table in task.tables(tx)}
+            foreign_tables -= {table.name for table in task.make_server_tables(tx)}
     if foreign_tables:
-        ws.agree(
-            f"Make the schema {JOB_SCHEMA} in {ws.store.shown}, beside another program's tables?",
+        ws.confirm(
+            f"Make the schema {JOB_SCHEMA} in {ws.store.display_name}, beside another program's tables?",
         )
 
     asyncio.run(_create_job_tables(app))
@@ -128,7 +128,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
         InputError: The workspace is an SQLite file.
         ConfigurationError: Procrastinate is not installed.
     """
-    url = settings.url.reveal()
+    url = settings.confirmed_database_url.reveal()
     _, _, address = url.partition("://")
     if url.startswith("sqlite"):
         raise InputError(
@@ -405,10 +405,10 @@ class _Worker:
             settings,
             _JsonLog(log_members),
             access=access,
-            whole=is_whole_workspace,
+            is_whole_workspace=is_whole_workspace,
         ) as ws:
-            ws.stopping = self._stopping
-            ws.agreed = math.inf if self._agrees else None
+            ws.stop_event = self._stopping
+            ws.agreed_usd = math.inf if self._agrees else None
             yield ws
 
     def _task_names(self) -> list[str]:

@@ -24,7 +24,7 @@ def test_every_gate_stands_on_the_page_with_its_bounds(
     """
     part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
-    assert told == {figure.name: figure.wanted for figure in figures if figure.is_gate}
+    assert told == {figure.name: figure.bounds_text for figure in figures if figure.is_gate}
     assert len({figure.description for figure in figures}) == len(figures)
     assert [
         figure.description

@@ -133,7 +133,11 @@ def test_no_settings_show_a_password(tmp_path: Path) -> None:
         _check(one)
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(one)
-    assert settings.url.reveal() == given.settings.url.reveal() == URL
+    assert (
+        settings.confirmed_database_url.reveal()
+        == given.settings.confirmed_database_url.reveal()
+        == URL
+    )
     assert (
         repr(settings.database_url)
         == "'postgresql+psycopg://ada:…@127.0.0.1:9/none?sslpassword=…&password=…'"

@@ -61,7 +61,7 @@ def saying(side: int) -> bytes:
 
 def middle(data: bytes) -> Any:
     """Return the colour in the middle of what is sent of an image."""
-    with Image.open(io.BytesIO(to_sent_jpeg(data, side=64))) as sent:
+    with Image.open(io.BytesIO(to_sent_jpeg(data, max_side=64))) as sent:
         assert (sent.format, sent.mode, dict(sent.getexif())) == ("JPEG", "RGB", {})
         return sent.getpixel((sent.width // 2, sent.height // 2))
 
@@ -102,7 +102,7 @@ def test_what_is_no_image_is_refused_with_its_reason(
     with pytest.raises(PictureError, match=reason):
         inspect_image(data)
     with pytest.raises(PictureError, match=reason):
-        to_sent_jpeg(data, side=64)
+        to_sent_jpeg(data, max_side=64)
 
 
 def test_an_image_is_what_its_bytes_say_and_goes_out_as_it_is_seen() -> None:
@@ -110,15 +110,15 @@ def test_an_image_is_what_its_bytes_say_and_goes_out_as_it_is_seen() -> None:
     seen = inspect_image(turned())
     assert seen == Picture("image/jpeg", 100, 200, seen.taken_at)
     assert str(seen.taken_at) == "2024-05-06 07:08:09"
-    assert size(to_sent_jpeg(turned(), side=64)) == (32, 64)
-    assert to_sent_jpeg(turned(), side=64) == to_sent_jpeg(turned(), side=64)
-    assert size(to_sent_jpeg(turned(), side=900)) == (100, 200)  # never enlarged
+    assert size(to_sent_jpeg(turned(), max_side=64)) == (32, 64)
+    assert to_sent_jpeg(turned(), max_side=64) == to_sent_jpeg(turned(), max_side=64)
+    assert size(to_sent_jpeg(turned(), max_side=900)) == (100, 200)  # never enlarged
     assert inspect_image(frames()).mime_type == "image/gif"
     red, green, blue = middle(frames())
     assert red > 250
     assert green + blue < 10
     with pytest.raises(PictureError, match="blank"):
-        to_sent_jpeg(saved(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), side=64)
+        to_sent_jpeg(saved(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64)
     assert middle(saved(Image.new("I;16", (50, 40), 32_768), "PNG")) in {(127,) * 3, (128,) * 3}
     assert max(middle(saved(shaded("CMYK"), "JPEG"))) < 20
 
@@ -128,7 +128,7 @@ def test_heic_is_opened_where_its_extra_is_installed() -> None:
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
     assert inspect_image(saved(shaded(), "HEIF")).mime_type == "image/heic"
-    assert size(to_sent_jpeg(saved(shaded(), "HEIF"), side=50)) == (50, 25)
+    assert size(to_sent_jpeg(saved(shaded(), "HEIF"), max_side=50)) == (50, 25)
 
 
 def test_what_does_not_fit_into_a_request_is_scaled_further(
@@ -136,6 +136,6 @@ def test_what_does_not_fit_into_a_request_is_scaled_further(
 ) -> None:
     """Until it does."""
     monkeypatch.setattr(pictures, "MAX_SENT_BYTES", 100_000)
-    sent = to_sent_jpeg(saved(Image.effect_noise((1_200, 1_200), 100), "PNG"), side=1_200)
+    sent = to_sent_jpeg(saved(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200)
     assert len(sent) <= 100_000
     assert size(sent)[0] < 1_200

@@ -55,9 +55,9 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
         return [
             {
                 "name": task.subject,
-                "one": task.words.one,
-                "many": task.words.many,
-                "indexed": ws.indexes(task),
+                "one": task.labels.singular,
+                "many": task.labels.plural,
+                "indexed": ws.is_task_indexed(task),
             }
             for task in ws.tasks
         ]
@@ -70,7 +70,7 @@ def get_next(request: Request, task: str) -> dict[str, Any]:
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
     with get_desk(request).open_to_read(task) as ws:
-        return _next_step_document(ws, status.run(ws).next)
+        return _next_step_document(ws, status.run(ws).next_command)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -82,7 +82,7 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     """
     desk = get_desk(request)
     with desk.open_to_read(task) as ws:
-        next_step = status.run(ws).next
+        next_step = status.run(ws).next_command
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -119,8 +119,8 @@ def start_command(
     def run(display: BackgroundJob) -> Any:
         if command == INDEX_COMMAND and not form.get("rollback"):
             with desk.open_to_read(task) as ws:
-                ws.agreed = cost
-                ws.spend(embedding_plan(ws)["cost"], nothing="nothing was embedded")
+                ws.agreed_usd = cost
+                ws.confirm_cost(embedding_plan(ws)["cost"], unchanged_text="nothing was embedded")
         return desk.run_command(act, form, task, display, cost=cost)
 
     return desk.running.start(f"{command} {task}", run)
@@ -172,7 +172,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
         with ws.store.read() as tx:
             _, _, pilot_ids = plan_next_pilot(tx, ws.task, ws.extractor)
 
-    ws.bring_items()
+    ws.sync_rows()
     batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
     plan = SubmitReport(batch_plan).document(ws.model, dry=True)
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
@@ -189,7 +189,9 @@ def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
         return {"cost": 0.0, "recommended": ""}
 
     with ws.store.read() as tx:
-        text_count, token_count, cost = embedder.cost(index.entries(tx), bar=NoProgress())
+        text_count, token_count, cost = embedder.estimate_cost(
+            index.read_entries(tx), bar=NoProgress()
+        )
     return {
         "items": text_count,
         "tokens_in": token_count,
@@ -216,14 +218,14 @@ def render_state(request: Request, task: str) -> HTMLResponse:
             "rows",
             counts=report.counts,
             states=list(document[report.subject])[1:],
-            eta_s=next((run["eta_s"] for run in report.runs), None),
-            has_stopped_run=any(run["state"] == "killed" for run in report.runs),
+            eta_s=next((run["eta_s"] for run in report.live_runs), None),
+            has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.way is Mode.BATCH for batch in report.open_batches),
             spent=document["spent"],
             budgets=list_budgets(ws),
             stale=document.get("stale") or {"count": 0},
             next_step=document["next"],
-            command=button_command(report.next),
+            command=button_command(report.next_command),
             work_documents=work_documents,
             is_busy=is_busy,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
@@ -235,14 +237,14 @@ def render_next(request: Request, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
     with get_desk(request).open_to_read(task) as ws:
         report = status.run(ws)
-        next_step = _next_step_document(ws, report.next)
+        next_step = _next_step_document(ws, report.next_command)
         if not next_step["command"]:
             return HTMLResponse("")
 
         # A stopped run's rows stay claimed until the next step, which asks them again.
         row_count = report.counts.open or report.counts.claimed
-        labels = ws.task.words
-        noun = labels.one if row_count == 1 else labels.many
+        labels = ws.task.labels
+        noun = labels.singular if row_count == 1 else labels.plural
         label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
 
         plan = next_step["plan"]
@@ -257,7 +259,7 @@ def render_next(request: Request, task: str) -> HTMLResponse:
             label=label,
             address=f"/api/tasks/{ws.settings.task}/next?{query}",
             cost=cost,
-            upload_notice=ws.leaving,
+            upload_notice=ws.first_upload_notice,
         )
 
 

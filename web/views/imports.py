@@ -93,7 +93,7 @@ async def add_person(request: Request) -> JSONResponse:
     person = await desk.save_person(await request.body())
 
     if person.is_due:
-        tagging = asyncio.wrap_future(desk.tagger.ask([person.item_id]))
+        tagging = asyncio.wrap_future(desk.tagger.submit([person.item_id]))
         deadline = start_time + desk.patience_s
         await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
         if tagging.done():
@@ -252,7 +252,7 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(desk.settings, task=upload.task)
-            with open_read_only(settings, display, agrees=lambda _question: False) as ws:
+            with open_read_only(settings, display, confirm=lambda _question: False) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
                 upload.preview = IMPORTERS[upload.task]["run"](ws, upload.path, options)
 
@@ -310,7 +310,7 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(None, display) as ws:
-            ws.agreed = MAX_TRIAL_USD
+            ws.agreed_usd = MAX_TRIAL_USD
             document = ask.run(ws, new_task, size=TRIAL_ROWS).document
         upload.trial_work = display
         return document
@@ -377,7 +377,7 @@ def _import_hint(desk: AppState, task: str) -> str:
     if not desk.has_task(task):
         return ", ".join((NEW_TASK, *IMPORTERS))
     with desk.open_to_read(task) as ws:
-        return str(ws.task.items_from)
+        return str(ws.task.source_hint)
 
 
 def _upload_values(upload: Upload) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
     edit_number = form.get("undo", "")
     if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
         corrections.correct_answer(
-            ws, key, int(edit_number), who=editor, of_state=form.get("state")
+            ws, key, int(edit_number), editor_name=editor, expected_state=form.get("state")
         )
         return
 
@@ -151,7 +151,9 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
     if isinstance(current_value, str) or is_quotation(current_value):
         text = json.dumps(text)
     change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
-    corrections.correct_answer(ws, key, change, who=editor, of_state=form.get("state"))
+    corrections.correct_answer(
+        ws, key, change, editor_name=editor, expected_state=form.get("state")
+    )
 
 
 def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
@@ -215,7 +217,7 @@ def _row_values(
         "answer_state": history["state"],
         "typed_values": {
             name: _to_typed_text(value)
-            for name, value in ws.task.as_given(history["answer"]).items()
+            for name, value in ws.task.to_model_answer(history["answer"]).items()
         },
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
@@ -346,8 +348,8 @@ def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None
     """
     try:
         with ws.store.read() as tx:
-            rows = ws.task.rows(tx, row_ids)
-            request_lines = list(RequestBuilder(ws.task, ws.model).lines(tx, rows))
+            rows = ws.task.read_rows(tx, row_ids)
+            request_lines = list(RequestBuilder(ws.task, ws.model).plan_requests(tx, rows))
             token_calibration = load_calibration(tx, ws.extractor)
     except FindableError:
         return None
@@ -356,7 +358,7 @@ def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None
 
     today = ws.now().date()
     usages = (token_calibration.applied(line.usage, count=1) for line in request_lines)
-    return sum(calculate_cost(ws.model, usage, STANDARD, on=today) for usage in usages)
+    return sum(calculate_cost(ws.model, usage, STANDARD, day=today) for usage in usages)
 
 
 class Chosen(BaseModel):
@@ -376,7 +378,9 @@ def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
     with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
-        unparked = claims.unpark(tx, ws.task.name, prompt_version=ws.task.own, ids=body.ids)
+        unparked = claims.unpark(
+            tx, ws.task.name, prompt_version=ws.task.own_prompt_version, row_ids=body.ids
+        )
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
     return {"freed": len(unparked), "said": message}
 
@@ -411,12 +415,12 @@ def _start_asking(
         return newest
 
     with desk.open_to_write(task) as ws:
-        ws.bring_items()
+        ws.sync_rows()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
         ws.model, ws.client  # noqa: B018 - both raise if they are missing
         with ws.store.read() as tx:
-            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
+            pilot.check_pilot(tx, ws.task, ws.extractor, is_required=ws.task.needs_pilot)
         open_ids = items.reopen_rows(ws, row_ids)
         if not open_ids:
             raise RequestRefusedError(
@@ -425,7 +429,7 @@ def _start_asking(
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(task, display) as ws:
-            ws.bring_items()
+            ws.sync_rows()
             report = ask_alone(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
@@ -451,7 +455,7 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
-            ws.agrees = lambda _question: True
+            ws.ask_person = lambda _question: True
             report = asdict(forget.run(ws, [key]))
         desk.running.delete_about(key)
         # The result outlives the row, so it must not contain the name.

@@ -357,10 +357,10 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         grid = ws.task.grid(tx)
 
     version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}"}
-    extra_columns = [name for name in grid.more if name not in version_columns]
+    extra_columns = [name for name in grid.extra_names if name not in version_columns]
     if task_name == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
-    for name in grid.in_state.get(query.state, ()):
+    for name in grid.names_by_state.get(query.state, ()):
         if name not in extra_columns:
             extra_columns.append(name)
 
@@ -370,10 +370,10 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
         after=query.after or None,
         sort=query.sort or None,
-        fields=query.field_names or [*grid.usual, *extra_columns],
+        fields=query.field_names or [*grid.default_names, *extra_columns],
     )
     with ws.store.read() as tx:
-        names = ws.task.table(tx).names(tx, [row.id for row in page.items])
+        names = ws.task.row_table(tx).read_names(tx, [row.id for row in page.items])
 
     rows = [
         {
@@ -384,7 +384,9 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         }
         for row in page.items
     ]
-    return _RowsPage(rows, page.names, page.after, {*grid.sorts, *grid.slow_sorts})
+    return _RowsPage(
+        rows, page.names, page.after, {*grid.sort_expressions, *grid.slow_sort_expressions}
+    )
 
 
 def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:

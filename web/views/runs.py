@@ -89,7 +89,7 @@ def _list_runs(ws: WorkspaceSession) -> list[dict[str, Any]]:
 
     Each has its age or duration in `took`, and in `live` the progress if it is running.
     """
-    progress_by_number = {run["number"]: run for run in status.run(ws).runs}
+    progress_by_number = {run["number"]: run for run in status.run(ws).live_runs}
     summaries = [
         summary
         for summary in reversed(list_batches(ws.store, now=ws.now()))
@@ -126,7 +126,7 @@ def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
         task = ws.task_of(batch["task"])
         with ws.store.read() as tx:
             row_ids = list(dict.fromkeys(answers.row_ids_of_batch(tx, number, claimed=True)))
-            names = task.table(tx).names(tx, row_ids[:MAX_NAMED_ROWS])
+            names = task.row_table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
 
         return render_page(
             request,
@@ -153,7 +153,7 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
     return {
         **summary.document,
         "moves": moves,
-        "is_over": account.batch.is_over,
+        "is_over": account.batch.is_finished,
         "reasons": [asdict(anomaly) for anomaly in account.anomalies],
         "unapplied": account.unapplied,
         "outdated": account.outdated,

@@ -41,8 +41,8 @@ class SearchParameters(BaseModel):
         filters: Any = self.model_dump(include={"rank", "min_score", "where"})
         options = make_search_options(self.k, tag=",".join(self.tag), **filters)
         if self.like:
-            return open_index.ask_like(self.like, options)
-        return open_index.ask(self.q, options)
+            return open_index.search_similar(self.like, options)
+        return open_index.search(self.q, options)
 
     @property
     def has_query(self) -> bool:
@@ -84,7 +84,7 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
     }
     with get_desk(request).open_to_read(query.task) as ws:
         try:
-            values["example_query"] = ws.collection.question
+            values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:
                 if query.has_query:
                     values |= _search(open_index, query)
@@ -112,9 +112,9 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
 
 def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit."""
-    fields = collection.told(hit.metadata)
+    fields = collection.hit_fields(hit.metadata)
     title, subtitle_parts = format_hit_heading(collection, hit)
-    tags = dict.fromkeys(collection.tags(hit.metadata))
+    tags = dict.fromkeys(collection.tags_of(hit.metadata))
     return {
         "key": collection.name_of(hit.metadata),
         "title": title,

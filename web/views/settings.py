@@ -34,7 +34,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
     with desk.open_to_read(task) as ws:
         report = status.run(ws)
         document = report.document
-        builds = _list_builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
 
         work_documents = {}
         for command in ("index", "doctor"):
@@ -60,7 +60,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
             index=document["index"],
             can_index=ws.task.index is not None,
             can_build=bool(report.counts.done),
-            how_to_index=ws.task.how_to_index,
+            how_to_index=ws.task.index_hint,
             builds=builds,
             previous_build=_previous_build(builds),
             cost=embedding_plan(ws)["cost"],
@@ -70,7 +70,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
 
 def _list_builds(builds: Builds) -> list[dict[str, Any]]:
     """Return the complete builds on disk, newest first."""
-    inactive_numbers = builds.others()
+    inactive_numbers = builds.unused_numbers()
     return [
         {
             "number": build.number,
@@ -80,7 +80,7 @@ def _list_builds(builds: Builds) -> list[dict[str, Any]]:
             "dim": build.dim,
             "in_service": number not in inactive_numbers,
         }
-        for number, build in reversed(builds.whole().items())
+        for number, build in reversed(builds.read_manifests().items())
     ]
 
 

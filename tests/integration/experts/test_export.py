@@ -33,7 +33,7 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     """Into an empty workspace an export brings the same people; into its own it changes nothing."""
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
-        assert export.run(ws, tmp_path / name, write=nowhere).count == 2
+        assert export.run(ws, tmp_path / name, write_chunk=nowhere).count == 2
         process = import_.import_people_file(ws, tmp_path / name, ImportOptions(strict=True))
         assert (process.unchanged, process.findings) == (2, [])
         before = rows(ws)

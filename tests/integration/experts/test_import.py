@@ -31,8 +31,8 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         selection = Selection(row_ids=[ids["asked"]])
         asked: Any = Preparation(
-            ws, selection, NoProgress(), way=Mode.LIVE, is_single_batch=True
-        ).next()
+            ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
+        ).prepare_next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
             stopped = {
@@ -61,7 +61,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         assert dry.document == {**done.document, "dry": True}
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            counts = table.people_table(tx).counts(tx)
+            counts = table.people_table(tx).count_states(tx)
             assert claims.release_claims(tx, asked.number) == 1
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == (
         "Stone.",
@@ -72,8 +72,8 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
     assert [
         (finding.key, finding.kind, finding.column, finding.line) for finding in done.findings
     ] == [
-        ("tagged", FindingKind.KEPT, "Bio", 2),
-        ("asked", FindingKind.KEPT, "Bio", 3),
+        ("tagged", FindingKind.ANSWER_KEPT, "Bio", 2),
+        ("asked", FindingKind.ANSWER_KEPT, "Bio", 3),
     ]
     assert "while being asked" in done.findings[1].reason
     assert (counts["untagged"], counts["parked"]) == (2, 1)

@@ -76,7 +76,7 @@ def test_nobody_waits_for_anothers_network(
         False,
     ]  # of texts, of the questions that a floor is learnt from; of the one that came
     with workspace.open() as ws:
-        assert ([*Builds(ws.data).whole()], Builds(ws.data).stale()) == ([1], [])
+        assert ([*Builds(ws.data).read_manifests()], Builds(ws.data).find_leftovers()) == ([1], [])
 
 
 @pytest.mark.full

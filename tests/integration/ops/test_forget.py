@@ -170,7 +170,10 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     ran(chained, "index")
     ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == []
-    with chained.open() as ws, open_vector_cache(ws).reading() as tx:  # and nonsense, which is kept
+    with (
+        chained.open() as ws,
+        open_vector_cache(ws).open_snapshot() as tx,
+    ):  # and nonsense, which is kept
         assert tx is not None
         assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 60
 

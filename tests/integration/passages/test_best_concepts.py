@@ -31,7 +31,7 @@ def put(
 ) -> None:
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:
-        if not table.item_table(shape(ws)).ids_among(tx, [passage]):
+        if not table.item_table(shape(ws)).filter_ids(tx, [passage]):
             table.put_passages(
                 tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
             )

@@ -31,8 +31,8 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         import_.run(ws, path)
         selection = Selection(row_ids=["a"])
         asked: Any = Preparation(
-            ws, selection, NoProgress(), way=Mode.LIVE, is_single_batch=True
-        ).next()
+            ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
+        ).prepare_next()
         with ws.store.write() as tx:
             stopped = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"

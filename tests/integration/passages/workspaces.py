@@ -68,7 +68,7 @@ def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
     with ws.store.read() as tx:
         here = shape(ws)
         ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
-        found = table.item_table(here).rows(tx, ids, here.value_columns)
+        found = table.item_table(here).read_rows(tx, ids, here.value_columns)
     return {
         key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
         for key, row in found.items()

@@ -129,9 +129,15 @@ def test_a_fill_is_all_or_nothing(
         items.take_file(second)
     assert items.rows() == before
     report = items.take_file(second)
-    assert (report.new, report.changed, report.same, report.gone) == (0, 4, 2, 4)
+    assert (report.new, report.changed, report.unchanged, report.missing) == (0, 4, 2, 4)
     report = items.take_file(first)
-    assert (report.new, report.changed, report.same, report.back, report.gone) == (0, 4, 6, 4, 0)
+    assert (report.new, report.changed, report.unchanged, report.returned, report.missing) == (
+        0,
+        4,
+        6,
+        4,
+        0,
+    )
 
 
 def _interrupted(*_: object, **_values: object) -> None:

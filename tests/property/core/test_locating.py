@@ -17,7 +17,7 @@ def test_a_slice_of_the_text_is_found_as_it_is(drawn: tuple[str, str]) -> None:
     text, part = drawn
     assume(len(part) >= 3 and any(char.isalnum() for char in part))
     [found] = SearchableText(text).locate(part)
-    assert (text[found.start : found.end], found.how, found.likeness) == (part.strip(), "", 1)
+    assert (text[found.start : found.end], found.method, found.likeness) == (part.strip(), "", 1)
 
 
 def normal(text: str) -> str:
@@ -98,7 +98,7 @@ def test_a_slip_beside_a_number_negation_or_name_is_found(
         quote = quote.replace("'", "\u2019")
     [found] = SearchableText(text).locate(quote) or pytest.fail(f"{quote!r} is not found")
     assert f" {text[found.start : found.end]} " in f" {text} "
-    assert found.mark == found.likeness
+    assert found.noted_likeness == found.likeness
     assert 0.85 <= found.likeness < 1
 
 

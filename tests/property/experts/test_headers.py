@@ -56,7 +56,7 @@ def read(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]
         path = Path(folder) / ("people.jsonl" if kind == "jsonl" else "people.csv")
         path.write_text(text, encoding="utf-8")
         people = list(PeopleFile(path))
-    assert all(isinstance(one, SoundRow) and not one.changes for one in people), people
+    assert all(isinstance(one, SoundRow) and not one.findings for one in people), people
     return [{"username": one.key, **one.values} for one in people if isinstance(one, SoundRow)]
 
 

@@ -47,11 +47,15 @@ def test_every_line_is_found_by_its_key(
         path = Path(folder, "r")
         path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + end.join(raw[key] for key in order))
         with ResultFile(path) as results:
-            assert {key: results.lines_of([key])[0] for key in raw} == {
+            assert {key: results.find_lines([key])[0] for key in raw} == {
                 key: [line] for key, line in raw.items()
             }
-            assert (results.unknown, results.unreadable_count, results.duplicates) == (0, 0, 0)
-            assert results.total == len(raw)
+            assert (results.unknown_count, results.unreadable_count, results.duplicate_count) == (
+                0,
+                0,
+                0,
+            )
+            assert results.line_count == len(raw)
 
 
 @settings(max_examples=40)
@@ -68,11 +72,11 @@ def test_damage_stays_in_its_line(lines: list[tuple[str, str, bool]], data: st.D
         path = Path(folder, "r")
         path.write_bytes(b"\n".join(damaged if key == hurt else line for key, line in raw.items()))
         with ResultFile(path) as results:
-            asked = {key: results.lines_of([key])[0] for key in raw}
+            asked = {key: results.find_lines([key])[0] for key in raw}
             for key, line in raw.items():
                 assert key == hurt or line in asked[key]
             found = sum(len(found) for found in asked.values())
-            assert found + results.unknown + results.unreadable_count == results.total
+            assert found + results.unknown_count + results.unreadable_count == results.line_count
 
 
 @given(TEXTS, KEYS, st.booleans())

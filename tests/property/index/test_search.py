@@ -46,7 +46,7 @@ def test_search_is_exact_and_metadata_survives(
         staged = written(builds, cache_in(Path(folder)), entries, stack)
         verify_build(staged, count=len(entries))
         builds.promote(staged, record_promotion=str)
-        with builds.open() as index:
+        with builds.open_current() as index:
             ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
             found = [index.read_metadata(row) for row in ranked.rows.tolist()]
     similarity = {

@@ -78,9 +78,9 @@ EXPRESSIONS = st.recursive(
 def written(one: Expression, spellings: random.Random) -> str:
     """Return an expression as it is typed."""
     if isinstance(one, Negation):
-        return f"not ({written(one.inner, spellings)})"
+        return f"not ({written(one.negated, spellings)})"
     if isinstance(one, Junction):
-        return (" AND " if one.is_every else " or ").join(
+        return (" AND " if one.requires_all else " or ").join(
             f"({written(part, spellings)})" for part in one.parts
         )
     column = spellings.choice(NAMES.get(one.column, [one.column]))
@@ -98,16 +98,16 @@ def written(one: Expression, spellings: random.Random) -> str:
 def plainly(one: Expression, row: dict[str, Any]) -> bool | None:
     """Return what plain Python says of an expression: None where a cell is empty, which NOT does not turn."""
     if isinstance(one, Negation):
-        inner = plainly(one.inner, row)
+        inner = plainly(one.negated, row)
         return None if inner is None else not inner
     if isinstance(one, Junction):
         found = [plainly(part, row) for part in one.parts]
         return (
-            (not one.is_every)
-            if (not one.is_every) in found
+            (not one.requires_all)
+            if (not one.requires_all) in found
             else None
             if None in found
-            else one.is_every
+            else one.requires_all
         )
     cell = row[one.column]
     cell = int(cell) if one.column == "price" and cell else cell

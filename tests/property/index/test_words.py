@@ -72,7 +72,7 @@ def test_entries_are_ranked_as_is_defined(
         staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
         verify_build(staged, count=len(entries))
         builds.promote(staged, record_promotion=str)
-        with builds.open() as index:
+        with builds.open_current() as index:
             by_words = rank_entries(index, terms=asked, vector=None, k=k)
             by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)
     groups = [

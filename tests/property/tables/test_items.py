@@ -41,10 +41,10 @@ class Model:
             before = self.rows.get(key)
             report.new += before is None
             report.changed += before is not None and before[1] != row[1]
-            report.same += before is not None and before[1] == row[1]
-            report.back += key in self.gone
+            report.unchanged += before is not None and before[1] == row[1]
+            report.returned += key in self.gone
             report.empty += not row[1].strip()
-        report.gone = len(self.rows.keys() - self.gone - now.keys())
+        report.missing = len(self.rows.keys() - self.gone - now.keys())
         self.rows |= now
         self.last = rows
         self.gone = self.rows.keys() - now.keys()
@@ -83,5 +83,12 @@ def test_versions_of_a_file(
 
 
 def _counts(report: RowSyncReport) -> tuple[int, ...]:
-    counts = (report.new, report.changed, report.same, report.gone, report.back, report.empty)
+    counts = (
+        report.new,
+        report.changed,
+        report.unchanged,
+        report.missing,
+        report.returned,
+        report.empty,
+    )
     return (*counts, sum(report.refused.values()))

@@ -13,7 +13,7 @@ TEXT = (
 
 def found(quote: str, text: str = TEXT) -> list[tuple[str, str]]:
     """Return the slices that were found for a quotation, and how."""
-    return [(text[one.start : one.end], one.how) for one in SearchableText(text).locate(quote)]
+    return [(text[one.start : one.end], one.method) for one in SearchableText(text).locate(quote)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_is_like_it_and_says_another_thing_is_not_found(
     """Not by another number, negation or name, however like the rest is; what differs is told."""
     text = f"so it was said: {there}, and so on and on"
     assert SearchableText(text).locate(quote) == []
-    assert SearchableText(text).why_not(quote) == why
+    assert SearchableText(text).find_difference(quote) == why
 
 
 def test_a_quotation_with_one_invented_piece_is_not_found() -> None:

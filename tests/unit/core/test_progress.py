@@ -23,11 +23,11 @@ def test_a_log_gets_lines_with_rate_and_time_left(
 ) -> None:
     """Nothing in the first seconds; then a line now and then, each whole by itself."""
     log = _log(monkeypatch)
-    with Terminal().bar("reading", 40, late=late) as bar:
+    with Terminal().bar("reading", 40, is_delayed=late) as bar:
         bar.show(1)
     assert not log.getvalue()
     monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
-    with Terminal().bar("reading", 40, late=late) as bar:
+    with Terminal().bar("reading", 40, is_delayed=late) as bar:
         bar.show(20, note="half of it")
         bar.show(30)
     (line,) = log.getvalue().splitlines()

@@ -18,11 +18,12 @@ def person(**cells: object) -> SoundRow:
 
 def told(row: SoundRow) -> list[tuple[str, str]]:
     """Return the column and reason of everything told about a person; what is kept as it is counts as no change."""
-    assert all(change.line == row.line for change in row.changes)
+    assert all(change.line == row.line_number for change in row.findings)
     assert all(
-        (change.kind is FindingKind.NOTED) == ("kept" in change.reason) for change in row.changes
+        (change.kind is FindingKind.NEEDS_REVIEW) == ("kept" in change.reason)
+        for change in row.findings
     )
-    return [(change.column, change.reason) for change in row.changes]
+    return [(change.column, change.reason) for change in row.findings]
 
 
 def test_a_placeholder_is_empty_in_every_text_field() -> None:

@@ -26,7 +26,7 @@ def test_limits_that_the_dialect_has_not_are_told(kind: Any, told: str | None) -
     """A bound of 0 too; those that it has are not said twice, and nothing is told where the task is built in."""
     answer = create_model("Answer", one=(kind, ...))
     assert (
-        make_response_schema(answer, tells_limits=True)["properties"]["one"].get("description")
+        make_response_schema(answer, describe_limits=True)["properties"]["one"].get("description")
         == told
     )
     assert "description" not in make_response_schema(answer)["properties"]["one"]

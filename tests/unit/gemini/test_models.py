@@ -19,21 +19,21 @@ ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_
 def test_promotion_ends_on_its_day() -> None:
     """A promotion holds up to and including its last day."""
     model = find_model("gemini-3.8-flash", kind="generate", today=TODAY)
-    assert model.prices("standard", on=date(2026, 12, 31)) == (0.75, 3.75)
-    assert model.prices("standard", on=date(2027, 1, 1)) == (1.50, 7.50)
-    assert model.prices("batch", on=date(2027, 1, 1)) == (0.75, 3.75)
+    assert model.prices("standard", day=date(2026, 12, 31)) == (0.75, 3.75)
+    assert model.prices("standard", day=date(2027, 1, 1)) == (1.50, 7.50)
+    assert model.prices("batch", day=date(2027, 1, 1)) == (0.75, 3.75)
 
 
 def test_model_that_is_gone_is_refused_and_one_that_goes_is_warned_of() -> None:
     """60 days before its last day a warning names the successor; from that day on the model is refused."""
     model = find_model("gemini-2.5-flash", kind="generate", today=date(2026, 11, 30))
-    assert model.warning(date(2026, 10, 1)) == ""
-    assert "gemini-3.5-flash-lite" in model.warning(date(2026, 10, 2))
-    assert "2026-12-01" in model.warning(date(2026, 11, 30))
+    assert model.retirement_warning(date(2026, 10, 1)) == ""
+    assert "gemini-3.5-flash-lite" in model.retirement_warning(date(2026, 10, 2))
+    assert "2026-12-01" in model.retirement_warning(date(2026, 11, 30))
     with pytest.raises(ConfigurationError) as caught:
         find_model("gemini-2.5-flash", kind="generate", today=date(2026, 12, 1))
     assert "gemini-3.5-flash-lite" in caught.value.hint
-    assert model.warning(date(2026, 12, 1)) == ""
+    assert model.retirement_warning(date(2026, 12, 1)) == ""
 
 
 def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
@@ -48,12 +48,12 @@ def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
         ),
         encoding="utf-8",
     )
-    assert find_model("gemini-9", kind="generate", today=TODAY, extra=extra).prices(
-        "batch", on=TODAY
+    assert find_model("gemini-9", kind="generate", today=TODAY, user_file=extra).prices(
+        "batch", day=TODAY
     ) == (0.9, 1.0)
     assert (
         find_model(
-            "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), extra=extra
+            "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), user_file=extra
         ).price_in
         == 9.0
     )
@@ -75,9 +75,9 @@ def test_what_no_call_can_ask_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a model that can embed"):
         find_model(f"models/{DEFAULT_GENERATE}", kind="embed", today=TODAY)
     local = find_model("findable-local-embedding-1", kind="embed", today=TODAY)
-    local.check_dim(768)
+    local.check_vector_width(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
-        local.check_dim(769)
+        local.check_vector_width(769)
     assert find_model("models/gemini-embedding-2", kind="embed", today=TODAY).task_in_text
     assert not models.load_models()["gemini-embedding-001"].task_in_text
 
@@ -116,18 +116,20 @@ def _model(tmp_path: Path, text: str) -> models.Model:
 def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) -> None:
     """Down to tier 1 and no further; a limit is a number or none."""
     table = models.load_models()
-    assert table["gemini-3.8-flash"].limits("3") == RateLimits(rpm=1_000, tpm=2_000_000, rpd=10_000)
+    assert table["gemini-3.8-flash"].rate_limits("3") == RateLimits(
+        rpm=1_000, tpm=2_000_000, rpd=10_000
+    )
     assert (
-        table["gemini-2.5-flash-lite"].limits("free")
+        table["gemini-2.5-flash-lite"].rate_limits("free")
         == models.DEFAULT_RATE_LIMITS["generate", "free"]
     )
-    assert _model(tmp_path, ONE).limits("1") == RateLimits(rpm=7, tpm=None, rpd=250)
-    assert _model(tmp_path, ENTRY).limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
+    assert _model(tmp_path, ONE).rate_limits("1") == RateLimits(rpm=7, tpm=None, rpd=250)
+    assert _model(tmp_path, ENTRY).rate_limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
     model = _model(
         tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n"
     )
-    assert [model.enqueued(tier) for tier in ("free", "1", "2", "3")] == [5, 5, 9, 9]
-    assert all(one.limits("1", rpm=300).rpm == 300 for one in table.values())
+    assert [model.max_enqueued_tokens(tier) for tier in ("free", "1", "2", "3")] == [5, 5, 9, 9]
+    assert all(one.rate_limits("1", rpm=300).rpm == 300 for one in table.values())
 
 
 def test_wrong_tiers_are_explained(tmp_path: Path) -> None:

@@ -110,13 +110,13 @@ def test_nonsense_inside_is_nothing() -> None:
         {"batchStats": {}, "createTime": "2026-01-01T00:00:00", "output": {"responsesFile": 3}},
     ):
         batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
-        assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (
+        assert (batch.state.is_final, batch.result_file, batch.created_at, batch.error) == (
             False,
             None,
             None,
             "",
         )
-        assert batch.done == 0
+        assert batch.ended_request_count == 0
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
     batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
-    assert batch.done == 3
+    assert batch.ended_request_count == 3

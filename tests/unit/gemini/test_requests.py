@@ -21,8 +21,12 @@ class Tags(BaseModel):
 
 def filled(key: str, system: str, text: str, most: int = 512) -> bytes:
     """Return a line as a form fills it."""
-    form = RequestSettings(schema=make_response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
-    line, _ = form.fill(key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most))
+    form = RequestSettings(
+        answer_schema=make_response_schema(Tags), thinking_config={"thinkingLevel": "MINIMAL"}
+    )
+    line, _ = form.build_line(
+        key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most)
+    )
     return line
 
 

@@ -35,7 +35,7 @@ def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason
 
 def test_what_else_a_reply_says() -> None:
     """Counts that are none are 0, a status stands for its code, a line at fault is named; excerpts are safe."""
-    assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').code == 8
+    assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').rpc_code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
         assert (

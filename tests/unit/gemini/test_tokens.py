@@ -21,10 +21,10 @@ def test_google_s_own_sample() -> None:
     """8 tokens in, 11 out and 829 of thought cost 8 x in + 840 x out, at half price in a batch."""
     model = models.load_models()["gemini-2.5-flash"]
     usage = Usage(prompt=8, answer=11, thoughts=829)
-    assert calculate_cost(model, usage, "batch", on=TODAY) == pytest.approx(
+    assert calculate_cost(model, usage, "batch", day=TODAY) == pytest.approx(
         (8 * 0.15 + 840 * 1.25) / 1e6
     )
-    assert calculate_cost(model, usage, "standard", on=TODAY) == pytest.approx(
+    assert calculate_cost(model, usage, "standard", day=TODAY) == pytest.approx(
         (8 * 0.30 + 840 * 2.50) / 1e6
     )
 

@@ -15,7 +15,7 @@ PEOPLE = [entry(number) for number in range(6)]
 
 def in_service(builds: Builds) -> int | None:
     """Return the number of the build in service."""
-    found = builds.current()
+    found = builds.read_current_manifest()
     return found.number if found else None
 
 
@@ -32,7 +32,7 @@ def test_who_lost_the_lock_puts_nothing_in_service(
 
     with pytest.raises(InconsistentError, match="lock is lost"):
         builds.promote(staged, record_promotion=lost)
-    assert (in_service(builds), builds.stale()) == (1, [])
+    assert (in_service(builds), builds.find_leftovers()) == (1, [])
     assert make(PEOPLE).number == 3
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InconsistentError, match="lock is lost"):

@@ -65,7 +65,7 @@ def test_not_binds_before_and_and_and_before_or() -> None:
     """As in SQL, without parentheses."""
     read = parse_where('a = 1 OR NOT b = 2 AND "c d" is not null OR Hourly Rate not in (1, -2.5e1)')
     assert isinstance(read, Junction)
-    assert not read.is_every
+    assert not read.requires_all
     assert [type(part) for part in read.parts[1:]] == [Junction, Negation]
     assert isinstance(read.parts[1], Junction)
     assert isinstance(read.parts[1].parts[0], Negation)

@@ -118,13 +118,13 @@ def test_a_spoiled_build_is_found(
 ) -> None:
     """Each kind of damage is named, and the build in service stays."""
     make(PEOPLE[:5])
-    before = builds.current()
+    before = builds.read_current_manifest()
     staged = stage(PEOPLE)
     spoil(staged)
     with pytest.raises(InconsistentError, match=message):
         verify_build(staged, count=10)
     assert before is not None
-    assert builds.current() == before
+    assert builds.read_current_manifest() == before
 
 
 def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:

@@ -22,7 +22,7 @@ DIM = 16
 
 def key_of(text: str) -> bytes:
     """Return the key under which the toy model's vector of a text is cached."""
-    return cache_in(Path()).keys([text])[0]
+    return cache_in(Path()).make_keys([text])[0]
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors:
@@ -78,7 +78,7 @@ def comparisons(expression: Expression) -> Iterator[Comparison]:
     if isinstance(expression, Comparison):
         yield expression
     elif isinstance(expression, Negation):
-        yield from comparisons(expression.inner)
+        yield from comparisons(expression.negated)
     else:
         for part in expression.parts:
             yield from comparisons(part)

@@ -50,7 +50,7 @@ def measured(bounds: str = "") -> QualityReport:
 
 def written(data: Path, *, at: datetime = AT) -> Path:
     """Write the report of `measured` and return its Markdown."""
-    return measured()._replace(at=at).sealed(data, TASK).path
+    return measured()._replace(at=at).seal(data, TASK).path
 
 
 def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:

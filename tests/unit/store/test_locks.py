@@ -129,7 +129,7 @@ def _message(sender: socket.socket) -> bytes:
 
 def has(locks: Locks, name: str = "work") -> bool:
     """Return whether locks get a name."""
-    with locks.hold(name) as lock:
+    with locks.try_lock(name) as lock:
         return lock is not None
 
 
@@ -148,10 +148,10 @@ def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Mak
         assert not locks.is_free("work")
         child.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + 60 * slowness()
-        while not locks.holder("work").endswith(", stopped"):
+        while not locks.describe_holder("work").endswith(", stopped"):
             assert time.monotonic() < deadline
         assert not has(locks)
-        with locks.wait("work", say=say, sleep=time.sleep) as lock:
+        with locks.wait_for_lock("work", say=say, sleep=time.sleep) as lock:
             lock.check()
     assert said == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
     assert locks.is_free("work")
@@ -162,13 +162,13 @@ def test_a_thread_is_refused_what_its_sibling_has(make: Make) -> None:
     locks = make()
     got = list[bool]()
     one = threading.Thread(target=lambda: got.append(has(locks)))
-    with locks.hold("work") as lock:
+    with locks.try_lock("work") as lock:
         one.start()
         one.join()
         assert not has(make())
         assert has(locks, "other")
         assert lock is not None
-        lock.check()
+        lock.raise_if_lost()
     two = threading.Thread(target=lambda: got.append(has(locks)))
     two.start()
     two.join()

@@ -51,7 +51,7 @@ def keep(tx: Connection, rows: Sequence[TargetValue]) -> None:
             "item_id": one.item_id,
             "extractor": one.extractor,
             "answer": one.answer_json,
-            "at": one.at,
+            "at": one.answered_at,
         }
         tx.execute(insert(answers), [said])
 

@@ -23,7 +23,7 @@ SIZES = (MAX_CUT_CELL, LIMIT - 3, LIMIT - 2, LIMIT, 2 * LIMIT + 1)
 def read(path: Path, text: str) -> list[Any]:
     """Return what is read of a text with the limit."""
     path.write_text(text, encoding="utf-8", newline="")
-    return list(SourceFile(path, "a hint", max_line=LIMIT).rows())
+    return list(SourceFile(path, "a hint", max_line_chars=LIMIT).read_rows())
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
