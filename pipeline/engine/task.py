@@ -407,8 +407,8 @@ class Task(ABC):
 
     def find_open_by_hash(
         self,
-        tx: Connection,
-        hashes: Sequence[str],  # noqa: ARG002
+        tx: Connection,  # noqa: ARG002 - optional
+        hashes: Sequence[str],  # noqa: ARG002 - optional
     ) -> Mapping[str, Sequence[str]]:
         """Return the ids of open rows by input hash.
 
