@@ -4,7 +4,7 @@
 remote names differ. Each page has an empty folder of its own, and runs on the local engine; there is the sample, and
 what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
 
-In README.md and the tutorial the other blocks of commands run too, in their order; their output is not recorded.
+In README.md and the tutorial all other commands run too, in their order; their output is not recorded.
 """
 
 import contextlib
@@ -33,10 +33,20 @@ DEMO = "make demo"
 _BLOCK = re.compile(r"(?<=```sh\n)cat >>? .*?(?=```)|(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
 # Pages whose every command line runs, except those in NOT_RUN.
 WHOLE_PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
-# The demo has a test of its own, the tests run this module, the page's server does not end, and no
-# test has a key.
-NOT_RUN = frozenset({DEMO, "make test", "make web", "export GEMINI_API_KEY=…"})
-_UNRECORDED_BLOCK = re.compile(r"(?<=```sh\n)(?!cat ).*?(?=```)", re.DOTALL)
+# The demo has a test of its own, the tests run this module, the page's server does not end, the
+# packages are installed, and no test has a key.
+NOT_RUN = frozenset(
+    {
+        DEMO,
+        "make setup",
+        "make test",
+        "make web",
+        "export GEMINI_API_KEY=…",
+        "export GEMINI_API_KEY=… DATA=work",
+    }
+)
+# A block of commands, or a command within a sentence.
+_UNRECORDED = re.compile(r"(?<=```sh\n)(?!cat ).*?(?=```)|(?<=`)make [^`]+(?=`)", re.DOTALL)
 _SAMPLE = ROOT / "data" / "sample"
 # People in the file people.csv, which the pages presume.
 _PEOPLE_COUNT = 12
@@ -83,19 +93,18 @@ def record() -> dict[Path, str]:
 
 
 def unrecorded_lines(block: str) -> list[str]:
-    """Return the lines of a block of commands, without comments and empty lines."""
+    """Return the lines of commands, without comments and empty lines."""
     lines = [re.sub(r"\s+# .*", "", line).strip() for line in block.splitlines()]
     return [line for line in lines if line]
 
 
 def lines_not_run() -> set[str]:
     """Return the command lines of the whole pages that are in NOT_RUN."""
-    blocks = [
-        block
-        for page in WHOLE_PAGES
-        for block in _UNRECORDED_BLOCK.findall(page.read_text(encoding="utf-8"))
-    ]
-    return {line for block in blocks for line in unrecorded_lines(block)} & NOT_RUN
+    lines = set[str]()
+    for page in WHOLE_PAGES:
+        for block in _UNRECORDED.findall(page.read_text(encoding="utf-8")):
+            lines.update(unrecorded_lines(block))
+    return lines & NOT_RUN
 
 
 def demo() -> str:
@@ -130,7 +139,7 @@ def _page(page: Path) -> str:
     """Return a page with what its commands print now."""
     patterns = [_BLOCK.pattern]
     if page in WHOLE_PAGES:
-        patterns.append(_UNRECORDED_BLOCK.pattern)
+        patterns.append(_UNRECORDED.pattern)
 
     with _folder():
         return re.sub("|".join(patterns), _recorded, page.read_text("utf-8"), flags=re.DOTALL)
