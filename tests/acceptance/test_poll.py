@@ -1,4 +1,4 @@
-"""Test `batch-poll` with every end_state of a batch and every failure."""
+"""Test `batch-poll` with every final state of a batch and every failure."""
 
 import time
 from pathlib import Path
