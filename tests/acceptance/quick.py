@@ -28,11 +28,11 @@ MIN_KILLED = 25
 # The faults that each test finds. A test may be in any file of this folder.
 TESTS: dict[str, tuple[str, ...]] = {
     "test_a_budget_of_a_day_holds_over_all_processes": ("under-way-costs-nothing",),
-    "test_a_cell_that_another_program_filled_is_not_overwritten": ("own-column-overwritten",),
-    "test_a_key_in_a_dotenv_file_is_kept_out_too": ("key-in-a-message",),
-    "test_a_name_on_a_later_page_of_the_list_is_found": ("one-page-of-the-list",),
-    "test_a_name_that_is_late_in_the_list_is_waited_for": ("early-list-proves-absence",),
-    "test_a_place_that_can_be_no_workspace_makes_none": ("mistyped-place-is-made",),
+    "test_cell_of_another_program_is_not_overwritten": ("own-column-overwritten",),
+    "test_key_of_a_dotenv_file_is_not_shown": ("key-in-a-message",),
+    "test_batch_on_a_later_page_of_the_list_is_found": ("one-page-of-the-list",),
+    "test_batch_that_the_list_shows_late_is_awaited": ("early-list-proves-absence",),
+    "test_invalid_folder_is_refused_and_nothing_is_created": ("mistyped-place-is-made",),
     "test_a_request_file_that_changed_after_sealing_is_never_sent": ("verify-takes-any-bytes",),
     "test_an_older_copy_of_the_folder_pays_for_nothing_twice": ("only-known-tries-are-found",),
     "test_an_own_task_stores_slices_or_nothing[batch]": (
@@ -42,30 +42,26 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "test_answers_on_wrong_rows_fail_a_gate[experts-unlike-text]": ("unlike-tags-pass",),
     "test_a_persons_word_is_above_a_models": ("undo-takes-later-edits",),
-    "test_each_file_damaged_before_it_is_verified[ROT-]": ("changed-index-verifies",),
+    "test_file_that_is_damaged_before_verification_is_refused[ROT-]": ("changed-index-verifies",),
     "test_every_command_takes_its_steps_in_a_safe_order[own-equal]": (
         "seal-in-place",
         "seal-without-fsync",
     ),
-    "test_lines_nobody_asked_for_are_counted_shown_and_never_applied": (
-        "unknown-lines-miscounted",
-    ),
+    "test_lines_without_a_request_are_counted_and_not_applied": ("unknown-lines-miscounted",),
     "test_lists_that_are_always_full_fail_their_gate": ("full-lists-pass", "mark-up-in-a-report"),
     "test_no_cell_of_a_table_is_a_formula": ("formula-behind-a-blank",),
     "test_nothing_in_a_row_closes_its_marks[batch-experts]": ("data-closes-its-tag",),
-    "test_of_equal_rows_one_asks_and_pays_and_the_others_share[batch]": (
-        "same-in-one-block-asked-each",
-    ),
+    "test_equal_rows_share_one_request_and_its_outcome[batch]": ("same-in-one-block-asked-each",),
     "test_passages_with_ids_of_any_kind_are_asked_in_place[bigint]": ("adopts-unasked",),
     "test_tagged_while_the_request_file_is_written": ("claim-of-an-answered-item",),
-    "test_the_previous_build_is_kept_and_put_back": (
+    "test_previous_build_is_kept_for_a_rollback": (
         "previous-build-is-dropped",
         "rollback-to-a-broken-build",
     ),
-    "test_the_view_has_the_newest_answer_of_each_row": ("first-answer-is-preferred",),
+    "test_view_shows_the_newest_answer_of_each_row": ("first-answer-is-preferred",),
     "test_two_failures_park_and_unpark_lets_go": ("parked-too-late",),
     "test_what_a_batch_did_not_come_to_is_not_charged": ("service-failure-is-charged",),
-    "test_what_is_typed_wrong_is_told_in_three_lines_and_does_nothing": (
+    "test_mistyped_command_is_refused_with_a_hint_and_changes_nothing": (
         "unknown-variable-is-ignored",
     ),
     "test_what_libraries_log_in_a_users_program_has_no_key": ("key-in-a-log",),
